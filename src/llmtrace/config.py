@@ -1,0 +1,151 @@
+"""What can be configured: one frozen `Config`; each field has an ``LLMTRACE_<FIELD>`` variable.
+
+Order: an argument of ``configure()`` wins over the variable, the variable over the default. Law: a wrong value never stops
+the program; it is named in one log line on the logger ``llmtrace`` and the default is used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, get_args
+
+logger = logging.getLogger("llmtrace")
+
+ContentLevel: TypeAlias = Literal["none", "local", "all"]
+OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair"]
+
+
+def _flag(text: str) -> bool:
+    words = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
+    return words[text.strip().lower()]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _choice(choices: Any) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        word = text.strip().lower()
+        if word not in get_args(choices):
+            raise ValueError(f"one of {', '.join(get_args(choices))}")
+        return word
+
+    return read
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = kind(text)
+        if number <= 0:
+            raise ValueError("a number above 0")
+        return number
+
+    return read
+
+
+def _option(default: Any, read: Callable[[str], Any], doc: str, *, of: Any = None) -> Any:
+    """A field: its default, how its variable's text is read, its line in the docs, and the words it may hold."""
+    metadata = {"read": read, "doc": doc, "of": of}
+    if isinstance(default, (dict, list)):
+        return field(default_factory=type(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set. ``Config.read(**options)`` merges arguments, variables and defaults."""
+
+    store: str = _option(
+        "auto", str, "Where spans are kept: `auto` (the user's data folder), `off`, or a folder or URL of a store."
+    )
+    content: ContentLevel = _option(
+        "local",
+        _choice(ContentLevel),
+        "Where prompts, answers, arguments and results may go: `none` (nowhere), `local` (the local store only), "
+        "`all` (also to OpenTelemetry spans and exporters).",
+        of=ContentLevel,
+    )
+    redact: bool = _option(True, _flag, "Replace common secrets (keys, tokens, passwords) before content leaves memory.")
+    redact_keys: tuple[str, ...] = _option((), _names, "More key names whose values are replaced, as comma-separated list.")
+    redact_paths: tuple[str, ...] = _option((), _names, "JSON paths (`$.user.ssn`, `$..card`) whose values are replaced.")
+    redact_patterns: tuple[str, ...] = _option((), lambda text: (text,), "Regular expressions whose matches are replaced.")
+    redact_with: Callable[[str], str] | None = _option(
+        None, str, "A function from text to text, applied to every text last. Arguments of `configure()` only."
+    )
+    max_content_bytes: int = _option(
+        1 << 20, _positive(int), "Longest content attribute (messages, arguments, result) in bytes; more is cut, JSON kept."
+    )
+    max_store_bytes: int = _option(1 << 30, _positive(int), "Size of the local store in bytes; the oldest goes first.")
+    max_store_days: float = _option(7.0, _positive(float), "Age in days after which local spans are removed.")
+    on_invalid: OnInvalid = _option(
+        "record", _choice(OnInvalid), "What an invalid tool call leads to, where the tool does not say.", of=OnInvalid
+    )
+    instrument: tuple[str, ...] | None = _option(
+        None, _names, "Libraries to instrument, comma-separated; unset: all that are installed; empty: none."
+    )
+    signals: tuple[str, ...] | None = _option(
+        None, _names, "Quality signals to evaluate, comma-separated; unset: all; empty: none."
+    )
+    prices: Mapping[str, Any] = _option({}, str, "Prices per model in USD per million tokens: `{model: {input, output}}`.")
+    service_name: str = _option("", str, "`service.name` of the resource; else OTEL_SERVICE_NAME; else the program's name.")
+
+    @classmethod
+    def read(cls, **options: Any) -> Config:
+        """Merge ``options`` with LLMTRACE_* variables and defaults. Never raises; wrong values are logged and left out."""
+        known = {option.name: option for option in fields(cls)}
+        chosen: dict[str, Any] = {}
+        for variable in os.environ:
+            if variable.startswith("LLMTRACE_") and variable not in _OTHER_VARIABLES:
+                _read_variable(variable, known, chosen)
+        if "content" not in chosen:
+            chosen |= _content_of_otel()
+        for name, given in options.items():
+            if name not in known:
+                _warn(f"configure(): unknown option {name!r}{_did_you_mean(name, known)}; it is ignored")
+            elif given is not None:
+                allowed = known[name].metadata["of"]
+                if allowed is not None and given not in get_args(allowed):
+                    _warn(f"configure({name}={given!r}): expected one of {', '.join(get_args(allowed))}; it is ignored")
+                else:
+                    chosen[name] = given
+        return cls(**chosen)
+
+
+_OTHER_VARIABLES = frozenset({"LLMTRACE_BENCH_DATA"})
+
+
+def _read_variable(variable: str, known: Mapping[str, Any], chosen: dict[str, Any]) -> None:
+    name = variable.removeprefix("LLMTRACE_").lower()
+    if name not in known:
+        meant = _did_you_mean(variable, [f"LLMTRACE_{option.upper()}" for option in known])
+        _warn(f"environment: unknown variable {variable}{meant}; it is ignored")
+        return
+    option = known[name]
+    try:
+        chosen[name] = option.metadata["read"](os.environ[variable])
+    except (ValueError, KeyError) as error:
+        expected = error.args[0] if isinstance(error, ValueError) and error.args else "on or off"
+        _warn(
+            f"environment: {variable}={os.environ[variable]!r} is not valid (expected {expected}); "
+            f"using the default {option.default!r}"
+        )
+
+
+def _content_of_otel() -> dict[str, Any]:
+    """The standard variable: it says whether message content may be on OpenTelemetry spans."""
+    mode = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").strip().upper()
+    return {"content": "all"} if mode in ("SPAN_ONLY", "SPAN_AND_EVENT") else {}
+
+
+def _did_you_mean(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _warn(message: str) -> None:
+    logger.warning("llmtrace: %s", message)

@@ -1,0 +1,69 @@
+"""The error tree. Nothing here is raised into a program that did not ask for it by a policy or call.
+
+::
+
+    LlmtraceError
+    ├── ConfigurationError (ValueError)      a programming error in what was handed to llmtrace
+    ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
+    ├── BudgetExceeded                       on_exceed="raise": a run went over its budget
+    └── StoreError                           reading a store
+        ├── TraceNotFound (LookupError)
+        └── UnreadableStore                  a store or file that cannot be read: missing, newer, not a trace
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmtrace.model import Violation
+
+
+class LlmtraceError(Exception):
+    """Base of every error that llmtrace raises."""
+
+
+class ConfigurationError(LlmtraceError, ValueError):
+    """Something handed to llmtrace by code cannot work; the message says what, where and what to do."""
+
+
+class InvalidToolCall(LlmtraceError, ValueError):
+    """A tool call breaks its schema and the tool's policy is to raise. The tool did not run.
+
+    ``tool`` is its name, ``call_id`` the model's id for the call (or None), ``violations`` all faults at once,
+    ``reply`` a text that the model can act on.
+    """
+
+    def __init__(self, tool: str, violations: Sequence[Violation], *, reply: str, call_id: str | None = None) -> None:
+        super().__init__(reply)
+        self.tool = tool
+        self.violations = tuple(violations)
+        self.reply = reply
+        self.call_id = call_id
+
+
+class BudgetExceeded(LlmtraceError):
+    """A run crossed its budget and the budget's policy is to raise.
+
+    ``limit`` names what was crossed (``usd``, ``calls`` or ``tokens``), ``allowed`` and ``spent`` are in that unit.
+    """
+
+    def __init__(self, limit: str, allowed: float, spent: float) -> None:
+        super().__init__(f"budget of {allowed:g} {limit} is spent ({spent:g} {limit} used)")
+        self.limit = limit
+        self.allowed = allowed
+        self.spent = spent
+
+
+class StoreError(LlmtraceError):
+    """A store could not do what was asked."""
+
+
+class TraceNotFound(StoreError, LookupError):
+    """No trace, or more than one, goes by this id."""
+
+
+class UnreadableStore(StoreError):
+    """A store or file is missing, newer than this llmtrace, or holds no traces."""

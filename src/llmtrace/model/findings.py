@@ -1,0 +1,86 @@
+"""What was found wrong: a `Violation` of a schema, and an `Evaluation`, the outcome of a quality signal.
+
+Law: ``message``, ``explanation``, ``expected`` and ``label`` are free of content; they name schema fields, tools, codes and
+counts. What the model or a user said stands only in ``got`` and ``evidence``, which do not leave the local store while
+content is off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Literal, TypeAlias
+
+from llmtrace.model.messages import JsonValue
+from llmtrace.model.value import value
+
+Severity: TypeAlias = Literal["info", "warning", "error"]
+
+Code: TypeAlias = Literal[
+    "malformed_json",
+    "not_an_object",
+    "unknown_tool",
+    "missing",
+    "unexpected",
+    "wrong_type",
+    "out_of_range",
+    "bad_format",
+    "not_allowed",
+    "too_long",
+    "too_short",
+    "not_unique",
+    "no_match",
+    "duplicate_key",
+    "schema",
+]
+"""Stable codes. ``no_match``: none, or more than one, of the alternatives of anyOf / oneOf fits, or a condition does not
+hold. ``schema``: the schema itself is broken or hostile, the value went through unvalidated."""
+
+Where: TypeAlias = Literal["arguments", "output", "result"]
+
+
+@value
+class Violation:
+    """One place where a value breaks its schema."""
+
+    code: Code
+    pointer: str
+    """JSON Pointer (RFC 6901) of the offending value inside the checked one; for ``missing`` and ``unexpected``, of the
+    member that is missing or not expected. The empty string is the whole value."""
+    keyword: str
+    """The JSON Schema keyword that failed (``required``, ``type``, ``enum`` …); ``""`` where none is concerned."""
+    message: str
+    expected: JsonValue = None
+    got: JsonValue = None
+    severity: Severity = "error"
+    where: Where = "arguments"
+    tool: str | None = None
+    call_id: str | None = None
+    choice: int | None = None
+    """Index of the output message that holds the call or text, on an inference."""
+    line: int | None = None
+    """For malformed JSON: line and column (1-based) where reading failed."""
+    column: int | None = None
+    executed: bool | None = None
+    """Whether the tool ran although this was found; None where that is not known yet (on an inference)."""
+
+
+@value
+class Evaluation:
+    """The outcome of one quality signal on one span."""
+
+    name: str
+    severity: Severity
+    explanation: str
+    label: str | None = None
+    """Low-cardinality label, ``fail`` where the signal has no finer one."""
+    score: float | None = None
+    evidence: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """Content that shows the finding: the value, the text around it."""
+    pointer: str | None = None
+    """JSON Pointer into the arguments, result or answer that the finding is about."""
+    call_id: str | None = None
+    sources: tuple[str, ...] = ()
+    """Ids of the spans (16 hex digits) in which to look for the cause."""
+    derived: bool = False
+    """True when found on reading, not while the program ran."""

@@ -1,0 +1,144 @@
+"""What goes to a model and comes back: messages, their parts, and the tools on offer.
+
+The shapes follow the OpenTelemetry GenAI message schemas: a message has a role and parts. A part of a type not known here
+is kept whole as `Generic`, so nothing is lost on reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, TypeAlias, Union
+
+from llmtrace.model.value import value
+
+JsonValue: TypeAlias = Any
+"""None, bool, int, float, str, list of JsonValue, dict of str to JsonValue. Spelt ``Any``: checkers choke on the recursion."""
+
+
+@value
+class Text:
+    content: str
+
+
+@value
+class Reasoning:
+    content: str
+
+
+@value
+class ToolCall:
+    """A call that the model asked for (it may never run: see `operations.ToolExecution`).
+
+    ``arguments`` is a dict when the model's text was one JSON object; otherwise it is that raw text, unrepaired.
+    """
+
+    name: str
+    arguments: JsonValue = None
+    id: str | None = None
+
+
+@value
+class ToolResult:
+    """What a tool answered, as the model was told. ``id`` is the id of the call it answers."""
+
+    response: JsonValue
+    id: str | None = None
+
+
+@value
+class Blob:
+    """Inline bytes (image, audio, file). ``content`` is base64; outside memory it gives way to digest and size."""
+
+    modality: str
+    mime_type: str | None = None
+    content: str | None = None
+    digest: str | None = None
+    """``sha256:<hex>`` of the decoded bytes, once content was taken out."""
+    size: int | None = None
+    """Decoded size in bytes, once content was taken out."""
+
+
+@value
+class Uri:
+    uri: str
+    modality: str
+    mime_type: str | None = None
+
+
+@value
+class File:
+    """A file that the provider holds, by its id. Its content is not visible to llmtrace."""
+
+    file_id: str
+    modality: str
+    mime_type: str | None = None
+
+
+@value
+class ServerToolCall:
+    """A call of a tool that the provider runs itself (web search, code interpreter …)."""
+
+    name: str
+    server_tool_call: Mapping[str, JsonValue]
+    id: str | None = None
+
+
+@value
+class ServerToolResult:
+    server_tool_call_response: Mapping[str, JsonValue]
+    id: str | None = None
+
+
+@value
+class Compaction:
+    """A mark that earlier context was replaced by a summary."""
+
+    content: str | None = None
+    id: str | None = None
+
+
+@value
+class Generic:
+    """A part of a type that is not known here, with all its fields (``type`` not among them)."""
+
+    type: str
+    fields: Mapping[str, JsonValue]
+
+
+Part: TypeAlias = Union[
+    Text, Reasoning, ToolCall, ToolResult, Blob, Uri, File, ServerToolCall, ServerToolResult, Compaction, Generic
+]
+
+
+@value
+class Message:
+    role: str
+    """system, developer, user, assistant, tool, or whatever the provider says."""
+    parts: tuple[Part, ...]
+    name: str | None = None
+    finish_reason: str | None = None
+    cache: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
+    """Forms derived from this message, by whoever derived them (a redactor, an encoder). No part of the value."""
+
+    def text(self) -> str:
+        """The text parts, joined by newlines."""
+        return "\n".join(part.content for part in self.parts if isinstance(part, Text))
+
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+@value
+class ToolDefinition:
+    """A tool on offer. ``parameters`` and ``output`` are JSON Schemas, or None where none was given."""
+
+    name: str
+    parameters: JsonValue = None
+    description: str | None = None
+    type: str = "function"
+    strict: bool = False
+    """True: the schema counts in its closed form, and formats are asserted; what would be a warning is an error."""
+    output: JsonValue = None
+    cache: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
+    """Forms derived from this definition (its compiled validator, its encoding). No part of the value."""

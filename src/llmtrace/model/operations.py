@@ -1,0 +1,177 @@
+"""What a span did: one class per operation of the GenAI conventions, and `Custom` for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import TypeAlias, Union
+
+from llmtrace.model.messages import JsonValue, Message, Part, ToolDefinition
+from llmtrace.model.value import value
+
+
+@value
+class Usage:
+    """Token counts of one inference. Totals include their parts: input includes cached, output includes reasoning.
+
+    None means that the provider did not say; it is never turned into 0.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+    reasoning_output_tokens: int | None = None
+
+
+@value
+class Fingerprint:
+    """Digests (16 hex digits of SHA-256 each) of what shapes an answer, to tell "they changed it" from "we changed it"."""
+
+    system: str | None = None
+    tools: str | None = None
+    parameters: str | None = None
+
+
+@value
+class Inference:
+    """One call of a model: what was asked, what came back, and how long until the first chunk."""
+
+    provider: str
+    operation: str = "chat"
+    """chat, text_completion or generate_content."""
+    request_model: str | None = None
+    system: tuple[Part, ...] = ()
+    """System instructions that the provider takes apart from the messages."""
+    input: tuple[Message, ...] = ()
+    output: tuple[Message, ...] = ()
+    """One message per choice, in order."""
+    tools: tuple[ToolDefinition, ...] = ()
+    parameters: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """What else the request said, by the conventions' names without their prefix (temperature, top_p, max_tokens, seed,
+    stop_sequences, choice.count, frequency_penalty …), and by the provider's own name where there is none
+    (tool_choice, response_format …). Parameters that were not given are absent."""
+    previous_response_id: str | None = None
+    """Set when the provider keeps earlier context that is not visible here."""
+    response_id: str | None = None
+    response_model: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    system_fingerprint: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    """US dollars; None when the price is not known."""
+    stream: bool = False
+    partial: bool = False
+    """True when a stream was left or broke before its end."""
+    time_to_first_chunk: float | None = None
+    """Seconds from the request to the first chunk of the stream."""
+    chunks: int | None = None
+    attempts: int | None = None
+    """HTTP requests that the client made for this call, retries included; None when not known."""
+    server_address: str | None = None
+    server_port: int | None = None
+    fingerprint: Fingerprint | None = None
+
+
+@value
+class ToolExecution:
+    """One run of a tool, or the refusal to run it (``executed`` False)."""
+
+    name: str
+    arguments: JsonValue = None
+    """As asked for: a dict, or the raw text where that was no JSON object."""
+    result: JsonValue = None
+    has_result: bool = False
+    """Tells a result that is null from no result."""
+    call_id: str | None = None
+    definition: ToolDefinition | None = None
+    executed: bool = True
+    inferred: bool = False
+    """True when the tool was called directly and the call id was matched to a pending call of the model."""
+    repaired: JsonValue = None
+    """The arguments that the tool really got, when they were repaired first; else None."""
+    type: str = "function"
+
+
+@value
+class AgentInvocation:
+    name: str
+    description: str | None = None
+    input: tuple[Message, ...] = ()
+    output: tuple[Message, ...] = ()
+
+
+@value
+class Workflow:
+    name: str
+    input: tuple[Message, ...] = ()
+    output: tuple[Message, ...] = ()
+
+
+@value
+class Plan:
+    agent_name: str | None = None
+
+
+@value
+class Retrieval:
+    data_source_id: str | None = None
+    query: str | None = None
+    documents: JsonValue = None
+    top_k: int | None = None
+    provider: str | None = None
+
+
+@value
+class Embedding:
+    provider: str
+    request_model: str | None = None
+    response_model: str | None = None
+    dimensions: int | None = None
+    usage: Usage | None = None
+    server_address: str | None = None
+    server_port: int | None = None
+
+
+@value
+class Memory:
+    """A search or change of a memory store. ``operation`` is search_memory, create_memory, update_memory …"""
+
+    operation: str
+    store_id: str | None = None
+    record_id: str | None = None
+    query: str | None = None
+    records: JsonValue = None
+    provider: str | None = None
+
+
+@value
+class FetchResponse:
+    provider: str
+    response_id: str | None = None
+    response_model: str | None = None
+    status: str | None = None
+    output: tuple[Message, ...] = ()
+
+
+@value
+class Custom:
+    """A plain internal span: any function that a user wants to see, or a span of another instrumentation."""
+
+    arguments: JsonValue = None
+    result: JsonValue = None
+    has_result: bool = False
+
+
+Operation: TypeAlias = Union[
+    Inference,
+    ToolExecution,
+    AgentInvocation,
+    Workflow,
+    Plan,
+    Retrieval,
+    Embedding,
+    Memory,
+    FetchResponse,
+    Custom,
+]

@@ -1,0 +1,117 @@
+"""A trace: its spans as a tree, and its health in three states.
+
+Law: *failed* if the outcome says so, a root erred or the run was interrupted; else *recovered* if any error was found on
+the way; else *ok*. An error that travels up through its callers is one root cause, counted once, where it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+from llmtrace.model.findings import Evaluation
+from llmtrace.model.spans import Span
+
+Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
+
+OUTCOME = "outcome"
+"""Name of the evaluation that holds what the program said about how its run ended: label success, failure or unknown."""
+
+
+class Trace:
+    """Spans of one trace id, in order of start. Unfinished spans (``end`` None) are among them."""
+
+    def __init__(self, spans: list[Span] | tuple[Span, ...], *, alive: frozenset[str] = frozenset()) -> None:
+        """``alive``: ids of unfinished spans whose program still runs; the other unfinished ones were interrupted."""
+        self.spans: tuple[Span, ...] = tuple(sorted(spans, key=lambda s: (s.start, s.sequence or 0)))
+        self.alive = alive
+        self._by_id = {span.span_id: span for span in self.spans}
+        self._children: dict[str | None, list[Span]] = {}
+        for span in self.spans:
+            parent = span.parent_id if span.parent_id in self._by_id else None
+            self._children.setdefault(parent, []).append(span)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trace) and self.spans == other.spans
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def trace_id(self) -> str:
+        return self.spans[0].trace_id
+
+    @property
+    def roots(self) -> tuple[Span, ...]:
+        """Spans whose parent is not in the trace: the true root, or several where it is missing."""
+        return tuple(self._children.get(None, ()))
+
+    @property
+    def root(self) -> Span:
+        """The first root. Raises IndexError on an empty trace."""
+        return self.roots[0]
+
+    def span(self, span_id: str) -> Span:
+        """The span of this id. Raises KeyError if the trace has none."""
+        return self._by_id[span_id]
+
+    def children(self, span: Span) -> tuple[Span, ...]:
+        return tuple(self._children.get(span.span_id, ()))
+
+    def parent(self, span: Span) -> Span | None:
+        return self._by_id.get(span.parent_id) if span.parent_id else None
+
+    def walk(self) -> Iterator[tuple[int, Span]]:
+        """Every span with its depth, parents before children, siblings in order of start."""
+        stack = [(0, span) for span in reversed(self.roots)]
+        while stack:
+            depth, span = stack.pop()
+            yield depth, span
+            stack.extend((depth + 1, child) for child in reversed(self.children(span)))
+
+    def interrupted(self, span: Span) -> bool:
+        """True when the span never ended and nothing is left that could end it."""
+        return span.end is None and span.span_id not in self.alive
+
+    @property
+    def outcome(self) -> Evaluation | None:
+        """What the program said about how the run ended, from the outermost span that has it."""
+        for _, span in self.walk():
+            for evaluation in span.evaluations:
+                if evaluation.name == OUTCOME:
+                    return evaluation
+        return None
+
+    @property
+    def health(self) -> Health:
+        outcome = self.outcome
+        if outcome is not None and outcome.label == "failure":
+            return "failed"
+        if any(root.failure is not None for root in self.roots):
+            return "failed"
+        if any(self.interrupted(span) for span in self.spans):
+            return "failed"
+        if any(span.end is None for span in self.spans):
+            return "running"
+        return "recovered" if self.root_causes else "ok"
+
+    @property
+    def root_causes(self) -> tuple[Span, ...]:
+        """Spans on which an error began: in error (or with an error-level finding) while no child of theirs is."""
+        return tuple(span for span in self.spans if has_error(span) and not self._inherited(span))
+
+    def _inherited(self, span: Span) -> bool:
+        if span.failure is None or any(found.severity == "error" for found in span.evaluations):
+            return False
+        return any(child.failure is not None and child.failure.type == span.failure.type for child in self.children(span))
+
+
+def has_error(span: Span) -> bool:
+    """True if the span ended in error, or carries a violation or evaluation of severity error."""
+    if span.failure is not None:
+        return True
+    if any(violation.severity == "error" for violation in span.violations):
+        return True
+    return any(found.severity == "error" and found.name != OUTCOME for found in span.evaluations)

@@ -1,0 +1,168 @@
+"""Every attribute, event and metric name that llmtrace reads or writes. Nothing else spells one.
+
+``gen_ai.*`` names are those of open-telemetry/semantic-conventions-genai, vendored as read in November 2026 (registry at
+e9de14b; no release is tagged yet). Core names (``error.type``, ``server.address`` …) are of semantic conventions 1.44.0.
+``llmtrace.*`` are our own.
+"""
+
+from typing import Final
+
+# -- the operation and who performs it
+OPERATION_NAME: Final = "gen_ai.operation.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+AGENT_NAME: Final = "gen_ai.agent.name"
+AGENT_DESCRIPTION: Final = "gen_ai.agent.description"
+WORKFLOW_NAME: Final = "gen_ai.workflow.name"
+CONVERSATION_ID: Final = "gen_ai.conversation.id"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+ERROR_TYPE: Final = "error.type"
+USER_ID: Final = "user.id"
+
+# -- values of gen_ai.operation.name
+CHAT: Final = "chat"
+TEXT_COMPLETION: Final = "text_completion"
+GENERATE_CONTENT: Final = "generate_content"
+EMBEDDINGS: Final = "embeddings"
+RETRIEVAL: Final = "retrieval"
+FETCH_RESPONSE: Final = "fetch_response"
+INVOKE_AGENT: Final = "invoke_agent"
+CREATE_AGENT: Final = "create_agent"
+EXECUTE_TOOL: Final = "execute_tool"
+INVOKE_WORKFLOW: Final = "invoke_workflow"
+PLAN: Final = "plan"
+MEMORY_OPERATIONS: Final = (
+    "search_memory",
+    "create_memory",
+    "update_memory",
+    "upsert_memory",
+    "delete_memory",
+    "create_memory_store",
+    "delete_memory_store",
+)
+
+# -- request
+REQUEST_PREFIX: Final = "gen_ai.request."
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+REQUEST_PREVIOUS_RESPONSE_ID: Final = "gen_ai.request.previous_response.id"
+REQUEST_PARAMETERS: Final = (
+    "max_tokens",
+    "choice.count",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop_sequences",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "reasoning.level",
+)
+"""Request parameters that the conventions name, without their prefix ``gen_ai.request.``."""
+OUTPUT_TYPE: Final = "gen_ai.output.type"
+
+# -- response
+RESPONSE_ID: Final = "gen_ai.response.id"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+RESPONSE_STATUS: Final = "gen_ai.response.status"
+RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+OPENAI_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
+USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
+USAGE_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
+USAGE_CACHE_CREATION: Final = "gen_ai.usage.cache_creation.input_tokens"
+"""Older name of `USAGE_CACHE_WRITE`; read, never written."""
+USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
+
+# -- content (opt-in everywhere)
+SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+
+# -- tools
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+TOOL_DESCRIPTION: Final = "gen_ai.tool.description"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+
+# -- retrieval, embeddings, memory
+DATA_SOURCE_ID: Final = "gen_ai.data_source.id"
+RETRIEVAL_QUERY: Final = "gen_ai.retrieval.query.text"
+RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
+RETRIEVAL_TOP_K: Final = "gen_ai.retrieval.top_k"
+EMBEDDINGS_DIMENSION: Final = "gen_ai.embeddings.dimension.count"
+MEMORY_STORE_ID: Final = "gen_ai.memory.store.id"
+MEMORY_RECORD_ID: Final = "gen_ai.memory.record.id"
+MEMORY_QUERY: Final = "gen_ai.memory.query.text"
+MEMORY_RECORDS: Final = "gen_ai.memory.records"
+
+# -- events
+EVALUATION_EVENT: Final = "gen_ai.evaluation.result"
+EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+EVALUATION_SCORE_VALUE: Final = "gen_ai.evaluation.score.value"
+EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
+EXCEPTION_EVENT: Final = "exception"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+
+# -- resource
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+PROCESS_PID: Final = "process.pid"
+TELEMETRY_SDK_NAME: Final = "telemetry.sdk.name"
+TELEMETRY_SDK_LANGUAGE: Final = "telemetry.sdk.language"
+TELEMETRY_SDK_VERSION: Final = "telemetry.sdk.version"
+VCS_REVISION: Final = "vcs.ref.head.revision"
+
+# -- metrics
+METRIC_INFERENCE_DURATION: Final = "gen_ai.client.inference.duration"
+METRIC_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.inference.time_to_first_chunk"
+METRIC_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"
+METRIC_OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.output_tokens"
+METRIC_EXECUTE_TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+METRIC_INVOKE_AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
+
+# -- llmtrace's own
+SCOPE_NAME: Final = "llmtrace"
+RUN_ID: Final = "llmtrace.run.id"
+SEQUENCE: Final = "llmtrace.sequence"
+TAGS: Final = "llmtrace.tags"
+CONTEXT_PREFIX: Final = "llmtrace.context."
+PARTIAL: Final = "llmtrace.response.partial"
+CHUNKS: Final = "llmtrace.response.chunks"
+ATTEMPTS: Final = "llmtrace.request.attempts"
+REQUEST_OTHER: Final = "llmtrace.request.parameters"
+"""Request parameters that the conventions do not name, as one JSON object. Content: it may hold prompts and schemas."""
+COST_USD: Final = "llmtrace.cost.usd"
+FINGERPRINT_SYSTEM: Final = "llmtrace.fingerprint.system"
+FINGERPRINT_TOOLS: Final = "llmtrace.fingerprint.tools"
+FINGERPRINT_PARAMETERS: Final = "llmtrace.fingerprint.parameters"
+TOOL_EXECUTED: Final = "llmtrace.tool.executed"
+TOOL_INFERRED: Final = "llmtrace.tool.inferred"
+TOOL_REPAIRED: Final = "llmtrace.tool.repaired_arguments"
+TOOL_ARGUMENTS_WRAPPED: Final = "llmtrace.tool.arguments.wrapped"
+TOOL_RESULT_WRAPPED: Final = "llmtrace.tool.result.wrapped"
+TOOL_CALL_VALID: Final = "llmtrace.tool_call.valid"
+"""False if any tool call that the span is about has a violation of severity error, true if it was validated clean."""
+EVALUATION_FAILED: Final = "llmtrace.evaluation.failed"
+"""Names of the evaluations of severity warning or error on this span."""
+OUTCOME: Final = "llmtrace.outcome"
+OPERATION_ARGUMENTS: Final = "llmtrace.arguments"
+OPERATION_RESULT: Final = "llmtrace.result"
+RESULT_WRAPPED: Final = "llmtrace.result.wrapped"
+VIOLATION_EVENT: Final = "llmtrace.violation"
+VIOLATION_PREFIX: Final = "llmtrace.violation."
+EVALUATION_PREFIX: Final = "llmtrace.evaluation."
+CONTENT_REDACTED: Final = "llmtrace.content.redacted"
+"""Number of values that redaction replaced on this span."""
+CONTENT_TRUNCATED: Final = "llmtrace.content.truncated"
+"""Number of characters that truncation cut from this span."""
+LIBRARIES: Final = "llmtrace.libraries"
