@@ -1,0 +1,217 @@
+"""``agent``, ``workflow`` and ``span``: each a decorator, with or without arguments, and a ``with`` block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Token
+from typing import Any, ParamSpec, TypeVar, overload
+
+import wrapt
+from opentelemetry.context import Context
+from pydantic_core import to_json as dump
+
+from llmtrace.content import to_json
+from llmtrace.decorators import functions
+from llmtrace.errors import ConfigurationError
+from llmtrace.guards.budget import Budget, spending
+from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
+from llmtrace.recorder import Recording, active
+from llmtrace.recorder.guard import guard
+from llmtrace.semconv import PARTIAL
+from llmtrace.validation.signature import Signature, signature_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class OpenSpan:
+    """What a ``with`` block gets. Every method is safe to call when nothing is recorded."""
+
+    def __init__(self, recording: Recording | None) -> None:
+        self._recording = recording
+        self.output: Any = None
+        """Set this to what the block came to; it is recorded as its output."""
+
+    @property
+    def trace_id(self) -> str | None:
+        return self._recording.trace_id if self._recording is not None else None
+
+    @property
+    def span_id(self) -> str | None:
+        return self._recording.span_id if self._recording is not None else None
+
+    def set(self, **attributes: str | bool | int | float | list[str]) -> None:
+        """Put attributes of your own on the span."""
+        if self._recording is not None:
+            self._recording.set(attributes)
+
+    def event(self, name: str, **attributes: str | bool | int | float) -> None:
+        """Record that something happened, now."""
+        if self._recording is not None:
+            self._recording.add_event(name, attributes)
+
+
+class _Step:
+    """One traced run of a function or block; a `functions.Step`."""
+
+    def __init__(self, operation: Operation, name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        recorder = active()
+        self.args, self.kwargs = args, kwargs
+        self.refused, self.answer = False, None
+        self.operation = operation
+        self.recording = recorder.start(operation, name=name) if recorder is not None else None
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:
+        if self.recording is not None:
+            if partial:
+                self.recording.set({PARTIAL: True})
+            self.recording.end(guard(_with_output, self.operation, result))
+
+    def raised(self, error: BaseException) -> None:
+        if self.recording is not None:
+            self.recording.end(self.operation, exception=error)
+
+
+class Traced:
+    """What ``agent(...)``, ``workflow(...)`` and ``span(...)`` give: apply it to a function, or open it with ``with``."""
+
+    def __init__(self, make: Callable[[str], Operation], name: str | None, budget: Budget | None) -> None:
+        self._make = make
+        self._name = name
+        self._budget = budget
+        self._step: _Step | None = None
+        self._open: OpenSpan | None = None
+        self._token: Token[Context] | None = None
+        self._spending: AbstractContextManager[Any] = nullcontext()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        inner: Any = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
+        if not callable(inner):
+            raise ConfigurationError(f"expected a function to decorate, got {function!r}")
+        kind = functions.kind_of(function)
+        name = self._name or getattr(inner, "__name__", type(inner).__name__)
+        signature = signature_of(inner)
+        operation = self._make(name)
+        span_name = name if isinstance(operation, Custom) else None
+
+        def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if active() is None:
+                return wrapped(*args, **kwargs)
+            around = self._budget
+
+            def begin() -> _Step:
+                return _Step(guard(_with_input, operation, signature, args, kwargs) or operation, span_name, args, kwargs)
+
+            if around is None:
+                return functions.run(kind, wrapped, begin)
+            return functions.run_under(kind, wrapped, begin, lambda: spending(around))
+
+        decorated: Any = wrapt.FunctionWrapper(function, call)
+        return decorated  # type: ignore[no-any-return]
+
+    def __enter__(self) -> OpenSpan:
+        if self._budget is not None:
+            self._spending = spending(self._budget)
+        self._spending.__enter__()
+        operation = self._make(self._name or "")
+        self._step = _Step(operation, self._name if isinstance(operation, Custom) else None, (), {})
+        recording = self._step.recording
+        self._token = recording.attach() if recording is not None else None
+        self._open = OpenSpan(recording)
+        return self._open
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if self._token is not None:
+            Recording.detach(self._token)
+        self._spending.__exit__(None, None, None)
+        if self._step is not None:
+            if error is not None:
+                self._step.raised(error)
+            else:
+                self._step.returned(self._open.output if self._open is not None else None)
+
+    async def __aenter__(self) -> OpenSpan:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self.__exit__(kind, error, trace)
+
+
+@overload
+def agent(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def agent(name: str | None = None, /, *, description: str | None = None, budget: Budget | None = None) -> Traced: ...
+
+
+def agent(target: Any = None, /, *, description: str | None = None, budget: Budget | None = None) -> Any:
+    """Trace an agent: one run of it is one ``invoke_agent`` span, and a run of its own where nothing is above it.
+
+    ``@agent``, ``@agent("name", budget=Budget(usd=0.1))``, or ``with agent("name") as span:``. Name: default, the function's.
+    The arguments are recorded as the user's message, the return value as the answer. ``budget``: see `Budget`.
+    """
+    return _traced(lambda name: AgentInvocation(name, description), target, budget)
+
+
+@overload
+def workflow(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def workflow(name: str | None = None, /, *, budget: Budget | None = None) -> Traced: ...
+
+
+def workflow(target: Any = None, /, *, budget: Budget | None = None) -> Any:
+    """Trace several agents or steps that belong together as one ``invoke_workflow`` span. Used as `agent` is."""
+    return _traced(Workflow, target, budget)
+
+
+@overload
+def span(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def span(name: str | None = None, /) -> Traced: ...
+
+
+def span(target: Any = None, /) -> Any:
+    """Trace any function or block as a plain internal span, with its arguments and result. Used as `agent` is."""
+    return _traced(lambda _: Custom(), target, None)
+
+
+def _traced(make: Callable[[str], Operation], target: Any, budget: Budget | None) -> Any:
+    if target is None or isinstance(target, str):
+        return Traced(make, target, budget)
+    return Traced(make, None, budget)(target)
+
+
+def _with_input(operation: Operation, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+    arguments = to_json(signature.arguments(args, kwargs))
+    if isinstance(operation, Custom):
+        return replace(operation, arguments=arguments)
+    return replace(operation, input=(_message("user", _said(arguments)),)) if arguments else operation
+
+
+def _with_output(operation: Operation, result: Any) -> Operation:
+    snapshot = to_json(result)
+    if isinstance(operation, Custom):
+        return replace(operation, result=snapshot, has_result=True)
+    return operation if snapshot is None else replace(operation, output=(_message("assistant", _text(snapshot)),))
+
+
+def _said(arguments: Mapping[str, JsonValue]) -> str:
+    """The arguments as a message: the one text if there is only one, else all of them as JSON."""
+    only = next(iter(arguments.values())) if len(arguments) == 1 else None
+    return only if isinstance(only, str) else _text(arguments)
+
+
+def _text(snapshot: JsonValue) -> str:
+    if isinstance(snapshot, list) and snapshot and all(isinstance(item, str) for item in snapshot):
+        return "".join(snapshot)  # the chunks of a generator
+    return snapshot if isinstance(snapshot, str) else dump(snapshot).decode()
+
+
+def _message(role: str, text: str) -> Message:
+    return Message(role, (Text(text),))

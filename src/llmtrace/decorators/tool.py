@@ -1,0 +1,88 @@
+"""``@tool``: a function that a model may call. Its schema comes from its signature and docstring, or is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast, get_args, overload
+
+import wrapt
+
+from llmtrace.config import OnInvalid
+from llmtrace.decorators import functions
+from llmtrace.decorators.tool_execution import ToolSpec, called_directly
+from llmtrace.errors import ConfigurationError
+from llmtrace.model import JsonValue
+from llmtrace.validation.signature import signature_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ToolFunction(wrapt.FunctionWrapper):  # type: ignore[misc]
+    """A decorated function. Transparent: every attribute, the signature and ``isinstance`` are the function's own."""
+
+    def __init__(self, function: Any, spec: ToolSpec) -> None:
+        kind = functions.kind_of(function)
+
+        def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return functions.run(kind, wrapped, lambda: called_directly(spec, args, kwargs))
+
+        super().__init__(function, call)
+        self._self_spec = spec
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    schema: type | Mapping[str, JsonValue] | None = None,
+    strict: bool = False,
+    on_invalid: OnInvalid | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def tool(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    schema: type | Mapping[str, JsonValue] | None = None,
+    strict: bool = False,
+    on_invalid: OnInvalid | None = None,
+) -> Any:
+    """Trace a function as a tool and check its arguments before it runs.
+
+    ``name`` and ``description``: default, the function's name and docstring. ``schema``: a JSON Schema of the parameters, a
+    pydantic model, or a provider's tool definition; default, derived from the signature. ``strict``: unexpected members and
+    wrong formats are errors, not warnings. ``on_invalid`` says what to do with arguments that break the schema:
+
+    * ``record`` (default, or what ``configure(on_invalid=)`` says): run it, and record the faults;
+    * ``raise``: raise `InvalidToolCall`, do not run it;
+    * ``reply``: do not run it; the result is a text that tells the model all faults at once;
+    * ``repair``: run it with a lossless correction if there is one, else reply.
+
+    Raises `ConfigurationError` for an unknown ``on_invalid`` or something that cannot be called.
+    """
+    if on_invalid is not None and on_invalid not in get_args(OnInvalid):
+        raise ConfigurationError(f"tool(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
+
+    def decorate(function: Any) -> Any:
+        inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
+        if not callable(inner):
+            raise ConfigurationError(f"tool({function!r}): expected a function; options go by name, as in @tool(name=...)")
+        signature = signature_of(inner, name=name, description=description, schema=schema, strict=strict)
+        return ToolFunction(function, ToolSpec(signature, on_invalid))
+
+    return decorate if function is None else decorate(function)
+
+
+def tool_spec(function: Any) -> ToolSpec | None:
+    """What `tool` knows of a function, or of a method bound from one; None where it was not decorated."""
+    bound = getattr(function, "_self_parent", function)
+    return cast("ToolSpec | None", getattr(bound, "_self_spec", None))

@@ -1,0 +1,174 @@
+"""One execution of a tool, called by the program or asked for by a model: checked, recorded, run or refused.
+
+The same path for ``@tool`` called directly and for ``Tools.run``: check the arguments, apply the policy, open the span, and
+tell it how the call ended. Law: without ``configure()`` nothing is recorded, while checks and policy apply all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmtrace.config import OnInvalid
+from llmtrace.content import to_json
+from llmtrace.errors import InvalidToolCall
+from llmtrace.model import JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.model.value import value
+from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder.guard import guard
+from llmtrace.semconv import PARTIAL
+from llmtrace.validation import policy as policies
+from llmtrace.validation.arguments import check_arguments, check_call
+from llmtrace.validation.signature import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What `tool` knows of a function."""
+
+    signature: Signature
+    on_invalid: OnInvalid | None
+
+    @property
+    def definition(self) -> ToolDefinition:
+        return self.signature.definition
+
+
+class Execution:
+    """A tool execution under way; a `functions.Step`."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args = args
+        self.kwargs = kwargs
+        self.recording: Recording | None = None
+        self.refused = False
+        self.answer: Any = None
+        self.operation: ToolExecution | None = None
+
+    def refuse(self, answer: str) -> None:
+        """The tool must not run; ``answer`` is what the model is told instead."""
+        self.refused, self.answer = True, answer
+
+    def returned(self, result: Any, *, partial: bool = False) -> None:
+        if self.recording is not None and self.operation is not None:
+            if partial:
+                self.recording.set({PARTIAL: True})
+            snapshot = guard(to_json, result)
+            self.recording.end(replace(self.operation, result=snapshot, has_result=True))
+
+    def raised(self, error: BaseException) -> None:
+        if self.recording is not None:
+            self.recording.end(self.operation, exception=error)
+
+
+def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Execution:
+    """The program called the tool itself. Raises InvalidToolCall under ``on_invalid="raise"``, and what a budget raises."""
+    execution = Execution(args, kwargs)
+    given = guard(spec.signature.arguments, args, kwargs)
+    call = ToolCall(spec.definition.name, guard(to_json, given))
+    recording = current()
+    if recording is not None:
+        call = replace(call, id=guard(recording.run.match, call.name, call.arguments))
+    verdict = _judge(spec, call, spec.on_invalid)
+    if verdict.repaired is not None:
+        execution.args, execution.kwargs = _bound(spec, verdict.repaired)
+    _start(spec, execution, call, verdict, inferred=call.id is not None)
+    return execution
+
+
+def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = None) -> Execution:
+    """A model asked for the tool. Raises InvalidToolCall under ``on_invalid="raise"``, and what a budget raises.
+
+    ``on_invalid`` is the policy where the tool has none of its own.
+    """
+    recording = current()
+    if recording is not None:
+        guard(recording.run.answered, call.id)
+    verdict = _judge(spec, call, spec.on_invalid or on_invalid)
+    arguments = call.arguments if verdict.repaired is None else verdict.repaired
+    if _is_empty(arguments):
+        arguments = {}
+    if not isinstance(arguments, dict) and verdict.refusal is None:
+        # text that is no JSON object cannot be handed to a function, whatever the policy
+        verdict = replace(verdict, refusal=policies.reply(call.name, verdict.violations, (spec.definition,)))
+    execution = Execution(*(_bound(spec, arguments) if verdict.refusal is None else ((), {})))
+    _start(spec, execution, call, verdict)
+    return execution
+
+
+def unknown_tool(call: ToolCall, offered: tuple[ToolDefinition, ...], *, on_invalid: OnInvalid | None) -> Execution:
+    """A model asked for a tool that is not there: the answer tells it which are. Raises as `asked_for` does."""
+    violations = guard(check_call, call, offered) or ()
+    execution = Execution((), {})
+    execution.refuse(policies.reply(call.name, violations, offered))
+    _record_refusal(ToolExecution(call.name, call.arguments, call_id=call.id, executed=False))
+    if _policy(on_invalid) == "raise":
+        raise InvalidToolCall(call.name, violations, reply=execution.answer, call_id=call.id)
+    return execution
+
+
+@value
+class _Verdict:
+    """What is to be done with a call: run it (with ``repaired`` arguments, if any), or refuse it."""
+
+    violations: tuple[Violation, ...]
+    repaired: dict[str, JsonValue] | None = None
+    refusal: str | None = None
+    raises: bool = False
+
+
+def _judge(spec: ToolSpec, call: ToolCall, on_invalid: OnInvalid | None) -> _Verdict:
+    definition = spec.definition
+    violations = guard(check_arguments, call.arguments, definition, call_id=call.id) or ()
+    errors = tuple(found for found in violations if found.severity == "error")
+    policy = _policy(on_invalid)
+    if not errors or policy == "record":
+        return _Verdict(violations)
+    repaired = guard(policies.repair, call.arguments, definition) if policy == "repair" else None
+    if repaired is not None:
+        return _Verdict(violations, repaired=repaired[0])
+    return _Verdict(errors, refusal=policies.reply(definition.name, errors, (definition,)), raises=policy == "raise")
+
+
+def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
+    recorder = active()
+    return on_invalid or (recorder.on_invalid if recorder is not None else "record")
+
+
+def _start(spec: ToolSpec, execution: Execution, call: ToolCall, verdict: _Verdict, *, inferred: bool = False) -> None:
+    """Open the span of an execution, or record that it was refused."""
+    operation = ToolExecution(
+        spec.definition.name,
+        call.arguments,
+        call_id=call.id,
+        definition=spec.definition,
+        executed=verdict.refusal is None,
+        inferred=inferred,
+        repaired=verdict.repaired,
+        type=spec.definition.type,
+    )
+    if verdict.refusal is None:
+        recorder = active()
+        execution.operation = operation
+        execution.recording = recorder.start(operation) if recorder is not None else None
+        return
+    execution.refuse(verdict.refusal)
+    _record_refusal(operation)
+    if verdict.raises:
+        raise InvalidToolCall(call.name, verdict.violations, reply=verdict.refusal, call_id=call.id)
+
+
+def _record_refusal(operation: ToolExecution) -> None:
+    recorder = active()
+    if recorder is not None:
+        recorder.start(operation).end(operation)
+
+
+def _is_empty(arguments: JsonValue) -> bool:
+    """True for what models send for a tool without arguments: nothing, or blanks."""
+    return arguments is None or (isinstance(arguments, str) and not arguments.strip())
+
+
+def _bound(spec: ToolSpec, arguments: dict[str, JsonValue]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    bound = guard(spec.signature.bind, arguments)
+    return ((), dict(arguments)) if bound is None else bound

@@ -1,0 +1,217 @@
+"""A span in, the same span with its violations and evaluations out: the one place that the live path and readers share.
+
+Law: replaying a run's spans in order gives the live verdicts, as long as their content was kept whole; where it was not,
+the stored verdicts stand and the re-check says unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.model import (
+    Evaluation,
+    Failure,
+    Inference,
+    Message,
+    Span,
+    Text,
+    ToolDefinition,
+    ToolExecution,
+    Trace,
+    Violation,
+    replace,
+)
+from llmtrace.signals import Signal, load
+from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result
+from llmtrace.validation.schema import output_schema
+
+INVALID_TOOL_CALL = "invalid_tool_call"
+"""Failure type of a tool execution whose arguments broke the schema, where the tool itself did not fail."""
+
+UNKNOWN_TOOL = "unknown_tool"
+
+
+@dataclass(slots=True)
+class RunState:
+    """What evaluation remembers of one run: a state for each signal, and the tools that were last on offer."""
+
+    signals: list[Any]
+    offered: dict[str, ToolDefinition] = field(default_factory=dict)
+
+
+class Evaluator:
+    """Validation and quality signals over the spans of one run, in the order in which they ended."""
+
+    def __init__(self, signals: Sequence[Signal] | None = None) -> None:
+        """``signals``: default, all that are built in or installed."""
+        self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
+
+    def start(self) -> RunState:
+        return RunState([signal.start() for signal in self.signals])
+
+    def step(self, state: RunState, span: Span) -> Span:
+        """The span with its verdicts. ``span`` carries none yet (see `bare`)."""
+        violations = _violations(state, span)
+        if violations:
+            span = replace(span, violations=violations, failure=span.failure or _failure(span, violations))
+        evaluations: list[Evaluation] = []
+        for signal, memory in zip(self.signals, state.signals, strict=True):
+            evaluations.extend(signal.step(memory, span))
+        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+
+    def finish(self, state: RunState, span: Span) -> Span:
+        """The run's outermost span with what is only known at the end."""
+        evaluations: list[Evaluation] = []
+        for signal, memory in zip(self.signals, state.signals, strict=True):
+            end = getattr(signal, "finish", None)
+            if end is not None:
+                evaluations.extend(end(memory))
+        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+
+    def bare(self, span: Span) -> Span:
+        """The span as it was before evaluation: verdicts that are not ours to give (an outcome, a budget) stay."""
+        own = {signal.name for signal in self.signals}
+        failure = span.failure
+        if failure is not None and failure.type == INVALID_TOOL_CALL:
+            failure = None
+        kept = tuple(found for found in span.evaluations if found.name not in own)
+        return replace(span, violations=(), evaluations=kept, failure=failure)
+
+
+def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
+    operation = span.operation
+    if isinstance(operation, Inference):
+        return _of_inference(state, operation)
+    if isinstance(operation, ToolExecution):
+        return _of_tool_execution(state, operation)
+    return ()
+
+
+def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...]:
+    if inference.tools:
+        state.offered = {tool.name: tool for tool in inference.tools}
+    if inference.partial:
+        return ()  # what was cut off breaks every schema; `partial` says so already
+    found: list[Violation] = []
+    schema = output_schema(inference.parameters.get("response_format"))
+    for choice, message in enumerate(inference.output):
+        calls = message.tool_calls()
+        for call in calls:
+            if inference.tools:
+                checked = check_call(call, inference.tools)
+            else:  # which tools were on offer is not visible: only the form of the arguments can be judged
+                checked = check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
+            if checked:
+                found.extend(replace(violation, choice=choice) for violation in checked)
+        if schema is not None and not calls:
+            found.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
+    return tuple(found)
+
+
+def _of_answer(message: Message, schema: Any) -> tuple[Violation, ...]:
+    texts = [part.content for part in message.parts if isinstance(part, Text)]
+    return check_output("".join(texts), schema) if texts else ()
+
+
+def _of_tool_execution(state: RunState, execution: ToolExecution) -> tuple[Violation, ...]:
+    definition = execution.definition or state.offered.get(execution.name)
+    if definition is None:
+        return () if execution.executed else (_unknown(execution),)
+    found = check_arguments(execution.arguments, definition, call_id=execution.call_id)
+    if found:
+        found = tuple(replace(violation, executed=execution.executed) for violation in found)
+    if execution.has_result and definition.output is not None:
+        found += check_result(execution.result, definition, call_id=execution.call_id)
+    return found
+
+
+def _unknown(execution: ToolExecution) -> Violation:
+    return Violation(
+        UNKNOWN_TOOL,
+        pointer="",
+        keyword="",
+        message="no tool of this name is on offer",
+        got=execution.name,
+        tool=execution.name,
+        call_id=execution.call_id,
+        executed=False,
+    )
+
+
+def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
+    """Invalid arguments make a tool execution an error even where the tool swallowed them; an inference keeps its status."""
+    if not isinstance(span.operation, ToolExecution):
+        return None
+    errors = [found for found in violations if found.severity == "error" and found.where == "arguments"]
+    if not errors:
+        return None
+    return Failure(INVALID_TOOL_CALL, "; ".join(f"{found.pointer or found.code}: {found.message}" for found in errors))
+
+
+def is_whole(span: Span) -> bool:
+    """False when content of the span was cut, redacted or left out, so that it cannot be judged again."""
+    return not (
+        span.attributes.get(semconv.CONTENT_TRUNCATED)
+        or span.attributes.get(semconv.CONTENT_REDACTED)
+        or span.attributes.get(semconv.CONTENT_LEVEL)
+    )
+
+
+def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Trace, tuple[str, ...]]:
+    """The trace with every run judged again, and the ids of the runs whose stored verdicts stand as they are.
+
+    Spans of other instrumentations have no run: those of one trace are judged as one run, in the order in which they
+    ended, and their evaluations are marked derived. Unfinished spans are passed through.
+    """
+    evaluator = evaluator or Evaluator()
+    runs: dict[str | None, list[Span]] = {}
+    for span in trace.spans:
+        runs.setdefault(span.run_id, []).append(span)
+    judged: list[Span] = []
+    unknown: list[str] = []
+    for run_id, spans in runs.items():
+        if all(is_whole(span) for span in spans):
+            judged.extend(_replay(evaluator, spans, derived=run_id is None))
+        else:
+            judged.extend(spans)
+            unknown.append(run_id or trace.trace_id)
+    return Trace(judged, alive=trace.alive), tuple(unknown)
+
+
+def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[Span]:
+    ended = sorted((span for span in spans if span.end is not None), key=_order)
+    judged = [span for span in spans if span.end is None]
+    state = evaluator.start()
+    outermost = _outermost(ended)
+    for span in ended:
+        before = evaluator.bare(span)
+        after = evaluator.step(state, before)
+        if span is outermost:
+            after = evaluator.finish(state, after)
+        judged.append(_in_order(span, _mark(before, after) if derived else after))
+    return judged
+
+
+def _in_order(stored: Span, judged: Span) -> Span:
+    """Verdicts in the order in which they were stored: an outcome stands after the signals."""
+    kept = tuple(found for found in judged.evaluations if found not in stored.evaluations)
+    if kept or len(judged.evaluations) != len(stored.evaluations):
+        return judged
+    return replace(judged, evaluations=stored.evaluations)
+
+
+def _order(span: Span) -> tuple[int, int]:
+    return (span.sequence if span.sequence is not None else 0, span.end or 0)
+
+
+def _outermost(spans: list[Span]) -> Span | None:
+    ids = {span.span_id for span in spans}
+    return next((span for span in reversed(spans) if span.parent_id not in ids), None)
+
+
+def _mark(before: Span, after: Span) -> Span:
+    new = tuple(found if found in before.evaluations else replace(found, derived=True) for found in after.evaluations)
+    return replace(after, evaluations=new)

@@ -1,0 +1,137 @@
+"""What every span below gets, across tasks, threads and processes: conversation, user, tags, parent.
+
+Law: only `inject` writes any of it for another process, and only into the carrier it is given; a model vendor's request
+carries ``traceparent`` and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote, unquote
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from llmtrace import semconv
+from llmtrace.model import JsonValue
+from llmtrace.recorder import keys
+from llmtrace.recorder.recording import Recording
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_W3C = TraceContextTextMapPropagator()
+_BAGGAGE = "baggage"
+_MEMBER = "llmtrace."
+
+
+@contextmanager
+def context(
+    *,
+    user: str | None = None,
+    conversation: str | None = None,
+    tags: list[str] | tuple[str, ...] = (),
+    **attributes: str | bool | int | float,
+) -> Iterator[None]:
+    """Give every span that starts in the ``with`` block these attributes.
+
+    ``user`` becomes ``user.id``, ``conversation`` ``gen_ai.conversation.id`` (on every span, so that no viewer splits a
+    trace by it), ``tags`` add up over nested blocks as ``llmtrace.tags``; any other ``name=value`` is
+    ``llmtrace.context.name``.
+    """
+    with _attached(_merged(_current(), user, conversation, tags, attributes)):
+        yield
+
+
+def _merged(
+    before: Mapping[str, JsonValue],
+    user: str | None,
+    conversation: str | None,
+    tags: list[str] | tuple[str, ...],
+    attributes: Mapping[str, JsonValue],
+) -> dict[str, JsonValue]:
+    merged = dict(before)
+    if user is not None:
+        merged[semconv.USER_ID] = str(user)
+    if conversation is not None:
+        merged[semconv.CONVERSATION_ID] = str(conversation)
+    if tags:
+        earlier = merged.get(semconv.TAGS, [])
+        merged[semconv.TAGS] = [*earlier, *(str(tag) for tag in tags if tag not in earlier)]
+    merged.update({semconv.CONTEXT_PREFIX + name: given for name, given in attributes.items()})
+    return merged
+
+
+def wrap(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` bound to the context of here and now, for a thread or an executor: its spans keep their parent."""
+    here = otel_context.get_current()
+
+    @functools.wraps(function)
+    def bound(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = otel_context.attach(here)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            Recording.detach(token)
+
+    return bound
+
+
+def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[str, str]:
+    """Write the current span and `context` into ``carrier`` (default: a new dict) as W3C ``traceparent`` and ``baggage``.
+
+    For your own processes and services. Do not hand it to a model vendor: it names your user and conversation.
+    """
+    carrier = {} if carrier is None else carrier
+    _W3C.inject(carrier)
+    members = [_member(name, given) for name, given in _current().items()]
+    if members:
+        others = [carrier[_BAGGAGE]] if carrier.get(_BAGGAGE) else []
+        carrier[_BAGGAGE] = ",".join([*others, *members])
+    return carrier
+
+
+@contextmanager
+def extract(carrier: Mapping[str, str]) -> Iterator[None]:
+    """Continue in the ``with`` block what `inject` wrote in another process. What cannot be read is left out.
+
+    Names are matched without regard to case, so headers and environment variables (``TRACEPARENT``) both serve.
+    """
+    lower = {str(name).lower(): given for name, given in carrier.items()}
+    parent = _W3C.extract(lower, context=otel_context.get_current())
+    with _attached({**_current(), **_members(lower.get(_BAGGAGE, ""))}, parent):
+        yield
+
+
+def _member(name: str, given: JsonValue) -> str:
+    text = "\x1f".join(given) if isinstance(given, list) else str(given)
+    return f"{_MEMBER}{quote(name, safe='')}={quote(text, safe='')}"
+
+
+def _members(header: str) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = {}
+    for member in header.split(","):
+        name, _, given = member.strip().partition("=")
+        if name.startswith(_MEMBER):
+            key, text = unquote(name.removeprefix(_MEMBER)), unquote(given.partition(";")[0])
+            found[key] = text.split("\x1f") if key == semconv.TAGS else text
+    return found
+
+
+def _current() -> Mapping[str, JsonValue]:
+    found: Any = otel_context.get_value(keys.ATTRIBUTES)
+    return found or {}
+
+
+@contextmanager
+def _attached(attributes: Mapping[str, JsonValue], parent: Context | None = None) -> Iterator[None]:
+    token: contextvars.Token[Context] = otel_context.attach(otel_context.set_value(keys.ATTRIBUTES, attributes, parent))
+    try:
+        yield
+    finally:
+        Recording.detach(token)

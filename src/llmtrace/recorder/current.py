@@ -1,0 +1,29 @@
+"""Which recorder is on, and which recording is the innermost. Never configured means: none, and nothing is recorded."""
+
+from __future__ import annotations
+
+from opentelemetry import context as otel_context
+
+from llmtrace.recorder import keys
+from llmtrace.recorder.recorder import Recorder
+from llmtrace.recorder.recording import Recording
+
+_active: Recorder | None = None
+
+
+def active() -> Recorder | None:
+    """The recorder that ``configure()`` set up, or None."""
+    return _active
+
+
+def activate(recorder: Recorder | None) -> Recorder | None:
+    """Make ``recorder`` the active one; gives the one before."""
+    global _active
+    before, _active = _active, recorder
+    return before
+
+
+def current() -> Recording | None:
+    """The innermost recording that is open here, or None."""
+    found = otel_context.get_value(keys.RECORDING)
+    return found if isinstance(found, Recording) else None

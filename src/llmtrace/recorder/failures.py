@@ -1,0 +1,30 @@
+"""An exception as a `Failure`: qualified class name, message, stack trace. Never raises, whatever the exception does."""
+
+from __future__ import annotations
+
+import traceback
+
+from llmtrace.model import Failure
+
+
+def failure_of(error: BaseException) -> Failure:
+    return Failure(type_name(type(error)), _message(error), _stacktrace(error))
+
+
+def type_name(kind: type[BaseException]) -> str:
+    """``module.Class``; builtins without their module, as the conventions for ``error.type`` show them."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<the exception's text cannot be read>"
+
+
+def _stacktrace(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception:
+        return ""

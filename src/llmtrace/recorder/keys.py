@@ -1,0 +1,15 @@
+"""What llmtrace keeps in the OpenTelemetry context, and the one key of others that it reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RECORDING: Final = "llmtrace-recording"
+"""The innermost open `Recording`."""
+ATTRIBUTES: Final = "llmtrace-attributes"
+"""Attributes that every span below gets: conversation, user, tags."""
+WATCHERS: Final = "llmtrace-watchers"
+"""Watchers (budgets) that see every span below."""
+GENAI_INFERENCE: Final = "opentelemetry.genai.client.inference.context"
+"""Set by the official GenAI instrumentations while one of their inferences is open; they suppress nested ones. Source:
+opentelemetry-util-genai 1.3b0."""

@@ -1,0 +1,95 @@
+"""Our span as an OpenTelemetry span.
+
+Where the program has a TracerProvider (or handed one over), each span of ours is also a span of it: same ids, started with the
+attributes that a sampler may look at, filled before it ends, since nothing can be written to it afterwards. Where it has none,
+a span context with ids from the operating system is made current, so that headers and other instrumentations see it. The
+program's provider is never replaced, and none is set in its place: whoever sets one later is free to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, ProxyTracerProvider, SpanContext, SpanKind, TraceFlags, Tracer
+from opentelemetry.trace.status import Status, StatusCode
+
+from llmtrace.codec import genai
+from llmtrace.content import Content
+from llmtrace.model import Kind, Scope, Span
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.identity import Identity
+
+_KINDS: dict[Kind, SpanKind] = {
+    "internal": SpanKind.INTERNAL,
+    "client": SpanKind.CLIENT,
+    "server": SpanKind.SERVER,
+    "producer": SpanKind.PRODUCER,
+    "consumer": SpanKind.CONSUMER,
+}
+
+
+class Started(NamedTuple):
+    span: trace.Span
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+
+
+class Tracers:
+    """Starts OpenTelemetry spans on the provider that is there."""
+
+    def __init__(self, provider: trace.TracerProvider | None, scope: Scope) -> None:
+        self._given = provider
+        self._scope = scope
+        self._of: trace.TracerProvider | None = None
+        self._tracer: Tracer | None = None
+
+    def start(
+        self,
+        context: Context,
+        name: str,
+        kind: Kind,
+        start: int,
+        identity: Identity,
+        attributes: Mapping[str, Any],
+    ) -> Started:
+        parent = trace.get_current_span(context).get_span_context()
+        parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
+        tracer = self._current()
+        if tracer is not None:
+            span = tracer.start_span(name, context, _KINDS[kind], attributes, start_time=start)
+            own = span.get_span_context()
+            if own.is_valid and own.span_id != parent.span_id:
+                return Started(span, f"{own.trace_id:032x}", f"{own.span_id:016x}", parent_id)
+        trace_id = f"{parent.trace_id:032x}" if parent.is_valid else identity.trace_id()
+        span_id = identity.span_id()
+        flags = parent.trace_flags if parent.is_valid else TraceFlags(TraceFlags.SAMPLED)
+        own = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
+        return Started(NonRecordingSpan(own), trace_id, span_id, parent_id)
+
+    def _current(self) -> Tracer | None:
+        provider = self._given or trace.get_tracer_provider()
+        if provider is self._of:
+            return self._tracer
+        if isinstance(provider, ProxyTracerProvider):  # nobody has set one (yet)
+            return None
+        self._of, self._tracer = provider, provider.get_tracer(self._scope.name, self._scope.version)
+        return self._tracer
+
+
+def finish(span: trace.Span, clean: Span | None, content: Content) -> None:
+    """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens."""
+    if clean is not None and span.is_recording():
+        guard(_fill, span, clean if content.exports_content else content.bare(clean))
+    guard(span.end, clean.end if clean is not None else None)
+
+
+def _fill(span: trace.Span, ours: Span) -> None:
+    span.set_attributes(genai.attributes(ours))
+    for event in genai.events(ours):
+        span.add_event(event.name, event.attributes, event.time)
+    if ours.failure is not None:
+        span.set_status(Status(StatusCode.ERROR, ours.failure.message or ours.failure.type))

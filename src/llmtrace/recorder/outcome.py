@@ -1,0 +1,43 @@
+"""How a run ended, in the program's own judgement."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from llmtrace.model import OUTCOME, Evaluation, Severity
+from llmtrace.recorder.current import active, current
+
+logger = logging.getLogger("llmtrace")
+
+_SEVERITY: dict[str, Severity] = {"success": "info", "unknown": "info", "failure": "error"}
+
+
+def outcome(
+    status: Literal["success", "failure", "unknown"],
+    *,
+    score: float | None = None,
+    reason: str | None = None,
+) -> None:
+    """Record how the current run's task ended: call it inside the run. The last call counts.
+
+    ``status`` decides the trace's health (``failure`` makes it *failed*); ``score`` is in the program's own unit; ``reason``
+    is content: it stays in the local store unless content may leave. Never raises; outside a run, or with another word for
+    ``status``, one line is logged and nothing is recorded.
+    """
+    recording = current()
+    if recording is None:
+        if active() is not None:
+            logger.warning("llmtrace: outcome(%r) was called outside a run and is not recorded", status)
+        return
+    if status not in _SEVERITY:
+        logger.warning("llmtrace: outcome(%r): expected success, failure or unknown; it is not recorded", status)
+        return
+    recording.run.outcome = Evaluation(
+        OUTCOME,
+        _SEVERITY[status],
+        f"the program reported {status}",
+        label=status,
+        score=score,
+        evidence={} if reason is None else {"reason": reason},
+    )

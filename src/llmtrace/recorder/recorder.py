@@ -1,0 +1,242 @@
+"""The recorder: the only place that starts and ends spans.
+
+A span's way: started (ids, parent, start mark to the sinks), ended (evaluated in its run, cleaned, handed to the sinks), and
+then the OpenTelemetry span is filled and ended, at the content level that may leave. Sinks never see raw content; nothing of
+theirs reaches the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+from opentelemetry.trace import TracerProvider
+
+from llmtrace.codec import genai
+from llmtrace.config import OnInvalid
+from llmtrace.content import Content
+from llmtrace.evaluation import Evaluator
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Evaluation,
+    Failure,
+    Inference,
+    JsonValue,
+    Kind,
+    Operation,
+    Scope,
+    Span,
+    ToolExecution,
+    Workflow,
+    replace,
+)
+from llmtrace.recorder import keys, otel
+from llmtrace.recorder.failures import failure_of
+from llmtrace.recorder.guard import guard, report
+from llmtrace.recorder.identity import Identity
+from llmtrace.recorder.recording import NoRecording, Recording
+from llmtrace.recorder.run import Run
+
+
+class Sink(Protocol):
+    """Where spans go. Called on the calling thread, with a start mark (``end`` None) and then with the ended span."""
+
+    def append(self, span: Span) -> None: ...
+
+
+class Watcher(Protocol):
+    """Sees every span below the place where it was set; may stop the program, where the program asked it to."""
+
+    def before(self, operation: Operation) -> None:
+        """Called before a span starts. What it raises reaches the program."""
+
+    def after(self, span: Span) -> Sequence[Evaluation]:
+        """Called when a span has ended."""
+        ...
+
+
+class Recorder:
+    def __init__(
+        self,
+        *,
+        content: Content,
+        evaluator: Evaluator,
+        sinks: Sequence[Sink] = (),
+        enrich: Callable[[Operation], Operation] = lambda operation: operation,
+        resource: Mapping[str, JsonValue] | None = None,
+        scope: Scope | None = None,
+        identity: Identity | None = None,
+        tracer_provider: TracerProvider | None = None,
+        on_invalid: OnInvalid = "record",
+    ) -> None:
+        """``enrich`` adds what is computed from an operation (cost, fingerprint). ``tracer_provider``: default, the
+        global one if the program has set it, by the time that a span starts; else no OpenTelemetry span is recorded."""
+        self.content = content
+        self.evaluator = evaluator
+        self.sinks = tuple(sinks)
+        self.identity = identity or Identity()
+        self.on_invalid: OnInvalid = on_invalid
+        self._enrich = enrich
+        self._resource = dict(resource or {})
+        self._scope = scope or Scope()
+        self._tracers = otel.Tracers(tracer_provider, self._scope)
+
+    def start(
+        self,
+        operation: Operation,
+        *,
+        name: str | None = None,
+        kind: Kind | None = None,
+        attributes: Mapping[str, JsonValue] | None = None,
+    ) -> Recording:
+        """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``).
+
+        ``name`` and ``kind``: default, as the conventions say for the operation.
+        """
+        context = otel_context.get_current()
+        watchers: tuple[Watcher, ...] = context.get(keys.WATCHERS, ())  # type: ignore[assignment]
+        for watcher in watchers:
+            watcher.before(operation)
+        try:
+            return self._start(context, operation, name, kind, attributes, watchers)
+        except Exception as error:
+            report(Recorder.start, error)
+            return NoRecording()
+
+    def _start(
+        self,
+        context: Context,
+        operation: Operation,
+        name: str | None,
+        kind: Kind | None,
+        attributes: Mapping[str, JsonValue] | None,
+        watchers: tuple[Watcher, ...],
+    ) -> Recording:
+        owner: Any = context.get(keys.RECORDING)
+        name = name or genai.span_name(operation)
+        kind = kind or genai.span_kind(operation)
+        inherited: Any = context.get(keys.ATTRIBUTES)
+        own: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
+        start = self.identity.clock()
+        made = self._tracers.start(context, name, kind, start, self.identity, genai.start_attributes(operation))
+        recording = Recording(
+            self,
+            Run(self.identity.run_id(), self.evaluator) if owner is None else owner.run,
+            trace_id=made.trace_id,
+            span_id=made.span_id,
+            parent_id=made.parent_id,
+            outermost=owner is None,
+            name=name,
+            kind=kind,
+            operation=operation,
+            start=start,
+            attributes=own,
+            watchers=watchers,
+            otel=made.span,
+        )
+        recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
+        if self.sinks:
+            self._mark(recording)
+        return recording
+
+    def _mark(self, recording: Recording) -> None:
+        """Tell the sinks that a span started: small, without content, so that a killed run shows what it was doing."""
+        mark = Span(
+            recording.trace_id,
+            recording.span_id,
+            recording.name,
+            recording.start,
+            parent_id=recording.parent_id,
+            kind=recording.kind,
+            operation=_outline(recording.operation),
+            run_id=recording.run.id,
+            attributes=recording.attributes,
+            resource=self._resource,
+            scope=self._scope,
+        )
+        if recording.attributes:
+            mark = self.content.clean(mark)
+        for sink in self.sinks:
+            guard(sink.append, mark)
+
+    def finish(
+        self,
+        recording: Recording,
+        operation: Operation,
+        failure: Failure | None,
+        exception: BaseException | None,
+        end: int | None,
+    ) -> Span:
+        """What `Recording.end` does, once."""
+        end = self.identity.clock() if end is None else end
+        enriched = guard(self._enrich, operation)
+        if failure is None and exception is not None:
+            failure = failure_of(exception)
+        run = recording.run
+        span = Span(
+            recording.trace_id,
+            recording.span_id,
+            recording.name,
+            recording.start,
+            max(end, recording.start),
+            recording.parent_id,
+            recording.kind,
+            operation if enriched is None else enriched,
+            run.id,
+            failure=failure,
+            attributes=recording.attributes,
+            events=recording.events,
+            resource=self._resource,
+            scope=self._scope,
+        )
+        span = self._evaluated(recording, span)
+        clean = guard(self.content.clean, span)
+        if clean is not None:
+            for sink in self.sinks:
+                guard(sink.append, clean)
+        otel.finish(recording.otel, clean, self.content)
+        return span
+
+    def _evaluated(self, recording: Recording, span: Span) -> Span:
+        span = recording.run.step(span, outermost=recording.outermost)
+        for watcher in recording.watchers:
+            found = guard(watcher.after, span)
+            if found:
+                span = replace(span, evaluations=(*span.evaluations, *found))
+        return span
+
+    def close(self) -> None:
+        """Nothing more will be recorded here. The sinks are closed by who opened them."""
+        self.sinks = ()
+
+
+def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Context:
+    """The context in which ``recording`` is current, for us and for other instrumentations."""
+    values: dict[str, Any] = dict(otel_trace.set_span_in_context(recording.otel, context))
+    values[keys.RECORDING] = recording
+    if clear_genai:  # below a tool or agent a nested inference is a call of its own, not a part of the outer one
+        values.pop(keys.GENAI_INFERENCE, None)
+    return Context(values)
+
+
+def _outline(operation: Operation) -> Operation:
+    """The operation as far as it is free of content and known at the start."""
+    if isinstance(operation, Inference):
+        return Inference(
+            operation.provider,
+            operation.operation,
+            operation.request_model,
+            server_address=operation.server_address,
+            server_port=operation.server_port,
+        )
+    if isinstance(operation, ToolExecution):
+        return ToolExecution(operation.name, call_id=operation.call_id, type=operation.type)
+    if isinstance(operation, AgentInvocation):
+        return AgentInvocation(operation.name)
+    if isinstance(operation, Workflow):
+        return Workflow(operation.name)
+    return Custom()

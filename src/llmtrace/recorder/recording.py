@@ -1,0 +1,159 @@
+"""A span while it is open. Law: it ends once, whoever ends it, on whatever thread, and ending it never raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import Span as OtelSpan
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from llmtrace.model import Event, Failure, JsonValue, Kind, Operation, Span
+from llmtrace.recorder.guard import guard, report
+from llmtrace.recorder.run import NoRun, Run
+
+if TYPE_CHECKING:
+    from llmtrace.recorder.recorder import Recorder
+
+_W3C = TraceContextTextMapPropagator()
+
+
+class Recording:
+    """An open span of a `Recorder`. Instrumentors and decorators fill it, make it current, and end it."""
+
+    __slots__ = (
+        "_open",
+        "_recorder",
+        "attributes",
+        "context",
+        "events",
+        "kind",
+        "name",
+        "operation",
+        "otel",
+        "outermost",
+        "parent_id",
+        "run",
+        "span_id",
+        "start",
+        "trace_id",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        run: Run,
+        *,
+        trace_id: str,
+        span_id: str,
+        parent_id: str | None,
+        outermost: bool,
+        name: str,
+        kind: Kind,
+        operation: Operation,
+        start: int,
+        attributes: dict[str, JsonValue],
+        watchers: tuple[Any, ...],
+        otel: OtelSpan,
+    ) -> None:
+        self._recorder = recorder
+        self.run = run
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent_id = parent_id
+        self.outermost = outermost
+        self.name = name
+        self.kind: Kind = kind
+        self.operation = operation
+        self.start = start
+        self.attributes = attributes
+        self.watchers = watchers
+        self.otel = otel
+        self.events: tuple[Event, ...] = ()
+        self.context: Context = Context()
+        """The OpenTelemetry context in which this span is the current one."""
+        self._open = [True]
+
+    def attach(self) -> Token[Context]:
+        """Make this span current. Hand the token to `detach` before control leaves: never across a ``yield``."""
+        return otel_context.attach(self.context)
+
+    @staticmethod
+    def detach(token: Token[Context]) -> None:
+        """Undo `attach`. Says nothing where the token belongs to another context (a generator closed elsewhere)."""
+        try:
+            token.var.reset(token)
+        except Exception:  # a foreign context, or a run-time context of another kind: it ends with its task
+            return
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Make this span current around one synchronous call, or one step of an iterator."""
+        token = self.attach()
+        try:
+            yield
+        finally:
+            self.detach(token)
+
+    def headers(self) -> dict[str, str]:
+        """``traceparent`` (and ``tracestate``) for a request made within this span. No baggage."""
+        carrier: dict[str, str] = {}
+        guard(_W3C.inject, carrier, self.context)
+        return carrier
+
+    def set(self, attributes: Mapping[str, JsonValue]) -> None:
+        """Add attributes of the user's own."""
+        self.attributes = {**self.attributes, **attributes}
+
+    def add_event(self, name: str, attributes: Mapping[str, JsonValue] | None = None) -> None:
+        self.events = (*self.events, Event(name, self._recorder.identity.clock(), dict(attributes or {})))
+
+    def end(
+        self,
+        operation: Operation | None = None,
+        *,
+        failure: Failure | None = None,
+        exception: BaseException | None = None,
+        end: int | None = None,
+    ) -> Span | None:
+        """End the span: evaluate it, hand it to the sinks, end its OpenTelemetry span.
+
+        ``operation`` is what it did, complete now (default: as at the start); ``failure`` or ``exception`` says why it
+        erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
+        redaction, or None when it had ended before or could not be recorded.
+        """
+        try:
+            self._open.pop()
+        except IndexError:
+            return None
+        try:
+            return self._recorder.finish(self, operation or self.operation, failure, exception, end)
+        except Exception as error:
+            report(self._recorder.finish, error)
+            return None
+
+
+class NoRecording(Recording):
+    """Stands in where a recording could not be started: it does nothing, so that the program's call goes on."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.run = NoRun()
+        self.trace_id = "0" * 32
+        self.span_id = "0" * 16
+        self.context = otel_context.get_current()
+        self.attributes = {}
+        self.events = ()
+        self._open = []
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def add_event(self, name: str, attributes: Mapping[str, JsonValue] | None = None) -> None:  # noqa: ARG002
+        return

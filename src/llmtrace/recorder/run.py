@@ -1,0 +1,79 @@
+"""A run: the outermost llmtrace span of this process and all below it, with the state that lives and dies with it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from llmtrace.evaluation import Evaluator
+from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall, replace
+from llmtrace.recorder.guard import report
+
+PENDING_CALLS = 256
+"""Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
+
+
+class Run:
+    """What is known of a run while it goes on. Its lock is held for steps of our own, never across I/O or user code."""
+
+    def __init__(self, run_id: str, evaluator: Evaluator) -> None:
+        self.id = run_id
+        self.messages: dict[Any, Any] = {}
+        """For instrumentors: messages converted before, so that a history sent again is known by identity."""
+        self.outcome: Evaluation | None = None
+        self._evaluator = evaluator
+        self._state = evaluator.start()
+        self._sequence = 0
+        self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
+        self._lock = threading.Lock()
+
+    def step(self, span: Span, *, outermost: bool) -> Span:
+        """Number and evaluate a span that has ended; the outermost one also gets what is only known at the end."""
+        with self._lock:
+            span = replace(span, sequence=self._sequence)
+            self._sequence += 1
+            if isinstance(span.operation, Inference):
+                self._pending.extend(call for message in span.operation.output for call in message.tool_calls())
+            try:
+                span = self._evaluator.step(self._state, span)
+                if outermost:
+                    span = self._evaluator.finish(self._state, span)
+            except Exception as error:  # a verdict is lost, never the span
+                report(self._evaluator.step, error)
+        if outermost and self.outcome is not None:
+            span = replace(span, evaluations=(*span.evaluations, self.outcome))
+        return span
+
+    def answered(self, call_id: str | None) -> None:
+        """The call of this id is being run: it is pending no more."""
+        with self._lock:
+            for call in self._pending:
+                if call_id is not None and call.id == call_id:
+                    self._pending.remove(call)
+                    return
+
+    def match(self, name: str, arguments: JsonValue) -> str | None:
+        """The id of the pending call that a direct call of this tool answers: by equal arguments, else the only one."""
+        with self._lock:
+            of_name = [call for call in self._pending if call.name == name]
+            equal = [call for call in of_name if call.arguments == arguments]
+            found = equal[0] if equal else of_name[0] if len(of_name) == 1 else None
+            if found is None:
+                return None
+            self._pending.remove(found)
+            return found.id
+
+
+class NoRun(Run):
+    """The run of a recording that could not be started: it keeps nothing."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.messages = {}
+        self.outcome = None
+        self._pending = deque(maxlen=0)
+        self._lock = threading.Lock()
+
+    def step(self, span: Span, *, outermost: bool) -> Span:  # noqa: ARG002
+        return span

@@ -1,0 +1,73 @@
+"""For tests of agents: `capture` what is recorded, with ids and a clock that repeat. See also the fixture `llmtrace_capture`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llmtrace import instrumentation, runtime
+from llmtrace.config import Config
+from llmtrace.model import Span, Trace
+from llmtrace.recorder import activate
+from llmtrace.recorder.identity import Identity
+from llmtrace.store import Query
+from llmtrace.store.memory import MemoryStore
+
+
+class Captured:
+    """What was recorded in a `capture` block, redacted as it would be stored."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The spans that have ended, in the order in which they ended."""
+        ended = [span for trace in self.traces for span in trace.spans if span.end is not None]
+        return tuple(sorted(ended, key=lambda span: (span.end or 0, span.sequence or 0)))
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """The traces, oldest first."""
+        found = [self._store.trace(summary.trace_id) for summary in self._store.traces(Query(limit=1_000_000))]
+        return tuple(sorted(found, key=lambda trace: trace.root.start))
+
+    @property
+    def trace(self) -> Trace:
+        """The only trace. Raises ValueError when there is none, or more than one."""
+        traces = self.traces
+        if len(traces) != 1:
+            raise ValueError(f"expected one trace, {len(traces)} were recorded")
+        return traces[0]
+
+
+def counting_identity(*, tick_ns: int = 1_000_000, start_ns: int = 1_700_000_000_000_000_000) -> Identity:
+    """Ids that count up from 1, and a clock that goes on by ``tick_ns`` at each look: traces that repeat exactly."""
+    spans, traces, runs, ticks = itertools.count(1), itertools.count(1), itertools.count(1), itertools.count()
+    return Identity(
+        trace_id=lambda: f"{next(traces):032x}",
+        span_id=lambda: f"{next(spans):016x}",
+        run_id=lambda: f"{next(runs):032x}",
+        clock=lambda: start_ns + tick_ns * next(ticks),
+    )
+
+
+@contextmanager
+def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **options: Any) -> Iterator[Captured]:
+    """Record into memory within the ``with`` block, instead of what ``configure()`` may have set up.
+
+    ``options`` are those of ``configure()``; ``identity``: default, `counting_identity`. What is installed is instrumented.
+    """
+    store = MemoryStore()
+    config = Config.read(**options)
+    recorder = runtime.build(config, sinks=[store], identity=identity or counting_identity(), tracer_provider=tracer_provider)
+    before = activate(recorder)
+    instrumentation.instrument(config.instrument)
+    try:
+        yield Captured(store)
+    finally:
+        activate(before)
+        if before is None:
+            instrumentation.uninstrument()

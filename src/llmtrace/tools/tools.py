@@ -1,0 +1,172 @@
+"""`Tools`: offer tools to a model in its provider's form; run what it asks for, and answer in the same form."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args
+
+from pydantic_core import to_json as dump
+
+from llmtrace.config import OnInvalid
+from llmtrace.content import to_json
+from llmtrace.decorators import functions, tool, tool_spec
+from llmtrace.decorators.tool_execution import Execution, ToolSpec, asked_for, unknown_tool
+from llmtrace.errors import BudgetExceeded, ConfigurationError, InvalidToolCall
+from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+from llmtrace.tools import forms
+
+
+class Tools:
+    """Tools by name, to offer to a model and to run when it asks.
+
+    Raises `ConfigurationError` when two tools share a name, something cannot be called, or an option is not known.
+    """
+
+    def __init__(
+        self,
+        *functions: Callable[..., Any],
+        on_invalid: OnInvalid | None = None,
+        on_fail: Literal["reply", "raise"] = "reply",
+    ) -> None:
+        """Functions, decorated with `tool` or not, and bound methods of such.
+
+        ``on_invalid``: policy for tools that have none of their own, see `tool`. ``on_fail``: what an exception of a tool
+        leads to: ``reply`` (default) tells the model its type and text; ``raise`` lets it through.
+        """
+        if on_invalid is not None and on_invalid not in get_args(OnInvalid):
+            raise ConfigurationError(f"Tools(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
+        if on_fail not in ("reply", "raise"):
+            raise ConfigurationError(f"Tools(on_fail={on_fail!r}): expected 'reply' or 'raise'")
+        self._on_invalid = on_invalid
+        self._on_fail = on_fail
+        self._tools: dict[str, tuple[ToolSpec, Callable[..., Any]]] = {}
+        for function in functions:
+            spec = tool_spec(function)
+            if spec is None:
+                function = tool(function)
+                spec = tool_spec(function)
+            assert spec is not None
+            name = spec.definition.name
+            if name in self._tools:
+                raise ConfigurationError(f"Tools(): two tools are called {name!r}; give one another name with @tool(name=...)")
+            self._tools[name] = (spec, getattr(function, "__wrapped__", function))
+
+    @property
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        return tuple(spec.definition for spec, _ in self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __iter__(self) -> Iterator[ToolDefinition]:
+        return iter(self.definitions)
+
+    def openai(self, api: Literal["chat", "responses"] = "chat") -> list[Any]:
+        """The definitions as OpenAI's chat completions, or its Responses API, take them in ``tools=``."""
+        form: forms.Form = forms.OPENAI_RESPONSES if api == "responses" else forms.OPENAI_CHAT
+        return [form.offer(definition) for definition in self.definitions]
+
+    def anthropic(self) -> list[Any]:
+        """The definitions as Anthropic's messages take them in ``tools=``."""
+        return [forms.ANTHROPIC.offer(definition) for definition in self.definitions]
+
+    def run(self, message: Any) -> list[Any]:
+        """Run the tool calls of a model's message, in order; give the messages to append, joined by call id.
+
+        ``message``: an assistant message of OpenAI chat, a Responses answer, an Anthropic message, as the SDK's object or a
+        dict; or the list of calls in it. Without calls the answer is empty. Raises InvalidToolCall under
+        ``on_invalid="raise"``, a tool's exception under ``on_fail="raise"``, `BudgetExceeded`, and `ConfigurationError` for
+        a message of no known form, or for an async tool while an event loop runs (use `arun`).
+        """
+        form, calls = _read(message)
+        if _loop_runs():
+            self._refuse_async(calls)
+        return form.answers([(call, *self._run(call)) for call in calls])
+
+    async def arun(self, message: Any) -> list[Any]:
+        """As `run`, with all calls at once: async tools as tasks, plain ones in threads."""
+        form, calls = _read(message)
+        answered = await asyncio.gather(*(self._arun(call) for call in calls))
+        return form.answers([(call, *answer) for call, answer in zip(calls, answered, strict=True)])
+
+    def _refuse_async(self, calls: list[ToolCall]) -> None:
+        for call in calls:
+            known = self._tools.get(call.name)
+            if known is not None and functions.kind_of(known[1]) in ("coroutine", "async generator"):
+                raise ConfigurationError(
+                    f"Tools.run(): {call.name} is async and an event loop runs; use `await tools.arun(message)`"
+                )
+
+    def _begin(self, call: ToolCall) -> tuple[Execution, Callable[..., Any] | None]:
+        known = self._tools.get(call.name)
+        if known is None:
+            return unknown_tool(call, self.definitions, on_invalid=self._on_invalid), None
+        spec, function = known
+        return asked_for(spec, call, on_invalid=self._on_invalid), function
+
+    def _run(self, call: ToolCall) -> tuple[str, bool]:
+        execution, function = self._begin(call)
+        if function is None or execution.refused:
+            return _text(execution.answer), True
+        kind = functions.kind_of(function)
+        if kind in ("coroutine", "async generator"):
+            return asyncio.run(self._drained(kind, function, execution))
+        try:
+            result = functions.run(kind, function, lambda: execution)
+            return _text(list(result) if kind == "generator" else result), False
+        except Exception as error:
+            return self._failed(error)
+
+    async def _arun(self, call: ToolCall) -> tuple[str, bool]:
+        execution, function = self._begin(call)
+        if function is None or execution.refused:
+            return _text(execution.answer), True
+        kind = functions.kind_of(function)
+        if kind in ("coroutine", "async generator"):
+            return await self._drained(kind, function, execution)
+        try:
+            result = await asyncio.to_thread(functions.run, kind, function, lambda: execution)
+            return _text(await asyncio.to_thread(list, result) if kind == "generator" else result), False
+        except Exception as error:
+            return self._failed(error)
+
+    async def _drained(self, kind: functions.KindOfFunction, function: Any, execution: Execution) -> tuple[str, bool]:
+        try:
+            result = functions.run(kind, function, lambda: execution)
+            if kind == "async generator":
+                return _text([item async for item in result]), False
+            return _text(await result), False
+        except Exception as error:
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> tuple[str, bool]:
+        if self._on_fail == "raise" or isinstance(error, (BudgetExceeded, InvalidToolCall)):
+            raise error
+        return f"Error: {type(error).__name__}: {error}", True
+
+
+def _read(message: Any) -> tuple[forms.Form, list[ToolCall]]:
+    if message is None or (isinstance(message, (list, tuple)) and not message):
+        return forms.OPENAI_CHAT, []
+    for form in forms.FORMS:
+        calls = form.calls(message)
+        if calls is not None:
+            return form, calls
+    raise ConfigurationError(
+        f"Tools.run({type(message).__name__}): expected an assistant message of OpenAI or Anthropic (an SDK object or a dict), "
+        "or the list of tool calls in it"
+    )
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _text(result: JsonValue) -> str:
+    """A tool's result as the model is told it: text as it is, everything else as JSON."""
+    return result if isinstance(result, str) else dump(to_json(result)).decode()
