@@ -1,4 +1,4 @@
-"""For tests of agents: `capture` what is recorded, with ids and a clock that repeat. See also the fixture `llmtrace_capture`."""
+"""For tests of agents: `capture` what is recorded, with ids and a clock that repeat. The fixture is in `pytest_plugin`."""
 
 from __future__ import annotations
 

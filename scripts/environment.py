@@ -1,0 +1,57 @@
+"""Makes a virtual environment and installs into it, once for each set of requirements. Needs Python 3.10 and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NEEDED = (3, 10)
+
+
+def make(folder: str, *requirements: str, say: str = "") -> Path:
+    """The Python of ``folder`` (in the repository), with ``requirements`` (arguments for pip) installed.
+
+    Done again only when the requirements or pyproject.toml changed. Ends the program with one clear line if it cannot.
+    """
+    if sys.version_info < NEEDED:
+        fail(f"Python {NEEDED[0]}.{NEEDED[1]} or newer is needed; this is {sys.version.split()[0]} ({sys.executable})")
+    home = ROOT / folder
+    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+    stamp = home / "installed"
+    wanted = _digest(requirements)
+    if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    tell(f"setting up {folder}{f' ({say})' if say else ''}, about a minute the first time …")
+    try:
+        venv.EnvBuilder(with_pip=True, clear=not python.exists()).create(home)
+    except (OSError, subprocess.CalledProcessError) as error:
+        fail(f"could not make {home}: {error}. On Debian: apt install python3-venv")
+    _pip(python, "install", "--upgrade", "pip>=25.1")
+    _pip(python, "install", *requirements)
+    stamp.write_text(wanted)
+    return python
+
+
+def _digest(requirements: tuple[str, ...]) -> str:
+    known = [sys.version, *requirements, (ROOT / "pyproject.toml").read_text(encoding="utf-8")]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        fail(f"pip could not install: {' '.join(arguments)}")
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def fail(line: str) -> None:
+    tell(f"{Path(sys.argv[0]).name}: {line}")
+    sys.exit(1)

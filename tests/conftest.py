@@ -1,0 +1,49 @@
+"""What all tests share: no LLMTRACE_* variable of the developer's, and no store of the user's, is ever touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+
+from llmtrace.recorder import activate
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    for variable in list(os.environ):
+        if variable.startswith(("LLMTRACE_", "OTEL_")) and variable != "LLMTRACE_BENCH_DATA":
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+    before = activate(None)
+    yield
+    activate(before)
+
+
+@pytest.fixture
+def data() -> Path:
+    """The recorded runs to measure against; the test is skipped where they are absent."""
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    folder = Path(os.environ.get("LLMTRACE_BENCH_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip("recorded runs are absent: set LLMTRACE_BENCH_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def app_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """A TracerProvider of the program, set globally for one test, with an exporter that keeps spans in memory."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider = TracerProvider()
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    provider.exported = exporter  # type: ignore[attr-defined]
+    yield provider
+    provider.shutdown()

@@ -1,0 +1,270 @@
+"""Functions of all four kinds, decorated: the program sees what it would see without us."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+import llmtrace
+from llmtrace.testing import capture
+
+DECORATORS = [llmtrace.tool, llmtrace.agent, llmtrace.workflow, llmtrace.span]
+
+
+@pytest.fixture(params=DECORATORS, ids=lambda decorator: decorator.__name__)
+def decorate(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def test_plain_function_keeps_value_and_signature(decorate: Any) -> None:
+    """A decorated function returns the very object, and looks like the function."""
+    marker = object()
+
+    def work(x: object, *, y: int = 2) -> object:
+        "Doc."
+        return x
+
+    made = decorate(work)
+    with capture() as captured:
+        assert made(marker) is marker
+    assert inspect.signature(made) == inspect.signature(work)
+    assert (made.__name__, made.__doc__, inspect.isfunction(made)) == ("work", "Doc.", True)
+    assert len(captured.spans) == 1
+
+
+def test_exception_is_the_same_object(decorate: Any) -> None:
+    """What the function raises is what the program catches."""
+    error = LookupError("gone")
+
+    @decorate
+    def work() -> None:
+        raise error
+
+    with capture() as captured, pytest.raises(LookupError) as caught:
+        work()
+    assert caught.value is error
+    failure = captured.spans[0].failure
+    assert failure is not None
+    assert (failure.type, failure.message) == ("LookupError", "gone")
+
+
+def test_coroutine(decorate: Any) -> None:
+    """A coroutine function stays one; its span covers the await."""
+
+    @decorate
+    async def work(x: int) -> int:
+        await asyncio.sleep(0)
+        return x + 1
+
+    with capture() as captured:
+        assert inspect.iscoroutinefunction(work)
+        assert asyncio.run(work(1)) == 2
+    assert len(captured.spans) == 1
+
+
+def test_cancelled_coroutine_ends_its_span(decorate: Any) -> None:
+    """Cancelling reaches the caller and is recorded as the failure."""
+
+    @decorate
+    async def work() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> None:
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with capture() as captured:
+        asyncio.run(main())
+    failure = captured.spans[0].failure
+    assert failure is not None
+    assert failure.type.endswith("CancelledError")
+
+
+def conversation(made: Any) -> list[Any]:
+    """Drive a generator by all of its protocol, and tell what was seen."""
+    generator = made()
+    seen: list[Any] = [next(generator), generator.send("a"), generator.throw(ValueError("b"))]
+    try:
+        generator.send("c")
+    except StopIteration as stop:
+        seen.append(("return", stop.value))
+    return seen
+
+
+def talk() -> Any:
+    got = yield 1
+    try:
+        got = yield ("sent", got)
+    except ValueError as error:
+        got = yield ("thrown", str(error))
+    return got
+
+
+def test_generator_protocol(decorate: Any) -> None:
+    """send, throw and the return value pass through unchanged."""
+    with capture() as captured:
+        assert conversation(decorate(talk)) == conversation(talk)
+    assert len(captured.spans) == 1
+
+
+def test_generator_left_early_is_partial_and_silent(decorate: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A generator that is closed, or dropped and collected, ends its span once, marked partial, and logs nothing."""
+    closed = []
+
+    @decorate
+    def work() -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    with capture() as captured, caplog.at_level(logging.DEBUG):
+        generator = work()
+        assert next(generator) == 1
+        generator.close()
+        next(dropped := work())
+        del dropped
+        gc.collect()
+    assert closed == [True, True]
+    assert [span.attributes.get("llmtrace.response.partial") for span in captured.spans] == [True, True]
+    assert [record for record in caplog.records if record.name.startswith(("llmtrace", "opentelemetry"))] == []
+
+
+def test_async_generator(decorate: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An async generator passes asend and athrow; left in another task it ends its span and logs nothing."""
+
+    @decorate
+    async def work() -> AsyncIterator[Any]:
+        got = yield 1
+        try:
+            yield ("sent", got)
+        except ValueError as error:
+            yield ("thrown", str(error))
+
+    async def main() -> list[Any]:
+        generator: Any = work()
+        seen = [await generator.__anext__(), await generator.asend("a"), await generator.athrow(ValueError("b"))]
+        with pytest.raises(StopAsyncIteration):
+            await generator.__anext__()
+        other: Any = work()
+        await other.__anext__()
+        await asyncio.create_task(other.aclose())
+        return seen
+
+    with capture() as captured, caplog.at_level(logging.DEBUG):
+        assert asyncio.run(main()) == [1, ("sent", "a"), ("thrown", "b")]
+    assert len(captured.spans) == 2
+    assert [record for record in caplog.records if record.name.startswith(("llmtrace", "opentelemetry"))] == []
+
+
+def test_span_is_not_current_between_the_steps_of_a_generator() -> None:
+    """While a generator waits, the code around it is not inside its span."""
+
+    @llmtrace.agent
+    def outer() -> Iterator[str]:
+        inner()
+        yield "a"
+        inner()
+
+    @llmtrace.span
+    def inner() -> None: ...
+
+    @llmtrace.span
+    def beside() -> None: ...
+
+    with capture() as captured:
+        for _ in outer():
+            beside()
+    parents = {span.name: span.parent_id for span in captured.spans if span.name != "inner"}
+    agent_id = next(span.span_id for span in captured.spans if span.name == "invoke_agent outer")
+    assert parents["beside"] is None
+    assert {span.parent_id for span in captured.spans if span.name == "inner"} == {agent_id}
+
+
+def test_methods(decorate: Any) -> None:
+    """Methods, class methods and static methods, in either order of decorators."""
+
+    class Shop:
+        def __init__(self) -> None:
+            self.name = "shop"
+
+        @decorate
+        def method(self, x: int) -> tuple[str, int]:
+            return self.name, x
+
+        @classmethod
+        @decorate
+        def inner_class(cls, x: int) -> tuple[str, int]:
+            return cls.__name__, x
+
+        @decorate
+        @classmethod
+        def outer_class(cls, x: int) -> tuple[str, int]:
+            return cls.__name__, x
+
+        @staticmethod
+        @decorate
+        def inner_static(x: int) -> int:
+            return x
+
+        @decorate
+        @staticmethod
+        def outer_static(x: int) -> int:
+            return x
+
+    shop = Shop()
+    with capture() as captured:
+        assert shop.method(1) == ("shop", 1)
+        assert shop.inner_class(2) == Shop.inner_class(2) == ("Shop", 2)
+        assert shop.outer_class(3) == Shop.outer_class(3) == ("Shop", 3)
+        assert shop.inner_static(4) == Shop.inner_static(4) == 4
+        assert shop.outer_static(5) == Shop.outer_static(5) == 5
+    assert len(captured.spans) == 9
+
+
+def test_never_configured_means_never_recorded(decorate: Any) -> None:
+    """Without configure() a decorated function is just called."""
+
+    @decorate
+    def work(x: int) -> int:
+        return x
+
+    assert work(3) == 3
+
+
+def test_blocks_with_and_async_with() -> None:
+    """agent, workflow and span open as blocks; what is set on them is recorded."""
+
+    async def main() -> None:
+        async with llmtrace.workflow("nightly"):
+            with llmtrace.agent("sorter") as opened:
+                opened.set(colour="blue")
+                opened.event("seen", count=2)
+                opened.output = {"sorted": 3}
+
+    with capture() as captured:
+        asyncio.run(main())
+    inner, outer = captured.spans
+    assert (inner.name, outer.name, inner.parent_id) == ("invoke_agent sorter", "invoke_workflow nightly", outer.span_id)
+    assert inner.attributes["colour"] == "blue"
+    assert [(event.name, dict(event.attributes)) for event in inner.events] == [("seen", {"count": 2})]
+    assert inner.operation.output[0].text() == '{"sorted":3}'  # type: ignore[union-attr]
+
+
+def test_block_records_what_it_raises() -> None:
+    """An exception leaves a block unchanged and is recorded."""
+    with capture() as captured, pytest.raises(KeyError), llmtrace.span("step"):
+        raise KeyError("k")
+    failure = captured.spans[0].failure
+    assert failure is not None
+    assert failure.type == "KeyError"

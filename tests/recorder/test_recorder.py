@@ -1,0 +1,189 @@
+"""The recorder: one span of ours is one OpenTelemetry span, whatever the program's provider does."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import StatusCode
+
+import llmtrace
+from llmtrace.model import AgentInvocation, Inference, Message, Text, ToolCall, ToolDefinition, ToolExecution
+from llmtrace.recorder import active
+from llmtrace.recorder.identity import Identity
+from llmtrace.testing import capture
+
+
+@llmtrace.tool
+def look_up(order_id: str) -> dict[str, Any]:
+    return {"order_id": order_id, "total": 12.5}
+
+
+def infer(*calls: ToolCall, **fields: Any) -> Inference:
+    definition = ToolDefinition("look_up", {"type": "object", "properties": {"order_id": {"type": "string"}}})
+    return Inference(
+        "openai",
+        request_model="m",
+        tools=(definition,),
+        input=(Message("user", (Text("secret question"),)),),
+        output=(Message("assistant", calls),),
+        **fields,
+    )
+
+
+def record(operation: Any) -> None:
+    recorder = active()
+    assert recorder is not None
+    recorder.start(operation).end(operation)
+
+
+def test_spans_go_to_the_programs_provider_without_content(app_provider: Any) -> None:
+    """By default a program's own exporters get our spans with ids, verdicts and numbers, and no content."""
+    with capture(identity=Identity()) as captured, llmtrace.agent("support"):
+        record(infer(ToolCall("look_up", {"order_id": 5}, "c1")))
+        look_up("W1")
+    exported = {span.name: span for span in app_provider.exported.get_finished_spans()}
+    assert set(exported) == {"chat m", "execute_tool look_up", "invoke_agent support"}
+    ours = {span.name: span for span in captured.spans}
+    for name, span in exported.items():
+        assert f"{span.context.trace_id:032x}" == ours[name].trace_id
+        assert f"{span.context.span_id:016x}" == ours[name].span_id
+    chat = exported["chat m"]
+    assert chat.attributes["llmtrace.tool_call.valid"] is False
+    assert "secret question" not in chat.to_json()
+    assert "W1" not in exported["execute_tool look_up"].to_json()
+    assert ours["chat m"].operation.input[0].text() == "secret question"  # type: ignore[union-attr]
+
+
+def test_content_all_puts_content_on_the_programs_spans(app_provider: Any) -> None:
+    """content="all" is the way to have messages in a backend."""
+    with capture(content="all", identity=Identity()):
+        record(infer())
+    [span] = app_provider.exported.get_finished_spans()
+    assert "secret question" in span.attributes["gen_ai.input.messages"]
+
+
+def test_a_sampler_that_drops_everything_changes_nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store and verdicts do not depend on the program's sampler."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(sampler=ALWAYS_OFF))
+    with capture(identity=Identity()) as captured, llmtrace.agent("support"):
+        record(infer(ToolCall("nowhere", {}, "c1")))
+    chat, agent = captured.spans
+    assert chat.parent_id == agent.span_id
+    assert chat.trace_id == agent.trace_id
+    assert [violation.code for violation in chat.violations] == ["unknown_tool"]
+
+
+def test_no_provider_is_set_in_the_programs_place() -> None:
+    """The program may set its TracerProvider after us."""
+    before = trace.get_tracer_provider()
+    with capture(), llmtrace.agent("support"):
+        pass
+    assert trace.get_tracer_provider() is before
+
+
+def test_ids_do_not_follow_random_seed() -> None:
+    """Two runs with the same seed have different ids."""
+    ids = []
+    for _ in range(2):
+        random.seed(7)
+        with capture(identity=Identity()) as captured, llmtrace.agent("support"):
+            pass
+        ids.append((captured.spans[0].trace_id, captured.spans[0].span_id, captured.spans[0].run_id))
+    assert len({part for found in ids for part in found}) == 6
+
+
+def test_foreign_spans_between_ours_are_parents(app_provider: Any) -> None:
+    """A span of another instrumentation between two of ours is the parent, and the run goes on through it."""
+    tracer = trace.get_tracer("web")
+    with capture(identity=Identity()) as captured, llmtrace.agent("support"), tracer.start_as_current_span("GET /") as foreign:
+        look_up("W1")
+    tool, agent = captured.spans
+    assert tool.parent_id == f"{foreign.get_span_context().span_id:016x}"
+    assert tool.run_id == agent.run_id
+
+
+def test_a_failed_span_is_an_error_with_an_exception_event(app_provider: Any) -> None:
+    """Viewers show an error only with status ERROR and a standard exception event."""
+    with capture(content="all", identity=Identity()), pytest.raises(ValueError, match="boom"), llmtrace.span("step"):
+        raise ValueError("boom")
+    [span] = app_provider.exported.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+    [event] = span.events
+    assert event.name == "exception"
+    assert event.attributes["exception.type"] == "ValueError"
+
+
+def test_a_direct_call_is_matched_to_the_pending_call() -> None:
+    """A tool called by hand gets the id of the model's call, marked inferred: by arguments, else the only one."""
+    with capture() as captured, llmtrace.agent("support"):
+        record(infer(ToolCall("look_up", {"order_id": "A"}, "a"), ToolCall("look_up", {"order_id": "B"}, "b")))
+        look_up("B")
+        look_up("changed")
+        look_up("again")
+    found = [span.operation for span in captured.spans if isinstance(span.operation, ToolExecution)]
+    assert [(done.call_id, done.inferred) for done in found] == [("b", True), ("a", True), (None, False)]
+
+
+def test_sequence_numbers_are_in_order_of_ending() -> None:
+    """Replaying by sequence is replaying as it was."""
+    with capture() as captured, llmtrace.agent("support"):
+        record(infer())
+        look_up("A")
+    assert [span.sequence for span in captured.spans] == [0, 1, 2]
+    assert len({span.run_id for span in captured.spans}) == 1
+
+
+def test_ending_twice_records_once() -> None:
+    """A recording ends once, whoever ends it."""
+    with capture() as captured:
+        recorder = active()
+        assert recorder is not None
+        recording = recorder.start(AgentInvocation("a"))
+        assert recording.end() is not None
+        assert recording.end() is None
+    assert len(captured.spans) == 1
+
+
+def test_outcome_decides_health() -> None:
+    """The program's own judgement is on the run's outermost span and in the trace's health."""
+    with capture() as captured, llmtrace.agent("support"), llmtrace.span("inner"):
+        llmtrace.outcome("failure", score=0.2, reason="wrong order")
+    trace_ = captured.trace
+    assert trace_.health == "failed"
+    assert trace_.outcome is not None
+    assert (trace_.outcome.score, trace_.outcome.evidence) == (0.2, {"reason": "wrong order"})
+    assert trace_.root.evaluations == (trace_.outcome,)
+
+
+def test_outcome_outside_a_run_or_with_another_word_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """It never raises."""
+    llmtrace.outcome("success")
+    assert caplog.records == []
+    with capture(), caplog.at_level(logging.WARNING):
+        llmtrace.outcome("success")
+        with llmtrace.agent("a"):
+            llmtrace.outcome("great")  # type: ignore[arg-type]
+    assert ["outside a run" in caplog.records[0].message, "expected success" in caplog.records[1].message] == [True, True]
+
+
+def test_a_sink_that_raises_costs_nothing_but_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of ours raises into the program."""
+
+    class Broken:
+        def append(self, span: object) -> None:
+            raise OSError("disk on fire")
+
+    with capture() as captured:
+        recorder = active()
+        assert recorder is not None
+        recorder.sinks = (Broken(), *recorder.sinks)
+        assert look_up("A")["total"] == 12.5
+    assert len(captured.spans) == 1
+    assert "disk on fire" not in caplog.text
+    assert caplog.text.count("Broken.append failed with OSError") == 1

@@ -1,0 +1,328 @@
+"""Tools: what a model asked for is judged by its raw text, run or refused, and answered in the form it came in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+
+import llmtrace
+from llmtrace.errors import ConfigurationError, InvalidToolCall
+from llmtrace.model import ToolExecution
+from llmtrace.testing import Captured, capture
+
+ran: list[Any] = []
+
+
+@llmtrace.tool
+def add(a: int, b: int = 1) -> int:
+    """Add two numbers.
+
+    Args:
+        a: The first.
+        b: The second.
+    """
+    ran.append((a, b))
+    return a + b
+
+
+@pytest.fixture(autouse=True)
+def _reset() -> None:
+    ran.clear()
+
+
+def chat(*calls: tuple[str, str, str]) -> dict[str, Any]:
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+            for call_id, name, arguments in calls
+        ],
+    }
+
+
+def executions(captured: Captured) -> list[ToolExecution]:
+    return [span.operation for span in captured.spans if isinstance(span.operation, ToolExecution)]
+
+
+def test_offers_in_each_form() -> None:
+    """One definition, three ways to write it."""
+    tools = llmtrace.Tools(add)
+    parameters = tools.openai()[0]["function"]["parameters"]
+    assert parameters["required"] == ["a"]
+    assert parameters["properties"]["a"]["description"] == "The first."
+    assert tools.openai()[0]["function"]["name"] == tools.openai(api="responses")[0]["name"] == tools.anthropic()[0]["name"]
+    assert tools.anthropic()[0]["input_schema"] == tools.openai("responses")[0]["parameters"] == parameters
+
+
+def test_runs_and_answers_by_call_id() -> None:
+    """Each call is answered under its own id, in order."""
+    with capture() as captured:
+        answers = llmtrace.Tools(add).run(chat(("x", "add", '{"a": 1}'), ("y", "add", '{"a": 2, "b": 3}')))
+    assert answers == [
+        {"role": "tool", "tool_call_id": "x", "content": "2"},
+        {"role": "tool", "tool_call_id": "y", "content": "5"},
+    ]
+    assert [(done.call_id, done.result) for done in executions(captured)] == [("x", 2), ("y", 5)]
+
+
+@pytest.mark.parametrize("as_object", [False, True])
+def test_reads_sdk_objects_and_dicts(as_object: bool) -> None:
+    """A message may be a dict, an SDK's object, or the bare list of calls."""
+    message: Any = chat(("x", "add", '{"a": 1}'))
+    if as_object:
+        message = json.loads(json.dumps(message), object_hook=lambda found: SimpleNamespace(**found))
+    tools = llmtrace.Tools(add)
+    assert tools.run(message)[0]["content"] == "2"
+    calls = message.tool_calls if as_object else message["tool_calls"]
+    assert tools.run(calls)[0]["content"] == "2"
+
+
+def test_responses_and_anthropic_forms() -> None:
+    """Calls of other forms are answered in that form."""
+    tools = llmtrace.Tools(add)
+    output = [
+        {"type": "reasoning", "summary": []},
+        {"type": "function_call", "call_id": "c", "name": "add", "arguments": '{"a": 1}'},
+    ]
+    assert tools.run(output) == [{"type": "function_call_output", "call_id": "c", "output": "2"}]
+    content = [{"type": "text", "text": "adding"}, {"type": "tool_use", "id": "t", "name": "add", "input": {"a": "x"}}]
+    [message] = llmtrace.Tools(add, on_invalid="reply").run({"role": "assistant", "content": content})
+    assert message["role"] == "user"
+    assert (message["content"][0]["tool_use_id"], message["content"][0]["is_error"]) == ("t", True)
+
+
+def test_a_message_without_calls_has_no_answers() -> None:
+    """An answer in text ends the loop."""
+    assert llmtrace.Tools(add).run({"role": "assistant", "content": "done"}) == []
+    assert llmtrace.Tools(add).run({"role": "assistant", "content": "done", "tool_calls": None}) == []
+    assert llmtrace.Tools(add).run([]) == []
+
+
+def test_something_else_is_refused_clearly() -> None:
+    """What is no message says so."""
+    with pytest.raises(ConfigurationError, match="expected an assistant message"):
+        llmtrace.Tools(add).run(42)
+
+
+INVALID = ("x", "add", '{"a": "one", "c": 2}')
+
+
+def test_record_runs_it_and_keeps_the_error() -> None:
+    """Under record an invalid call runs; the execution is an error even where the tool swallowed it."""
+
+    @llmtrace.tool(on_invalid="record")
+    def echo(a: int) -> str:
+        return f"got {a!r}"
+
+    with capture() as captured:
+        [answer] = llmtrace.Tools(echo).run(chat(("x", "echo", '{"a": "one"}')))
+    [span] = captured.spans
+    assert answer["content"] == "got 'one'"
+    assert span.failure is not None
+    assert span.failure.type == "invalid_tool_call"
+    assert [(v.code, v.pointer, v.executed) for v in span.violations] == [("wrong_type", "/a", True)]
+
+
+def test_raise_does_not_run_it() -> None:
+    """Under raise the program gets InvalidToolCall with all faults; the refusal has its span."""
+    tools = llmtrace.Tools(add, on_invalid="raise")
+    with capture() as captured, pytest.raises(InvalidToolCall) as caught:
+        tools.run(chat(INVALID))
+    assert ran == []
+    assert {(v.code, v.pointer) for v in caught.value.violations} == {("wrong_type", "/a"), ("unexpected", "/c")}
+    assert caught.value.call_id == "x"
+    [execution] = executions(captured)
+    assert not execution.executed
+    assert captured.spans[0].failure is not None
+
+
+def test_reply_tells_the_model_all_faults_at_once() -> None:
+    """Under reply the model reads every fault and the tool does not run."""
+    with capture() as captured:
+        [answer] = llmtrace.Tools(add, on_invalid="reply").run(chat(INVALID))
+    assert ran == []
+    assert "a" in answer["content"]
+    assert "c" in answer["content"]
+    assert answer["tool_call_id"] == "x"
+    assert [execution.executed for execution in executions(captured)] == [False]
+
+
+def test_repair_runs_with_a_lossless_correction() -> None:
+    """Under repair "1" becomes 1 and both are recorded; what has no lossless correction is answered."""
+    tools = llmtrace.Tools(add, on_invalid="repair")
+    with capture() as captured:
+        answers = tools.run(chat(("x", "add", '{"a": "1"}'), ("y", "add", '{"a": "one"}')))
+    assert ran == [(1, 1)]
+    assert answers[0]["content"] == "2"
+    first, second = executions(captured)
+    assert (first.arguments, first.repaired, first.executed) == ({"a": "1"}, {"a": 1}, True)
+    assert not second.executed
+
+
+def test_unknown_tool_is_answered_under_every_policy_but_raise() -> None:
+    """A tool that is not there cannot run: the answer names those that are."""
+    call = chat(("x", "ad", "{}"))
+    with capture() as captured:
+        for policy in ("record", "reply", "repair"):
+            [answer] = llmtrace.Tools(add, on_invalid=policy).run(call)  # type: ignore[arg-type]
+            assert "add" in answer["content"]
+        with pytest.raises(InvalidToolCall):
+            llmtrace.Tools(add, on_invalid="raise").run(call)
+    assert len(captured.spans) == 4
+    for span in captured.spans:
+        assert [v.code for v in span.violations] == ["unknown_tool"]
+        assert span.failure is not None
+
+
+def test_malformed_arguments_never_reach_a_function() -> None:
+    """Text that is no JSON object is answered; nothing for a tool without parameters is an empty object."""
+
+    @llmtrace.tool
+    def now() -> str:
+        return "noon"
+
+    tools = llmtrace.Tools(add, now)
+    with capture() as captured:
+        answers = tools.run(chat(("x", "add", '{"a": 1'), ("y", "now", "")))
+    assert ran == []
+    assert "JSON" in answers[0]["content"]
+    assert answers[1]["content"] == "noon"
+    assert [execution.executed for execution in executions(captured)] == [False, True]
+
+
+def test_policies_hold_without_configure() -> None:
+    """Never configured: nothing is recorded, the checks and the policy still apply."""
+    with pytest.raises(InvalidToolCall):
+        llmtrace.Tools(add, on_invalid="raise").run(chat(INVALID))
+
+    @llmtrace.tool(on_invalid="raise")
+    def half(x: int) -> float:
+        return x / 2
+
+    with pytest.raises(InvalidToolCall):
+        half("three")  # type: ignore[arg-type]
+    assert half(3) == 1.5
+
+
+def test_a_tools_exception_is_told_to_the_model_or_raised() -> None:
+    """on_fail decides; either way the execution failed."""
+
+    def broken() -> None:
+        raise ConnectionError("no route")
+
+    with capture() as captured:
+        [answer] = llmtrace.Tools(broken).run(chat(("x", "broken", "{}")))
+        with pytest.raises(ConnectionError):
+            llmtrace.Tools(broken, on_fail="raise").run(chat(("y", "broken", "{}")))
+    assert answer["content"] == "Error: ConnectionError: no route"
+    assert [span.failure and span.failure.type for span in captured.spans] == ["ConnectionError"] * 2
+
+
+def test_arguments_become_what_the_signature_says() -> None:
+    """JSON becomes dataclasses and enums before the function sees it."""
+
+    @dataclass
+    class Address:
+        city: str
+
+    def send(to: Address, speed: Literal["slow", "fast"] = "slow") -> str:
+        return f"{type(to).__name__} {to.city} {speed}"
+
+    [answer] = llmtrace.Tools(send).run(chat(("x", "send", '{"to": {"city": "Oslo"}, "speed": "fast"}')))
+    assert answer["content"] == "Address Oslo fast"
+
+
+def test_arun_runs_at_once_with_parents_kept() -> None:
+    """Async tools and plain ones in threads overlap, and each keeps the agent as its parent."""
+    barrier = threading.Barrier(2, timeout=10)
+
+    def wait(seconds: float) -> str:
+        barrier.wait()
+        return "waited"
+
+    async def fetch(url: str) -> str:
+        await asyncio.sleep(0.01)
+        return url
+
+    tools = llmtrace.Tools(wait, fetch)
+
+    @llmtrace.agent
+    async def run() -> list[Any]:
+        message = chat(("a", "wait", '{"seconds": 1}'), ("b", "wait", '{"seconds": 2}'), ("c", "fetch", '{"url": "u"}'))
+        return await tools.arun(message)
+
+    with capture() as captured:
+        answers = asyncio.run(run())
+    assert [(answer["tool_call_id"], answer["content"]) for answer in answers] == [("a", "waited"), ("b", "waited"), ("c", "u")]
+    [agent] = [span for span in captured.spans if span.name == "invoke_agent run"]
+    assert {span.parent_id for span in captured.spans if span is not agent} == {agent.span_id}
+
+
+def test_async_tools_in_run() -> None:
+    """run() drives an async tool where no loop runs, and says what to do where one does."""
+
+    async def fetch() -> str:
+        return "page"
+
+    tools = llmtrace.Tools(fetch)
+    assert tools.run(chat(("x", "fetch", "{}")))[0]["content"] == "page"
+
+    async def inside() -> None:
+        tools.run(chat(("x", "fetch", "{}")))
+
+    with pytest.raises(ConfigurationError, match="arun"):
+        asyncio.run(inside())
+
+
+def test_methods_are_tools_too() -> None:
+    """A bound method offers no `self`, decorated or not."""
+
+    class Shop:
+        @llmtrace.tool
+        def price(self, item: str) -> int:
+            return len(item)
+
+        def stock(self, item: str) -> int:
+            return 0
+
+    tools = llmtrace.Tools(Shop().price, Shop().stock)
+    assert [list(definition.parameters["properties"]) for definition in tools] == [["item"], ["item"]]
+    answers = tools.run(chat(("x", "price", '{"item": "kettle"}'), ("y", "stock", '{"item": "kettle"}')))
+    assert [answer["content"] for answer in answers] == ["6", "0"]
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    """The model could not tell them apart."""
+    with pytest.raises(ConfigurationError, match="two tools are called 'add'"):
+        llmtrace.Tools(add, add)
+
+
+def test_unusable_options_are_refused() -> None:
+    """Wrong words for a policy say which are right."""
+    with pytest.raises(ConfigurationError, match="record, raise, reply, repair"):
+        llmtrace.Tools(add, on_invalid="ignore")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="reply"):
+        llmtrace.Tools(add, on_fail="ignore")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="record, raise"):
+        llmtrace.tool(on_invalid="never")  # type: ignore[call-overload]
+
+
+def test_slow_tools_are_timed() -> None:
+    """The span covers the run of the function."""
+
+    def slow() -> None:
+        time.sleep(0.02)
+
+    from llmtrace.recorder.identity import Identity
+
+    with capture(identity=Identity()) as captured:
+        llmtrace.Tools(slow).run(chat(("x", "slow", "{}")))
+    assert (captured.spans[0].duration or 0) >= 0.02
