@@ -1,0 +1,122 @@
+"""Quality signals: each watches the spans of one run and says what is wrong with them. One file, one signal.
+
+This folder is the registry: every module here whose name has no leading underscore defines ``SIGNAL``, under the module's
+own name. Installed packages add theirs by entry points of the group ``llmtrace.signals``.
+
+Laws: a signal is deterministic, its state is bounded however long the run, it never changes a span, and its explanations and
+labels hold no content; what a model or a user said stands in ``evidence`` only. So replaying a run's spans in order gives the
+live evaluations.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol
+
+from llmtrace.model import Evaluation, Span
+
+logger = logging.getLogger("llmtrace")
+
+GROUP = "llmtrace.signals"
+
+
+class Signal(Protocol):
+    """What watches one run. A method ``finish(state) -> Iterable[Evaluation]`` is optional: it is called once, when the
+    run's outermost span has been stepped, and its evaluations go on that span. A signal that needs to see spans which never
+    ended has ``on_reading`` (see `unfinished_run`).
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of every evaluation that it gives."""
+        ...
+
+    def start(self) -> Any:
+        """The state for one new run: whatever `step` needs to remember, bounded. It is freed with the run."""
+        ...
+
+    def step(self, state: Any, span: Span) -> Iterable[Evaluation]:
+        """What is found on a span that has just ended; spans come in the order of ending, with violations filled in."""
+        ...
+
+
+class Stateless:
+    """A signal that is a plain function of the span."""
+
+    __slots__ = ("check", "name")
+
+    def __init__(self, name: str, check: Callable[[Span], Iterable[Evaluation]]) -> None:
+        self.name = name
+        self.check = check
+
+    def start(self) -> None:
+        return None
+
+    def step(self, _state: None, span: Span) -> Iterable[Evaluation]:
+        return self.check(span)
+
+
+def load(names: tuple[str, ...] | None = None) -> tuple[Signal, ...]:
+    """The signals of these names, the built-in ones first; None: all there are; a name with a minus: all but that one.
+
+    Never raises: an unknown name and a signal that cannot be imported are each logged once and left out.
+    """
+    known = dict(_built_in())
+    for name, entry in _installed():
+        if name in known:
+            logger.warning("llmtrace: quality signal %s of %s has a name that is taken; it is off", name, entry.value)
+        else:
+            known[name] = entry
+    return tuple(signal for name in _chosen(names, known) if (signal := _load(name, known[name])) is not None)
+
+
+def _built_in() -> Iterator[tuple[str, EntryPoint]]:
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            yield module.name, EntryPoint(module.name, f"{__name__}.{module.name}:SIGNAL", GROUP)
+
+
+def _installed() -> Iterator[tuple[str, EntryPoint]]:
+    try:
+        for entry in entry_points(group=GROUP):
+            yield entry.name, entry
+    except Exception as error:  # broken metadata of any installed package must not stop the program
+        logger.warning("llmtrace: installed quality signals cannot be listed: %s", error)
+
+
+def _chosen(names: tuple[str, ...] | None, known: dict[str, EntryPoint]) -> list[str]:
+    if names is None:
+        return list(known)
+    for name in names:
+        if name.removeprefix("-") not in known:
+            near = difflib.get_close_matches(name.removeprefix("-"), known, n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            logger.warning("llmtrace: unknown quality signal %r%s; it is ignored", name, meant)
+    without = {name[1:] for name in names if name.startswith("-")}
+    only = {name for name in names if not name.startswith("-")}
+    return [name for name in known if name not in without and (name in only or (without and not only))]
+
+
+def _load(name: str, entry: EntryPoint) -> Signal | None:
+    try:
+        module = importlib.import_module(entry.module)
+        return _as_signal(name, getattr(module, entry.attr or "SIGNAL"))
+    except Exception as error:  # a third party's import may raise anything
+        logger.warning("llmtrace: quality signal %s (%s) cannot be loaded and is off: %s", name, entry.value, error)
+        return None
+
+
+def _as_signal(name: str, found: Any) -> Signal:
+    if isinstance(found, type):
+        raise TypeError("it is a class; name an instance or a function of a span")
+    if all(hasattr(found, part) for part in ("name", "start", "step")):
+        signal: Signal = found
+        return signal
+    if callable(found):
+        return Stateless(name, found)
+    raise TypeError("it has no name, start and step, and is no function of a span")

@@ -1,0 +1,48 @@
+"""The answer was cut: by a limit on its length, in the middle of JSON or of a call's arguments, or by a content filter.
+
+A stream that the program itself left is no finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from llmtrace.model import Evaluation, Inference, Message, Severity, Span
+from llmtrace.signals import Signal, Stateless
+from llmtrace.signals._answers import CUT, FILTERED, finish_reason, has_call, is_cut_json, json_asked, text_of
+
+_EXPLANATIONS: dict[str, tuple[Severity, str]] = {
+    "cut_arguments": ("error", "the answer ends in the middle of a tool call's arguments"),
+    "cut_json": ("error", "JSON was asked for and the answer ends in the middle of it"),
+    "length": ("warning", "the answer was cut by the limit on its length"),
+    "content_filter": ("warning", "the answer was cut or withheld by a content filter"),
+}
+
+
+def check(span: Span) -> Iterable[Evaluation]:
+    inference = span.operation
+    if not isinstance(inference, Inference) or inference.partial or span.failure is not None:
+        return ()
+    return _check(span, inference)
+
+
+def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
+    for choice, message in enumerate(inference.output):
+        label = _label(span, inference, message, finish_reason(inference, choice))
+        if label:
+            severity, explanation = _EXPLANATIONS[label]
+            yield Evaluation(SIGNAL.name, severity, explanation, label)
+
+
+def _label(span: Span, inference: Inference, message: Message, reason: str) -> str | None:
+    if reason in FILTERED:
+        return "content_filter"
+    if has_call(message):
+        if any(isinstance(call.arguments, str) and is_cut_json(call.arguments) for call in message.tool_calls()):
+            return "cut_arguments"
+    elif json_asked(span, inference) and is_cut_json(text_of(message)):
+        return "cut_json"
+    return "length" if reason in CUT else None
+
+
+SIGNAL: Signal = Stateless("truncated_output", check)
