@@ -1,0 +1,175 @@
+"""How fields of a value become attributes, as tables: one `Row` per field, written and read by the same line.
+
+Law: a field that holds nothing (None; empty text, an empty list or the default, where its kind says so) is absent. Reading
+takes an attribute out of the rest only when its value fits; what does not fit stays there, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from llmtrace.codec import jsontext
+from llmtrace.model import JsonValue
+
+Attributes: TypeAlias = dict[str, JsonValue]
+
+
+class Row(NamedTuple):
+    """A field of a value and the attribute it goes to."""
+
+    field: str
+    key: str
+    write: Callable[[Any], JsonValue]
+    """From the field's value, which is not None, to the attribute's; None: absent."""
+    read: Callable[[JsonValue], Any]
+    """From the attribute's value to the field's; None: it does not fit."""
+    default: str | None = None
+    """What a required field is when no attribute holds it."""
+
+
+class Extra(NamedTuple):
+    """Fields that take more than one attribute, or take part in none of their own."""
+
+    write: Callable[[Any, Attributes], None]
+    read: Callable[[Attributes], dict[str, Any]]
+    keys: tuple[str, ...]
+    """Every attribute that ``read`` may take."""
+
+
+Rows = tuple[Row, ...]
+
+
+def write(value: object, rows: Rows, out: Attributes) -> None:
+    """Set the attributes of a value's fields."""
+    for field, key, to_attribute, _, _ in rows:
+        held = getattr(value, field)
+        if held is not None:
+            written = to_attribute(held)
+            if written is not None:
+                out[key] = written
+
+
+def read(rest: Attributes, rows: Rows) -> dict[str, Any]:
+    """The fields that attributes hold; the attributes are taken out of ``rest``."""
+    found: dict[str, Any] = {}
+    for field, key, _, of_attribute, default in rows:
+        value = of_attribute(rest[key]) if key in rest else None
+        if value is not None:
+            found[field] = value
+            del rest[key]
+        elif default is not None:
+            found[field] = default
+    return found
+
+
+def nested(field: str, made: type[Any], rows: Rows, *, older: Mapping[str, str] | None = None) -> Extra:
+    """A value in a field. ``older``: former names of counts, read where the name of today is absent."""
+    former = older or {}
+
+    def write_it(value: object, out: Attributes) -> None:
+        held = getattr(value, field)
+        if held is not None:
+            write(held, rows, out)
+
+    def read_it(rest: Attributes) -> dict[str, Any]:
+        for old, new in former.items():
+            if new not in rest and as_count(rest.get(old)) is not None:
+                rest[new] = rest.pop(old)
+        found = read(rest, rows)
+        return {field: made(**found)} if found else {}
+
+    return Extra(write_it, read_it, (*(row.key for row in rows), *former))
+
+
+_EXACT: Final = 1 << 53
+
+
+# -- readings of one attribute value; None where it does not fit
+
+
+def as_text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def as_count(value: JsonValue) -> int | None:
+    """An integer; one that another writer made a float too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def as_number(value: JsonValue) -> float | None:
+    """A float; an integer that a float cannot hold is itself."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) <= _EXACT else value
+
+
+def as_flag(value: JsonValue) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def as_texts(value: JsonValue) -> tuple[str, ...] | None:
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    return None
+
+
+def as_json(value: JsonValue) -> JsonValue:
+    """The value of a JSON text; a structured value is itself."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return jsontext.read(value)
+    except ValueError:
+        return None
+
+
+def as_object(value: JsonValue) -> dict[str, JsonValue] | None:
+    held = as_json(value)
+    return dict(held) if isinstance(held, Mapping) else None
+
+
+# -- kinds of rows
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def text(field: str, key: str) -> Row:
+    """Optional text."""
+    return Row(field, key, _same, as_text)
+
+
+def name(field: str, key: str) -> Row:
+    """Text that the model requires; empty when a writer did not say."""
+    return Row(field, key, lambda value: value or None, as_text, "")
+
+
+def count(field: str, key: str) -> Row:
+    return Row(field, key, _same, as_count)
+
+
+def number(field: str, key: str) -> Row:
+    return Row(field, key, as_number, as_number)
+
+
+def flag(field: str, key: str, *, default: bool = False) -> Row:
+    """True or False; only what is not the default is written."""
+    return Row(field, key, lambda value: None if value is default else value, as_flag)
+
+
+def texts(field: str, key: str) -> Row:
+    return Row(field, key, lambda value: list(value) or None, as_texts)
+
+
+def json(field: str, key: str) -> Row:
+    """Any JSON value but null, as JSON text."""
+    return Row(field, key, jsontext.write, as_json)
+
+
+def object_(field: str, key: str) -> Row:
+    """A JSON object as JSON text; an empty one is absent."""
+    return Row(field, key, lambda value: jsontext.write(value) if value else None, as_object)

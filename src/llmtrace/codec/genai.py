@@ -1,0 +1,177 @@
+"""A `Span` as OpenTelemetry sees it, by today's GenAI conventions and llmtrace's own names, and back.
+
+Laws: ``decode(encode(span)) == span``; `decode` takes any span of any writer, and what it does not understand stays in
+``attributes`` and ``events``. A span that tells of no operation known here is a `Custom` one and encodes back as it came.
+
+Content is JSON text. A user's attribute whose name llmtrace writes or reads itself on such a span goes out under
+`semconv.ATTRIBUTE_PREFIX`, a user's event that reads like one of llmtrace's under `semconv.EVENT_PREFIX`. A status ``ok``,
+which only other writers set, is the attribute ``otel.status_code`` in a `Span`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields, findings, operations
+from llmtrace.codec.findings import events, search_attributes
+from llmtrace.model import AttributeValue, Custom, JsonValue, Kind, Operation, RawSpan, Span
+
+__all__ = [
+    "attributes",
+    "decode",
+    "encode",
+    "events",
+    "search_attributes",
+    "span_kind",
+    "span_name",
+    "start_attributes",
+]
+
+_RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
+_TAKEN: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIVED)
+"""Attributes that are ours on every span."""
+_TAKEN_BY: Final = {made: taken | _TAKEN | {sc.OPERATION_NAME} for made, taken in operations.TAKEN.items()}
+_OK: Final = "OK"
+
+
+def encode(span: Span) -> RawSpan:
+    """The span as it goes to OpenTelemetry. Shares attributes' values, resource and links with it."""
+    status, message = _status(span)
+    return RawSpan(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        name=span.name,
+        start=span.start,
+        end=span.end,
+        parent_id=span.parent_id,
+        kind=span.kind,
+        status=status,
+        status_message=message,
+        attributes=attributes(span),
+        events=events(span),
+        links=span.links,
+        resource=span.resource,
+        scope=span.scope,
+    )
+
+
+def attributes(span: Span) -> dict[str, JsonValue]:
+    """Every attribute of the span; a new dict. Order: ours, then the user's."""
+    out: dict[str, JsonValue] = {}
+    operations.write(span.operation, out)
+    fields.write(span, _RUN, out)
+    findings.attributes(span, out)
+    if span.attributes:
+        _add_users(span, out)
+    return out
+
+
+def _add_users(span: Span, out: dict[str, JsonValue]) -> None:
+    taken = _TAKEN_BY[type(span.operation)]
+    status = span.failure is None and (sc.OTEL_STATUS_CODE in span.attributes or sc.OTEL_STATUS_DESCRIPTION in span.attributes)
+    for key, value in span.attributes.items():
+        if key in taken or key in out or key.startswith(sc.ATTRIBUTE_PREFIX) or key == sc.ERROR_TYPE:
+            key = _out_of_the_way(key, value, span, out)
+        elif status and _is_status(key, value):
+            continue
+        out[key] = value
+
+
+def _out_of_the_way(key: str, value: JsonValue, span: Span, out: dict[str, JsonValue]) -> str:
+    if key not in out:
+        if key == sc.OPERATION_NAME and isinstance(span.operation, Custom) and not operations.is_known(value):
+            return key  # `Custom` is how a span of an operation that is not known here was read
+        if key == sc.ERROR_TYPE and (span.failure is None or not isinstance(value, str)):
+            return key
+    return sc.ATTRIBUTE_PREFIX + key
+
+
+def _is_status(key: str, value: JsonValue) -> bool:
+    if key == sc.OTEL_STATUS_CODE:
+        return isinstance(value, str) and value == _OK
+    return key == sc.OTEL_STATUS_DESCRIPTION and isinstance(value, str) and value != ""
+
+
+def _status(span: Span) -> tuple[Literal["unset", "ok", "error"], str]:
+    if span.failure is not None:
+        return "error", span.failure.message
+    if not span.attributes:
+        return "unset", ""
+    code, said = span.attributes.get(sc.OTEL_STATUS_CODE), span.attributes.get(sc.OTEL_STATUS_DESCRIPTION)
+    return "ok" if code == _OK else "unset", said if isinstance(said, str) else ""
+
+
+def decode(raw: RawSpan) -> Span:
+    """The span that another writer, or `encode`, wrote. Never raises."""
+    rest = dict(raw.attributes)
+    for key in findings.DERIVED:
+        rest.pop(key, None)
+    own = fields.read(rest, _RUN)
+    operation = operations.read(rest)
+    found = findings.read(raw, rest)
+    if raw.status != "error":
+        _keep_status(raw, rest)
+    return Span(
+        trace_id=raw.trace_id,
+        span_id=raw.span_id,
+        name=raw.name,
+        start=raw.start,
+        end=raw.end,
+        parent_id=raw.parent_id,
+        kind=raw.kind,
+        operation=operation,
+        **own,
+        **found,
+        attributes=_users(rest),
+        links=raw.links,
+        resource=raw.resource,
+        scope=raw.scope,
+    )
+
+
+def _keep_status(raw: RawSpan, rest: dict[str, JsonValue]) -> None:
+    if raw.status == "ok":
+        rest.setdefault(sc.OTEL_STATUS_CODE, _OK)
+    if raw.status_message:
+        rest.setdefault(sc.OTEL_STATUS_DESCRIPTION, raw.status_message)
+
+
+def _users(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Users' attributes under their own names. One whose name is in use stays where it is."""
+    for key in [key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)]:
+        name = key[len(sc.ATTRIBUTE_PREFIX) :]
+        if name not in rest:
+            rest[name] = rest.pop(key)
+    return rest
+
+
+# -- what is known when a span starts
+
+
+def start_attributes(operation: Operation) -> dict[str, AttributeValue]:
+    """The attributes that a sampler may want and that are known at the start: operation, provider, model, names, server."""
+    shape = operations.BY_CLASS[type(operation)]
+    out: dict[str, AttributeValue] = {}
+    name = operations.name_of(operation)
+    if name is not None:
+        out[sc.OPERATION_NAME] = name
+    for row in shape.rows:
+        if row.field in shape.start:
+            held = getattr(operation, row.field)
+            if held not in (None, ""):
+                out[row.key] = held
+    return out
+
+
+def span_name(operation: Operation) -> str:
+    """By the conventions: the operation's name and what it is about (``chat gpt-4o``, ``execute_tool refund``)."""
+    shape = operations.BY_CLASS[type(operation)]
+    name = operations.name_of(operation)
+    about = getattr(operation, shape.title) if shape.title else None
+    return f"{name} {about}" if about else name or "span"
+
+
+def span_kind(operation: Operation) -> Kind:
+    """``client`` for what a service answers, ``internal`` for what happens in this process."""
+    return operations.BY_CLASS[type(operation)].kind

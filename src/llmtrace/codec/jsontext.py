@@ -1,0 +1,58 @@
+"""JSON text of a value, and back.
+
+Law: ``read(write(value)) == value`` for every JSON value: big integers, NaN and infinities (written ``NaN``, ``Infinity``:
+not strict JSON, but what Python, jq and pydantic read), and lone surrogates (written as escapes). Two lone surrogates that
+make up a pair come back as the one character they encode. `write` never raises.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from llmtrace.model import JsonValue
+
+
+def write(value: JsonValue) -> str:
+    """Compact JSON. What is no JSON value stands as the text of its repr, what cannot be walked as a placeholder."""
+    try:
+        return to_json(value).decode()
+    except ValueError:  # a lone surrogate, nesting deeper than pydantic-core goes, an unknown type
+        return _write_odd(value)
+
+
+def _write_odd(value: JsonValue) -> str:
+    try:
+        return json.dumps(value, separators=(",", ":"), default=repr)
+    except Exception:  # a cycle, endless nesting, a __repr__ that raises
+        return json.dumps(f"<unserialisable {type(value).__qualname__}>")
+
+
+def read(text: str) -> JsonValue:
+    """The value of a JSON text. Raises ValueError when it is none."""
+    try:
+        return from_json(text)
+    except ValueError:  # no JSON; or one of the oddities that `_write_odd` wrote
+        pass
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_object(text: str) -> dict[str, JsonValue] | None:
+    """The object that a text is, where it is exactly one JSON object in which no object has a key twice; else None."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate key")
+    return members

@@ -1,0 +1,155 @@
+"""Messages, system instructions and tool definitions as JSON text, and back.
+
+Law: what is written reads back equal; structured values (lists of dicts) read like the JSON text of the same. A message or
+definition that has a ``cache`` keeps its text there, so that a conversation that is sent again with each turn is serialised
+once; without one nothing is remembered. Of other writers it reads messages without role or parts, with ``content`` as text or
+list, and with OpenAI's ``tool_calls``; and tool definitions as OpenAI, Anthropic and MCP spell them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from llmtrace.codec import jsontext, parts
+from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult
+
+_TEXT: Final = "codec.messages"
+"""Key of a message's or definition's JSON text in its cache."""
+
+
+def write_messages(messages: Iterable[Message]) -> str:
+    """A JSON array of messages."""
+    return "[" + ",".join([_cached(message, _write_message) for message in messages]) + "]"
+
+
+def write_parts(system: Iterable[Part]) -> str:
+    """A JSON array of parts: system instructions."""
+    return "[" + ",".join([parts.write(part) for part in system]) + "]"
+
+
+def write_definitions(tools: Iterable[ToolDefinition]) -> str:
+    """A JSON array of tool definitions."""
+    return "[" + ",".join([_cached(tool, _write_definition) for tool in tools]) + "]"
+
+
+def _cached(value: Any, write: Any) -> str:
+    cache = value.cache
+    if cache is None:
+        return write(value)  # type: ignore[no-any-return]
+    text: str | None = cache.get(_TEXT)
+    if text is None:
+        text = cache[_TEXT] = write(value)
+    return text
+
+
+def _write_message(message: Message) -> str:
+    text = '{"role":' + jsontext.write(message.role) + ',"parts":' + write_parts(message.parts)
+    if message.name is not None:
+        text += ',"name":' + jsontext.write(message.name)
+    if message.finish_reason is not None:
+        text += ',"finish_reason":' + jsontext.write(message.finish_reason)
+    return text + "}"
+
+
+def _write_definition(tool: ToolDefinition) -> str:
+    """`strict` and `output` are members of ours; the conventions allow more members than theirs."""
+    item: dict[str, JsonValue] = {"type": tool.type, "name": tool.name}
+    if tool.description is not None:
+        item["description"] = tool.description
+    if tool.parameters is not None:
+        item["parameters"] = tool.parameters
+    if tool.strict:
+        item["strict"] = True
+    if tool.output is not None:
+        item["output"] = tool.output
+    return jsontext.write(item)
+
+
+def read_list(value: JsonValue) -> list[JsonValue] | None:
+    """The list that an attribute holds, as JSON text or structured; one object is a list of one. None: it is no list."""
+    if isinstance(value, str):
+        try:
+            value = jsontext.read(value)
+        except ValueError:
+            return None
+    if isinstance(value, Mapping):
+        return [value]
+    return list(value) if isinstance(value, (list, tuple)) else None
+
+
+def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
+    """Messages of an attribute; ``role`` where one does not say. None: the value is no list of messages."""
+    items = read_list(value)
+    return None if items is None else tuple([_read_message(item, role) for item in items])
+
+
+def read_parts(value: JsonValue) -> tuple[Part, ...] | None:
+    """System instructions of an attribute. None: the value is no list of parts."""
+    items = read_list(value)
+    return None if items is None else tuple([parts.read(item) for item in items])
+
+
+def read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
+    """Tool definitions of an attribute. None: the value is no list of definitions."""
+    items = read_list(value)
+    if items is None or not all(isinstance(item, Mapping) for item in items):
+        return None
+    return tuple([_read_definition(item) for item in items])
+
+
+def _read_message(item: JsonValue, role: str) -> Message:
+    if not isinstance(item, Mapping):
+        return Message(role, (parts.read(item),))
+    said, given = _text(item, "role"), item.get("parts")
+    role = said if said is not None else role
+    read = map(parts.read, given) if isinstance(given, (list, tuple)) else _parts_of_content(item, role)
+    return Message(role, tuple(read), _text(item, "name"), _text(item, "finish_reason"))
+
+
+def _parts_of_content(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
+    """A message as the OpenAI and Anthropic APIs write it."""
+    content, call_id = item.get("content"), _text(item, "tool_call_id")
+    if role == "tool" and call_id is not None:
+        yield ToolResult(content, call_id)
+    elif isinstance(content, (list, tuple)):
+        yield from map(parts.read, content)
+    elif content is not None:
+        yield Text(content) if isinstance(content, str) else Generic("", {"content": content})
+    calls, refusal = item.get("tool_calls"), item.get("refusal")
+    for call in calls if isinstance(calls, (list, tuple)) else ():
+        yield _read_call(call)
+    if isinstance(refusal, str):
+        yield Generic("refusal", {"refusal": refusal})
+
+
+def _read_call(call: JsonValue) -> Part:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        return parts.read(call)
+    return ToolCall(_text(function, "name") or "", parts.arguments(function.get("arguments")), _text(call, "id"))
+
+
+def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
+    kind = _text(item, "type")
+    function = item.get("function")
+    if isinstance(function, Mapping):
+        item = function
+    name = _text(item, "name")
+    return ToolDefinition(
+        name=name if name is not None else kind or "",  # a provider's built-in tool has a type only
+        parameters=_first(item, "parameters", "input_schema", "inputSchema"),
+        description=_text(item, "description"),
+        type=kind if kind is not None else "function",
+        strict=item.get("strict") is True,
+        output=_first(item, "output", "outputSchema"),
+    )
+
+
+def _text(item: Mapping[str, JsonValue], name: str) -> str | None:
+    member = item.get(name)
+    return member if isinstance(member, str) else None
+
+
+def _first(item: Mapping[str, JsonValue], *names: str) -> JsonValue:
+    return next((item[name] for name in names if item.get(name) is not None), None)

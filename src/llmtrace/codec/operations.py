@@ -1,0 +1,277 @@
+"""An operation as attributes, and back: one table per class of `model.operations`.
+
+Laws: ``read(write(operation)) == operation``; `TAKEN` names every attribute that reading an operation may take, so that a
+user's attribute of such a name can get out of the way. Two things are not told apart from None, since they say as little: a
+`Usage` and a `Fingerprint` of Nones only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from llmtrace import semconv as sc
+from llmtrace.codec import fields, messages, requests, tools
+from llmtrace.codec.fields import Attributes, Extra, Row, Rows
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    FetchResponse,
+    Fingerprint,
+    Inference,
+    JsonValue,
+    Kind,
+    Memory,
+    Operation,
+    Plan,
+    Retrieval,
+    ToolExecution,
+    Usage,
+    Workflow,
+)
+
+
+class Shape(NamedTuple):
+    """How one class of operation is written."""
+
+    made: type[Any]
+    names: tuple[str, ...]
+    """Values of gen_ai.operation.name; with more than one, the operation itself says which."""
+    kind: Kind
+    rows: Rows
+    extras: tuple[Extra, ...] = ()
+    title: str | None = None
+    """The field that stands in the span's name, after the operation's name."""
+    start: tuple[str, ...] = ()
+    """Fields that are known at the start and that a sampler may want."""
+
+
+# -- fields that several operations share
+
+
+def _messages(field: str, key: str, role: str) -> Row:
+    return Row(
+        field,
+        key,
+        lambda held: messages.write_messages(held) if held else None,
+        lambda value: messages.read_messages(value, role),
+    )
+
+
+def _parts(field: str, key: str) -> Row:
+    return Row(field, key, lambda held: messages.write_parts(held) if held else None, messages.read_parts)
+
+
+def _definitions(field: str, key: str) -> Row:
+    return Row(field, key, lambda held: messages.write_definitions(held) if held else None, messages.read_definitions)
+
+
+_PROVIDER: Final = fields.name("provider", sc.PROVIDER_NAME)
+_REQUEST_MODEL: Final = fields.text("request_model", sc.REQUEST_MODEL)
+_RESPONSE_MODEL: Final = fields.text("response_model", sc.RESPONSE_MODEL)
+_RESPONSE_ID: Final = fields.text("response_id", sc.RESPONSE_ID)
+_SERVER: Final = (fields.text("server_address", sc.SERVER_ADDRESS), fields.count("server_port", sc.SERVER_PORT))
+_INPUT: Final = _messages("input", sc.INPUT_MESSAGES, "user")
+_OUTPUT: Final = _messages("output", sc.OUTPUT_MESSAGES, "assistant")
+
+_USAGE: Final = fields.nested(
+    "usage",
+    Usage,
+    (
+        fields.count("input_tokens", sc.USAGE_INPUT_TOKENS),
+        fields.count("output_tokens", sc.USAGE_OUTPUT_TOKENS),
+        fields.count("cache_read_input_tokens", sc.USAGE_CACHE_READ),
+        fields.count("cache_write_input_tokens", sc.USAGE_CACHE_WRITE),
+        fields.count("reasoning_output_tokens", sc.USAGE_REASONING),
+    ),
+    older={sc.USAGE_CACHE_CREATION: sc.USAGE_CACHE_WRITE},
+)
+_FINGERPRINT: Final = fields.nested(
+    "fingerprint",
+    Fingerprint,
+    (
+        fields.text("system", sc.FINGERPRINT_SYSTEM),
+        fields.text("tools", sc.FINGERPRINT_TOOLS),
+        fields.text("parameters", sc.FINGERPRINT_PARAMETERS),
+    ),
+)
+
+SHAPES: Final = (
+    Shape(
+        Inference,
+        (sc.CHAT, sc.TEXT_COMPLETION, sc.GENERATE_CONTENT),
+        "client",
+        (
+            _PROVIDER,
+            _REQUEST_MODEL,
+            *_SERVER,
+            fields.flag("stream", sc.REQUEST_STREAM),
+            fields.text("previous_response_id", sc.REQUEST_PREVIOUS_RESPONSE_ID),
+            fields.count("attempts", sc.ATTEMPTS),
+            _RESPONSE_ID,
+            _RESPONSE_MODEL,
+            fields.texts("finish_reasons", sc.RESPONSE_FINISH_REASONS),
+            fields.text("system_fingerprint", sc.OPENAI_SYSTEM_FINGERPRINT),
+            fields.number("time_to_first_chunk", sc.RESPONSE_TIME_TO_FIRST_CHUNK),
+            fields.count("chunks", sc.CHUNKS),
+            fields.flag("partial", sc.PARTIAL),
+            fields.number("cost_usd", sc.COST_USD),
+            _parts("system", sc.SYSTEM_INSTRUCTIONS),
+            _INPUT,
+            _OUTPUT,
+            _definitions("tools", sc.TOOL_DEFINITIONS),
+        ),
+        (_USAGE, _FINGERPRINT, requests.PARAMETERS),
+        title="request_model",
+        start=("provider", "request_model", "server_address", "server_port"),
+    ),
+    Shape(
+        ToolExecution,
+        (sc.EXECUTE_TOOL,),
+        "internal",
+        (
+            fields.name("name", sc.TOOL_NAME),
+            fields.text("type", sc.TOOL_TYPE),
+            fields.text("call_id", sc.TOOL_CALL_ID),
+            fields.flag("executed", sc.TOOL_EXECUTED, default=True),
+            fields.flag("inferred", sc.TOOL_INFERRED),
+            fields.json("repaired", sc.TOOL_REPAIRED),
+        ),
+        tools.EXTRAS,
+        title="name",
+        start=("name", "type", "call_id"),
+    ),
+    Shape(
+        AgentInvocation,
+        (sc.INVOKE_AGENT,),
+        "internal",
+        (fields.name("name", sc.AGENT_NAME), fields.text("description", sc.AGENT_DESCRIPTION), _INPUT, _OUTPUT),
+        title="name",
+        start=("name",),
+    ),
+    Shape(
+        Workflow,
+        (sc.INVOKE_WORKFLOW,),
+        "internal",
+        (fields.name("name", sc.WORKFLOW_NAME), _INPUT, _OUTPUT),
+        title="name",
+        start=("name",),
+    ),
+    Shape(
+        Plan,
+        (sc.PLAN,),
+        "internal",
+        (fields.text("agent_name", sc.AGENT_NAME),),
+        title="agent_name",
+        start=("agent_name",),
+    ),
+    Shape(
+        Retrieval,
+        (sc.RETRIEVAL,),
+        "client",
+        (
+            fields.text("provider", sc.PROVIDER_NAME),
+            fields.text("data_source_id", sc.DATA_SOURCE_ID),
+            fields.text("query", sc.RETRIEVAL_QUERY),
+            fields.json("documents", sc.RETRIEVAL_DOCUMENTS),
+            fields.count("top_k", sc.RETRIEVAL_TOP_K),
+        ),
+        title="data_source_id",
+        start=("provider", "data_source_id"),
+    ),
+    Shape(
+        Embedding,
+        (sc.EMBEDDINGS,),
+        "client",
+        (
+            _PROVIDER,
+            _REQUEST_MODEL,
+            _RESPONSE_MODEL,
+            fields.count("dimensions", sc.EMBEDDINGS_DIMENSION),
+            *_SERVER,
+        ),
+        (_USAGE,),
+        title="request_model",
+        start=("provider", "request_model", "server_address", "server_port"),
+    ),
+    Shape(
+        Memory,
+        sc.MEMORY_OPERATIONS,
+        "client",
+        (
+            fields.text("provider", sc.PROVIDER_NAME),
+            fields.text("store_id", sc.MEMORY_STORE_ID),
+            fields.text("record_id", sc.MEMORY_RECORD_ID),
+            fields.text("query", sc.MEMORY_QUERY),
+            fields.json("records", sc.MEMORY_RECORDS),
+        ),
+        start=("provider", "store_id"),
+    ),
+    Shape(
+        FetchResponse,
+        (sc.FETCH_RESPONSE,),
+        "client",
+        (
+            _PROVIDER,
+            _RESPONSE_ID,
+            _RESPONSE_MODEL,
+            fields.text("status", sc.RESPONSE_STATUS),
+            _OUTPUT,
+        ),
+        start=("provider",),
+    ),
+    Shape(
+        Custom,
+        (),
+        "internal",
+        (fields.json("arguments", sc.OPERATION_ARGUMENTS),),
+        (tools.CUSTOM_RESULT,),
+    ),
+)
+
+BY_CLASS: Final[dict[type, Shape]] = {shape.made: shape for shape in SHAPES}
+BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
+_CUSTOM: Final = BY_CLASS[Custom]
+TAKEN: Final[dict[type, frozenset[str]]] = {
+    shape.made: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
+    for shape in SHAPES
+}
+"""Attributes that reading an operation of this class may take, gen_ai.operation.name aside."""
+
+
+def name_of(operation: Operation) -> str | None:
+    """Value of gen_ai.operation.name; None for what the conventions have no name for."""
+    if isinstance(operation, (Inference, Memory)):
+        return operation.operation
+    names = BY_CLASS[type(operation)].names
+    return names[0] if names else None
+
+
+def is_known(name: JsonValue) -> bool:
+    """True for a value of gen_ai.operation.name that `read` makes an operation of."""
+    return isinstance(name, str) and name in BY_NAME
+
+
+def write(operation: Operation, out: Attributes) -> None:
+    """Set an operation's attributes."""
+    shape = BY_CLASS[type(operation)]
+    name = name_of(operation)
+    if name is not None:
+        out[sc.OPERATION_NAME] = name
+    fields.write(operation, shape.rows, out)
+    for extra in shape.extras:
+        extra.write(operation, out)
+
+
+def read(rest: Attributes) -> Operation:
+    """The operation that attributes tell of, `Custom` where they tell of none; what it holds is taken out of ``rest``."""
+    name = rest.get(sc.OPERATION_NAME)
+    shape = BY_NAME.get(name, _CUSTOM) if isinstance(name, str) else _CUSTOM
+    found = {"operation": name} if len(shape.names) > 1 else {}
+    if shape.names:
+        del rest[sc.OPERATION_NAME]
+    found |= fields.read(rest, shape.rows)
+    for extra in shape.extras:
+        found |= extra.read(rest)
+    operation: Operation = shape.made(**found)
+    return operation

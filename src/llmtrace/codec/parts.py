@@ -1,0 +1,220 @@
+"""One part of a message as JSON object, and back. Also reads parts in the shapes of the OpenAI and Anthropic APIs.
+
+A part's members are named like its fields in the model; ``type`` says which part it is. Laws: ``read(write(part)) == part``,
+and `read` takes anything. A part of a type not known here, or whose members do not fit its type, is a `Generic` with all its
+members; members that a known type does not have are not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from pydantic_core import from_json
+
+from llmtrace.codec import jsontext
+from llmtrace.model import (
+    Blob,
+    Compaction,
+    File,
+    Generic,
+    JsonValue,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolResult,
+    Uri,
+)
+from llmtrace.semconv import GENERIC_PART
+
+_MEMBERS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
+    Text: ("text", ("content",)),
+    Reasoning: ("reasoning", ("content",)),
+    ToolCall: ("tool_call", ("id", "name", "arguments")),
+    ToolResult: ("tool_call_response", ("id", "response")),
+    Blob: ("blob", ("mime_type", "modality", "content", "digest", "size")),
+    Uri: ("uri", ("mime_type", "modality", "uri")),
+    File: ("file", ("mime_type", "modality", "file_id")),
+    ServerToolCall: ("server_tool_call", ("id", "name", "server_tool_call")),
+    ServerToolResult: ("server_tool_call_response", ("id", "server_tool_call_response")),
+    Compaction: ("compaction", ("id", "content")),
+}
+
+
+def write(part: Part) -> str:
+    """The JSON text of a part."""
+    if type(part) is Text:  # the common one, and the long one
+        return '{"type":"text","content":' + jsontext.write(part.content) + "}"
+    return jsontext.write(_generic(part) if isinstance(part, Generic) else _members(part))
+
+
+def _members(part: Part) -> dict[str, JsonValue]:
+    kind, names = _MEMBERS[type(part)]
+    item: dict[str, JsonValue] = {"type": kind}
+    for name in names:
+        member = getattr(part, name)
+        if member is not None or name == "response":  # a tool may answer null
+            item[name] = member
+    return item
+
+
+def _generic(part: Generic) -> dict[str, JsonValue]:
+    if part.type in _READERS or "type" in part.fields or GENERIC_PART in part.fields:
+        return {"type": part.type, GENERIC_PART: part.fields}
+    return {"type": part.type, **part.fields}
+
+
+def read(item: JsonValue) -> Part:
+    """The part that a JSON value stands for."""
+    if isinstance(item, str):
+        return Text(item)
+    if not isinstance(item, Mapping):
+        return Generic("", {"value": item})
+    kind = item.get("type")
+    if not isinstance(kind, str):
+        return Generic("", dict(item))
+    hidden = item.get(GENERIC_PART)
+    if isinstance(hidden, Mapping):
+        return Generic(kind, dict(hidden))
+    reader = _READERS.get(kind)
+    part = reader(item) if reader is not None else None
+    return part if part is not None else Generic(kind, {name: member for name, member in item.items() if name != "type"})
+
+
+def arguments(value: JsonValue) -> JsonValue:
+    """A tool call's arguments: text that is one JSON object without duplicate keys becomes that object, all else stays."""
+    if not isinstance(value, str):
+        return value
+    found = jsontext.read_object(value)
+    if found is None:
+        return value
+    try:
+        from_json(value, allow_inf_nan=False)  # NaN and the like are no JSON: such text is kept as the model said it
+    except ValueError:
+        return value
+    return found
+
+
+_Item: TypeAlias = Mapping[str, JsonValue]
+
+
+def _text(item: _Item, *names: str) -> str | None:
+    """The first of these members that is text."""
+    for name in names:
+        member = item.get(name)
+        if isinstance(member, str):
+            return member
+    return None
+
+
+def _first(item: _Item, *names: str) -> JsonValue:
+    return next((item[name] for name in names if name in item), None)
+
+
+def _read_text(item: _Item) -> Part | None:
+    content = _text(item, "content", "text")
+    if content is None and _first(item, "content", "text") is None:
+        content = ""
+    return None if content is None else Text(content)
+
+
+def _read_reasoning(item: _Item) -> Part | None:
+    content = _text(item, "content", "thinking", "text")
+    return None if content is None else Reasoning(content)
+
+
+def _read_tool_call(item: _Item) -> Part:
+    return ToolCall(
+        name=_text(item, "name") or "",
+        arguments=arguments(_first(item, "arguments", "input")),
+        id=_text(item, "id", "call_id"),
+    )
+
+
+def _read_tool_result(item: _Item) -> Part:
+    return ToolResult(
+        response=_first(item, "response", "result", "content", "output"),
+        id=_text(item, "id", "tool_use_id", "call_id"),
+    )
+
+
+def _read_blob(item: _Item) -> Part | None:
+    size = item.get("size")
+    if not isinstance(item.get("content"), (str, type(None))):
+        return None
+    return Blob(
+        modality=_modality(item),
+        mime_type=_text(item, "mime_type"),
+        content=_text(item, "content"),
+        digest=_text(item, "digest"),
+        size=size if isinstance(size, int) else None,
+    )
+
+
+def _modality(item: _Item) -> str:
+    given = _text(item, "modality")
+    return given if given is not None else (_text(item, "mime_type") or "").partition("/")[0]
+
+
+def _read_uri(item: _Item) -> Part | None:
+    uri = _text(item, "uri", "url")
+    return None if uri is None else Uri(uri, _modality(item), _text(item, "mime_type"))
+
+
+def _read_file(item: _Item) -> Part | None:
+    file_id = _text(item, "file_id", "id")
+    return None if file_id is None else File(file_id, _modality(item), _text(item, "mime_type"))
+
+
+def _read_server_tool_call(item: _Item) -> Part | None:
+    call = item.get("server_tool_call")
+    return ServerToolCall(_text(item, "name") or "", call, _text(item, "id")) if isinstance(call, Mapping) else None
+
+
+def _read_server_tool_result(item: _Item) -> Part | None:
+    response = item.get("server_tool_call_response")
+    return ServerToolResult(response, _text(item, "id")) if isinstance(response, Mapping) else None
+
+
+def _read_compaction(item: _Item) -> Part | None:
+    if not isinstance(item.get("content"), (str, type(None))):
+        return None
+    return Compaction(_text(item, "content"), _text(item, "id"))
+
+
+def _read_image_url(item: _Item) -> Part | None:
+    image = item.get("image_url")
+    url = image.get("url") if isinstance(image, Mapping) else image
+    if not isinstance(url, str):
+        return None
+    head, comma, data = url.partition(",")
+    if comma and head.startswith("data:") and head.endswith(";base64"):
+        return Blob("image", head[len("data:") : -len(";base64")] or None, data)
+    return Uri(url, "image")
+
+
+_READERS: Final[dict[str, Callable[[_Item], Part | None]]] = {
+    "text": _read_text,
+    "reasoning": _read_reasoning,
+    "tool_call": _read_tool_call,
+    "tool_call_response": _read_tool_result,
+    "blob": _read_blob,
+    "uri": _read_uri,
+    "file": _read_file,
+    "server_tool_call": _read_server_tool_call,
+    "server_tool_call_response": _read_server_tool_result,
+    "compaction": _read_compaction,
+    # how others call them: OpenAI …
+    "input_text": _read_text,
+    "output_text": _read_text,
+    "image_url": _read_image_url,
+    "function_call": _read_tool_call,
+    "function_call_output": _read_tool_result,
+    # … and Anthropic
+    "thinking": _read_reasoning,
+    "tool_use": _read_tool_call,
+    "tool_result": _read_tool_result,
+}
