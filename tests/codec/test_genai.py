@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 
-from llmtrace import semconv as sc
 from llmtrace.codec import genai
-from llmtrace.model import Custom, Event, Failure, RawSpan, Span, replace
+from llmtrace.model import Span
 from tests import strategies as some
 
 

@@ -1,0 +1,290 @@
+"""Raw spans on the OTLP wire: JSON (one request per line) and protobuf, both ways.
+
+Laws: ``from_json(to_json_line([raw])) == [raw]`` and ``from_protobuf(to_protobuf([raw])) == [raw]``. Spans are grouped by
+resource and scope; within a group they keep their order. A span that has not ended has 0 as its end on the wire.
+
+What the wire lacks: an integer beyond 64 bits travels as bytes (``llmtrace:int:`` and its digits); nested values deeper than
+24 levels as JSON text, since protobuf readers stop at 100 messages; a lone surrogate as an escape in JSON, and as U+FFFD in
+protobuf, which has no way to say it. What a `RawSpan` lacks is not kept on reading: trace state, flags, schema urls, dropped
+counts, attributes of a scope; other writers' bytes become base64 text, spans and links without a valid id are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from llmtrace.codec import jsontext, protobuf, wire
+from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
+
+Json: TypeAlias = dict[str, Any]
+
+
+def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
+    """One serialised ExportTraceServiceRequest. Raises ValueError on an id that is no hex."""
+    return protobuf.write(spans)
+
+
+def from_protobuf(data: bytes) -> list[RawSpan]:
+    """The spans of one serialised ExportTraceServiceRequest. Raises ValueError when it is none."""
+    return protobuf.read(data)
+
+
+# -- writing JSON
+
+
+def to_json_line(spans: Sequence[RawSpan]) -> bytes:
+    """One OTLP/JSON request (ids in hex, 64-bit integers as text) without a line break in it or after it."""
+    groups = [
+        {
+            "resource": {"attributes": _attributes(first.resource)},
+            "scopeSpans": [
+                {"scope": {"name": scope.name, "version": scope.version}, "spans": [_span(span) for span in members]}
+                for scope, members in groups
+            ],
+        }
+        for first, groups in wire.grouped(spans)
+    ]
+    return jsontext.write({"resourceSpans": groups}).encode()
+
+
+def _span(span: RawSpan) -> Json:
+    out: Json = {
+        "traceId": span.trace_id,
+        "spanId": span.span_id,
+        "name": span.name,
+        "kind": wire.KIND_NUMBERS[span.kind],
+        "startTimeUnixNano": str(span.start),
+        "endTimeUnixNano": str(span.end or 0),
+        "attributes": _attributes(span.attributes),
+    }
+    if span.parent_id is not None:
+        out["parentSpanId"] = span.parent_id
+    if span.events:
+        out["events"] = [
+            {"timeUnixNano": str(event.time), "name": event.name, "attributes": _attributes(event.attributes)}
+            for event in span.events
+        ]
+    if span.links:
+        out["links"] = [
+            {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _attributes(link.attributes)}
+            for link in span.links
+        ]
+    out["status"] = {"code": wire.STATUSES.index(span.status)}
+    if span.status_message:
+        out["status"]["message"] = span.status_message
+    return out
+
+
+def _attributes(held: Mapping[str, JsonValue]) -> list[Json]:
+    return [{"key": key, "value": _value(value)} for key, value in held.items()]
+
+
+def _value(value: JsonValue, depth: int = 0) -> Json:
+    if isinstance(value, str):
+        return {"stringValue": value}
+    if value is None:
+        return {}
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        if wire.is_int64(value):
+            return {"intValue": str(value)}
+        value = wire.bytes_of_int(value)
+    if isinstance(value, float):
+        return {"doubleValue": value if math.isfinite(value) else _not_finite(value)}
+    if isinstance(value, bytes):
+        return {"bytesValue": base64.b64encode(value).decode()}
+    if depth >= wire.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
+        return {"stringValue": jsontext.write(value)}
+    if isinstance(value, Mapping):
+        members = [{"key": str(key), "value": _value(member, depth + 1)} for key, member in value.items()]
+        return {"kvlistValue": {"values": members}}
+    return {"arrayValue": {"values": [_value(item, depth + 1) for item in value]}}
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+# -- reading JSON
+
+
+def from_json(data: bytes | str | Mapping[str, Any]) -> list[RawSpan]:
+    """The spans of one OTLP/JSON request. Takes hex and base64 ids, camelCase and snake_case. Odd members are passed over.
+
+    Raises ValueError when ``data`` is no JSON object.
+    """
+    if not isinstance(data, Mapping):
+        data = jsontext.read(data.decode() if isinstance(data, bytes) else data)
+    if not isinstance(data, Mapping):
+        raise ValueError("not an OTLP request: no JSON object")
+    try:
+        return list(_read_request(data))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _read_request(data: Mapping[str, Any]) -> Iterator[RawSpan]:
+    for group in _objects(data, "resourceSpans", "resource_spans"):
+        resource = _read_attributes(_object(group, "resource"))
+        for scoped in _objects(group, "scopeSpans", "scope_spans"):
+            said = _object(scoped, "scope")
+            scope = Scope(_text(said, "name"), _text(said, "version"))
+            for item in _objects(scoped, "spans"):
+                span = _read_span(item, resource, scope)
+                if span is not None:
+                    yield span
+
+
+def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan | None:
+    trace_id, span_id = _id(item, 16, "traceId", "trace_id"), _id(item, 8, "spanId", "span_id")
+    if trace_id is None or span_id is None:
+        return None
+    status = _object(item, "status")
+    return RawSpan(
+        trace_id=trace_id,
+        span_id=span_id,
+        name=_text(item, "name"),
+        start=_nanoseconds(item, "startTimeUnixNano", "start_time_unix_nano"),
+        end=_nanoseconds(item, "endTimeUnixNano", "end_time_unix_nano") or None,
+        parent_id=_id(item, 8, "parentSpanId", "parent_span_id"),
+        kind=wire.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *wire.KIND_NUMBERS))],
+        status=wire.STATUSES[_number(status.get("code"), "STATUS_CODE_", wire.STATUSES)],
+        status_message=_text(status, "message"),
+        attributes=_read_attributes(item),
+        events=tuple(_read_events(item)),
+        links=tuple(_read_links(item)),
+        resource=resource,
+        scope=scope,
+    )
+
+
+def _read_events(item: Mapping[str, Any]) -> Iterator[Event]:
+    for event in _objects(item, "events"):
+        yield Event(_text(event, "name"), _nanoseconds(event, "timeUnixNano", "time_unix_nano"), _read_attributes(event))
+
+
+def _read_links(item: Mapping[str, Any]) -> Iterator[Link]:
+    for link in _objects(item, "links"):
+        trace_id, span_id = _id(link, 16, "traceId", "trace_id"), _id(link, 8, "spanId", "span_id")
+        if trace_id is not None and span_id is not None:
+            yield Link(trace_id, span_id, _read_attributes(link))
+
+
+def _read_attributes(item: Mapping[str, Any]) -> Json:
+    return _read_members(_objects(item, "attributes"))
+
+
+def _read_members(pairs: Iterable[Mapping[str, Any]]) -> Json:
+    return {_text(pair, "key"): _read_value(pair.get("value")) for pair in pairs}
+
+
+def _read_value(value: Any) -> JsonValue:
+    if not isinstance(value, Mapping):
+        return value  # a writer that leaves out the wrapping
+    for name, held in value.items():
+        reader = _READERS.get(name)
+        if reader is not None and held is not None:
+            return reader(held)
+    return None
+
+
+def _read_int(held: Any) -> JsonValue:
+    try:
+        return int(held)
+    except (ValueError, TypeError, OverflowError):
+        return held
+
+
+def _read_double(held: Any) -> JsonValue:
+    try:
+        return float(held)
+    except (ValueError, TypeError, OverflowError):
+        return held
+
+
+def _read_array(held: Any) -> JsonValue:
+    return [_read_value(item) for item in _list(held, "values")]
+
+
+def _read_kvlist(held: Any) -> JsonValue:
+    return _read_members(_objects(held, "values"))
+
+
+def _read_bytes(held: Any) -> JsonValue:
+    try:
+        return wire.value_of_bytes(base64.b64decode(held))
+    except (ValueError, TypeError):
+        return held
+
+
+_READERS: Final = {
+    "stringValue": lambda held: held,
+    "boolValue": lambda held: held,
+    "intValue": _read_int,
+    "doubleValue": _read_double,
+    "arrayValue": _read_array,
+    "kvlistValue": _read_kvlist,
+    "bytesValue": _read_bytes,
+    "string_value": lambda held: held,
+    "bool_value": lambda held: held,
+    "int_value": _read_int,
+    "double_value": _read_double,
+    "array_value": _read_array,
+    "kvlist_value": _read_kvlist,
+    "bytes_value": _read_bytes,
+}
+
+
+def _member(item: Any, *names: str) -> Any:
+    if isinstance(item, Mapping):
+        for name in names:
+            if item.get(name) is not None:
+                return item[name]
+    return None
+
+
+def _object(item: Any, *names: str) -> Mapping[str, Any]:
+    found = _member(item, *names)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _list(item: Any, *names: str) -> Sequence[Any]:
+    found = _member(item, *names)
+    return found if isinstance(found, (list, tuple)) else ()
+
+
+def _objects(item: Any, *names: str) -> Iterator[Mapping[str, Any]]:
+    return (found for found in _list(item, *names) if isinstance(found, Mapping))
+
+
+def _text(item: Any, *names: str) -> str:
+    found = _member(item, *names)
+    return found if isinstance(found, str) else ""
+
+
+def _nanoseconds(item: Any, *names: str) -> int:
+    found = _read_int(_member(item, *names))
+    return found if isinstance(found, int) and 0 <= found < 1 << 64 else 0
+
+
+def _number(held: Any, prefix: str, names: Sequence[str]) -> int:
+    """An enumeration's number: given as such or by its name; 0 for what is neither."""
+    if isinstance(held, str):
+        held = held.removeprefix(prefix).lower()
+        held = names.index(held) if held in names else _read_int(held)
+    return held if isinstance(held, int) and 0 <= held < len(names) else 0
+
+
+def _id(item: Any, size: int, *names: str) -> str | None:
+    """An id of ``size`` bytes in hex, from hex or base64; None when absent, invalid or all zero."""
+    held = _text(item, *names)
+    try:
+        found = bytes.fromhex(held) if len(held) == 2 * size else base64.b64decode(held, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return found.hex() if len(found) == size and any(found) else None

@@ -1,0 +1,238 @@
+"""The OTLP wire, JSON and protobuf: what goes out comes back, and what others send is taken as it comes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from llmtrace.codec import genai, otlp
+from llmtrace.model import Event, Link, RawSpan, Scope, Span, replace
+from tests import strategies as some
+
+RAW = RawSpan(
+    trace_id="0af7651916cd43dd8448eb211c80319c",
+    span_id="b7ad6b7169203331",
+    name="chat gpt-4o",
+    start=1_700_000_000_000_000_000,
+    end=1_700_000_000_000_000_001,
+    parent_id="00f067aa0ba902b7",
+    kind="client",
+    status="error",
+    status_message="timeout",
+    attributes={
+        "text": "é",
+        "yes": True,
+        "n": -5,
+        "x": 0.5,
+        "list": ["a", "b"],
+        "none": None,
+        "deep": {"a": [{"b": {}}], "c": []},
+    },
+    events=(Event("exception", 1_700_000_000_000_000_001, {"exception.type": "E"}),),
+    links=(Link("1" * 32, "2" * 16, {"why": "batch"}),),
+    resource={"service.name": "shop"},
+    scope=Scope("llmtrace", "0.1"),
+)
+
+NAMES = [
+    "resourceSpans",
+    "scopeSpans",
+    "spans",
+    "attributes",
+    "key",
+    "value",
+    "values",
+    "traceId",
+    "spanId",
+    "status",
+    "code",
+    "kind",
+    "events",
+    "links",
+    "intValue",
+    "doubleValue",
+    "arrayValue",
+    "kvlistValue",
+    "bytesValue",
+    "startTimeUnixNano",
+]
+
+
+@given(some.raw_spans())
+@settings(deadline=None)
+def test_json_gives_back_what_was_written(raw: RawSpan) -> None:
+    """from_json(to_json_line([raw])) == [raw], for any raw span, in strict JSON of one line."""
+    line = otlp.to_json_line([raw])
+    assert b"\n" not in line
+    assert some.alike(otlp.from_json(line), [raw])
+    json.loads(line, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+@given(some.raw_spans(some.utf8_texts()))
+@settings(deadline=None)
+def test_protobuf_gives_back_what_was_written(raw: RawSpan) -> None:
+    """from_protobuf(to_protobuf([raw])) == [raw], for any raw span whose text is valid UTF-8."""
+    assert some.alike(otlp.from_protobuf(otlp.to_protobuf([raw])), [raw])
+
+
+@given(some.raw_spans(some.utf8_texts()))
+@settings(deadline=None)
+def test_both_encodings_say_the_same(raw: RawSpan) -> None:
+    """Protobuf's own JSON of our protobuf (base64 ids, snake_case or camelCase) reads as our JSON does."""
+    data = TracesData.FromString(otlp.to_protobuf([raw]))
+    for snake in (False, True):
+        theirs = json_format.MessageToDict(data, preserving_proto_field_name=snake)
+        assert some.alike(otlp.from_json(theirs), otlp.from_json(otlp.to_json_line([raw])))
+
+
+@given(some.spans())
+@settings(deadline=None, max_examples=50)
+def test_a_span_survives_the_wire(span: Span) -> None:
+    """decode(from_json(to_json_line([encode(span)]))) == span."""
+    (raw,) = otlp.from_json(otlp.to_json_line([genai.encode(span)]))
+    assert some.alike(genai.decode(raw), span)
+
+
+def test_json_is_as_the_specification_writes_it() -> None:
+    """Ids in hex, times and integers as text, enumerations as numbers, lowerCamelCase."""
+    (group,) = json.loads(otlp.to_json_line([RAW]))["resourceSpans"]
+    assert group["resource"] == {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
+    (scoped,) = group["scopeSpans"]
+    assert scoped["scope"] == {"name": "llmtrace", "version": "0.1"}
+    (span,) = scoped["spans"]
+    assert span["traceId"] == RAW.trace_id
+    assert span["parentSpanId"] == RAW.parent_id
+    assert span["kind"] == 3
+    assert span["startTimeUnixNano"] == "1700000000000000000"
+    assert span["status"] == {"code": 2, "message": "timeout"}
+    values = {pair["key"]: pair["value"] for pair in span["attributes"]}
+    assert values["n"] == {"intValue": "-5"}
+    assert values["none"] == {}
+    assert values["list"] == {"arrayValue": {"values": [{"stringValue": "a"}, {"stringValue": "b"}]}}
+
+
+def test_spans_are_grouped_by_resource_and_scope() -> None:
+    """One group per resource and scope, told apart by type too (1 is not True); in a group, spans keep their order."""
+    spans = [
+        replace(RAW, span_id=f"{number:016x}", resource={"n": resource}, scope=Scope(scope))
+        for number, (resource, scope) in enumerate([(1, "a"), (True, "a"), (1, "b"), (1, "a"), (1.0, "a")], start=1)
+    ]
+    groups = json.loads(otlp.to_json_line(spans))["resourceSpans"]
+    assert [[len(scoped["spans"]) for scoped in group["scopeSpans"]] for group in groups] == [[2, 1], [1], [1]]
+    for back in (otlp.from_json(otlp.to_json_line(spans)), otlp.from_protobuf(otlp.to_protobuf(spans))):
+        assert [span.span_id[-1] for span in back] == ["1", "4", "3", "2", "5"]
+        assert sorted(back, key=lambda span: span.span_id) == spans
+
+
+def test_an_open_span_ends_at_zero_on_the_wire() -> None:
+    """end None is endTimeUnixNano 0, and back."""
+    raw = replace(RAW, end=None)
+    assert b'"endTimeUnixNano":"0"' in otlp.to_json_line([raw])
+    assert otlp.from_json(otlp.to_json_line([raw])) == otlp.from_protobuf(otlp.to_protobuf([raw])) == [raw]
+
+
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63) - 1, 10**40])
+def test_integers_beyond_64_bits_travel_as_bytes(number: int) -> None:
+    """OTLP has int64 only; a bigger integer is exact all the same."""
+    raw = replace(RAW, attributes={"n": number, "in": [number]})
+    assert b"bytesValue" in otlp.to_json_line([raw])
+    assert otlp.from_json(otlp.to_json_line([raw])) == otlp.from_protobuf(otlp.to_protobuf([raw])) == [raw]
+
+
+def test_what_is_nested_too_deeply_travels_as_json_text() -> None:
+    """A protobuf reader that stops at 100 messages (the C++ default) reads every span."""
+    deep: Any = "bottom"
+    for _ in range(200):
+        deep = {"a": deep}
+    raw = replace(RAW, attributes={"deep": deep, "lists": [[[[1]]]]}, events=(Event("e", 1, {"deep": deep}),))
+    for back in (otlp.from_json(otlp.to_json_line([raw])), otlp.from_protobuf(otlp.to_protobuf([raw]))):
+        held = back[0].attributes["deep"]
+        for _ in range(24):
+            held = held["a"]
+        assert isinstance(held, str)
+        assert "bottom" in held
+
+
+def test_protobuf_replaces_lone_surrogates() -> None:
+    """Protobuf has valid UTF-8 only: a lone surrogate becomes U+FFFD, the rest of the text stays."""
+    raw = replace(RAW, name="a\ud800é", attributes={"k\udc00": "v\ud800"})
+    (back,) = otlp.from_protobuf(otlp.to_protobuf([raw]))
+    assert back.name == "a\ufffdé"
+    assert back.attributes == {"k\ufffd": "v\ufffd"}
+
+
+def test_what_others_write_is_read() -> None:
+    """Names of enumerations, numbers as numbers, uppercase ids, zero parents, bytes, values without wrapping."""
+    span = {
+        "traceId": RAW.trace_id.upper(),
+        "spanId": base64.b64encode(bytes.fromhex(RAW.span_id)).decode(),
+        "parentSpanId": "0000000000000000",
+        "kind": "SPAN_KIND_SERVER",
+        "startTimeUnixNano": 5,
+        "status": {"code": "STATUS_CODE_OK"},
+        "attributes": [
+            {"key": "n", "value": {"intValue": 7}},
+            {"key": "x", "value": {"doubleValue": 1}},
+            {"key": "b", "value": {"bytesValue": "aGk="}},
+            {"key": "plain", "value": "bare"},
+        ],
+    }
+    (raw,) = otlp.from_json({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+    assert raw == RawSpan(
+        trace_id=RAW.trace_id,
+        span_id=RAW.span_id,
+        name="",
+        start=5,
+        kind="server",
+        status="ok",
+        attributes={"n": 7, "x": 1.0, "b": "aGk=", "plain": "bare"},
+    )
+
+
+@given(
+    st.recursive(some.scalars(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner), max_leaves=20)
+)
+@settings(deadline=None)
+def test_odd_json_is_passed_over(value: Any) -> None:
+    """Any JSON object is read without an error; anything else is a ValueError, and so is what is no JSON."""
+    if isinstance(value, dict):
+        otlp.from_json(value)
+        otlp.from_json({"resourceSpans": [{"scopeSpans": [{"spans": [value]}]}, value]})
+    else:
+        with pytest.raises(ValueError, match="OTLP"):
+            otlp.from_json(json.dumps(value))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", "nonsense"])
+def test_what_is_no_json_is_a_value_error(data: bytes | str) -> None:
+    """from_json raises ValueError and nothing else."""
+    with pytest.raises(ValueError):  # noqa: PT011
+        otlp.from_json(data)
+
+
+def test_what_is_no_protobuf_is_a_value_error() -> None:
+    """from_protobuf raises ValueError and nothing else."""
+    with pytest.raises(ValueError, match="OTLP"):
+        otlp.from_protobuf(b"\xff\xff\xff")
+
+
+def test_spans_without_an_id_are_left_out() -> None:
+    """A span or link whose ids are absent, of the wrong size or all zero is no span or link."""
+    data = TracesData()
+    scoped = data.resource_spans.add().scope_spans.add()
+    scoped.spans.add(trace_id=b"1" * 16, span_id=b"2" * 8).links.add(trace_id=b"short", span_id=b"2" * 8)
+    scoped.spans.add(trace_id=bytes(16), span_id=b"2" * 8)
+    scoped.spans.add(name="no ids")
+    assert [(span.span_id, span.links) for span in otlp.from_protobuf(data.SerializeToString())] == [("32" * 8, ())]
+    assert len(otlp.from_json(json_format.MessageToDict(data))) == 1
