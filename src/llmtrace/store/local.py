@@ -1,0 +1,223 @@
+"""The default store: a journal that programs write and an index that whoever reads brings up to date.
+
+Law: appending touches the journal only. Reading sees all that any process has appended so far: it indexes the journals' new
+tails first; where the index cannot be used it reads the journals themselves, which is slower and gives the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import platformdirs
+
+from llmtrace.codec import genai
+from llmtrace.config import Config
+from llmtrace.errors import UnreadableStore
+from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
+from llmtrace.store import NEWEST, Query, files, records
+from llmtrace.store.indexing import Indexer
+from llmtrace.store.journal import Journal
+from llmtrace.store.memory import Spans
+from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable
+from llmtrace.store.summary import TraceSummary
+
+logger = logging.getLogger("llmtrace")
+
+SCHEMES = ("local",)
+
+BACKGROUND_AFTER = 30.0
+"""Seconds after its first span from which a program indexes by itself; shorter ones leave it to the next reader."""
+BACKGROUND_EVERY = 5.0
+BACKGROUND_SHARE = 0.2
+"""Greatest part of its time that the background thread works."""
+
+T = TypeVar("T")
+
+
+class LocalStore:
+    """Spans under one folder: ``journal/`` holds them, ``index.db`` finds them."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        config: Config | None = None,
+        may_be_missing: bool = False,
+        background: bool = True,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        """``folder`` None: there is no place, spans stay in memory. ``may_be_missing``: a folder that is not there reads as an
+        empty store. ``background``: index in a thread when the program has run for a while."""
+        config = config or Config()
+        self.folder = folder
+        self._may_be_missing = may_be_missing
+        journal = None if folder is None else folder / "journal"
+        self._journal = Journal(journal, max_bytes=config.max_store_bytes, max_days=config.max_store_days)
+        self._contexts: dict[tuple[int, int], tuple[object, object, bytes]] = {}
+        self._index = None if folder is None else Index(folder, busy_seconds=busy_seconds)
+        self._indexer = None if self._index is None else Indexer(self._index)
+        if background and self._indexer is not None:
+            self._background = _Background(self._index_some)
+            self._journal.on_look = self._background.wake
+
+    def append(self, span: Span) -> None:
+        """Journal a span: encode it, one write. Never raises for what the disk does (see `Journal`)."""
+        raw = genai.encode(span)
+        kind = files.START if raw.end is None else files.SPAN
+        self._journal.append(kind, records.encode(raw), self._context(raw.resource, raw.scope))
+
+    def flush(self) -> None:
+        self._journal.flush()
+
+    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
+        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
+            indexer.catch_up(db)
+            indexer.refresh(db)
+            return index.traces(db, query)
+
+        return self._read(read, lambda spans: spans.traces(query))
+
+    def trace(self, trace_id: str) -> Trace:
+        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> Trace:
+            indexer.catch_up(db)
+            return index.trace(db, trace_id)
+
+        return self._read(read, lambda spans: spans.trace(trace_id))
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def _context(self, resource: Mapping[str, JsonValue], scope: Scope) -> bytes:
+        """The encoded context, by identity: a process has one resource object and few scopes."""
+        known = self._contexts.get((id(resource), id(scope)))
+        if known is None or known[0] is not resource or known[1] is not scope:
+            if len(self._contexts) >= 64:
+                self._contexts.clear()
+            known = (resource, scope, records.encode_context(resource, scope))
+            self._contexts[id(resource), id(scope)] = known
+        return known[2]
+
+    def _read(self, indexed: Callable[[Index, Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
+        waiting = self._journal.waiting()
+        if not waiting and not self._is_there():
+            return direct(Spans())
+        index, indexer, folder = self._index, self._indexer, self.folder
+        if index is not None and indexer is not None and not waiting:
+            files.sweep_as_noted(index.journal)
+            try:
+                return index.call(lambda db: indexed(index, indexer, db))
+            except IndexUnusable as error:
+                logger.warning("llmtrace: %s cannot be used (%s): reading the journal, which is slower", index.path, error)
+        return direct(_journaled(None if folder is None else folder / "journal", waiting))
+
+    def _is_there(self) -> bool:
+        """Whether there is something to read. Raises UnreadableStore where one was named and is not there."""
+        if self.folder is None:
+            raise UnreadableStore("no place for a store: there is no home folder. Set LLMTRACE_STORE to a folder")
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            if self._may_be_missing:
+                return False
+            raise UnreadableStore(f"there is no store at {self.folder}") from None
+        except OSError as error:
+            raise UnreadableStore(f"cannot read the store at {self.folder}: {error.strerror}") from error
+        if names and "journal" not in names:
+            raise UnreadableStore(f"{self.folder} is no llmtrace store: it has no folder 'journal'")
+        return bool(names)
+
+    def _index_some(self, seconds: float) -> None:
+        index, indexer = self._index, self._indexer
+        if index is not None and indexer is not None:
+
+            def work(db: sqlite3.Connection) -> None:
+                if indexer.catch_up(db, seconds=seconds):
+                    indexer.refresh(db, ended=True, seconds=seconds)
+
+            index.call(work)
+            files.sweep_as_noted(index.journal)
+
+
+def _journaled(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:
+    """All spans of all journal files, and those that wait in this process's memory."""
+    spans = Spans()
+    if journal is not None:
+        running = files.Running(journal)
+        for file in files.listing(journal):
+            with contextlib.suppress(OSError, files.Unusable):
+                _add_file(spans, journal / file.name, running)
+    for _, payload, context in waiting:
+        spans.add(records.decode(payload, *records.decode_context(context)), alive=True)
+    return spans
+
+
+def _add_file(spans: Spans, path: Path, running: files.Running) -> None:
+    contexts: dict[int, tuple[Mapping[str, JsonValue], Scope]] = {}
+    for record in files.iterate(path):
+        if isinstance(record, files.Gap):
+            continue
+        with contextlib.suppress(ValueError):
+            if record.kind == files.CONTEXT:
+                contexts[record.ref] = records.decode_context(record.payload)
+            elif record.kind in (files.START, files.SPAN):
+                raw: RawSpan = records.decode(record.payload, *contexts.get(record.ref, ({}, Scope())))
+                spans.add(raw, alive=raw.end is None and running.wrote(path.name))
+
+
+class _Background:
+    """Indexes now and then in a daemon thread, which the journal's look starts once the process has run a while."""
+
+    def __init__(self, work: Callable[[float], None]) -> None:
+        self._work = work
+        self._pid = 0
+        self._due = 0.0
+        self._running = False
+
+    def wake(self) -> None:
+        """Called by a thread of the program, once a second at most."""
+        if self._pid != os.getpid():  # the first time, or after a fork, which threads do not survive
+            self._pid, self._due, self._running = os.getpid(), time.monotonic() + BACKGROUND_AFTER, False
+        elif not self._running and time.monotonic() >= self._due:
+            self._running = True
+            threading.Thread(target=self._run, name="llmtrace-index", daemon=True).start()
+
+    def _run(self) -> None:
+        """One stretch of work; the next look starts the next."""
+        with contextlib.suppress(OSError, AttributeError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        started = time.monotonic()
+        try:
+            self._work(BACKGROUND_EVERY * BACKGROUND_SHARE)
+        except Exception as error:  # locked, broken, newer: whoever reads will say so
+            logger.debug("llmtrace: indexing in the background failed: %s", error)
+        took = time.monotonic() - started
+        self._due = time.monotonic() + max(BACKGROUND_EVERY, took / BACKGROUND_SHARE)
+        self._running = False
+
+
+def default_folder() -> Path | None:
+    """The user's data folder for llmtrace; None where there is no home to put it in."""
+    try:
+        folder = Path(platformdirs.user_data_path("llmtrace", appauthor=False))
+    except (OSError, RuntimeError, KeyError):
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def open(url: str, config: Config) -> LocalStore:  # noqa: A001
+    """``auto`` or empty: the default folder. Else a folder's path; a relative one counts from where the program is now."""
+    text = url.removeprefix("local:")
+    if text.strip().lower() in ("", "auto"):
+        return LocalStore(default_folder(), config=config, may_be_missing=True)
+    folder = Path(text).expanduser()
+    with contextlib.suppress(OSError):  # the working folder is gone: stay with the relative path
+        folder = folder.absolute()
+    return LocalStore(folder, config=config)

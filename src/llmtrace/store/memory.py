@@ -1,0 +1,111 @@
+"""Spans in memory: a store of its own (``memory:``), and what other stores read into when they have no index."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+from llmtrace.codec import genai
+from llmtrace.config import Config
+from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.store import NEWEST, Query, records, search
+from llmtrace.store.summary import TraceSummary, summarise
+
+SCHEMES = ("memory",)
+MAX_BYTES = 256 << 20
+"""Rough size in characters beyond which the oldest traces go (or ``max_store_bytes``, if that is less)."""
+
+
+class Spans:
+    """Encoded spans by trace; each once, the richer version."""
+
+    def __init__(self) -> None:
+        self._traces: dict[str, dict[str, _Held]] = {}
+        self._read: dict[str, Trace] = {}
+        self._size = 0
+
+    def add(self, raw: RawSpan, *, alive: bool = False) -> None:
+        """``alive``: if it is unfinished, its program still runs."""
+        held = _Held(raw, records.richness(raw), alive and raw.end is None)
+        spans = self._traces.setdefault(raw.trace_id, {})
+        before = spans.get(raw.span_id)
+        if before is not None:
+            if before.richness > held.richness:
+                return
+            self._size -= before.richness[1]
+        spans[raw.span_id] = held
+        self._size += held.richness[1]
+        self._read.pop(raw.trace_id, None)
+
+    def bound(self, size: int) -> None:
+        """Forget the traces that came first until the rest is within ``size`` characters."""
+        while self._size > size and len(self._traces) > 1:
+            trace_id = next(iter(self._traces))
+            self._size -= sum(held.richness[1] for held in self._traces.pop(trace_id).values())
+            self._read.pop(trace_id, None)
+
+    def traces(self, query: Query) -> list[TraceSummary]:
+        found: list[TraceSummary] = []
+        for trace_id in self._newest():
+            if len(found) >= query.limit:
+                break
+            trace = self._decoded(trace_id)
+            summary = summarise(trace)
+            if search.keeps(query, summary) and (not query.text or search.matches(trace.spans, query.text)):
+                found.append(summary)
+        return found
+
+    def trace(self, wanted: str) -> Trace:
+        """Raises TraceNotFound."""
+        newest = self._newest()
+        return self._decoded(search.resolve(wanted, newest, lambda start: [i for i in newest if i.startswith(start)]))
+
+    def _newest(self) -> list[str]:
+        return sorted(self._traces, key=lambda i: min(held.raw.start for held in self._traces[i].values()), reverse=True)
+
+    def _decoded(self, trace_id: str) -> Trace:
+        trace = self._read.get(trace_id)
+        if trace is None:
+            held = self._traces[trace_id].values()
+            alive = frozenset(one.raw.span_id for one in held if one.alive)
+            trace = self._read[trace_id] = Trace([genai.decode(one.raw) for one in held], alive=alive)
+        return trace
+
+
+class _Held(NamedTuple):
+    raw: RawSpan
+    richness: tuple[bool, int]
+    alive: bool
+
+
+class MemoryStore:
+    """Lives and dies with the process; its unfinished spans count as running."""
+
+    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+        self._lock = threading.RLock()  # reentrant: a finaliser may append while its thread is in here
+        self._max_bytes = max_bytes
+        self._spans = Spans()
+
+    def append(self, span: Span) -> None:
+        raw = genai.encode(span)
+        with self._lock:
+            self._spans.add(raw, alive=True)
+            self._spans.bound(self._max_bytes)
+
+    def flush(self) -> None:
+        pass
+
+    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
+        with self._lock:
+            return self._spans.traces(query)
+
+    def trace(self, trace_id: str) -> Trace:
+        with self._lock:
+            return self._spans.trace(trace_id)
+
+    def close(self) -> None:
+        pass
+
+
+def open(url: str, config: Config) -> MemoryStore:  # noqa: A001, ARG001
+    return MemoryStore(max_bytes=min(config.max_store_bytes, MAX_BYTES))

@@ -1,0 +1,127 @@
+"""A file of OTLP as JSON lines: what the OpenTelemetry Collector's file exporter writes and reads, and what `export` makes.
+
+Law: a line is one ``write``; a line that is no OTLP is left out and named once, the others are read. A file without a single
+line of OTLP is refused (UnreadableStore).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from pathlib import Path
+
+from llmtrace.codec import genai, otlp
+from llmtrace.config import Config
+from llmtrace.errors import UnreadableStore
+from llmtrace.model import Span, Trace
+from llmtrace.store import NEWEST, Query
+from llmtrace.store.memory import Spans
+from llmtrace.store.summary import TraceSummary
+
+logger = logging.getLogger("llmtrace")
+
+SCHEMES = ("otlp-json",)
+WAITING_LINES = 10_000
+"""Spans that are kept in memory while the file cannot be written."""
+
+
+class OtlpFileStore:
+    """Appends to, and reads, one file. The file is opened for each call, so a fork or a removed file does no harm."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
+        self._torn = False
+        self._complained = False
+        self._begun: set[tuple[str, str]] = set()
+
+    def append(self, span: Span) -> None:
+        raw = genai.encode(span)
+        line = otlp.to_json_line([raw])
+        with self._lock:
+            if raw.end is None:
+                self._begun.add((raw.trace_id, raw.span_id))
+            self._begun -= {(raw.trace_id, raw.span_id)} if raw.end is not None else set()
+            self._waiting.append(line if line.endswith(b"\n") else line + b"\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Never raises; the first failure is logged."""
+        try:
+            with self._lock:
+                self._write()
+            self._complained = False
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                logger.warning(
+                    "llmtrace: cannot write to %s (%s): the last %d spans stay in memory until it works. "
+                    "Make room or give access there, or choose another file",
+                    self.path,
+                    error.strerror,
+                    WAITING_LINES,
+                )
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            while self._waiting:
+                line = b"\n" + self._waiting[0] if self._torn else self._waiting[0]
+                written = os.write(descriptor, line)
+                self._torn = written != len(line)
+                if self._torn:
+                    raise OSError(28, "No space left on device")
+                self._waiting.popleft()
+        finally:
+            os.close(descriptor)
+
+    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
+        return self._spans().traces(query)
+
+    def trace(self, trace_id: str) -> Trace:
+        return self._spans().trace(trace_id)
+
+    def close(self) -> None:
+        self.flush()
+
+    def _spans(self) -> Spans:
+        with self._lock:
+            self.flush()
+            waiting = list(self._waiting)
+            begun = set(self._begun)
+        try:
+            lines = self.path.read_bytes().splitlines() + waiting
+        except OSError as error:
+            if not waiting:
+                raise UnreadableStore(f"cannot read {self.path}: {error.strerror}") from error
+            lines = waiting
+        return self._parsed([line for line in lines if line.strip()], begun)
+
+    def _parsed(self, lines: list[bytes], begun: set[tuple[str, str]]) -> Spans:
+        spans = Spans()
+        bad = 0
+        for line in lines:
+            try:
+                raws = otlp.from_json(line)
+            except Exception:  # whatever is wrong with somebody's line, the next may be fine
+                bad += 1
+                continue
+            for raw in raws:
+                spans.add(raw, alive=(raw.trace_id, raw.span_id) in begun)
+        if bad and bad == len(lines):
+            raise UnreadableStore(f"{self.path} holds no OTLP JSON: expected one ExportTraceServiceRequest a line")
+        if bad:
+            logger.warning("llmtrace: %s: %d of %d lines are no OTLP JSON and are left out", self.path, bad, len(lines))
+        return spans
+
+
+def open(url: str, config: Config) -> OtlpFileStore:  # noqa: A001, ARG001
+    path = Path(url.removeprefix("otlp-json:")).expanduser()
+    return OtlpFileStore(path.absolute())

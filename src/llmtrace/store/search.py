@@ -1,0 +1,126 @@
+"""How a trace is found again: by its id or the beginning of it, by words, by what a `Query` says. Every store agrees on it.
+
+A text query holds terms between spaces. A term matches where its words stand side by side, the last one as a beginning:
+``ORD-12`` finds "ord-1234". A trace matches if each term does in one of its spans.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmtrace.errors import TraceNotFound
+from llmtrace.model import Blob, Span
+
+if TYPE_CHECKING:
+    from llmtrace.store import Query
+    from llmtrace.store.summary import TraceSummary
+
+SHORTEST_PREFIX = 4
+_LONGEST_TEXT = 200_000
+_LONGEST_WORD = 64
+
+# Scripts written without spaces: each character is a word of its own, so that any part of a sentence can be found.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+
+
+def words(text: str) -> list[str]:
+    """Words in small letters; what is no letter or digit separates them."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return [word[:_LONGEST_WORD] for word in _WORD.findall(text[:_LONGEST_TEXT].casefold())]
+
+
+def phrases(query: str) -> list[list[str]]:
+    """The words of each term of a text query; terms without any are left out."""
+    return [found for term in query.split() if (found := words(term))]
+
+
+def matches(spans: Iterable[Span], query: str) -> bool:
+    """Whether each term of the query is in one of these spans."""
+    joined = "\n".join(" " + " ".join(word for text in texts(span) for word in words(text)) for span in spans)
+    return all(" " + " ".join(phrase) in joined for phrase in phrases(query))
+
+
+def texts(span: Span) -> Iterator[str]:
+    """What one may search a span by: names, messages, arguments, results, findings, attributes; a piece per message."""
+    operation = span.operation
+    yield span.name
+    for part_of in ("system", "input", "output"):
+        for message in getattr(operation, part_of, ()):
+            yield _text(message)
+    for held_in in ("name", "agent_name", "arguments", "result", "query", "documents", "records", "response_id", "call_id"):
+        yield _text(getattr(operation, held_in, None))
+    if span.failure is not None:
+        yield f"{span.failure.type} {span.failure.message}"
+    for evaluation in span.evaluations:
+        yield f"{evaluation.name} {evaluation.explanation}"
+    for violation in span.violations:
+        yield f"{violation.code} {violation.pointer} {violation.message}"
+    yield _text(span.attributes)
+
+
+def _text(held: Any) -> str:
+    return " ".join(_strings(held, 0))
+
+
+def _strings(held: Any, depth: int) -> Iterator[str]:
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, (int, float)) and not isinstance(held, bool):
+        yield str(held)
+    elif depth > 32 or isinstance(held, Blob):
+        return
+    else:
+        for inner in _inside(held):
+            yield from _strings(inner, depth + 1)
+
+
+def _inside(held: Any) -> Iterable[Any]:
+    if isinstance(held, Mapping):
+        return held.values()
+    if isinstance(held, (list, tuple)):
+        return held
+    if is_dataclass(held):
+        return [getattr(held, field.name) for field in fields(held) if field.compare]
+    return ()
+
+
+def keeps(query: Query, summary: TraceSummary) -> bool:
+    """Whether a summary is what a query asks for; its text is not looked at here."""
+    if query.since is not None and summary.start < query.since:
+        return False
+    if query.until is not None and summary.start >= query.until:
+        return False
+    if query.health is not None and summary.health != query.health:
+        return False
+    return query.agent is None or query.agent in summary.agents
+
+
+def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[str]]) -> str:
+    """The full trace id that ``wanted`` (an id, its beginning, or "last") means.
+
+    ``newest``: ids, newest first, enough of them to suggest from. ``starting``: ids that begin with a text, a few of them.
+    Raises TraceNotFound, with what may have been meant.
+    """
+    wanted = wanted.strip().lower()
+    if not newest:
+        raise TraceNotFound("the store holds no traces yet")
+    if wanted == "last":
+        return newest[0]
+    if len(wanted) < SHORTEST_PREFIX:
+        raise TraceNotFound(f"{wanted!r} is too short: give at least {SHORTEST_PREFIX} digits of a trace id, or 'last'")
+    found = starting(wanted)
+    if wanted in found or len(found) == 1:
+        return wanted if wanted in found else found[0]
+    if found:
+        raise TraceNotFound(f"{wanted!r} is the beginning of several traces: {', '.join(found[:4])}")
+    near = difflib.get_close_matches(wanted, [trace_id[: len(wanted)] for trace_id in newest], n=3)
+    full = [next(trace_id for trace_id in newest if trace_id.startswith(start)) for start in near]
+    meant = f"; did you mean {' or '.join(full)}?" if full else f"; the newest is {newest[0]}"
+    raise TraceNotFound(f"no trace {wanted!r}{meant}")

@@ -1,0 +1,334 @@
+"""The index of a local store: where each span lies in the journal, and what to find it by. It holds no span itself.
+
+Law: everything in here can be made again from the journal. So an index that is broken is set aside and rebuilt, one that is
+locked or cannot be written is done without (`IndexUnusable`), and only one of a newer llmtrace is refused, untouched. No
+connection outlives a call, and a fork waits for the call to end, since SQLite does not survive being forked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from pydantic_core import from_json, to_json
+
+from llmtrace.codec import genai
+from llmtrace.errors import TraceNotFound, UnreadableStore
+from llmtrace.model import JsonValue, RawSpan, Scope, Trace, replace
+from llmtrace.store import Query, files, locks, records, search
+from llmtrace.store.summary import TraceSummary
+
+logger = logging.getLogger("llmtrace")
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x6C6C6D74
+BUSY_SECONDS = 5.0
+"""How long another process is waited for before the index is done without."""
+FORK_SECONDS = 2.0
+"""How long a fork waits for a call in another thread to end."""
+
+_SCHEMA = (
+    "CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, worded INTEGER NOT NULL)",
+    "CREATE TABLE contexts (file INTEGER, ref INTEGER, data BLOB, PRIMARY KEY (file, ref)) WITHOUT ROWID",
+    # AUTOINCREMENT: word tables may still hold the id of a span that is gone, so no id is ever used twice
+    (
+        "CREATE TABLE spans (id INTEGER PRIMARY KEY AUTOINCREMENT, trace TEXT NOT NULL, span TEXT NOT NULL, parent TEXT,"
+        " name TEXT, operation TEXT, run TEXT, start INTEGER, end INTEGER, failed INTEGER, size INTEGER,"
+        " file INTEGER, ref INTEGER, offset INTEGER, length INTEGER, UNIQUE (trace, span))"
+    ),
+    "CREATE INDEX spans_file ON spans (file)",
+    # health counts unfinished spans as interrupted, running says what it is while their programs run; open: how many
+    (
+        "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, health TEXT, running TEXT,"
+        " agents TEXT, summary BLOB)"
+    ),
+    "CREATE INDEX traces_start ON traces (start)",
+    "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+T = TypeVar("T")
+
+
+class IndexUnusable(Exception):
+    """The index cannot be used now: locked by another process, on a read-only disk …"""
+
+
+class Index:
+    """``index.db`` in a store's folder. `call` opens it; the other methods work on the connection that `call` hands out."""
+
+    def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.journal = folder / "journal"
+        self.path = folder / "index.db"
+        self._busy_seconds = busy_seconds
+
+    def call(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``action`` on a connection. If the index is broken, it is set aside and ``action`` runs on a new one.
+
+        Raises IndexUnusable, UnreadableStore (the index is of a newer llmtrace).
+        """
+        try:
+            try:
+                return self._attempt(action)
+            except sqlite3.Error as error:
+                if not _is_broken(error):
+                    raise
+                self._set_aside(error)
+            return self._attempt(action)
+        except (sqlite3.Error, OSError) as error:
+            raise IndexUnusable(str(error)) from error
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        with _activity, _locked(self.path, exclusive=False, seconds=self._busy_seconds):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
+            with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
+                self._prepare(db)
+                return action(db)
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        version = _pragma(db, "user_version")
+        if version > SCHEMA_VERSION:
+            raise UnreadableStore(
+                f"{self.path} was written by a newer llmtrace (index version {version}, this one knows {SCHEMA_VERSION}): "
+                "upgrade llmtrace, or choose another store"
+            )
+        if version == SCHEMA_VERSION:
+            return
+        if _pragma(db, "page_count") > 0 and _pragma(db, "application_id") not in (0, APPLICATION_ID):
+            raise UnreadableStore(f"{self.path} is a database of another program: choose another folder for the store")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), self._busy_seconds)
+        with transaction(db):
+            if _pragma(db, "user_version") == 0:  # else another process was faster
+                for statement in _SCHEMA:
+                    db.execute(statement)
+
+    def _set_aside(self, error: Exception) -> None:
+        """Rename the index once nobody uses it."""
+        broken = self.path.with_name(self.path.name + files.CORRUPT)
+        with _activity, _locked(self.path, exclusive=True, seconds=self._busy_seconds):
+            self.path.replace(broken)
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        logger.warning("llmtrace: %s is broken (%s): it is now %s, and rebuilt from the journal", self.path, error, broken.name)
+
+    def traces(self, db: sqlite3.Connection, query: Query) -> list[TraceSummary]:
+        """Summaries of the traces that are indexed, newest first."""
+        where, values = _conditions(db, query)
+        running = files.Running(self.journal)
+        found: list[TraceSummary] = []
+        statement = f"SELECT trace, open, running, summary FROM traces WHERE {where} ORDER BY start DESC"  # noqa: S608
+        for trace_id, is_open, health, data in db.execute(statement, values):
+            summary = _read_summary(data)
+            if is_open and all(running.wrote(name) for name in _open_files(db, trace_id)):
+                summary = replace(summary, health=health)
+            if search.keeps(query, summary) and self._has_text(db, trace_id, query.text):
+                found.append(summary)
+            if len(found) >= query.limit:
+                break
+        return found
+
+    def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
+        """With word tables, the statement has looked after the text already."""
+        return not text or can_index_words(db) or search.matches(self.read(db, trace_id).spans, text)
+
+    def trace(self, db: sqlite3.Connection, wanted: str) -> Trace:
+        """Raises TraceNotFound."""
+        newest = [row[0] for row in db.execute("SELECT trace FROM traces ORDER BY start DESC LIMIT 1000")]
+        trace_id = search.resolve(wanted, newest, lambda beginning: _starting(db, beginning))
+        trace = self.read(db, trace_id)
+        if not trace.spans:
+            raise TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its bounds")
+        return trace
+
+    def read(self, db: sqlite3.Connection, trace_id: str) -> Trace:
+        """A trace's spans, from the journal. Those whose file was removed meanwhile are left out."""
+        running = files.Running(self.journal)
+        spans, alive = [], set()
+        for name, raw in self._raw(db, trace_id):
+            spans.append(genai.decode(raw))
+            if raw.end is None and running.wrote(name):
+                alive.add(raw.span_id)
+        return Trace(spans, alive=frozenset(alive))
+
+    def _raw(self, db: sqlite3.Connection, trace_id: str) -> Iterator[tuple[str, RawSpan]]:
+        rows = db.execute(
+            "SELECT f.name, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"
+            " WHERE s.trace = ? ORDER BY s.file, s.offset",
+            (trace_id,),
+        )
+        contexts = Contexts(db)
+        with contextlib.ExitStack() as opened:
+            journals: dict[str, BinaryIO | None] = {}
+            for name, file, ref, offset, length in rows.fetchall():
+                if name not in journals:
+                    journals[name] = _opened(self.journal / name, opened)
+                journal = journals[name]
+                record = files.read(journal, offset, length) if journal is not None else None
+                if record is not None:
+                    with contextlib.suppress(ValueError):
+                        yield name, records.decode(record.payload, *contexts.get(file, ref))
+
+
+class Contexts:
+    """Resource and scope by file and number, as the journal refers to them."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._read: dict[tuple[int, int], tuple[Mapping[str, JsonValue], Scope]] = {}
+
+    def get(self, file: int, ref: int) -> tuple[Mapping[str, JsonValue], Scope]:
+        """Empty ones where the record that held them is damaged."""
+        if (file, ref) not in self._read:
+            row = self._db.execute("SELECT data FROM contexts WHERE file = ? AND ref = ?", (file, ref)).fetchone()
+            self._read[file, ref] = records.decode_context(row[0]) if row else ({}, Scope())
+        return self._read[file, ref]
+
+
+def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
+    """Keep a trace's summary, worked out as if no program ran any more."""
+    is_open = [span.span_id for span in trace.spans if span.end is None]
+    running = Trace(trace.spans, alive=frozenset(is_open)).health
+    fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
+    db.execute(
+        "UPDATE traces SET stale = 0, open = ?, health = ?, running = ?, agents = ?, summary = ? WHERE trace = ?",
+        (len(is_open), summary.health, running, "\n".join(("", *summary.agents, "")), to_json(fields), summary.trace_id),
+    )
+
+
+def _read_summary(data: bytes) -> TraceSummary:
+    held: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in from_json(data).items()}
+    return TraceSummary(**held)
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Begin by taking the write lock, so that what is read inside is not changed by another process meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def can_index_words(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone() is not None
+
+
+def word_tables(db: sqlite3.Connection) -> list[str]:
+    """One table of words for each day of journal files: removing a day is dropping its table, which every SQLite can."""
+    names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'words_*'")
+    return [name for (name,) in names if re.fullmatch(r"words_\d{8}", name)]
+
+
+def _conditions(db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
+    where, values = ["summary IS NOT NULL"], []
+    for condition, held in (
+        ("start >= ?", query.since),
+        ("start < ?", query.until),
+        ("(open OR health = ?)", query.health),
+        ("instr(agents, ?)", query.agent and f"\n{query.agent}\n"),
+    ):
+        if held is not None:
+            where.append(condition)
+            values.append(held)
+    if query.text and can_index_words(db):
+        tables = word_tables(db)
+        rows = " UNION ALL ".join(f"SELECT rowid FROM {name} WHERE {name} MATCH ?" for name in tables) or "SELECT 0"  # noqa: S608
+        for phrase in search.phrases(query.text):
+            where.append(f"trace IN (SELECT trace FROM spans WHERE id IN ({rows}))")  # noqa: S608
+            values += [f'"{" ".join(phrase)}" *'] * len(tables)
+    return " AND ".join(where), values
+
+
+def _open_files(db: sqlite3.Connection, trace_id: str) -> list[str]:
+    """Names of the journal files that hold the trace's unfinished spans."""
+    statement = "SELECT DISTINCT f.name FROM spans s JOIN files f ON f.id = s.file WHERE s.trace = ? AND s.end IS NULL"
+    return [name for (name,) in db.execute(statement, (trace_id,))]
+
+
+def _starting(db: sqlite3.Connection, beginning: str) -> list[str]:
+    statement = "SELECT trace FROM traces WHERE trace >= ? AND trace < ? ORDER BY trace LIMIT 5"
+    return [row[0] for row in db.execute(statement, (beginning, beginning + "\uffff"))]
+
+
+def _opened(path: Path, stack: contextlib.ExitStack) -> BinaryIO | None:
+    try:
+        return stack.enter_context(path.open("rb"))
+    except OSError:
+        return None
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _is_broken(error: sqlite3.Error) -> bool:
+    """Whether the file is to blame, and not the circumstances (locked, read-only, disk full …)."""
+    text = str(error)
+    broken = ("malformed", "not a database", "no such table", "no such column", "no column named", "corrupt")
+    return any(sign in text for sign in broken)
+
+
+def _patiently(action: Callable[[], object], seconds: float) -> None:
+    """SQLite does not wait by itself for the lock that changing the journal mode needs."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            action()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def _locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[None]:
+    """Whoever uses the index shares this lock; whoever sets it aside has it alone. Raises OSError when it takes too long."""
+    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
+    try:
+        deadline = time.monotonic() + seconds
+        while locks.take(descriptor, exclusive=exclusive) is False:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EAGAIN, "the index is in use by another process")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+_activity = threading.RLock()
+_fork_waits: list[bool] = []
+
+
+def _before_fork() -> None:
+    _fork_waits.append(_activity.acquire(timeout=FORK_SECONDS))
+
+
+def _after_fork_in_parent() -> None:
+    if _fork_waits.pop():
+        _activity.release()
+
+
+def _after_fork_in_child() -> None:
+    global _activity
+    _activity = threading.RLock()
+    _fork_waits.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

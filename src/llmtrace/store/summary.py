@@ -1,0 +1,150 @@
+"""A trace in one line: what `llmtrace ls` and the viewer's list show, worked out once per trace.
+
+Law: a summary is a pure function of its trace; None means not known, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from llmtrace.model import (
+    OUTCOME,
+    AgentInvocation,
+    Embedding,
+    Health,
+    Inference,
+    Message,
+    Span,
+    Trace,
+    Usage,
+    Workflow,
+)
+from llmtrace.model.value import value
+from llmtrace.semconv import SERVICE_NAME
+
+N = TypeVar("N", int, float)
+
+TEXT_LIMIT = 200
+"""Characters of task and answer that a summary keeps."""
+
+
+@value
+class TraceSummary:
+    trace_id: str
+    name: str
+    """Name of the root span."""
+    start: int
+    """Nanoseconds since the Unix epoch."""
+    end: int | None
+    """Nanoseconds since the Unix epoch; None while a root is open, or for ever if its program died."""
+    duration: float | None
+    """Seconds; None where ``end`` is."""
+    spans: int
+    health: Health
+    task: str | None
+    """What the user asked first (at most 200 characters); None where content is off."""
+    answer: str | None
+    """What was answered last (at most 200 characters)."""
+    agents: tuple[str, ...]
+    models: tuple[str, ...]
+    errors: int
+    """Root causes: an error that travels up through its callers counts once."""
+    findings: tuple[str, ...]
+    """Names of failed evaluations and codes of violations, errors before warnings, each once."""
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    """US dollars of those calls whose price is known; None if none is."""
+    service: str | None
+
+
+def summarise(trace: Trace) -> TraceSummary:
+    """The summary of a trace that has at least one span."""
+    root = trace.root
+    end = None if any(span.end is None for span in trace.roots) else max(span.end or 0 for span in trace.spans)
+    usages = list(_usages(trace))
+    return TraceSummary(
+        trace_id=trace.trace_id,
+        name=root.name,
+        start=trace.spans[0].start,
+        end=end,
+        duration=None if end is None else (end - trace.spans[0].start) / 1e9,
+        spans=len(trace),
+        health=trace.health,
+        task=_task(trace),
+        answer=_answer(trace),
+        agents=_once(span.operation.name for span in trace.spans if isinstance(span.operation, AgentInvocation)),
+        models=_once(_models(trace)),
+        errors=len(trace.root_causes),
+        findings=_findings(trace),
+        input_tokens=_sum(usage.input_tokens for usage in usages),
+        output_tokens=_sum(usage.output_tokens for usage in usages),
+        cost_usd=_sum(span.operation.cost_usd for span in trace.spans if isinstance(span.operation, Inference)),
+        service=_service(root),
+    )
+
+
+def _task(trace: Trace) -> str | None:
+    for _, span in trace.walk():
+        if isinstance(span.operation, (AgentInvocation, Workflow, Inference)):
+            for message in span.operation.input:
+                if message.role == "user" and (text := message.text().strip()):
+                    return text[:TEXT_LIMIT]
+    return None
+
+
+def _answer(trace: Trace) -> str | None:
+    """The outermost agent's or workflow's answer, else that of the inference that ended last."""
+    for _, span in trace.walk():
+        if isinstance(span.operation, (AgentInvocation, Workflow)) and (text := _last_text(span.operation.output)):
+            return text
+    inferences = [(span.end or span.start, span.operation) for span in trace.spans if isinstance(span.operation, Inference)]
+    for _, operation in sorted(inferences, key=lambda pair: pair[0], reverse=True):
+        if text := _last_text(operation.output):
+            return text
+    return None
+
+
+def _last_text(messages: tuple[Message, ...]) -> str | None:
+    for message in reversed(messages):
+        if text := message.text().strip():
+            return text[:TEXT_LIMIT]
+    return None
+
+
+def _models(trace: Trace) -> Iterator[str | None]:
+    for span in trace.spans:
+        if isinstance(span.operation, (Inference, Embedding)):
+            yield span.operation.response_model or span.operation.request_model
+
+
+def _findings(trace: Trace) -> tuple[str, ...]:
+    found: dict[str, list[str]] = {"error": [], "warning": []}
+    for span in trace.spans:
+        for violation in span.violations:
+            found.get(violation.severity, []).append(violation.code)
+        for evaluation in span.evaluations:
+            if evaluation.name != OUTCOME:
+                found.get(evaluation.severity, []).append(evaluation.name)
+    return _once([*found["error"], *found["warning"]])
+
+
+def _usages(trace: Trace) -> Iterator[Usage]:
+    for span in trace.spans:
+        if isinstance(span.operation, (Inference, Embedding)) and span.operation.usage is not None:
+            yield span.operation.usage
+
+
+def _service(root: Span) -> str | None:
+    name = root.resource.get(SERVICE_NAME)
+    return str(name) if name else None
+
+
+def _once(names: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _sum(numbers: Iterable[N | None]) -> N | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known[1:], known[0]) if known else None
