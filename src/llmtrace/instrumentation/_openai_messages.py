@@ -1,0 +1,236 @@
+"""OpenAI's chat messages, as dicts or as the SDK's models, in llmtrace's words.
+
+Law: nothing raises and nothing is lost: a part of a kind that is not known here is kept whole as `Generic`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._stainless import members
+from llmtrace.model import (
+    Blob,
+    File,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    Uri,
+    Usage,
+)
+from llmtrace.validation.parsing import parse_arguments
+
+FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
+"""OpenAI's word to the conventions' word, where they differ."""
+
+_TOOL_ROLES = ("tool", "function")
+_REASONING = ("reasoning_content", "reasoning")
+"""Where servers that speak OpenAI's protocol put what the model thought (DeepSeek and vLLM; OpenRouter and Ollama)."""
+
+
+def read_message(raw: Any, finish_reason: str | None = None) -> Message:
+    """A message of a request or of an answer. ``finish_reason``: OpenAI's word."""
+    said = members(raw)
+    role = said.get("role")
+    name = said.get("name")
+    content = said.get("content")
+    if role in _TOOL_ROLES:
+        parts: tuple[Part, ...] = (ToolResult(_tool_result(content), id=said.get("tool_call_id")),)
+    elif type(content) is str and content and (role == "user" or role == "system"):
+        parts = (Text(content),)
+    elif role is None and content is None:
+        parts = (Generic("message", to_json(said) if said else {"value": to_json(raw)}),)
+    else:
+        parts = tuple(_parts(said))
+    reason = FINISH_REASONS.get(finish_reason, finish_reason) if finish_reason else None
+    return Message(str(role or "unknown"), parts, name if isinstance(name, str) else None, reason)
+
+
+def _parts(said: Mapping[str, Any]) -> Iterator[Part]:
+    thought = next((said[key] for key in _REASONING if said.get(key)), None)
+    if isinstance(thought, str):
+        yield Reasoning(thought)
+    yield from _content_parts(said.get("content"))
+    if said.get("refusal"):
+        yield refusal(said["refusal"])
+    if said.get("audio"):
+        yield from audio(members(said["audio"]))
+    if said.get("annotations"):
+        yield Generic("annotations", {"annotations": to_json(said["annotations"])})
+    for call in _sequence(said.get("tool_calls")):
+        yield read_tool_call(call)
+    if said.get("function_call"):
+        yield _function_call(said["function_call"])
+
+
+def _sequence(value: Any) -> Any:
+    """Lists and tuples; never a generator, which the SDK has to consume."""
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _content_parts(content: Any) -> Iterator[Part]:
+    if not content:
+        return
+    if isinstance(content, str):
+        yield Text(content)
+    elif isinstance(content, (list, tuple)):
+        for part in content:
+            yield read_part(part)
+    else:
+        yield Generic("content", {"content": to_json(content)})
+
+
+def refusal(text: Any) -> Generic:
+    """What the model says instead of an answer. Not `Text`: it is no answer, and need not have the form asked for."""
+    return Generic("refusal", {"content": str(text)})
+
+
+def audio(said: Mapping[str, Any]) -> Iterator[Part]:
+    """Spoken output, with what was said as text; in a request, only the id of an earlier one."""
+    if said.get("data"):
+        yield Blob("audio", content=said["data"])
+    elif said.get("id"):
+        yield File(said["id"], "audio")
+    if said.get("transcript"):
+        yield Text(said["transcript"])
+
+
+# -- tool calls and results
+
+
+def read_tool_call(raw: Any) -> ToolCall:
+    call = members(raw)
+    if call.get("custom") is not None:
+        custom = members(call["custom"])
+        return ToolCall(str(custom.get("name")), custom.get("input"), call.get("id"))
+    function = members(call.get("function"))
+    return ToolCall(str(function.get("name") or ""), arguments(function.get("arguments")), call.get("id"))
+
+
+def _function_call(raw: Any) -> ToolCall:
+    function = members(raw)
+    return ToolCall(str(function.get("name") or ""), arguments(function.get("arguments")))
+
+
+def arguments(raw: Any) -> JsonValue:
+    """A dict if the text is one JSON object, else the text; some servers hand over an object instead of text."""
+    return parse_arguments(raw) if isinstance(raw, str) else to_json(raw)
+
+
+def _tool_result(content: Any) -> JsonValue:
+    if isinstance(content, str):
+        return content
+    parts = _sequence(content)
+    texts = [text for text in (members(part).get("text") for part in parts) if isinstance(text, str)]
+    return "\n".join(texts) if texts and len(texts) == len(parts) else to_json(content)
+
+
+# -- content parts
+
+
+def read_part(raw: Any) -> Part:
+    if isinstance(raw, str):
+        return Text(raw)
+    part = members(raw)
+    kind = part.get("type")
+    try:
+        return _READERS[kind](part)
+    except Exception:  # of a kind not known here, or not in the form that its kind has
+        return Generic(str(kind), {key: to_json(value) for key, value in part.items() if key != "type"})
+
+
+def _text(part: Mapping[str, Any]) -> Part:
+    return Text(_a_text(part["text"]))
+
+
+def _a_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _media(modality: str, key: str) -> Callable[[Mapping[str, Any]], Part]:
+    """``{key: {"url": …}}``, or ``{key: url}``; a data URL holds the bytes themselves."""
+
+    def read(part: Mapping[str, Any]) -> Part:
+        given = part[key]
+        url = _a_text(given if isinstance(given, str) else members(given)["url"])
+        return _data(url, modality) if url.startswith("data:") else Uri(url, modality)
+
+    return read
+
+
+def _data(url: str, modality: str | None = None) -> Blob:
+    head, _, payload = url.partition(",")
+    mime, *options = head[len("data:") :].split(";")
+    if "base64" not in options:
+        payload = base64.b64encode(unquote_to_bytes(payload)).decode("ascii")
+    return Blob(modality or _modality(mime), mime or None, payload)
+
+
+def _modality(mime: str) -> str:
+    major = mime.partition("/")[0]
+    return major if major in ("image", "audio", "video") else "file"
+
+
+def _input_audio(part: Mapping[str, Any]) -> Part:
+    given = members(part["input_audio"])
+    kind = given.get("format")
+    return Blob("audio", f"audio/{kind}" if kind else None, _a_text(given["data"]))
+
+
+def _file(part: Mapping[str, Any]) -> Part:
+    given = members(part["file"])
+    if given.get("file_id"):
+        return File(_a_text(given["file_id"]), "file")
+    data = _a_text(given["file_data"])
+    return _data(data) if data.startswith("data:") else Blob("file", None, data)
+
+
+def _thinking(part: Mapping[str, Any]) -> Part:
+    """Mistral's: text, or text parts."""
+    thought = part["thinking"]
+    pieces = [thought] if isinstance(thought, str) else [members(piece)["text"] for piece in thought]
+    return Reasoning("".join(map(_a_text, pieces)))
+
+
+_READERS: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
+    "text": _text,
+    "input_text": _text,
+    "output_text": _text,
+    "refusal": lambda part: refusal(_a_text(part["refusal"])),
+    "image_url": _media("image", "image_url"),
+    "video_url": _media("video", "video_url"),
+    "audio_url": _media("audio", "audio_url"),
+    "input_audio": _input_audio,
+    "file": _file,
+    "thinking": _thinking,
+}
+
+
+# -- usage
+
+
+def read_usage(raw: Any) -> Usage | None:
+    """Token counts as billed: input includes cached, output includes reasoning."""
+    if raw is None:
+        return None
+    usage = members(raw)
+    read = members(usage.get("prompt_tokens_details"))
+    written = members(usage.get("completion_tokens_details"))
+    cached = read.get("cached_tokens")
+    return Usage(
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
+        usage.get("prompt_cache_hit_tokens") if cached is None else cached,
+        read.get("cache_write_tokens"),
+        written.get("reasoning_tokens"),
+    )

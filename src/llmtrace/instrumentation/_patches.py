@@ -1,0 +1,116 @@
+"""Putting wrappers around the functions of a library, and taking them off again.
+
+Laws: the library is never imported by us (patched when it is loaded, else right after its import); taking off restores the very
+same objects; where somebody else has wrapped ours by then, ours stays below it and does nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import wrapt
+
+from llmtrace.recorder.guard import guard
+
+Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""What wrapt calls in place of the wrapped function: (wrapped, instance, args, kwargs)."""
+
+_INHERITED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One function to wrap: its module, its path in the module (``Class.method`` or ``function``), and by what."""
+
+    module: str
+    path: str
+    wrapper: Wrapper
+
+
+@dataclass(slots=True)
+class _Done:
+    """A patch that was applied: where, what was there, what is there now."""
+
+    owner: Any
+    name: str
+    original: Any
+    ours: Any
+
+
+class Patches:
+    """The patches of one provider, on or off together."""
+
+    def __init__(self, patches: Iterable[Patch]) -> None:
+        self._by_module: dict[str, list[Patch]] = {}
+        for patch in patches:
+            self._by_module.setdefault(patch.module, []).append(patch)
+        self._on = False
+        self._done: dict[str, list[_Done]] = {}
+        self._awaited: set[str] = set()
+        self._lock = threading.RLock()
+
+    def is_on(self) -> bool:
+        return self._on
+
+    def apply(self) -> None:
+        """Patch what is loaded; the rest when it is imported. Applying twice changes nothing."""
+        with self._lock:
+            self._on = True
+            for name in self._by_module:
+                module = sys.modules.get(name)
+                if module is not None:
+                    guard(self._patch, module)
+                elif name not in self._awaited:
+                    self._awaited.add(name)
+                    wrapt.register_post_import_hook(self._imported, name)
+
+    def undo(self) -> None:
+        """Take every wrapper off."""
+        with self._lock:
+            self._on = False
+            for done in self._done.values():
+                for one in reversed(done):
+                    guard(_restore, one)
+            self._done.clear()
+
+    def _imported(self, module: ModuleType) -> None:
+        if self._on:
+            guard(self._patch, module)
+
+    def _patch(self, module: ModuleType) -> None:
+        with self._lock:
+            if module.__name__ in self._done:
+                return
+            done = self._done[module.__name__] = []
+            for patch in self._by_module[module.__name__]:
+                one = guard(self._wrap, module, patch)
+                if one is not None:
+                    done.append(one)
+
+    def _wrap(self, module: ModuleType, patch: Patch) -> _Done | None:
+        *path, name = patch.path.split(".")
+        owner: Any = module
+        for step in path:
+            owner = getattr(owner, step, None)
+        present = getattr(owner, name, None)
+        if present is None:
+            return None  # this version of the library has no such function
+        members: Mapping[str, Any] = vars(owner)
+        original = members.get(name, _INHERITED)
+        ours = wrapt.FunctionWrapper(present if original is _INHERITED else original, patch.wrapper, enabled=self.is_on)
+        setattr(owner, name, ours)
+        return _Done(owner, name, original, ours)
+
+
+def _restore(done: _Done) -> None:
+    if vars(done.owner).get(done.name) is not done.ours:
+        return  # wrapped again by somebody else; ours is off
+    if done.original is _INHERITED:
+        delattr(done.owner, done.name)
+    else:
+        setattr(done.owner, done.name, done.original)

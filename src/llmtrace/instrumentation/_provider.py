@@ -1,0 +1,299 @@
+"""The engine that every provider shares: a call of a model becomes a span, and the program notices nothing.
+
+A wrapper calls the wrapped function between two guarded steps: before it, the span is opened and the request read; after
+it, the answer is read and the span ended, or, for a stream, ended by whatever ends the stream (`_streams`). Laws: the guard
+stands beside the wrapped call, never around it; the result is the very object that the library returned; what the wrapped
+call raises goes through untouched; only a policy that the program asked for (a budget) raises; nothing is attached across a
+suspension.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import types
+from collections.abc import Coroutine, Generator, Mapping
+from contextvars import ContextVar, Token
+from typing import Any, Protocol, TypeAlias, cast
+
+from opentelemetry import context as otel_context
+
+from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.instrumentation._memo import Memo
+from llmtrace.instrumentation._patches import Wrapper
+from llmtrace.model import Inference
+from llmtrace.recorder import Recording, active
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.keys import GENAI_INFERENCE
+
+Fields: TypeAlias = dict[str, Any]
+"""Fields of an `Inference`, by name; and ``failure``, where the server reported one and the library raises nothing."""
+Headers: TypeAlias = dict[str, str]
+
+
+class Endpoint(Protocol):
+    """What is peculiar to one kind of call. Each method may fail; the program's call goes on as if it had not."""
+
+    def client(self, instance: Any) -> object:
+        """The client that makes the requests of ``instance``, on which the wrapped method was called."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        """What is known at once and free of content: provider, operation, model, server, stream."""
+        ...
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+        """New keyword arguments, and in them the dict of headers into which ``traceparent`` may still be put; None if the
+        caller has set one. ``kwargs`` and what is in it is left as it is."""
+        ...
+
+    def request(self, kwargs: Mapping[str, Any], memo: Memo) -> tuple[Fields, bool]:
+        """Messages, tools and parameters; True if some of it can only be read from the body that is sent."""
+        ...
+
+    def answer(self, result: Any) -> Fields:
+        """The fields of a whole answer: the library's object, or its JSON."""
+        ...
+
+    def settle(self, call: Call, result: Any) -> Any:
+        """End ``call`` with ``result``, or have it ended when its stream ends. Gives what the program is to get."""
+        ...
+
+
+_current: ContextVar[Call | None] = ContextVar("llmtrace_call", default=None)
+"""The call that is being made right here, for the hooks on what happens within it."""
+
+
+class Call:
+    """One call of a model: the open span, and what is known of it so far."""
+
+    __slots__ = ("answered", "attempts", "client", "endpoint", "fields", "kwargs", "needs_body", "open", "recording", "started")
+
+    def __init__(
+        self, endpoint: Endpoint, client: object, recording: Recording, fields: Fields, kwargs: Mapping[str, Any]
+    ) -> None:
+        self.endpoint = endpoint
+        self.client = client
+        self.recording = recording
+        self.fields = fields
+        self.kwargs = kwargs
+        self.started = time.perf_counter()
+        self.attempts = 0
+        self.needs_body = False
+        self.answered: Any = None
+        """The library's own answer, where a hook saw it before the library refused it (``.parse()``)."""
+        self.open = True
+
+    def read(self) -> None:
+        fields, self.needs_body = self.endpoint.request(self.kwargs, self.recording.run.messages)
+        self.fields.update(fields)
+        if not self.needs_body:
+            self.kwargs = {}
+
+    def attempt(self, body: Any) -> None:
+        """A request goes out: the first, or one of the client's own retries."""
+        self.attempts += 1
+        if self.needs_body and isinstance(body, Mapping):
+            self.needs_body = False
+            fields, _ = self.endpoint.request({**self.kwargs, **body}, self.recording.run.messages)
+            self.fields.update(fields)
+
+    def enter(self) -> tuple[Any, Token[Call | None]]:
+        """Make the span and this call the current ones, for one step."""
+        theirs = self.recording.attach()
+        return theirs, _current.set(self)
+
+    def leave(self, tokens: tuple[Any, Token[Call | None]]) -> None:
+        theirs, ours = tokens
+        try:
+            _current.reset(ours)
+        finally:
+            self.recording.detach(theirs)
+
+    def settle(self, result: Any) -> Any:
+        try:
+            return self.endpoint.settle(self, result)
+        except BaseException:
+            self.end({})
+            raise
+
+    def fail(self, error: BaseException) -> None:
+        """End the span: the call raised ``error``."""
+        answered = getattr(error, "completion", None) or self.answered
+        fields = guard(self.endpoint.answer, answered) if answered is not None else None
+        self.end(fields or {}, error)
+
+    def end(self, fields: Fields, error: BaseException | None = None) -> None:
+        """End the span, with what is known by now; ``error`` is what was raised. Ending it again does nothing."""
+        if self.open:
+            self.open = False
+            failure = fields.pop("failure", None)
+            if error is not None:
+                failure = guard(failure_in_call, error)
+            self.recording.end(guard(self._inference, fields), failure=failure, exception=error)
+
+    def _inference(self, fields: Fields) -> Inference:
+        return Inference(**{**self.fields, "attempts": self.attempts or None, **fields})
+
+
+def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Call | LlmtraceError | None:
+    """Open the span of a call. None: nothing is to be recorded. An error: a policy that the program asked for refuses it."""
+    recorder = active()
+    if recorder is None:
+        return None
+    client = endpoint.client(instance)
+    outer = _current.get()
+    if outer is not None and outer.open and outer.client is client:
+        return None  # a library's method that makes its request by another one: one call, one span
+    fields = endpoint.outline(client, kwargs)
+    try:
+        recording = recorder.start(Inference(**fields))
+    except LlmtraceError as refusal:
+        return refusal
+    call = Call(endpoint, client, recording, fields, kwargs)
+    guard(call.read)
+    guard(_quieten, recording)
+    if headers is not None:
+        headers.update(guard(recording.headers) or {})
+    return call
+
+
+def _quieten(recording: Recording) -> None:
+    """Tell an official GenAI instrumentation further in, if one is loaded, that this inference has its span."""
+    official = sys.modules.get("opentelemetry.util.genai.invocation")
+    data = getattr(official, "InferenceData", None)
+    if data is not None:
+        recording.context = otel_context.set_value(GENAI_INFERENCE, data(), recording.context)
+
+
+def traced(endpoint: Endpoint) -> Wrapper:
+    """A wrapper for a function that makes the call."""
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        carried, headers = guard(_carry, endpoint, instance, kwargs) or (None, None)
+        call = None if carried is None else guard(begin, endpoint, instance, kwargs, headers)
+        if carried is None or call is None:
+            return wrapped(*args, **kwargs)
+        if isinstance(call, LlmtraceError):
+            raise call
+        tokens = guard(call.enter)
+        try:
+            result = wrapped(*args, **carried)
+        except BaseException as error:
+            if tokens is not None:
+                guard(call.leave, tokens)
+            guard(call.fail, error)
+            raise
+        if tokens is not None:
+            guard(call.leave, tokens)
+        settled = guard(call.settle, result)
+        return result if settled is None else settled
+
+    return wrapper
+
+
+def traced_async(endpoint: Endpoint) -> Wrapper:
+    """A wrapper for a function that gives a coroutine.
+
+    The wrapped function is called at once, so that it refuses wrong arguments when it always did; its coroutine is only
+    begun, and the span with it, when the program awaits ours.
+    """
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        carried, headers = guard(_carry, endpoint, instance, kwargs) or (None, None)
+        if carried is None:
+            return wrapped(*args, **kwargs)
+        inner = wrapped(*args, **carried)
+        if not hasattr(inner, "send"):
+            return inner  # no coroutine: somebody has put something else in its place
+        coroutine = _awaited(endpoint, instance, kwargs, headers, _Held(inner))
+        guard(_rename, coroutine, inner)
+        return coroutine
+
+    return wrapper
+
+
+def _carry(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Headers | None] | None:
+    """None if nothing is to be recorded."""
+    if active() is None:
+        return None
+    return guard(endpoint.carry, guard(endpoint.client, instance), kwargs) or (kwargs, None)
+
+
+def _rename(coroutine: Any, inner: Any) -> None:
+    """Tasks and warnings show the name of what the program called."""
+    coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
+
+
+class _Held:
+    """The library's coroutine, held by ours. Where ours is never awaited, only ours warns of it."""
+
+    __slots__ = ("coroutine",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __del__(self) -> None:
+        self.coroutine.close()
+
+
+async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], headers: Headers | None, held: _Held) -> Any:
+    inner = held.coroutine
+    call = guard(begin, endpoint, instance, kwargs, headers)
+    if call is None:
+        return await inner
+    if isinstance(call, LlmtraceError):
+        raise call
+    try:
+        result = await _stepwise(call, inner)
+    except BaseException as error:
+        guard(call.fail, error)
+        raise
+    settled = guard(call.settle, result)
+    return result if settled is None else settled
+
+
+@types.coroutine
+def _stepwise(call: Call, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
+    step, given = cast(Any, inner.send), cast(Any, None)
+    while True:
+        tokens = guard(call.enter)
+        try:
+            waited_for = step(given)
+        except StopIteration as done:
+            return done.value
+        finally:
+            if tokens is not None:
+                guard(call.leave, tokens)
+        try:
+            step, given = inner.send, (yield waited_for)
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as error:
+            step, given = inner.throw, error
+
+
+def count_attempt(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the function that builds one HTTP request, called anew for each retry inside the client."""
+    guard(_count, instance, args)
+    return wrapped(*args, **kwargs)
+
+
+def _count(client: object, args: tuple[Any, ...]) -> None:
+    call = _current.get()
+    if call is not None and call.client is client:
+        call.attempt(getattr(args[0], "json_data", None) if args else None)
+
+
+def keep_answer(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for a function that turns an answer into the program's own types, and may raise over it."""
+    guard(_keep, kwargs)
+    return wrapped(*args, **kwargs)
+
+
+def _keep(kwargs: Mapping[str, Any]) -> None:
+    call = _current.get()
+    if call is not None:
+        call.answered = kwargs.get("chat_completion")

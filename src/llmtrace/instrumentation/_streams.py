@@ -1,0 +1,259 @@
+"""A stream's span: it ends when the stream does, once, whichever way that is, with what was seen of it.
+
+The program keeps the library's own stream object; only the iterator inside it is replaced, by a generator that passes every
+chunk on and lets a `Reader` see it. Laws: nothing is attached to the context while a chunk is with the program; a stream that
+is read to its end, left, closed, cancelled, broken or forgotten logs nothing; where the answer is not whole, it is marked
+partial.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+import wrapt
+
+from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.recorder.guard import guard, report
+
+
+class Reader(Protocol):
+    """Puts an answer together from its chunks, so that it can be told at any moment, from any thread."""
+
+    def feed(self, chunk: Any) -> None: ...
+
+    def fields(self) -> Fields:
+        """Fields of the `Inference` as far as seen; ``partial`` among them if the answer itself shows that it is whole."""
+        ...
+
+
+class Watch:
+    """One open stream: its call, its reader, and when its first chunk came."""
+
+    __slots__ = ("__weakref__", "call", "chunks", "first", "reader", "response")
+
+    def __init__(self, call: Call, reader: Reader, response: Any) -> None:
+        self.call: Call | None = call
+        self.reader = reader
+        self.chunks = 0
+        self.first = 0.0
+        self.response = weakref.ref(response)
+        """The HTTP response that the stream reads; it is what gets closed, and it outlives the stream's iterator."""
+
+    def finish(self) -> None:
+        """The stream came to its end."""
+        self._end(None, partial=False)
+
+    def fail(self, error: BaseException) -> None:
+        """Reading the stream raised ``error``."""
+        self._end(error, partial=True)
+
+    def leave(self) -> None:
+        """The stream was closed or forgotten, perhaps before its end."""
+        self._end(None, partial=True)
+
+    def _end(self, error: BaseException | None, *, partial: bool) -> None:
+        call, self.call = self.call, None
+        if call is None:
+            return
+        fields: Fields = {"stream": True, "partial": partial, "chunks": self.chunks}
+        if self.chunks:
+            fields["time_to_first_chunk"] = self.first - call.started
+        fields.update(guard(self.reader.fields) or {})
+        if error is not None:
+            fields["partial"] = True
+        guard(_restore, self.response())
+        call.end(fields, error)
+
+    def __del__(self) -> None:
+        if self.call is not None:
+            _forgotten.put(self)
+
+
+def watch_stream(call: Call, reader: Reader, stream: Any, response: Any) -> Any:
+    """Have ``call`` ended by its stream. Gives the stream: the same object, unless it has no iterator to replace."""
+    watch = _watched(call, reader, response)
+    iterator: Any = getattr(stream, "_iterator", None)
+    if hasattr(iterator, "__anext__"):
+        stream._iterator = apump(watch, iterator)
+    elif hasattr(iterator, "__next__"):
+        stream._iterator = pump(watch, iterator)
+    elif hasattr(stream, "__aiter__"):
+        return AsyncStreamProxy(stream, watch)
+    else:
+        return StreamProxy(stream, watch)
+    return stream
+
+
+def watch_body(call: Call, reader: Reader, response: Any) -> None:
+    """Have ``call`` ended by a body that the program reads by itself, as bytes, text or lines."""
+    watch = _watched(call, reader, response)
+    read, aread = response.iter_bytes, response.aiter_bytes
+
+    def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
+        return pump(watch, read(chunk_size))
+
+    def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        return apump(watch, aread(chunk_size), closing=True)
+
+    response.iter_bytes, response.aiter_bytes = iter_bytes, aiter_bytes
+
+
+def _restore(response: Any) -> None:
+    """Take off what `watch_body` put on."""
+    own = getattr(response, "__dict__", {})
+    own.pop("iter_bytes", None)
+    own.pop("aiter_bytes", None)
+
+
+def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
+    """Pass on every chunk of ``iterator``. Not guarded chunk by chunk with a call of its own: this is a hot path."""
+    feed = watch.reader.feed
+    try:
+        for chunk in iterator:
+            if not watch.chunks:
+                watch.first = time.perf_counter()
+            watch.chunks += 1
+            try:
+                feed(chunk)
+            except Exception as error:
+                report(feed, error)
+            yield chunk
+    except GeneratorExit:
+        raise  # left: the response's close ends the span, or its death
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    guard(watch.finish)
+
+
+async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
+    """`pump` for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader expects."""
+    feed = watch.reader.feed
+    try:
+        async for chunk in iterator:
+            if not watch.chunks:
+                watch.first = time.perf_counter()
+            watch.chunks += 1
+            try:
+                feed(chunk)
+            except Exception as error:
+                report(feed, error)
+            yield chunk
+    except GeneratorExit:
+        if closing:
+            await iterator.aclose()
+        raise
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    guard(watch.finish)
+
+
+class StreamProxy(wrapt.ObjectProxy[Any]):
+    """Stands in for a stream whose iterator cannot be replaced: the stream in everything but its iteration."""
+
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        super().__init__(stream)
+        self._self_pump = pump(watch, iter(stream))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._self_pump
+
+    def __next__(self) -> Any:
+        return next(self._self_pump)
+
+
+class AsyncStreamProxy(wrapt.ObjectProxy[Any]):
+    """`StreamProxy` for an async stream."""
+
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        super().__init__(stream)
+        self._self_pump = apump(watch, stream.__aiter__())
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._self_pump
+
+    async def __anext__(self) -> Any:
+        return await self._self_pump.__anext__()
+
+
+# -- the ends that no iterator sees
+
+_open: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
+"""By the HTTP response that a stream reads."""
+
+_forgotten: SimpleQueue[Any] = SimpleQueue()
+"""Streams that died unfinished. The garbage collector finds them at any moment, perhaps while this very thread holds a lock
+that ending a span needs; so another thread ends them. Putting into a SimpleQueue is safe in a destructor."""
+
+_undertaker: threading.Thread | None = None
+
+
+def _watched(call: Call, reader: Reader, response: Any) -> Watch:
+    global _undertaker
+    watch = Watch(call, reader, response)
+    _open[response] = watch
+    if _undertaker is None or not _undertaker.is_alive():  # none yet, or lost in a fork
+        _undertaker = threading.Thread(target=_end_forgotten, name="llmtrace-streams", daemon=True)
+        _undertaker.start()
+    return watch
+
+
+def _end_forgotten() -> None:
+    while True:
+        one = _forgotten.get()
+        if isinstance(one, Watch):
+            guard(one.leave)
+        else:
+            one.set()
+        del one
+
+
+def end_forgotten(timeout: float = 1.0) -> None:
+    """Wait until every stream that is dead by now has ended its span; at most ``timeout`` seconds."""
+    if _undertaker is not None and _undertaker.is_alive():
+        done = threading.Event()
+        _forgotten.put(done)
+        done.wait(timeout)
+
+
+def end_open() -> None:
+    """End the span of every stream that is still open, with what was seen of it: the program is about to end."""
+    end_forgotten()
+    for watch in list(_open.values()):
+        guard(watch.leave)
+
+
+def _left(holder: Any) -> None:
+    """``holder`` (a stream, a raw response) was closed."""
+    for name in ("response", "http_response", "_response"):
+        response = getattr(holder, name, None)
+        watch = None if response is None else _open.get(response)
+        if watch is not None:
+            watch.leave()
+            return
+
+
+def closing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``close()`` of a stream or a raw response."""
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        guard(_left, instance)
+
+
+def aclosing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """`closing` for an async ``close()``."""
+    return _closed(wrapped(*args, **kwargs), instance)
+
+
+async def _closed(waiting: Any, instance: Any) -> Any:
+    try:
+        return await waiting
+    finally:
+        guard(_left, instance)

@@ -1,0 +1,627 @@
+"""The OpenAI instrumentor on whole answers: what is recorded of a call, whichever way it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pydantic
+import pytest
+from openai_server import ASK, MODEL, TOOLS, Server, completion, error, http, inference, message, spans, tool_call, whole
+
+import llmtrace
+from llmtrace import instrumentation
+from llmtrace.errors import BudgetExceeded
+from llmtrace.model import Blob, Generic, Inference, Reasoning, Text, ToolCall, Usage
+from llmtrace.recorder import activate
+from llmtrace.testing import Captured, capture
+
+
+class Answer(pydantic.BaseModel):
+    city: str
+    days: int
+
+
+def ask(client: openai.OpenAI, **kwargs: Any) -> Any:
+    return client.chat.completions.create(**{"model": MODEL, "messages": ASK, **kwargs})
+
+
+def run(coroutine: Any) -> Any:
+    return asyncio.run(coroutine)
+
+
+# -- what is recorded
+
+
+def test_a_call_is_recorded_whole(captured: Captured) -> None:
+    """Request, answer, usage, server and attempts of one call are on one inference."""
+    server = Server(whole(completion(message(None, tool_calls=[tool_call()]), finish="tool_calls")))
+    ask(server.client(), tools=TOOLS, temperature=0.5, max_completion_tokens=9, n=1, stop="END", seed=3, user="u")
+    (span,) = spans(captured)
+    found = span.operation
+    assert isinstance(found, Inference)
+    assert (span.name, span.kind, span.failure) == ("chat gpt-4o", "client", None)
+    assert (found.provider, found.operation, found.request_model) == ("openai", "chat", MODEL)
+    assert (found.server_address, found.server_port) == ("llm.local", 8000)
+    assert (found.response_id, found.response_model, found.system_fingerprint) == ("chatcmpl-1", "gpt-4o-2024-08-06", "fp_1")
+    assert found.input[0].parts == (Text("Where is order 7?"),)
+    assert found.output[0].parts == (ToolCall("look_up", {"order_id": "7"}, "call_1"),)
+    assert found.finish_reasons == ("tool_call",)
+    assert found.output[0].finish_reason == "tool_call"
+    assert found.usage == Usage(20, 9, 8, None, 3)
+    assert [tool.name for tool in found.tools] == ["look_up"]
+    assert found.parameters == {
+        "temperature": 0.5,
+        "max_tokens": 9,
+        "choice.count": 1,
+        "stop_sequences": ["END"],
+        "seed": 3,
+        "user": "u",
+    }
+    assert (found.attempts, found.stream, found.partial, found.chunks) == (1, False, False, None)
+
+
+def test_an_invalid_call_is_found_while_the_program_runs(captured: Captured) -> None:
+    """What the model asks for is checked against the request's own definitions."""
+    ask(Server(whole(completion(message(None, tool_calls=[tool_call('{"order_id": 7}')])))).client(), tools=TOOLS)
+    (span,) = spans(captured)
+    (violation,) = span.violations
+    assert (violation.code, violation.pointer, violation.call_id) == ("wrong_type", "/order_id", "call_1")
+
+
+def test_arguments_that_are_no_object_stay_text(captured: Captured) -> None:
+    """Raw arguments are never repaired."""
+    raw = '{"order_id": "7"'
+    ask(Server(whole(completion(message(None, tool_calls=[tool_call(raw)])))).client(), tools=TOOLS)
+    assert inference(captured).output[0].tool_calls()[0].arguments == raw
+
+
+def test_choices_are_kept_apart(captured: Captured) -> None:
+    """n > 1: one output message per choice, in order."""
+    ask(Server(whole(completion(message("a"), message("b"), message("c")))).client(), n=3)
+    found = inference(captured)
+    assert [one.text() for one in found.output] == ["a", "b", "c"]
+    assert found.finish_reasons == ("stop", "stop", "stop")
+
+
+_CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title": "X", "start_index": 0, "end_index": 4}}
+
+
+@pytest.mark.parametrize(
+    ("said", "parts"),
+    [
+        (message(None, refusal="I cannot."), (Generic("refusal", {"content": "I cannot."}),)),
+        (message("Hm.", reasoning_content="think"), (Reasoning("think"), Text("Hm."))),
+        (message("Hm.", reasoning="think"), (Reasoning("think"), Text("Hm."))),
+        (
+            message(None, audio={"id": "a1", "data": "QUJD", "transcript": "ABC", "expires_at": 1}),
+            (Blob("audio", content="QUJD"), Text("ABC")),
+        ),
+        (
+            message(None, function_call={"name": "look_up", "arguments": '{"order_id": "7"}'}),
+            (ToolCall("look_up", {"order_id": "7"}),),
+        ),
+        (
+            message(None, tool_calls=[{"id": "c", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}]),
+            (ToolCall("sql", "SELECT 1", "c"),),
+        ),
+        (
+            message("See.", annotations=[_CITATION]),
+            (Text("See."), Generic("annotations", {"annotations": [_CITATION]})),
+        ),
+    ],
+)
+def test_every_form_of_answer_is_read(captured: Captured, said: dict[str, Any], parts: tuple[Any, ...]) -> None:
+    """Refusal, reasoning, audio, legacy and custom calls, citations each have their part."""
+    ask(Server(whole(completion(said))).client())
+    assert inference(captured).output[0].parts == parts
+
+
+def test_a_history_of_dicts_and_models_is_read_alike(captured: Captured) -> None:
+    """The SDK's own message object, appended as users do, is the same message as the dict that says the same."""
+    server = Server(whole(completion(message(None, tool_calls=[tool_call()]))), whole(), whole())
+    client = server.client()
+    answer = ask(client).choices[0].message
+    result = {"role": "tool", "tool_call_id": "call_1", "content": '{"total": 12.5}'}
+    ask(client, messages=[*ASK, answer, result])
+    ask(client, messages=[*ASK, answer.model_dump(), result])
+    _, with_model, with_dict = (span.operation for span in spans(captured))
+    assert with_model.input == with_dict.input  # type: ignore[union-attr]
+    assert with_model.input[1].tool_calls() == (ToolCall("look_up", {"order_id": "7"}, "call_1"),)  # type: ignore[union-attr]
+
+
+def test_a_message_seen_before_in_a_run_is_the_same_object(captured: Captured) -> None:
+    """A history that is sent again is not converted again; a message edited in place is."""
+    client = Server(*(whole() for _ in range(3))).client()
+    messages: list[Any] = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+    ]
+    with llmtrace.workflow("run"):
+        ask(client, messages=messages)
+        ask(client, messages=[dict(messages[0]), messages[1]])
+        messages[1]["content"][0]["text"] = "b"
+        ask(client, messages=messages)
+    first, second, third = (span.operation for span in spans(captured) if isinstance(span.operation, Inference))
+    assert first.input == second.input
+    assert third.input[0] == first.input[0]
+    assert third.input[1].text() == "b"
+
+
+def test_tools_edited_between_calls_are_seen(captured: Captured) -> None:
+    """The definitions that count are those of the request, also when the same list is changed and sent again."""
+    client = Server(whole(), whole()).client()
+    tools = json.loads(json.dumps(TOOLS))
+    ask(client, tools=tools)
+    tools[0]["function"]["name"] = "find"
+    ask(client, tools=tools)
+    assert [span.operation.tools[0].name for span in spans(captured)] == ["look_up", "find"]  # type: ignore[union-attr]
+
+
+def test_legacy_functions_are_tools(captured: Captured) -> None:
+    """``functions`` is the old form of ``tools``."""
+    ask(Server(whole()).client(), functions=[TOOLS[0]["function"]])
+    assert inference(captured).tools[0].name == "look_up"
+
+
+def test_one_shot_iterators_reach_the_sdk_unread_and_are_still_recorded(captured: Captured) -> None:
+    """A generator of messages is consumed by the SDK alone; what was sent is recorded."""
+    server = Server(whole())
+    ask(server.client(), messages=(one for one in ASK), tools=iter(TOOLS))
+    found = inference(captured)
+    assert found.input[0].text() == ASK[0]["content"]
+    assert found.tools[0].name == "look_up"
+    assert json.loads(server.requests[0].content)["messages"] == ASK
+
+
+def test_extra_body_is_part_of_the_request(captured: Captured) -> None:
+    """What a server takes beyond OpenAI's parameters (vLLM's, for instance) is recorded by its own name."""
+    ask(Server(whole()).client(), extra_body={"top_k": 5, "guided_json": {"type": "object"}}, extra_headers={"x-secret": "s"})
+    assert inference(captured).parameters == {"top_k": 5, "guided_json": {"type": "object"}}
+
+
+def test_parameters_are_a_snapshot(captured: Captured) -> None:
+    """A parameter that the program changes afterwards is recorded as it was sent."""
+    form: dict[str, Any] = {"type": "json_object"}
+    ask(Server(whole(completion(message("{}")))).client(), response_format=form)
+    form["type"] = "text"
+    assert inference(captured).parameters["response_format"] == {"type": "json_object"}
+
+
+def test_azure_clients_are_told_apart(captured: Captured) -> None:
+    """Azure's client classes come with the same instrumentor, their provider and address with them."""
+    server = Server(whole())
+    client = openai.AzureOpenAI(
+        api_key="k",
+        azure_endpoint="https://mine.openai.azure.com",
+        api_version="2024-06-01",
+        http_client=http.Client(transport=http.MockTransport(server)),
+    )
+    ask(client)
+    found = inference(captured)
+    assert (found.provider, found.server_address, found.server_port) == ("azure.ai.openai", "mine.openai.azure.com", 443)
+
+
+def test_an_error_in_a_good_answer_is_a_failure(captured: Captured) -> None:
+    """Some servers answer 200 with an error in it; the SDK raises nothing, the span says it failed."""
+    ask(Server(whole({"error": {"message": "upstream is down", "code": "rate_limit_exceeded"}, "choices": None})).client())
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert (span.failure.type, span.failure.message) == ("rate_limit", "upstream is down")
+
+
+# -- every way to call
+
+
+def _create(client: openai.OpenAI) -> Any:
+    return ask(client)
+
+
+def _raw(client: openai.OpenAI) -> Any:
+    return client.chat.completions.with_raw_response.create(model=MODEL, messages=ASK).parse()
+
+
+def _raw_of_client(client: openai.OpenAI) -> Any:
+    return client.with_raw_response.chat.completions.create(model=MODEL, messages=ASK).parse()
+
+
+def _raw_unparsed(client: openai.OpenAI) -> Any:
+    return client.chat.completions.with_raw_response.create(model=MODEL, messages=ASK)
+
+
+def _streaming_parse(client: openai.OpenAI) -> Any:
+    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK) as response:
+        return response.parse()
+
+
+def _streaming_lines(client: openai.OpenAI) -> Any:
+    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK) as response:
+        return list(response.iter_lines())
+
+
+def _parse(client: openai.OpenAI) -> Any:
+    return client.chat.completions.parse(model=MODEL, messages=ASK)
+
+
+def _beta_parse(client: openai.OpenAI) -> Any:
+    return client.beta.chat.completions.parse(model=MODEL, messages=ASK)
+
+
+@pytest.mark.parametrize(
+    "call", [_create, _raw, _raw_of_client, _raw_unparsed, _streaming_parse, _streaming_lines, _parse, _beta_parse]
+)
+def test_every_way_to_call_is_one_span(captured: Captured, call: Callable[[openai.OpenAI], Any]) -> None:
+    """Plain, raw, streaming raw and parsed calls are each recorded once, with the whole answer."""
+    call(Server(whole()).client())
+    found = inference(captured)
+    assert found.output[0].text() == "On its way."
+    assert (found.usage, found.partial, found.attempts) == (Usage(20, 9, 8, None, 3), False, 1)
+
+
+def test_every_async_way_to_call_is_one_span(captured: Captured) -> None:
+    """Async: the same."""
+
+    async def main() -> None:
+        client = Server(*(whole() for _ in range(5))).aclient()
+        given: dict[str, Any] = {"model": MODEL, "messages": ASK}
+        await client.chat.completions.create(**given)
+        (await client.chat.completions.with_raw_response.create(**given)).parse()
+        await client.chat.completions.parse(**given)
+        async with client.chat.completions.with_streaming_response.create(**given) as response:
+            await response.parse()
+        async with client.chat.completions.with_streaming_response.create(**given) as response:
+            assert [line async for line in response.iter_lines()]
+
+    run(main())
+    found = [span.operation for span in spans(captured)]
+    assert [one.output[0].text() for one in found] == ["On its way."] * 5  # type: ignore[union-attr]
+    assert {one.partial for one in found} == {False}  # type: ignore[union-attr]
+
+
+def test_a_raw_body_left_unread_is_partial(captured: Captured) -> None:
+    """A streaming raw response that is closed before its body was read has no answer to record."""
+    with Server(whole()).client().chat.completions.with_streaming_response.create(model=MODEL, messages=ASK):
+        pass
+    found = inference(captured)
+    assert (found.partial, found.output) == (True, ())
+
+
+def test_parsed_answers_carry_the_schema_that_was_sent(captured: Captured) -> None:
+    """``.parse(response_format=Model)``: the program gets its model, the span the JSON Schema of the request."""
+    server = Server(whole(completion(message('{"city": "Oslo", "days": 2}'))))
+    parsed = server.client().chat.completions.parse(model=MODEL, messages=ASK, response_format=Answer)
+    assert parsed.choices[0].message.parsed == Answer(city="Oslo", days=2)
+    sent = json.loads(server.requests[0].content)["response_format"]
+    assert sent["json_schema"]["name"] == "Answer"
+    assert inference(captured).parameters["response_format"] == sent
+
+
+def test_an_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
+    """Where ``.parse()`` raises over the model's answer, that answer is what one wants to see."""
+    client = Server(whole(completion(message('{"city": "Oslo"}')))).client()
+    with pytest.raises(pydantic.ValidationError):
+        client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Answer)
+    (span,) = spans(captured)
+    assert isinstance(span.operation, Inference)
+    assert span.operation.output[0].text() == '{"city": "Oslo"}'
+    assert span.failure is not None
+    assert span.failure.type.endswith("ValidationError")
+
+
+def test_a_cut_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
+    """The SDK raises over a cut answer; the failure says so and the answer is there."""
+    client = Server(whole(completion(message('{"ci'), finish="length"))).client()
+    with pytest.raises(openai.LengthFinishReasonError):
+        client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Answer)
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "length"
+    assert span.operation.output[0].text() == '{"ci'  # type: ignore[union-attr]
+
+
+# -- headers
+
+
+def test_the_trace_goes_with_the_request(captured: Captured) -> None:
+    """``traceparent`` names the inference's span; no baggage, and the caller's headers are kept."""
+    server = Server(whole())
+    given = {"x-mine": "1"}
+    with llmtrace.context(user="u", conversation="c"):
+        ask(server.client(), extra_headers=given)
+    (span,) = spans(captured)
+    headers = server.requests[0].headers
+    assert headers["traceparent"].split("-")[1:3] == [span.trace_id, span.span_id]
+    assert headers["x-mine"] == "1"
+    assert "baggage" not in headers
+    assert given == {"x-mine": "1"}
+
+
+@pytest.mark.parametrize("where", ["call", "client"])
+def test_a_traceparent_of_the_callers_stands(captured: Captured, where: str) -> None:
+    """Who sets the header knows why, in whatever case it is spelt."""
+    server, own = Server(whole()), {"Traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}
+    if where == "call":
+        ask(server.client(), extra_headers=own)
+    else:
+        ask(server.client(default_headers=own))
+    assert server.requests[0].headers["traceparent"] == own["Traceparent"]
+
+
+def test_nothing_of_the_callers_is_changed(captured: Captured) -> None:
+    """Arguments, and whatever is in them, are left as they were."""
+    given: dict[str, Any] = {
+        "model": MODEL,
+        "messages": json.loads(json.dumps(ASK)),
+        "tools": TOOLS,
+        "extra_headers": {"a": "b"},
+    }
+    before = json.dumps(given)
+    Server(whole()).client().chat.completions.create(**given)
+    assert json.dumps(given) == before
+
+
+# -- attempts
+
+
+def test_attempts_inside_the_client_are_counted(captured: Captured) -> None:
+    """Two 503 and then an answer: one span, three attempts."""
+    server = Server(error(503), error(503), whole())
+    ask(server.client(max_retries=3))
+    assert len(server.requests) == 3
+    assert inference(captured).attempts == 3
+
+
+def test_attempts_are_counted_where_all_fail(captured: Captured) -> None:
+    """The span of a call that failed tells how often it was tried."""
+    with pytest.raises(openai.InternalServerError):
+        ask(Server(error(503), error(503), error(503)).client(max_retries=2))
+    (span,) = spans(captured)
+    assert span.operation.attempts == 3  # type: ignore[union-attr]
+    assert span.failure is not None
+    assert span.failure.type == "server_error"
+
+
+def test_async_attempts_are_counted_apart(captured: Captured) -> None:
+    """Calls that run at the same time do not count each other's attempts."""
+
+    async def main() -> None:
+        retried, direct = Server(error(503), error(503), whole()), Server(whole())
+        one, two = retried.aclient(max_retries=3), direct.aclient()
+        given: dict[str, Any] = {"model": MODEL, "messages": ASK}
+        await asyncio.gather(one.chat.completions.create(**given), two.chat.completions.create(**given))
+
+    run(main())
+    assert sorted(span.operation.attempts for span in spans(captured)) == [1, 3]  # type: ignore[union-attr]
+
+
+# -- failures
+
+_FAILURES: list[tuple[Any, type[BaseException], str]] = [
+    (error(400), openai.BadRequestError, "bad_request"),
+    (error(400, "context_length_exceeded"), openai.BadRequestError, "context_length"),
+    (error(400, "content_filter"), openai.BadRequestError, "content_filter"),
+    (error(401), openai.AuthenticationError, "authentication"),
+    (error(403), openai.PermissionDeniedError, "permission"),
+    (error(404), openai.NotFoundError, "not_found"),
+    (error(409), openai.ConflictError, "conflict"),
+    (error(422), openai.UnprocessableEntityError, "bad_request"),
+    (error(429), openai.RateLimitError, "rate_limit"),
+    (error(429, "insufficient_quota"), openai.RateLimitError, "quota"),
+    (error(500), openai.InternalServerError, "server_error"),
+    (http.ReadTimeout("slow"), openai.APITimeoutError, "timeout"),
+    (http.ConnectError("no route"), openai.APIConnectionError, "connection"),
+]
+
+
+@pytest.mark.parametrize(("reply", "raised", "word"), _FAILURES, ids=lambda one: getattr(one, "__name__", None))
+def test_failures_are_told_apart(captured: Captured, reply: Any, raised: type[BaseException], word: str) -> None:
+    """Each kind of failure has its word, and the program gets the SDK's own exception."""
+    with pytest.raises(raised) as caught:
+        ask(Server(reply).client())
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert (span.failure.type, span.failure.message) == (word, str(caught.value))
+    assert span.operation.input[0].text() == ASK[0]["content"]  # type: ignore[union-attr]
+
+
+def test_a_refused_connection_is_told_from_a_lost_one(captured: Captured) -> None:
+    """Nobody listens there: the usual local server that was not started. A real socket."""
+    client = openai.OpenAI(api_key="k", base_url="http://127.0.0.1:9/v1", max_retries=0)
+    with pytest.raises(openai.APIConnectionError):
+        ask(client)
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "connection_refused"
+
+
+def test_a_refused_async_connection_is_told_from_a_lost_one(captured: Captured) -> None:
+    """The same over anyio, whose errors come in groups."""
+
+    async def main() -> None:
+        async with openai.AsyncOpenAI(api_key="k", base_url="http://localhost:9/v1", max_retries=0) as client:
+            await client.chat.completions.create(model=MODEL, messages=ASK)
+
+    with pytest.raises(openai.APIConnectionError):
+        run(main())
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "connection_refused"
+
+
+def test_a_cancelled_call_says_so(captured: Captured) -> None:
+    """asyncio cancels the task in the middle of the request."""
+
+    class Slow(Server):
+        async def answer(self, request: Any) -> Any:
+            await asyncio.sleep(30)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(Slow().aclient().chat.completions.create(model=MODEL, messages=ASK))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "cancelled"
+
+
+def test_an_error_of_the_caller_keeps_its_name(captured: Captured) -> None:
+    """What is no failure of the model's has its class name."""
+    with pytest.raises(TypeError):
+        ask(Server().client(), no_such_parameter=1)
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "TypeError"
+
+
+def test_a_budget_stops_the_call_before_it_is_made(captured: Captured) -> None:
+    """The one thing of ours that raises is what the program asked for; no request goes out."""
+    server = Server(whole())
+
+    async def main() -> None:
+        await server.aclient().chat.completions.create(model=MODEL, messages=ASK)
+
+    with llmtrace.budget(calls=0, on_exceed="raise"):
+        with pytest.raises(BudgetExceeded):
+            ask(server.client())
+        with pytest.raises(BudgetExceeded):
+            run(main())
+    assert server.requests == []
+
+
+# -- context
+
+
+def test_what_happens_inside_the_call_is_below_its_span(captured: Captured) -> None:
+    """A span that starts within the request is the inference's child, sync and async; after it, the context is as before."""
+    recorded: list[str] = []
+
+    class Nested(Server):
+        def __call__(self, request: Any) -> Any:
+            with llmtrace.span("inside"):
+                recorded.append("inside")
+            return super().__call__(request)
+
+    ask(Nested(whole()).client())
+
+    async def main() -> None:
+        await Nested(whole()).aclient().chat.completions.create(model=MODEL, messages=ASK)
+        with llmtrace.span("after"):
+            pass
+
+    run(main())
+    by_name: dict[str, list[Any]] = {}
+    for span in spans(captured):
+        by_name.setdefault(span.name, []).append(span)
+    assert [one.parent_id for one in by_name["inside"]] == [one.span_id for one in by_name["chat gpt-4o"]]
+    assert by_name["after"][0].parent_id is None
+
+
+def test_a_call_within_a_call_to_another_client_has_its_own_span(captured: Captured) -> None:
+    """An application served in-process that asks another model is not taken for a part of the outer call."""
+    other = Server(whole()).client()
+
+    class Outer(Server):
+        def __call__(self, request: Any) -> Any:
+            ask(other)
+            return super().__call__(request)
+
+    ask(Outer(whole()).client())
+    inner, outer = spans(captured)
+    assert inner.parent_id == outer.span_id
+
+
+def test_a_wrapper_that_calls_by_another_method_is_one_span(captured: Captured) -> None:
+    """``parse`` or a subclass's ``create`` that goes through ``create`` of the same client is one call."""
+    client = Server(whole()).client()
+    completions = type(client.chat.completions)
+
+    class Mine(completions):  # type: ignore[misc, valid-type]
+        def parse(self, **kwargs: Any) -> Any:
+            return self.create(**kwargs)
+
+    Mine(client).parse(model=MODEL, messages=ASK)
+    assert len(spans(captured)) == 1
+
+
+# -- on and off
+
+
+def test_nothing_configured_means_nothing_recorded() -> None:
+    """The wrapper is in place, no recorder is on: the call goes through, without a header."""
+    server = Server(whole())
+    instrumentation.instrument(["openai"])
+    try:
+        activate(None)
+        ask(server.client())
+    finally:
+        instrumentation.uninstrument()
+    assert "traceparent" not in server.requests[0].headers
+
+
+def test_taking_off_restores_the_same_objects() -> None:
+    """Every function that was wrapped is itself again, also after instrumenting twice."""
+    completions = openai.resources.chat.completions
+    before = [
+        vars(owner)[name] for owner in (completions.Completions, completions.AsyncCompletions) for name in ("create", "parse")
+    ]
+    with capture(instrument=("openai",)):
+        instrumentation.instrument(("openai",))
+        assert completions.Completions.create is not before[0]
+    after = [
+        vars(owner)[name] for owner in (completions.Completions, completions.AsyncCompletions) for name in ("create", "parse")
+    ]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+
+
+def test_a_method_bound_before_taking_off_is_quiet_afterwards(captured: Captured) -> None:
+    """``with_raw_response`` keeps what it wrapped; it goes on working, and records nothing any more."""
+    client = Server(whole(), whole()).client()
+    raw = client.chat.completions.with_raw_response
+    raw.create(model=MODEL, messages=ASK)
+    instrumentation.uninstrument()
+    raw.create(model=MODEL, messages=ASK)
+    assert len(spans(captured)) == 1
+
+
+def test_functions_look_the_same(captured: Captured) -> None:
+    """Signatures, names, docs and the answers of `inspect` do not change."""
+    completions = openai.resources.chat.completions
+    for owner in (completions.Completions, completions.AsyncCompletions):
+        for name in ("create", "parse"):
+            ours, original = vars(owner)[name], vars(owner)[name].__wrapped__
+            assert inspect.signature(ours) == inspect.signature(original)
+            assert (ours.__name__, ours.__qualname__, ours.__doc__) == (name, original.__qualname__, original.__doc__)
+            assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(original)
+            assert inspect.isfunction(ours)
+
+
+def test_an_async_call_is_a_coroutine_that_begins_when_awaited(captured: Captured) -> None:
+    """Nothing is sent or recorded before the program awaits; a call never awaited leaves no span."""
+    server = Server(whole())
+
+    async def main() -> None:
+        waiting = server.aclient().chat.completions.create(model=MODEL, messages=ASK)
+        assert inspect.iscoroutine(waiting)
+        assert "create" in waiting.__qualname__
+        assert server.requests == []
+        with llmtrace.span("here"):
+            await waiting
+
+    run(main())
+    chat, here = spans(captured)
+    assert chat.parent_id == here.span_id
+
+
+def test_wrong_arguments_are_refused_at_the_same_moment(captured: Captured) -> None:
+    """The async client refuses a call without arguments when it is made, not when it is awaited."""
+    client = Server().aclient()
+    with pytest.raises(TypeError):
+        client.chat.completions.create()  # type: ignore[call-overload]

@@ -1,0 +1,502 @@
+"""Streams: recorded as whole answers are, and ended once, whichever way the program leaves them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+from openai_server import (
+    ASK,
+    MODEL,
+    TOOLS,
+    USAGE,
+    Server,
+    call_chunks,
+    chunk,
+    completion,
+    http,
+    inference,
+    message,
+    spans,
+    streamed,
+    text_chunks,
+    tool_call,
+    whole,
+)
+
+import llmtrace
+from llmtrace import instrumentation
+from llmtrace.model import Blob, Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
+from llmtrace.testing import Captured
+
+
+def ask(client: openai.OpenAI, **kwargs: Any) -> Any:
+    return client.chat.completions.create(**{"model": MODEL, "messages": ASK, "stream": True, **kwargs})
+
+
+async def aask(client: openai.AsyncOpenAI, **kwargs: Any) -> Any:
+    return await client.chat.completions.create(**{"model": MODEL, "messages": ASK, "stream": True, **kwargs})
+
+
+def output(captured: Captured, *chunks: dict[str, Any]) -> tuple[Message, ...]:
+    for _ in ask(Server(streamed(chunks)).client()):
+        pass
+    return inference(captured).output
+
+
+# -- what is recorded
+
+
+def test_a_stream_is_recorded_as_the_whole_answer_is(captured: Captured) -> None:
+    """Law: whole == streamed. Text, calls, usage and finish reason are the same."""
+    calls = [tool_call(), tool_call('{"order_id": "8"}', id="call_2")]
+    for reply in (whole(completion(message(None, tool_calls=calls), finish="tool_calls")), streamed(call_chunks())):
+        result = (
+            Server(reply)
+            .client()
+            .chat.completions.create(
+                model=MODEL, messages=ASK, tools=TOOLS, stream=reply.headers["content-type"] != "application/json"
+            )
+        )
+        if isinstance(result, openai.Stream):
+            list(result)
+    one, other = (span.operation for span in spans(captured))
+    assert isinstance(one, Inference)
+    assert isinstance(other, Inference)
+    assert other.stream
+    for field in ("input", "output", "tools", "usage", "finish_reasons", "response_id", "response_model", "system_fingerprint"):
+        assert getattr(one, field) == getattr(other, field), field
+
+
+def test_a_stream_tells_its_timing(captured: Captured) -> None:
+    """Time to the first chunk, number of chunks, attempts."""
+    for _ in ask(Server(streamed()).client()):
+        pass
+    found = inference(captured)
+    assert found.chunks == len(text_chunks())
+    assert found.time_to_first_chunk is not None
+    assert 0 < found.time_to_first_chunk < 60
+    assert (found.attempts, found.partial, found.output[0].text()) == (1, False, "On its way.")
+    assert found.usage == Usage(20, 9, 8, None, 3)
+
+
+def test_a_chunk_with_text_and_a_call_loses_neither(captured: Captured) -> None:
+    """Some servers send both in one chunk."""
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    (said,) = output(
+        captured,
+        chunk({"role": "assistant", "content": "One "}),
+        chunk({"content": "moment.", "tool_calls": [call]}),
+        chunk({}, finish="tool_calls"),
+    )
+    assert said.parts == (Text("One moment."), ToolCall("look_up", {}, "c"))
+
+
+def test_choices_are_kept_apart(captured: Captured) -> None:
+    """n > 1: chunks of different choices come in any order."""
+    said = output(
+        captured,
+        chunk({"role": "assistant", "content": "a"}),
+        chunk({"role": "assistant", "content": "b"}, index=1),
+        chunk({"content": "A"}),
+        chunk({"content": "B"}, index=1),
+        chunk({}, finish="stop", index=1),
+        chunk({}, finish="length"),
+    )
+    assert [one.text() for one in said] == ["aA", "bB"]
+    assert [one.finish_reason for one in said] == ["length", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("deltas", "parts"),
+    [
+        ([{"refusal": "I "}, {"refusal": "cannot."}], (Generic("refusal", {"content": "I cannot."}),)),
+        ([{"reasoning_content": "thi"}, {"reasoning_content": "nk"}, {"content": "Hm."}], (Reasoning("think"), Text("Hm."))),
+        ([{"reasoning": "think", "content": "Hm."}], (Reasoning("think"), Text("Hm."))),
+        (
+            [{"audio": {"id": "a"}}, {"audio": {"data": "QU"}}, {"audio": {"data": "JD", "transcript": "ABC"}}],
+            (Blob("audio", content="QUJD"), Text("ABC")),
+        ),
+        (
+            [{"function_call": {"name": "look_up", "arguments": '{"order_id":'}}, {"function_call": {"arguments": ' "7"}'}}],
+            (ToolCall("look_up", {"order_id": "7"}),),
+        ),
+        (  # all calls numbered 0, told apart by id
+            [
+                {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "look_up", "arguments": '{"order_id": "7"}'}}]},
+                {"tool_calls": [{"index": 0, "id": "b", "function": {"name": "look_up", "arguments": '{"order_id": "8"}'}}]},
+            ],
+            (ToolCall("look_up", {"order_id": "7"}, "a"), ToolCall("look_up", {"order_id": "8"}, "b")),
+        ),
+        (  # id and name repeated in every chunk
+            [
+                {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "look_up", "arguments": '{"order_id"'}}]},
+                {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "look_up", "arguments": ': "7"}'}}]},
+            ],
+            (ToolCall("look_up", {"order_id": "7"}, "a"),),
+        ),
+        (
+            [{"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}]}],
+            (ToolCall("sql", "SELECT 1", "c"),),
+        ),
+        (
+            [
+                {
+                    "content": [
+                        {"type": "thinking", "thinking": [{"type": "text", "text": "think"}]},
+                        {"type": "text", "text": "Hm."},
+                    ]
+                }
+            ],
+            (Reasoning("think"), Text("Hm.")),
+        ),
+    ],
+)
+def test_every_form_of_delta_is_put_together(captured: Captured, deltas: list[dict[str, Any]], parts: tuple[Any, ...]) -> None:
+    """Refusal, reasoning, audio, legacy and custom calls, and the ways in which servers number calls."""
+    (said,) = output(captured, chunk({"role": "assistant", "content": ""}), *map(chunk, deltas), chunk({}, finish="stop"))
+    assert said.parts == parts
+
+
+def test_usage_on_every_chunk_counts_once(captured: Captured) -> None:
+    """vLLM can send the usage so far with every chunk: the last one counts."""
+    chunks = [chunk({"content": "a"}, usage={**USAGE, "completion_tokens": count}) for count in range(1, 9)]
+    assert output(captured, chunk({"role": "assistant", "content": ""}), *chunks, chunk({}, finish="stop"))[0].text() == "a" * 8
+    found = spans(captured)[0].operation
+    assert found.usage == Usage(20, 8, 8, None, 3)  # type: ignore[union-attr]
+
+
+# -- ways to read a stream
+
+
+def _loop(stream: Any) -> None:
+    for _ in stream:
+        pass
+
+
+def _next(stream: Any) -> None:
+    while next(stream, None) is not None:
+        pass
+
+
+def _in_two_loops(stream: Any) -> None:
+    for _ in stream:
+        break
+    for _ in stream:
+        pass
+
+
+def _in_a_thread(stream: Any) -> None:
+    thread = threading.Thread(target=_loop, args=(stream,))
+    thread.start()
+    thread.join()
+
+
+def _with(stream: Any) -> None:
+    with stream:
+        _loop(stream)
+
+
+@pytest.mark.parametrize("read", [_loop, _next, _in_two_loops, _in_a_thread, _with])
+def test_however_it_is_read(captured: Captured, read: Callable[[Any], None]) -> None:
+    """A stream read to its end is whole, whoever reads it in however many goes."""
+    read(ask(Server(streamed()).client()))
+    found = inference(captured)
+    assert (found.output[0].text(), found.partial) == ("On its way.", False)
+
+
+def _raw(client: openai.OpenAI) -> None:
+    _loop(client.chat.completions.with_raw_response.create(model=MODEL, messages=ASK, stream=True).parse())
+
+
+def _streaming_parse(client: openai.OpenAI) -> None:
+    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK, stream=True) as response:
+        _loop(response.parse())
+
+
+def _streaming_lines(client: openai.OpenAI) -> None:
+    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK, stream=True) as response:
+        assert any(line.startswith("data: [DONE]") for line in response.iter_lines())
+
+
+def _streaming_bytes(client: openai.OpenAI) -> None:
+    with client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK, stream=True) as response:
+        assert b"".join(response.iter_bytes())
+
+
+def _helper(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(model=MODEL, messages=ASK) as stream:
+        assert stream.get_final_completion().choices[0].message.content == "On its way."
+
+
+@pytest.mark.parametrize("call", [_raw, _streaming_parse, _streaming_lines, _streaming_bytes, _helper])
+def test_every_way_to_stream_is_one_span(captured: Captured, call: Callable[[openai.OpenAI], None]) -> None:
+    """Raw streams, their lines and bytes, and the ``.stream()`` helper are each recorded once, whole."""
+    call(Server(streamed()).client())
+    found = inference(captured)
+    assert (found.output[0].text(), found.partial, found.stream) == ("On its way.", False, True)
+    assert found.usage == Usage(20, 9, 8, None, 3)
+    assert found.chunks == len(text_chunks())
+    assert found.time_to_first_chunk is not None
+
+
+def test_every_async_way_to_stream_is_one_span(captured: Captured) -> None:
+    """Async: the same."""
+
+    async def main() -> None:
+        client = Server(*(streamed() for _ in range(5))).aclient()
+        given: dict[str, Any] = {"model": MODEL, "messages": ASK}
+        async for _ in await aask(client):
+            pass
+        async with await aask(client) as stream:
+            async for _ in stream:
+                pass
+        async for _ in (await client.chat.completions.with_raw_response.create(stream=True, **given)).parse():
+            pass
+        async with client.chat.completions.with_streaming_response.create(stream=True, **given) as response:
+            assert [line async for line in response.iter_lines()]
+        async with client.chat.completions.stream(**given) as stream:
+            await stream.get_final_completion()
+
+    asyncio.run(main())
+    found = [span.operation for span in spans(captured)]
+    assert [one.output[0].text() for one in found] == ["On its way."] * 5  # type: ignore[union-attr]
+    assert {one.partial for one in found} == {False}  # type: ignore[union-attr]
+
+
+# -- ways to leave a stream
+
+
+def _close(stream: Any) -> None:
+    next(stream)
+    next(stream)
+    stream.close()
+
+
+def _leave_with(stream: Any) -> None:
+    with stream:
+        next(stream)
+        next(stream)
+
+
+def _raise_in_loop(stream: Any) -> None:
+    with pytest.raises(ZeroDivisionError), stream:
+        for number, _ in enumerate(stream):
+            1 / (1 - number)
+
+
+def _drop(stream: Any) -> None:
+    next(stream)
+    next(stream)
+    del stream
+    gc.collect()
+
+
+def _drop_in_a_thread(stream: Any) -> None:
+    _in_a_thread(iter([next(stream), next(stream)]))
+    del stream
+    gc.collect()
+
+
+@pytest.mark.parametrize("leave", [_close, _leave_with, _raise_in_loop, _drop, _drop_in_a_thread])
+def test_a_stream_left_early_is_partial(captured: Captured, leave: Callable[[Any], None]) -> None:
+    """Closed, left by ``with``, by an exception or forgotten: the span ends once, with what was seen."""
+    leave(ask(Server(streamed()).client()))
+    gc.collect()
+    (span,) = spans(captured)
+    found = span.operation
+    assert isinstance(found, Inference)
+    assert (found.partial, found.output[0].text(), found.chunks, span.failure) == (True, "On ", 2, None)
+
+
+def test_a_stream_never_read_is_partial(captured: Captured) -> None:
+    """Closed or forgotten before its first chunk."""
+    ask(Server(streamed()).client()).close()
+    ask(Server(streamed()).client())
+    gc.collect()
+    found = [span.operation for span in spans(captured)]
+    assert [(one.partial, one.output, one.chunks) for one in found] == [(True, (), 0)] * 2  # type: ignore[union-attr]
+
+
+def test_the_helper_left_early_is_partial(captured: Captured) -> None:
+    """``.stream()`` closes the HTTP response itself."""
+    with Server(streamed()).client().chat.completions.stream(model=MODEL, messages=ASK) as stream:
+        for event in stream:
+            if event.type == "content.delta" and event.snapshot == "On ":
+                break
+    found = inference(captured)
+    assert (found.partial, found.output[0].text()) == (True, "On ")
+
+
+def test_an_answer_that_was_seen_whole_is_not_partial(captured: Captured) -> None:
+    """Who stops reading at the finish reason has missed nothing of the answer."""
+    with ask(Server(streamed()).client()) as stream:
+        for one in stream:
+            if one.choices[0].finish_reason:
+                break
+    found = inference(captured)
+    assert (found.partial, found.output[0].text(), found.usage) == (False, "On its way.", None)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "word"),
+    [(http.ReadError("reset"), "connection"), (http.ReadTimeout("slow"), "timeout")],
+    ids=["reset", "timeout"],
+)
+def test_a_broken_stream_keeps_what_was_seen(captured: Captured, breaks: BaseException, word: str) -> None:
+    """The connection is lost in the middle: the program gets the exception, the span the failure and the partial text."""
+    stream = ask(Server(streamed(text_chunks()[:3], breaks=breaks)).client())
+    with pytest.raises((openai.APIConnectionError, http.TransportError)) as caught:  # the SDK's own in 3.x, httpx's in 2.x
+        _loop(stream)
+    (span,) = spans(captured)
+    found = span.operation
+    assert isinstance(found, Inference)
+    assert (found.partial, found.output[0].text()) == (True, "On its")
+    assert span.failure is not None
+    assert (span.failure.type, span.failure.message) == (word, str(caught.value))
+    assert next(stream, None) is None
+
+
+def test_a_broken_raw_body_keeps_what_was_seen(captured: Captured) -> None:
+    """The same for a program that reads the lines itself."""
+    client = Server(streamed(text_chunks()[:3], breaks=http.ReadError("reset"))).client()
+    with (
+        pytest.raises(http.ReadError),
+        client.chat.completions.with_streaming_response.create(model=MODEL, messages=ASK, stream=True) as response,
+    ):
+        list(response.iter_lines())
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "connection"
+    assert span.operation.output[0].text() == "On its"  # type: ignore[union-attr]
+
+
+def test_an_error_sent_within_the_stream_is_a_failure(captured: Captured) -> None:
+    """The server reports an error after some chunks."""
+    reply = streamed([*text_chunks()[:2], {"error": {"message": "overloaded", "code": "rate_limit_exceeded"}}])
+    with pytest.raises(openai.APIError):
+        _loop(ask(Server(reply).client()))
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "rate_limit"
+    assert span.operation.partial  # type: ignore[union-attr]
+
+
+def test_a_stream_still_open_when_recording_ends_is_recorded(captured: Captured) -> None:
+    """At shutdown nothing is lost; the program's stream goes on."""
+    stream = ask(Server(streamed()).client())
+    next(stream)
+    next(stream)
+    instrumentation.uninstrument()
+    found = inference(captured)
+    assert (found.partial, found.output[0].text()) == (True, "On ")
+    assert len(list(stream)) == len(text_chunks()) - 2
+
+
+def test_async_streams_left_early_are_partial(captured: Captured) -> None:
+    """Broken off, closed, cancelled, handed to another task or forgotten: one span each, and not a word in the logs."""
+
+    async def broken_off(client: openai.AsyncOpenAI) -> None:
+        async for one in await aask(client):
+            if one.choices[0].delta.content:
+                break
+
+    async def closed(client: openai.AsyncOpenAI) -> None:
+        stream = await aask(client)
+        async with stream:
+            await stream.__anext__()
+            await stream.__anext__()
+
+    async def other_task(client: openai.AsyncOpenAI) -> None:
+        stream = await aask(client)
+
+        async def read() -> None:
+            await stream.__anext__()
+
+        await asyncio.create_task(read())
+        await asyncio.create_task(read())
+        await asyncio.create_task(stream.close())
+
+    async def main(leave: Any) -> None:
+        await leave(Server(streamed()).aclient())
+
+    for leave in (broken_off, closed, other_task):
+        asyncio.run(main(leave))
+        gc.collect()
+    found = [span.operation for span in spans(captured)]
+    seen = [(one.partial, one.output[0].text()) for one in found]  # type: ignore[union-attr]
+    assert seen == [(True, "On ")] * 3
+
+
+def test_a_cancelled_async_stream_says_so(captured: Captured) -> None:
+    """The task is cancelled while it waits for a chunk."""
+
+    class Stalls(http.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            async for piece in streamed(text_chunks()[:2], done=False).stream:
+                yield piece
+            await asyncio.sleep(30)
+
+    async def main() -> None:
+        reply = http.Response(200, headers={"content-type": "text/event-stream"}, stream=Stalls())
+        stream = await aask(Server(reply).aclient())
+
+        async def read() -> None:
+            async for _ in stream:
+                pass
+
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    (span,) = spans(captured)
+    assert span.failure is not None
+    assert span.failure.type == "cancelled"
+    assert span.operation.output[0].text() == "On "  # type: ignore[union-attr]
+
+
+def test_a_span_between_two_chunks_is_no_child_of_the_inference(captured: Captured) -> None:
+    """While a chunk is with the program, the program's own span is current."""
+    with llmtrace.workflow("run"):
+        for number, _ in enumerate(ask(Server(streamed()).client())):
+            if number == 1:
+                with llmtrace.span("between"):
+                    pass
+    by_name = {span.name: span for span in spans(captured)}
+    run = next(span for span in by_name.values() if span.parent_id is None)
+    assert by_name["between"].parent_id == run.span_id
+    assert by_name["chat gpt-4o"].parent_id == run.span_id
+
+
+def test_reading_the_body_leaves_no_trace_on_the_response(captured: Captured) -> None:
+    """What was put on the HTTP response to read along is gone when it was read."""
+    with Server(whole()).client().chat.completions.with_streaming_response.create(model=MODEL, messages=ASK) as response:
+        response.read()
+        assert not {"iter_bytes", "aiter_bytes"} & vars(response.http_response).keys()
+
+
+def test_a_stream_without_a_private_iterator_still_works(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a future SDK keep its iterator elsewhere: a proxy that is the stream in all but its iteration."""
+    made = openai.Stream.__init__
+
+    def without(self: Any, **kwargs: Any) -> None:
+        made(self, **kwargs)
+        self._moved = self.__dict__.pop("_iterator")
+
+    monkeypatch.setattr(openai.Stream, "__init__", without)
+    monkeypatch.setattr(openai.Stream, "__next__", lambda self: next(self._moved))
+    monkeypatch.setattr(openai.Stream, "__iter__", lambda self: self._moved)
+    with ask(Server(streamed()).client()) as stream:
+        assert isinstance(stream, openai.Stream)
+        assert stream.response.status_code == 200
+        _loop(stream)
+    found = inference(captured)
+    assert (found.output[0].text(), found.partial) == ("On its way.", False)
