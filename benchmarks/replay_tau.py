@@ -23,13 +23,13 @@ import faults
 import httpx2
 import openai
 import report
+from llmtrace.validation.schema import read_definition
 
 import llmtrace
 from llmtrace.model import Inference, Span, ToolDefinition, ToolExecution
 from llmtrace.store import open_store
 from llmtrace.testing import capture
 from llmtrace.validation.arguments import check_arguments
-from llmtrace.validation.schema import read_definition
 
 SETS = (("airline", "gpt-4o-airline.jsonl", "airline_tools.json"), ("retail", "retail_agentrx.jsonl", "retail_tools.json"))
 

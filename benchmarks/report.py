@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCES = {
-    "tau_bench": "github.com/sierra-research/tau-bench (historical_trajectories), github.com/microsoft/AgentRx (data/tau_retail)",
+    "tau_bench": "github.com/sierra-research/tau-bench, historical_trajectories; github.com/microsoft/AgentRx, data",
     "bfcl": "github.com/HuanzhiMao/BFCL-Result, and github.com/ShishirPatil/gorilla for the function documents",
     "maskbench": "github.com/guidance-ai/jsonschemabench, maskbench/data",
 }
