@@ -6,7 +6,6 @@ change in one transaction. Damaged bytes are skipped and named in one log line; 
 
 from __future__ import annotations
 
-import logging
 import re
 import sqlite3
 import time
@@ -16,10 +15,9 @@ from llmtrace.codec import genai
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import files, records, search
-from llmtrace.store.sqlite import Contexts, Index, can_index_words, transaction, word_tables, write_summary
+from llmtrace.store.notices import say
+from llmtrace.store.sqlite import Contexts, Index, transaction, word_tables, write_summary
 from llmtrace.store.summary import summarise
-
-logger = logging.getLogger("llmtrace")
 
 _BATCH = 500
 """Records in a transaction; other processes wait that long for the write lock."""
@@ -27,8 +25,6 @@ _TRACES = 50
 _BATCH_BYTES = 4 << 20
 _SEEN = 50_000
 _INT64 = (1 << 63) - 1
-
-_said: set[str] = set()
 
 
 class Indexer:
@@ -42,7 +38,7 @@ class Indexer:
     def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
         """Index what is new in the journal, for ``seconds`` at most. Returns whether nothing is left."""
         deadline = time.monotonic() + seconds
-        words = can_index_words(db)
+        words = self._index.has_words(db)
         found = files.listing(self._journal)
         self._forget(db, {file.name for file in found}, words)
         done = dict(db.execute("SELECT name, done FROM files").fetchall())
@@ -100,13 +96,13 @@ class Indexer:
             return self._batch(db, path, words)
         except files.Unusable as error:
             if error.newer:
-                _say(f"{path} was written by a newer llmtrace and is left out: upgrade llmtrace to read it")
+                say(f"{path} was written by a newer llmtrace and is left out: upgrade llmtrace to read it")
             elif not files.held(path):
-                _say(f"{path} is no journal file: it is now {files.set_aside(path).name}")
+                say(f"{path} is no journal file: it is now {files.set_aside(path).name}")
         except FileNotFoundError:
             pass
         except OSError as error:
-            _say(f"cannot read {path} ({error.strerror}): its spans are left out")
+            say(f"cannot read {path} ({error.strerror}): its spans are left out")
         return False
 
     def _batch(self, db: sqlite3.Connection, path: Path, words: bool) -> bool:
@@ -123,7 +119,7 @@ class Indexer:
                 if isinstance(record, files.Gap):
                     if record.tail and not settled:
                         break
-                    _say(_damage(path, record))
+                    say(_damage(path, record))
                 else:
                     rows.add(record)
                 done = record.offset + record.length
@@ -161,7 +157,7 @@ class _Rows:
             try:
                 raw = records.decode(record.payload, *self._contexts.get(self._file, record.ref))
             except ValueError:
-                _say(f"a span record at {record.offset} in file {self._file} cannot be read and is left out")
+                say(f"a span record at {record.offset} in file {self._file} cannot be read and is left out")
                 return
             self._add_span(raw, record)
 
@@ -235,10 +231,3 @@ def _int64(number: int) -> int:
 def _printable(held: object) -> str | None:
     """A text that SQLite takes: it refuses lone surrogates."""
     return str(held).encode("utf-8", "replace").decode() if held is not None else None
-
-
-def _say(line: str) -> None:
-    """Once a process: a reader may come by again and again."""
-    if line not in _said:
-        _said.add(line)
-        logger.warning("llmtrace: %s", line)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmtrace.store import files, locks
+from llmtrace.store.notices import say
 
 logger = logging.getLogger("llmtrace")
 
@@ -28,8 +29,6 @@ BACKLOG_BYTES = 16 << 20
 LOOK_SECONDS = 1.0
 """How often the file is looked at: is it still there, is it full, is it old?"""
 RETRY_SECONDS = 5.0
-QUIET_SECONDS = 60.0
-"""How long the same line is not logged again."""
 _HIGH = 512
 """Our descriptor is moved up here: a program that closes all its low descriptors and opens its own must not get our records."""
 
@@ -44,7 +43,6 @@ class Journal:
         """Called about once a second by whoever appends then, so it must return at once."""
         self._max_bytes = max_bytes
         self._max_days = max_days
-        self._said: dict[str, float] = {}
         self._begin()
         _journals.add(self)
 
@@ -74,7 +72,7 @@ class Journal:
             self._keep(kind, payload, context)
             self._failed(error, file)
         except Exception as error:  # a record beyond all bounds, or the interpreter's end
-            self._say(f"a span could not be journaled ({type(error).__name__}); it is lost")
+            say(f"a span could not be journaled ({type(error).__name__}); it is lost")
 
     def waiting(self) -> list[tuple[int, bytes, bytes]]:
         """Records (kind, payload, context) that are not on disk yet, because it does not take them."""
@@ -95,7 +93,7 @@ class Journal:
             self._backlog.clear()
             self._backlog_bytes = 0
         if lost:
-            self._say(f"{lost} span records could never be written to {_place(self.folder)} and are lost")
+            say(f"{lost} span records could never be written to {_place(self.folder)} and are lost")
 
     def _look(self) -> _File | None:
         """The file to write to, after a look at it; None while there is trouble. Never raises OSError."""
@@ -114,9 +112,9 @@ class Journal:
                 trouble, file = error, None
                 self._trouble(error)
         if trouble is not None:
-            self._say(_line(trouble, self.folder))
+            say(_line(trouble, self.folder))
         elif recovered:
-            self._say(f"{_place(self.folder)} takes spans again{self._losses()}")
+            say(f"{_place(self.folder)} takes spans again{self._losses()}")
         self._notify()
         return file
 
@@ -168,7 +166,7 @@ class Journal:
             else:
                 self._trouble(error)
         if self._look() is None:
-            self._say(_line(error, self.folder))
+            say(_line(error, self.folder))
 
     def _trouble(self, error: OSError) -> None:
         file = self._file or self._parked
@@ -185,18 +183,6 @@ class Journal:
                 self.on_look()
             except Exception:
                 logger.debug("llmtrace: the journal's on_look failed", exc_info=True)
-
-    def _say(self, line: str) -> None:
-        """Log a line, but not over and over."""
-        try:
-            now = time.monotonic()
-            if now - self._said.get(line, -QUIET_SECONDS) >= QUIET_SECONDS:
-                if len(self._said) > 32:
-                    self._said.clear()
-                self._said[line] = now
-                logger.warning("llmtrace: %s", line)
-        except Exception:  # the interpreter is going down, or the program's log handler fails
-            pass
 
     def _forked(self) -> None:
         for file in (self._file, self._parked):

@@ -26,6 +26,7 @@ from llmtrace.store import NEWEST, Query, files, records
 from llmtrace.store.indexing import Indexer
 from llmtrace.store.journal import Journal
 from llmtrace.store.memory import Spans
+from llmtrace.store.notices import say
 from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable
 from llmtrace.store.summary import TraceSummary
 
@@ -53,16 +54,18 @@ class LocalStore:
         may_be_missing: bool = False,
         background: bool = True,
         busy_seconds: float = BUSY_SECONDS,
+        words: bool = True,
     ) -> None:
         """``folder`` None: there is no place, spans stay in memory. ``may_be_missing``: a folder that is not there reads as an
-        empty store. ``background``: index in a thread when the program has run for a while."""
+        empty store. ``background``: index in a thread when the program has run for a while.
+        ``busy_seconds``, ``words``: see `Index`."""
         config = config or Config()
         self.folder = folder
         self._may_be_missing = may_be_missing
         journal = None if folder is None else folder / "journal"
         self._journal = Journal(journal, max_bytes=config.max_store_bytes, max_days=config.max_store_days)
         self._contexts: dict[tuple[int, int], tuple[object, object, bytes]] = {}
-        self._index = None if folder is None else Index(folder, busy_seconds=busy_seconds)
+        self._index = None if folder is None else Index(folder, busy_seconds=busy_seconds, words=words)
         self._indexer = None if self._index is None else Indexer(self._index)
         if background and self._indexer is not None:
             self._background = _Background(self._index_some)
@@ -115,7 +118,7 @@ class LocalStore:
             try:
                 return index.call(lambda db: indexed(index, indexer, db))
             except IndexUnusable as error:
-                logger.warning("llmtrace: %s cannot be used (%s): reading the journal, which is slower", index.path, error)
+                say(f"{index.path} cannot be used ({error}): reading the journal itself, which is slower")
         return direct(_journaled(None if folder is None else folder / "journal", waiting))
 
     def _is_there(self) -> bool:

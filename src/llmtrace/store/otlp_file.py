@@ -6,7 +6,6 @@ line of OTLP is refused (UnreadableStore).
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import deque
@@ -18,9 +17,8 @@ from llmtrace.errors import UnreadableStore
 from llmtrace.model import Span, Trace
 from llmtrace.store import NEWEST, Query
 from llmtrace.store.memory import Spans
+from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary
-
-logger = logging.getLogger("llmtrace")
 
 SCHEMES = ("otlp-json",)
 WAITING_LINES = 10_000
@@ -35,7 +33,6 @@ class OtlpFileStore:
         self._lock = threading.RLock()
         self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
         self._torn = False
-        self._complained = False
         self._begun: set[tuple[str, str]] = set()
 
     def append(self, span: Span) -> None:
@@ -49,21 +46,15 @@ class OtlpFileStore:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits. Never raises; the first failure is logged."""
+        """Write what waits. Never raises; the trouble is logged."""
         try:
             with self._lock:
                 self._write()
-            self._complained = False
         except OSError as error:
-            if not self._complained:
-                self._complained = True
-                logger.warning(
-                    "llmtrace: cannot write to %s (%s): the last %d spans stay in memory until it works. "
-                    "Make room or give access there, or choose another file",
-                    self.path,
-                    error.strerror,
-                    WAITING_LINES,
-                )
+            say(
+                f"cannot write to {self.path} ({error.strerror}): the last {WAITING_LINES} spans stay in memory "
+                "until it works. Make room or give access there, or choose another file"
+            )
 
     def _write(self) -> None:
         if not self._waiting:
@@ -118,7 +109,7 @@ class OtlpFileStore:
         if bad and bad == len(lines):
             raise UnreadableStore(f"{self.path} holds no OTLP JSON: expected one ExportTraceServiceRequest a line")
         if bad:
-            logger.warning("llmtrace: %s: %d of %d lines are no OTLP JSON and are left out", self.path, bad, len(lines))
+            say(f"{self.path}: {bad} of {len(lines)} lines are no OTLP JSON and are left out")
         return spans
 
 

@@ -119,7 +119,7 @@ def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[s
     if wanted in found or len(found) == 1:
         return wanted if wanted in found else found[0]
     if found:
-        raise TraceNotFound(f"{wanted!r} is the beginning of several traces: {', '.join(found[:4])}")
+        raise TraceNotFound(f"{wanted!r} is the beginning of several traces: {', '.join(sorted(found)[:4])}")
     near = difflib.get_close_matches(wanted, [trace_id[: len(wanted)] for trace_id in newest], n=3)
     full = [next(trace_id for trace_id in newest if trace_id.startswith(start)) for start in near]
     meant = f"; did you mean {' or '.join(full)}?" if full else f"; the newest is {newest[0]}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import re
 import sqlite3
@@ -25,9 +24,8 @@ from llmtrace.codec import genai
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Trace, replace
 from llmtrace.store import Query, files, locks, records, search
+from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary
-
-logger = logging.getLogger("llmtrace")
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x6C6C6D74
@@ -67,10 +65,16 @@ class IndexUnusable(Exception):
 class Index:
     """``index.db`` in a store's folder. `call` opens it; the other methods work on the connection that `call` hands out."""
 
-    def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS, words: bool = True) -> None:
+        """``words`` False: search texts without FTS5, as where SQLite was built without it."""
         self.journal = folder / "journal"
         self.path = folder / "index.db"
         self._busy_seconds = busy_seconds
+        self._words = words
+
+    def has_words(self, db: sqlite3.Connection) -> bool:
+        """Whether texts are looked up in word tables; else they are read from the journal."""
+        return self._words and db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone() is not None
 
     def call(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``action`` on a connection. If the index is broken, it is set aside and ``action`` runs on a new one.
@@ -85,8 +89,10 @@ class Index:
                     raise
                 self._set_aside(error)
             return self._attempt(action)
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             raise IndexUnusable(str(error)) from error
+        except OSError as error:
+            raise IndexUnusable(error.strerror) from error
 
     def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
         with _activity, _locked(self.path, exclusive=False, seconds=self._busy_seconds):
@@ -120,27 +126,27 @@ class Index:
             self.path.replace(broken)
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        logger.warning("llmtrace: %s is broken (%s): it is now %s, and rebuilt from the journal", self.path, error, broken.name)
+        say(f"{self.path} is broken ({error}): it is now {broken.name}, and rebuilt from the journal")
 
     def traces(self, db: sqlite3.Connection, query: Query) -> list[TraceSummary]:
         """Summaries of the traces that are indexed, newest first."""
-        where, values = _conditions(db, query)
+        where, values = _conditions(query, word_tables(db) if self.has_words(db) else None)
         running = files.Running(self.journal)
         found: list[TraceSummary] = []
         statement = f"SELECT trace, open, running, summary FROM traces WHERE {where} ORDER BY start DESC"  # noqa: S608
         for trace_id, is_open, health, data in db.execute(statement, values):
+            if len(found) >= query.limit:
+                break
             summary = _read_summary(data)
             if is_open and all(running.wrote(name) for name in _open_files(db, trace_id)):
                 summary = replace(summary, health=health)
             if search.keeps(query, summary) and self._has_text(db, trace_id, query.text):
                 found.append(summary)
-            if len(found) >= query.limit:
-                break
         return found
 
     def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
         """With word tables, the statement has looked after the text already."""
-        return not text or can_index_words(db) or search.matches(self.read(db, trace_id).spans, text)
+        return not text or self.has_words(db) or search.matches(self.read(db, trace_id).spans, text)
 
     def trace(self, db: sqlite3.Connection, wanted: str) -> Trace:
         """Raises TraceNotFound."""
@@ -223,17 +229,13 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("COMMIT")
 
 
-def can_index_words(db: sqlite3.Connection) -> bool:
-    return db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone() is not None
-
-
 def word_tables(db: sqlite3.Connection) -> list[str]:
     """One table of words for each day of journal files: removing a day is dropping its table, which every SQLite can."""
     names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'words_*'")
     return [name for (name,) in names if re.fullmatch(r"words_\d{8}", name)]
 
 
-def _conditions(db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
+def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]:
     where, values = ["summary IS NOT NULL"], []
     for condition, held in (
         ("start >= ?", query.since),
@@ -244,8 +246,7 @@ def _conditions(db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
         if held is not None:
             where.append(condition)
             values.append(held)
-    if query.text and can_index_words(db):
-        tables = word_tables(db)
+    if query.text and tables is not None:
         rows = " UNION ALL ".join(f"SELECT rowid FROM {name} WHERE {name} MATCH ?" for name in tables) or "SELECT 0"  # noqa: S608
         for phrase in search.phrases(query.text):
             where.append(f"trace IN (SELECT trace FROM spans WHERE id IN ({rows}))")  # noqa: S608

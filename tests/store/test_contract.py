@@ -1,0 +1,238 @@
+"""What every store does, whichever it is: one suite over all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmtrace.errors import TraceNotFound
+from llmtrace.model import Evaluation, Failure, Message, Span, Text, ToolExecution, Violation, replace
+from llmtrace.store import Query, Store, open_store
+from llmtrace.store.local import LocalStore
+from tests.store.spans import SECOND, agent, inference, span, span_id, trace_id
+from tests.strategies import alike, spans
+
+Opened: TypeAlias = Callable[[Path], Store]
+
+
+def _without_index(folder: Path) -> Store:
+    """A local store whose index cannot be made, so that it reads its journals."""
+    (folder / "index.db").mkdir(parents=True)
+    return LocalStore(folder)
+
+
+STORES: dict[str, Opened] = {
+    "local": lambda folder: open_store(str(folder)),
+    "local-without-words": lambda folder: LocalStore(folder, words=False),
+    "local-without-index": _without_index,
+    "memory": lambda folder: open_store("memory:"),
+    "otlp-file": lambda folder: open_store(f"otlp-json:{folder / 'spans.json'}"),
+}
+
+
+@pytest.fixture(params=sorted(STORES))
+def opened(request: pytest.FixtureRequest) -> Opened:
+    return STORES[request.param]
+
+
+@pytest.fixture
+def store(opened: Opened, tmp_path: Path) -> Store:
+    return opened(tmp_path / "store")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(made=st.lists(spans(), min_size=1, max_size=4, unique_by=lambda one: one.span_id))
+def test_append_then_read_is_equal(opened: Opened, tmp_path_factory: pytest.TempPathFactory, made: list[Span]) -> None:
+    """What is appended is read back equal, ended or not, whatever it holds."""
+    store = opened(tmp_path_factory.mktemp("store") / "store")
+    made = [replace(one, trace_id=trace_id(7)) for one in made]
+    for one in made:
+        store.append(one)
+    read = {one.span_id: one for one in store.trace(trace_id(7)).spans}
+    assert len(read) == len(made)
+    for one in made:
+        assert alike(read[one.span_id], one)
+    store.close()
+
+
+def test_spans_come_in_order_of_start(store: Store) -> None:
+    """A trace's spans are in order of start, not of arrival."""
+    for number in (3, 1, 2):
+        store.append(span(1, number))
+    assert [one.span_id for one in store.trace("last").spans] == [span_id(1), span_id(2), span_id(3)]
+
+
+def test_an_unfinished_span_runs_while_its_program_does(store: Store) -> None:
+    """A start mark without an end is running, since this very process could still end it."""
+    store.append(span(1, 1, ended=False))
+    trace = store.trace("last")
+    assert trace.spans[0].end is None
+    assert trace.health == "running"
+    assert [one.health for one in store.traces()] == ["running"]
+    assert store.traces(Query(health="failed")) == []
+    assert len(store.traces(Query(health="running"))) == 1
+
+
+@pytest.mark.parametrize("mark_first", [True, False])
+def test_the_ended_span_replaces_its_start_mark(store: Store, mark_first: bool) -> None:
+    """A span is stored once; ended wins over its start mark, in whichever order they arrive."""
+    mark, ended = span(1, 1, ended=False), span(1, 1, operation=agent("support"))
+    for one in (mark, ended) if mark_first else (ended, mark):
+        store.append(one)
+    assert store.trace("last").spans == (ended,)
+    assert store.traces()[0].health == "ok"
+
+
+@pytest.mark.parametrize("richer_first", [True, False])
+def test_the_richer_of_two_versions_wins(store: Store, richer_first: bool) -> None:
+    """A span that arrives twice, once without content, is kept with it; read in between or not."""
+    richer, bare = span(1, operation=inference("refund my order", "done")), span(1)
+    first, second = (richer, bare) if richer_first else (bare, richer)
+    store.append(first)
+    assert len(store.trace("last")) == 1
+    store.append(second)
+    assert store.trace("last").spans == (richer,)
+    assert store.traces()[0].task == "refund my order"
+
+
+def test_a_trace_goes_by_id_beginning_and_last(store: Store) -> None:
+    """The full id, a beginning of four digits that only one has, and "last" name a trace, in any case."""
+    ids = ["abcd" + "0" * 28, "abce" + "0" * 28, "f00d" + "1" * 28]
+    for number, one in enumerate(ids):
+        store.append(span(number, trace_id=one))
+    assert store.trace(ids[0]).trace_id == ids[0]
+    assert store.trace("F00D").trace_id == ids[2]
+    assert store.trace("last").trace_id == ids[2]
+    with pytest.raises(TraceNotFound, match="did you mean f00d1"):
+        store.trace("f00e1111")
+    with pytest.raises(TraceNotFound, match="at least 4"):
+        store.trace("abc")
+    store.append(span(9, trace_id="abcd" + "9" * 28))
+    with pytest.raises(TraceNotFound, match=r"several traces: abcd0+, abcd9+"):
+        store.trace("abcd")
+    with pytest.raises(TraceNotFound, match="no trace"):
+        store.trace("%' or 1=1; --")
+
+
+def test_traces_come_newest_first_and_within_limits(store: Store) -> None:
+    """Summaries are ordered by start, newest first; limit, since (inclusive) and until (exclusive) hold."""
+    for number in (2, 1, 3):
+        store.append(span(number))
+    start = 1_700_000_000 * SECOND + 1000
+    assert [one.trace_id for one in store.traces()] == [trace_id(3), trace_id(2), trace_id(1)]
+    assert [one.trace_id for one in store.traces(Query(limit=2))] == [trace_id(3), trace_id(2)]
+    assert store.traces(Query(limit=0)) == []
+    assert [one.trace_id for one in store.traces(Query(since=start + 2 * SECOND))] == [trace_id(3), trace_id(2)]
+    assert [one.trace_id for one in store.traces(Query(until=start + 2 * SECOND))] == [trace_id(1)]
+
+
+def test_traces_by_health_and_agent(store: Store) -> None:
+    """Health and agent pick the traces that have them; an agent's name is matched whole."""
+    store.append(span(1, operation=agent("support")))
+    store.append(span(2, operation=agent("support desk"), failure=Failure("timeout")))
+    store.append(span(3, operation=agent("billing")))
+    store.append(span(3, 2, parent=1, failure=Failure("timeout")))
+    assert [one.trace_id for one in store.traces(Query(health="failed"))] == [trace_id(2)]
+    assert [one.trace_id for one in store.traces(Query(health="recovered"))] == [trace_id(3)]
+    assert [one.trace_id for one in store.traces(Query(agent="support"))] == [trace_id(1)]
+    assert [one.trace_id for one in store.traces(Query(agent="billing", health="ok"))] == []
+
+
+def test_traces_by_text(store: Store) -> None:
+    """Every term must be somewhere in the trace: in messages, arguments, results, names; in any script, as beginning too."""
+    store.append(span(1, operation=inference("Please refund ORD-1234", "Ist erledigt, schöne Grüße"), name="chat gpt-4o"))
+    call = ToolExecution("look_up", {"order_id": "ORD-9"}, result={"city": "京都市"}, has_result=True)
+    store.append(span(1, 2, parent=1, operation=call))
+    store.append(span(2, operation=inference("refund\nnothing", "no")))
+
+    def found(text: str) -> list[str]:
+        return [one.trace_id for one in store.traces(Query(text=text))]
+
+    assert found("refund") == [trace_id(2), trace_id(1)]
+    assert found("ord-1234 erledigt") == [trace_id(1)]
+    assert found("REFUND ord-12") == [trace_id(1)]
+    assert found("look_up") == [trace_id(1)]
+    assert found("ord-9 refund") == [trace_id(1)]
+    assert found("都市 grüsse") == [trace_id(1)]
+    assert found("nothing") == [trace_id(2)]
+    assert found("nothing erledigt") == []
+    assert found('"; -- *') == [trace_id(2), trace_id(1)]
+    assert found('NEAR("refund" *') == []
+
+
+def test_text_is_found_though_a_conversation_repeats_it(store: Store) -> None:
+    """What a later call sends again is found, also when the first span that had it is replaced by a richer version."""
+    question = Message("user", (Text("where is my parcel"),))
+    store.append(span(1, operation=inference("where is my parcel", "wait")))
+    assert len(store.traces(Query(text="parcel"))) == 1
+    answered = replace(inference("?", "found it"), input=(question, Message("assistant", (Text("wait"),))))
+    store.append(span(1, 2, operation=answered))
+    store.append(span(1, operation=replace(inference("where is my parcel", "wait for it"), response_id="r1")))
+    for text in ("parcel", "wait", "found", "parcel found"):
+        assert len(store.traces(Query(text=text))) == 1
+
+
+def test_a_summary_says_what_happened(store: Store) -> None:
+    """One line holds name, task, answer, agents, models, errors, findings, tokens and service."""
+    task = Message("user", (Text("refund my order"),))
+    answer = Message("assistant", (Text("x" * 300),))
+    store.append(span(1, operation=agent("support", input=(task,), output=(answer,))))
+    store.append(span(1, 2, parent=1, operation=replace(inference("refund my order", "calling"), cost_usd=0.25)))
+    store.append(
+        span(
+            1,
+            3,
+            parent=1,
+            operation=ToolExecution("refund"),
+            violations=(Violation("unexpected", "/x", "additionalProperties", "x", severity="warning"),),
+            evaluations=(Evaluation("invalid_tool_call", "error", "bad"),),
+        )
+    )
+    (one,) = store.traces()
+    assert (one.name, one.spans, one.health, one.service) == ("step 1", 3, "recovered", "shop")
+    assert (one.task, one.answer) == ("refund my order", "x" * 200)
+    assert (one.agents, one.models, one.errors) == (("support",), ("gpt-4o",), 1)
+    assert one.findings == ("invalid_tool_call", "unexpected")
+    assert (one.input_tokens, one.output_tokens, one.cost_usd) == (10, 5, 0.25)
+    assert one.duration == pytest.approx(2.5e-6)
+
+
+def test_what_is_not_known_is_none_not_zero(store: Store) -> None:
+    """A trace without inference has no tokens, cost, task or answer; one whose root is open has no end."""
+    store.append(span(1, 1, ended=False, resource={}))
+    (one,) = store.traces()
+    assert (one.input_tokens, one.output_tokens, one.cost_usd) == (None, None, None)
+    assert (one.task, one.answer, one.end, one.duration, one.service) == (None, None, None, None, None)
+
+
+def test_many_threads_append_and_read_at_once(store: Store) -> None:
+    """Nothing is lost or doubled when threads append while others read."""
+
+    def write(thread: int) -> None:
+        for number in range(50):
+            store.append(span(thread + 1, number + 1))
+
+    threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+    threads += [threading.Thread(target=store.traces) for _ in range(2)]
+    store.append(span(9))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.spans for one in store.traces()) == [1, 50, 50, 50, 50]
+
+
+def test_a_closed_store_opens_again(store: Store) -> None:
+    """After close() a store can be read and appended to; flush and close are repeatable."""
+    store.append(span(1))
+    store.flush()
+    store.close()
+    store.close()
+    store.append(span(2))
+    assert len(store.traces()) == 2
