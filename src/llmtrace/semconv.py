@@ -179,3 +179,81 @@ CONTENT_REDACTED: Final = "llmtrace.content.redacted"
 CONTENT_TRUNCATED: Final = "llmtrace.content.truncated"
 """Number of characters that truncation cut from this span."""
 LIBRARIES: Final = "llmtrace.libraries"
+
+# -- what holds content, and is nowhere where content is off
+CONTENT: Final = frozenset(
+    {
+        SYSTEM_INSTRUCTIONS,
+        INPUT_MESSAGES,
+        OUTPUT_MESSAGES,
+        TOOL_DEFINITIONS,
+        TOOL_DESCRIPTION,
+        TOOL_CALL_ARGUMENTS,
+        TOOL_CALL_RESULT,
+        TOOL_REPAIRED,
+        RETRIEVAL_QUERY,
+        RETRIEVAL_DOCUMENTS,
+        MEMORY_QUERY,
+        MEMORY_RECORDS,
+        EVALUATION_EXPLANATION,
+        EXCEPTION_MESSAGE,
+        EXCEPTION_STACKTRACE,
+        REQUEST_OTHER,
+        OPERATION_ARGUMENTS,
+        OPERATION_RESULT,
+    }
+)
+"""Attributes of spans and events that hold content."""
+FOREIGN_CONTENT: Final = (
+    # the conventions as they were; OpenLLMetry
+    "gen_ai.prompt",
+    "gen_ai.completion",
+    "gen_ai.event.content",
+    "llm.prompts",
+    "llm.completions",
+    "llm.request.functions",
+    "traceloop.entity.input",
+    "traceloop.entity.output",
+    # OpenInference
+    "input.value",
+    "output.value",
+    "llm.input_messages",
+    "llm.output_messages",
+    "llm.invocation_parameters",
+    "llm.tools",
+    "llm.function_call",
+    "llm.prompt_template",
+    "message.",
+    "document.",
+    "tool.parameters",
+    "tool.json_schema",
+    "tool.description",
+    "retrieval.documents",
+    "reranker.",
+    "embedding.text",
+    "embedding.vector",
+    "embedding.embeddings",
+    # Vercel AI SDK, Logfire and Pydantic AI, MLflow, Langfuse
+    "ai.prompt",
+    "ai.response.text",
+    "ai.response.object",
+    "ai.response.toolCalls",
+    "ai.toolCall.args",
+    "ai.toolCall.result",
+    "ai.value",
+    "ai.embedding",
+    "all_messages_events",
+    "pydantic_ai.all_messages",
+    "final_result",
+    "tool_arguments",
+    "tool_response",
+    "request_data",
+    "response_data",
+    "mlflow.spanInputs",
+    "mlflow.spanOutputs",
+    "langfuse.observation.input",
+    "langfuse.observation.output",
+    "langfuse.trace.input",
+    "langfuse.trace.output",
+)
+"""What the names begin with under which other instrumentations put content."""
