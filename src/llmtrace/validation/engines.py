@@ -1,0 +1,27 @@
+"""Which validator checks: jsonschema-rs where it can, else python-jsonschema."""
+
+from __future__ import annotations
+
+from llmtrace.model import JsonValue
+from llmtrace.validation.bounds import MAX_VISITS
+from llmtrace.validation.faults import Engine
+
+_FALLBACK_VISITS = 50_000
+"""Subschemas applied during one check by the slower validator, at about 10 µs each."""
+
+try:
+    from llmtrace.validation import rust
+except ImportError:  # no wheel for this platform, or a release too old to explain faults
+    rust = None  # type: ignore[assignment]
+
+
+def compile_schema(schema: JsonValue, *, formats: bool) -> tuple[Engine, int]:
+    """A validator for a schema, and how many subschemas it may apply during one check. Raises `BrokenSchemaError`."""
+    if rust is not None:
+        try:
+            return rust.compile_schema(schema, formats=formats), MAX_VISITS
+        except rust.PatternError:
+            pass
+    from llmtrace.validation import fallback  # here, since jsonschema takes 100 ms to import
+
+    return fallback.compile_schema(schema, formats=formats), _FALLBACK_VISITS

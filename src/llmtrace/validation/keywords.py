@@ -1,0 +1,145 @@
+"""Which keywords hold subschemas, to what they apply them, and where a local reference leads.
+
+Deliberately wider than any one draft: a keyword that a draft does not know costs the readers of this table nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, TypeAlias
+from urllib.parse import unquote
+
+from llmtrace.model import JsonValue
+from llmtrace.validation.pointers import follow, steps
+
+HERE_LISTS = ("allOf", "anyOf", "oneOf")
+HERE_MAPS = ("dependentSchemas", "dependencies")
+HERE = ("not", "if", "then", "else")
+REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+INSIDE_MAPS = ("properties", "patternProperties")
+INSIDE_LISTS = ("prefixItems", "items")
+INSIDE = (
+    "additionalProperties",
+    "unevaluatedProperties",
+    "propertyNames",
+    "items",
+    "additionalItems",
+    "unevaluatedItems",
+    "contains",
+)
+DEFINITIONS = ("$defs", "definitions")
+MAPS_OF_SUBSCHEMAS = frozenset((*HERE_MAPS, *INSIDE_MAPS, *DEFINITIONS))
+
+Slot: TypeAlias = tuple[Literal["member", "element", "any"], JsonValue]
+"""Which members or elements of a value a subschema applies to."""
+ANY: Slot = ("any", None)
+
+
+class Applied(NamedTuple):
+    """What applying one subschema to a value entails."""
+
+    here: list[JsonValue]
+    """Subschemas applied to the same value."""
+    inside: dict[Slot, list[JsonValue]]
+    """Subschemas applied to its members and elements."""
+    cost: int
+    """Comparisons it makes itself."""
+
+
+class Subschemas:
+    """The subschemas of a schema. References are followed inside the document; those that leave it lead nowhere."""
+
+    def __init__(self, root: JsonValue) -> None:
+        self.root = root
+        self.outside = False
+        """Whether a reference was met that leaves the document: to a draft's own schema, or to what is not there."""
+        self._by_id: dict[str, list[JsonValue]] = {}
+        self._by_anchor: dict[str, list[JsonValue]] = {}
+        for node in every_object(root):
+            if isinstance(identifier := node.get("$id"), str):
+                self._by_id.setdefault(_file(identifier), []).append(node)
+            for keyword in ("$anchor", "$dynamicAnchor"):
+                if isinstance(anchor := node.get(keyword), str):
+                    self._by_anchor.setdefault(anchor, []).append(node)
+            if isinstance(identifier, str) and identifier.startswith("#"):  # draft 6 and 7: an anchor
+                self._by_anchor.setdefault(identifier[1:], []).append(node)
+
+    def applied(self, node: JsonValue) -> Applied:
+        if not isinstance(node, dict):
+            return Applied([], {}, 1)
+        # Options that are text or numbers are looked up; arrays and objects are compared one by one.
+        options = node.get("enum")
+        cost = 1 + sum(isinstance(option, (dict, list)) for option in options) if isinstance(options, list) else 1
+        return Applied(list(self._here(node)), self._inside(node), cost)
+
+    def targets(self, reference: str) -> list[JsonValue]:
+        """The subschemas that a reference may mean: several where names are used twice, none outside the document."""
+        location, _, fragment = reference.partition("#")
+        fragment = unquote(fragment)
+        homes = self._by_id.get(_file(location), []) if location else [self.root]
+        if location and not homes:
+            self.outside = True
+        if not fragment:
+            return homes if location else [self.root]
+        if not fragment.startswith("/"):
+            return self._by_anchor.get(fragment, [])
+        found = []
+        # A pointer counts from the nearest $id above it; without one, from the root.
+        for home in [*homes, *(node for nodes in self._by_id.values() for node in nodes if not location)]:
+            try:
+                found.append(follow(home, steps(fragment)))
+            except (LookupError, TypeError, ValueError):
+                continue
+        return found
+
+    def _here(self, node: dict[str, JsonValue]) -> Iterator[JsonValue]:
+        for keyword in HERE_LISTS:
+            yield from _elements(node.get(keyword))
+        for keyword in HERE_MAPS:
+            yield from _members(node.get(keyword)).values()
+        for keyword in HERE:
+            if isinstance(node.get(keyword), dict):
+                yield node[keyword]
+        for keyword in REFERENCES:
+            if isinstance(node.get(keyword), str):
+                yield from self.targets(node[keyword])
+
+    def _inside(self, node: dict[str, JsonValue]) -> dict[Slot, list[JsonValue]]:
+        slots: dict[Slot, list[JsonValue]] = {}
+        for name, subschema in _members(node.get("properties")).items():
+            slots.setdefault(("member", name), []).append(subschema)
+        for keyword in INSIDE_LISTS:
+            for index, subschema in enumerate(_elements(node.get(keyword))):
+                slots.setdefault(("element", index), []).append(subschema)
+        anywhere = list(_members(node.get("patternProperties")).values())
+        anywhere += [node[keyword] for keyword in INSIDE if isinstance(node.get(keyword), dict)]
+        if anywhere:
+            slots[ANY] = anywhere
+        return slots
+
+
+def every_object(root: JsonValue) -> Iterator[dict[str, JsonValue]]:
+    """Every object of a JSON value, subschema or not."""
+    stack = [root]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, dict):
+            yield found
+            stack.extend(found.values())
+        elif isinstance(found, list):
+            stack.extend(found)
+
+
+def _file(identifier: str) -> str:
+    """The last segment of an identifier: enough to find it again, whatever base it was resolved against."""
+    return identifier.partition("#")[0].rstrip("/").rpartition("/")[2]
+
+
+def _elements(found: JsonValue) -> list[JsonValue]:
+    return [member for member in found if isinstance(member, dict)] if isinstance(found, list) else []
+
+
+def _members(found: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(found, dict):
+        return {}
+    return {name: member for name, member in found.items() if isinstance(member, dict)}

@@ -1,0 +1,24 @@
+"""JSON Pointers (RFC 6901): written from a path, and followed into a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmtrace.model import JsonValue
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """``("a/b", 0)`` gives ``/a~1b/0``; the empty path is the empty string, the whole value."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+def steps(text: str) -> list[str]:
+    """The segments of a pointer, unescaped: ``/a~1b/0`` gives ``["a/b", "0"]``."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:]]
+
+
+def follow(root: JsonValue, path: Iterable[str | int]) -> JsonValue:
+    """The value that a path leads to. Raises LookupError or TypeError or ValueError where it leads nowhere."""
+    for step in path:
+        root = root[int(step)] if isinstance(root, list) else root[step]
+    return root

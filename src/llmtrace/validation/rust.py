@@ -1,0 +1,170 @@
+"""The validator that runs in line: jsonschema-rs, 0.2 to 2 µs a call, patterns with a limit on backtracking.
+
+Law: nothing is fetched, and nothing that `bounds` allows takes it off its stack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import jsonschema_rs as rs
+
+from llmtrace.model import JsonValue
+from llmtrace.validation.bounds import measure
+from llmtrace.validation.faults import NOT_CHECKED, BrokenSchemaError, Fault, keyword_of
+from llmtrace.validation.pointers import follow, pointer
+
+if not hasattr(rs.ValidationErrorKind, "as_dict"):
+    raise ImportError("jsonschema-rs is too old: 0.42 or newer is needed")
+
+_BACKTRACK_LIMIT = 20_000
+"""Steps for a pattern that needs backtracking (look-around, back-references): about 0.1 ms. Others run in linear time."""
+_LARGE = 100_000
+"""Values, members and elements included, above which only the first fault is sought: the validator collects all at once."""
+
+_OLD_DRAFTS = (rs.Draft7Validator, rs.Draft4Validator)
+
+# Where the value of the keyword stands in what the validator says about a fault.
+_LIMITS = (
+    "limit",
+    "options",
+    "expected_value",
+    "pattern",
+    "format",
+    "multiple_of",
+    "content_encoding",
+    "content_media_type",
+    "schema",
+)
+
+
+def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
+    """Compile. Raises `BrokenSchemaError`, its subclass `PatternError` where only a pattern stands in the way.
+
+    The draft is what ``$schema`` says; where it says nothing, 2020-12, or 7 or 4 if the schema is one of those only.
+    """
+    options: dict[str, Any] = {
+        "validate_formats": formats,
+        "retriever": _refuse,
+        "pattern_options": rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
+    }
+    try:
+        return RustEngine(_validator(schema, options), schema)
+    except rs.ValidationError as error:
+        if error.kind.name == "format":
+            raise PatternError("a pattern in it is no regular expression") from error
+        raise BrokenSchemaError(_reason(error)) from error
+    except ValueError as error:
+        raise BrokenSchemaError("it is no JSON Schema") from error
+
+
+class PatternError(BrokenSchemaError):
+    """The schema is in order but for a regular expression that this engine does not know."""
+
+
+def _validator(schema: JsonValue, options: dict[str, Any]) -> Any:
+    dialect = schema.get("$schema") if isinstance(schema, dict) else None
+    if dialect is not None:
+        try:
+            return rs.validator_for(schema, **options)
+        except rs.ValidationError as error:
+            if "meta-schema" not in error.message:
+                raise
+            return rs.Draft202012Validator(schema, **options)  # an unknown dialect counts as the newest
+    try:
+        return rs.Draft202012Validator(schema, **options)
+    except rs.ValidationError:
+        for draft in _OLD_DRAFTS:
+            try:
+                return draft(schema, **options)
+            except rs.ValidationError:
+                continue
+        raise
+
+
+def _refuse(_: str) -> JsonValue:
+    raise LookupError("it refers to another document, and nothing is fetched")
+
+
+def _reason(error: Any) -> str:
+    if error.kind.name == "$ref":
+        return "a reference in it leads nowhere, or to another document, which is not fetched"
+    return f"it is no JSON Schema: {pointer(error.instance_path) or 'the whole'} is not valid"
+
+
+class RustEngine:
+    def __init__(self, validator: Any, schema: JsonValue) -> None:
+        self.is_valid = validator.is_valid
+        self._validator = validator
+        self._schema = schema
+
+    def faults(self, value: JsonValue) -> list[Fault]:
+        if measure(value).values > _LARGE:
+            try:
+                self._validator.validate(value)
+            except rs.ValidationError as error:
+                return [self._fault(error, value)]
+            return []
+        return [self._fault(error, value) for error in self._validator.iter_errors(value)]
+
+    def _fault(self, error: Any, root: JsonValue) -> Fault:
+        kind, said, where = error.kind, error.kind.as_dict(), error.schema_path
+        path = tuple(error.instance_path)
+        instance = error.instance
+        if "error" in said and isinstance(said["error"], str):
+            return Fault(NOT_CHECKED, path, None, instance)
+        if kind.name == "propertyNames":
+            return Fault("propertyNames", path, None, instance, (said["error"].instance,))
+        keyword = keyword_of(where)
+        if kind.name == "falseSchema":
+            if keyword not in ("additionalProperties", "propertyNames"):
+                return Fault(keyword, path, False, instance)
+            # It says where this stands but not for which members: for all, as nothing else is allowed here.
+            instance = follow(root, path)
+            return Fault(keyword, path, False, instance, tuple(instance))
+        return Fault(
+            keyword,
+            path,
+            next((said[name] for name in _LIMITS if name in said), _types(said)),
+            instance,
+            _names(keyword, said, instance),
+            tuple(tuple(self._fault(inner, root) for inner in branch) for branch in said.get("context", ())),
+            self._parent(where),
+        )
+
+    def _parent(self, where: list[str | int]) -> JsonValue:
+        try:
+            found = follow(self._schema, where[:-1])
+        except (LookupError, TypeError, ValueError):
+            return {}  # a keyword of another resource: its place counts from there
+        return found if isinstance(found, dict) else {}
+
+
+def _types(said: dict[str, Any]) -> JsonValue:
+    types = said.get("types")
+    if not types:
+        return None
+    return types[0] if len(types) == 1 else sorted(types, key="null".__eq__)
+
+
+def _names(keyword: str, said: dict[str, Any], instance: JsonValue) -> tuple[str | int, ...]:
+    if "property" in said:
+        return (said["property"],)
+    if keyword == "additionalItems":
+        return tuple(range(said["limit"], len(instance)))
+    if keyword == "unevaluatedItems":
+        return tuple(_indices(said["unexpected"], instance))
+    return tuple(said.get("unexpected", ()))
+
+
+def _indices(unexpected: Iterable[str], items: list[JsonValue]) -> list[int]:
+    """Which elements are meant: the validator shows them, mostly the last ones, without their positions."""
+    left = [json.loads(shown) for shown in unexpected]
+    found = []
+    for index in range(len(items) - 1, -1, -1):
+        if left and left[-1] == items[index]:
+            left.pop()
+            found.append(index)
+    return sorted(found)

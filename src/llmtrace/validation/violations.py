@@ -1,0 +1,227 @@
+"""From faults to violations: a stable code, an exact pointer, and a message that a person or a model can act on.
+
+Law: messages and ``expected`` name schema fields, types and limits only; what was said by the model stands in ``got`` and in
+the pointer.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from pydantic_core import to_json
+
+from llmtrace.model import Code, JsonValue, Severity, Violation, Where
+from llmtrace.validation.alternatives import nearest
+from llmtrace.validation.faults import NOT_CHECKED, Fault
+from llmtrace.validation.pointers import pointer
+
+MOST = 100
+"""Violations that are reported for one value."""
+
+_SHOWN = 20
+"""Options that a message lists; ``expected`` has them all."""
+
+_CODES: dict[str, Code] = {
+    "type": "wrong_type",
+    "required": "missing",
+    "dependentRequired": "missing",
+    "dependencies": "missing",
+    "additionalProperties": "unexpected",
+    "unevaluatedProperties": "unexpected",
+    "propertyNames": "unexpected",
+    "additionalItems": "unexpected",
+    "unevaluatedItems": "unexpected",
+    "enum": "not_allowed",
+    "const": "not_allowed",
+    "not": "not_allowed",
+    "minimum": "out_of_range",
+    "maximum": "out_of_range",
+    "exclusiveMinimum": "out_of_range",
+    "exclusiveMaximum": "out_of_range",
+    "multipleOf": "out_of_range",
+    "pattern": "bad_format",
+    "format": "bad_format",
+    "contentEncoding": "bad_format",
+    "contentMediaType": "bad_format",
+    "maxLength": "too_long",
+    "maxItems": "too_long",
+    "maxProperties": "too_long",
+    "minLength": "too_short",
+    "minItems": "too_short",
+    "minProperties": "too_short",
+    "uniqueItems": "not_unique",
+    "anyOf": "no_match",
+    "oneOf": "no_match",
+    "contains": "no_match",
+    "minContains": "no_match",
+    "maxContains": "no_match",
+    NOT_CHECKED: "schema",
+}
+
+_MESSAGES = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be above {}",
+    "exclusiveMaximum": "must be below {}",
+    "multipleOf": "must be a multiple of {}",
+    "maxLength": "must have at most {} characters",
+    "minLength": "must have at least {} characters",
+    "maxItems": "must have at most {} elements",
+    "minItems": "must have at least {} elements",
+    "maxProperties": "must have at most {} members",
+    "minProperties": "must have at least {} members",
+    "pattern": "must match the pattern {}",
+    "format": "must have the format {}",
+    "contentEncoding": "must be encoded as {}",
+    "contentMediaType": "must be a document of type {}",
+    "uniqueItems": "must not hold the same element twice",
+    "not": "must not fit the schema under `not`",
+    "contains": "must hold an element that fits the schema under `contains`",
+    "minContains": "holds too few elements that fit the schema under `contains`",
+    "maxContains": "holds too many elements that fit the schema under `contains`",
+    NOT_CHECKED: "a pattern was not checked: it takes too long, or is not known",
+}
+
+
+def violations(
+    faults: Iterable[Fault],
+    *,
+    severity: Severity = "error",
+    where: Where = "arguments",
+    tool: str | None = None,
+    call_id: str | None = None,
+) -> list[Violation]:
+    """One violation for each fault and each member that it names, each only once; `MOST` at most."""
+    found: dict[tuple[str, str, str], Violation] = {}
+    for fault in faults:
+        for plain in nearest(fault):
+            for path, message, expected, got in _places(plain):
+                code = _CODES.get(plain.keyword, "unexpected" if plain.path else "not_allowed")
+                violation = Violation(
+                    code=code,
+                    pointer=pointer(path),
+                    keyword="pattern" if plain.keyword == NOT_CHECKED else plain.keyword,
+                    message=message,
+                    expected=expected,
+                    got=got,
+                    severity="warning" if code == "schema" else severity,
+                    where=where,
+                    tool=tool,
+                    call_id=call_id,
+                )
+                found.setdefault((violation.code, violation.pointer, violation.keyword), violation)
+                if len(found) >= MOST:
+                    return list(found.values())
+    return list(found.values())
+
+
+_Place = tuple[tuple[str | int, ...], str, JsonValue, JsonValue]
+"""Path, message, expected, got."""
+
+
+def _places(fault: Fault) -> Iterator[_Place]:
+    code = _CODES.get(fault.keyword)
+    if code == "missing":
+        known = _members(fault.schema)
+        for missing in map(str, fault.names):
+            member = known.get(missing)
+            expected = member.get("type") if isinstance(member, dict) else None
+            yield (*fault.path, missing), f"`{missing}` is required", expected, None
+    elif code == "unexpected" and fault.names:
+        for name in fault.names:
+            yield _unexpected(fault, name)
+    else:
+        yield fault.path, _message(fault), fault.limit, fault.instance
+
+
+def _unexpected(fault: Fault, name: str | int) -> _Place:
+    got = fault.instance[name] if not isinstance(fault.instance, str) else None
+    path = (*fault.path, name)
+    if fault.keyword == "propertyNames":
+        return path, "is a name that is not allowed here", None, got
+    if isinstance(name, int):
+        return path, "is one element too many", None, got
+    known = list(_members(fault.schema))
+    near = near_name(name, [other for other in known if other not in fault.instance])
+    meant = f"; did you mean `{near}`?" if near else ""
+    return path, f"is not expected{meant}", known or None, got
+
+
+def _message(fault: Fault) -> str:
+    limit = fault.limit
+    if fault.keyword == "type":
+        return f"must be {a_type(limit)}, not {a_type(json_type(fault.instance))}"
+    if fault.keyword == "enum" and isinstance(limit, list):
+        near = near_name(fault.instance, [option for option in limit if isinstance(option, str)])
+        return f"must be {_listed(limit)}" + (f"; did you mean {shown(near)}?" if near else "")
+    if fault.keyword == "const":
+        return f"must be {shown(limit)}"
+    if fault.keyword in ("anyOf", "oneOf"):
+        return _no_match(fault)
+    if fault.keyword in _MESSAGES:
+        return _MESSAGES[fault.keyword].format(shown(limit))
+    return "is not expected" if fault.path else "nothing is allowed here"
+
+
+def _no_match(fault: Fault) -> str:
+    many = len(fault.branches)
+    if any(not branch for branch in fault.branches) or not many:
+        return "fits more than one of the alternatives; exactly one must fit"
+    return f"fits none of the {many} alternatives"
+
+
+def near_name(name: JsonValue, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant: the same but for case and separators, or spelt much alike."""
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return None
+    plain = {_plain(other): other for other in known if len(other) <= _LONGEST_NAME}
+    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.7)
+    return plain[near[0]] if near else None
+
+
+_LONGEST_NAME = 100
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter not in "_-. ")
+
+
+def json_type(value: JsonValue) -> str:
+    """The name that JSON Schema has for the type of a value; what is no JSON goes by its Python type."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, (int, float)):
+        return "integer" if isinstance(value, int) else "number"
+    if isinstance(value, (list, tuple)):
+        return "array"
+    return "object" if isinstance(value, dict) else f"Python {type(value).__name__}"
+
+
+def a_type(types: JsonValue) -> str:
+    """One type or several, in words: "an integer or null"."""
+    if isinstance(types, list):
+        return " or ".join(map(a_type, types))
+    return str(types) if types == "null" else f"{'an' if str(types)[:1] in 'aio' else 'a'} {types}"
+
+
+def _listed(options: list[JsonValue]) -> str:
+    listed = ", ".join(shown(option) for option in options[:_SHOWN])
+    if len(options) == 1:
+        return listed
+    return f"one of {listed}" if len(options) <= _SHOWN else f"one of {listed} … ({len(options)} in all)"
+
+
+def shown(value: JsonValue) -> str:
+    """A value of the schema, as JSON, cut at 200 characters."""
+    text = to_json(value, inf_nan_mode="constants").decode(errors="replace")
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _members(schema: JsonValue) -> dict[str, JsonValue]:
+    found = schema.get("properties") if isinstance(schema, dict) else None
+    return found if isinstance(found, dict) else {}
