@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from pydantic_core import from_json
-
 from llmtrace import semconv
 from llmtrace.model import Generic, Inference, JsonValue, Message, ServerToolCall, Span, Text, ToolCall
 
@@ -98,21 +96,6 @@ def _json_format(parameters: JsonValue) -> str | None:
         form = parameters.get("response_mime_type") or parameters.get("output_type")
     kind = form.get("type") if isinstance(form, dict) else form
     return kind if isinstance(kind, str) and kind in _JSON else None
-
-
-def is_cut_json(text: str) -> bool:
-    """True if the text is the beginning of a JSON object or array, but not the whole of one."""
-    if text.lstrip()[:1] not in ("{", "["):
-        return False
-    try:
-        from_json(text)
-    except ValueError:
-        try:
-            from_json(text, allow_partial=True)
-        except ValueError:
-            return False
-        return True
-    return False
 
 
 def has_mark(text: str, marks: tuple[str, ...]) -> bool:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json
-
 from llmtrace.model import JsonValue, ToolExecution
+from llmtrace.signals._json import read_json
 
 LONGEST_JSON_TEXT = 8192
 """Characters up to which a result that is text is read as JSON; an error report is short."""
@@ -50,10 +49,7 @@ def _is_error_text(text: str) -> bool:
     if text[:1] == "{":
         if len(text) > LONGEST_JSON_TEXT or not any(mark in text for mark in _MARKS):
             return False
-        try:
-            value = from_json(text)
-        except ValueError:
-            return False
+        value = read_json(text)
         return isinstance(value, dict) and _is_error_object(value)
     return _ERROR_TEXT.match(text) is not None
 

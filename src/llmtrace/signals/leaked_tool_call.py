@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from pydantic_core import from_json
-
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import (
@@ -28,6 +26,7 @@ from llmtrace.signals._answers import (
     text_of,
     user_mentions,
 )
+from llmtrace.signals._json import read_json
 
 _TAG = re.compile(
     r"<tool_calls?\b|<function=|<function_calls?\b|<invoke name=|<tool_use\b|<\|python_tag\|>|<\|tool_calls?|<｜tool"
@@ -117,10 +116,7 @@ def _json(inference: Inference, text: str) -> tuple[int, int] | None:
 
 
 def _is_call(inference: Inference, block: str) -> bool:
-    try:
-        value = from_json(block)
-    except ValueError:
-        return False
+    value = read_json(block)
     calls = value if isinstance(value, list) else [value]
     return any(isinstance(call, dict) and _is_call_object(inference, call) for call in calls)
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Literal
 
-from pydantic_core import from_json
-
 from llmtrace.model import Evaluation, Inference, Message, Severity, Span
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import (
@@ -25,13 +23,13 @@ from llmtrace.signals._answers import (
     finish_reason,
     has_call,
     has_mark,
-    is_cut_json,
     json_asked,
     refuses,
     shown,
     text_of,
     user_mentions,
 )
+from llmtrace.signals._json import NOT_JSON, is_cut_json, read_json
 
 Fault = Literal["not_json", "not_an_object", "fenced", "wrapped"]
 
@@ -75,9 +73,8 @@ def _excused(inference: Inference, choice: int, message: Message, text: str) -> 
 
 
 def _fault(text: str, asked: Asked) -> Fault | None:
-    try:
-        value = from_json(text)
-    except ValueError:
+    value = read_json(text)
+    if value is NOT_JSON:
         return _wrapping(text)
     return "not_an_object" if asked == "object" and not isinstance(value, dict) else None
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from llmtrace.model import Evaluation, Inference, Message, Severity, Span
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import CUT, FILTERED, finish_reason, has_call, is_cut_json, json_asked, text_of
+from llmtrace.signals._answers import CUT, FILTERED, finish_reason, has_call, json_asked, text_of
+from llmtrace.signals._json import is_cut_json
 
 _EXPLANATIONS: dict[str, tuple[Severity, str]] = {
     "cut_arguments": ("error", "the answer ends in the middle of a tool call's arguments"),

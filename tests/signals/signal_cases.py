@@ -1,0 +1,275 @@
+"""For every quality signal: runs on which it fires, by label, and runs on which it must not. All their content holds CANARY."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmtrace.model import (
+    AgentInvocation,
+    Evaluation,
+    Failure,
+    Generic,
+    Inference,
+    Message,
+    Operation,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    Span,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Violation,
+)
+from llmtrace.signals import Signal
+
+CANARY = "xk7canary"
+ROOT = "f" * 16
+RUN = "a" * 32
+TOOLS = tuple(ToolDefinition(name, {"type": "object"}) for name in ("look_up", "refund", "search"))
+JSON = {"response_format": {"type": "json_object"}}
+ARGUMENTS = {"q": CANARY}
+
+
+def span(operation: Operation, number: int, **fields: Any) -> Span:
+    times = {"start": number * 10, "end": number * 10 + 5}
+    return Span("0" * 32, f"{number:016x}", "s", **(times | {"parent_id": ROOT, "operation": operation} | fields))
+
+
+def run(*steps: Operation | Span, outermost: bool = True) -> list[Span]:
+    """Spans of one run in the order of ending; the outermost one last."""
+    spans = [
+        _placed(step, number) if isinstance(step, Span) else span(step, number, run_id=RUN, sequence=number)
+        for number, step in enumerate(steps)
+    ]
+    if outermost:
+        last = {"start": 0, "end": len(spans) * 10, "parent_id": None, "run_id": RUN, "sequence": len(spans)}
+        spans.append(Span("0" * 32, ROOT, "agent", operation=AgentInvocation("support"), **last))  # type: ignore[arg-type]
+    return spans
+
+
+def _placed(step: Span, number: int) -> Span:
+    return span(
+        step.operation,
+        number,
+        run_id=RUN,
+        sequence=number,
+        failure=step.failure,
+        violations=step.violations,
+    )
+
+
+def broken(operation: Operation, *violations: Violation, failure: Failure | None = None) -> Span:
+    """A span as validation leaves it. Ids and times are given by `run`."""
+    return span(operation, 0, violations=violations, failure=failure)
+
+
+def says(text: str) -> tuple[Message, ...]:
+    return (Message("user", (Text(text),)),)
+
+
+def infer(*parts: Part | str, asked: tuple[Message, ...] | None = None, finish: str = "stop", **fields: Any) -> Inference:
+    output = tuple(Text(part) if isinstance(part, str) else part for part in parts)
+    return Inference(
+        "openai",
+        input=says(f"about {CANARY}") if asked is None else asked,
+        output=(Message("assistant", output, finish_reason=finish),),
+        finish_reasons=(finish,),
+        **{"tools": TOOLS, **fields},
+    )
+
+
+def call(name: str = "look_up", arguments: Any = None, call_id: str = "c1") -> ToolCall:
+    return ToolCall(name, ARGUMENTS if arguments is None else arguments, call_id)
+
+
+def ran(result: Any = CANARY, name: str = "look_up", arguments: Any = None, call_id: str | None = "c1") -> ToolExecution:
+    return ToolExecution(name, ARGUMENTS if arguments is None else arguments, result, has_result=True, call_id=call_id)
+
+
+def told(result: Any, *, call_id: str = "c1", name: str = "look_up") -> tuple[Message, ...]:
+    """A request that carries the result of a call."""
+    return (
+        *says(CANARY),
+        Message("assistant", (call(name, call_id=call_id),)),
+        Message("tool", (ToolResult(result, call_id),)),
+    )
+
+
+def violation(code: Any = "missing", pointer: str = "/q", **fields: Any) -> Violation:
+    told_apart: dict[str, Any] = {"tool": "look_up", "call_id": "c1", "got": CANARY}
+    return Violation(code, pointer, "required", "it is missing", **(told_apart | fields))
+
+
+def found(signal: Signal, spans: list[Span]) -> list[tuple[str, Evaluation]]:
+    """What one signal finds on a run, with the id of the span it is on."""
+    state = signal.start()
+    evaluations = [(one.span_id, evaluation) for one in spans for evaluation in signal.step(state, one)]
+    finish = getattr(signal, "finish", None)
+    return [*evaluations, *((spans[-1].span_id, evaluation) for evaluation in (finish(state) if finish else ()))]
+
+
+@dataclass
+class Cases:
+    bad: dict[str, list[Span]]
+    good: list[list[Span]]
+
+
+ERROR = {"error": f"no {CANARY}"}
+DONE = f"Your refund of {CANARY} is on its way."
+ADMITS = f"I could not refund {CANARY}."
+UNEXPECTED = violation("unexpected", f"/{CANARY}", severity="warning")
+REFUSED = Failure("invalid_tool_call", CANARY)
+
+CASES: dict[str, Cases] = {
+    "invalid_tool_call": Cases(
+        bad={
+            "missing": run(broken(infer(call()), violation(choice=0)), broken(ran(), violation())),
+            "wrong_type": run(
+                broken(infer(call()), violation("unexpected", f"/{CANARY}", severity="warning"), violation("wrong_type"))
+            ),
+            "unexpected": run(broken(ran(), UNEXPECTED)),
+            "unknown_tool": run(broken(infer(call(CANARY)), violation("unknown_tool", "", tool=CANARY))),
+        },
+        good=[
+            run(infer(call()), ran()),
+            run(broken(infer(call()), violation("schema", "", severity="warning"))),
+            run(broken(infer("{}"), violation(where="output"))),
+        ],
+    ),
+    "malformed_output": Cases(
+        bad={
+            "not_json": run(infer(f"It is {CANARY}.", parameters=JSON)),
+            "not_an_object": run(infer(f'["{CANARY}"]', parameters=JSON)),
+            "fenced": run(infer(f'```json\n{{"a": "{CANARY}"}}\n```', parameters=JSON)),
+            "wrapped": run(infer(f'Here it is: {{"a": "{CANARY}"}}. Enjoy!', parameters=JSON)),
+            "schema": run(broken(infer(f'{{"a": "{CANARY}"}}', parameters=JSON), violation(where="output", choice=0))),
+            "control_token": run(infer(f"{CANARY} it is.<|im_end|>")),
+        },
+        good=[
+            run(infer(f'{{"a": "{CANARY}"}}', parameters=JSON)),
+            run(infer(f'["{CANARY}"]', parameters={"response_format": {"type": "json_schema"}})),
+            run(infer(f"It is {CANARY}.")),
+            run(infer(f"I look {CANARY} up.", call(), parameters=JSON)),
+            run(infer(Generic("refusal", {"content": CANARY}), f"I will not {CANARY}.", parameters=JSON)),
+            run(infer(f'{{"a": "{CANARY}', parameters=JSON, finish="length")),
+            run(infer(f'{{"a": "{CANARY}', parameters=JSON, partial=True)),
+            run(infer(f"A turn ends with `<|im_end|>`, {CANARY}.")),
+            run(infer(f"It ends with <|im_end|>, {CANARY}.", asked=says("What does <|im_end|> do?"))),
+            run(infer(f"<s>{CANARY}</s> is struck through.")),
+        ],
+    ),
+    "truncated_output": Cases(
+        bad={
+            "length": run(infer(f"It is {CANARY} and", finish="length")),
+            "cut_json": run(infer(f'{{"a": "{CANARY}', parameters=JSON, finish="length")),
+            "cut_arguments": run(infer(call(arguments=f'{{"q": "{CANARY}'), finish="tool_calls")),
+            "content_filter": run(infer(CANARY, finish="content_filter")),
+        },
+        good=[
+            run(infer(f"It is {CANARY}.")),
+            run(infer(call(arguments=f'{{"q": {CANARY}}}'), finish="tool_calls")),
+            run(infer(f'{{"a": "{CANARY}', partial=True, parameters=JSON)),
+        ],
+    ),
+    "empty_output": Cases(
+        bad={
+            "empty": run(infer(" \n")),
+            "reasoning_only": run(infer(Reasoning(CANARY), finish="length")),
+            "no_choice": run(Inference("openai", input=says(CANARY))),
+        },
+        good=[
+            run(infer(CANARY)),
+            run(infer(call())),
+            run(infer(Generic("refusal", {"content": CANARY}))),
+            run(infer(partial=True)),
+            run(infer(finish="content_filter")),
+            run(broken(infer(), failure=Failure("timeout"))),
+            run(Inference("openai", input=says(CANARY), finish_reasons=("stop",))),
+            run(Inference("openai")),
+        ],
+    ),
+    "leaked_tool_call": Cases(
+        bad={
+            "syntax": run(infer(f'<tool_call>\n{{"name": "look_up", "arguments": {{"q": "{CANARY}"}}}}\n</tool_call>')),
+            "missing_call": run(infer(f"I will look {CANARY} up.", finish="tool_calls")),
+        },
+        good=[
+            run(infer(call(), finish="tool_calls")),
+            run(infer(f'<tool_call>{{"name": "look_up"}} {CANARY}', tools=())),
+            run(infer(f"Calls are written as `<tool_call>`, for example of look_up. {CANARY}")),
+            run(infer(f"A <tool_call> of look_up it is, {CANARY}.", asked=says("What is a <tool_call>?"))),
+            run(infer(f'```json\n{{"name": "{CANARY}", "arguments": {{}}}}\n```')),
+            run(infer(f"I will search (look_up is slow) for {CANARY}.")),
+            run(infer(partial=True, finish="tool_calls")),
+        ],
+    ),
+    "repeated_call": Cases(
+        bad={
+            "repeat": run(ran(), ran("else", "search"), ran(call_id="c2")),
+            "retry": run(ran(ERROR), ran(ERROR, call_id="c2"), ran(ERROR, call_id="c3")),
+        },
+        good=[
+            run(ran(), ran(arguments={"q": CANARY, "page": 2}), ran(name="search")),
+            run(ran({"state": "pending"}), ran({"state": CANARY})),
+            run(ran(ERROR), ran(call_id="c2")),
+            run(ToolExecution("look_up"), ToolExecution("look_up")),
+        ],
+    ),
+    "failed_tool_ignored": Cases(
+        bad={
+            "answered": run(ran(ERROR), infer(DONE, asked=told(ERROR))),
+            "went_on": run(
+                ran(ERROR),
+                infer(call("refund", call_id="c2"), asked=told(ERROR)),
+                ran("done", "refund", call_id="c2"),
+                infer(DONE, asked=told("done", call_id="c2", name="refund")),
+            ),
+        },
+        good=[
+            run(ran(), infer(DONE, asked=told(CANARY))),
+            run(ran(ERROR), infer(ADMITS, asked=told(ERROR))),
+            run(ran(ERROR), infer(f"What is the number of {CANARY}?", asked=told(ERROR))),
+            run(
+                ran(ERROR),
+                infer(call(call_id="c2"), asked=told(ERROR)),
+                ran(call_id="c2"),
+                infer(DONE, asked=told(CANARY, call_id="c2")),
+            ),
+            run(
+                ran(ERROR),
+                infer(f"That failed, so I search for {CANARY}.", call("search", call_id="c2"), asked=told(ERROR)),
+                ran(name="search", call_id="c2"),
+                infer(DONE, asked=told(CANARY, call_id="c2", name="search")),
+            ),
+            run(ran(ERROR), infer(asked=told(ERROR))),
+            run(ran(ERROR), infer(DONE, asked=told(ERROR), partial=True)),
+            run(ran(ERROR), infer(DONE)),
+        ],
+    ),
+    "answer_without_evidence": Cases(
+        bad={"claims": run(infer(f"Order {CANARY}-4711 ships on 2031-05-17."))},
+        good=[
+            run(infer(call()), ran(), infer("It ships on 2031-05-17.", asked=told("2031-05-17"))),
+            run(infer("It ships on 2031-05-17.", asked=told(CANARY))),
+            run(infer(f"Hello! I am here to help with {CANARY}.")),
+            run(infer("You asked about order 4711.", asked=says(f"{CANARY} 4711"))),
+            run(infer(f"Do you mean order {CANARY}-4711?")),
+            run(infer("I cannot say anything about order 4711.")),
+            run(infer("It ships on 2031-05-17.", tools=())),
+            run(infer("It ships on 2031-05-17.", parameters={"tool_choice": "none"})),
+            run(infer("It ships on 2031-05-17.", previous_response_id="r1")),
+            run(infer(ServerToolCall("web_search", {"q": CANARY})), infer("It ships on 2031-05-17.")),
+            run(infer("First\n10. second\n11. third", asked=says(CANARY))),
+        ],
+    ),
+}
+
+REFUSED_RUN = run(
+    broken(ToolExecution("look_up", ARGUMENTS, call_id="c1", executed=False), violation(executed=False), failure=REFUSED),
+    infer(DONE, asked=told("the call is not valid")),
+)
+CASES["failed_tool_ignored"].bad["answered, refused"] = REFUSED_RUN

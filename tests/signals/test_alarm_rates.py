@@ -1,0 +1,61 @@
+"""Recorded runs of real agents that did their task: few of them may carry a finding of severity warning or error."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signal_cases import RUN, found, span
+
+from llmtrace.model import Inference, Message, Part, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
+from llmtrace.signals import load
+
+SETS = {"gpt-4o-airline.jsonl": "airline_tools.json", "retail_agentrx.jsonl": "retail_tools.json"}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_successful_runs_raise_few_alarms(name: str, data: Path) -> None:
+    """At most 3 % of the runs that earned their reward have a warning or error of any one signal."""
+    definitions = json.loads((data / "tau_bench" / SETS[name]).read_text())
+    tools = tuple(ToolDefinition(one["function"]["name"], one["function"]["parameters"]) for one in definitions)
+    alarms: Counter[str] = Counter()
+    runs = 0
+    for line in (data / "tau_bench" / name).read_text().splitlines():
+        recorded = json.loads(line)
+        if recorded["reward"] == 1:
+            runs += 1
+            spans = list(_spans(recorded["traj"], tools))
+            alarms.update(signal.name for signal in load() if any(one.severity != "info" for _, one in found(signal, spans)))
+    assert runs > 30
+    assert {signal: count for signal, count in alarms.items() if count > 0.03 * runs} == {}
+
+
+def _spans(trajectory: list[dict[str, Any]], tools: tuple[ToolDefinition, ...]) -> Iterator[Span]:
+    messages = tuple(_message(said) for said in trajectory)
+    asked: dict[str, Any] = {}
+    for number, (message, said) in enumerate(zip(messages, trajectory, strict=True)):
+        operation: Inference | ToolExecution
+        if message.role == "assistant":
+            asked |= {call.id or "": call.arguments for call in message.tool_calls()}
+            operation = Inference("openai", input=messages[:number], output=(message,), tools=tools)
+        elif message.role == "tool":
+            call_id = said["tool_call_id"]
+            operation = ToolExecution(said["name"], asked[call_id], said["content"], has_result=True, call_id=call_id)
+        else:
+            continue
+        yield span(operation, number, run_id=RUN, sequence=number)
+
+
+def _message(said: dict[str, Any]) -> Message:
+    if said["role"] == "tool":
+        return Message("tool", (ToolResult(said["content"], said["tool_call_id"]),))
+    parts: tuple[Part, ...] = (Text(said["content"]),) if said.get("content") else ()
+    return Message(said["role"], (*parts, *map(_call, said.get("tool_calls") or ())))
+
+
+def _call(call: dict[str, Any]) -> ToolCall:
+    return ToolCall(call["function"]["name"], json.loads(call["function"]["arguments"]), call["id"])

@@ -1,0 +1,86 @@
+"""Which quality signals there are: the folder, installed packages, and what the user chose."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from signal_cases import infer, run
+
+import llmtrace.signals
+from llmtrace.model import Evaluation, Span
+from llmtrace.signals import GROUP, Stateless, load
+
+FOLDER = Path(llmtrace.signals.__file__).parent
+
+
+def _shout(span: Span) -> Iterable[Evaluation]:
+    return (Evaluation("shout", "info", "it is loud"),)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Installs things as quality signals of another package, by entry points to a module that is really imported."""
+
+    def install(**things: Any) -> None:
+        module = ModuleType("somebodys_signals")
+        vars(module).update(things)
+        monkeypatch.setitem(__import__("sys").modules, "somebodys_signals", module)
+        points = [EntryPoint(name, f"somebodys_signals:{name}", GROUP) for name in things]
+        points.append(EntryPoint("absent", "no_such_module:SIGNAL", GROUP))
+        monkeypatch.setattr(llmtrace.signals, "entry_points", lambda group: points if group == GROUP else [])
+
+    return install
+
+
+def test_the_folder_is_the_registry() -> None:
+    """Every module of the folder is a signal under the module's name, and loads."""
+    modules = sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
+    assert [signal.name for signal in load()] == modules
+
+
+def test_names_choose() -> None:
+    """Names keep these, none keeps nothing, a minus leaves one out of all or of those named."""
+    everything = {signal.name for signal in load()}
+    assert [signal.name for signal in load(("repeated_call", "empty_output"))] == ["empty_output", "repeated_call"]
+    assert load(()) == ()
+    assert {signal.name for signal in load(("-repeated_call",))} == everything - {"repeated_call"}
+    assert [signal.name for signal in load(("empty_output", "repeated_call", "-repeated_call"))] == ["empty_output"]
+
+
+def test_an_unknown_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong name stops nothing; one line says what was probably meant."""
+    with caplog.at_level(logging.WARNING, "llmtrace"):
+        assert [signal.name for signal in load(("repeated_cal", "empty_output"))] == ["empty_output"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "llmtrace: unknown quality signal 'repeated_cal' (did you mean 'repeated_call'?); it is ignored"
+    ]
+
+
+def test_installed_ones_join(installed: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A signal of another package comes after ours, as an object or as a plain function; a broken one is off and said so."""
+    installed(shout=_shout, quiet=Stateless("quiet", lambda span: ()), kind=Stateless, number=5, empty_output=_shout)
+    with caplog.at_level(logging.WARNING, "llmtrace"):
+        signals = {signal.name: signal for signal in load()}
+    assert list(signals)[-2:] == ["shout", "quiet"]
+    assert [evaluation.name for evaluation in signals["shout"].step(None, run(infer("a"))[0])] == ["shout"]
+    assert list(signals["empty_output"].step(None, run(infer("a"))[0])) == []
+    off = [record.getMessage() for record in caplog.records]
+    assert len(off) == 4
+    assert all(any(name in line and "off" in line for line in off) for name in ("kind", "number", "empty_output", "absent"))
+
+
+def test_broken_metadata_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where installed packages cannot be listed, the built-in signals load."""
+
+    def fail(group: str) -> list[EntryPoint]:
+        raise ValueError("bad metadata")
+
+    monkeypatch.setattr(llmtrace.signals, "entry_points", fail)
+    assert len(load()) >= 9
+    assert "cannot be listed" in caplog.text
