@@ -1,0 +1,121 @@
+"""The command line. One command is one module of this folder, and the folder is the registry.
+
+A command's module states ``NAME = "…"``, ``HELP = "…"`` (one line) and ``EXAMPLE = "…"`` at the left margin, and has
+``configure(parser)``, which adds its arguments, and ``run(args) -> int``, which does its work and gives the exit code.
+``--json``, ``--store`` and ``--help`` are added here.
+
+Law: ``llmtrace --help`` loads no command; a command is loaded when it is called, with what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import pkgutil
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from llmtrace.cli.options import BAD_INPUT, FINE, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
+from llmtrace.cli.paint import Screen, clean
+from llmtrace.errors import LlmtraceError
+from llmtrace.version import __version__
+
+
+class Command(NamedTuple):
+    name: str
+    help: str
+    module: str
+
+
+_STATED = re.compile(r'^(NAME|HELP) = "(.*)"$', re.MULTILINE)
+
+
+def commands() -> dict[str, Command]:
+    """Every command by name, read from the text of the modules, since loading them all would take half a second."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        spec = importlib.util.find_spec(module.name)
+        source = spec.loader.get_source(module.name) if spec is not None else None  # type: ignore[union-attr]
+        stated = dict(_STATED.findall(source or ""))
+        if "NAME" in stated:
+            found[stated["NAME"]] = Command(stated["NAME"], stated.get("HELP", ""), module.name)
+    return found
+
+
+def parser_of(command: Command) -> tuple[argparse.ArgumentParser, Any]:
+    """The command's parser and its module, which is loaded by this."""
+    module = importlib.import_module(command.module)
+    parser = argparse.ArgumentParser(
+        prog=f"llmtrace {command.name}",
+        description=f"{command.help[:1].upper()}{command.help[1:]}.",
+        epilog=f"example: {module.EXAMPLE}",
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    add_common(parser)
+    parser.set_defaults(parser=parser)
+    return parser, module
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Raises SystemExit where argparse does, and where a traced program does."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    known = commands()
+    if not words or words[0] in ("-h", "--help", "help"):
+        return _guarded(lambda: _overview(known), "llmtrace")
+    if words[0] in ("-V", "--version"):
+        print(f"llmtrace {__version__}")
+        return FINE
+    command = known.get(words[0])
+    if command is None:
+        return _refuse("llmtrace", f"no command {words[0]!r}.{did_you_mean(words[0], known)} See llmtrace --help.")
+    return _guarded(lambda: _call(command, words[1:]), f"llmtrace {command.name}")
+
+
+def _call(command: Command, words: Sequence[str]) -> int:
+    parser, module = parser_of(command)
+    code: int = module.run(parser.parse_args(words))
+    return code
+
+
+def _overview(known: dict[str, Command]) -> int:
+    screen = Screen(sys.stdout)
+    screen.line("llmtrace: see what an LLM agent did, what was wrong, and where it began.")
+    screen.line()
+    screen.line("usage: llmtrace COMMAND [options]      llmtrace COMMAND --help")
+    screen.line()
+    for command in known.values():
+        screen.line(f"  {screen.paint(command.name.ljust(8), 'bold')} {command.help}")
+    screen.line()
+    screen.line("Start with llmtrace demo. Every command takes --json and --store.")
+    return FINE
+
+
+def _guarded(work: Any, name: str) -> int:
+    """Run ``work``; errors that are the user's to mend become one message, Ctrl-C and a closed pipe are quiet."""
+    try:
+        code: int = work()
+        if sys.stdout is not None and not sys.stdout.closed:  # a program that was run may have closed it
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # the interpreter flushes stdout once more at exit, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return STOPPED
+    except (BadInput, LlmtraceError) as error:
+        return _refuse(name, str(error))
+    return code
+
+
+def _refuse(name: str, message: str) -> int:
+    screen = Screen(sys.stderr)
+    first, *rest = message.splitlines() or [""]
+    screen.line(screen.paint(f"{name}: ", "red", "bold") + clean(first))
+    for line in rest:
+        screen.line("  " + clean(line))
+    return BAD_INPUT

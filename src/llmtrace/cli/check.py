@@ -1,0 +1,129 @@
+"""``llmtrace check``: judge stored traces again, and say by the exit code whether anything was wrong. For CI."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from llmtrace.cli import words
+from llmtrace.cli.lines import BadLine, read
+from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
+from llmtrace.cli.paint import Cell, Screen, clean, short
+from llmtrace.cli.show import title_of
+from llmtrace.cli.stores import opened
+from llmtrace.evaluation import INVALID_TOOL_CALL, Evaluator, evaluate_trace
+from llmtrace.model import Evaluation, Span, Trace, Violation
+
+NAME = "check"
+HELP = "judge traces or OTLP files again; exit code 1 if there are errors"
+EXAMPLE = "llmtrace check traces.jsonl --strict"
+
+
+class Checked(NamedTuple):
+    trace: Trace
+    findings: list[tuple[Span, Violation | Evaluation]]
+    unknown: tuple[str, ...]
+    """Runs whose content is not whole: their stored verdicts stand."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="*", metavar="TRACE|FILE", help="trace id, last, a file of OTLP JSON, or - (default: last)"
+    )
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+
+
+def run(args: argparse.Namespace) -> int:
+    evaluator = Evaluator()
+    checked = [_check(trace, evaluator) for trace in _traces(args)]
+    tally: Counter[str] = Counter(found.severity for one in checked for _, found in one.findings)
+    if args.json:
+        print_json(
+            {
+                "errors": tally["error"],
+                "warnings": tally["warning"],
+                "info": tally["info"],
+                "traces": [_as_json(one) for one in checked],
+            }
+        )
+    else:
+        _show(Screen(sys.stdout), checked, tally)
+    return FOUND if tally["error"] or (args.strict and tally["warning"]) else FINE
+
+
+def _traces(args: argparse.Namespace) -> Iterator[Trace]:
+    for what in args.what or ["last"]:
+        if what == "-" or what.endswith((".jsonl", ".json")) or Path(what).is_file():
+            yield from traces_of(what)
+        else:
+            with opened(args) as store:
+                yield store.trace(what)
+
+
+def traces_of(path: str) -> list[Trace]:
+    """The traces in a file. Raises BadInput where a line cannot be read: a check must not pass over half a file."""
+    spans: dict[str, dict[str, Span]] = {}
+    for item in read(path):
+        if isinstance(item, BadLine):
+            raise BadInput(f"{path}, line {item.number}: {item.reason}.")
+        known = spans.setdefault(item.trace_id, {}).get(item.span_id)
+        if known is None or known.end is None:  # a start mark gives way to the ended span
+            spans[item.trace_id][item.span_id] = item
+    return [Trace(list(of_trace.values())) for of_trace in spans.values()]
+
+
+def _check(trace: Trace, evaluator: Evaluator) -> Checked:
+    judged, unknown = evaluate_trace(trace, evaluator)
+    return Checked(judged, [(span, found) for span in judged.spans for found in _findings(span)], unknown)
+
+
+def _findings(span: Span) -> Iterator[Violation | Evaluation]:
+    """Violations, and the evaluations that say more than that there are some."""
+    yield from span.violations
+    for found in span.evaluations:
+        if found.name != INVALID_TOOL_CALL or not span.violations:
+            yield found
+
+
+def _as_json(checked: Checked) -> dict[str, object]:
+    findings = [
+        {"kind": type(found).__name__.lower(), "span_id": span.span_id, "span": title_of(span)} | words.as_json(found)
+        for span, found in checked.findings
+    ]
+    return {
+        "trace_id": checked.trace.trace_id,
+        "health": checked.trace.health,
+        "findings": findings,
+        "not_judged_again": list(checked.unknown),
+    }
+
+
+def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
+    for trace, findings, unknown in checked:
+        if not findings and not unknown:
+            continue
+        health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health])
+        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}  {clean(trace.root.name)}  {health}")
+        for span, found in findings:
+            _finding(screen, span, found)
+        for _ in unknown:
+            screen.prose("content was cut, redacted or left out: what was found when it ran stands", "dim", prefix="  ")
+        screen.line()
+    counted = ", ".join(
+        f"{tally[severity]} {word}" for severity, word in (("error", "errors"), ("warning", "warnings"), ("info", "info"))
+    )
+    style = words.SEVERITY_STYLE["error"] if tally["error"] else "green"
+    traces = f"{len(checked)} trace{'' if len(checked) == 1 else 's'}"
+    screen.line(screen.paint(f"{counted} in {traces}", style))
+
+
+def _finding(screen: Screen, span: Span, found: Violation | Evaluation) -> None:
+    style = words.SEVERITY_STYLE[found.severity]
+    title = short(title_of(span), screen.room(" " * 11) - 23)
+    screen.spread(Cell(f"  {found.severity:8} {title}", (style,)), Cell(f"span {span.span_id}", ("dim",)))
+    text = words.violation(found) if isinstance(found, Violation) else words.evaluation(found)
+    screen.prose(text, prefix=" " * 11)

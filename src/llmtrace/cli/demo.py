@@ -1,0 +1,188 @@
+"""``llmtrace demo``: two customers, one of whom gets somebody else's refund, and how llmtrace finds out.
+
+The agent is in `llmtrace.demo.agent`; the model is scripted (`llmtrace.demo.script`) and served on this machine. With
+OPENAI_BASE_URL set, ``--model`` runs the same agent against that server instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llmtrace
+from llmtrace.cli import why, words
+from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.paint import Screen
+from llmtrace.demo.server import MODEL, ModelServer
+from llmtrace.demo.shop import BAD_TASK, GOOD_TASK, MADE_UP, ORDERS
+from llmtrace.diagnosis import diagnose
+from llmtrace.model import Trace
+from llmtrace.store import Query, open_store
+from llmtrace.store.local import default_folder
+
+NAME = "demo"
+HELP = "watch an agent go wrong silently, and llmtrace find out where"
+EXAMPLE = "OPENAI_BASE_URL=http://localhost:8000/v1 llmtrace demo --model my-model"
+
+# USD per million tokens: what a small hosted model costs, so that the demo has a cost to show
+_PRICES = {MODEL: {"input": 0.15, "output": 0.6}}
+
+
+class Conversation(NamedTuple):
+    task: str
+    answer: str
+    trace: Trace
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME", help="model to ask for, with OPENAI_BASE_URL (default: a scripted one)")
+
+
+def run(args: argparse.Namespace) -> int:
+    if importlib.util.find_spec("openai") is None:
+        raise BadInput("the demo's agent needs the openai package.\nInstall it: pip install openai")
+    screen = Screen(sys.stdout)
+    store = args.store or os.environ.get("LLMTRACE_STORE", "").replace("off", "") or _folder()
+    with _server(args.model) as (url, model):
+        if not args.json:
+            _opening(screen, url, scripted=model == MODEL)
+        conversations = []
+        for number, task in enumerate((GOOD_TASK, BAD_TASK), 1):
+            conversations.append(_talk(task, url, model, store))
+            if not args.json:
+                screen.line(screen.paint(f"{number}. customer  ", "dim") + task)
+                screen.line(screen.paint("   agent     ", "dim") + screen.paint(conversations[-1].answer, "bold"))
+                screen.line()
+    if args.json:
+        told = [{"trace_id": one.trace.trace_id, "task": one.task, "answer": one.answer} for one in conversations]
+        print_json({"store": store, "conversations": told, "diagnosis": words.as_json(diagnose(conversations[-1].trace))})
+    else:
+        _reveal(screen, conversations[-1].trace, store, scripted=model == MODEL)
+    return FINE
+
+
+@contextmanager
+def _server(model: str | None) -> Iterator[tuple[str, str]]:
+    """Address and model to talk to: the user's server where OPENAI_BASE_URL names one, else the scripted one."""
+    url = os.environ.get("OPENAI_BASE_URL")
+    if not url:
+        if model not in (None, MODEL):
+            raise BadInput(
+                f"--model {model} needs a server to ask.\nSet OPENAI_BASE_URL, or leave --model out for the scripted model."
+            )
+        with ModelServer() as server:
+            yield server.url, MODEL
+        return
+    if not model:
+        raise BadInput("OPENAI_BASE_URL is set, but no model is named.\nGive --model NAME, or unset OPENAI_BASE_URL.")
+    if not os.environ.get("OPENAI_API_KEY"):
+        raise BadInput("OPENAI_API_KEY is not set.\nSet it; a local server takes any word.")
+    yield url, model
+
+
+def _talk(task: str, url: str, model: str, store: str) -> Conversation:
+    """One customer, from mail to answer. Raises BadInput if the server does not answer."""
+    import openai  # the demo's only: no other part of llmtrace imports a provider's SDK
+
+    from llmtrace.demo.agent import support_agent
+
+    scripted = model == MODEL
+    llmtrace.configure(store=store, content="local", instrument=["openai"], prices=_PRICES if scripted else None)
+    client = openai.OpenAI(
+        base_url=url, api_key="none" if scripted else None, http_client=_direct(openai) if scripted else None
+    )
+    try:
+        answer = support_agent(client, model)(task)
+    except openai.OpenAIError as error:
+        raise BadInput(
+            f"the model {model} at {url} did not answer: {error}\nCheck OPENAI_BASE_URL, OPENAI_API_KEY and --model."
+        ) from error
+    finally:
+        client.close()
+        llmtrace.shutdown()
+    return Conversation(task, answer, _stored(task, store))
+
+
+def _direct(openai: Any) -> Any:
+    """A client that does not ask a proxy for a server on this machine."""
+    return openai.DefaultHttpxClient(trust_env=False)
+
+
+def _stored(task: str, store: str) -> Trace:
+    """The newest trace of this task."""
+    reader = open_store(store)
+    try:
+        found = reader.traces(Query(limit=10, agent="support"))
+        return reader.trace(next((one.trace_id for one in found if one.task == task), "last"))
+    finally:
+        reader.close()
+
+
+def _folder() -> str:
+    """The default store, so that later commands find it; a temporary one where it cannot be written."""
+    folder = default_folder()
+    try:
+        if folder is None:
+            raise OSError
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError:
+        return tempfile.mkdtemp(prefix="llmtrace-demo-")
+
+
+def _opening(screen: Screen, url: str, *, scripted: bool) -> None:
+    model = "a scripted model on this machine: no key, no network" if scripted else f"the model at {url}"
+    screen.prose(f"A shop's support agent answers two customers. It uses the openai client and talks to {model}.")
+    screen.line()
+
+
+def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None:
+    if scripted:
+        owner = ORDERS[MADE_UP]["customer"]
+        screen.prose(
+            "Two friendly answers. No tool failed, nothing was raised, both runs look fine from outside. "
+            f"But Ada never gave an order number, and {MADE_UP} is {owner}'s. Where did it come from?"
+        )
+    else:
+        screen.prose("Ada never gave an order number. This is what your model did:")
+    suffix = "" if store == str(default_folder()) else f" --store {store}"
+    program = _program()
+    screen.line()
+    screen.line(screen.paint(f"$ {program} why{suffix}", "cyan"))
+    screen.line()
+    why.show(screen, trace, diagnose(trace), top=1)
+    screen.line(screen.paint("Now look around:", "bold"))
+    for command, purpose in (
+        ("ls", "both conversations"),
+        ("show", "the last one, step by step"),
+        ("doctor", "what would be traced here"),
+    ):
+        screen.line(f"  {screen.paint(f'{program} {command}{suffix}', 'cyan')}  {purpose}")
+    agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
+    screen.line(f"The agent's source: {_near(agent)}")
+
+
+def _program() -> str:
+    """How to call llmtrace the way it was called now."""
+    called = Path(sys.argv[0])
+    if called.stem != "llmtrace":
+        return "python -m llmtrace"
+    found = shutil.which("llmtrace")
+    return "llmtrace" if found is not None and Path(found).samefile(called) else _near(called)
+
+
+def _near(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

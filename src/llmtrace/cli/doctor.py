@@ -1,0 +1,52 @@
+"""``llmtrace doctor``: whether tracing will work here, and for whatever will not, what to do."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+
+from llmtrace.cli import examine
+from llmtrace.cli.options import FINE, FOUND, print_json
+from llmtrace.cli.paint import Screen, Style, pad
+from llmtrace.version import __version__
+
+NAME = "doctor"
+HELP = "look for what keeps tracing from working, and say what to do"
+EXAMPLE = "llmtrace doctor --json"
+
+_STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "wrong": "red"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = f"{HELP.capitalize()}. Exit code 1 if something is wrong."
+
+
+def run(args: argparse.Namespace) -> int:
+    found = examine.everything(args.store)
+    wrong = sum(finding.status == "wrong" for finding in found)
+    if args.json:
+        print_json({"version": __version__, "python": platform.python_version(), "findings": [one._asdict() for one in found]})
+    else:
+        _show(Screen(sys.stdout), found, wrong)
+    return FOUND if wrong else FINE
+
+
+def _show(screen: Screen, found: list[examine.Finding], wrong: int) -> None:
+    screen.line(f"llmtrace {__version__} on Python {platform.python_version()}, {platform.system()} ({sys.executable})")
+    screen.line()
+    for finding in found:
+        mark = screen.paint(pad(finding.status, 6), _STYLES[finding.status], *(("bold",) if finding.status == "wrong" else ()))
+        lines = screen.wrapped(finding.text, 22)
+        screen.line(f"{mark} {pad(finding.about, 14)} {lines[0]}")
+        for line in lines[1:]:
+            screen.line(" " * 22 + line)
+        if finding.advice:
+            for number, line in enumerate(screen.wrapped(finding.advice, 24)):
+                screen.line(" " * 22 + screen.paint(("→ " if number == 0 else "  ") + line, "bold"))
+    screen.line()
+    screen.line(
+        screen.paint(f"{wrong} thing{'' if wrong == 1 else 's'} to mend", "red", "bold")
+        if wrong
+        else screen.paint("nothing is wrong", "green")
+    )

@@ -1,0 +1,262 @@
+"""What ``llmtrace doctor`` looks at. Each examination gives findings: ok, a note, or wrong and what to do about it.
+
+It sees this environment and this process, not a program that runs elsewhere: started by a launcher that sets up
+OpenTelemetry (``opentelemetry-instrument llmtrace doctor``) it sees what that sets up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from opentelemetry import trace
+
+from llmtrace import instrumentation
+from llmtrace.config import Config
+from llmtrace.errors import LlmtraceError
+from llmtrace.store import Query, open_store
+from llmtrace.store.local import default_folder
+
+_LOW_SPACE = 200 << 20
+_CORE = ("opentelemetry-api", "opentelemetry-sdk", "pydantic", "jsonschema-rs", "wrapt")
+_CONTENT = {
+    "none": "none: no messages, arguments or results are kept anywhere",
+    "local": "local: whole in the local store, none on OpenTelemetry spans",
+    "all": "all: whole in the local store and on OpenTelemetry spans",
+}
+
+
+class Finding(NamedTuple):
+    status: Literal["ok", "note", "wrong"]
+    about: str
+    text: str
+    advice: str = ""
+
+
+def everything(store: str | None = None) -> list[Finding]:
+    """All findings. ``store``: a URL instead of the configured one."""
+    with _log_lines() as lines:
+        config = Config.read(store=store)
+    found = [Finding("wrong", "configuration", line, "Correct it, or unset it.") for line in lines]
+    examinations: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+        _versions,
+        _store,
+        _content,
+        _libraries,
+        _rivals,
+        _provider,
+    )
+    for examination in examinations:
+        found.extend(examination(config))
+    return found
+
+
+def _versions(_: Config) -> Iterator[Finding]:
+    yield Finding("ok", "versions", ", ".join(f"{name} {version_of(name) or 'missing'}" for name in _CORE))
+    if version_of("llmtrace") is not None:
+        yield Finding(
+            "wrong",
+            "llmtrace",
+            f"the distribution llmtrace {version_of('llmtrace')} is installed: another project, with files in our folder",
+            "pip uninstall llmtrace llmtrace-otel; pip install llmtrace-otel",
+        )
+
+
+def _store(config: Config) -> Iterator[Finding]:
+    if config.store == "off":
+        yield Finding("note", "store", "off: nothing is kept on this machine", "Unset LLMTRACE_STORE to keep traces.")
+        return
+    folder = folder_of(config.store)
+    if folder is not None:
+        yield from _folder(folder, config)
+    elif config.store.strip().lower() in ("", "auto"):
+        yield Finding("wrong", "store", "there is no home folder to put it in", "Set HOME, or LLMTRACE_STORE to a folder.")
+    if folder is None or folder.exists():
+        yield from _readable(config)
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder of a local store; None for a store of another kind, or where there is no place for one."""
+    text = url.removeprefix("local:").strip()
+    if text.lower() in ("", "auto"):
+        return default_folder()
+    path = Path(text).expanduser()
+    return None if ":" in text or path.suffix == ".jsonl" or path.is_file() else path.absolute()
+
+
+def _folder(folder: Path, config: Config) -> Iterator[Finding]:
+    trouble = _not_writable(folder)
+    if trouble is not None:
+        yield Finding(
+            "wrong",
+            "store",
+            f"{folder} cannot be written: {trouble}",
+            "Give access to it, or set LLMTRACE_STORE to another folder.",
+        )
+        return
+    if not folder.exists():
+        yield Finding("ok", "store", f"{folder}: it will be made when something is traced")
+        return
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    limits = f"at most {_bytes(config.max_store_bytes)} and {config.max_store_days:g} days"
+    yield Finding("ok", "store", f"{folder}: {_bytes(size)}, writable; {limits}")
+    free = shutil.disk_usage(folder).free
+    if free < _LOW_SPACE:
+        yield Finding(
+            "wrong", "store", f"only {_bytes(free)} are free on its disk", "Make room, or set LLMTRACE_STORE to another disk."
+        )
+    if os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        yield Finding(
+            "wrong", "store", "other users of this machine can look into it, and it holds content", f"chmod -R go= {folder}"
+        )
+    corrupt = sorted(path for path in folder.rglob("*.corrupt*") if path.is_file())
+    if corrupt:
+        names = ", ".join(path.name for path in corrupt[:3]) + (" …" if len(corrupt) > 3 else "")
+        yield Finding(
+            "wrong",
+            "store",
+            f"{len(corrupt)} file(s) could not be read and were set aside: {names}",
+            f"Keep a copy if you want them looked at, then remove them from {corrupt[0].parent}.",
+        )
+
+
+def _not_writable(folder: Path) -> str | None:
+    """Why nothing can be written there, or None. A folder that is not there counts by the one it would be made in."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x" * 4096)
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _readable(config: Config) -> Iterator[Finding]:
+    with _log_lines() as lines:
+        try:
+            store = open_store(config.store, config=config)
+            newest = store.traces(Query(limit=1))
+            store.close()
+        except LlmtraceError as error:
+            yield Finding("wrong", "store", str(error), "Give another one with --store or LLMTRACE_STORE.")
+            return
+    for line in lines:
+        yield Finding(
+            "wrong", "store", line, "See docs/store.md, or move the file away; traces are read without it, only slower."
+        )
+    yield Finding("ok", "traces", f"the newest is {newest[0].trace_id}" if newest else "none yet: try llmtrace demo")
+
+
+def _content(config: Config) -> Iterator[Finding]:
+    yield Finding("ok", "content", _CONTENT[config.content])
+    if not config.redact:
+        yield Finding("note", "content", "secrets are not redacted (LLMTRACE_REDACT is off)", "Unset LLMTRACE_REDACT.")
+
+
+def _libraries(config: Config) -> Iterator[Finding]:
+    known = instrumentation.available()
+    for name in config.instrument or ():
+        if name not in known:
+            yield Finding(
+                "wrong",
+                name,
+                "LLMTRACE_INSTRUMENT names it, but there is no such instrumentor",
+                f"There are: {', '.join(known)}.",
+            )
+    for name in known:
+        supported = _supported(name)
+        version = version_of(name)
+        if config.instrument is not None and name not in config.instrument:
+            yield Finding(
+                "note",
+                name,
+                f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT",
+                "Unset LLMTRACE_INSTRUMENT to trace it.",
+            )
+        elif version is None:
+            yield Finding("ok", name, f"not installed (works with {supported})")
+        elif version.partition(".")[0] not in supported.replace(".x", "").replace(",", "").split():
+            yield Finding(
+                "wrong",
+                name,
+                f"{version} is not among the versions that are tested: {supported}",
+                f"pip install a version among {supported}, or a newer llmtrace-otel.",
+            )
+        else:
+            yield Finding("ok", name, f"{version}: traced once the program calls llmtrace.configure(), or by llmtrace run")
+
+
+def _supported(name: str) -> str:
+    module = import_module(f"{instrumentation.__name__}.{name}")
+    return str(getattr(module, "SUPPORTED", "any version"))
+
+
+def _rivals(_: Config) -> Iterator[Finding]:
+    """Other instrumentors of the libraries that we instrument: each call would be two spans."""
+    known = instrumentation.available()
+    for entry in metadata.entry_points(group="opentelemetry_instrumentor"):
+        if entry.name.split("_")[0] in known and not entry.value.startswith("llmtrace"):
+            package = entry.dist.name if entry.dist is not None else entry.value
+            yield Finding(
+                "note",
+                entry.name,
+                f"{package} can instrument it too; with both on, each call is recorded twice",
+                f"Uninstall {package}, or keep llmtrace off it with LLMTRACE_INSTRUMENT.",
+            )
+
+
+def _provider(_: Config) -> Iterator[Finding]:
+    """Whether ids can repeat: OpenTelemetry's default generator draws from `random`, which a program may seed."""
+    provider: Any = trace.get_tracer_provider()
+    generator = getattr(provider, "id_generator", None)
+    if generator is not None:
+        name = f"{type(provider).__module__}.{type(provider).__qualname__}"
+        yield Finding("ok", "OpenTelemetry", f"this process has a provider, {name}: spans go there too")
+    if type(generator).__name__ == "RandomIdGenerator" or (generator is None and version_of("vllm") is not None):
+        yield Finding(
+            "note",
+            "OpenTelemetry",
+            "a program's own TracerProvider draws ids from random: after random.seed(n), which vLLM calls, they repeat",
+            "Give the provider an id generator that draws from random.SystemRandom.",
+        )
+
+
+def version_of(distribution: str) -> str | None:
+    """The installed version, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+@contextmanager
+def _log_lines() -> Iterator[list[str]]:
+    """What llmtrace warns of meanwhile, instead of on stderr."""
+    logger, lines = logging.getLogger("llmtrace"), list[str]()
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage().removeprefix("llmtrace: "))  # type: ignore[method-assign]
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before

@@ -1,0 +1,82 @@
+"""``llmtrace export``: traces as OTLP JSON lines, one line a trace, as stored (redacted then, and not changed now)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.paint import Screen
+from llmtrace.cli.stores import opened
+from llmtrace.codec import genai, otlp
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.model import Span, Trace
+from llmtrace.store import Query, Store
+
+NAME = "export"
+HELP = "write traces as OTLP JSON lines, to a file or stdout"
+EXAMPLE = "llmtrace export --all -o traces.jsonl"
+
+_EVERY = 1_000_000_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", nargs="*", help="ids, their first digits, or last (default: last)")
+    parser.add_argument("--all", action="store_true", help="every trace of the store, oldest first")
+    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="where to; - is stdout (default: -)")
+    parser.add_argument(
+        "--content", choices=["none", "all"], default="all", help="messages, arguments and results: all as stored, or none"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.all and args.trace:
+        raise BadInput("--all and trace ids exclude each other.\nName the traces, or give --all.")
+    if args.json and args.output == "-":
+        raise BadInput("--json prints the counts on stdout, where the spans go.\nName a file with -o FILE.")
+    content: Callable[[Span], Span] = Content(Config()).bare if args.content == "none" else lambda span: span
+    traces = spans = 0
+    with opened(args) as store, _writing(args.output) as file:
+        for trace in _traces(store, args):
+            line = otlp.to_json_line([genai.encode(content(span)) for span in trace.spans])
+            file.write(line if line.endswith(b"\n") else line + b"\n")
+            traces, spans = traces + 1, spans + len(trace)
+    if args.json:
+        print_json({"traces": traces, "spans": spans, "output": args.output})
+    else:
+        place = "stdout" if args.output == "-" else args.output
+        Screen(sys.stderr).line(f"exported {spans} spans of {traces} traces to {place}")
+    return FINE
+
+
+def _traces(store: Store, args: argparse.Namespace) -> Iterator[Trace]:
+    names = args.trace or ["last"]
+    if args.all:
+        names = [found.trace_id for found in reversed(store.traces(Query(limit=_EVERY)))]
+    return (store.trace(name) for name in names)
+
+
+@contextmanager
+def _writing(output: str) -> Iterator[BinaryIO]:
+    """The file to write; it appears under its name only when it is whole."""
+    if output == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("wb") as file:
+            yield file
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise BadInput(f"cannot write {output}: {error.strerror}.") from None
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

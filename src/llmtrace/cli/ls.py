@@ -1,0 +1,115 @@
+"""``llmtrace ls``: the traces of a store, newest first: each with its facts, what was asked and answered, what was found."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from llmtrace.cli import words
+from llmtrace.cli.options import FINE, positive, print_json
+from llmtrace.cli.paint import Cell, Screen, clean, short
+from llmtrace.cli.stores import opened
+from llmtrace.store import Query, TraceSummary
+
+NAME = "ls"
+HELP = "list traces, newest first, with their health and what was found"
+EXAMPLE = "llmtrace ls --health failed --since 2h"
+
+_SORTS: dict[str, Callable[[TraceSummary], Any]] = {
+    "age": lambda trace: trace.start,
+    "duration": lambda trace: trace.duration or 0,
+    "spans": lambda trace: trace.spans,
+    "tokens": lambda trace: words.tokens(trace.input_tokens, trace.output_tokens) or 0,
+    "cost": lambda trace: trace.cost_usd or 0,
+    "findings": lambda trace: len(trace.findings),
+}
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+_MOST_SORTED = 10_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--health", choices=["ok", "recovered", "failed", "running"], help="only traces of this health")
+    parser.add_argument("--agent", metavar="NAME", help="only traces in which this agent took part")
+    parser.add_argument("--since", metavar="WHEN", type=since, help="only newer ones: 30m, 2h, 7d, or 2026-01-31[T12:00]")
+    parser.add_argument("--text", metavar="WORDS", help="only traces that hold these words")
+    parser.add_argument("--limit", metavar="N", type=positive, default=20, help="at most N traces (default: 20)")
+    parser.add_argument(
+        "--sort",
+        choices=list(_SORTS),
+        default="age",
+        help=f"newest or largest first (default: age); the others look at the {_MOST_SORTED:,} newest traces",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    with opened(args) as store:
+        found = store.traces(_query(args))
+    if args.sort != "age":
+        found = sorted(found, key=_SORTS[args.sort], reverse=True)[: args.limit]
+    if args.json:
+        print_json([words.as_json(trace) for trace in found])
+    else:
+        _show(Screen(sys.stdout), found, filtered=bool(args.health or args.agent or args.since or args.text))
+    return FINE
+
+
+def since(text: str) -> int:
+    """An argparse type: a span of time before now, or a date, as nanoseconds since the Unix epoch."""
+    number, unit = text[:-1], text[-1:]
+    try:
+        if unit in _UNITS and float(number) >= 0:
+            return time.time_ns() - int(float(number) * _UNITS[unit] * 1e9)
+        return int(datetime.fromisoformat(text).timestamp() * 1e9)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"expected a time such as 30m, 2h, 7d or 2026-01-31, got {text!r}") from None
+
+
+def _query(args: argparse.Namespace) -> Query:
+    limit = args.limit if args.sort == "age" else max(args.limit, _MOST_SORTED)
+    return Query(limit=limit, since=args.since, health=args.health, agent=args.agent, text=args.text)
+
+
+def _show(screen: Screen, found: list[TraceSummary], *, filtered: bool) -> None:
+    if not found:
+        screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
+        return
+    now = time.time_ns()
+    titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
+    lines = iter(screen.table(titles, [_row(trace, now) for trace in found], right=(1, 3, 4, 5, 6)))
+    screen.line(next(lines))
+    for trace, line in zip(found, lines, strict=True):
+        screen.line(line)
+        conversation = _conversation(trace, screen.width - 10)
+        if conversation:
+            screen.line(" " * 10 + screen.paint(conversation, "dim"))
+        if trace.findings:
+            screen.line(" " * 10 + screen.paint(short("! " + ", ".join(trace.findings), screen.width - 10), "yellow"))
+
+
+def _row(trace: TraceSummary, now: int) -> list[Cell]:
+    total = words.tokens(trace.input_tokens, trace.output_tokens)
+    return [
+        Cell(trace.trace_id[:8], ("bold",)),
+        Cell(words.age(trace.start, now)),
+        Cell(trace.health, (words.HEALTH_STYLE[trace.health],)),
+        Cell(words.duration(trace.duration)),
+        Cell(words.count(trace.spans)),
+        Cell(words.count(total)),
+        Cell(words.cost(trace.cost_usd)),
+        Cell(clean(", ".join(trace.agents) or trace.name)),
+    ]
+
+
+def _conversation(trace: TraceSummary, width: int) -> str:
+    """What was asked → what was answered, both shortened to half the line."""
+    if not trace.task and not trace.answer:
+        return ""
+    half = (width - 3) // 2
+    answer = short(trace.answer, half) if trace.answer else words.UNKNOWN
+    return f"{short(trace.task or words.UNKNOWN, half)} → {answer}"

@@ -1,0 +1,56 @@
+"""What all commands share: their options, the store they read, how JSON is printed, and how bad input is refused.
+
+Law: bad input gets one message that says what is wrong, where, and what to do, on stderr, and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+# exit codes
+FINE = 0
+FOUND = 1
+"""The command did its work and found something wrong (check, doctor)."""
+BAD_INPUT = 2
+STOPPED = 130
+"""Ctrl-C."""
+PIPE_CLOSED = 141
+"""The reader of our output went away (``llmtrace ls | head -1``)."""
+
+
+class BadInput(Exception):
+    """The message says what is wrong, where, and what to do. It ends the command with exit code 2."""
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument(
+        "--store", metavar="URL", help="folder or URL of the store (default: LLMTRACE_STORE, or your data folder)"
+    )
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on stdout; non-ASCII characters as such where the encoding has them."""
+    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(content, ensure_ascii=not readable, indent=2))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number above 0."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return number

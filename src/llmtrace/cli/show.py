@@ -1,0 +1,199 @@
+"""``llmtrace show``: one trace as a tree. A model call shows what was new in it, and each finding stands at its call."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime
+
+from llmtrace.cli import words
+from llmtrace.cli.options import FINE, print_json
+from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, clean
+from llmtrace.cli.stores import opened
+from llmtrace.cli.told import NewMessages, told
+from llmtrace.evaluation import INVALID_TOOL_CALL
+from llmtrace.model import (
+    AgentInvocation,
+    Evaluation,
+    Inference,
+    Message,
+    Span,
+    ToolCall,
+    ToolExecution,
+    Trace,
+    Violation,
+    Workflow,
+)
+
+NAME = "show"
+HELP = "show one trace as a tree: messages, tool calls, results, findings"
+EXAMPLE = "llmtrace show last --full"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
+    parser.add_argument("--full", action="store_true", help="whole content instead of first words")
+
+
+def run(args: argparse.Namespace) -> int:
+    with opened(args) as store:
+        trace = store.trace(args.trace)
+    if args.json:
+        spans = [words.as_json(span) | {"duration": span.duration} for span in trace.spans]
+        print_json({"trace_id": trace.trace_id, "health": trace.health, "spans": spans})
+    else:
+        screen = Screen(sys.stdout)
+        headline(screen, trace)
+        screen.line()
+        _Tree(screen, trace, full=args.full).show()
+    return FINE
+
+
+def headline(screen: Screen, trace: Trace) -> None:
+    """Id, health, times and sums of a trace, in two lines."""
+    tokens, cost = words.usage_of(trace)
+    start = trace.spans[0].start
+    when = datetime.fromtimestamp(start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    ends = [span.end for span in trace.spans if span.end is not None]
+    took = words.duration((max(ends) - start) / 1e9) if ends else words.UNKNOWN
+    health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health], "bold")
+    screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}  {health}")
+    spans = f"{len(trace)} span{'' if len(trace) == 1 else 's'}"
+    screen.line(screen.paint(f"{when}  {took}  {spans}  {words.count(tokens)} tokens  cost {words.cost(cost)}", "dim"))
+
+
+class _Tree:
+    """Writes the spans of a trace, each with the lines that belong to it."""
+
+    def __init__(self, screen: Screen, trace: Trace, *, full: bool) -> None:
+        self._screen = screen
+        self._trace = trace
+        self._full = full
+        self._messages = NewMessages(trace)
+
+    def show(self) -> None:
+        last: list[bool] = []
+        for depth, span in self._trace.walk():
+            parent = self._trace.parent(span)
+            siblings = self._trace.children(parent) if parent is not None else ()
+            last[max(0, depth - 1) :] = [span is siblings[-1]] if siblings else []
+            self._span(span, branch(last, has_children=bool(self._trace.children(span))))
+        walked = {span.span_id for _, span in self._trace.walk()}
+        for span in self._trace.spans:
+            if span.span_id not in walked:  # its parents form a circle: no tree holds it, but it happened
+                self._span(span, branch([], has_children=False))
+
+    def _span(self, span: Span, at: Branch) -> None:
+        self._screen.spread(self._title(span), Cell(self._facts(span), ("dim",)), prefix=at.title)
+        operation = span.operation
+        if isinstance(operation, Inference):
+            self._inference(span, operation, at.body)
+        elif isinstance(operation, ToolExecution):
+            self._tool_execution(span, operation, at.body)
+        else:
+            if isinstance(operation, (AgentInvocation, Workflow)):
+                self._conversation(operation, at.body)
+            self._findings(span.violations, span.evaluations, at.body)
+        self._failure(span, at.body)
+
+    def _title(self, span: Span) -> Cell:
+        styles: tuple[Style, ...] = ("bold", "red") if span.failure is not None else ("bold",)
+        return Cell(clean(title_of(span)), styles)
+
+    def _facts(self, span: Span) -> str:
+        facts = []
+        if isinstance(span.operation, Inference) and span.operation.usage is not None:
+            usage = span.operation.usage
+            facts.append(f"{words.count(usage.input_tokens)} → {words.count(usage.output_tokens)} tokens")
+        if span.end is not None:
+            facts.append(words.duration(span.duration))
+        else:
+            facts.append("interrupted" if self._trace.interrupted(span) else "running")
+        return "  ".join(facts)
+
+    def _conversation(self, operation: AgentInvocation | Workflow, prefix: str) -> None:
+        for label, messages in (("task", operation.input), ("answer", operation.output)):
+            for message in messages:
+                self._line(label, told(message), prefix)
+
+    def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
+        for message in self._messages.of(span):
+            self._line(message.role, told(message), prefix)
+        left = _Findings(span)
+        for message in inference.output:
+            self._answer(message, left, prefix)
+        self._findings(left.violations, left.evaluations, prefix)
+        if inference.partial:
+            self._line("!", "the stream ended before its end", prefix, "yellow")
+
+    def _answer(self, message: Message, left: _Findings, prefix: str) -> None:
+        said = told(message)
+        if said:
+            self._line("answer", said, prefix)
+        for call in message.tool_calls():
+            self._line("call", words.tool_call(call), prefix, "cyan")
+            self._findings(*left.take(call), prefix)
+
+    def _tool_execution(self, span: Span, execution: ToolExecution, prefix: str) -> None:
+        self._findings(span.violations, span.evaluations, prefix)
+        if not execution.executed:
+            self._line("→", "refused, the tool did not run", prefix, "yellow")
+        if execution.repaired is not None:
+            self._line("→", f"ran repaired: {words.call(execution.name, execution.repaired)}", prefix, "yellow")
+        if execution.has_result:
+            self._line("→", _text(execution.result), prefix, gap=2)
+
+    def _findings(self, violations: tuple[Violation, ...], evaluations: tuple[Evaluation, ...], prefix: str) -> None:
+        for broken in violations:
+            self._line("✗", words.violation(broken), prefix, words.SEVERITY_STYLE[broken.severity], gap=2)
+        for found in evaluations:
+            if found.name == INVALID_TOOL_CALL and violations:
+                continue  # it says that there are violations, which stand right above
+            self._line("!", words.evaluation(found), prefix, words.SEVERITY_STYLE[found.severity], gap=2)
+
+    def _failure(self, span: Span, prefix: str) -> None:
+        if span.failure is None or (span.violations and span.failure.type == INVALID_TOOL_CALL):
+            return
+        self._line("error", f"{span.failure.type}: {span.failure.message}", prefix, "red")
+        if self._full and span.failure.stacktrace:
+            self._line("", span.failure.stacktrace, prefix, "red")
+
+    def _line(self, label: str, text: str, prefix: str, *styles: Style, gap: int = 8) -> None:
+        label_styles = styles or ("dim",)
+        self._screen.item(Cell(label, label_styles), text, *styles, prefix=prefix, gap=gap, whole=self._full)
+
+
+class _Findings:
+    """The findings of an inference, given out call by call."""
+
+    def __init__(self, span: Span) -> None:
+        self.violations = span.violations
+        self.evaluations = span.evaluations
+
+    def take(self, call: ToolCall) -> tuple[tuple[Violation, ...], tuple[Evaluation, ...]]:
+        """Those about this call; they are not given out again. A call without id has those that name its tool."""
+        violations = tuple(found for found in self.violations if _is_about(found, call))
+        evaluations = tuple(found for found in self.evaluations if call.id is not None and found.call_id == call.id)
+        self.violations = tuple(found for found in self.violations if found not in violations)
+        self.evaluations = tuple(found for found in self.evaluations if found not in evaluations)
+        return violations, evaluations
+
+
+def _is_about(found: Violation, call: ToolCall) -> bool:
+    return found.call_id == call.id and (call.id is not None or found.tool == call.name)
+
+
+def title_of(span: Span) -> str:
+    """What a span is called where people read it: a tool execution is its call."""
+    operation = span.operation
+    if isinstance(operation, Inference):
+        return f"{operation.operation} {operation.response_model or operation.request_model or ''}"
+    if isinstance(operation, ToolExecution):
+        return words.call(operation.name, operation.arguments)
+    if isinstance(operation, AgentInvocation):
+        return f"agent {operation.name}"
+    return f"workflow {operation.name}" if isinstance(operation, Workflow) else span.name
+
+
+def _text(result: object) -> str:
+    return result if isinstance(result, str) else words.value(result)

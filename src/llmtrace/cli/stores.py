@@ -1,0 +1,24 @@
+"""The store that a command reads, opened with what its options say."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llmtrace.cli.options import BadInput
+from llmtrace.config import Config
+from llmtrace.store import Store, open_store
+
+
+@contextmanager
+def opened(args: argparse.Namespace) -> Iterator[Store]:
+    """The store of ``--store``, else of LLMTRACE_STORE, else the default folder. Raises UnreadableStore."""
+    config = Config.read(store=args.store)
+    if config.store == "off":
+        raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
+    store = open_store(config.store, config=config)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,121 @@
+"""How the command line words values: durations, ages, counts, costs, calls. Unknown is ``-``, never 0."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args
+
+from llmtrace.cli.paint import Style
+from llmtrace.model import Evaluation, JsonValue, Operation, Part, ToolCall, Trace, Violation
+
+UNKNOWN = "-"
+
+HEALTH_STYLE: dict[str, Style] = {"ok": "green", "recovered": "yellow", "failed": "red", "running": "blue"}
+_ALTERNATIVES = (*get_args(Operation), *get_args(Part))
+
+SEVERITY_STYLE: dict[str, Style] = {"error": "red", "warning": "yellow", "info": "dim"}
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.0f} ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f} µs"
+    if seconds < 59.5:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m {rest:02}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02}m"
+
+
+def age(start: int, now: int) -> str:
+    """How long ago ``start`` was; both in nanoseconds since the Unix epoch. A start in the future is ``0s``."""
+    seconds = max(0, now - start) // 1_000_000_000
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def count(number: int | None) -> str:
+    return UNKNOWN if number is None else f"{number:,}"
+
+
+def cost(usd: float | None) -> str:
+    if usd is None:
+        return UNKNOWN
+    if 0 < usd < 0.0001:
+        return "<$0.0001"
+    return f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
+
+
+def tokens(*numbers: int | None) -> int | None:
+    """Their sum; None where not a single one is known."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def value(content: JsonValue) -> str:
+    """A JSON value as compact text; NaN and what else JSON lacks as Python writes it."""
+    return json.dumps(content, ensure_ascii=False, default=str)
+
+
+def call(name: str, arguments: JsonValue) -> str:
+    """A tool call as a function call. Arguments that were no JSON object stand as the raw text that the model wrote."""
+    if isinstance(arguments, dict):
+        return f"{name}({', '.join(f'{key}={value(content)}' for key, content in arguments.items())})"
+    return f"{name}({'' if arguments is None else arguments})"
+
+
+def tool_call(asked: ToolCall) -> str:
+    return call(asked.name, asked.arguments)
+
+
+def violation(found: Violation) -> str:
+    """The place, what was expected and what came instead."""
+    got = "" if found.got is None and found.code == "missing" else f", got {value(found.got)}"
+    expected = "" if found.expected is None else f", expected {_plain(found.expected)}"
+    place = f" at {found.pointer}" if found.pointer else ""
+    if found.line is not None:
+        place += f" at line {found.line}, column {found.column}"
+    return f"{found.code}{place}: {found.message}{expected}{got}"
+
+
+def evaluation(found: Evaluation) -> str:
+    label = f" [{found.label}]" if found.label not in (None, "fail") else ""
+    pointer = f" at {found.pointer}" if found.pointer else ""
+    evidence = f" {value(dict(found.evidence))}" if found.evidence else ""
+    return f"{found.name}{label}{pointer}: {found.explanation}{evidence}"
+
+
+def _plain(content: JsonValue) -> str:
+    return content if isinstance(content, str) else value(content)
+
+
+def usage_of(trace: Trace) -> tuple[int | None, float | None]:
+    """Tokens and US dollars of all inferences of a trace; None where none says."""
+    counted: list[int | None] = []
+    costs: list[float] = []
+    for span in trace.spans:
+        usage = getattr(span.operation, "usage", None)
+        if usage is not None:
+            counted += [usage.input_tokens, usage.output_tokens]
+        paid = getattr(span.operation, "cost_usd", None)
+        if paid is not None:
+            costs.append(paid)
+    return tokens(*counted), sum(costs) if costs else None
+
+
+def as_json(content: Any) -> JsonValue:
+    """A value of the model as JSON: objects by field name, with ``kind`` where several classes could stand."""
+    if is_dataclass(content) and not isinstance(content, type):
+        shown = {field.name: as_json(getattr(content, field.name)) for field in fields(content) if field.repr}
+        return {"kind": type(content).__name__} | shown if isinstance(content, _ALTERNATIVES) else shown
+    if isinstance(content, dict):
+        return {str(key): as_json(inner) for key, inner in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [as_json(inner) for inner in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content if content is None or isinstance(content, (str, int, float, bool)) else str(content)
