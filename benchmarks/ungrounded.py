@@ -15,10 +15,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
 import report
-from llmtrace.validation.schema import read_definition
 
 from llmtrace.lineage import SPECIFIC, Lineage
 from llmtrace.model import (
@@ -33,8 +33,9 @@ from llmtrace.model import (
     ToolResult,
     replace,
 )
-from llmtrace.signals import load
+from llmtrace.signals.ungrounded_argument import SIGNAL
 from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.schema import read_definition
 
 SETS = (("airline", "gpt-4o-airline.jsonl", "airline_tools.json"), ("retail", "retail_agentrx.jsonl", "retail_tools.json"))
 PLANTED_PER_SET = 300
@@ -87,9 +88,8 @@ def spans_of(trajectory: list[dict[str, Any]], tools: tuple[ToolDefinition, ...]
 
 
 def alarms_of(spans: list[Span]) -> list[Evaluation]:
-    (signal,) = load(("ungrounded_argument",))
-    state = signal.start()
-    return [found for span in spans for found in signal.step(state, span)]
+    state = SIGNAL.start()
+    return [found for span in spans for found in SIGNAL.step(state, span)]
 
 
 def substring_alarm(trajectory: list[dict[str, Any]]) -> bool:
@@ -145,6 +145,11 @@ def changed(value: str, chance: random.Random) -> str:
     return re.sub(pattern, other, value)
 
 
+def moved(day: str, chance: random.Random) -> str:
+    """A date some days or weeks off, which is harder to tell than one of another year."""
+    return (date.fromisoformat(day[:10]) + timedelta(chance.choice((-1, 1)) * chance.randint(2, 90))).isoformat()
+
+
 def plant(tally: Tally, spans: list[Span], chance: random.Random) -> None:
     """Change one traced value of one call; the run goes on only up to that call."""
     lineage = Lineage(thorough=False)
@@ -153,7 +158,7 @@ def plant(tally: Tally, spans: list[Span], chance: random.Random) -> None:
         return
     at, use = chance.choice(places)
     if use.kind == "date":
-        value: Any = f"{chance.randint(1950, 1999)}-{chance.randint(1, 12):02d}-{chance.randint(1, 28):02d}"
+        value: Any = moved(use.value, chance)
     elif isinstance(use.value, str):
         value = changed(use.value, chance)
     else:

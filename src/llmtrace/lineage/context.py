@@ -1,0 +1,186 @@
+"""What a model could have seen so far in a run, as sources in order, and which of them hold a key.
+
+Law: the cost is linear in the text. A source is indexed at most once, and only when a value is looked for that is not found
+by a plain search of what is not indexed yet. In a bounded context the oldest sources are forgotten; of these a filter of fixed
+size remains, which can say "this may have been there" and so never calls a value made up that was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from zlib import crc32
+
+from llmtrace.lineage import dates
+from llmtrace.lineage.forms import keys_of_word, occurs, occurs_as_number, words_with_keys
+from llmtrace.lineage.sources import Found, Source
+from llmtrace.lineage.values import Value
+
+UNINDEXED = 1 << 18
+"""Characters that are searched as they stand; beyond that the index is brought up to date first."""
+SCANNED = 1 << 26
+"""Characters that searches for plain words may read in one run; after that they answer "it may be there"."""
+_WORDS_CACHED = 2000
+_FILTER_BITS = 1 << 20
+
+
+class _Index:
+    """From each key to the numbers of the first and the last source that hold it."""
+
+    __slots__ = ("done", "extract", "first", "last")
+
+    def __init__(self, extract: Callable[[str], Iterable[str]]) -> None:
+        self.extract = extract
+        self.first: dict[str, int] = {}
+        self.last: dict[str, int] = {}
+        self.done = 0
+        """Number of the first source that is not indexed yet."""
+
+    def take(self, number: int, source: Source) -> None:
+        keys = set(self.extract(source.text)) - source.echo
+        for key in keys - self.first.keys():
+            self.first[key] = number
+        self.last.update(dict.fromkeys(keys, number))
+        self.done = number + 1
+
+    def drop(self, number: int, source: Source) -> Iterator[str]:
+        """Forget the oldest source; gives its keys."""
+        for key in set(self.extract(source.text)) - source.echo:
+            if self.last.get(key) == number:
+                del self.first[key], self.last[key]
+            yield key
+
+
+class Context:
+    def __init__(self, *, sources: int | None = None, characters: int | None = None, search: bool = False) -> None:
+        """``sources`` and ``characters``: how much is remembered, None for all. ``search``: look through new text as it
+        stands before indexing it; quicker for few values, and the first place found is given, not the earliest."""
+        self._most_sources, self._most_characters, self._search = sources, characters, search
+        self._sources: dict[int, Source] = {}
+        self._oldest = self._next = self._characters = self._unindexed = self._scanned = 0
+        self._word_keys: dict[str, frozenset[str]] = {}
+        self._words = _Index(self._keys)
+        self._dates = _Index(dates.dates_in)
+        self._forgotten: bytearray | None = None
+
+    def add(self, source: Source) -> None:
+        size = len(source.text)
+        if not size:
+            return
+        self._sources[self._next] = source
+        self._next += 1
+        self._characters += size
+        self._unindexed += size
+        while self._over():
+            self._forget()
+
+    def find(self, value: Value) -> Found | None:
+        """Where the value stands, whatever its spelling; None where nothing visible holds it."""
+        if self._search:
+            source = self._search_new(value)
+            if source is not None:
+                return Found(source, source)
+        for key in value.keys:
+            found = self.at(key)
+            if found is not None:
+                return found
+        return None
+
+    def at(self, key: str) -> Found | None:
+        """The first and the last source that hold a key."""
+        index = self._dates if key[0] in "@~" else self._words
+        self._catch_up(index, self._next)
+        last = index.last.get(key)
+        if last is not None:
+            return Found(self._sources.get(index.first[key], self._sources[last]), self._sources[last])
+        if self._forgotten is not None and all(self._forgotten[bit >> 3] >> (bit & 7) & 1 for bit in _bits(key)):
+            return Found(None, None)
+        return None
+
+    def newest_first(self) -> Iterator[Source]:
+        return (self._sources[number] for number in range(self._next - 1, self._oldest - 1, -1))
+
+    def find_text(self, text: str, keys: Iterable[str] = ()) -> Found | None:
+        """The first and last source that hold a plain text, word for word, and do not merely repeat one of ``keys``."""
+        first = next((source for source in self._sources.values() if self._holds(source, text, keys)), None)
+        if first is None:
+            return None
+        return Found(first, next((source for source in self.newest_first() if self._holds(source, text, keys)), first))
+
+    def settle(self) -> None:
+        """Index everything now, so that later look-ups change nothing and may come from several threads."""
+        self._catch_up(self._words, self._next)
+        self._catch_up(self._dates, self._next)
+
+    @property
+    def exhausted(self) -> bool:
+        """True once plain searches have read as much as they may."""
+        return self._scanned > SCANNED
+
+    # -- keeping
+
+    def _over(self) -> bool:
+        if len(self._sources) <= 1:
+            return False
+        over_sources = self._most_sources is not None and len(self._sources) > self._most_sources
+        return over_sources or (self._most_characters is not None and self._characters > self._most_characters)
+
+    def _forget(self) -> None:
+        number = self._oldest
+        if self._words.done <= number:
+            self._catch_up(self._words, number + 1)
+        if self._dates.done <= number:
+            self._catch_up(self._dates, number + 1)
+        source = self._sources.pop(number)
+        self._oldest += 1
+        self._characters -= len(source.text)
+        if self._forgotten is None:
+            self._forgotten = bytearray(_FILTER_BITS // 8)
+        for index in (self._words, self._dates):
+            for key in index.drop(number, source):
+                for bit in _bits(key):
+                    self._forgotten[bit >> 3] |= 1 << (bit & 7)
+
+    def _catch_up(self, index: _Index, until: int) -> None:
+        for number in range(max(index.done, self._oldest), until):
+            index.take(number, self._sources[number])
+            if index is self._words:
+                self._unindexed -= len(self._sources[number].text)
+
+    def _keys(self, text: str) -> set[str]:
+        known, keys = self._word_keys, set[str]()
+        for word in words_with_keys(text):
+            of_word = known.get(word)
+            if of_word is None:
+                if len(known) > _WORDS_CACHED:
+                    known.clear()
+                of_word = known[word] = keys_of_word(word)
+            keys |= of_word
+        return keys
+
+    def _search_new(self, value: Value) -> Source | None:
+        """Search the text that is not indexed yet for the value as it is written."""
+        if self._unindexed > UNINDEXED:
+            self._catch_up(self._words, self._next)
+        written, holds = (_number_as_text(value), occurs_as_number) if value.kind == "number" else (value.text.strip(), occurs)
+        if value.kind == "identifier":
+            written = written.strip("#@.:")
+        for number in range(self._next - 1, max(self._words.done, self._oldest) - 1, -1):
+            source = self._sources[number]
+            if holds(written, source.text) and source.echo.isdisjoint(value.keys):
+                return source
+        return None
+
+    def _holds(self, source: Source, text: str, keys: Iterable[str]) -> bool:
+        self._scanned += len(source.text)
+        return self._scanned <= SCANNED and text in source.text and source.echo.isdisjoint(keys)
+
+
+def _bits(key: str) -> tuple[int, int]:
+    data = key.encode(errors="replace")
+    return crc32(data) % _FILTER_BITS, crc32(data, 0x9E3779B9) % _FILTER_BITS
+
+
+def _number_as_text(value: Value) -> str:
+    if isinstance(value.content, float) and value.content.is_integer():
+        return str(int(value.content))
+    return value.text.strip().lstrip("-+$€£")

@@ -1,0 +1,148 @@
+"""Dates in a text, in whatever form they are written, as keys; and which dates a reader could work out from them.
+
+Keys: ``@2024-05-17`` a full date (and ``@+05-17`` for its day of the year), ``@--05-17`` one without year, ``@d17`` "the
+17th", ``@m05`` a month by name alone, ``~day`` and ``~week`` words that count from another date ("tomorrow", "Friday";
+"next week", "in a month").
+Law: a date that can be read off, or worked out from a visible date and such words, is not made up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH_NAME = re.compile(
+    r"\b(?:january|february|march|april|may|june|july|august|september|october|november|december"
+    r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\b\.?"
+)
+_NUMERIC = re.compile(r"(?<!\d)(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?!\d)")
+_COMPACT = re.compile(r"(?<![\d.])((?:19|20)\d\d)(\d\d)(\d\d)(?!\d)")
+_SHORT = re.compile(r"(?<![\d/.-])(\d{1,2})/(\d{1,2})(?![\d/])")
+_ORDINAL = re.compile(r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)\b")
+_AFTER = re.compile(r"\s*(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?(?!\d)(?:(?:\s*,\s*|\s+)(\d{4})(?!\d))?")
+_BEFORE = re.compile(r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?(?:\s+of)?[\s-]+$")
+_YEAR_AFTER = re.compile(r"[\s,-]*(\d{4})(?!\d)")
+_DAY_WORDS = re.compile(
+    r"\b(?:today|tonight|tomorrow|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day|weekend|days?|daily|overnight)\b"
+)
+_WEEK_WORDS = re.compile(r"\b(?:weeks?|weekly|fortnight|months?|monthly|quarters?|quarterly)\b")
+_OF_MONTH = re.compile(
+    r"\b(?:in|of|this|next|last|early|late|mid|during|for|until|by|since|from)[\s-]+(?:the\s+month\s+of\s+)?$"
+)
+_DIGIT = re.compile(r"[0-9]")
+
+DAYS, WEEKS = 7, 62
+"""How far from a visible date a word of `~day` and of `~week` may lead."""
+
+
+def dates_in(text: str) -> set[str]:
+    """All keys of a text. Where day and month could stand for each other, both readings are among them."""
+    found: set[str] = set()
+    low = text.casefold()
+    if _DIGIT.search(low):
+        found.update(_numeric(low))
+    found.update(key for _, _, key in mentions(low))
+    if _DAY_WORDS.search(low):
+        found.add("~day")
+    if _WEEK_WORDS.search(low):
+        found.add("~week")
+    return found
+
+
+def read_date(text: str) -> tuple[date, ...]:
+    """The dates that a text as a whole can stand for: ``2024-05-17``, ``May 17, 2024``, ``03/04/2024`` (two), with or
+    without a time of day. Empty for everything else, a date without year among it."""
+    bare = text.strip().casefold()
+    if len(bare) > 40 or not _DIGIT.search(bare):
+        return ()
+    rest = re.sub(r"[t\s,]*\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[ap]\.?m\.?)?\s*(?:z|utc|gmt|est|[+-]\d\d:?\d\d)?$", "", bare)
+    if _NUMERIC.fullmatch(rest) or _COMPACT.fullmatch(rest):
+        keys: set[str] = set(_numeric(rest))
+    elif re.fullmatch(r"(?:[a-z]+day,?\s+)?[a-z.]*\s*\d{1,2}(?:st|nd|rd|th)?,?[\s-]+(?:of\s+)?[a-z.]*[\s,-]*\d{4}", rest):
+        keys = {key for _, _, key in mentions(rest)}
+    else:
+        return ()
+    return tuple(sorted(date.fromisoformat(key[1:]) for key in keys if len(key) == 11))
+
+
+def derivable(day: date, seen: Callable[[str], bool]) -> str | None:
+    """The key of what a reader can work the date out from, if one who has ``seen`` these keys can; else None."""
+    for key in (f"@--{day:%m-%d}", f"@d{day.day}"):
+        if seen(key):
+            return key
+    month = f"@m{day:%m}"
+    if seen(month) and (day.day == 1 or _next(day).day == 1 or seen("~day")):
+        return month
+    reach = WEEKS if seen("~week") else DAYS if seen("~day") else 1
+    return next((key for key in _around(day, reach) if seen(key)), None)
+
+
+def _next(day: date) -> date:
+    return day + timedelta(1) if day < date.max else day
+
+
+def _around(day: date, reach: int) -> Iterator[str]:
+    for distance in range(1, reach + 1):
+        for sign in (-1, 1):
+            try:
+                yield f"@{(day + timedelta(sign * distance)).isoformat()}"
+            except OverflowError:
+                continue
+
+
+def _numeric(low: str) -> Iterator[str]:
+    for first, _, second, third in _NUMERIC.findall(low):
+        if len(first) == 4:
+            yield from _full(first, second, third)
+        elif len(third) in (2, 4) and len(first) <= 2:
+            year = third if len(third) == 4 else f"20{third}"
+            yield from _full(year, first, second)
+            yield from _full(year, second, first)
+    for year, month, day in _COMPACT.findall(low):
+        yield from _full(year, month, day)
+    for first, second in _SHORT.findall(low):
+        yield from _yearless(first, second)
+        yield from _yearless(second, first)
+    for day in _ORDINAL.findall(low):
+        yield f"@d{int(day)}"
+
+
+def mentions(text: str) -> Iterator[tuple[int, int, str]]:
+    """Dates written with a month's name: start, end and key of each."""
+    low = text.casefold() if text.isascii() else "".join(map(_same_length, text))
+    for name in _MONTH_NAME.finditer(low):
+        month = str(_MONTHS.index(name.group()[:3]) + 1)
+        after = _AFTER.match(low, name.end())
+        before = _BEFORE.search(low, max(0, name.start() - 12), name.start())
+        if after is not None:
+            day, year = after.groups()
+            for key in _full(year, month, day) if year else _yearless(month, day):
+                yield name.start(), after.end(), key
+        if before is not None:
+            year_after = _YEAR_AFTER.match(low, name.end())
+            day = before.group(1)
+            for key in _full(year_after.group(1), month, day) if year_after else _yearless(month, day):
+                yield before.start(), (year_after or name).end(), key
+        if after is None and before is None and _OF_MONTH.search(low, max(0, name.start() - 24), name.start()):
+            yield name.start(), name.end(), f"@m{int(month):02d}"
+
+
+def _same_length(character: str) -> str:
+    low = character.lower()
+    return low if len(low) == 1 else character
+
+
+def _full(year: str, month: str, day: str) -> Iterator[str]:
+    try:
+        written = date(int(year), int(month), int(day)).isoformat()
+    except ValueError:
+        return
+    yield f"@{written}"
+    yield f"@+{written[5:]}"
+
+
+def _yearless(month: str, day: str) -> Iterator[str]:
+    if 1 <= int(month) <= 12 and 1 <= int(day) <= 31:
+        yield f"@--{int(month):02d}-{int(day):02d}"

@@ -1,0 +1,98 @@
+"""What a tool's definition says of a value: that it may be chosen freely, or that it is shown as an example.
+
+Enum members, constants and defaults of the schema, and values of boolean type, are no facts that could be made up. What only
+stands in a description or among ``examples`` is there to show the form: a model that sends it sends the example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic_core import to_json
+
+from llmtrace.lineage.context import Context
+from llmtrace.lineage.sources import Source
+from llmtrace.lineage.values import Value
+from llmtrace.model import JsonValue, ToolDefinition
+
+DEEPEST = 24
+_CACHED = "llmtrace.lineage.examples"
+
+
+def declared(schema: JsonValue, path: Sequence[str | int]) -> bool:
+    """True if the schema names every member on the way to this place."""
+    return not path or any(True for _ in _at(schema, schema, path, 0))
+
+
+def may_choose(schema: JsonValue, path: Sequence[str | int], value: JsonValue) -> bool:
+    """True if the schema lists the value itself: as enum member, constant or default."""
+    return any(_lists(part, value) for part in _at(schema, schema, path, 0))
+
+
+def _lists(schema: Mapping[str, Any], value: JsonValue) -> bool:
+    listed = schema.get("enum")
+    if isinstance(listed, list) and value in listed:
+        return True
+    return any(word in schema and schema[word] == value for word in ("const", "default"))
+
+
+def _at(root: JsonValue, schema: JsonValue, path: Sequence[str | int], depth: int) -> Iterator[Mapping[str, Any]]:
+    """Every schema that applies at a path, through references and alternatives."""
+    if not isinstance(schema, Mapping) or depth > DEEPEST:
+        return
+    if not path:
+        yield schema
+    for word in ("anyOf", "oneOf", "allOf"):
+        for alternative in _list(schema.get(word)):
+            yield from _at(root, alternative, path, depth + 1)
+    if "$ref" in schema:
+        yield from _at(root, _resolve(root, schema["$ref"]), path, depth + 1)
+    if path:
+        yield from _at(root, _member(schema, path[0]), path[1:], depth + 1)
+
+
+def _member(schema: Mapping[str, Any], name: str | int) -> JsonValue:
+    if isinstance(name, str):
+        properties = schema.get("properties")
+        return properties.get(name) if isinstance(properties, Mapping) else None
+    first = _list(schema.get("prefixItems"))
+    return first[name] if name < len(first) else schema.get("items")
+
+
+def _resolve(root: JsonValue, reference: JsonValue) -> JsonValue:
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        return None
+    target = root
+    for name in reference[2:].split("/"):
+        target = target.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+    return target
+
+
+def _list(value: JsonValue) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def shows(definition: ToolDefinition, value: Value) -> bool:
+    """True if the value stands somewhere in the definition's descriptions, examples or schema."""
+    return _examples(definition).find(value) is not None
+
+
+def _examples(definition: ToolDefinition) -> Context:
+    if definition.cache is not None and _CACHED in definition.cache:
+        made: Context = definition.cache[_CACHED]
+        return made
+    context = Context()
+    for content in (definition.description or "", _schema_text(definition.parameters)):
+        context.add(Source("", "definition", content))
+    context.settle()
+    if definition.cache is not None:
+        definition.cache[_CACHED] = context
+    return context
+
+
+def _schema_text(schema: JsonValue) -> str:
+    try:
+        return to_json(schema).decode() if schema is not None else ""
+    except Exception:  # what is no JSON shows no examples
+        return ""

@@ -1,0 +1,214 @@
+"""A text as the set of keys under which its identifiers and numbers are found again, whatever form they are written in.
+
+A key is one of two kinds: letters and digits in small letters without separators (``w123``, ``creditcard4196779``), or an
+equals sign and a number (``=1234.5``). Law: two spellings of one identifier or number share a key: upper or lower case,
+with or without ``#``, ``-``, ``_`` or spaces within one word, ``1,234.50`` or ``1234.5``, ``$54``, ``54.0`` or ``fifty-four``.
+Only words that hold a digit, ``@`` or ``/`` get keys: plain prose costs a scan and no memory.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+LONGEST_KEY = 200
+"""Longer words (base64, minified code) are no identifiers that anyone would copy; they get no keys."""
+
+_SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
+_SEPARATOR_CHARACTERS = frozenset(" \t\n\r\f\v\"'`’“”<>()[]{}|;*\\")
+_WORD = re.compile(rf"[^{_SEPARATORS}]+")
+_WORD_END = re.compile(rf"[{_SEPARATORS}]")
+_HOLDS_KEY = re.compile(r"[0-9@/]")
+_RUN = re.compile(r"[^\W_]+")
+_PIECES = re.compile(r"[:=,&?+/]+")
+_DATE_LIKE = re.compile(r"\d[-/:]\d+[-/:]\d")
+_NUMBER = re.compile(
+    r"(?<![A-Za-z0-9_.,])[-+]?[$€£¥]?"
+    r"(?:(?P<grouped>\d{1,3}(?:,\d{3})+(?:\.\d+)?)|(?P<european>\d{1,3}(?:\.\d{3})*,\d{1,2}(?!\d))|(?P<plain>\d+(?:\.\d+)?))"
+    r"(?P<unit>%|[kKmM](?![A-Za-z0-9]))?"
+)
+_NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58 and byte not in b"@/")
+_SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
+_ESCAPES = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
+
+_NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+)
+_ONES, _TENS = _NUMBER_WORDS.split()[:20], _NUMBER_WORDS.split()[20:]
+
+
+def squash(text: str) -> str:
+    """Letters and digits only, in small letters."""
+    return "".join(_RUN.findall(text.casefold()))
+
+
+def runs(text: str) -> list[str]:
+    """The stretches of letters and digits, in small letters: ``#W-12_b`` gives ``w``, ``12``, ``b``."""
+    return _RUN.findall(text.casefold())
+
+
+def number_key(number: float) -> str:
+    """Sign, trailing zeros and more than ten digits do not count."""
+    return f"={abs(number):.10g}"
+
+
+def in_words(number: float) -> str | None:
+    """``fifty-four`` for 54; None where the number is no whole number from 0 to 99."""
+    if number != int(number) or not 0 <= number < 100:
+        return None
+    whole = int(number)
+    if whole < 20:
+        return _ONES[whole]
+    tens, ones = divmod(whole, 10)
+    return _TENS[tens - 2] + (f"-{_ONES[ones]}" if ones else "")
+
+
+def unescape(text: str) -> str:
+    """JSON escapes inside a text turned into what they stand for, so that ``\\nW123`` does not read ``nW123``."""
+    return _ESCAPES.sub(_escaped, text) if "\\" in text else text
+
+
+def _escaped(match: re.Match[str]) -> str:
+    escape = match.group()
+    if escape[1] == "u" and len(escape) == 6:
+        return chr(int(escape[2:], 16))
+    return "/" if escape == "\\/" else " "
+
+
+def words_with_keys(text: str) -> set[str]:
+    """The distinct words of a text that may hold an identifier or a number."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if "\\" not in text:
+        return _words(text)
+    plain = unescape(text)
+    return _words(plain) if text[:1] in ("{", "[", '"') else _words(text) | _words(plain)
+
+
+def _words(text: str) -> set[str]:
+    dense = len(text.encode(errors="replace").translate(None, _NOT_DIGITS))
+    if not dense:
+        return set()
+    if dense * 40 < len(text):
+        return set(_around_digits(text))
+    return {word for word in set(_WORD.findall(text)) if _HOLDS_KEY.search(word)}
+
+
+def _around_digits(text: str) -> Iterator[str]:
+    """For prose: jump from digit to digit and cut out the word around each."""
+    done = 0
+    for match in _HOLDS_KEY.finditer(text):
+        at = match.start()
+        if at < done:
+            continue
+        start = _word_start(text, at, done)
+        end = _WORD_END.search(text, at)
+        done = end.start() if end else len(text)
+        yield text[start:done]
+
+
+def _word_start(text: str, at: int, floor: int) -> int:
+    while at > floor and text[at - 1] not in _SEPARATOR_CHARACTERS:
+        at -= 1
+    return at
+
+
+def keys_of_word(word: str) -> frozenset[str]:
+    """The keys of one word: as a whole, of its pieces, of each stretch of letters and digits, and as a number."""
+    if len(word) > LONGEST_KEY:
+        return frozenset(run for run in runs(word) if len(run) <= LONGEST_KEY and _has_digit(run))
+    low = word.casefold()
+    if low.isalnum() and low.isascii():
+        return frozenset((low, number_key(float(low)))) if low.isdigit() else frozenset((low, *_numbers_as_keys(low)))
+    found = {run for run in _RUN.findall(low) if _has_digit(run)}
+    found.add(squash(low))
+    pieces = _PIECES.split(low)
+    if len(pieces) > 1:
+        found.update(squash(piece) for piece in pieces if _HOLDS_KEY.search(piece))
+        found.update(squash(piece) for piece in re.split(r"[:=,]+", low) if _HOLDS_KEY.search(piece))
+    if not low.isascii():
+        found.update(run for run in re.findall(r"[a-z0-9]+", low) if _has_digit(run))
+    if not _DATE_LIKE.search(low):
+        found.update(_numbers_as_keys(low))
+    found.discard("")
+    return frozenset(found)
+
+
+def _has_digit(text: str) -> bool:
+    return any(character.isdigit() for character in text)
+
+
+def _numbers_as_keys(word: str) -> Iterator[str]:
+    for number, scale in _numbers(word):
+        yield number_key(number)
+        if scale != 1:
+            yield number_key(number * scale)
+    if "," in word:  # a compact list of numbers looks like one with separators of thousands
+        yield from (number_key(float(piece)) for piece in word.split(",") if piece.isascii() and piece.isdigit())
+
+
+def _numbers(text: str) -> Iterator[tuple[float, float]]:
+    for match in _NUMBER.finditer(text):
+        grouped, european, plain, unit = match.groups()
+        if grouped:
+            number = float(grouped.replace(",", ""))
+        elif european:
+            number = float(european.replace(".", "").replace(",", "."))
+        else:
+            number = float(plain)
+        yield number, 1.0 if unit is None else _SCALE[unit.lower()]
+
+
+def numbers_in(text: str) -> Iterator[float]:
+    """The numbers of a text in its order, without sign; of ``5k`` 5000, of ``15%`` both 15 and 0.15."""
+    for word in _WORD.findall(text):
+        if _HOLDS_KEY.search(word) and not _DATE_LIKE.search(word) and len(word) <= LONGEST_KEY:
+            for number, scale in _numbers(word):
+                yield number
+                if scale != 1:
+                    yield number * scale
+
+
+def read_number(text: str) -> float | None:
+    """The number that a text is, as a whole: ``$1,234.50``, ``15%``, ``5k``, ``54 USD``; else None."""
+    bare = text.strip()
+    match = _NUMBER.match(bare)
+    if match is None:
+        return None
+    rest = bare[match.end() :].strip()
+    if rest and not (rest.isalpha() and len(rest) <= 4):
+        return None
+    number, scale = next(_numbers(bare))
+    return number if scale == 0.01 else number * scale
+
+
+def phrase(value: str) -> re.Pattern[str]:
+    """Finds the value with any separators between its stretches of letters and of digits."""
+    pieces = re.findall(r"\d+|[^\W\d_]+", value)
+    return re.compile(r"(?<![^\W_])" + r"[\W_]{0,3}".join(map(re.escape, pieces)) + r"(?![^\W_])", re.IGNORECASE)
+
+
+def occurs(value: str, text: str) -> bool:
+    """True if the text holds the value as it stands, with no letter or digit right before or after it."""
+    at = text.find(value)
+    while at >= 0:
+        end = at + len(value)
+        if (at == 0 or not text[at - 1].isalnum()) and (end == len(text) or not text[end].isalnum()):
+            return True
+        at = text.find(value, at + 1)
+    return False
+
+
+def occurs_as_number(value: str, text: str) -> bool:
+    """The same for a number: ``54`` does not stand in ``54.75``, ``1,054`` or ``W54``."""
+    at = text.find(value)
+    while at >= 0:
+        end = at + len(value)
+        before, after = text[at - 1 : at] if at else "", text[end : end + 1]
+        inside = before.isalnum() or before in {".", ",", "_"} or after.isalnum() or after == "_"
+        if not inside and not (after in {".", ","} and text[end + 1 : end + 2].isdigit()):
+            return True
+        at = text.find(value, at + 1)
+    return False

@@ -1,0 +1,84 @@
+"""Which messages of a request are new: an agent sends its whole history again with every call.
+
+Law: a message seen before costs a look-up, not a search; by identity where the same objects come again, by content else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+
+from pydantic_core import to_json
+
+from llmtrace.model import JsonValue, Message, Part, Text, ToolCall, ToolResult
+
+_REMEMBERED = 8192
+"""Messages and texts that a bounded history remembers; the oldest go first."""
+
+
+class History:
+    def __init__(self, *, bounded: bool) -> None:
+        self._most = _REMEMBERED if bounded else None
+        self._last: Sequence[Message] = ()
+        self._seen: dict[int, None] = {}
+        self._own: dict[int, None] = {}
+        self._results: dict[int, None] = {}
+
+    def new(self, messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
+        """The messages that were not sent before, with their position from 1."""
+        last, self._last = self._last, messages
+        start = 0
+        while start < len(last) and start < len(messages) and messages[start] is last[start]:
+            start += 1
+        for number in range(start, len(messages)):
+            message = messages[number]
+            if self.is_new(message.role, message.parts):
+                yield number + 1, message
+
+    def is_new(self, role: str, parts: Sequence[Part]) -> bool:
+        return self._keep(self._seen, hash((role, *map(_digest, parts))))
+
+    def keep_own(self, part: Part) -> None:
+        """Something that the model said in this run."""
+        self._keep(self._own, _digest(part))
+
+    def is_own(self, part: Part) -> bool:
+        return _digest(part) in self._own
+
+    def keep_result(self, call_id: str | None, result: JsonValue) -> None:
+        """What an execution gave, so that the message with the same text is known to be the same."""
+        if call_id is not None:
+            self._keep(self._results, _digest(ToolResult(result, call_id)))
+
+    def is_known_result(self, call_id: str | None, response: JsonValue) -> bool:
+        return _digest(ToolResult(response, call_id)) in self._results
+
+    def _keep(self, known: dict[int, None], digest: int) -> bool:
+        if digest in known:
+            return False
+        known[digest] = None
+        if self._most is not None and len(known) > self._most:
+            del known[next(iter(known))]
+        return True
+
+
+def _digest(part: Part) -> int:
+    return hash(_content(part))
+
+
+def _content(part: Part) -> Hashable:
+    if isinstance(part, Text):
+        return part.content.strip()
+    if isinstance(part, ToolCall):
+        return ("call", part.id) if part.id is not None else ("call", part.name, _as_text(part.arguments))
+    if isinstance(part, ToolResult):
+        return ("result", part.id, _as_text(part.response))
+    return ("part", _as_text(part))
+
+
+def _as_text(value: object) -> str | bytes:
+    if isinstance(value, str):
+        return value
+    try:
+        return to_json(value)
+    except Exception:  # no JSON; any stable text will do to tell one from another
+        return repr(value)

@@ -1,0 +1,145 @@
+"""Where a value stands in what was visible, in whatever form, or what it follows from.
+
+Three steps, each taken only when the one before found nothing: the value itself, its spelling aside; the same with other
+separators, units or words; what can be worked out from something visible.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+from llmtrace.lineage import computed, dates
+from llmtrace.lineage.context import Context
+from llmtrace.lineage.forms import in_words, number_key, numbers_in, phrase, read_number, squash
+from llmtrace.lineage.sources import Found, Source
+from llmtrace.lineage.values import Value
+
+RECENT_NUMBERS = 48
+RECENT_CHARACTERS = 1 << 14
+"""How many numbers, out of how much text, counted from the newest source, a number may be computed from."""
+_SHORTEST_BARE = 5
+"""Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
+
+
+def find(context: Context, value: Value) -> Found | None:
+    """The first and last place of the value, or of what it follows from; None where it is in nothing visible."""
+    return context.find(value) or _in_another_form(context, value) or _follows(context, value)
+
+
+def _in_another_form(context: Context, value: Value) -> Found | None:
+    if value.kind == "number":
+        return _number_in_another_form(context, value)
+    if value.kind == "phone":
+        digits = re.sub(r"\D", "", value.text)[-10:]
+        spaced = re.compile(r"[\W_]{0,3}".join(digits) + r"(?!\d)")
+        return _where(context, value, digits[-7:], spaced) or _where(context, value, digits[-4:], spaced)
+    if value.kind == "identifier":
+        pieces = re.findall(r"\d+", value.text)
+        longest = max(pieces, key=len, default="")
+        return _where(context, value, longest, phrase(value.text)) or _prefixed(context, value, pieces)
+    return None
+
+
+def _where(context: Context, value: Value, anchor: str, pattern: re.Pattern[str]) -> Found | None:
+    """The source among those that hold the anchor in which the pattern occurs."""
+    found = context.at(anchor) if anchor else None
+    for source in (found.first, found.last) if found else ():
+        if source is not None and source.echo.isdisjoint(value.keys) and pattern.search(source.text):
+            return Found(source, source)
+    return None
+
+
+def _prefixed(context: Context, value: Value, pieces: list[str]) -> Found | None:
+    """A user gave the digits alone, and the model put the prefix before them that the tool wants."""
+    if len(pieces) != 1 or len(pieces[0]) < _SHORTEST_BARE or not value.text.strip().endswith(pieces[0]):
+        return None
+    found = context.at(pieces[0])
+    sources = (found.first, found.last) if found else ()
+    return next((Found(source, source, True) for source in sources if source is not None and source.asked), None)
+
+
+def _number_in_another_form(context: Context, value: Value) -> Found | None:
+    number = read_number(value.text)
+    if number is None:
+        return None
+    for other in (number * 100, number / 100):  # cents, per cent
+        found = context.at(number_key(other))
+        if found is not None:
+            return _derived(found)
+    word = in_words(number)
+    if word is not None:
+        return context.find_text(word) or context.find_text(word.capitalize())
+    seconds = number / 1000 if number > 1e11 else number
+    if not 1e8 < seconds < 1e11:
+        return None
+    found = context.at(f"@{datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()}")
+    return found and _derived(found)
+
+
+def _follows(context: Context, value: Value) -> Found | None:
+    if value.kind == "date":
+        return _date_follows(context, value)
+    if value.kind == "number":
+        return _computed(context, value)
+    if value.kind == "url":
+        return _url_follows(context, value)
+    if value.kind == "path":
+        return _path_follows(context, value)
+    return None
+
+
+def _date_follows(context: Context, value: Value) -> Found | None:
+    for day in value.dates:
+        key = dates.derivable(day, lambda key: context.at(key) is not None)
+        found = context.at(key) if key is not None else None
+        if found is not None:
+            return _derived(found)
+    return None
+
+
+def _computed(context: Context, value: Value) -> Found | None:
+    number = read_number(value.text)
+    if number is None:
+        return None
+    recent = _recent_numbers(context)
+    basis = computed.basis(number, list(recent)[:RECENT_NUMBERS])
+    return Found(recent[basis], recent[basis], True) if basis is not None else None
+
+
+def _recent_numbers(context: Context) -> dict[float, Source]:
+    """Numbers of the newest sources, in the order of their text."""
+    numbers: dict[float, Source] = {}
+    read = 0
+    for source in context.newest_first():
+        for seen in numbers_in(source.text[:RECENT_CHARACTERS]):
+            if number_key(seen) not in source.echo:
+                numbers.setdefault(seen, source)
+        read += len(source.text)
+        if len(numbers) >= RECENT_NUMBERS or read > RECENT_CHARACTERS:
+            break
+    return numbers
+
+
+def _url_follows(context: Context, value: Value) -> Found | None:
+    """Put together: the host is visible, and so is every piece of the rest that holds a digit."""
+    bare = re.sub(r"^[a-z][a-z0-9+.-]*://|^www\.", "", value.text.strip(), flags=re.IGNORECASE)
+    host = re.split(r"[/?#:]", bare)[0].removeprefix("www.")
+    found = context.find_text(host, value.keys) if host else None
+    if found is None:
+        return Found(None, None, True) if context.exhausted else None
+    numbered = [piece for piece in re.split(r"[/?#&=]+", bare[len(host) :]) if any(map(str.isdigit, piece))]
+    return _derived(found) if all(context.at(squash(piece)) is not None for piece in numbered) else None
+
+
+def _path_follows(context: Context, value: Value) -> Found | None:
+    """Put together: the last name is visible, as in the listing of a folder."""
+    names = [name for name in re.split(r"[/\\]", value.text) if name not in ("", ".", "..", "~")]
+    found = context.find_text(names[-1], value.keys) if names else None
+    if found is not None:
+        return _derived(found)
+    return Found(None, None, True) if context.exhausted else None
+
+
+def _derived(found: Found) -> Found:
+    return Found(found.first, found.last, True)

@@ -1,0 +1,212 @@
+"""What becomes visible to the model as a run goes on: each span taken apart into sources.
+
+How "made up" is told from "copied": a source counts as evidence for a value unless it only repeats what the model had said
+itself. Such echoes are the model's own earlier messages, the result of a call that had the value among its arguments, and
+whatever appears while such a call is still running (the prompt of an agent that the call started).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.lineage.context import Context
+from llmtrace.lineage.history import History
+from llmtrace.lineage.provenance import Origin
+from llmtrace.lineage.sources import Source
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Inference,
+    JsonValue,
+    Memory,
+    Message,
+    Part,
+    Reasoning,
+    Retrieval,
+    ServerToolCall,
+    ServerToolResult,
+    Span,
+    Text,
+    ToolCall,
+    ToolExecution,
+    ToolResult,
+    Workflow,
+)
+
+REMEMBERED = 512
+"""Calls and made-up values that a bounded run remembers; the oldest go first."""
+SOURCES = 1024
+CHARACTERS = 1 << 22
+"""Sources, and characters of them, that a bounded run remembers."""
+_OWN = frozenset({"assistant", "model"})
+_ASKED = frozenset({"user", "system", "developer", "human"})
+_HIDING_PARAMETERS = {
+    "conversation": "the conversation is kept by the provider",
+    "prompt": "the prompt is kept by the provider",
+    "web_search_options": "the provider searched the web",
+}
+_CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that the model asked for."""
+
+    tool: str
+    made_up: frozenset[str]
+    """Keys of the ungrounded values among its arguments."""
+    span_id: str | None = None
+    """The execution, once it ended."""
+    open: bool = True
+    """No result was seen yet."""
+
+
+class Visible:
+    def __init__(self, *, bounded: bool) -> None:
+        self._most = REMEMBERED if bounded else None
+        sources, characters = (SOURCES, CHARACTERS) if bounded else (None, None)
+        self.context = Context(sources=sources, characters=characters, search=bounded)
+        self.history = History(bounded=bounded)
+        self.calls: dict[str, Call] = {}
+        self.made_up: dict[str, Origin] = {}
+        """By key, where the model said an ungrounded value for the first time."""
+        self.hidden: dict[str, str] = {}
+        """Why some context is not visible, each with the id of the span that shows it."""
+
+    def remember_call(self, call_id: str, call: Call) -> None:
+        self._bounded(self.calls, call_id, call)
+
+    def remember_made_up(self, key: str, first: Origin) -> None:
+        self._bounded(self.made_up, key, first)
+
+    def _bounded(self, known: dict[str, Any], key: str, value: Any) -> None:
+        known[key] = value
+        if self._most is not None and len(known) > self._most:
+            del known[next(iter(known))]
+
+    def begun(self, span: Span) -> None:
+        """What an agent or workflow was given when it began."""
+        operation = span.operation
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            for message in operation.input:
+                if self.history.is_new(f"input {span.span_id}", message.parts):
+                    self._see(span, message, f"input of {operation.name}")
+
+    def ended(self, span: Span) -> None:
+        """What a span that has ended shows to what comes after it; of an inference, what it was sent."""
+        if any(span.attributes.get(name) for name in _CUT):
+            self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
+        operation = span.operation
+        if isinstance(operation, Inference):
+            self._request(span, operation)
+        elif isinstance(operation, ToolExecution):
+            self._execution(span, operation)
+        else:
+            self._other(span, operation)
+
+    def _request(self, span: Span, inference: Inference) -> None:
+        self._hide(span, inference)
+        for part in inference.system:
+            if self.history.is_new("system", (part,)):
+                self._part(span, part, "system prompt", asked=True)
+        for number, message in self.history.new(inference.input):
+            self._see(span, message, _name(number, message))
+
+    def _hide(self, span: Span, inference: Inference) -> None:
+        if inference.previous_response_id:
+            self.hidden.setdefault("earlier responses are kept by the provider", span.span_id)
+        if not inference.input and not inference.system:
+            self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
+        for name in inference.parameters:
+            if name in _HIDING_PARAMETERS:
+                self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
+
+    def _see(self, span: Span, message: Message, place: str) -> None:
+        own = message.role in _OWN
+        for part in message.parts:
+            if not (own and self.history.is_own(part)):
+                self._part(span, part, place, asked=message.role in _ASKED, own=own)
+
+    def _part(self, span: Span, part: Part, place: str, *, asked: bool = False, own: bool = False) -> None:
+        if isinstance(part, ToolResult):
+            self._result(span, part)
+        elif isinstance(part, Text):
+            echo = frozenset(self.made_up) if own else self._running()
+            self.context.add(Source(span.span_id, place, part.content, echo, asked and not echo))
+        elif isinstance(part, ToolCall):
+            self._earlier_call(span, part, place)
+        elif not isinstance(part, Reasoning):
+            self.opaque(span, part, place)
+
+    def _earlier_call(self, span: Span, call: ToolCall, place: str) -> None:
+        """A call that was made before this run began: what it says was given to this run."""
+        if call.id is not None and call.id not in self.calls:
+            self.remember_call(call.id, Call(call.name, frozenset()))
+        self.context.add(Source(span.span_id, place, call.arguments, frozenset(self.made_up)))
+
+    def opaque(self, span: Span, part: Part, place: str) -> None:
+        """Parts of which some or all content is not visible. What is visible of them counts."""
+        content: JsonValue
+        if isinstance(part, (ServerToolCall, ServerToolResult)):
+            self.hidden.setdefault("the provider ran a tool itself", span.span_id)
+            content = part.server_tool_call_response if isinstance(part, ServerToolResult) else part.server_tool_call
+        else:
+            modality = getattr(part, "modality", None) or getattr(part, "type", None) or type(part).__name__.casefold()
+            self.hidden.setdefault(f"a message holds content of type {modality}", span.span_id)
+            content = next((getattr(part, name) for name in ("fields", "uri", "file_id") if hasattr(part, name)), None)
+        if content:
+            self.context.add(Source(span.span_id, place, content, self._running()))
+
+    def _result(self, span: Span, part: ToolResult) -> None:
+        call = self.calls.get(part.id) if part.id is not None else None
+        if call is None:
+            self.context.add(Source(span.span_id, "result of a tool", part.response, self._running(), call_id=part.id))
+            return
+        call.open = False
+        if not self.history.is_known_result(part.id, part.response):
+            span_id = call.span_id or span.span_id
+            self.context.add(Source(span_id, f"result of {call.tool}", part.response, call.made_up, call_id=part.id))
+
+    def _execution(self, span: Span, execution: ToolExecution) -> None:
+        call = self.calls.get(execution.call_id) if execution.call_id is not None else self._open_call(execution.name)
+        echo = call.made_up if call is not None else frozenset[str]()
+        if call is not None:
+            call.span_id, call.open = span.span_id, False
+        place, content = f"result of {execution.name}", execution.result
+        if not execution.has_result:
+            if span.failure is None:
+                return
+            place, content = f"error of {execution.name}", span.failure.message
+        self.history.keep_result(execution.call_id, content)
+        self.context.add(Source(span.span_id, place, content, echo, call_id=execution.call_id))
+
+    def _open_call(self, tool: str) -> Call | None:
+        return next((call for call in reversed(self.calls.values()) if call.open and call.tool == tool), None)
+
+    def _other(self, span: Span, operation: Any) -> None:
+        """What other operations brought in. A model may have had a hand in it, so it is no evidence for what is made up."""
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            self.begun(span)
+            for part in (part for message in operation.output for part in message.parts):
+                if isinstance(part, Text) and not self.history.is_own(part):
+                    self._brought(span, f"answer of {operation.name}", part.content)
+        elif isinstance(operation, Retrieval):
+            self._brought(span, "retrieved documents", operation.documents)
+        elif isinstance(operation, Memory):
+            self._brought(span, "memory", operation.records)
+        elif isinstance(operation, Custom):
+            self._brought(span, f"result of {span.name}", operation.result)
+
+    def _brought(self, span: Span, place: str, content: JsonValue) -> None:
+        if content is not None:
+            self.context.add(Source(span.span_id, place, content, frozenset(self.made_up)))
+
+    def _running(self) -> frozenset[str]:
+        """Made-up values of calls that have not been answered yet."""
+        return frozenset().union(*(call.made_up for call in self.calls.values() if call.open and call.made_up))
+
+
+def _name(number: int, message: Message) -> str:
+    return "system prompt" if message.role in ("system", "developer") else f"message {number} ({message.role})"
