@@ -1,0 +1,223 @@
+"""Bad input: the program goes on unharmed, one clear line says what, where and what to do, and nothing stored is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmtrace
+from llmtrace.store import Query, open_store
+from llmtrace.testing import capture
+
+
+class Hostile:
+    """Raises whatever is asked of it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no str")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise RuntimeError("no iter")
+
+    def __len__(self) -> int:
+        raise RuntimeError("no len")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no eq")
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hash")
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("no attributes")
+
+
+def cycle() -> list[Any]:
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
+@pytest.mark.parametrize("decorate", [llmtrace.tool, llmtrace.agent, llmtrace.span])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: open(os.devnull),  # noqa: SIM115
+        cycle,
+        lambda: list(range(1_000_000)),
+        Hostile,
+        lambda: {object(): Hostile()},
+        lambda: (number for number in range(3)),
+        lambda: float("nan"),
+        lambda: "\ud800 lone",
+        lambda: 10**5000,
+        lambda: b"\x00\xff",
+    ],
+)
+def test_arguments_and_results_of_any_kind(decorate: Any, make: Any) -> None:
+    """What cannot be serialised passes through untouched, and the span says what it was."""
+    given = make()
+
+    @decorate
+    def work(x: Any) -> Any:
+        return x
+
+    with capture() as captured:
+        assert work(given) is given
+    assert len(captured.spans) == 1
+    if hasattr(type(given), "close") and not hasattr(type(given), "send"):
+        given.close()
+
+
+def test_a_generator_is_not_consumed() -> None:
+    """Recording an argument never takes items out of it."""
+
+    @llmtrace.span
+    def work(x: Any) -> list[int]:
+        return list(x)
+
+    with capture():
+        assert work(number for number in range(3)) == [0, 1, 2]
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: given for name, given in os.environ.items() if not name.startswith(("LLMTRACE_", "XDG_"))}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+AGENT = """
+import llmtrace
+llmtrace.configure()
+@llmtrace.tool
+def add(a: int) -> int:
+    return a + 1
+@llmtrace.agent
+def work(task: str) -> int:
+    return add(1)
+print(work("x"))
+"""
+
+
+def test_no_home_and_nothing_writable(tmp_path: Path) -> None:
+    """HOME unset, or a store that cannot be made: the program runs; at most one line says what to do."""
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    ran = run(AGENT, LLMTRACE_STORE=str(blocked / "store"))
+    assert (ran.returncode, ran.stdout) == (0, "2\n")
+    assert len(ran.stderr.strip().splitlines()) == 1
+    assert str(blocked) in ran.stderr
+    unset = run("import os; os.environ.pop('HOME', None)\n" + AGENT, XDG_DATA_HOME=str(tmp_path / "data"))
+    assert (unset.returncode, unset.stdout, unset.stderr) == (0, "2\n", "")
+
+
+def test_unknown_options_and_values_are_one_line_each() -> None:
+    """A misspelt option or variable is named, with what was meant."""
+    ran = run(
+        AGENT.replace("configure()", "configure(stroe='off', store='off')"), LLMTRACE_CONTENT="maybe", LLMTRACE_REDCAT="1"
+    )
+    assert (ran.returncode, ran.stdout) == (0, "2\n")
+    lines = ran.stderr.strip().splitlines()
+    assert len(lines) == 3
+    assert any("did you mean 'store'" in line for line in lines)
+    assert any("none, local, all" in line for line in lines)
+    assert any("LLMTRACE_REDACT" in line for line in lines)
+
+
+def summaries(folder: Path) -> list[Any]:
+    store = open_store(str(folder))
+    try:
+        return store.traces(Query(limit=1000))
+    finally:
+        store.close()
+
+
+def test_fork_in_the_middle(tmp_path: Path) -> None:
+    """Parent and child go on; each one's spans are stored once, and the child's belong to the parent's trace."""
+    program = """
+    import os, sys
+    import llmtrace
+    llmtrace.configure()
+    @llmtrace.span
+    def step(who): return who
+    with llmtrace.workflow("w"):
+        step("before")
+        child = os.fork()
+        if child == 0:
+            step("child"); os._exit(0)
+        os.waitpid(child, 0)
+        step("parent")
+    """
+    ran = run(program, LLMTRACE_STORE=str(tmp_path))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    store = open_store(str(tmp_path))
+    trace = store.trace("last")
+    store.close()
+    said = sorted(span.operation.arguments["who"] for span in trace.spans if span.name == "step")  # type: ignore[union-attr]
+    assert said == ["before", "child", "parent"]
+    assert {span.parent_id for span in trace.spans if span.name == "step"} == {trace.root.span_id}
+
+
+@pytest.mark.parametrize(
+    "end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(3)", "raise SystemError('x')", "sys.exit(1)"]
+)
+def test_however_a_program_ends_its_spans_are_there(end: str, tmp_path: Path) -> None:
+    """Every ended span is stored; those that were open show as interrupted (or failed, where Python unwound them)."""
+    program = f"""
+    import os, signal, sys
+    import llmtrace
+    llmtrace.configure()
+    @llmtrace.span
+    def step(): return 1
+    with llmtrace.workflow("w"):
+        step()
+        {end}
+    """
+    ran = run(program, LLMTRACE_STORE=str(tmp_path))
+    assert ran.returncode in (1, 3, -signal.SIGKILL)
+    store = open_store(str(tmp_path))
+    trace = store.trace("last")
+    store.close()
+    assert {span.name: span.end is None for span in trace.spans}["step"] is False
+    assert trace.root.name == "invoke_workflow w"
+    assert trace.health == "failed"
+
+
+def test_spans_at_interpreter_shutdown_do_no_harm(tmp_path: Path) -> None:
+    """A span that ends while the interpreter goes down is silent."""
+    program = """
+    import atexit
+    import llmtrace
+    llmtrace.configure()
+    @llmtrace.span
+    def step(): return 1
+    class Late:
+        def __del__(self): step()
+    late = Late()
+    atexit.register(step)
+    generator = None
+    @llmtrace.agent
+    def talk():
+        yield 1
+        yield 2
+    generator = talk(); next(generator)
+    """
+    ran = run(program, LLMTRACE_STORE=str(tmp_path))
+    assert (ran.returncode, ran.stderr) == (0, "")
