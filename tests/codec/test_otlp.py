@@ -42,26 +42,8 @@ RAW = RawSpan(
 )
 
 NAMES = [
-    "resourceSpans",
-    "scopeSpans",
-    "spans",
-    "attributes",
-    "key",
-    "value",
-    "values",
-    "traceId",
-    "spanId",
-    "status",
-    "code",
-    "kind",
-    "events",
-    "links",
-    "intValue",
-    "doubleValue",
-    "arrayValue",
-    "kvlistValue",
-    "bytesValue",
-    "startTimeUnixNano",
+    *("resourceSpans", "scopeSpans", "spans", "attributes", "key", "value", "values", "traceId", "spanId", "status", "code"),
+    *("kind", "events", "links", "intValue", "doubleValue", "arrayValue", "kvlistValue", "bytesValue", "startTimeUnixNano"),
 ]
 
 

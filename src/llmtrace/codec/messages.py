@@ -8,7 +8,7 @@ list, and with OpenAI's ``tool_calls``; and tool definitions as OpenAI, Anthropi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from llmtrace.codec import jsontext, parts
@@ -20,30 +20,45 @@ _TEXT: Final = "codec.messages"
 
 def write_messages(messages: Iterable[Message]) -> str:
     """A JSON array of messages."""
-    return "[" + ",".join([_cached(message, _write_message) for message in messages]) + "]"
-
-
-def write_parts(system: Iterable[Part]) -> str:
-    """A JSON array of parts: system instructions."""
-    return "[" + ",".join([parts.write(part) for part in system]) + "]"
+    return _write_all(messages, _write_message)
 
 
 def write_definitions(tools: Iterable[ToolDefinition]) -> str:
     """A JSON array of tool definitions."""
-    return "[" + ",".join([_cached(tool, _write_definition) for tool in tools]) + "]"
+    return _write_all(tools, _write_definition)
 
 
-def _cached(value: Any, write: Any) -> str:
-    cache = value.cache
-    if cache is None:
-        return write(value)  # type: ignore[no-any-return]
-    text: str | None = cache.get(_TEXT)
-    if text is None:
-        text = cache[_TEXT] = write(value)
-    return text
+def write_parts(system: Iterable[Part]) -> str:
+    """A JSON array of parts: system instructions."""
+    return f"[{','.join([parts.write(part) for part in system])}]"
+
+
+def _write_all(values: Iterable[Any], write: Callable[[Any], str]) -> str:
+    texts = []
+    for value in values:
+        cache = value.cache
+        text = None if cache is None else cache.get(_TEXT)
+        if text is None:
+            text = write(value)
+            if cache is not None:
+                cache[_TEXT] = text
+        texts.append(text)
+    return f"[{','.join(texts)}]"
+
+
+_TEXT_OF: Final = {
+    role: f'{{"role":"{role}","parts":[{{"type":"text","content":'
+    for role in ("system", "developer", "user", "assistant", "tool")
+}
+"""How a message of one text part begins, by role."""
 
 
 def _write_message(message: Message) -> str:
+    held = message.parts
+    if len(held) == 1 and type(held[0]) is Text and message.name is None and message.finish_reason is None:
+        head = _TEXT_OF.get(message.role)
+        if head is not None:  # the common message, and the long one
+            return f"{head}{jsontext.write(held[0].content)}}}]}}"
     text = '{"role":' + jsontext.write(message.role) + ',"parts":' + write_parts(message.parts)
     if message.name is not None:
         text += ',"name":' + jsontext.write(message.name)
@@ -103,11 +118,11 @@ def _read_message(item: JsonValue, role: str) -> Message:
         return Message(role, (parts.read(item),))
     said, given = _text(item, "role"), item.get("parts")
     role = said if said is not None else role
-    read = map(parts.read, given) if isinstance(given, (list, tuple)) else _parts_of_content(item, role)
+    read = map(parts.read, given) if isinstance(given, (list, tuple)) else _heldof_content(item, role)
     return Message(role, tuple(read), _text(item, "name"), _text(item, "finish_reason"))
 
 
-def _parts_of_content(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
+def _heldof_content(item: Mapping[str, JsonValue], role: str) -> Iterable[Part]:
     """A message as the OpenAI and Anthropic APIs write it."""
     content, call_id = item.get("content"), _text(item, "tool_call_id")
     if role == "tool" and call_id is not None:

@@ -1,0 +1,141 @@
+"""Tool executions and request parameters as attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmtrace import semconv as sc
+from llmtrace.codec import genai
+from llmtrace.model import Custom, Inference, RawSpan, Span, ToolDefinition, ToolExecution, replace
+
+SPAN = Span("0" * 31 + "1", "0" * 15 + "1", "a", 1, 2, run_id="f" * 32)
+
+
+def attributes(operation: Any) -> dict[str, Any]:
+    return genai.attributes(replace(SPAN, operation=operation))
+
+
+def read(**held: Any) -> Any:
+    names = {"arguments": sc.TOOL_CALL_ARGUMENTS, "result": sc.TOOL_CALL_RESULT, "mark": sc.TOOL_RESULT_WRAPPED}
+    found = {names[name]: value for name, value in held.items()}
+    return genai.decode(
+        RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes={sc.OPERATION_NAME: "execute_tool", **found})
+    ).operation
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "wrapped"),
+    [
+        ({"a": 1}, '{"a":1}', False),
+        ({"value": 1}, '{"value":1}', False),
+        ({}, "{}", False),
+        ([1], '{"value":[1]}', True),
+        ('{"a": 1', '{"value":"{\\"a\\": 1"}', True),
+        (0, '{"value":0}', True),
+    ],
+)
+def test_what_is_no_object_is_wrapped(value: Any, text: str, wrapped: bool) -> None:
+    """An object goes out as it is; anything else as {"value": x} with a mark, and comes back unwrapped."""
+    held = attributes(ToolExecution("f", value, value, has_result=True))
+    assert held[sc.TOOL_CALL_ARGUMENTS] == held[sc.TOOL_CALL_RESULT] == text
+    assert held.get(sc.TOOL_ARGUMENTS_WRAPPED, False) is held.get(sc.TOOL_RESULT_WRAPPED, False) is wrapped
+
+
+def test_null_and_nothing_differ() -> None:
+    """A result that is null is wrapped; no result is no attribute."""
+    assert attributes(ToolExecution("f", has_result=True))[sc.TOOL_CALL_RESULT] == '{"value":null}'
+    assert sc.TOOL_CALL_RESULT not in attributes(ToolExecution("f"))
+    assert attributes(Custom(has_result=True))[sc.OPERATION_RESULT] == "null"
+    assert sc.OPERATION_RESULT not in attributes(Custom())
+
+
+@pytest.mark.parametrize(
+    ("held", "result"),
+    [
+        ('{"value": 1}', {"value": 1}),
+        ("[1]", [1]),
+        ("42", "42"),
+        ("plain words", "plain words"),
+        ({"a": 1}, {"a": 1}),
+        (False, False),
+    ],
+)
+def test_only_what_is_marked_is_unwrapped(held: Any, result: Any) -> None:
+    """Another writer's result is the object or list that its text is, else the text itself."""
+    assert read(result=held) == ToolExecution("", result=result, has_result=True)
+
+
+def test_what_is_marked_is_unwrapped_structured_too() -> None:
+    """{"value": x} as kvlist."""
+    assert read(result={"value": 5}, mark=True) == ToolExecution("", result=5, has_result=True)
+
+
+@pytest.mark.parametrize("text", ["[1]", "words", '{"a": 1, "a": 2}', "5"])
+def test_another_writers_arguments_that_are_no_object_stay_text(text: str) -> None:
+    """Raw text is the model's; it is not repaired on reading."""
+    assert read(arguments=text) == ToolExecution("", text)
+
+
+def test_the_definition_travels_whole() -> None:
+    """A list of one, with strict and the output schema, so that the check can be repeated; its description beside it."""
+    definition = ToolDefinition("f", {"type": "object"}, "Does it.", strict=True, output={"type": "string"})
+    held = attributes(ToolExecution("f", definition=definition))
+    assert held[sc.TOOL_DEFINITIONS] == (
+        '[{"type":"function","name":"f","description":"Does it.","parameters":{"type":"object"},"strict":true,'
+        '"output":{"type":"string"}}]'
+    )
+    assert held[sc.TOOL_DESCRIPTION] == "Does it."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written"),
+    [
+        ("temperature", 1, 1.0),
+        ("temperature", {"a": 1}, None),
+        ("temperature", True, None),
+        ("temperature", 10**400, None),
+        ("max_tokens", 5, 5),
+        ("max_tokens", 5.0, None),
+        ("seed", 1 << 63, None),
+        ("stop_sequences", ["a"], ["a"]),
+        ("stop_sequences", "a", None),
+        ("reasoning.level", "high", "high"),
+        ("tool_choice", "auto", None),
+    ],
+)
+def test_a_parameter_of_the_wrong_type_goes_to_the_others(name: str, value: Any, written: Any) -> None:
+    """The conventions' attributes have the conventions' types; nothing is lost for that."""
+    operation = Inference("p", parameters={name: value})
+    held = attributes(operation)
+    assert held.get(sc.REQUEST_PREFIX + name) == written
+    assert (sc.REQUEST_OTHER in held) is (written is None)
+    assert genai.decode(genai.encode(replace(SPAN, operation=operation))).operation == operation
+
+
+@pytest.mark.parametrize(
+    ("parameters", "output"),
+    [
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "json"),
+        ({"text": {"format": {"type": "json_object"}}}, "json"),
+        ({"response_format": {"type": "text"}}, "text"),
+        ({"response_format": "odd", "text": 5}, None),
+        ({}, None),
+    ],
+)
+def test_the_output_type_is_derived(parameters: dict[str, Any], output: str | None) -> None:
+    """gen_ai.output.type says what the response format asks for; reading it back leaves no trace in the attributes."""
+    span = replace(SPAN, operation=Inference("p", parameters=parameters))
+    assert genai.attributes(span).get(sc.OUTPUT_TYPE) == output
+    assert genai.decode(genai.encode(span)) == span
+
+
+def test_the_older_name_of_cache_writes_is_read() -> None:
+    """cache_creation, as written before cache_write, unless both are there."""
+    held = {sc.OPERATION_NAME: "chat", sc.USAGE_CACHE_CREATION: 7}
+    raw = RawSpan("1" * 32, "2" * 16, "", 1, 2, attributes=held)
+    operation = genai.decode(raw).operation
+    assert isinstance(operation, Inference)
+    assert operation.usage is not None
+    assert operation.usage.cache_write_input_tokens == 7
