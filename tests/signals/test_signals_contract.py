@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from llmtrace.model import Inference, Message, Span, Text, ToolExecution, replac
 from llmtrace.signals import Signal, load
 
 SIGNALS = load()
+DOCS = Path(__file__).parents[2] / "docs" / "signals.md"
 EVERY_SPAN = [span for cases in CASES.values() for spans in (*cases.bad.values(), *cases.good) for span in spans]
 HOSTILE = (
     *("<tool_call>", "<|", "```{", "```", "functions.a ", "[" * 50, '{"a":', ")", "\ud800"),
@@ -170,6 +172,16 @@ def test_every_built_in_signal_has_cases() -> None:
     own_suite = {"unfinished_run", "ungrounded_argument"}
     assert {signal.name for signal in SIGNALS} - own_suite == set(CASES)
     assert all(cases.good and cases.bad for cases in CASES.values())
+
+
+def test_every_built_in_signal_is_documented() -> None:
+    """The docs have a section for each, with its labels, a good and a bad case, what to search for and how to switch it off."""
+    sections = dict(section.split("\n", 1) for section in DOCS.read_text(encoding="utf-8").split("\n## ")[1:])
+    for signal in SIGNALS:
+        section = sections[signal.name]
+        assert all(f"**{part}**" in section for part in ("Fires", "Severity", "Bad", "Good", "Search", "Off")), signal.name
+        for label in CASES[signal.name].bad if signal.name in CASES else ():
+            assert f"`{label.split(',')[0]}`" in section or signal.name == "invalid_tool_call", label
 
 
 def test_the_evaluator_runs_them_all() -> None:
