@@ -1,0 +1,184 @@
+"""A span without content: what it was, when, how long, how much, and what was found wrong, but nothing that anybody said.
+
+Law: no message, argument, result, definition, prompt, document, error text, offending value or evidence is left, and no name
+that the model may have made up. What the program itself named (spans, agents, models, attributes) stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.content.values import changed, each
+from llmtrace.model import (
+    OUTCOME,
+    AgentInvocation,
+    Custom,
+    Evaluation,
+    Event,
+    Failure,
+    FetchResponse,
+    Inference,
+    JsonValue,
+    Memory,
+    Operation,
+    Retrieval,
+    Span,
+    ToolExecution,
+    Violation,
+    Workflow,
+    replace,
+)
+
+HIDDEN = "*"
+"""Stands for a name that is left out."""
+_NAME = re.compile(r"[A-Za-z_$][\w$./:-]{0,63}", re.ASCII)
+"""What a declared field or tool is called; anything else was made up, or is content used as a key."""
+_INDEX = re.compile(r"\d{1,9}|-")
+_WORD = re.compile(r"[A-Za-z_]{1,16}", re.ASCII)
+
+
+def bare(span: Span) -> Span:
+    """The copy without content; the same object where there was none."""
+    operation = bare_operation(span.operation)
+    changes: dict[str, Any] = {
+        "operation": operation,
+        "name": _span_name(span, operation),
+        "failure": _failure(span.failure),
+        "violations": each(span.violations, _violation),
+        "evaluations": each(span.evaluations, _evaluation),
+        "attributes": _attributes(span.attributes),
+        "events": each(span.events, _event),
+        "links": each(span.links, lambda link: changed(link, attributes=_attributes(link.attributes))),
+    }
+    if all(changed is getattr(span, name) for name, changed in changes.items()):
+        return span
+    changes["attributes"] = {**changes["attributes"], semconv.CONTENT_LEVEL: "none"}
+    return replace(span, **changes)
+
+
+def bare_operation(operation: Operation) -> Operation:
+    strip = _OPERATIONS.get(type(operation))
+    return operation if strip is None else strip(operation)
+
+
+def _without(operation: Any, **empty: Any) -> Any:
+    """The operation with these fields emptied, if any of them is not."""
+    for name, nothing in empty.items():
+        if getattr(operation, name) != nothing:
+            return replace(operation, **empty)
+    return operation
+
+
+def _inference(call: Inference) -> Inference:
+    parameters = call.parameters
+    if parameters:
+        kept = {name: given for name, given in parameters.items() if _is_setting(name, given)}
+        parameters = parameters if len(kept) == len(parameters) else kept
+    bared: Inference = _without(call, system=(), input=(), output=(), tools=())
+    return bared if parameters is call.parameters else replace(bared, parameters=parameters)
+
+
+def _is_setting(name: str, given: JsonValue) -> bool:
+    """Numbers, switches and words of the conventions; a text (a stop sequence, a prompt) is content."""
+    if name not in semconv.REQUEST_PARAMETERS:
+        return False
+    return given is None or isinstance(given, (bool, int, float)) or (isinstance(given, str) and bool(_WORD.fullmatch(given)))
+
+
+def _tool_execution(execution: ToolExecution) -> ToolExecution:
+    bared: ToolExecution = _without(
+        execution, arguments=None, result=None, has_result=False, definition=None, repaired=None, name=_tool(execution.name)
+    )
+    return bared
+
+
+_OPERATIONS: dict[type, Callable[[Any], Any]] = {
+    Inference: _inference,
+    ToolExecution: _tool_execution,
+    AgentInvocation: lambda it: _without(it, input=(), output=()),
+    Workflow: lambda it: _without(it, input=(), output=()),
+    Retrieval: lambda it: _without(it, query=None, documents=None),
+    Memory: lambda it: _without(it, query=None, records=None),
+    FetchResponse: lambda it: _without(it, output=()),
+    Custom: lambda it: _without(it, arguments=None, result=None, has_result=False),
+}
+
+
+def _tool(name: str) -> str:
+    return name if _NAME.fullmatch(name) else HIDDEN
+
+
+def _span_name(span: Span, operation: Operation) -> str:
+    before, after = span.operation, operation
+    if isinstance(before, ToolExecution) and isinstance(after, ToolExecution) and after.name != before.name:
+        return span.name.replace(before.name, after.name) if before.name else span.name
+    return span.name
+
+
+def _failure(failure: Failure | None) -> Failure | None:
+    if failure is None or not (failure.message or failure.stacktrace):
+        return failure
+    return Failure(failure.type)
+
+
+def _violation(found: Violation) -> Violation:
+    pointer = bare_pointer(found.pointer, made_up=found.code in ("unexpected", "duplicate_key"))
+    message = found.message
+    for segment, shown in zip(found.pointer.split("/"), pointer.split("/"), strict=True):
+        if segment != shown:
+            message = _hide(message, segment.replace("~1", "/").replace("~0", "~"))
+    tool = found.tool
+    if tool is not None and (found.code == "unknown_tool" or not _NAME.fullmatch(tool)):
+        tool = _tool(tool)
+        message = message if tool == found.tool else _hide(message, found.tool)
+    if found.got is None and (pointer, message, tool) == (found.pointer, found.message, found.tool):
+        return found
+    return replace(found, got=None, pointer=pointer, message=message, tool=tool)
+
+
+def _hide(message: str, name: str | None) -> str:
+    """``message`` without a name, in case it repeats it."""
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN, message) if name else message
+
+
+def _evaluation(found: Evaluation) -> Evaluation:
+    pointer = None if found.pointer is None else bare_pointer(found.pointer)
+    # What a program says about its own outcome is free text, and often quotes the answer.
+    explanation = "" if found.name == OUTCOME else found.explanation
+    if not found.evidence and pointer == found.pointer and explanation == found.explanation:
+        return found
+    return replace(found, evidence={}, pointer=pointer, explanation=explanation)
+
+
+def bare_pointer(pointer: str, *, made_up: bool = False) -> str:
+    """A JSON Pointer without segments that are no field's name or index; ``made_up``: the last one is the model's."""
+    if not pointer:
+        return pointer
+    segments = pointer.split("/")
+    shown = [part if _NAME.fullmatch(part) or _INDEX.fullmatch(part) or not part else HIDDEN for part in segments]
+    if made_up:
+        shown[-1] = HIDDEN
+    return "/".join(shown)
+
+
+def _event(event: Event) -> Event:
+    if event.name.startswith("gen_ai.") and event.name != semconv.EVALUATION_EVENT:
+        kept: Mapping[str, JsonValue] = {
+            name: item for name, item in event.attributes.items() if isinstance(item, (bool, int, float))
+        }
+        return changed(event, attributes=event.attributes if len(kept) == len(event.attributes) else kept)
+    return changed(event, attributes=_attributes(event.attributes))
+
+
+def _attributes(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if not attributes:
+        return attributes
+    kept = {name: item for name, item in attributes.items() if not _is_content(name)}
+    return attributes if len(kept) == len(attributes) else kept
+
+
+def _is_content(name: str) -> bool:
+    return name in semconv.CONTENT or name.startswith(semconv.FOREIGN_CONTENT)

@@ -1,0 +1,70 @@
+"""Inline bytes give way to their digest and size: base64 in a `Blob`, ``data:`` URLs anywhere, long base64 values in JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+
+from llmtrace.content.scan import Rule
+from llmtrace.model import Blob, Part, Uri, replace
+
+_DATA_URL = re.compile(
+    r"data:(?P<type>[A-Za-z0-9.+/-]{0,128})(?:;[A-Za-z0-9=._-]{1,128}){0,8};base64,(?P<data>[A-Za-z0-9+/_%=-]*)"
+)
+_LEAST = 1024
+"""Characters from which on a value that is base64 and nothing else is taken for inline bytes."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+={0,2}")
+
+
+def digest(content: str) -> tuple[str, int]:
+    """``sha256:<hex>`` and size of the bytes that base64 text stands for; of the text itself where it is no base64."""
+    packed = "".join(content.split()) if "\n" in content else content
+    if "-" in packed or "_" in packed:
+        packed = packed.replace("-", "+").replace("_", "/")
+    try:
+        data = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        data = content.encode("utf-8", "replace")
+    return f"sha256:{hashlib.sha256(data).hexdigest()}", len(data)
+
+
+def blob_rule() -> Rule:
+    return Rule("blob", r";base64,", lambda text, _: _DATA_URL.sub(lambda found: _mark(found["type"], found["data"]), text))
+
+
+def without_bytes(part: Part) -> Part:
+    """A part without its inline bytes; the same object where it has none."""
+    if isinstance(part, Blob) and part.content is not None:
+        found, size = digest(part.content)
+        return replace(part, content=None, digest=found, size=size)
+    if isinstance(part, Uri) and part.uri[:5].lower() == "data:":
+        match = _DATA_URL.fullmatch(part.uri)
+        head, _, data = part.uri.partition(",")
+        found, size = digest(match["data"] if match else data)
+        kind = match["type"] if match else head[5:].partition(";")[0]
+        return Blob(part.modality, part.mime_type or kind or None, None, found, size)
+    return part
+
+
+def is_base64(text: str) -> bool:
+    """True for a long text that can hardly be anything else."""
+    return (
+        len(text) >= _LEAST
+        and " " not in text[:128]
+        and text.isascii()
+        and _BASE64.fullmatch(text) is not None
+        and len(text) % 4 != 1
+        and not (text.islower() or text.isupper() or text.isalpha() or text.isdigit())
+    )
+
+
+def blob_mark(text: str) -> str:
+    """What stands for a long base64 value."""
+    return _mark("", text)
+
+
+def _mark(kind: str, data: str) -> str:
+    found, size = digest(data)
+    return f"[blob {kind + ' ' if kind else ''}{found} {size} bytes]"

@@ -1,0 +1,229 @@
+"""`Content`: the one door through which content leaves memory.
+
+``clean`` makes the span that may be stored: redacted, without inline bytes, cut to size. ``bare`` makes the one that may go
+where content may not. Laws: neither raises nor changes the span it was given; what the user's rules cannot be applied to does
+not get out, and where cleaning itself fails, only the span's ids and times do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.config import Config
+from llmtrace.content import bare as without
+from llmtrace.content.messages import Messages
+from llmtrace.content.redaction import Redactor
+from llmtrace.content.tally import Tally
+from llmtrace.content.values import Values, changed, each, mapping
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Evaluation,
+    Failure,
+    FetchResponse,
+    Inference,
+    JsonValue,
+    Memory,
+    Operation,
+    Retrieval,
+    Span,
+    ToolExecution,
+    Violation,
+    Workflow,
+    replace,
+)
+
+logger = logging.getLogger("llmtrace")
+
+
+class Content:
+    """Redaction, truncation and the content level of a `Config`, applied to spans."""
+
+    def __init__(self, config: Config) -> None:
+        redactor = Redactor(config, blobs=True)
+        self._level = "none" if redactor.broken else config.content
+        self._values = Values(redactor, config.max_content_bytes)
+        self._messages = Messages(self._values)
+        self._resource: tuple[Any, Any] = (None, None)
+        self._said = False
+
+    @property
+    def exports_content(self) -> bool:
+        """True where OpenTelemetry spans and exporters may have content too."""
+        return self._level == "all"
+
+    def clean(self, span: Span) -> Span:
+        """The span as it may leave memory: for the local store, and for OpenTelemetry where `exports_content`.
+
+        At level ``none`` that is one without content. The same object where nothing had to be done. Never raises.
+        """
+        if self._level == "none":
+            return self.bare(span)
+        try:
+            return self._clean(span)
+        except Exception as error:
+            return self._closed(span, error)
+
+    def bare(self, span: Span) -> Span:
+        """The span without content (see `llmtrace.content.bare`), and what is left of it redacted. Never raises."""
+        try:
+            return self._clean(without.bare(span))
+        except Exception as error:
+            return self._closed(span, error)
+
+    def _clean(self, span: Span) -> Span:
+        tally = Tally()
+        made: dict[str, Any] = {
+            "operation": self._operation(span.operation, tally),
+            "name": self._values.name(span.name, tally),
+            "failure": span.failure and self._failure(span.failure, tally),
+            "violations": span.violations and each(span.violations, lambda found: self._violation(found, tally)),
+            "evaluations": span.evaluations and each(span.evaluations, lambda found: self._evaluation(found, tally)),
+            "events": span.events and each(span.events, lambda event: self._with_attributes(event, tally)),
+            "links": span.links and each(span.links, lambda link: self._with_attributes(link, tally)),
+            "resource": self._of_resource(span.resource),
+            "attributes": span.attributes and self._values.attributes(span.attributes, tally),
+        }
+        if tally.redacted or tally.cut:
+            made["attributes"] = _counted(span.attributes and made["attributes"], tally)
+        return changed(span, **made)
+
+    def _closed(self, span: Span, error: Exception) -> Span:
+        if not self._said:
+            self._said = True
+            logger.error("llmtrace: the content of a span could not be cleaned (%s); it is left out.", type(error).__name__)
+        return Span(
+            span.trace_id,
+            span.span_id,
+            type(span.operation).__name__,
+            span.start,
+            span.end,
+            span.parent_id,
+            span.kind,
+            run_id=span.run_id,
+            sequence=span.sequence,
+            failure=span.failure and Failure(str(span.failure.type)),
+            attributes={semconv.CONTENT_LEVEL: "none"},
+            scope=span.scope,
+        )
+
+    # -- what was found, and what the program added
+
+    def _failure(self, failure: Failure, tally: Tally) -> Failure:
+        return changed(
+            failure,
+            type=self._values.name(failure.type, tally),
+            message=self._values.text(failure.message, tally),
+            stacktrace=self._values.text(failure.stacktrace, tally),
+        )
+
+    def _violation(self, found: Violation, tally: Tally) -> Violation:
+        values, got = self._values, found.got
+        if got is not None:
+            got = values.fitted(values.redactor.in_place(got, _segments(found.pointer), tally), tally)
+        return changed(
+            found,
+            got=got,
+            pointer=values.name(found.pointer, tally),
+            message=values.text(found.message, tally),
+            expected=values.redactor.in_value(found.expected, tally),
+            tool=values.optional_name(found.tool, tally),
+        )
+
+    def _evaluation(self, found: Evaluation, tally: Tally) -> Evaluation:
+        values = self._values
+        evidence: Any = found.evidence
+        if evidence:
+            evidence = values.redactor.in_value(evidence, tally)
+            if found.pointer and isinstance(evidence, dict):
+                where = _segments(found.pointer)
+                placed = {name: values.redactor.in_place(item, where, tally) for name, item in evidence.items()}
+                evidence = evidence if all(placed[name] is item for name, item in evidence.items()) else placed
+            evidence = mapping(values.fitted(evidence, tally), found.evidence)
+        return changed(
+            found,
+            evidence=evidence,
+            explanation=values.text(found.explanation, tally),
+            name=values.name(found.name, tally),
+            label=values.optional_name(found.label, tally),
+            pointer=values.optional_name(found.pointer, tally),
+        )
+
+    def _with_attributes(self, owner: Any, tally: Tally) -> Any:
+        attributes = self._values.attributes(owner.attributes, tally) if owner.attributes else owner.attributes
+        name = getattr(owner, "name", None)
+        if name is None:
+            return changed(owner, attributes=attributes)
+        return changed(owner, attributes=attributes, name=self._values.name(name, tally))
+
+    def _of_resource(self, resource: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        before, made = self._resource
+        if before is not resource:
+            made = self._values.attributes(resource, Tally())  # not counted: it is the program's, not this span's
+            self._resource = (resource, made)
+        cleaned: Mapping[str, JsonValue] = made
+        return cleaned
+
+    # -- what it did
+
+    def _operation(self, operation: Operation, tally: Tally) -> Operation:
+        if type(operation) is Inference:
+            return self._inference(operation, tally)
+        changes: dict[str, Any] = {}
+        for name in _FIELDS.get(type(operation), ()):
+            old = getattr(operation, name)
+            if old:
+                new = self._field(name, old, tally)
+                if new is not old:
+                    changes[name] = new
+        return replace(operation, **changes) if changes else operation
+
+    def _field(self, name: str, value: Any, tally: Tally) -> Any:
+        if name in ("input", "output"):
+            return self._messages.messages(value, tally)
+        if name == "definition":
+            return self._messages.definition(value, tally)
+        return self._values.name(value, tally) if name in _NAMES else self._values.document(value, tally)
+
+    def _inference(self, call: Inference, tally: Tally) -> Inference:
+        parameters = call.parameters
+        if parameters:
+            parameters = mapping(self._values.document(parameters, tally), parameters)
+        return changed(
+            call,
+            input=call.input and self._messages.messages(call.input, tally),
+            output=call.output and self._messages.messages(call.output, tally),
+            system=call.system and self._messages.system(call.system, tally),
+            tools=call.tools and self._messages.definitions(call.tools, tally),
+            parameters=parameters,
+            request_model=self._values.optional_name(call.request_model, tally),
+            response_model=self._values.optional_name(call.response_model, tally),
+        )
+
+
+_NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id"})
+_FIELDS: dict[type, tuple[str, ...]] = {
+    ToolExecution: ("arguments", "repaired", "result", "definition", "name"),
+    AgentInvocation: ("name", "description", "input", "output"),
+    Workflow: ("name", "input", "output"),
+    Retrieval: ("data_source_id", "query", "documents"),
+    Memory: ("store_id", "record_id", "query", "records"),
+    FetchResponse: ("output",),
+    Custom: ("arguments", "result"),
+}
+"""Fields of an operation that hold content or a name, arguments before what may repeat them."""
+
+
+def _segments(pointer: str) -> Sequence[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _counted(attributes: Mapping[str, JsonValue], tally: Tally) -> Mapping[str, JsonValue]:
+    for name, count in ((semconv.CONTENT_REDACTED, tally.redacted), (semconv.CONTENT_TRUNCATED, tally.cut)):
+        before = attributes.get(name)
+        if count:
+            attributes = {**attributes, name: count + (before if type(before) is int else 0)}
+    return attributes

@@ -1,0 +1,190 @@
+"""Cleaning of messages and tool definitions.
+
+Law: one that was cleaned before is not looked at again; it remembers that in its ``cache``. A cleaned copy gets a cache of its
+own, since what others derived from the raw one must not go out with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llmtrace.content.blobs import without_bytes
+from llmtrace.content.tally import Tally
+from llmtrace.content.truncation import fit, fit_messages, message_size
+from llmtrace.content.values import WIDEST, Values, changed, each
+from llmtrace.model import (
+    Blob,
+    Compaction,
+    Generic,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    Uri,
+    replace,
+)
+
+_PART = 32
+"""What a part counts for beside its texts."""
+
+
+class _Seen:
+    """What became of a message or definition."""
+
+    __slots__ = ("bytes", "clean", "redacted", "size")
+
+    def __init__(self, clean: Any, redacted: int, size: int) -> None:
+        self.clean = clean
+        """None: it was clean as it is. (Itself would be a cycle, since its cache holds this.)"""
+        self.redacted = redacted
+        self.size = size
+        self.bytes: int | None = None
+        """Measured only when the conversation comes near the limit."""
+
+
+class Messages:
+    """Cleans messages, system instructions and tool definitions by the rules of ``values``."""
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+        self._redactor = values.redactor
+        self._limit = values.limit
+
+    def messages(self, messages: tuple[Message, ...], tally: Tally) -> tuple[Message, ...]:
+        size = 0
+        made: list[Message] | None = None
+        all_seen: list[_Seen] = []
+        for index, message in enumerate(messages):
+            cache = message.cache
+            seen = cache.get(self) if cache else None
+            if seen is None:
+                seen = self._message(message)
+            all_seen.append(seen)
+            size += seen.size
+            tally.redacted += seen.redacted
+            if seen.clean is not None:
+                if made is None:
+                    made = list(messages)
+                made[index] = seen.clean
+        cleaned = messages if made is None else tuple(made)
+        return cleaned if size * WIDEST <= self._limit else self._fewer(cleaned, all_seen, tally)
+
+    def _message(self, message: Message) -> _Seen:
+        tally = Tally()
+        parts = each(message.parts, lambda part: self.part(part, tally))
+        role, name = self._values.name(message.role, tally), self._values.optional_name(message.name, tally)
+        size = tally.size + len(role) + _PART * (len(parts) + 1)
+        if parts is message.parts and role is message.role and name is message.name:
+            seen = _Seen(None, 0, size)
+        else:
+            cache = {self: _Seen(None, 0, size)}
+            seen = _Seen(replace(message, parts=parts, role=role, name=name, cache=cache), tally.redacted, size)
+        if message.cache is not None:
+            message.cache[self] = seen
+        return seen
+
+    def _fewer(self, messages: tuple[Message, ...], all_seen: Sequence[_Seen], tally: Tally) -> tuple[Message, ...]:
+        for message, seen in zip(messages, all_seen, strict=True):
+            if seen.bytes is None:
+                seen.bytes = message_size(message)
+        sizes = [seen.bytes or 0 for seen in all_seen]
+        if sum(sizes) <= self._limit:
+            return messages
+        kept, cut = fit_messages(messages, sizes, self._limit)
+        tally.cut += cut
+        return kept
+
+    def system(self, parts: tuple[Part, ...], tally: Tally) -> tuple[Part, ...]:
+        """System instructions that came apart from the messages."""
+        before = tally.size
+        made = each(parts, lambda part: self.part(part, tally))
+        if (tally.size - before + _PART * len(parts)) * WIDEST <= self._limit:
+            return made
+        message = Message("system", made)
+        (kept,), cut = fit_messages((message,), (message_size(message),), self._limit)
+        tally.cut += cut
+        return kept.parts if cut else made
+
+    def part(self, part: Part, tally: Tally) -> Part:
+        """A part redacted and without inline bytes; the same object where there was nothing to do."""
+        if isinstance(part, (Text, Reasoning, Compaction)):
+            content = part.content
+            made = self._redactor.in_text(content, tally) if content else content
+            return part if made is content else replace(part, content=made)
+        if isinstance(part, (Blob, Uri)):
+            part = without_bytes(part)
+        fields: dict[str, Any] = {}
+        for name, read in _FIELDS.get(type(part), ()):
+            old = getattr(part, name)
+            if old is None:
+                continue
+            new: Any = self._values.name(old, tally) if read == "name" else getattr(self._redactor, read)(old, tally)
+            if name in _OBJECTS and not isinstance(new, dict):
+                new = {"…": new}
+            if new is not old:
+                fields[name] = new
+        return replace(part, **fields) if fields else part
+
+    # -- tools
+
+    def definitions(self, tools: tuple[ToolDefinition, ...], tally: Tally) -> tuple[ToolDefinition, ...]:
+        before = tally.size
+        made = each(tools, lambda tool: self.definition(tool, tally))
+        if (tally.size - before) * WIDEST <= self._limit:
+            return made
+        share = self._limit // len(made)
+        return each(made, lambda tool: _smaller(tool, share, tally))
+
+    def definition(self, tool: ToolDefinition, tally: Tally) -> ToolDefinition:
+        cache = tool.cache
+        seen = cache.get(self) if cache else None
+        if seen is None:
+            seen = self._definition(tool)
+            if cache is not None:
+                cache[self] = seen
+        tally.size += seen.size
+        tally.redacted += seen.redacted
+        cleaned: ToolDefinition = tool if seen.clean is None else seen.clean
+        return cleaned
+
+    def _definition(self, tool: ToolDefinition) -> _Seen:
+        tally = Tally()
+        made = changed(
+            tool,
+            name=self._values.name(tool.name, tally),
+            description=tool.description and self._redactor.in_text(tool.description, tally),
+            parameters=self._redactor.in_value(tool.parameters, tally),
+            output=self._redactor.in_value(tool.output, tally),
+        )
+        size = tally.size + 2 * _PART
+        if made is tool:
+            return _Seen(None, 0, size)
+        return _Seen(replace(made, cache={self: _Seen(None, 0, size)}), tally.redacted, size)
+
+
+def _smaller(tool: ToolDefinition, limit: int, tally: Tally) -> ToolDefinition:
+    cut = 0
+    changes: dict[str, Any] = {}
+    for name, room in (("description", limit // 4), ("parameters", limit // 2), ("output", limit // 4)):
+        changes[name], gone = fit(getattr(tool, name), room)
+        cut += gone
+    tally.cut += cut
+    return replace(tool, **changes, cache={}) if cut else tool
+
+
+_FIELDS: dict[type, tuple[tuple[str, str], ...]] = {
+    ToolCall: (("name", "name"), ("arguments", "in_document")),
+    ToolResult: (("response", "in_document"),),
+    Uri: (("uri", "in_text"),),
+    ServerToolCall: (("name", "name"), ("server_tool_call", "in_value")),
+    ServerToolResult: (("server_tool_call_response", "in_value"),),
+    Generic: (("fields", "in_value"),),
+}
+"""Fields of a part that hold content, and how each is read."""
+_OBJECTS = frozenset({"server_tool_call", "server_tool_call_response", "fields"})

@@ -1,0 +1,196 @@
+"""Secrets in raw text that are known by the name before them: ``password=…``, ``"api_key": "…"``, ``--token …``.
+
+Tool arguments that are no JSON, JSON inside JSON (any depth of escaping), environment files, headers, command lines. The name
+counts as in `keys`. Law: JSON text stays JSON; what is no value of a secret name stays as it is.
+
+A quoted value is always a secret. Of bare ones, ``token: str`` and ``password: must have …`` are not: a bare value counts
+when it has a digit or sign in it, or ends its line and is no name of a type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from llmtrace.content.keys import is_secret, is_token, words
+from llmtrace.content.scan import Rule
+from llmtrace.content.tally import MARK, Tally
+
+_NAMES: tuple[str, ...] = (
+    "password passwd passphrase pwd secret secrets token authorization cookie cookies credential credentials",
+    "api_key private_key access_key secret_key account_key signing_key encryption_key master_key auth_key session_key shared_key",
+    "subscription_key connection_string",
+)
+"""What secret names end with. In groups, since the fast engine is fastest with few words at a time."""
+_TAIL = r"(?:_?(?:[0-9]{1,3}|(?i:hash|value|plain|plaintext|confirm|confirmation)))?"
+_AFTER = r"(?:(?:\\{0,15}[\"'])?[ \t]{0,8}(?:=>|:=|[:=])[ \t]{0,8}|>)"
+_BLANK = r"[ \t]{1,8}"
+_VALUE = r"(?:\\{0,15}[\"'][^\"']|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
+_BARE = re.compile(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
+_LINE = re.compile(r"[^\r\n\"'\\]+")
+_OPENING = re.compile(r"(\\*)([\"'])")
+_BRACKET = re.compile(r"[{}\[\]]")
+_SCHEMA = re.compile(r"\"(?:type|\$ref|anyOf|oneOf|allOf|enum)\\*\"\s*:")
+_TYPES = re.compile(
+    r"(?:str|string|bytes|bytearray|int|integer|float|number|bool|boolean|any|object|none|null|nil|undefined|true|false|required"
+    r"|optional|secretstr|char|varchar|text)\??",
+    re.IGNORECASE,
+)
+_LONGEST = 8192
+
+
+def pair_rules(name: str, keys: Sequence[str], counts: Callable[[str], bool], *, any_value: bool = False) -> tuple[Rule, ...]:
+    """Rules for names that end with one of ``keys`` (in any case and with any separators), where ``counts`` says yes to the
+    whole name. ``any_value``: bare values count whatever they look like."""
+    spelt = [words(key).split("_") for key in keys if words(key)]
+    if not spelt:
+        return ()
+    ends = f"(?:{'|'.join('[ _-]?'.join(_cases(word) for word in parts) for parts in spelt)}){_TAIL}"
+    apply = _Pairs(name, spelt, counts, any_value).apply
+    return (
+        Rule(name, f"{ends}{_AFTER}{_VALUE}", apply),
+        Rule(name, f"--[A-Za-z0-9-]{{0,24}}{ends}{_BLANK}{_VALUE}", apply),
+    )
+
+
+def secret_pairs() -> tuple[Rule, ...]:
+    return tuple(rule for names in _NAMES for rule in pair_rules("key", names.split(), is_secret))
+
+
+def _cases(word: str) -> str:
+    return f"(?:{'|'.join(dict.fromkeys((word, word.capitalize(), word.upper())))})"
+
+
+class _Pairs:
+    def __init__(self, name: str, keys: Sequence[Sequence[str]], counts: Callable[[str], bool], any_value: bool) -> None:
+        self._name = name
+        self._counts = counts
+        self._any_value = any_value
+        # One expression for each first word: with a literal prefix ``re`` is ten times as fast as with alternatives.
+        self._patterns: dict[str, re.Pattern[str]] = {}
+        for first in {key[0] for key in keys}:
+            rests = "|".join("".join(f"[ _-]?{word}" for word in key[1:]) for key in keys if key[0] == first)
+            self._patterns[first] = re.compile(
+                f"{first}(?:{rests}){_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})"
+            )
+
+    def apply(self, text: str, tally: Tally) -> str:
+        pieces: list[str] = []
+        done = 0
+        for match in self._candidates(text):
+            if match.start() < done:
+                continue
+            name = _start_of_name(text, match.start(), done)
+            key, after = text[name : match.start("after")], match["after"]
+            if not self._counts(key.lstrip("-.")) or (not after.strip(" \t") and not key.startswith("--")):
+                continue
+            span = _element(text, name, match.end()) if after == ">" else self._value(text, match.end(), key, after)
+            if span is None or text.startswith(MARK, span[0]):
+                continue
+            start, end, quote = span
+            pieces += [text[done:start], quote, tally.take(self._name, text[start:end]), quote]
+            done = end
+        return "".join([*pieces, text[done:]]) if pieces else text
+
+    def _candidates(self, text: str) -> list[re.Match[str]]:
+        lower = text.lower()
+        if len(lower) != len(text):  # a letter whose lower case is longer
+            lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+        found = [match for first, pattern in self._patterns.items() if first in lower for match in pattern.finditer(lower)]
+        return sorted(found, key=re.Match.start)
+
+    def _value(self, text: str, start: int, key: str, after: str) -> tuple[int, int, str] | None:
+        """Start and end of the secret, and the quotes to put around its mark; None where the value is no secret."""
+        quoted = "'" in after or '"' in after
+        opening = _OPENING.match(text, start)
+        if opening is not None:
+            return opening.end(), _closing(text, opening.end(), len(opening[1]), opening[2]), ""
+        if text[start] in "{[":
+            return self._container(text, start, key) if quoted else None
+        if "authorization" in key.lower() or "cookie" in key.lower():
+            line = _LINE.match(text, start)
+            return None if line is None or quoted else (start, line.end(), "")
+        bare = _BARE.match(text, start)
+        if bare is None or not self._secret(text, bare, key, after, quoted=quoted):
+            return None
+        return start, bare.end(), _quote_of(text, start) if quoted else ""
+
+    def _secret(self, text: str, bare: re.Match[str], key: str, after: str, *, quoted: bool) -> bool:
+        word, follows = bare[0], text[bare.end() : bare.end() + 1]
+        if follows in ("(", "[") or word[0] in "$%" or _TYPES.fullmatch(word):
+            return self._any_value and not _TYPES.fullmatch(word)  # a call, a variable, a type, null
+        if self._any_value:
+            return True
+        if quoted:
+            return word[0].isdigit() and not is_token(key)
+        if _number(word):
+            return not is_token(key)
+        if any(not letter.isalpha() and letter not in "._" for letter in word):
+            return not (word.startswith("/") and key.lower().endswith("pwd"))
+        if after == "=" and follows in ("&", ";"):  # a query, a connection string
+            return True
+        line = text.find("\n", bare.end())
+        return not text[bare.end() : len(text) if line < 0 else line].strip()
+
+    def _container(self, text: str, start: int, key: str) -> tuple[int, int, str] | None:
+        end = _balanced(text, start)
+        if _SCHEMA.search(text, start, end):
+            return None  # a JSON Schema that says what a password looks like
+        if is_token(key):
+            return None
+        return start, end, _quote_of(text, start)
+
+
+def _start_of_name(text: str, end: int, least: int) -> int:
+    """Where the name begins whose last words begin at ``end``."""
+    start = end
+    least = max(least, end - 64)
+    while start > least and (text[start - 1].isalnum() or text[start - 1] in "_.-"):
+        start -= 1
+    return start
+
+
+def _element(text: str, name: int, start: int) -> tuple[int, int, str] | None:
+    """``<password>…</password>``: the text between, where nothing else stands there."""
+    end = text.find("<", start, start + _LONGEST)
+    return (start, end, "") if name > 0 and text[name - 1] == "<" and text.startswith("</", end) and end > start else None
+
+
+def _number(word: str) -> bool:
+    return word.replace(".", "", 1).isdigit()
+
+
+def _closing(text: str, start: int, escapes: int, quote: str) -> int:
+    """Where the string ends that was opened by ``quote`` behind ``escapes`` backslashes; end of the text if it does not."""
+    period = 2 * (escapes + 1)
+    at = text.find(quote, start, start + _LONGEST)
+    while at >= 0:
+        behind = at
+        while behind > start and text[behind - 1] == "\\":
+            behind -= 1
+        count = at - behind
+        if count < escapes or (count - escapes) % period == 0:
+            return at - min(escapes, count)
+        at = text.find(quote, at + 1, start + _LONGEST)
+    line = text.find("\n", start)
+    return len(text) if line < 0 else line
+
+
+def _balanced(text: str, start: int) -> int:
+    """End of the object or array that begins at ``start``; end of the text if it was cut off."""
+    depth = 0
+    for match in _BRACKET.finditer(text, start, start + 16 * _LONGEST):
+        depth += 1 if match[0] in "{[" else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
+
+
+def _quote_of(text: str, start: int) -> str:
+    """The quotes, escaped as deep as those of the key before ``start``, so that the text stays JSON."""
+    behind = text.rfind('"', max(start - 64, 0), start), text.rfind("'", max(start - 64, 0), start)
+    at = max(behind)
+    first = at
+    while first > 0 and text[first - 1] == "\\":
+        first -= 1
+    return text[first : at + 1] if at >= 0 else ""

@@ -1,0 +1,71 @@
+"""A fast look at a text: can there be anything in it that a rule would replace?
+
+Each rule states an anchor, a regular expression that matches wherever the rule would do anything (and seldom elsewhere).
+The anchors are tested together, by the engine in pydantic-core: it is linear in the text, takes about 0.2 us for a short text
+and 30 us for 60 KB, and no text can make it hang. Only where it matches does Python's slower ``re`` run.
+Anchors are written in the syntax that both engines share: no look-around, no back-references, ``[ \\t]`` rather than ``\\s``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pydantic_core import SchemaValidator, core_schema
+
+from llmtrace.content.snapshot import well_formed
+from llmtrace.content.tally import Tally
+
+_SHORT = 1024
+"""Up to this length one test of all anchors is faster than one for each group."""
+
+
+class Rule(NamedTuple):
+    name: str
+    anchor: str
+    apply: Callable[[str, Tally], str]
+    """The text with what the rule is about replaced, and the replacements counted."""
+
+
+def tester(pattern: str) -> Callable[[str], bool]:
+    """A predicate: does ``pattern`` match somewhere in a well-formed text? Raises where the pattern is no pattern."""
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern, strict=True)).isinstance_python
+    except Exception:
+        search = re.compile(pattern.replace("(?-u:", "(?:")).search
+        return lambda text: search(text) is not None
+
+
+class Scanner:
+    """Several rules as one. They come in groups, whose anchors are tested together."""
+
+    def __init__(self, groups: Sequence[Sequence[Rule]]) -> None:
+        self._rules = tuple(rule for group in groups for rule in group)
+        self._short = _any_of(self._rules)
+        self._long = tuple(_any_of(group) for group in groups if group)
+        self._tests: dict[str, Callable[[str], bool]] = {}
+
+    def __call__(self, text: str, tally: Tally) -> str:
+        """``text`` with all rules applied; the same object where none of them matches."""
+        if self._short(text) if len(text) < _SHORT else any(test(text) for test in self._long):
+            return self._apply(text, tally)
+        if text.isascii():
+            return text
+        repaired = well_formed(text)  # a lone surrogate is no text to the engine: it says no to everything
+        return text if repaired is text else self._apply(repaired, tally)
+
+    def _apply(self, text: str, tally: Tally) -> str:
+        if not text.isascii():
+            text = well_formed(text)
+        for rule in self._rules:
+            test = self._tests.get(rule.anchor)
+            if test is None:
+                test = self._tests[rule.anchor] = tester(rule.anchor)
+            if test(text):
+                text = rule.apply(text, tally)
+        return text
+
+
+def _any_of(rules: Sequence[Rule]) -> Callable[[str], bool]:
+    return tester("|".join(f"(?:{rule.anchor})" for rule in rules)) if rules else lambda _: False

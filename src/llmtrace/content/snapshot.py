@@ -1,0 +1,311 @@
+"""A snapshot of any Python object as a JSON value.
+
+Law: it never raises, never consumes an iterator, never calls ``__repr__`` or ``__str__`` of a type it does not know, and
+stops after a bounded number of steps. What cannot be shown leaves a placeholder in angle brackets that says what it was.
+Plain JSON values are copied, since whoever owns them may change them later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import io
+import ipaddress
+import math
+import re
+import types
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import islice
+from pathlib import PurePath
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from llmtrace.content.truncation import cut_mark
+from llmtrace.model import JsonValue
+
+MAX_DEPTH = 100
+"""Levels of nesting; pydantic-core refuses to write more than 255."""
+_PLAIN_TEXT = 4096
+"""Strings up to this length need no look at the room that is left."""
+_PLAIN_INT = 1 << 63
+_MAX_INT_BITS = 4096
+_MAX_ARRAY = 1000
+_MAX_FOREIGN = 10_000
+"""Items read of a container whose iteration is somebody's code, and may be slow."""
+
+
+def to_json(value: object, *, limit: int = 1 << 20) -> JsonValue:
+    """``value`` as None, bool, int, float, str, list and dict only.
+
+    ``limit`` is roughly the number of characters of JSON that the snapshot may have; what lies beyond it is left out and
+    a placeholder says how much. Never raises.
+    """
+    try:
+        return _Snapshot(limit).of(value, 0)
+    except Exception:
+        return _placeholder("unserialisable", value)
+
+
+class _Snapshot:
+    __slots__ = ("path", "room")
+
+    def __init__(self, limit: int) -> None:
+        self.room = limit
+        self.path: set[int] = set()
+
+    def of(self, value: Any, depth: int) -> JsonValue:
+        kind = type(value)
+        if kind is dict:
+            return self._container(self._members, value, value.items(), depth)
+        if kind is str:
+            return self._text(value)
+        if kind is list or kind is tuple:
+            return self._container(self._items, value, value, depth)
+        self.room -= 8
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return _number(value)
+        if kind is float:
+            return value if math.isfinite(value) else _not_finite(value)
+        try:
+            return self._other(value, kind, depth)
+        except Exception:
+            return _placeholder("unserialisable", value)
+
+    def _container(
+        self, read: Callable[[Any, int, int], JsonValue], value: object, content: Iterable[Any], depth: int
+    ) -> JsonValue:
+        identity = id(value)
+        if identity in self.path:
+            return "<cycle>"
+        if depth >= MAX_DEPTH:
+            return f"<nested deeper than {MAX_DEPTH}>"
+        self.path.add(identity)
+        try:
+            return read(content, depth + 1, _length(content))
+        except RuntimeError:  # another thread changed it, or the stack is nearly used up
+            return _placeholder("changed or too deep", value)
+        finally:
+            self.path.discard(identity)
+
+    def _members(self, members: Iterable[tuple[Any, Any]], depth: int, count: int) -> JsonValue:
+        made: dict[str, JsonValue] = {}
+        for key, item in members:
+            if self.room <= 0:
+                made["<more>"] = f"<{count - len(made)} more members>"
+                break
+            if type(key) is not str or len(key) > _PLAIN_TEXT or not key.isascii():
+                key = self._key(key, made)
+            kind = type(item)
+            if kind is str and len(item) < _PLAIN_TEXT and item.isascii():
+                self.room -= len(key) + len(item) + 6
+                made[key] = item
+            else:
+                self.room -= len(key) + 4
+                made[key] = self.of(item, depth)
+        return made
+
+    def _items(self, items: Iterable[Any], depth: int, count: int) -> JsonValue:
+        made: list[JsonValue] = []
+        for item in items:
+            if self.room <= 0:
+                made.append(f"<{count - len(made)} more items>")
+                break
+            made.append(self.of(item, depth))
+        return made
+
+    def _text(self, text: str) -> str:
+        size = len(text)
+        if size > max(self.room, _PLAIN_TEXT):
+            kept = max(self.room, 0)
+            text = text[:kept] + cut_mark(size - kept)
+        self.room -= len(text) + 2
+        return text if text.isascii() else well_formed(text)
+
+    def _key(self, key: Any, taken: Mapping[str, JsonValue]) -> str:
+        if type(key) is str:
+            return self._text(key)
+        shown = self.of(key, MAX_DEPTH - 2)
+        name = shown if isinstance(shown, str) else _spelt(shown)
+        return name if name not in taken else f"{name} <{type(key).__name__}>"
+
+    def _other(self, value: Any, kind: type, depth: int) -> JsonValue:
+        for base, read in _READERS:
+            if issubclass(kind, base):
+                return read(self, value, depth)
+        for names, read in _BY_ATTRIBUTE:
+            if hasattr(kind, names):
+                return read(self, value, depth)
+        if kind.__module__.partition(".")[0] in ("numpy", "torch", "pandas"):
+            return _array(self, value, depth)
+        for base, read in _ABSTRACT:
+            if issubclass(kind, base):
+                return read(self, value, depth)
+        if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+            return f"<{kind.__name__}>"
+        return _placeholder("unserialisable", value)
+
+    def fields(self, value: Any, names: Iterable[str], depth: int) -> JsonValue:
+        """The named attributes of an object, those that are not set left out."""
+        missing = object()
+        found = ((name, getattr(value, name, missing)) for name in names)
+        return self._container(self._members, value, [(name, item) for name, item in found if item is not missing], depth)
+
+    def mapping(self, value: Any, depth: int) -> JsonValue:
+        content = dict.items(value) if issubclass(type(value), dict) else islice(value.items(), _MAX_FOREIGN)
+        return self._container(self._members, value, content, depth)
+
+    def sequence(self, value: Any, depth: int) -> JsonValue:
+        # A subclass may override __iter__; the plain one of its base has no surprises.
+        plain = next((base for base in (list, tuple, set, frozenset, deque) if issubclass(type(value), base)), None)
+        content = plain.__iter__(value) if plain else islice(value, _MAX_FOREIGN)
+        return self._container(lambda items, level, _: self._items(items, level, _length(value)), value, content, depth)
+
+
+def well_formed(text: str) -> str:
+    """``text`` with lone surrogates, which no encoder writes, replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _length(content: Any) -> int:
+    try:
+        return len(content)
+    except Exception:
+        return 0
+
+
+def _number(value: int) -> JsonValue:
+    if -_PLAIN_INT < value < _PLAIN_INT or value.bit_length() <= _MAX_INT_BITS:
+        return value
+    return f"<int of {value.bit_length()} bits>"
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _spelt(scalar: JsonValue) -> str:
+    words: dict[Any, str] = {None: "null", True: "true", False: "false"}
+    return words[scalar] if scalar is None or isinstance(scalar, bool) else str(scalar)
+
+
+def _placeholder(why: str, value: object) -> str:
+    try:
+        return f"<{why} {type(value).__module__}.{type(value).__qualname__}>"
+    except Exception:
+        return f"<{why} object>"
+
+
+# -- how each kind of object is read: (snapshot, value, depth) -> JSON value
+
+_Reader: TypeAlias = Callable[[_Snapshot, Any, int], JsonValue]
+
+
+def _as_text(write: Callable[[Any], str]) -> _Reader:
+    return lambda snapshot, value, _: snapshot._text(write(value))
+
+
+def _bytes(snapshot: _Snapshot, value: Any, _: int) -> str:
+    size = value.nbytes if isinstance(value, memoryview) else len(value)
+    if size > max(snapshot.room, 0):
+        return f"<{size} bytes>"
+    try:
+        return snapshot._text(bytes(value).decode())
+    except UnicodeDecodeError:
+        return f"<{size} bytes>"
+
+
+def _tuple(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
+    names = getattr(type(value), "_fields", None)
+    if isinstance(names, tuple) and len(names) == tuple.__len__(value):
+        members = list(zip(names, tuple.__iter__(value), strict=True))
+        return snapshot._container(snapshot._members, value, members, depth)
+    return snapshot.sequence(value, depth)
+
+
+def _error(snapshot: _Snapshot, value: BaseException, depth: int) -> str:
+    said = ", ".join(str(snapshot.of(argument, depth + 1)) for argument in value.args[:10])
+    return f"{type(value).__qualname__}: {said}" if said else type(value).__qualname__
+
+
+def _named(what: str) -> _Reader:
+    def read(_: _Snapshot, value: Any, __: int) -> str:
+        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "")
+        module = getattr(value, "__module__", None)
+        return f"<{what} {module}.{name}>" if module else f"<{what} {name}>"
+
+    return read
+
+
+def _pydantic(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
+    declared = type(value).__pydantic_fields__
+    names = [name for name, info in declared.items() if not info.exclude and info.repr]
+    extra = getattr(value, "__pydantic_extra__", None)
+    if not extra:
+        return snapshot.fields(value, names, depth)
+    members = [(name, value.__dict__[name]) for name in names if name in value.__dict__]
+    return snapshot._container(snapshot._members, value, [*members, *extra.items()], depth)
+
+
+def _dataclass(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
+    return snapshot.fields(value, [field.name for field in dataclasses.fields(value) if field.repr], depth)
+
+
+def _attrs(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
+    return snapshot.fields(value, [field.name for field in type(value).__attrs_attrs__ if field.repr], depth)
+
+
+def _array(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and math.prod(shape) <= _MAX_ARRAY and hasattr(value, "tolist"):
+        return snapshot.of(value.tolist(), depth + 1)
+    size = f" {'x'.join(str(int(extent)) for extent in shape)}" if isinstance(shape, tuple) else ""
+    return f"{_placeholder('array', value)[:-1]}{size}>"
+
+
+_READERS: tuple[tuple[Any, _Reader], ...] = (
+    (enum.Enum, lambda snapshot, value, depth: snapshot.of(value.value, depth + 1)),
+    (str, _as_text(str.__str__)),
+    (int, lambda _, value, __: _number(int.__int__(value))),
+    (float, lambda snapshot, value, depth: snapshot.of(float.__float__(value), depth)),
+    (dict, _Snapshot.mapping),
+    (tuple, _tuple),
+    ((list, set, frozenset, deque), _Snapshot.sequence),
+    ((bytes, bytearray, memoryview), _bytes),
+    (datetime, _as_text(datetime.isoformat)),
+    (date, _as_text(date.isoformat)),
+    (time, _as_text(time.isoformat)),
+    (timedelta, _as_text(timedelta.__str__)),
+    (Decimal, _as_text(Decimal.__str__)),
+    (Fraction, _as_text(Fraction.__str__)),
+    (UUID, _as_text(UUID.__str__)),
+    (PurePath, _as_text(PurePath.__str__)),
+    (complex, _as_text(complex.__repr__)),
+    (range, _as_text(range.__repr__)),
+    ((ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network), _as_text(str)),
+    (re.Pattern, lambda snapshot, value, depth: snapshot.of(value.pattern, depth + 1)),
+    (BaseException, _error),
+    (io.IOBase, lambda _, value, __: "<closed file>" if value.closed else "<open file>"),
+    (type, _named("class")),
+    (types.ModuleType, lambda _, value, __: f"<module {value.__name__}>"),
+    ((types.FunctionType, types.BuiltinFunctionType, types.MethodType), _named("function")),
+    ((types.GeneratorType, types.AsyncGeneratorType, types.CoroutineType), _named("unread iterator")),
+)
+_BY_ATTRIBUTE: tuple[tuple[str, _Reader], ...] = (
+    ("__pydantic_fields__", _pydantic),
+    ("__dataclass_fields__", _dataclass),
+    ("__attrs_attrs__", _attrs),
+)
+_ABSTRACT: tuple[tuple[Any, _Reader], ...] = (
+    (Mapping, _Snapshot.mapping),
+    ((Sequence, Set), _Snapshot.sequence),
+)

@@ -1,0 +1,240 @@
+"""Truncation that keeps JSON valid and says how much was cut.
+
+Long texts keep head and tail; long lists keep their first and last items, long objects their first and last members. A
+conversation keeps its place in time: the system prompt and the newest message stay, the oldest between them are emptied
+first (role and position stay), and only when there are too many even for that, left out. Law: what comes back has at
+most ``limit`` bytes of JSON, and the second value counts the characters that are gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pydantic_core
+
+from llmtrace.model import (
+    Compaction,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolResult,
+    Uri,
+    replace,
+)
+
+_MARK = 64
+"""Bytes that a mark may take."""
+_LEAST = 128
+"""No item is cut to fewer bytes than this; rather it is left out."""
+_PART = 48
+"""Bytes of a part beside its content: its type and punctuation."""
+_MESSAGE = 64
+
+
+def cut_mark(characters: int) -> str:
+    return f"…[cut {characters} characters]…"
+
+
+def json_size(value: object) -> int:
+    """Bytes of ``value`` as compact JSON."""
+    try:
+        return len(pydantic_core.to_json(value))
+    except Exception:  # lone surrogates, or nested deeper than it writes
+        return len(json.dumps(value, default=str))
+
+
+def fit(value: JsonValue, limit: int) -> tuple[JsonValue, int]:
+    """``value`` in at most ``limit`` bytes of JSON (64 at least), and the number of characters cut. Same object if it fits."""
+    size = json_size(value)
+    if size <= limit:
+        return value, 0
+    if isinstance(value, str):
+        return fit_text(value, limit)
+    if limit > _LEAST:
+        cut: tuple[JsonValue, int] = (None, size)
+        if isinstance(value, list):
+            cut = _fit_list(value, limit)
+        elif isinstance(value, dict):
+            cut = _fit_dict(value, limit)
+        if cut[0] is not None and json_size(cut[0]) <= limit:
+            return cut
+    return cut_mark(size), size
+
+
+def fit_text(text: str, limit: int) -> tuple[str, int]:
+    """Head and tail of ``text``, in at most ``limit`` bytes as JSON string."""
+    size = json_size(text)
+    kept = len(text)
+    while size > limit:
+        kept = min(int(kept * max(limit - _MARK, 0) / size), kept - 1)
+        if kept <= 0:
+            return cut_mark(len(text)), len(text)
+        head = kept - kept // 2
+        made = text[:head] + cut_mark(len(text) - kept) + text[len(text) - kept // 2 :]
+        size = json_size(made)
+    return (made, len(text) - kept) if kept < len(text) else (text, 0)
+
+
+def _fit_list(items: list[JsonValue], limit: int) -> tuple[JsonValue, int]:
+    sizes = [json_size(item) + 1 for item in items]
+    head, tail = _kept(sizes, limit - _MARK)
+    chosen = [*range(head), *range(len(items) - tail, len(items))]
+    made, cut = _fit_each([items[i] for i in chosen], [sizes[i] for i in chosen], limit - _MARK)
+    if head + tail < len(items):
+        gone = sum(sizes[head : len(items) - tail])
+        made.insert(head, f"…[cut {len(items) - head - tail} items, {gone} characters]…")
+        cut += gone
+    return made, cut
+
+
+def _fit_dict(members: dict[str, JsonValue], limit: int) -> tuple[JsonValue, int]:
+    names = list(members)
+    overheads = [json_size(name) + 2 for name in names]
+    sizes = [json_size(members[name]) for name in names]
+    head, tail = _kept([a + min(b, _LEAST) for a, b in zip(overheads, sizes, strict=True)], limit - _MARK, least=limit)
+    chosen = [*range(head), *range(len(names) - tail, len(names))]
+    room = limit - _MARK - sum(overheads[i] for i in chosen)
+    values, cut = _fit_each([members[names[i]] for i in chosen], [sizes[i] for i in chosen], room)
+    pairs = list(zip((names[i] for i in chosen), values, strict=True))
+    if head + tail < len(names):
+        gone = sum(overheads[head : len(names) - tail]) + sum(sizes[head : len(names) - tail])
+        pairs.insert(head, ("…", f"[cut {len(names) - head - tail} members, {gone} characters]"))
+        cut += gone
+    return dict(pairs), cut
+
+
+def _kept(sizes: Sequence[int], room: int, *, least: int = _LEAST) -> tuple[int, int]:
+    """How many items from the front and from the back have a place, if each shrinks to ``least`` at most."""
+    small = [min(size, least) for size in sizes]
+    if sum(small) <= room:
+        return len(small), 0
+    head, used = 0, 0
+    while head < len(small) and used + small[head] <= room // 2:
+        used += small[head]
+        head += 1
+    tail = 0
+    while tail < len(small) - head and used + small[-1 - tail] <= room:
+        used += small[-1 - tail]
+        tail += 1
+    return head, tail
+
+
+def _fit_each(items: list[JsonValue], sizes: list[int], room: int) -> tuple[list[JsonValue], int]:
+    """All items in ``room`` bytes: the small ones whole, the large ones cut to the same share."""
+    share = _share(sizes, room)
+    made, cut = [], 0
+    for item, size in zip(items, sizes, strict=True):
+        if size > share:
+            item, gone = fit(item, share - 1)
+            cut += gone
+        made.append(item)
+    return made, cut
+
+
+def _share(sizes: list[int], room: int) -> int:
+    """The largest size to which all may be cut so that together they have ``room``."""
+    ordered = sorted(sizes)
+    for done, size in enumerate(ordered):
+        share = room // (len(ordered) - done)
+        if size > share:
+            return share
+        room -= size
+    return ordered[-1] if ordered else 0
+
+
+# -- messages
+
+
+def message_size(message: Message) -> int:
+    """Bytes that a message takes as JSON, at most."""
+    return _MESSAGE + json_size(message.role) + sum(_PART + json_size(part) for part in message.parts)
+
+
+def fit_messages(messages: Sequence[Message], sizes: Sequence[int], limit: int) -> tuple[tuple[Message, ...], int]:
+    """The conversation in at most ``limit`` bytes, and the number of characters cut. ``sizes`` are those of `message_size`."""
+    kept, left, cuts = list(messages), list(sizes), [0] * len(sizes)
+
+    def put(index: int, message: Message, gone: int) -> None:
+        kept[index], left[index], cuts[index] = message, message_size(message), gone
+
+    protected = _protected(messages)
+    for index, size in enumerate(sizes):
+        if size > limit // 4 and sum(left) > limit:
+            put(index, *fit_message(messages[index], limit // 4))
+    for index, message in enumerate(messages):
+        if index not in protected and sum(left) > limit:
+            put(index, *_emptied(message))
+    if sum(left) > limit:
+        for index in protected:
+            put(index, *fit_message(messages[index], limit // 2 // len(protected)))
+    if sum(left) > limit:
+        kept = _few(kept, left, limit)
+    return tuple(kept), sum(cuts)
+
+
+def fit_message(message: Message, limit: int) -> tuple[Message, int]:
+    """A message in at most ``limit`` bytes: its longest texts and values are cut."""
+    sizes = [_PART + json_size(part) for part in message.parts]
+    room = limit - _MESSAGE - json_size(message.role)
+    if room < len(sizes) * (_PART + _LEAST):
+        return _emptied(message)
+    share = _share(sizes, room)
+    parts, cut = [], 0
+    for part, size in zip(message.parts, sizes, strict=True):
+        if size > share:
+            part, gone = fit_part(part, share - _PART)
+            cut += gone
+        parts.append(part)
+    return replace(message, parts=tuple(parts), cache={}), cut
+
+
+def fit_part(part: Part, limit: int) -> tuple[Part, int]:
+    """A part whose one large field is cut, so that the whole has at most ``limit`` bytes if its other fields allow that."""
+    name = _LARGE.get(type(part))
+    if name is None:
+        return part, 0
+    value = getattr(part, name)
+    made, cut = fit(value, max(limit - (json_size(part) - json_size(value)), _MARK))
+    if isinstance(value, dict) and name != "arguments" and not isinstance(made, dict):
+        made = {"…": made}
+    return replace(part, **{name: made}), cut
+
+
+_LARGE: dict[type, str] = {
+    Text: "content",
+    Reasoning: "content",
+    Compaction: "content",
+    ToolCall: "arguments",
+    ToolResult: "response",
+    ServerToolCall: "server_tool_call",
+    ServerToolResult: "server_tool_call_response",
+    Generic: "fields",
+    Uri: "uri",
+}
+
+
+def _protected(messages: Sequence[Message]) -> list[int]:
+    """The leading system prompt and the newest message."""
+    first = 0
+    while first < len(messages) - 1 and messages[first].role in ("system", "developer"):
+        first += 1
+    return [*range(first), len(messages) - 1]
+
+
+def _emptied(message: Message) -> tuple[Message, int]:
+    gone = sum(json_size(part) for part in message.parts)
+    return replace(message, parts=(Text(cut_mark(gone)),), cache={}), gone
+
+
+def _few(messages: list[Message], sizes: list[int], limit: int) -> list[Message]:
+    """Too many messages even when emptied: the first and last ones that have a place, a mark between them."""
+    head, tail = _kept(sizes, limit - _MARK - _MESSAGE - _PART, least=limit)
+    mark = Message("system", (Text(f"…[cut {len(messages) - head - tail} messages]…"),), cache={})
+    return [*messages[:head], mark, *messages[len(messages) - tail :]]

@@ -1,0 +1,88 @@
+"""Cleaning of single values: names, texts, JSON documents, attributes. Redacted first, then cut to the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from llmtrace.content.redaction import Redactor
+from llmtrace.content.tally import Tally
+from llmtrace.content.truncation import fit, fit_text
+from llmtrace.model import JsonValue, replace
+
+T = TypeVar("T")
+
+WIDEST = 6
+"""Bytes of JSON that one character may take: a text of a sixth of the limit fits without a closer look."""
+_MAX_NAMES = 4096
+
+
+class Values:
+    """What the cleaning of messages and of spans shares. ``limit``: bytes of JSON that one attribute may have."""
+
+    def __init__(self, redactor: Redactor, limit: int) -> None:
+        self.redactor = redactor
+        self.limit = limit
+        self._names: dict[str, str] = {}
+
+    def name(self, name: str, tally: Tally) -> str:
+        """A name (of a span, a tool, a model); the same object where it is clean."""
+        made = self._names.get(name)
+        if made is None:
+            made = self.redactor.in_name(name, Tally())
+            if len(self._names) < _MAX_NAMES:
+                self._names[name] = made
+        if made == name:
+            return name
+        tally.redacted += 1
+        return made
+
+    def optional_name(self, name: str | None, tally: Tally) -> str | None:
+        return name and self.name(name, tally)
+
+    def text(self, text: str, tally: Tally) -> str:
+        made = self.redactor.in_text(text, tally)
+        if len(made) * WIDEST > self.limit:
+            made, cut = fit_text(made, self.limit)
+            tally.cut += cut
+        return made
+
+    def document(self, value: JsonValue, tally: Tally) -> JsonValue:
+        """Arguments, a result, documents: one JSON value."""
+        before = tally.size
+        made = self.redactor.in_document(value, tally)
+        return self.fitted(made, tally) if (tally.size - before) * WIDEST > self.limit else made
+
+    def fitted(self, value: JsonValue, tally: Tally) -> JsonValue:
+        made, cut = fit(value, self.limit)
+        tally.cut += cut
+        return made
+
+    def attributes(self, attributes: Mapping[str, JsonValue], tally: Tally) -> Mapping[str, JsonValue]:
+        """Attributes of a span, event, link or resource. Each value has the limit for itself."""
+        if self.redactor.broken:  # not even what the user put there can be trusted to be clean
+            return {name: item for name, item in attributes.items() if isinstance(item, (bool, int, float))}
+        before = tally.size
+        made: Any = self.redactor.in_value(attributes, tally)
+        if (tally.size - before) * WIDEST > self.limit and isinstance(made, dict):
+            fitted = {name: self.fitted(item, tally) for name, item in made.items()}
+            made = made if all(fitted[name] is item for name, item in made.items()) else fitted
+        return mapping(made, attributes)
+
+
+def mapping(made: Any, before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """What was an object stays one, even where all of it had to be cut or could not be redacted."""
+    kept: Mapping[str, JsonValue] = made if made is before or isinstance(made, Mapping) else {"…": made}
+    return kept
+
+
+def changed(owner: T, **fields: Any) -> T:
+    """The owner with those fields that differ; itself where none does."""
+    fields = {name: new for name, new in fields.items() if new is not getattr(owner, name)}
+    return replace(owner, **fields) if fields else owner
+
+
+def each(items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
+    """All items changed; the same tuple where each came back as it was."""
+    made = tuple([change(item) for item in items])
+    return items if all(new is old for new, old in zip(made, items, strict=True)) else made

@@ -1,0 +1,185 @@
+"""What an inference cost: the user's own table first, then the prices of genai-prices, if that is installed.
+
+Law: what is not known is None, never 0. A price of 0 in the table is a price (a model of one's own).
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from llmtrace.model import Usage
+
+logger = logging.getLogger("llmtrace")
+
+_MILLION = 1_000_000
+_DATE = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8})$|:latest$")
+"""What a provider adds to a model's name when it answers."""
+_FIELDS = ("input", "output", "cache_read", "cache_write")
+_PROVIDERS = {
+    # provider names of the GenAI conventions -> ids of genai-prices, where they differ
+    "aws.bedrock": "aws",
+    "azure.ai.inference": "azure",
+    "azure.ai.openai": "azure",
+    "gcp.gemini": "google",
+    "gcp.gen_ai": "google",
+    "gcp.vertex_ai": "google",
+    "mistral_ai": "mistral",
+    "moonshot_ai": "moonshotai",
+    "x_ai": "x-ai",
+}
+
+
+class _Rates(NamedTuple):
+    """US dollars for a million tokens; None where there is no price."""
+
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None
+    cache_write: float | None = None
+    request: float = 0.0
+    """US dollars for each request."""
+
+
+def cost_usd(provider: str, model: str | None, usage: Usage | None, table: Mapping[str, Any] | None = None) -> float | None:
+    """US dollars for one inference; None where the price or the usage is not known. Never raises.
+
+    ``table``: US dollars per million tokens by model name, ``{"gpt-4o": {"input": 2.5, "output": 10, "cache_read": 1.25,
+    "cache_write": 0}}``; the name may be ``provider/model``, and stands for its dated versions, too. Without a price for cached
+    tokens that of input tokens counts.
+    """
+    if not model or usage is None or (usage.input_tokens is None and usage.output_tokens is None):
+        return None
+    try:
+        rates = _of_user(provider, model, table) if table else None
+        return _cost(rates or _known_rates(provider, model, usage.input_tokens or 0), usage)
+    except Exception as error:
+        _warn_once(f"the cost of {model} could not be computed: {type(error).__name__}: {error}")
+        return None
+
+
+def preload() -> None:
+    """Read the price list in the background: the first `cost_usd` would otherwise wait 0.2 s for it. Never raises."""
+    threading.Thread(target=_price_list, name="llmtrace-prices", daemon=True).start()
+
+
+def _cost(rates: _Rates | None, usage: Usage) -> float | None:
+    if rates is None:
+        return None
+    read, write = usage.cache_read_input_tokens or 0, usage.cache_write_input_tokens or 0
+    if rates.input is not None and usage.input_tokens is None:
+        return None
+    if rates.output and usage.output_tokens is None:
+        return None
+    plain = (usage.input_tokens or 0) - read - write
+    if plain < 0:  # parts that are larger than their total: whichever is wrong, the cost is not known
+        return None
+    tokens = (
+        (plain, rates.input),
+        (read, rates.input if rates.cache_read is None else rates.cache_read),
+        (write, rates.input if rates.cache_write is None else rates.cache_write),
+        (usage.output_tokens or 0, rates.output),
+    )
+    total = 0.0
+    for count, rate in tokens:
+        if rate is not None:
+            total += count * rate
+        elif count:
+            return None
+    return total / _MILLION + rates.request
+
+
+# -- the user's table
+
+
+def _of_user(provider: str, model: str, table: Mapping[str, Any]) -> _Rates | None:
+    undated = _DATE.sub("", model)
+    for name in (f"{provider}/{model}", model, f"{provider}/{undated}", undated):
+        entry = table.get(name)
+        if entry is not None:
+            return _read(name, entry)
+    return None
+
+
+def _read(name: str, entry: Any) -> _Rates | None:
+    wrong = not isinstance(entry, Mapping) or not entry or any(field not in _FIELDS for field in entry)
+    if wrong or any(not _is_price(price) for price in entry.values()):
+        _warn_once(
+            f"prices[{name!r}]={entry!r} is no price: expected {{'input': USD, 'output': USD}} per million tokens "
+            "(and 'cache_read', 'cache_write'); it is ignored"
+        )
+        return None
+    return _Rates(**{field: float(price) for field, price in entry.items()})
+
+
+def _is_price(price: object) -> bool:
+    return isinstance(price, (int, float)) and not isinstance(price, bool) and 0 <= price < float("inf")
+
+
+# -- genai-prices
+
+
+def _known_rates(provider: str, model: str, input_tokens: int) -> _Rates | None:
+    found = _find(provider, model)
+    if found is None:
+        return None
+    prices = found.prices
+    if isinstance(prices, list):  # by date or time of day
+        prices = found.get_prices(datetime.datetime.now(datetime.timezone.utc))
+    return _rates(prices, input_tokens)
+
+
+@lru_cache(maxsize=1024)
+def _find(provider: str, model: str) -> Any:
+    prices = _price_list()
+    if prices is None:
+        return None
+    try:
+        return prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider), None)[1]
+    except LookupError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _price_list() -> Any:
+    try:
+        # heavy (0.2 s), and not needed where there is a price table or no model call
+        return importlib.import_module("genai_prices.data_snapshot").get_snapshot()
+    except ImportError:
+        return None
+
+
+def _rates(prices: Any, input_tokens: int) -> _Rates:
+    """Some prices depend on the length of the input: then the tier of ``input_tokens`` counts for all tokens."""
+
+    def of(name: str) -> float | None:
+        price = prices.__dict__.get(name)
+        if price is None:
+            return None
+        for tier in reversed(getattr(price, "tiers", ())):
+            if input_tokens > tier.start:
+                return float(tier.price)
+        return float(getattr(price, "base", price))
+
+    return _Rates(
+        of("input_mtok"),
+        of("output_mtok"),
+        of("cache_read_mtok"),
+        of("cache_write_mtok"),
+        (of("requests_kcount") or 0.0) / 1000,
+    )
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        logger.warning("llmtrace: %s", message)
