@@ -156,7 +156,7 @@ class _Rows:
         elif record.kind in (files.START, files.SPAN):
             try:
                 raw = records.decode(record.payload, *self._contexts.get(self._file, record.ref))
-            except ValueError:
+            except records.NoRecord:
                 say(f"a span record at {record.offset} in file {self._file} cannot be read and is left out")
                 return
             self._add_span(raw, record)

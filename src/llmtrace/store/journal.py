@@ -52,6 +52,7 @@ class Journal:
         self._file: _File | None = None  # None while there is trouble
         self._parked: _File | None = None  # during trouble: it keeps its lock, since our process still runs
         self._look_at = 0.0
+        self._troubled = False
         self._process = ""
         self._numbers = itertools.count()
         self._backlog: deque[tuple[int, bytes, bytes]] = deque()
@@ -89,6 +90,7 @@ class Journal:
         self.flush()
         with self._lock:
             self._file = self._parked = None
+            self._look_at = 0.0
             lost, self._lost = self._lost + len(self._backlog), 0
             self._backlog.clear()
             self._backlog_bytes = 0
@@ -106,8 +108,9 @@ class Journal:
                 return file
             try:
                 file = self._usable(file or self._parked)
-                recovered = self._drain(file)
+                self._drain(file)
                 self._file, self._parked, self._look_at = file, None, now + LOOK_SECONDS
+                recovered, self._troubled = self._troubled, False
             except OSError as error:
                 trouble, file = error, None
                 self._trouble(error)
@@ -145,16 +148,14 @@ class Journal:
             self._backlog_bytes -= len(self._backlog.popleft()[1])
             self._lost += 1
 
-    def _drain(self, file: _File) -> bool:
-        """Write what waited. Returns whether anything had. Raises OSError if there is still trouble."""
-        waited = bool(self._backlog)
+    def _drain(self, file: _File) -> None:
+        """Write what waited. Raises OSError if there is still trouble."""
         while self._backlog:
             record = self._backlog[0]
             file.write(*record)
             if self._backlog and self._backlog[0] is record:
                 self._backlog.popleft()
                 self._backlog_bytes -= len(record[1])
-        return waited
 
     def _failed(self, error: OSError, file: _File | None) -> None:
         """A write went wrong. If somebody closed our descriptor, open anew at once; else try again in some seconds."""
@@ -170,6 +171,7 @@ class Journal:
 
     def _trouble(self, error: OSError) -> None:
         file = self._file or self._parked
+        self._troubled = True
         self._file, self._parked = None, None if error.errno == errno.EFBIG else file  # a limit on file size: begin another
         self._look_at = time.monotonic() + RETRY_SECONDS
 

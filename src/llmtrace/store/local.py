@@ -167,7 +167,7 @@ def _add_file(spans: Spans, path: Path, running: files.Running) -> None:
     for record in files.iterate(path):
         if isinstance(record, files.Gap):
             continue
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(records.NoRecord):
             if record.kind == files.CONTEXT:
                 contexts[record.ref] = records.decode_context(record.payload)
             elif record.kind in (files.START, files.SPAN):

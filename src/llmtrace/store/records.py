@@ -20,6 +20,10 @@ _LONG = 256
 _SIZE = struct.Struct("<I")
 
 
+class NoRecord(ValueError):
+    """Bytes that `encode` or `encode_context` did not write."""
+
+
 def encode(raw: RawSpan) -> bytes:
     """Everything of ``raw`` but its resource and scope, which `encode_context` holds."""
     short: dict[str, JsonValue] = {}
@@ -53,7 +57,7 @@ def encode(raw: RawSpan) -> bytes:
 
 
 def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope) -> RawSpan:
-    """The span that `encode` wrote. Raises ValueError if the payload is no such thing."""
+    """The span that `encode` wrote. Raises NoRecord if the payload is no such thing."""
     try:
         (size,) = _SIZE.unpack_from(payload)
         row = _from_json(payload[4 : 4 + size])
@@ -78,8 +82,8 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope) -> R
             resource=resource,
             scope=scope,
         )
-    except (struct.error, TypeError, KeyError) as error:
-        raise ValueError(f"not a span record: {error}") from error
+    except (struct.error, TypeError, KeyError, ValueError) as error:
+        raise NoRecord("not a span") from error
 
 
 def encode_context(resource: Mapping[str, JsonValue], scope: Scope) -> bytes:
@@ -88,12 +92,12 @@ def encode_context(resource: Mapping[str, JsonValue], scope: Scope) -> bytes:
 
 
 def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:
-    """Resource and scope. Raises ValueError if ``data`` holds none."""
+    """Resource and scope. Raises NoRecord if ``data`` holds none."""
     try:
         resource, name, version = _from_json(data)[:3]
         return dict(resource), Scope(name, version)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"not a context record: {error}") from error
+    except (TypeError, KeyError, ValueError) as error:
+        raise NoRecord("not a resource and scope") from error
 
 
 def richness(raw: RawSpan) -> tuple[bool, int]:

@@ -95,7 +95,7 @@ class Index:
             raise IndexUnusable(error.strerror) from error
 
     def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        with _activity, _locked(self.path, exclusive=False, seconds=self._busy_seconds):
+        with _active(), _locked(self.path, exclusive=False, seconds=self._busy_seconds):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
             with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
                 self._prepare(db)
@@ -122,7 +122,7 @@ class Index:
     def _set_aside(self, error: Exception) -> None:
         """Rename the index once nobody uses it."""
         broken = self.path.with_name(self.path.name + files.CORRUPT)
-        with _activity, _locked(self.path, exclusive=True, seconds=self._busy_seconds):
+        with _active(), _locked(self.path, exclusive=True, seconds=self._busy_seconds):
             self.path.replace(broken)
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -182,7 +182,7 @@ class Index:
                 journal = journals[name]
                 record = files.read(journal, offset, length) if journal is not None else None
                 if record is not None:
-                    with contextlib.suppress(ValueError):
+                    with contextlib.suppress(records.NoRecord):
                         yield name, records.decode(record.payload, *contexts.get(file, ref))
 
 
@@ -220,7 +220,12 @@ def _read_summary(data: bytes) -> TraceSummary:
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Begin by taking the write lock, so that what is read inside is not changed by another process meanwhile."""
-    db.execute("BEGIN IMMEDIATE")
+    seconds = _pragma(db, "busy_timeout") / 1000
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        _patiently(lambda: db.execute("BEGIN IMMEDIATE"), seconds)
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
     try:
         yield
     except BaseException:
@@ -284,7 +289,8 @@ def _is_broken(error: sqlite3.Error) -> bool:
 
 
 def _patiently(action: Callable[[], object], seconds: float) -> None:
-    """SQLite does not wait by itself for the lock that changing the journal mode needs."""
+    """Wait for a lock in short steps. SQLite's own wait gets so rare that a busy process keeps others out for seconds, and
+    it does not wait at all to change the journal mode."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -292,7 +298,7 @@ def _patiently(action: Callable[[], object], seconds: float) -> None:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
+            time.sleep(0.002)
         else:
             return
 
@@ -312,23 +318,38 @@ def _locked(path: Path, *, exclusive: bool, seconds: float) -> Iterator[None]:
         os.close(descriptor)
 
 
+_entrance = threading.RLock()
 _activity = threading.RLock()
-_fork_waits: list[bool] = []
+_fork_holds: list[Any] = []
 
 
-def _before_fork() -> None:
-    _fork_waits.append(_activity.acquire(timeout=FORK_SECONDS))
-
-
-def _after_fork_in_parent() -> None:
-    if _fork_waits.pop():
+@contextlib.contextmanager
+def _active() -> Iterator[None]:
+    """Around every use of SQLite. Who waits for `_activity` stands in the entrance, so that a fork, once in there, is next."""
+    with _entrance:
+        _activity.acquire()
+    try:
+        yield
+    finally:
         _activity.release()
 
 
+def _before_fork() -> None:
+    deadline = time.monotonic() + FORK_SECONDS
+    for lock in (_entrance, _activity):
+        if lock.acquire(timeout=max(0, deadline - time.monotonic())):
+            _fork_holds.append(lock)
+
+
+def _after_fork_in_parent() -> None:
+    while _fork_holds:
+        _fork_holds.pop().release()
+
+
 def _after_fork_in_child() -> None:
-    global _activity
-    _activity = threading.RLock()
-    _fork_waits.clear()
+    global _entrance, _activity
+    _entrance, _activity = threading.RLock(), threading.RLock()
+    _fork_holds.clear()
 
 
 if hasattr(os, "register_at_fork"):

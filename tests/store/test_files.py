@@ -1,0 +1,178 @@
+"""Journal files: read as far as they go, whatever happened to them; removed by age and size, but never a running one's."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmtrace.store import files
+from llmtrace.store.files import CONTEXT, HEAD, MAGIC, MARK, SPAN, START, Gap, Record, frame, iterate
+from llmtrace.store.journal import Journal
+
+HEADER = HEAD.pack(MAGIC, files.VERSION)
+
+
+def _write(path: Path, *parts: bytes) -> Path:
+    path.write_bytes(b"".join((HEADER, *parts)))
+    return path
+
+
+def _read(path: Path, offset: int = 0) -> tuple[list[bytes], list[Gap]]:
+    read = list(iterate(path, offset))
+    return [one.payload for one in read if isinstance(one, Record)], [one for one in read if isinstance(one, Gap)]
+
+
+@given(payloads=st.lists(st.binary(max_size=2000)))
+def test_what_is_framed_is_read(tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes]) -> None:
+    """Any payload comes back, in order, with its kind and number; each record can be read by its place alone."""
+    path = _write(tmp_path_factory.mktemp("j") / "a.journal", *(frame(SPAN, 7, one) for one in payloads))
+    assert _read(path) == (payloads, [])
+    with path.open("rb") as file:
+        for record in iterate(path):
+            assert isinstance(record, Record)
+            assert files.read(file, record.offset, record.length) == record
+            assert files.read(file, record.offset, record.length - 1) is None
+            assert (record.kind, record.ref) == (SPAN, 7)
+
+
+@settings(deadline=None)
+@given(cut=st.integers(0, 400))
+def test_a_torn_end_costs_the_torn_record_only(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    """Wherever a file ends, the whole records before that point are read, and the rest is one gap at the end."""
+    data = b"".join(frame(kind, 1, bytes([kind]) * 100) for kind in (CONTEXT, START, SPAN))
+    path = _write(tmp_path_factory.mktemp("j") / "a.journal", data[:cut])
+    payloads, gaps = _read(path)
+    size = len(data) // 3
+    assert len(payloads) == min(cut, len(data)) // size
+    assert gaps == ([Gap(HEAD.size + cut // size * size, cut % size, tail=True)] if cut < len(data) and cut % size else [])
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 1 << 30))
+def test_damage_in_the_middle_costs_the_damaged_records_only(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Bytes overwritten anywhere: records that they do not touch are read, nothing is made up."""
+    chance = random.Random(seed)
+    records = [frame(SPAN, 0, chance.randbytes(chance.randrange(300))) for _ in range(20)]
+    data = bytearray(b"".join(records))
+    start = chance.randrange(len(data))
+    length = chance.randrange(1, 200)
+    data[start : start + length] = chance.randbytes(len(data[start : start + length]))
+    path = _write(tmp_path_factory.mktemp("j") / "a.journal", bytes(data))
+    whole, at = [], 0
+    for record in records:
+        if data[at : at + len(record)] == record:
+            whole.append(record[files.RECORD.size :])
+        at += len(record)
+    payloads, gaps = _read(path)
+    assert payloads == whole
+    assert sum(gap.length for gap in gaps) == len(data) - sum(files.RECORD.size + len(one) for one in whole)
+
+
+def test_damage_longer_than_a_block_is_overcome(tmp_path: Path) -> None:
+    """The search for the next record goes on over block borders, also where the mark lies across one."""
+    for shift in range(6):
+        path = _write(tmp_path / f"{shift}.journal", b"\0" * (files._BLOCK * 2 - shift), frame(SPAN, 0, b"after"))
+        assert _read(path)[0] == [b"after"]
+
+
+def test_a_mark_inside_a_payload_is_no_record(tmp_path: Path) -> None:
+    """A payload that holds a mark, or a whole record, is read as one, and is not mistaken for records while resyncing."""
+    inner = frame(SPAN, 0, b"inner")
+    path = _write(tmp_path / "a.journal", MARK + b"\xff" * 12, frame(SPAN, 0, inner + MARK), frame(SPAN, 0, b"last"))
+    assert _read(path)[0] == [inner + MARK, b"last"]
+
+
+@pytest.mark.parametrize(
+    ("content", "newer"), [(b"", False), (b"llm", False), (b"x" * 100, False), (HEAD.pack(MAGIC, 99), True)]
+)
+def test_a_file_that_is_no_journal_is_told_from_a_newer_one(tmp_path: Path, content: bytes, newer: bool) -> None:
+    """Garbage may be set aside, what a newer llmtrace wrote must stay."""
+    path = tmp_path / "a.journal"
+    path.write_bytes(content)
+    with pytest.raises(files.Unusable) as raised:
+        list(iterate(path))
+    assert raised.value.newer == newer
+
+
+def _old(folder: Path, name: str, *, days: float, size: int = 100) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = _write(folder / name, frame(SPAN, 0, b"x" * size))
+    os.utime(path, (time.time() - days * 86400,) * 2)
+    return path
+
+
+def test_sweep_removes_the_oldest_files_first(tmp_path: Path) -> None:
+    """Whole files go, oldest first, and no more than needed."""
+    for day in range(5):
+        _old(tmp_path / "journal", f"2026112{day}T000000-1-a.00000.journal", days=5 - day, size=1000)
+    removed = files.sweep(tmp_path / "journal", max_bytes=3 * 1032, max_days=30)
+    assert removed == ["20261120T000000-1-a.00000.journal", "20261121T000000-1-a.00000.journal"]
+    assert len(files.listing(tmp_path / "journal")) == 3
+
+
+def test_sweep_removes_what_is_too_old(tmp_path: Path) -> None:
+    """A file nobody wrote to for longer than the bound goes, though there is room."""
+    old, new = _old(tmp_path / "journal", "1.journal", days=8), _old(tmp_path / "journal", "2.journal", days=6)
+    files.sweep(tmp_path / "journal", max_bytes=1 << 30, max_days=7)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_sweep_leaves_running_unreadable_and_foreign_files(tmp_path: Path) -> None:
+    """The live file of a running process, what cannot be read, and what is not ours stay, at any size and age."""
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    journal.append(SPAN, b"x" * 1000)
+    (live,) = folder.glob("*.journal")
+    newer = folder / "newer.journal"
+    newer.write_bytes(HEAD.pack(MAGIC, 99) + b"x" * 1000)
+    other = folder / "notes.txt"
+    other.write_text("mine")
+    aside = folder / "a.journal.corrupt"
+    aside.write_text("?")
+    for path in (live, newer, other, aside):
+        os.utime(path, (0, 0))
+    assert files.sweep(folder, max_bytes=1, max_days=0.001) == []
+    assert all(path.exists() for path in (live, newer, other, aside))
+    journal.close()
+    assert files.sweep(folder, max_bytes=1, max_days=1e6) == [live.name]
+
+
+def test_the_index_counts_but_leaves_the_journal_half(tmp_path: Path) -> None:
+    """A large index takes room from the journal, at most half of it."""
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    for number in range(10):
+        _old(folder, f"{number}.journal", days=1, size=1000)
+    (tmp_path / "index.db").write_bytes(b"x" * 1_000_000)
+    files.sweep(folder, max_bytes=10_000, max_days=7)
+    assert len(files.listing(folder)) == 4
+
+
+def test_readers_sweep_by_the_bounds_of_the_last_writer(tmp_path: Path) -> None:
+    """A reader with other bounds than the program removes nothing that the program meant to keep."""
+    _old(tmp_path, "1.journal", days=10)
+    files.sweep_as_noted(tmp_path)
+    assert len(files.listing(tmp_path)) == 1
+    files.keep_bounds(tmp_path, 1 << 40, 100.0, now=False)
+    os.utime(tmp_path / files.BOUNDS, (0, 0))
+    files.sweep_as_noted(tmp_path)
+    assert len(files.listing(tmp_path)) == 1
+    files.keep_bounds(tmp_path, 1 << 40, 1.0, now=False)
+    assert files.listing(tmp_path) == []
+
+
+def test_strays_of_a_killed_start_go_after_an_hour(tmp_path: Path) -> None:
+    """A file that never got its name holds no record; it is removed once nobody can be about to name it."""
+    stray, fresh = tmp_path / ".1.journal.tmp", tmp_path / ".2.journal.tmp"
+    stray.write_bytes(b"")
+    fresh.write_bytes(b"")
+    os.utime(stray, (0, 0))
+    files.sweep(tmp_path, 1 << 30, 7)
+    assert (stray.exists(), fresh.exists()) == (False, True)
