@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ else:
     import httpx as http
 
 from llmtrace import instrumentation
-from llmtrace.model import Inference, Span
+from llmtrace.model import Blob, Inference, Span
 from llmtrace.testing import Captured
 
 MODEL = "gpt-4o"
@@ -41,6 +42,9 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 8},
     "completion_tokens_details": {"reasoning_tokens": 3},
 }
+
+SPOKEN = Blob("audio", digest="sha256:" + hashlib.sha256(b"ABC").hexdigest(), size=3)
+"""The audio ``QUJD`` as it is stored."""
 
 Reply = Any
 """An ``http.Response``, or an exception to raise in its place."""

@@ -11,12 +11,26 @@ from typing import Any
 import openai
 import pydantic
 import pytest
-from openai_server import ASK, MODEL, TOOLS, Server, completion, error, http, inference, message, spans, tool_call, whole
+from openai_server import (
+    ASK,
+    MODEL,
+    SPOKEN,
+    TOOLS,
+    Server,
+    completion,
+    error,
+    http,
+    inference,
+    message,
+    spans,
+    tool_call,
+    whole,
+)
 
 import llmtrace
 from llmtrace import instrumentation
 from llmtrace.errors import BudgetExceeded
-from llmtrace.model import Blob, Generic, Inference, Reasoning, Text, ToolCall, Usage
+from llmtrace.model import Generic, Inference, Reasoning, Text, ToolCall, Usage
 from llmtrace.recorder import activate
 from llmtrace.testing import Captured, capture
 
@@ -99,7 +113,7 @@ _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title"
         (message("Hm.", reasoning="think"), (Reasoning("think"), Text("Hm."))),
         (
             message(None, audio={"id": "a1", "data": "QUJD", "transcript": "ABC", "expires_at": 1}),
-            (Blob("audio", content="QUJD"), Text("ABC")),
+            (SPOKEN, Text("ABC")),
         ),
         (
             message(None, function_call={"name": "look_up", "arguments": '{"order_id": "7"}'}),

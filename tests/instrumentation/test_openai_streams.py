@@ -13,6 +13,7 @@ import pytest
 from openai_server import (
     ASK,
     MODEL,
+    SPOKEN,
     TOOLS,
     USAGE,
     Server,
@@ -31,7 +32,7 @@ from openai_server import (
 
 import llmtrace
 from llmtrace import instrumentation
-from llmtrace.model import Blob, Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
+from llmtrace.model import Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
 from llmtrace.testing import Captured
 
 
@@ -120,7 +121,7 @@ def test_choices_are_kept_apart(captured: Captured) -> None:
         ([{"reasoning": "think", "content": "Hm."}], (Reasoning("think"), Text("Hm."))),
         (
             [{"audio": {"id": "a"}}, {"audio": {"data": "QU"}}, {"audio": {"data": "JD", "transcript": "ABC"}}],
-            (Blob("audio", content="QUJD"), Text("ABC")),
+            (SPOKEN, Text("ABC")),
         ),
         (
             [{"function_call": {"name": "look_up", "arguments": '{"order_id":'}}, {"function_call": {"arguments": ' "7"}'}}],

@@ -73,7 +73,7 @@ class ChunkReader:
     def feed(self, chunk: Any) -> None:
         """Take in a chunk. The usual one, some text for choice 0 and nothing else, is told by few look-ups."""
         choices = chunk.choices
-        if self._write is not None and len(choices) == 1 and chunk.usage is None:
+        if choices and self._write is not None and len(choices) == 1 and chunk.usage is None:
             choice = choices[0]
             delta = choice.delta
             text = delta.content

@@ -167,6 +167,10 @@ class StreamProxy(wrapt.ObjectProxy[Any]):
     def __next__(self) -> Any:
         return next(self._self_pump)
 
+    def __enter__(self) -> Any:
+        entered = self.__wrapped__.__enter__()
+        return self if entered is self.__wrapped__ else entered
+
 
 class AsyncStreamProxy(wrapt.ObjectProxy[Any]):
     """`StreamProxy` for an async stream."""
@@ -180,6 +184,10 @@ class AsyncStreamProxy(wrapt.ObjectProxy[Any]):
 
     async def __anext__(self) -> Any:
         return await self._self_pump.__anext__()
+
+    async def __aenter__(self) -> Any:
+        entered = await self.__wrapped__.__aenter__()
+        return self if entered is self.__wrapped__ else entered
 
 
 # -- the ends that no iterator sees

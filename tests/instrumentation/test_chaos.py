@@ -1,0 +1,137 @@
+"""Each hook of ours made to raise, one after the other: the program's results are the same and nothing reaches it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openai_scenarios import NAMES, observe
+
+from llmtrace import instrumentation
+from llmtrace.instrumentation import _memo
+from llmtrace.recorder import guard
+from llmtrace.testing import capture
+
+_MODULES = (
+    "llmtrace.instrumentation._failures",
+    "llmtrace.instrumentation._memo",
+    "llmtrace.instrumentation._openai_chunks",
+    "llmtrace.instrumentation._openai_messages",
+    "llmtrace.instrumentation._provider",
+    "llmtrace.instrumentation._stainless",
+    "llmtrace.instrumentation._streams",
+    "llmtrace.instrumentation.openai",
+    "llmtrace.recorder.current",
+    "llmtrace.recorder.otel",
+    "llmtrace.recorder.recorder",
+    "llmtrace.recorder.recording",
+    "llmtrace.recorder.run",
+    "llmtrace.evaluation",
+    "llmtrace.content",
+    "llmtrace.codec.genai",
+)
+
+_GUARDS = {
+    "traced",
+    "traced_async",
+    "_awaited",
+    "_stepwise",
+    "pump",
+    "apump",
+    "closing",
+    "aclosing",
+    "_closed",
+    "count_attempt",
+    "keep_answer",
+}
+"""What stands in for the program's own functions and hands its results through: these hold the guards."""
+
+_NOT_HOOKS = {"patches", "activate", "end_forgotten", "end_open", "_end_forgotten", *_GUARDS}
+"""Guards, and what is not called within a call."""
+
+
+def _hooks() -> Iterator[tuple[Any, str]]:
+    """Every function and method that is defined in these modules: (where it stands, its name)."""
+    for name in _MODULES:
+        module = importlib.import_module(name)
+        for member, thing in vars(module).items():
+            if inspect.isfunction(thing) and thing.__module__ == name:
+                yield module, member
+            elif inspect.isclass(thing) and thing.__module__ == name and not issubclass(thing, Exception):
+                for method, function in vars(thing).items():
+                    if inspect.isfunction(function) and not method.startswith("__"):
+                        yield thing, method
+
+
+HOOKS = [(owner, name) for owner, name in _hooks() if name not in _NOT_HOOKS]
+
+
+class Broken(Exception):
+    """What a hook of ours raises here."""
+
+
+@pytest.fixture(autouse=True)
+def _silence(caplog: pytest.LogCaptureFixture) -> None:
+    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    """What a program sees without llmtrace."""
+    return {name: observe(name, details=False) for name in NAMES}
+
+
+@pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda one: getattr(one, "__name__", one))
+def test_a_hook_that_raises_changes_nothing(
+    plain: dict[str, Any], owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values, types, exceptions, streams and requests are the same, whichever hook is broken."""
+    monkeypatch.setattr(guard, "_reported", set())
+    monkeypatch.setattr(_memo, "_tools", {})
+    with capture(instrument=("openai",)):
+        hit = _break(owner, name, monkeypatch)
+        for scenario, seen in plain.items():
+            assert observe(scenario, details=False) == seen, f"{scenario}, with {name} broken"
+        instrumentation.end_forgotten()
+        monkeypatch.undo()
+    module = getattr(owner, "__module__", None) or owner.__name__
+    _HIT[module, f"{owner.__name__}.{name}"] = bool(hit)
+
+
+def test_most_hooks_were_really_hit() -> None:
+    """The table of scenarios goes through nearly all code of the instrumentor. Runs after the test above."""
+    if len(_HIT) < len(HOOKS):
+        pytest.skip("needs all hooks in one process")
+    missed = {name for (module, name), hit in _HIT.items() if module.startswith("llmtrace.instrumentation") and not hit}
+    in_a_table = {"_text", "_file", "_thinking", "_media", "_input_audio"}
+    assert {
+        name for name in missed if name.rpartition(".")[2] not in in_a_table and not name.startswith(("Endpoint.", "Reader."))
+    } == set()
+
+
+_HIT: dict[tuple[str, str], bool] = {}
+
+
+def _break(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Make one function raise, under every name by which it was imported. Gives the list of its calls."""
+    original = inspect.getattr_static(owner, name)
+    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
+    hit: list[int] = []
+
+    @functools.wraps(function)
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        hit.append(1)
+        raise Broken(name)
+
+    monkeypatch.setattr(owner, name, staticmethod(broken) if isinstance(original, staticmethod) else broken)
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("llmtrace"):
+            for alias, thing in list(vars(module).items()):
+                if thing is function:
+                    monkeypatch.setattr(module, alias, broken)
+    return hit
