@@ -91,9 +91,8 @@ def _of_parameters(parameters: Mapping[str, JsonValue]) -> str:
 
 
 def _fields(value: Any) -> dict[str, JsonValue]:
-    return {
-        name: getattr(value, name) for name in type(value).__slots__ if name != "cache" and getattr(value, name) is not None
-    }
+    fields = {name: getattr(value, name) for name in type(value).__slots__ if name != "cache"}
+    return {name: given for name, given in fields.items() if given is not None}
 
 
 def _digest(value: JsonValue) -> bytes:

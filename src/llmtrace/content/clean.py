@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any
 
 from llmtrace import semconv
@@ -76,20 +77,30 @@ class Content:
 
     def _clean(self, span: Span) -> Span:
         tally = Tally()
-        made: dict[str, Any] = {
-            "operation": self._operation(span.operation, tally),
-            "name": self._values.name(span.name, tally),
-            "failure": span.failure and self._failure(span.failure, tally),
-            "violations": span.violations and each(span.violations, lambda found: self._violation(found, tally)),
-            "evaluations": span.evaluations and each(span.evaluations, lambda found: self._evaluation(found, tally)),
-            "events": span.events and each(span.events, lambda event: self._with_attributes(event, tally)),
-            "links": span.links and each(span.links, lambda link: self._with_attributes(link, tally)),
-            "resource": self._of_resource(span.resource),
-            "attributes": span.attributes and self._values.attributes(span.attributes, tally),
-        }
+        operation = self._operation(span.operation, tally)
+        name = self._values.name(span.name, tally)
+        made = (
+            self._rest(span, tally) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
+        )
+        attributes = self._values.attributes(span.attributes, tally) if span.attributes else span.attributes
         if tally.redacted or tally.cut:
-            made["attributes"] = _counted(span.attributes and made["attributes"], tally)
-        return changed(span, **made)
+            attributes = _counted(attributes, tally)
+        resource = self._of_resource(span.resource)
+        same = operation is span.operation and name is span.name and attributes is span.attributes and resource is span.resource
+        if same and not made:
+            return span
+        return replace(span, operation=operation, name=name, attributes=attributes, resource=resource, **made)
+
+    def _rest(self, span: Span, tally: Tally) -> dict[str, Any]:
+        """What most spans have none of, where cleaning changes it."""
+        made = {
+            "failure": span.failure and self._failure(span.failure, tally),
+            "violations": each(span.violations, lambda found: self._violation(found, tally)),
+            "evaluations": each(span.evaluations, lambda found: self._evaluation(found, tally)),
+            "events": each(span.events, lambda event: self._with_attributes(event, tally)),
+            "links": each(span.links, lambda link: self._with_attributes(link, tally)),
+        }
+        return {name: new for name, new in made.items() if new is not getattr(span, name)}
 
     def _closed(self, span: Span, error: Exception) -> Span:
         if not self._said:
@@ -189,21 +200,23 @@ class Content:
         return self._values.name(value, tally) if name in _NAMES else self._values.document(value, tally)
 
     def _inference(self, call: Inference, tally: Tally) -> Inference:
-        parameters = call.parameters
-        if parameters:
-            parameters = mapping(self._values.document(parameters, tally), parameters)
-        return changed(
-            call,
-            input=call.input and self._messages.messages(call.input, tally),
-            output=call.output and self._messages.messages(call.output, tally),
-            system=call.system and self._messages.system(call.system, tally),
-            tools=call.tools and self._messages.definitions(call.tools, tally),
-            parameters=parameters,
-            request_model=self._values.optional_name(call.request_model, tally),
-            response_model=self._values.optional_name(call.response_model, tally),
+        messages, name = self._messages, self._values.name
+        made = (
+            messages.messages(call.input, tally) if call.input else call.input,
+            messages.messages(call.output, tally) if call.output else call.output,
+            messages.system(call.system, tally) if call.system else call.system,
+            messages.definitions(call.tools, tally) if call.tools else call.tools,
+            mapping(self._values.document(call.parameters, tally), call.parameters) if call.parameters else call.parameters,
+            name(call.request_model, tally) if call.request_model else call.request_model,
+            name(call.response_model, tally) if call.response_model else call.response_model,
         )
+        before = (call.input, call.output, call.system, call.tools, call.parameters, call.request_model, call.response_model)
+        if all(map(is_, made, before)):
+            return call
+        return replace(call, **dict(zip(_INFERENCE, made, strict=True)))
 
 
+_INFERENCE = ("input", "output", "system", "tools", "parameters", "request_model", "response_model")
 _NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id"})
 _FIELDS: dict[type, tuple[str, ...]] = {
     ToolExecution: ("arguments", "repaired", "result", "definition", "name"),

@@ -7,6 +7,7 @@ own, since what others derived from the raw one must not go out with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 from llmtrace.content.blobs import without_bytes
@@ -67,8 +68,8 @@ class Messages:
                 seen = self._message(message)
             all_seen.append(seen)
             size += seen.size
-            tally.redacted += seen.redacted
             if seen.clean is not None:
+                tally.redacted += seen.redacted
                 if made is None:
                     made = list(messages)
                 made[index] = seen.clean
@@ -77,8 +78,14 @@ class Messages:
 
     def _message(self, message: Message) -> _Seen:
         tally = Tally()
-        parts = each(message.parts, lambda part: self.part(part, tally))
-        role, name = self._values.name(message.role, tally), self._values.optional_name(message.name, tally)
+        parts = message.parts
+        if len(parts) == 1:  # as most have
+            made = self.part(parts[0], tally)
+            parts = parts if made is parts[0] else (made,)
+        else:
+            parts = each(parts, lambda part: self.part(part, tally))
+        role = self._values.name(message.role, tally)
+        name = self._values.name(message.name, tally) if message.name else message.name
         size = tally.size + len(role) + _PART * (len(parts) + 1)
         if parts is message.parts and role is message.role and name is message.name:
             seen = _Seen(None, 0, size)
@@ -113,8 +120,9 @@ class Messages:
 
     def part(self, part: Part, tally: Tally) -> Part:
         """A part redacted and without inline bytes; the same object where there was nothing to do."""
-        if isinstance(part, (Text, Reasoning, Compaction)):
-            content = part.content
+        kind = type(part)
+        if kind is Text or kind is Reasoning or kind is Compaction:
+            content = part.content  # type: ignore[union-attr]
             made = self._redactor.in_text(content, tally) if content else content
             return part if made is content else replace(part, content=made)
         if isinstance(part, (Blob, Uri)):
@@ -135,9 +143,9 @@ class Messages:
 
     def definitions(self, tools: tuple[ToolDefinition, ...], tally: Tally) -> tuple[ToolDefinition, ...]:
         before = tally.size
-        made = each(tools, lambda tool: self.definition(tool, tally))
+        made = tuple([self.definition(tool, tally) for tool in tools])
         if (tally.size - before) * WIDEST <= self._limit:
-            return made
+            return tools if all(map(is_, made, tools)) else made
         share = self._limit // len(made)
         return each(made, lambda tool: _smaller(tool, share, tally))
 
@@ -149,8 +157,10 @@ class Messages:
             if cache is not None:
                 cache[self] = seen
         tally.size += seen.size
+        if seen.clean is None:
+            return tool
         tally.redacted += seen.redacted
-        cleaned: ToolDefinition = tool if seen.clean is None else seen.clean
+        cleaned: ToolDefinition = seen.clean
         return cleaned
 
     def _definition(self, tool: ToolDefinition) -> _Seen:

@@ -10,18 +10,22 @@ when it has a digit or sign in it, or ends its line and is no name of a type.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from llmtrace.content.keys import is_secret, is_token, words
 from llmtrace.content.scan import Rule
 from llmtrace.content.tally import MARK, Tally
 
-_NAMES: tuple[str, ...] = (
-    "password passwd passphrase pwd secret secrets token authorization cookie cookies credential credentials",
-    "api_key private_key access_key secret_key account_key signing_key encryption_key master_key auth_key session_key shared_key",
-    "subscription_key connection_string",
+_WORDS = ("password", "passwd", "passphrase", "pwd", "secret", "token", "authorization", "cookie", "credential")
+_WORD_ENDS = (
+    "(?:assw(?:or)?d|ASSW(?:OR)?D|assphrase|ASSPHRASE|pwd|Pwd|PWD|ecret|ECRET|oken|OKEN|thorization|THORIZATION|ookie|OOKIE"
+    "|redential|REDENTIAL)[sS]?"
 )
-"""What secret names end with. In groups, since the fast engine is fastest with few words at a time."""
+_KEY_ENDS = (
+    "_key|-key|_KEY|-KEY|[iestgnrhd]Key|IKey|pi key|PI [Kk]ey|apikey|APIKEY|esskey|etkey|atekey"
+    "|nection_?[sS]tring|NECTION_STRING"
+)
+"""How the names end that `keys` knows: with few letters, and few of them at a time, the fast engine is fastest."""
 _TAIL = r"(?:_?(?:[0-9]{1,3}|(?i:hash|value|plain|plaintext|confirm|confirmation)))?"
 _AFTER = r"(?:(?:\\{0,15}[\"'])?[ \t]{0,8}(?:=>|:=|[:=])[ \t]{0,8}|>)"
 _BLANK = r"[ \t]{1,8}"
@@ -39,22 +43,31 @@ _TYPES = re.compile(
 _LONGEST = 8192
 
 
-def pair_rules(name: str, keys: Sequence[str], counts: Callable[[str], bool], *, any_value: bool = False) -> tuple[Rule, ...]:
-    """Rules for names that end with one of ``keys`` (in any case and with any separators), where ``counts`` says yes to the
-    whole name. ``any_value``: bare values count whatever they look like."""
+def pair_rules(
+    name: str, keys: Sequence[str], counts: Callable[[str], bool], *, any_value: bool = False, ends: str = ""
+) -> tuple[Rule, ...]:
+    """Rules for names whose last word is that of one of ``keys``, in any case, where ``counts`` says yes to the whole name.
+
+    ``any_value``: bare values count whatever they look like. ``ends``: an expression that matches wherever one of the names
+    ends, for the anchors; default, the keys themselves in lower, upper and title case, with any separators.
+    """
     spelt = [words(key).split("_") for key in keys if words(key)]
     if not spelt:
         return ()
-    ends = f"(?:{'|'.join('[ _-]?'.join(_cases(word) for word in parts) for parts in spelt)}){_TAIL}"
-    apply = _Pairs(name, spelt, counts, any_value).apply
+    ends = ends or "|".join("[ _-]?".join(_cases(word) for word in parts) for parts in spelt)
+    apply = _Pairs(name, {parts[-1] for parts in spelt}, counts, any_value).apply
     return (
-        Rule(name, f"{ends}{_AFTER}{_VALUE}", apply),
-        Rule(name, f"--[A-Za-z0-9-]{{0,24}}{ends}{_BLANK}{_VALUE}", apply),
+        Rule(name, f"(?:{ends}){_TAIL}{_AFTER}{_VALUE}", apply),
+        Rule(name, f"--[A-Za-z0-9-]{{0,24}}(?:{ends}){_TAIL}{_BLANK}{_VALUE}", apply),
     )
 
 
 def secret_pairs() -> tuple[Rule, ...]:
-    return tuple(rule for names in _NAMES for rule in pair_rules("key", names.split(), is_secret))
+    """Rules for the names that `keys` knows."""
+    return (
+        *pair_rules("key", _WORDS, is_secret, ends=_WORD_ENDS),
+        *pair_rules("key", ("key", "string"), is_secret, ends=_KEY_ENDS),
+    )
 
 
 def _cases(word: str) -> str:
@@ -62,17 +75,15 @@ def _cases(word: str) -> str:
 
 
 class _Pairs:
-    def __init__(self, name: str, keys: Sequence[Sequence[str]], counts: Callable[[str], bool], any_value: bool) -> None:
+    def __init__(self, name: str, last_words: Iterable[str], counts: Callable[[str], bool], any_value: bool) -> None:
         self._name = name
         self._counts = counts
         self._any_value = any_value
-        # One expression for each first word: with a literal prefix ``re`` is ten times as fast as with alternatives.
-        self._patterns: dict[str, re.Pattern[str]] = {}
-        for first in {key[0] for key in keys}:
-            rests = "|".join("".join(f"[ _-]?{word}" for word in key[1:]) for key in keys if key[0] == first)
-            self._patterns[first] = re.compile(
-                f"{first}(?:{rests}){_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})"
-            )
+        # One expression for each last word: with a literal prefix ``re`` is ten times as fast as with alternatives.
+        self._patterns = {
+            word: re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})")
+            for word in last_words
+        }
 
     def apply(self, text: str, tally: Tally) -> str:
         pieces: list[str] = []
@@ -80,9 +91,9 @@ class _Pairs:
         for match in self._candidates(text):
             if match.start() < done:
                 continue
-            name = _start_of_name(text, match.start(), done)
-            key, after = text[name : match.start("after")], match["after"]
-            if not self._counts(key.lstrip("-.")) or (not after.strip(" \t") and not key.startswith("--")):
+            name, key = self._key(text, match, done)
+            after = match["after"]
+            if not key or (not after.strip(" \t") and not text.startswith("--", name)):
                 continue
             span = _element(text, name, match.end()) if after == ">" else self._value(text, match.end(), key, after)
             if span is None or text.startswith(MARK, span[0]):
@@ -91,6 +102,18 @@ class _Pairs:
             pieces += [text[done:start], quote, tally.take(self._name, text[start:end]), quote]
             done = end
         return "".join([*pieces, text[done:]]) if pieces else text
+
+    def _key(self, text: str, match: re.Match[str], least: int) -> tuple[int, str]:
+        """Start of the name and the name, if it counts: with the word before it where only a blank is between (``API key``)."""
+        end = match.start("after")
+        start = _start_of_name(text, match.start(), least)
+        if self._counts(text[start:end].lstrip("-.")):
+            return start, text[start:end]
+        if start > least and text[start - 1] == " ":
+            start = _start_of_name(text, start - 1, least)
+            if self._counts(text[start:end].lstrip("-.")):
+                return start, text[start:end]
+        return start, ""
 
     def _candidates(self, text: str) -> list[re.Match[str]]:
         lower = text.lower()

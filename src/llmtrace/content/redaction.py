@@ -31,9 +31,13 @@ logger = logging.getLogger("llmtrace")
 
 _CLEAN, _SECRET, _USERS, _TEXT = range(4)
 """What is known of a key name: nothing, secret by common usage, by the user's rule, or it holds a secret itself."""
+_BY_KEY = frozenset({_SECRET, _USERS})
 _MAX_KEYS = 4096
 _SHORTEST = 6
 """No shorter text can hold a name and a secret."""
+_KNOWN_LENGTH = 64
+_MAX_KNOWN = 4096
+"""So many short texts are known to be clean: ids, states and names come again and again."""
 _EXAMPLES = ("default", "const", "enum", "examples", "example")
 _SCHEMA_MEMBERS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 
@@ -48,6 +52,7 @@ class Redactor:
         self._defaults = config.redact
         self._own_keys = frozenset(words(str(key)) for key in config.redact_keys)
         self._keys: dict[str, int] = {}
+        self._known: set[str] = set()
         self._patterns: list[re.Pattern[str]] = []
         self._paths: list[Path] = []
         self.broken = False
@@ -78,8 +83,9 @@ class Redactor:
     def _rules(self, config: Config) -> list[Sequence[Rule]]:
         keys = [str(key) for key in config.redact_keys]
         own = pair_rules("key", keys, lambda name: words(name) in self._own_keys, any_value=True)
+        common = secret_pairs() if self._defaults else ()
         forms = [*([blob_rule()] if self._blobs else []), *(secret_rules() if self._defaults else [])]
-        return [*([rule] for rule in own), *([rule] for rule in (secret_pairs() if self._defaults else ())), forms]
+        return [own[:1], common[0:1], common[2:3], [*own[1:], *common[1::2]], forms]
 
     # -- the two ways in
 
@@ -96,16 +102,25 @@ class Redactor:
     def in_text(self, text: str, tally: Tally) -> str:
         size = len(text)
         tally.size += size
+        if size <= _KNOWN_LENGTH and text in self._known and not tally.secrets:
+            return text
         try:
             if size >= _SHORTEST or self._always:
-                text = self._scan(text, tally)
+                text = self._scan(given := text, tally)
                 if self._always:
                     text = self._by_user(text, tally)
+                elif size <= _KNOWN_LENGTH and text is given:
+                    self._know(text)
             if size >= 1024 and self._blobs and is_base64(text):
                 return blob_mark(text)
             return tally.without_secrets(text) if tally.secrets else text
         except Exception as error:
             return self._failed(error, tally)
+
+    def _know(self, text: str) -> None:
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known.add(text)
 
     def in_name(self, text: str, tally: Tally) -> str:
         """A name of a span, tool or model: all rules but the user's function, and readable even where a rule is broken."""
@@ -172,17 +187,22 @@ class Redactor:
                     return self.in_value(to_json(members), tally)
                 what = self._judge(key)
             tally.size += len(key) + 4
-            if key in _SCHEMA_MEMBERS and type(item) is dict:
-                new = self._in_schemas(item, tally)
-            elif what in (_CLEAN, _TEXT):
-                new = self.in_value(item, tally)
-            else:
+            kind = type(item)
+            new: JsonValue
+            if what in _BY_KEY:
                 new = self._of_key(key, item, what, members, tally)
+            elif kind is str:
+                new = self.in_text(item, tally)
+            elif kind is dict and key in _SCHEMA_MEMBERS:
+                new = self._in_schemas(item, tally)
+            else:
+                new = self.in_value(item, tally)
             if new is not item:
                 if made is None:
                     made = dict(members)
                 made[key] = new
-            renamed = renamed or what == _TEXT
+            if what == _TEXT:
+                renamed = True
         result = members if made is None else made
         return {self.in_text(key, tally): item for key, item in result.items()} if renamed else result
 
@@ -190,7 +210,7 @@ class Redactor:
         """The members of ``properties`` in a JSON Schema: ``password`` there says what one looks like. Its default does not."""
         made: dict[str, JsonValue] = {}
         for name, schema in properties.items():
-            if type(name) is str and is_schema(schema) and self._judge(name) in (_SECRET, _USERS):
+            if type(name) is str and is_schema(schema) and self._judge(name) in _BY_KEY:
                 made[name] = self._in_secret_schema(schema, tally)
             else:
                 made.update(self._in_dict({name: schema}, tally))

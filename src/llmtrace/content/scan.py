@@ -17,7 +17,7 @@ from pydantic_core import SchemaValidator, core_schema
 from llmtrace.content.snapshot import well_formed
 from llmtrace.content.tally import Tally
 
-_SHORT = 1024
+_SHORT = 200
 """Up to this length one test of all anchors is faster than one for each group."""
 
 

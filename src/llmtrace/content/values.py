@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any, TypeVar
 
 from llmtrace.content.redaction import Redactor
@@ -32,7 +33,7 @@ class Values:
             made = self.redactor.in_name(name, Tally())
             if len(self._names) < _MAX_NAMES:
                 self._names[name] = made
-        if made == name:
+        if made is name or made == name:
             return name
         tally.redacted += 1
         return made
@@ -85,4 +86,4 @@ def changed(owner: T, **fields: Any) -> T:
 def each(items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
     """All items changed; the same tuple where each came back as it was."""
     made = tuple([change(item) for item in items])
-    return items if all(new is old for new, old in zip(made, items, strict=True)) else made
+    return items if all(map(is_, made, items)) else made
