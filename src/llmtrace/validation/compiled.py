@@ -131,7 +131,7 @@ def compile_schema(schema: JsonValue) -> Compiled:
     """The compiled form of any object that is meant as a schema. Never raises."""
     try:
         return compiled(to_json(schema, inf_nan_mode="constants"))
-    except ValueError:  # nested too deeply, cyclic, or with something in it that is no JSON
+    except Exception:  # nested too deeply, cyclic, or with something in it that is no JSON
         return _NO_JSON
 
 

@@ -1,0 +1,107 @@
+"""The annotations of a callable, resolved where they can be: as text, forward, in a function's own scope.
+
+Law: never raises; what cannot be resolved is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import typing_extensions
+
+
+def target_of(function: Callable[..., Any]) -> Any:
+    """The function that holds the annotations and docstring of a callable: of a partial, a class, an object, a wrapper."""
+    if isinstance(function, functools.partial):
+        return target_of(function.func)
+    if inspect.isclass(function):
+        return function.__init__
+    if not inspect.isroutine(function):
+        function = type(function).__call__
+    try:
+        return inspect.unwrap(function)
+    except ValueError:  # it wraps itself
+        return function
+
+
+def hints_of(function: Callable[..., Any], scope: dict[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
+    """Resolved annotations by name (``return`` among them), ``Annotated`` kept; and whether those are all of them."""
+    target = target_of(function)
+    try:
+        return typing.get_type_hints(target, localns=scope, include_extras=True), True
+    except Exception:  # whatever evaluating an annotation raises
+        pass
+    annotations = getattr(target, "__annotations__", None)
+    found: dict[str, Any] = {}
+    for name, annotation in annotations.items() if isinstance(annotations, dict) else ():
+        holder = type("Holder", (), {"__annotations__": {name: annotation}})
+        try:
+            namespace = getattr(target, "__globals__", {})
+            found |= typing.get_type_hints(holder, globalns=namespace, localns=scope, include_extras=True)
+        except Exception:
+            continue
+    return found, False
+
+
+def scope_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The names around a function that is being defined inside another one, seen from the running calls."""
+    module = getattr(target_of(function), "__globals__", None)
+    frames = []
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals is module and frame.f_locals is not module:
+            frames.append(frame.f_locals)
+        frame = frame.f_back  # type: ignore[assignment]
+    scope: dict[str, Any] = {}
+    for names in reversed(frames):
+        scope |= names
+    return scope
+
+
+def with_known_typed_dicts(annotation: Any) -> Any:
+    """The annotation with each `typing.TypedDict` in it as one of typing_extensions: before 3.12 pydantic takes no other."""
+    if sys.version_info >= (3, 12):
+        return annotation
+    if typing.is_typeddict(annotation):
+        return _known_typed_dict(annotation)
+    arguments = typing.get_args(annotation)
+    known = tuple(with_known_typed_dicts(argument) for argument in arguments)
+    if all(new is old for new, old in zip(known, arguments, strict=True)):
+        return annotation
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _annotated(known[0], annotation)
+    union: tuple[Any, ...] = (typing.Union, types.UnionType)
+    return typing.Union[known] if origin in union else origin[known]
+
+
+def or_none(annotation: Any) -> Any:
+    """The annotation, None allowed too; what `Annotated` says of it stays outside."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _annotated(or_none(annotation.__origin__), annotation)
+    return typing.Optional[annotation]  # noqa: UP045 (it takes a text too, | does not)
+
+
+def _annotated(inner: Any, like: Any) -> Any:
+    annotated: Any = typing.Annotated
+    parts = (inner, *like.__metadata__)
+    return annotated[parts]
+
+
+@functools.lru_cache(maxsize=256)
+def _known_typed_dict(annotation: Any) -> Any:
+    fields = {}
+    markers: tuple[Any, ...] = (typing_extensions.Required, typing_extensions.NotRequired)
+    for name, hint in typing_extensions.get_type_hints(annotation, include_extras=True).items():
+        while typing_extensions.get_origin(hint) in markers:
+            hint = typing_extensions.get_args(hint)[0]
+        marker = markers[name not in annotation.__required_keys__]
+        # One that holds itself stays as it is, and so is not described.
+        fields[name] = marker[hint if hint is annotation else with_known_typed_dicts(hint)]
+    return typing_extensions.TypedDict(annotation.__name__, fields)  # type: ignore[operator]

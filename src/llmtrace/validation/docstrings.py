@@ -1,0 +1,126 @@
+"""What a docstring says of a function and of each parameter, in the three usual styles: Google, NumPy, reST.
+
+Law: never raises; what is in none of these styles is description.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+
+from llmtrace.model.value import value
+
+_GOOGLE_SECTION = re.compile(r"^([A-Z][A-Za-z ]*):\s*$")
+_GOOGLE_ITEM = re.compile(r"^(\s+)\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
+_NUMPY_ITEM = re.compile(r"^\*{0,2}(\w+)(?:\s*,\s*\*{0,2}\w+)*\s*(?::.*)?$")
+_REST_FIELD = re.compile(r"^\s*:(\w+)\s*([^:]*):\s*(.*)$")
+_PARAMETERS = frozenset(("args", "arguments", "parameters", "params", "keyword args", "keyword arguments", "other parameters"))
+_SECTIONS = _PARAMETERS | frozenset(
+    (
+        *("attributes", "example", "examples", "note", "notes", "raises", "returns", "return", "references", "see also"),
+        *("todo", "warning", "warnings", "warns", "yields", "yield", "receives", "methods"),
+    )
+)
+_REST_PARAMETERS = frozenset(("param", "parameter", "arg", "argument", "key", "keyword"))
+
+
+@value
+class Docstring:
+    """``description`` is everything before the first section; ``parameters`` what is said of each, on one line."""
+
+    description: str
+    parameters: dict[str, str]
+
+
+def parse_docstring(text: str | None) -> Docstring:
+    """Read a docstring as it stands in the source, indented or not."""
+    lines = inspect.cleandoc(text or "").splitlines()
+    description: list[str] = []
+    parameters: dict[str, str] = {}
+    section = ""
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        if (field := _REST_FIELD.match(line)) is not None:
+            section = "rest"
+            words = field[2].split()
+            if field[1] in _REST_PARAMETERS and words:
+                parameters[words[-1].lstrip("*")] = _joined([field[3], *_continued(lines, at)])
+            at += 1 + len(_continued(lines, at))
+            continue
+        started, skip = _section(lines, at)
+        if started:
+            section = started
+            body = _body(lines, at + skip, underlined=skip == 2)
+            if section in _PARAMETERS:
+                items = _numpy_items(body) if skip == 2 else _google_items(body)
+                parameters |= dict(items)
+            at += skip + len(body)
+            continue
+        if not section:
+            description.append(line)
+        at += 1
+    return Docstring("\n".join(description).strip(), {name: said for name, said in parameters.items() if said})
+
+
+def _section(lines: list[str], at: int) -> tuple[str, int]:
+    """The section that begins here, in lower case, and how many lines its heading takes; ``""`` where none does."""
+    line = lines[at]
+    below = lines[at + 1] if at + 1 < len(lines) else ""
+    if len(below) >= 3 and set(below.strip()) == {"-"} and line.strip().lower() in _SECTIONS:
+        return line.strip().lower(), 2
+    heading = _GOOGLE_SECTION.match(line)
+    if heading and heading[1].lower() in _SECTIONS:
+        return heading[1].lower(), 1
+    return "", 0
+
+
+def _body(lines: list[str], start: int, *, underlined: bool) -> list[str]:
+    """The lines of a section: under a Google heading those that are indented, under an underlined one those to the next."""
+    end = start
+    while end < len(lines):
+        if _section(lines, end)[0] or (not underlined and lines[end].strip() and not lines[end][0].isspace()):
+            break
+        end += 1
+    return lines[start:end]
+
+
+def _google_items(body: list[str]) -> Iterator[tuple[str, str]]:
+    indent: int | None = None
+    name, said = "", list[str]()
+    for line in body:
+        item = _GOOGLE_ITEM.match(line)
+        if item and (indent is None or len(item[1]) <= indent):
+            if name:
+                yield name, _joined(said)
+            indent, name, said = len(item[1]), item[2], [item[3]]
+        else:
+            said.append(line)
+    if name:
+        yield name, _joined(said)
+
+
+def _numpy_items(body: list[str]) -> Iterator[tuple[str, str]]:
+    names, said = list[str](), list[str]()
+    for line in body:
+        if line.strip() and not line[0].isspace() and _NUMPY_ITEM.match(line):
+            for name in names:
+                yield name, _joined(said)
+            names, said = [name.strip().lstrip("*") for name in line.partition(":")[0].split(",")], []
+        else:
+            said.append(line)
+    for name in names:
+        yield name, _joined(said)
+
+
+def _continued(lines: list[str], at: int) -> list[str]:
+    """The lines after a reST field that belong to it: indented, up to a blank line or the next field."""
+    end = at + 1
+    while end < len(lines) and lines[end][:1].isspace() and lines[end].strip() and not _REST_FIELD.match(lines[end]):
+        end += 1
+    return lines[at + 1 : end]
+
+
+def _joined(lines: list[str]) -> str:
+    return " ".join(line.strip() for line in lines if line.strip())

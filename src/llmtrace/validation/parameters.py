@@ -1,0 +1,192 @@
+"""The parameters of a function as members of a JSON object: their schemas, and how JSON becomes what they take.
+
+Law: never raises. What pydantic cannot describe is open (``{}``), what it cannot convert is passed on as it came.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections import abc
+from collections.abc import Iterable
+from typing import Any, TypeAlias, get_args, get_origin
+
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, from_json, to_json
+from typing_extensions import Unpack, get_type_hints, is_typeddict
+
+from llmtrace.model import JsonValue
+from llmtrace.validation.annotations import or_none, with_known_typed_dicts
+from llmtrace.validation.keywords import every_object
+
+Kind: TypeAlias = inspect._ParameterKind
+MISSING: Any = inspect.Parameter.empty
+OMITTED: Any = object()
+"""Default of a member that may be absent, but has no default."""
+
+
+_AWAITABLE = (abc.Awaitable, abc.Coroutine)
+_STREAMS = (
+    *(abc.Iterator, abc.Iterable, abc.Generator),
+    *(abc.AsyncIterator, abc.AsyncIterable, abc.AsyncGenerator),
+)
+_NOTHING = (MISSING, None, type(None), Any, object, typing.NoReturn)
+
+
+class Parameter:
+    """One parameter. ``adapter`` is None where pydantic does not know its type."""
+
+    __slots__ = ("adapter", "annotation", "default", "description", "field", "kind", "name")
+
+    def __init__(self, name: str, kind: Kind, annotation: Any, default: Any) -> None:
+        self.field = default if isinstance(default, FieldInfo) and not default.is_required() else None
+        """Set for ``amount: int = Field(5)``: Python's own default would be that object."""
+        if isinstance(default, FieldInfo):
+            annotation = typing.Annotated[Any if annotation is MISSING else annotation, default]
+            default = _default_of(default)
+        if default is None and annotation is not MISSING:  # limit: int = None
+            annotation = or_none(annotation)
+        self.name = name
+        self.kind = kind
+        self.annotation = annotation
+        self.default = default
+        self.description = _said_in(annotation)
+        self.adapter = None if annotation is MISSING else adapter_of(annotation)
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING and self.kind not in (Kind.VAR_POSITIONAL, Kind.VAR_KEYWORD)
+
+    @property
+    def has_default(self) -> bool:
+        return self.field is not None or (self.default is not MISSING and self.default is not OMITTED)
+
+    def filled(self) -> Any:
+        """The default, as a call without this argument would have it."""
+        return self.default if self.field is None else self.field.get_default(call_default_factory=True)
+
+    def convert(self, value: JsonValue) -> Any:
+        """A JSON value as what the parameter is annotated with; the value itself where that fails."""
+        if self.adapter is None or type(value) is self.annotation:
+            return value
+        try:
+            return self.adapter.validate_python(value)
+        except Exception:
+            pass
+        try:  # strict types take more from JSON: text for a date …
+            return self.adapter.validate_json(to_json(value))
+        except Exception:
+            return value
+
+
+def parameters_of(signature: inspect.Signature, hints: dict[str, Any]) -> tuple[Parameter, ...]:
+    """The parameters of a signature; the members of ``**kwargs: Unpack[SomeTypedDict]`` as parameters of their own."""
+    found: list[Parameter] = []
+    for given in signature.parameters.values():
+        annotation = hints.get(given.name, MISSING)
+        members = get_args(annotation)[0] if get_origin(annotation) is Unpack else None
+        if given.kind is Kind.VAR_KEYWORD and members is not None and is_typeddict(members):
+            for name, member in get_type_hints(members, include_extras=False).items():
+                default = MISSING if name in members.__required_keys__ else OMITTED
+                found.append(Parameter(name, Kind.KEYWORD_ONLY, member, default))
+        else:
+            found.append(Parameter(given.name, given.kind, annotation, given.default))
+    return tuple(found)
+
+
+def object_schema(parameters: Iterable[Parameter], said: dict[str, str]) -> dict[str, JsonValue]:
+    """The schema of the object that holds the parameters. ``said``: descriptions from the docstring."""
+    parameters = tuple(parameters)
+    schemas, definitions = _schemas(parameters)
+    rest: JsonValue = False
+    properties: dict[str, JsonValue] = {}
+    for parameter in parameters:
+        schema = schemas.get(parameter.name, {})
+        if parameter.kind is Kind.VAR_KEYWORD:
+            rest = schema or True
+            continue
+        if parameter.kind is Kind.VAR_POSITIONAL:
+            schema = {"type": "array", "items": schema}
+        properties[parameter.name] = _described(parameter, dict(schema), said)
+    made: dict[str, JsonValue] = {"type": "object", "properties": properties}
+    if required := [parameter.name for parameter in parameters if parameter.required]:
+        made["required"] = required
+    made["additionalProperties"] = rest
+    return {**made, "$defs": definitions} if definitions else made
+
+
+def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
+    """pydantic's adapter for a type that it can both read and describe, or None."""
+    try:
+        adapter = TypeAdapter(with_known_typed_dicts(annotation))
+        adapter.json_schema()
+    except Exception:
+        return None
+    return adapter
+
+
+def result_schema(annotation: Any) -> JsonValue | None:
+    """The schema of what a function returns; None where its annotation says nothing that JSON could hold."""
+    if typing.get_origin(annotation) in _AWAITABLE and typing.get_args(annotation):
+        annotation = typing.get_args(annotation)[-1]
+    if any(annotation is nothing for nothing in _NOTHING) or typing.get_origin(annotation) in _STREAMS:
+        return None
+    try:
+        schema = TypeAdapter(with_known_typed_dicts(annotation)).json_schema(mode="serialization", by_alias=False)
+    except Exception:
+        return None
+    _release_computed(schema)
+    return schema or None
+
+
+def _schemas(parameters: tuple[Parameter, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schemas of all parameters that have one, by name, with the definitions that they share."""
+    known = [(each.name, "validation", each.adapter) for each in parameters if each.adapter is not None]
+    schemas, shared = TypeAdapter.json_schemas(known)  # type: ignore[arg-type]
+    return {name: schema for (name, _), schema in schemas.items()}, shared.get("$defs", {})
+
+
+def _described(parameter: Parameter, schema: dict[str, JsonValue], said: dict[str, str]) -> dict[str, JsonValue]:
+    # What stands beside the parameter wins over the docstring, and both over what its type says of itself.
+    description = schema.get("description") or parameter.description or said.get(parameter.name)
+    if description:
+        schema["description"] = description
+    if "default" not in schema and parameter.default is not MISSING and parameter.default is not OMITTED:
+        try:
+            schema["default"] = _as_json(parameter)
+        except Exception:  # a default that is no JSON is not told
+            pass
+    return schema
+
+
+def _as_json(parameter: Parameter) -> JsonValue:
+    if parameter.adapter is not None:
+        return parameter.adapter.dump_python(parameter.default, mode="json", warnings="error")
+    return from_json(to_json(parameter.default))
+
+
+def _default_of(field: FieldInfo) -> Any:
+    if field.is_required():
+        return MISSING
+    return OMITTED if field.default is PydanticUndefined else field.default
+
+
+def _said_in(annotation: Any) -> str | None:
+    """A description given as plain text, ``Annotated[str, "the id"]``, or as a documentation marker."""
+    for metadata in getattr(annotation, "__metadata__", ()):
+        if isinstance(metadata, str):
+            return metadata
+        documentation = getattr(metadata, "documentation", None)
+        if isinstance(documentation, str):
+            return documentation
+    return None
+
+
+def _release_computed(schema: JsonValue) -> None:
+    """Computed fields are in what pydantic dumps, not among the fields that are recorded: they are not required."""
+    for node in every_object(schema):
+        properties, required = node.get("properties"), node.get("required")
+        if isinstance(properties, dict) and isinstance(required, list):
+            read_only = {name for name, member in properties.items() if isinstance(member, dict) and member.get("readOnly")}
+            node["required"] = [name for name in required if name not in read_only]

@@ -1,0 +1,222 @@
+"""What a Python function takes, seen as a tool: its definition, and the way from JSON arguments to a call and back.
+
+Law: never raises on any callable. What has no signature takes any object; a parameter without a usable annotation takes any
+value; what cannot be converted is passed on as it came.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from llmtrace.model import JsonValue, ToolDefinition, replace
+from llmtrace.validation.annotations import hints_of, scope_of, target_of
+from llmtrace.validation.docstrings import Docstring, parse_docstring
+from llmtrace.validation.parameters import Kind, Parameter, object_schema, parameters_of, result_schema
+from llmtrace.validation.schema import is_definition, read_definition, type_schema
+
+_POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)
+
+
+def signature_of(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    schema: type | Mapping[str, JsonValue] | None = None,
+    strict: bool = False,
+) -> Signature:
+    """A function as a tool.
+
+    ``name`` and ``description``: default, the function's name and what its docstring says before its first section.
+    ``schema``: a JSON Schema of the parameters, a pydantic model or other type, or a provider's tool definition; default,
+    derived from the signature. ``strict``: what breaks only the closed form, or a format, is an error.
+    """
+    return Signature(function, name=name, description=description, schema=schema, strict=strict)
+
+
+class Signature:
+    """See `signature_of`. Annotations are resolved when first needed, so that they may name what is defined later."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None,
+        description: str | None,
+        schema: type | Mapping[str, JsonValue] | None,
+        strict: bool,
+    ) -> None:
+        self.function = function
+        self._name = name
+        self._description = description
+        self._schema = schema
+        self._strict = strict
+        self._signature, self.has_receiver = _inspect(function)
+        """``has_receiver``: it is a function of a class, and takes the object (``self``) or class first."""
+        self._hints, resolved = hints_of(function)
+        if not resolved:  # the names may be local to where the function is being defined
+            self._hints, resolved = hints_of(function, scope_of(function))
+        self._resolved = resolved
+        parameters = self._signature.parameters.values() if self._signature else ()
+        self._positional = tuple(each.name for each in parameters if each.kind in _POSITIONAL)
+        self._rest = next((each.name for each in parameters if each.kind is Kind.VAR_POSITIONAL), "args")
+
+    @cached_property
+    def definition(self) -> ToolDefinition:
+        """The tool as it is offered to a model. A derived schema is closed, unless there are ``**kwargs``."""
+        docstring = self._docstring
+        given = self._given
+        definition = ToolDefinition(
+            name=self._name or (given.name if given else "") or _name_of(self.function),
+            parameters=self._parameter_schema(docstring) if given is None else given.parameters,
+            description=self._description or (given.description if given else None) or docstring.description or None,
+            strict=self._strict or (given is not None and given.strict),
+            output=given.output if given else None,
+            cache={},
+        )
+        if definition.output is None and not _is_stream(self.function):
+            definition = replace(definition, output=result_schema(self._annotations.get("return", inspect.Parameter.empty)))
+        return definition
+
+    def bind(self, arguments: Mapping[str, JsonValue]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """JSON arguments as the positional and named arguments of a call, converted to what the parameters are annotated with.
+
+        The receiver of a method is not among them. Nothing is refused: a missing or unexpected argument is Python's to refuse.
+        """
+        if self._signature is None:
+            return (), dict(arguments)
+        if self._takes_all is not None:
+            return (self._takes_all.convert(dict(arguments)),), {}
+        left: dict[str, Any] = self._by_model(arguments)
+        by_position: list[Any] = []
+        named: dict[str, Any] = {}
+        spread = any(each.kind is Kind.VAR_POSITIONAL and left.get(each.name) for each in self._parameters)
+        reached = True
+        for parameter in self._parameters:
+            if parameter.kind is Kind.VAR_POSITIONAL:
+                by_position += _spread(parameter, left.pop(parameter.name, []))
+            elif parameter.kind is Kind.VAR_KEYWORD:
+                named |= {name: parameter.convert(left.pop(name)) for name in list(left)}
+            elif parameter.kind is Kind.POSITIONAL_ONLY or (spread and parameter.kind is Kind.POSITIONAL_OR_KEYWORD):
+                # Python takes these by position: after one that is missing and has no default, none can follow.
+                reached = reached and (parameter.name in left or parameter.has_default)
+                if reached:
+                    by_position.append(_taken(parameter, left))
+            elif parameter.name in left or parameter.field is not None:
+                named[parameter.name] = _taken(parameter, left)
+        return tuple(by_position), {**named, **left}
+
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a direct call by the names of their parameters; defaults are not filled in. Never raises.
+
+        ``args`` without the receiver of a method. Extra ones go by the name of ``*args``; ``**kwargs`` by their own names.
+        """
+        if self._signature is not None and self._takes_all is not None and len(args) + len(kwargs) == 1:
+            whole = args[0] if args else next(iter(kwargs.values()))
+            if isinstance(whole, BaseModel):
+                return {name: getattr(whole, name) for name in type(whole).model_fields if name in whole.model_fields_set}
+            if isinstance(whole, Mapping):
+                return dict(whole)
+        found = dict(zip(self._positional, args, strict=False))
+        if len(args) > len(self._positional):
+            found[self._rest] = list(args[len(self._positional) :])
+        found.update(kwargs)
+        return found
+
+    @cached_property
+    def _annotations(self) -> dict[str, Any]:
+        return self._hints if self._resolved else {**self._hints, **hints_of(self.function)[0]}
+
+    @cached_property
+    def _parameters(self) -> tuple[Parameter, ...]:
+        return parameters_of(self._signature, self._annotations) if self._signature is not None else ()
+
+    @cached_property
+    def _docstring(self) -> Docstring:
+        return parse_docstring(_doc_of(self.function))
+
+    @cached_property
+    def _given(self) -> ToolDefinition | None:
+        """The definition that was handed over instead of a derived one."""
+        schema = self._schema
+        if schema is None:
+            return None
+        if isinstance(schema, Mapping):
+            return read_definition(schema) if is_definition(schema) else ToolDefinition("", dict(schema))
+        return ToolDefinition("", type_schema(schema))
+
+    @cached_property
+    def _takes_all(self) -> Parameter | None:
+        """The only parameter, where it is none of the members of a given schema: it takes the arguments whole."""
+        if self._given is None or len(self._parameters) != 1:
+            return None
+        only = self._parameters[0]
+        schema = self._given.parameters
+        members = schema.get("properties") if isinstance(schema, Mapping) else None
+        if only.kind not in _POSITIONAL or not isinstance(members, Mapping) or only.name in members:
+            return None
+        return only
+
+    def _by_model(self, arguments: Mapping[str, JsonValue]) -> dict[str, Any]:
+        """The arguments as the fields of a given model, converted by it; as they came where it refuses them."""
+        model = self._schema
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            try:
+                made = model.model_validate(dict(arguments))
+            except Exception:
+                return dict(arguments)
+            return {name: getattr(made, name) for name in type(made).model_fields if name in made.model_fields_set}
+        return dict(arguments)
+
+    def _parameter_schema(self, docstring: Docstring) -> JsonValue:
+        if self._signature is None:
+            return {"type": "object"}
+        return object_schema(self._parameters, docstring.parameters)
+
+
+def _inspect(function: Callable[..., Any]) -> tuple[inspect.Signature | None, bool]:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None, False
+    parameters = list(signature.parameters.values())
+    home = getattr(target_of(function), "__qualname__", "").rpartition(".")[0]
+    in_class = bool(home) and not home.endswith("<locals>") and inspect.isfunction(function)
+    if in_class and parameters and parameters[0].name in ("self", "cls") and parameters[0].kind in _POSITIONAL:
+        return signature.replace(parameters=parameters[1:]), True
+    return signature, False
+
+
+def _taken(parameter: Parameter, left: dict[str, Any]) -> Any:
+    return parameter.convert(left.pop(parameter.name)) if parameter.name in left else parameter.filled()
+
+
+def _spread(parameter: Parameter, given: Any) -> list[Any]:
+    return [parameter.convert(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """Its name as providers take one: letters, digits, underscores and dashes, 64 at most."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:64] or "tool"
+
+
+def _doc_of(function: Callable[..., Any]) -> str | None:
+    while isinstance(function, functools.partial):
+        function = function.func
+    doc = function.__doc__
+    return doc if isinstance(doc, str) else None
+
+
+def _is_stream(function: Callable[..., Any]) -> bool:
+    target = target_of(function)
+    return inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
