@@ -149,5 +149,5 @@ def test_a_message_with_a_cache_is_written_once() -> None:
     message.cache[held] = "KEPT"  # type: ignore[index]
     assert messages.write_messages((message, message)) == "[KEPT,KEPT]"
     bare = Message("user", (Text("hi"),)), ToolDefinition("f")
-    assert (messages.write_messages(bare[:1]), messages.write_definitions(bare[1:])) == first  # type: ignore[arg-type]
+    assert (messages.write_messages(bare[:1]), messages.write_definitions(bare[1:])) == first
     assert [held.cache for held in bare] == [None, None]

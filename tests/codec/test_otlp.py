@@ -10,10 +10,27 @@ import pytest
 from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace.status import Status, StatusCode
 
 from llmtrace.codec import genai, otlp
-from llmtrace.model import Event, Link, RawSpan, Scope, Span, replace
+from llmtrace.model import (
+    Evaluation,
+    Event,
+    Failure,
+    Link,
+    RawSpan,
+    Scope,
+    Span,
+    ToolDefinition,
+    ToolExecution,
+    Violation,
+    replace,
+)
 from tests import strategies as some
 
 RAW = RawSpan(
@@ -218,3 +235,38 @@ def test_spans_without_an_id_are_left_out() -> None:
     scoped.spans.add(name="no ids")
     assert [(span.span_id, span.links) for span in otlp.from_protobuf(data.SerializeToString())] == [("32" * 8, ())]
     assert len(otlp.from_json(json_format.MessageToDict(data))) == 1
+
+
+def test_a_span_survives_opentelemetry_itself() -> None:
+    """Written onto a span of the SDK and sent by its own OTLP encoder, a span with findings and a failure reads back equal."""
+    violation = Violation("wrong_type", "/a", "type", "a number is needed", "number", {"x": [1]}, tool="f", call_id="c")
+    evaluation = Evaluation("outcome", "error", "said so", "failure", 0.0, {"why": "é"}, sources=("00f067aa0ba902b7",))
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    sdk_span = provider.get_tracer("llmtrace", "0.1").start_span("execute_tool f", start_time=5)
+    context = sdk_span.get_span_context()
+    span = Span(
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        name="execute_tool f",
+        start=5,
+        end=9,
+        operation=ToolExecution("f", '{"a": ', [None, 1.5], True, "c", ToolDefinition("f", {"type": "object"}, strict=True)),
+        run_id="f" * 32,
+        sequence=3,
+        failure=Failure("invalid_tool_call"),
+        violations=(violation,),
+        evaluations=(evaluation,),
+        attributes={"llmtrace.tags": ["a", "b"], "gen_ai.tool.name": "the user's"},
+        events=(Event("note", 6, {"n": 1}),),
+        resource=dict(provider.resource.attributes),
+        scope=Scope("llmtrace", "0.1"),
+    )
+    sdk_span.set_attributes(genai.attributes(span))
+    for event in genai.events(span):
+        sdk_span.add_event(event.name, event.attributes, event.time)
+    sdk_span.set_status(Status(StatusCode.ERROR, "invalid_tool_call"))
+    sdk_span.end(9)
+    (raw,) = otlp.from_protobuf(encode_spans(exporter.get_finished_spans()).SerializeToString())
+    assert genai.decode(raw) == span
