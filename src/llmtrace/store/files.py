@@ -155,7 +155,7 @@ def listing(folder: Path) -> list[Found]:
 
 def process_of(name: str) -> str:
     """What all files of one process have in common. A process holds the lock of its newest file only."""
-    return name.split(".", 1)[0]
+    return name.partition("-")[2].partition(".")[0] or name
 
 
 class Running:
@@ -238,7 +238,7 @@ def sweep(folder: Path, max_bytes: int, max_days: float) -> list[str]:
     ``max_bytes`` bounds the journal and what lies beside its folder (the index), of which at most half the bound counts.
     Files of running processes, and files that cannot be read, stay.
     """
-    files = listing(folder)
+    files = sorted(listing(folder), key=lambda file: file.modified)
     room = max_bytes - min(_size_beside(folder), max_bytes // 2)
     oldest = time.time() - max_days * 86400
     total = sum(file.size for file in files)

@@ -136,10 +136,12 @@ class Journal:
         return opened
 
     def _name(self) -> str:
-        """Names sort by time, and by `files.process_of` tell their process."""
+        """Names sort by the time at which a file was begun, and by `files.process_of` tell their process."""
         if not self._process:
-            self._process = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{os.urandom(4).hex()}"
-        return f"{self._process}.{next(self._numbers):05d}{files.SUFFIX}"
+            self._process = f"{os.getpid()}-{os.urandom(4).hex()}"
+        seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+        begun = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}{rest // 1000:06d}"
+        return f"{begun}-{self._process}.{next(self._numbers):05d}{files.SUFFIX}"
 
     def _keep(self, kind: int, payload: bytes, context: bytes) -> None:
         self._backlog.append((kind, payload, context))

@@ -19,6 +19,10 @@ from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 _LONG = 256
 _SIZE = struct.Struct("<I")
 
+# On its first call pydantic-core imports modules. Where that fails (no descriptor left, the interpreter's end) it panics, with
+# an exception that is no `Exception`. So the first call is here.
+to_json(())
+
 
 class NoRecord(ValueError):
     """Bytes that `encode` or `encode_context` did not write."""

@@ -336,9 +336,8 @@ def _active() -> Iterator[None]:
 
 def _before_fork() -> None:
     deadline = time.monotonic() + FORK_SECONDS
-    for lock in (_entrance, _activity):
-        if lock.acquire(timeout=max(0, deadline - time.monotonic())):
-            _fork_holds.append(lock)
+    locks_in_order = (_entrance, _activity)
+    _fork_holds.extend(lock for lock in locks_in_order if lock.acquire(timeout=max(0, deadline - time.monotonic())))
 
 
 def _after_fork_in_parent() -> None:
