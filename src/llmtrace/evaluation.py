@@ -31,8 +31,6 @@ from llmtrace.validation.schema import output_schema
 INVALID_TOOL_CALL = "invalid_tool_call"
 """Failure type of a tool execution whose arguments broke the schema, where the tool itself did not fail."""
 
-UNKNOWN_TOOL = "unknown_tool"
-
 
 @dataclass(slots=True)
 class RunState:
@@ -130,7 +128,7 @@ def _of_tool_execution(state: RunState, execution: ToolExecution) -> tuple[Viola
 
 def _unknown(execution: ToolExecution) -> Violation:
     return Violation(
-        UNKNOWN_TOOL,
+        "unknown_tool",
         pointer="",
         keyword="",
         message="no tool of this name is on offer",
@@ -178,7 +176,25 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
         else:
             judged.extend(spans)
             unknown.append(run_id or trace.trace_id)
-    return Trace(judged, alive=trace.alive), tuple(unknown)
+    return on_reading(Trace(judged, alive=trace.alive), evaluator), tuple(unknown)
+
+
+def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:
+    """The trace with what only a reader can see: spans that were open when their program died. Marked derived."""
+    found: dict[str, tuple[Evaluation, ...]] = {}
+    for signal in (evaluator or Evaluator()).signals:
+        look = getattr(signal, "on_reading", None)
+        for span_id, evaluation in (look(trace) if look is not None else {}).items():
+            found[span_id] = (*found.get(span_id, ()), evaluation)
+    if not found:
+        return trace
+    spans = [
+        replace(span, evaluations=(*span.evaluations, *(one for one in found[span.span_id] if one not in span.evaluations)))
+        if span.span_id in found
+        else span
+        for span in trace.spans
+    ]
+    return Trace(spans, alive=trace.alive)
 
 
 def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[Span]:

@@ -5,6 +5,6 @@ methods; all but ``tool`` also as ``with`` and ``async with`` blocks. Law: what 
 """
 
 from llmtrace.decorators.operations import OpenSpan, agent, span, workflow
-from llmtrace.decorators.tool import tool, tool_spec
+from llmtrace.decorators.tool_function import tool, tool_spec
 
 __all__ = ["OpenSpan", "agent", "span", "tool", "tool_spec", "workflow"]

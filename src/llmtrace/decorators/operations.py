@@ -90,7 +90,7 @@ class Traced:
         if not callable(inner):
             raise ConfigurationError(f"expected a function to decorate, got {function!r}")
         kind = functions.kind_of(function)
-        name = self._name or getattr(inner, "__name__", type(inner).__name__)
+        name = self._name if self._name is not None else str(getattr(inner, "__name__", type(inner).__name__))
         signature = signature_of(inner)
         operation = self._make(name)
         span_name = name if isinstance(operation, Custom) else None

@@ -90,7 +90,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
         arguments = {}
     if not isinstance(arguments, dict) and verdict.refusal is None:
         # text that is no JSON object cannot be handed to a function, whatever the policy
-        verdict = replace(verdict, refusal=policies.reply(call.name, verdict.violations, (spec.definition,)))
+        verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
     execution = Execution(*(_bound(spec, arguments) if verdict.refusal is None else ((), {})))
     _start(spec, execution, call, verdict)
     return execution
@@ -100,7 +100,7 @@ def unknown_tool(call: ToolCall, offered: tuple[ToolDefinition, ...], *, on_inva
     """A model asked for a tool that is not there: the answer tells it which are. Raises as `asked_for` does."""
     violations = guard(check_call, call, offered) or ()
     execution = Execution((), {})
-    execution.refuse(policies.reply(call.name, violations, offered))
+    execution.refuse(_reply(call.name, violations, offered))
     _record_refusal(ToolExecution(call.name, call.arguments, call_id=call.id, executed=False))
     if _policy(on_invalid) == "raise":
         raise InvalidToolCall(call.name, violations, reply=execution.answer, call_id=call.id)
@@ -127,7 +127,11 @@ def _judge(spec: ToolSpec, call: ToolCall, on_invalid: OnInvalid | None) -> _Ver
     repaired = guard(policies.repair, call.arguments, definition) if policy == "repair" else None
     if repaired is not None:
         return _Verdict(violations, repaired=repaired[0])
-    return _Verdict(errors, refusal=policies.reply(definition.name, errors, (definition,)), raises=policy == "raise")
+    return _Verdict(errors, refusal=_reply(definition.name, errors, (definition,)), raises=policy == "raise")
+
+
+def _reply(tool: str, violations: tuple[Violation, ...], offered: tuple[ToolDefinition, ...]) -> str:
+    return guard(policies.reply, tool, violations, offered) or f"Error: this call of {tool} is not valid and did not run."
 
 
 def _policy(on_invalid: OnInvalid | None) -> OnInvalid:

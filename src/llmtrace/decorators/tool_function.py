@@ -18,7 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class ToolFunction(wrapt.FunctionWrapper):  # type: ignore[misc]
+class ToolFunction(wrapt.FunctionWrapper[Any, Any]):
     """A decorated function. Transparent: every attribute, the signature and ``isinstance`` are the function's own."""
 
     def __init__(self, function: Any, spec: ToolSpec) -> None:
@@ -84,5 +84,5 @@ def tool(
 
 def tool_spec(function: Any) -> ToolSpec | None:
     """What `tool` knows of a function, or of a method bound from one; None where it was not decorated."""
-    bound = getattr(function, "_self_parent", function)
-    return cast("ToolSpec | None", getattr(bound, "_self_spec", None))
+    parent = getattr(function, "_self_parent", None)  # wrapt's, on a bound method
+    return cast("ToolSpec | None", getattr(function if parent is None else parent, "_self_spec", None))
