@@ -7,9 +7,10 @@ A text query holds terms between spaces. A term matches where its words stand si
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,25 +71,30 @@ def _text(held: Any) -> str:
 
 
 def _strings(held: Any, depth: int) -> Iterator[str]:
-    if isinstance(held, str):
+    kind = type(held)
+    if kind is str:
         yield held
-    elif isinstance(held, (int, float)) and not isinstance(held, bool):
+    elif kind in (int, float):
         yield str(held)
-    elif depth > 32 or isinstance(held, Blob):
-        return
-    else:
-        for inner in _inside(held):
+    elif depth < 32:
+        for inner in _inside(held, kind):
             yield from _strings(inner, depth + 1)
 
 
-def _inside(held: Any) -> Iterable[Any]:
-    if isinstance(held, Mapping):
-        return held.values()
-    if isinstance(held, (list, tuple)):
-        return held
-    if is_dataclass(held):
-        return [getattr(held, field.name) for field in fields(held) if field.compare]
-    return ()
+def _inside(held: Any, kind: type) -> Iterable[Any]:
+    if kind is dict:
+        return held.values()  # type: ignore[no-any-return]
+    if kind in (list, tuple):
+        return held  # type: ignore[no-any-return]
+    return [getattr(held, name) for name in _fields(kind)]
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[str, ...]:
+    """The fields of a model value that hold text; none of anything else, nor of a blob, whose text is base64."""
+    if kind is Blob or not is_dataclass(kind):
+        return ()
+    return tuple(field.name for field in fields(kind) if field.compare)
 
 
 def keeps(query: Query, summary: TraceSummary) -> bool:

@@ -1,0 +1,82 @@
+"""A file of OTLP JSON lines: others' lines are taken, bad ones are left out, a disk in trouble is waited for."""
+
+from __future__ import annotations
+
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+
+from llmtrace.codec import genai, otlp
+from llmtrace.errors import UnreadableStore
+from llmtrace.store import notices, open_store
+from tests.store.spans import span, trace_id
+
+
+@pytest.fixture(autouse=True)
+def _said_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "_said", {})
+
+
+def test_each_span_is_a_line_of_otlp(tmp_path: Path) -> None:
+    """The file is what other tools read and write: one request a line, only for the user's eyes."""
+    path = tmp_path / "new" / "spans.jsonl"
+    store = open_store(str(path))
+    store.append(span(1, 1))
+    store.append(span(1, 2))
+    lines = path.read_bytes().splitlines()
+    assert [raw for line in lines for raw in otlp.from_json(line)] == [genai.encode(span(1, number)) for number in (1, 2)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_several_spans_a_line_and_bad_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A collector writes many spans a line; a line that is cut off is left out and counted in one log line."""
+    path = tmp_path / "spans.jsonl"
+    line = otlp.to_json_line([genai.encode(span(1, number)) for number in (1, 2, 3)]).rstrip(b"\n")
+    path.write_bytes(line + b"\n\n" + line[:50] + b"\n" + line)
+    assert len(open_store(str(path)).trace("last")) == 3
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        f"llmtrace: {path}: 1 of 3 lines are no OTLP JSON and are left out"
+    ]
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"\xff\xfe\x00", b"[1, 2]\n{]"])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file without a line of OTLP is an error that says what was expected."""
+    path = tmp_path / "spans.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableStore, match="holds no OTLP JSON"):
+        open_store(str(path)).traces()
+
+
+def test_a_missing_file_is_refused_and_an_empty_one_is_empty(tmp_path: Path) -> None:
+    """A misspelt path is an error, a new file is an empty store."""
+    with pytest.raises(UnreadableStore, match="No such file"):
+        open_store(str(tmp_path / "a.jsonl")).traces()
+    (tmp_path / "a.jsonl").touch()
+    assert open_store(str(tmp_path / "a.jsonl")).traces() == []
+
+
+def test_unfinished_spans_of_others_are_interrupted(tmp_path: Path) -> None:
+    """A file knows no running program: only what this store began may still end."""
+    path = tmp_path / "a.jsonl"
+    store = open_store(str(path))
+    store.append(span(1, ended=False))
+    assert store.trace("last").health == "running"
+    assert open_store(str(path)).trace("last").health == "failed"
+    store.append(span(1))
+    assert store.trace("last").health == "ok"
+
+
+def test_a_disk_in_trouble_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Appending never raises; what could not be written is readable meanwhile, and goes out later."""
+    (tmp_path / "file").touch()
+    store = open_store(str(tmp_path / "file" / "a.jsonl"))
+    store.append(span(1, 1))
+    store.append(span(1, 2))
+    assert len(store.trace(trace_id(1))) == 2
+    assert len([record for record in caplog.records if "cannot write to" in record.getMessage()]) == 1
+    (tmp_path / "file").unlink()
+    store.close()
+    assert len(open_store(str(tmp_path / "file" / "a.jsonl")).trace("last")) == 2
