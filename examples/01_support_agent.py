@@ -18,7 +18,8 @@ from openai import DefaultHttpxClient, OpenAI
 import llmtrace
 from llmtrace.demo.server import MODEL, ModelServer
 
-llmtrace.configure()  # local store; instruments what is installed
+# local store; instruments what is installed. A model that no price list knows is given one, in USD per million tokens
+llmtrace.configure(prices={MODEL: {"input": 0.15, "output": 0.6}})
 
 ORDERS = {"KS-20457": {"order_id": "KS-20457", "customer": "Ada Reyes", "item": "blue kettle", "total": 42.0}}
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import pkgutil
 import re
@@ -38,7 +37,7 @@ def commands() -> dict[str, Command]:
     """Every command by name, read from the text of the modules, since loading them all would take half a second."""
     found = {}
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        spec = importlib.util.find_spec(module.name)
+        spec = module.module_finder.find_spec(module.name, None)
         source = spec.loader.get_source(module.name) if spec is not None else None  # type: ignore[union-attr]
         stated = dict(_STATED.findall(source or ""))
         if "NAME" in stated:

@@ -35,6 +35,13 @@ EXAMPLE = "OPENAI_BASE_URL=http://localhost:8000/v1 llmtrace demo --model my-mod
 # USD per million tokens: what a small hosted model costs, so that the demo has a cost to show
 _PRICES = {MODEL: {"input": 0.15, "output": 0.6}}
 
+_NEXT = (
+    ("ls", "both conversations"),
+    ("show", "the last one, step by step"),
+    ("check", "what validation and the quality signals say"),
+    ("doctor", "whether tracing will work for your own programs"),
+)
+
 
 class Conversation(NamedTuple):
     task: str
@@ -58,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         for number, task in enumerate((GOOD_TASK, BAD_TASK), 1):
             conversations.append(_talk(task, url, model, store))
             if not args.json:
-                screen.line(screen.paint(f"{number}. customer  ", "dim") + task)
-                screen.line(screen.paint("   agent     ", "dim") + screen.paint(conversations[-1].answer, "bold"))
+                screen.said(f"{number}. customer  ", task)
+                screen.said("   agent     ", conversations[-1].answer, "bold")
                 screen.line()
     if args.json:
         told = [{"trace_id": one.trace.trace_id, "task": one.task, "answer": one.answer} for one in conversations]
@@ -161,12 +168,9 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     screen.line()
     why.show(screen, trace, diagnose(trace), top=1)
     screen.line(screen.paint("Now look around:", "bold"))
-    for command, purpose in (
-        ("ls", "both conversations"),
-        ("show", "the last one, step by step"),
-        ("doctor", "what would be traced here"),
-    ):
-        screen.line(f"  {screen.paint(f'{program} {command}{suffix}', 'cyan')}  {purpose}")
+    for command, purpose in _NEXT:
+        called = f"{program} {command}{suffix}"
+        screen.line(f"  {screen.paint(called, 'cyan')}{' ' * (len(program) + len(suffix) + 10 - len(called))}{purpose}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
 

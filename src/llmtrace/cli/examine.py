@@ -26,6 +26,7 @@ from llmtrace.store import Query, open_store
 from llmtrace.store.local import default_folder
 
 _LOW_SPACE = 200 << 20
+_ANY = "any version"
 _CORE = ("opentelemetry-api", "opentelemetry-sdk", "pydantic", "jsonschema-rs", "wrapt")
 _CONTENT = {
     "none": "none: no messages, arguments or results are kept anywhere",
@@ -185,7 +186,7 @@ def _libraries(config: Config) -> Iterator[Finding]:
             )
         elif version is None:
             yield Finding("ok", name, f"not installed (works with {supported})")
-        elif version.partition(".")[0] not in supported.replace(".x", "").replace(",", "").split():
+        elif supported != _ANY and f"{version.partition('.')[0]}.x" not in supported.split(", "):
             yield Finding(
                 "wrong",
                 name,
@@ -197,8 +198,9 @@ def _libraries(config: Config) -> Iterator[Finding]:
 
 
 def _supported(name: str) -> str:
+    """Major versions that an instrumentor states, as ``2.x, 3.x``."""
     module = import_module(f"{instrumentation.__name__}.{name}")
-    return str(getattr(module, "SUPPORTED", "any version"))
+    return str(getattr(module, "SUPPORTED", _ANY))
 
 
 def _rivals(_: Config) -> Iterator[Finding]:
@@ -240,11 +242,11 @@ def version_of(distribution: str) -> str | None:
 
 
 def _bytes(size: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if size < 1000:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
             return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+        size /= 1024
+    return f"{size:.1f} GiB"
 
 
 @contextmanager

@@ -90,6 +90,12 @@ class Screen:
         for line in self.wrapped(text, cells(prefix)):
             self.line(self.paint(prefix, "dim") + self.paint(line, *styles))
 
+    def said(self, label: str, text: str, *styles: Style) -> None:
+        """A label and a text, wrapped, whose lines all begin after the label."""
+        for line in self.wrapped(text, cells(label)):
+            self.line(self.paint(label, "dim") + self.paint(line, *styles))
+            label = " " * cells(label)
+
     def table(self, titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Iterable[int] = ()) -> Iterable[str]:
         """The lines of a table; numbers in ``right`` are the columns set flush right. The last column gives way."""
         return _table(self, [[Cell(title, ("dim",)) for title in titles], *rows], frozenset(right))

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, print_json
-from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, clean
+from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells, clean
 from llmtrace.cli.stores import opened
 from llmtrace.cli.told import NewMessages, told
 from llmtrace.evaluation import INVALID_TOOL_CALL
@@ -137,19 +137,26 @@ class _Tree:
     def _tool_execution(self, span: Span, execution: ToolExecution, prefix: str) -> None:
         self._findings(span.violations, span.evaluations, prefix)
         if not execution.executed:
-            self._line("→", "refused, the tool did not run", prefix, "yellow")
+            self._line("→", "refused, the tool did not run", prefix, "yellow", gap=2)
         if execution.repaired is not None:
-            self._line("→", f"ran repaired: {words.call(execution.name, execution.repaired)}", prefix, "yellow")
+            self._line("→", f"ran repaired: {words.call(execution.name, execution.repaired)}", prefix, "yellow", gap=2)
         if execution.has_result:
             self._line("→", _text(execution.result), prefix, gap=2)
 
     def _findings(self, violations: tuple[Violation, ...], evaluations: tuple[Evaluation, ...], prefix: str) -> None:
         for broken in violations:
-            self._line("✗", words.violation(broken), prefix, words.SEVERITY_STYLE[broken.severity], gap=2)
+            self._found("✗", words.violation(broken), broken.severity, prefix)
         for found in evaluations:
             if found.name == INVALID_TOOL_CALL and violations:
                 continue  # it says that there are violations, which stand right above
-            self._line("!", words.evaluation(found), prefix, words.SEVERITY_STYLE[found.severity], gap=2)
+            self._found("!", words.evaluation(found), found.severity, prefix)
+
+    def _found(self, mark: str, text: str, severity: str, prefix: str) -> None:
+        """A finding is never cut: its pointer and value are what one looks for."""
+        style = words.SEVERITY_STYLE[severity]
+        for line in self._screen.wrapped(text, cells(prefix) + 2):
+            self._screen.item(Cell(mark, (style,)), line, style, prefix=prefix, gap=2)
+            mark = ""
 
     def _failure(self, span: Span, prefix: str) -> None:
         if span.failure is None or (span.violations and span.failure.type == INVALID_TOOL_CALL):

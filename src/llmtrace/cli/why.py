@@ -7,14 +7,14 @@ import sys
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, positive, print_json
-from llmtrace.cli.paint import Cell, Screen
+from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened
-from llmtrace.diagnosis import Diagnosis, Step, Suspect, diagnose
-from llmtrace.model import JsonValue, Trace
+from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose
+from llmtrace.model import Trace
 
 NAME = "why"
-HELP = "say where a run went wrong: suspects, evidence, and the way to the answer"
+HELP = "say where a run went wrong: suspects, evidence, the way to the answer"
 EXAMPLE = "llmtrace why last"
 
 
@@ -39,7 +39,10 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int) -> Non
     headline(screen, trace)
     screen.line()
     if not diagnosis.suspects:
-        screen.line("No suspect: nothing in this trace was invalid, failed, or came from nowhere.")
+        screen.prose("No suspect: nothing in this trace was invalid, failed, or came from nowhere.")
+    elif diagnosis.suspects[0].score < LIKELY:
+        screen.prose("Nothing here is likely to have done harm. What is a little suspect:")
+        screen.line()
     for number, suspect in enumerate(diagnosis.suspects[:top], 1):
         _suspect(screen, number, suspect)
     hidden = len(diagnosis.suspects) - top
@@ -50,7 +53,7 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int) -> Non
 
 
 def _suspect(screen: Screen, number: int, suspect: Suspect) -> None:
-    screen.spread(Cell(f"{number}. {suspect.title}", ("bold",)), Cell(f"suspicion {suspect.score:.0%}", ("dim",)))
+    screen.spread(Cell(f"{number}. {suspect.title}", ("bold",)), Cell(f"suspicion {suspect.score:.2f}", ("dim",)))
     screen.prose(suspect.evidence, prefix="   ")
     screen.line()
     for position, step in enumerate(suspect.chain):
@@ -62,15 +65,20 @@ def _suspect(screen: Screen, number: int, suspect: Suspect) -> None:
 
 
 def _step(screen: Screen, step: Step, *, first: bool, last: bool) -> None:
-    """One step of the way back from the answer. The arrow says: this came from the next."""
-    mark = "   " if first else " ← "
-    style = ("red", "bold") if last else ("bold",)
-    screen.line("  " + mark + screen.paint(step.title, *style))
-    if step.value is not None:
-        screen.item(Cell(""), _text(step.value), "cyan", prefix="     ", gap=2)
+    """One step of the way back from the outcome. The arrow says: this came from the next one down."""
+    prefix = "     " if first else "   ← "
+    style: tuple[Style, ...] = ("red", "bold") if last else ("bold",)
+    screen.line(screen.paint(prefix, "dim") + screen.paint(short(_worded(step), screen.room(prefix)), *style))
     if step.note:
-        screen.prose(step.note, *(("red",) if last else ("dim",)), prefix="       ")
+        screen.prose(step.note, "red" if last else "dim", prefix="       ")
 
 
-def _text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else words.value(value)
+def _worded(step: Step) -> str:
+    """A call as a call, an argument with its value, an answer with its words."""
+    if step.value is None:
+        return step.title
+    if step.title.startswith("argument "):
+        return f"{step.title} = {words.value(step.value)}"
+    if isinstance(step.value, dict):
+        return words.call(step.title, step.value)
+    return f"{step.title}: {step.value if isinstance(step.value, str) else words.value(step.value)}"

@@ -74,19 +74,20 @@ def tool_call(asked: ToolCall) -> str:
 
 def violation(found: Violation) -> str:
     """The place, what was expected and what came instead."""
-    got = "" if found.got is None and found.code == "missing" else f", got {value(found.got)}"
-    expected = "" if found.expected is None else f", expected {_plain(found.expected)}"
     place = f" at {found.pointer}" if found.pointer else ""
     if found.line is not None:
         place += f" at line {found.line}, column {found.column}"
+    wanted = "" if found.expected is None else _plain(found.expected)
+    expected = f"; expected {wanted}" if wanted and wanted not in found.message else ""
+    got = "" if found.got is None or found.code == "missing" else f"; got {value(found.got)}"
     return f"{found.code}{place}: {found.message}{expected}{got}"
 
 
 def evaluation(found: Evaluation) -> str:
     label = f" [{found.label}]" if found.label not in (None, "fail") else ""
-    pointer = f" at {found.pointer}" if found.pointer else ""
-    evidence = f" {value(dict(found.evidence))}" if found.evidence else ""
-    return f"{found.name}{label}{pointer}: {found.explanation}{evidence}"
+    pointer = f" at {found.pointer}" if found.pointer and found.pointer not in found.explanation else ""
+    evidence = ", ".join(f"{key}={value(shown)}" for key, shown in found.evidence.items())
+    return f"{found.name}{label}{pointer}: {found.explanation}{f' ({evidence})' if evidence else ''}"
 
 
 def _plain(content: JsonValue) -> str:

@@ -1,0 +1,88 @@
+"""``llmtrace check``: verdicts anew, and an exit code for continuous integration."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inline_snapshot import snapshot
+
+from llmtrace import semconv
+from llmtrace.cli.check import traces_of
+from llmtrace.cli.options import BadInput
+from llmtrace.model import replace
+from llmtrace.store import open_store
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, user
+
+
+def test_check(llmtrace: Callable[..., Any], store: str) -> None:
+    """Each finding with its span and pointer; errors make the exit code 1."""
+    ran = llmtrace("check", RECOVERED, "--store", store)
+    assert ran.out == snapshot("""\
+trace 0af7651916cd43dd8448eb211c80319c  invoke_agent support  recovered
+  error    chat gpt-4o-mini                                span 0000000000000002
+           wrong_type at /amount: must be a number, not a string; got "42 EUR"
+  info     chat gpt-4o-mini                                span 0000000000000002
+           ungrounded_argument [made_up] at /amount: /amount of refund: a number
+           that no message or result contains (value="42 EUR", kind="number")
+  error    refund(order_id="KS-20457", amount="42 EUR")    span 0000000000000003
+           wrong_type at /amount: must be a number, not a string; got "42 EUR"
+
+2 errors, 0 warnings, 1 info in 1 trace
+""")
+    assert (ran.code, ran.err) == (1, "")
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_a_trace_without_errors_passes(llmtrace: Callable[..., Any], store: str) -> None:
+    """Findings below error let it pass."""
+    ran = llmtrace("check", SILENT, "--store", store)
+    assert ran.code == 0
+    assert "0 errors" in ran.out
+
+
+def test_strict_counts_warnings(llmtrace: Callable[..., Any], store: str) -> None:
+    """An unexpected argument is a warning where the schema is open: it fails a strict check only."""
+    opened = open_store(store)
+    for span in Maker("d" * 32, time.time_ns()).with_unexpected_argument():
+        opened.append(span)
+    opened.close()
+    assert llmtrace("check", "--store", store).code == 0
+    ran = llmtrace("check", "--strict", "--json", "--store", store)
+    assert ran.code == 1
+    shown = json.loads(ran.out)
+    assert (shown["errors"], shown["warnings"] > 0) == (0, True)
+    assert shown["traces"][0]["findings"][0]["pointer"] == "/color"
+
+
+def test_files(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """A file gives the findings that its traces gave in the store; several things can be checked at once."""
+    path = str(tmp_path / "traces.jsonl")
+    llmtrace("export", "--all", "-o", path, "--store", store)
+    from_file = json.loads(llmtrace("check", path, "--json", "--store", "/nowhere").out)
+    from_store = json.loads(llmtrace("check", RECOVERED, SILENT, "--json", "--store", store).out)
+    assert from_file == from_store
+
+
+def test_half_a_file_does_not_pass(tmp_path: Path, llmtrace: Callable[..., Any], store: str) -> None:
+    """A line that cannot be read refuses the file."""
+    path = tmp_path / "torn.jsonl"
+    llmtrace("export", "--all", "-o", str(path), "--store", store)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(BadInput, match="line 2: not OTLP JSON"):
+        traces_of(str(path))
+
+
+def test_what_is_not_whole_keeps_its_verdicts(llmtrace: Callable[..., Any], store: str) -> None:
+    """Where content was left out, nothing is judged again, and the check says so."""
+    span = Maker("d" * 32, time.time_ns()).span(1, None, "chat m", chat([user("hi")], answers("yes")))
+    opened = open_store(store)
+    opened.append(replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
+    opened.close()
+    ran = llmtrace("check", "--store", store)
+    assert ran.code == 0
+    assert "content was cut, redacted or left out" in ran.out

@@ -1,0 +1,95 @@
+"""``llmtrace ls``: the traces of a store in 80 columns, and what its filters leave."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from inline_snapshot import snapshot
+
+from llmtrace.cli.ls import since
+from llmtrace.model import Custom
+from llmtrace.store import open_store
+from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker
+
+
+def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
+    """Newest first: facts, what was asked and answered, and what was found."""
+    ran = llmtrace("ls", "--store", store)
+    assert ran.out == snapshot("""\
+TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
+4bf92f35   1m  ok         1.00 s      4     138        -  support
+          The blue kettle I ordered leaks. → Done: I looked at order KS-20431.
+          ! ungrounded_argument
+0af76519   1h  recovered  2.00 s      6     414  $0.0007  support
+          Refund order KS-20457, please. → Done: I refunded 42.0 EUR for or…
+          ! wrong_type
+""")
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_colour(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health is a word, and a colour where there are colours."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = llmtrace("ls", "--store", store).out
+    assert "\x1b[32mok\x1b[0m" in out
+    assert "\x1b[33mrecovered\x1b[0m" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], [SILENT, RECOVERED]),
+        (["--limit", "1"], [SILENT]),
+        (["--health", "recovered"], [RECOVERED]),
+        (["--health", "running"], []),
+        (["--agent", "support"], [SILENT, RECOVERED]),
+        (["--agent", "other"], []),
+        (["--since", "30m"], [SILENT]),
+        (["--since", "2h"], [SILENT, RECOVERED]),
+        (["--text", "blue kettle"], [SILENT]),
+        (["--text", "KS-20457"], [RECOVERED]),
+        (["--sort", "spans"], [RECOVERED, SILENT]),
+        (["--sort", "cost", "--limit", "1"], [RECOVERED]),
+        (["--sort", "duration"], [RECOVERED, SILENT]),
+    ],
+)
+def test_filters_and_order(llmtrace: Callable[..., Any], store: str, options: list[str], found: list[str]) -> None:
+    """Each filter keeps what it says, and --sort puts the largest first before --limit cuts."""
+    out = llmtrace("ls", "--json", "--store", store, *options).out
+    assert [trace["trace_id"] for trace in json.loads(out)] == found
+
+
+def test_nothing_found(llmtrace: Callable[..., Any], store: str) -> None:
+    """No trace is told apart from no such trace."""
+    assert llmtrace("ls", "--store", store, "--health", "failed").out == "No trace is like that.\n"
+    assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
+
+
+def test_hostile_names_stay_on_their_line(llmtrace: Callable[..., Any], store: str) -> None:
+    """A span's name can neither clear the screen nor break the table, and an unknown number is no zero."""
+    opened = open_store(store)
+    span = Maker("c" * 32, time.time_ns() - 5 * SECOND).span(1, None, "evil\x1b[2J\nname " + "x" * 90, Custom())
+    opened.append(span)
+    opened.close()
+    out = llmtrace("ls", "--store", store, "--limit", "1").out
+    assert out == snapshot("""\
+TRACE     AGE  HEALTH    TIME  SPANS  TOKENS  COST  NAME
+cccccccc   5s  ok      200 ms      1       -     -  evil\\x1b[2J name xxxxxxxxxx…
+""")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("45s", 45), ("30m", 1800), ("1.5h", 5400), ("2d", 172800), ("1w", 604800)])
+def test_since_takes_spans_of_time(text: str, seconds: float) -> None:
+    """A number and a unit count back from now."""
+    assert abs(time.time_ns() - since(text) - seconds * 1e9) < 5e9
+
+
+def test_since_takes_dates() -> None:
+    """A date is local midnight; a time zone is heeded."""
+    assert since("2026-01-31T12:00:00+00:00") == 1769860800 * SECOND
+    assert since("2026-01-31") == since("2026-01-31T00:00")

@@ -1,0 +1,155 @@
+"""The command line as a whole: its registry, its start-up, and what it does with bad input, closed pipes and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmtrace.cli as cli
+from llmtrace.version import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_registry_reads_what_the_modules_state() -> None:
+    """Name and help, which are read from the text of a module without loading it, are those that it has."""
+    known = cli.commands()
+    assert sorted(known) == ["check", "demo", "doctor", "export", "import", "ls", "run", "show", "why"]
+    for command in known.values():
+        parser, module = cli.parser_of(command)
+        assert (command.name, command.help) == (module.NAME, module.HELP)
+        assert module.EXAMPLE in (parser.epilog or "")
+        assert len(f"  {command.name:8} {command.help}") <= 80
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands()))
+def test_every_command_has_the_common_options_and_an_example(command: str, llmtrace: Callable[..., Any]) -> None:
+    """--json, --store and --help everywhere; the help has one example."""
+    code, out, _ = llmtrace(command, "--help")
+    assert code == 0
+    assert "--json" in out
+    assert "--store" in out
+    assert out.count("example:") == 1
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """The overview comes without OpenTelemetry, pydantic, or any command."""
+    program = (
+        "import sys; from llmtrace.cli import main; main(['--help']);"
+        "print([name for name in ('opentelemetry', 'pydantic', 'jsonschema', 'llmtrace.store', 'llmtrace.cli.ls')"
+        " if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
+    """--version says it; no command at all, --help and help show the overview."""
+    assert llmtrace("--version").out == f"llmtrace {__version__}\n"
+    overview = llmtrace("--help").out
+    assert all(f"\n  {name}" in overview for name in cli.commands())
+    assert llmtrace().out == llmtrace("help").out == overview
+    assert max(len(line) for line in overview.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lss"], "llmtrace: no command 'lss'. Did you mean ls? See llmtrace --help."),
+        (["show", "zz"], "llmtrace show: 'zz' is too short: give at least 4 digits of a trace id, or 'last'"),
+        (["show", "4bf92f35aa"], "llmtrace show: no trace '4bf92f35aa'; did you mean 4bf92f3577b34da6a3ce929d0e0e4736?"),
+        (["why", "feedbeef"], "llmtrace why: no trace 'feedbeef'"),
+        (["ls", "--since", "yesterday"], "expected a time such as 30m, 2h, 7d or 2026-01-31, got 'yesterday'"),
+        (["ls", "--limit", "0"], "expected a whole number above 0, got '0'"),
+        (["ls", "--frob"], "unrecognized arguments: --frob"),
+        (["check", "none.jsonl"], "llmtrace check: cannot read none.jsonl: No such file or directory."),
+        (["import", "none.jsonl"], "llmtrace import: cannot read none.jsonl: No such file or directory."),
+        (["export", "--all", "4bf92f35"], "llmtrace export: --all and trace ids exclude each other."),
+        (["export", "-o", "/nowhere/x.jsonl"], "llmtrace export: cannot write /nowhere/x.jsonl: No such file or directory."),
+        (["run"], "llmtrace run: no program was named."),
+        (["run", "none.py"], "llmtrace run: there is no none.py"),
+        (["demo", "--model", "gpt-9"], "llmtrace demo: --model gpt-9 needs a server to ask."),
+    ],
+)
+def test_bad_input_is_one_clear_error(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:
+    """Exit code 2, what is wrong on stderr, nothing on stdout, no traceback."""
+    options = ["--store", store] if words[0] in cli.commands() else []
+    code, out, err = llmtrace(*words[:1], *options, *words[1:])
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that was named and is not there is bad input; the default one, when nothing was traced yet, is empty."""
+    code, _, err = llmtrace("ls", "--store", str(tmp_path / "none"))
+    assert (code, err) == (2, f"llmtrace ls: there is no store at {tmp_path / 'none'}\n")
+    assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
+    monkeypatch.setenv("LLMTRACE_STORE", "off")
+    code, _, err = llmtrace("ls")
+    assert code == 2
+    assert "LLMTRACE_STORE is off" in err
+    code, _, err = llmtrace("ls", "--store", "jaegr://here")
+    assert code == 2
+    assert "no store goes by 'jaegr'" in err
+
+
+def test_a_closed_pipe_is_quiet(store: str) -> None:
+    """``llmtrace … | head -0`` says nothing on stderr."""
+    command = [sys.executable, "-m", "llmtrace", "show", "--store", store]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
+    """Ctrl-C ends a command with 130 and no traceback."""
+    fifo = tmp_path / "never.jsonl"
+    os.mkfifo(fifo)
+    process = subprocess.Popen([sys.executable, "-m", "llmtrace", "import", str(fifo)], stderr=subprocess.PIPE)
+    waiting = Path(f"/proc/{process.pid}/wchan")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (waiting.exists() and "fifo" in waiting.read_text()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"")
+
+
+def documented() -> dict[str, str]:
+    """The sections of docs/cli.md by command."""
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## `llmtrace ([a-z]+)`.*$", page, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_command_and_option_is_documented() -> None:
+    """docs/cli.md has a section for each command and no other; it lists each argument and option of the parser and no other."""
+    sections = documented()
+    known = cli.commands()
+    assert sorted(sections) == sorted(known)
+    for name, command in known.items():
+        parser, module = cli.parser_of(command)
+        expected = {
+            action.option_strings[0] if action.option_strings else str(action.metavar or action.dest).split(" ")[0]
+            for action in parser._actions
+            if action.dest not in ("help", "json", "store")
+        }
+        rows = re.findall(r"^\| `(-?[^` ]+)", sections[name].replace("\\|", "|"), re.MULTILINE)
+        assert set(rows) == expected, name
+        assert module.EXAMPLE in sections[name]

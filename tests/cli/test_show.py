@@ -1,0 +1,166 @@
+"""``llmtrace show``: a trace as a tree in 80 columns; findings stand at their call, and are never cut."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from inline_snapshot import snapshot
+
+from llmtrace.model import Custom, Evaluation, Failure, Inference, Message, Text, ToolExecution, Workflow, replace
+from llmtrace.store import open_store
+from tests.cli.traces import BROKEN, RECOVERED, SECOND, SILENT, Maker, answers, chat, user
+
+
+def body(out: str) -> str:
+    """Without the line that holds the date."""
+    return re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE", out, flags=re.MULTILINE)
+
+
+def keep(store: str, *spans: Any) -> None:
+    opened = open_store(store)
+    for span in spans:
+        opened.append(span)
+    opened.close()
+
+
+def test_show(llmtrace: Callable[..., Any], store: str) -> None:
+    """New messages only, calls as function calls, what broke the schema under its call, and what became of it."""
+    ran = llmtrace("show", RECOVERED[:8], "--store", store)
+    assert body(ran.out) == snapshot("""\
+trace 0af7651916cd43dd8448eb211c80319c  recovered
+DATE  2.00 s  6 spans  414 tokens  cost $0.0007
+
+agent support                                                             2.00 s
+│  task    Refund order KS-20457, please.
+│  answer  Done: I refunded 42.0 EUR for order KS-20457.
+├─ chat gpt-4o-mini                                      120 → 18 tokens  200 ms
+│     system  You are the support agent of a kitchen shop.
+│     user    Refund order KS-20457, please.
+│     call    refund(order_id="KS-20457", amount="42 EUR")
+│     ✗ wrong_type at /amount: must be a number, not a string; got "42 EUR"
+├─ refund(order_id="KS-20457", amount="42 EUR")                           200 µs
+│     ✗ wrong_type at /amount: must be a number, not a string; got "42 EUR"
+│     → refused, the tool did not run
+├─ chat gpt-4o-mini                                      120 → 18 tokens  200 ms
+│     tool    refund was not run: /amount must be a number, not a string; got "…
+│     call    refund(order_id="KS-20457", amount=42.0)
+├─ refund(order_id="KS-20457", amount=42.0)                                12 ms
+│     → {"refunded": 42.0}
+└─ chat gpt-4o-mini                                      120 → 18 tokens  400 ms
+      answer  Done: I refunded 42.0 EUR for order KS-20457.
+""")
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_the_last_is_the_default(llmtrace: Callable[..., Any], store: str) -> None:
+    """Without an id it is the newest; evaluations are wrapped, not cut."""
+    assert body(llmtrace("show", "--store", store).out) == snapshot("""\
+trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
+DATE  1.00 s  4 spans  138 tokens  cost -
+
+agent support                                                             1.00 s
+│  task    The blue kettle I ordered leaks.
+│  answer  Done: I looked at order KS-20431.
+├─ chat local                                            120 → 18 tokens  200 ms
+│     user    The blue kettle I ordered leaks.
+│     call    look_up(order_id="KS-20431")
+│     ! ungrounded_argument at /order_id: no message and no result held this
+│       value before (value="KS-20431")
+├─ look_up(order_id="KS-20431")                                           200 ms
+│     → {"order_id": "KS-20431", "customer": "Jonas Okafor"}
+└─ chat local                                                             200 ms
+      answer  Done: I looked at order KS-20431.
+""")
+
+
+def test_json(llmtrace: Callable[..., Any], store: str) -> None:
+    """Everything that is stored, with the kind of operation and the duration in seconds."""
+    shown = json.loads(llmtrace("show", SILENT, "--json", "--store", store).out)
+    assert (shown["trace_id"], shown["health"], len(shown["spans"])) == (SILENT, "ok", 4)
+    call = shown["spans"][1]
+    assert call["operation"]["kind"] == "Inference"
+    assert call["operation"]["output"][0]["parts"][0]["arguments"] == {"order_id": "KS-20431"}
+    assert call["evaluations"][0]["pointer"] == "/order_id"
+    assert call["duration"] == 0.2
+
+
+def test_failures_and_open_spans(llmtrace: Callable[..., Any], store: str) -> None:
+    """An error is shown with its type; --full adds the stack trace; what never ended is interrupted."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    failure = Failure("builtins.KeyError", "'KS-1'", "Traceback (most recent call last):\n  File x\nKeyError: 'KS-1'")
+    spans = (
+        replace(maker.span(1, None, "invoke_workflow nightly", Workflow("nightly")), end=None),
+        maker.span(2, 1, "execute_tool look_up", ToolExecution("look_up", '{"order_id": ', call_id="c"), failure=failure),
+        maker.span(3, 1, "cleanup", Custom()),
+    )
+    keep(store, *spans)
+    assert body(llmtrace("show", "--store", store).out) == snapshot("""\
+trace dddddddddddddddddddddddddddddddd  failed
+DATE  700 ms  3 spans  - tokens  cost -
+
+workflow nightly                                                     interrupted
+├─ look_up({"order_id": )                                                 200 ms
+│     error   builtins.KeyError: 'KS-1'
+└─ cleanup                                                                200 ms
+""")
+    assert "File x" not in llmtrace("show", "--store", store).out
+    assert "  File x\n" in llmtrace("show", "--full", "--store", store).out
+
+
+def test_findings_without_a_call_stand_at_their_span(llmtrace: Callable[..., Any], store: str) -> None:
+    """A finding about no call of the inference is not lost."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    found = Evaluation("empty_output", "error", "the model said nothing")
+    lost = replace(BROKEN, call_id="gone")
+    keep(store, maker.span(1, None, "chat m", chat([user("hi")], answers("")), violations=(lost,), evaluations=(found,)))
+    out = llmtrace("show", "--store", store).out
+    assert "✗ wrong_type at /amount" in out
+    assert "! empty_output: the model said nothing" in out
+
+
+def test_full_keeps_every_line(llmtrace: Callable[..., Any], store: str) -> None:
+    """--full shows a long text whole, each line under the other, still without control characters."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    text = "first\n" + "word " * 40 + "\x1b[31mlast"
+    keep(store, maker.span(1, None, "chat m", chat([user(text)], answers("ok"))))
+    out = llmtrace("show", "--full", "--store", store).out
+    assert "word word" * 10 not in out
+    assert "   user    first\n           word word" in out
+    assert "\\x1b[31mlast" in out
+    assert "\x1b" not in out
+
+
+def test_partial_streams_and_system_parts(llmtrace: Callable[..., Any], store: str) -> None:
+    """A stream that was left is said to be; system instructions that came apart are the first new message."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    half = Inference(
+        "openai", request_model="m", system=(Text("Be brief."),), output=(Message("assistant", (Text("I wi"),)),), partial=True
+    )
+    keep(store, maker.span(1, None, "chat m", half))
+    out = llmtrace("show", "--store", store).out
+    assert "system  Be brief.\n" in out
+    assert "answer  I wi\n" in out
+    assert "!       the stream ended before its end" in out
+
+
+def test_circles_of_parents_are_shown(llmtrace: Callable[..., Any], store: str) -> None:
+    """Spans that are each other's parents hang on no root; they are listed all the same."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    spans = (maker.span(1, None, "root", Custom()), maker.span(2, 3, "hen", Custom()), maker.span(3, 2, "egg", Custom()))
+    keep(store, *spans)
+    out = llmtrace("show", "--store", store).out
+    assert all(name in out for name in ("root", "hen", "egg"))
+
+
+def test_a_deep_trace(llmtrace: Callable[..., Any], store: str) -> None:
+    """400 levels deep, and no line is wider than the screen."""
+    maker = Maker("d" * 32, time.time_ns())
+    keep(store, *(maker.span(number, number - 1 or None, f"level {number}", Custom()) for number in range(1, 401)))
+    lines = llmtrace("show", "--store", store).out.splitlines()
+    assert len(lines) == 403
+    assert max(map(len, lines)) <= 80

@@ -1,0 +1,56 @@
+"""What was new in each inference of a conversation."""
+
+from __future__ import annotations
+
+from llmtrace.cli.told import NewMessages, told
+from llmtrace.model import Blob, Message, Reasoning, Text, Trace, Uri, replace
+from tests.cli.traces import Maker, answers, asks, chat, recovered, silent, user
+
+
+def new(trace: Trace) -> list[list[str]]:
+    messages = NewMessages(trace)
+    return [[told(message) for message in messages.of(span)] for span in trace.spans]
+
+
+def test_each_message_is_shown_once() -> None:
+    """History is not repeated, and a tool's answer is left out where its execution shows the same."""
+    refusal = 'refund was not run: /amount must be a number, not a string; got "42 EUR"'
+    assert new(Trace(recovered())) == [
+        [],
+        ["You are the support agent of a kitchen shop.", "Refund order KS-20457, please."],
+        [],
+        [refusal],
+        [],
+        [],
+    ]
+    assert new(Trace(silent())) == [[], ["The blue kettle I ordered leaks."], [], []]
+
+
+def test_a_message_said_twice_is_shown_twice() -> None:
+    """The same words a second time in one conversation are new."""
+    maker = Maker("1" * 32, 0)
+    spans = [
+        maker.span(1, None, "chat", chat([user("go on")], answers("one"))),
+        maker.span(2, None, "chat", chat([user("go on"), answers("one"), user("go on")], answers("two"))),
+    ]
+    assert new(Trace(spans)) == [["go on"], ["go on"]]
+
+
+def test_an_answer_that_comes_back_is_not_new() -> None:
+    """An assistant message returns as input without its reasoning and finish reason; it was seen all the same."""
+    maker = Maker("1" * 32, 0)
+    said = Message("assistant", (Reasoning("hm"), Text("one")), finish_reason="stop")
+    back = Message("assistant", (Text("one"),))
+    spans = [
+        maker.span(1, None, "chat", chat([user("a")], said)),
+        maker.span(2, None, "chat", chat([user("a"), back, user("b")], answers("two"))),
+    ]
+    assert new(Trace(spans)) == [["a"], ["b"]]
+
+
+def test_what_is_no_text_is_named() -> None:
+    """Images and the like are named, and calls are shown elsewhere."""
+    message = Message("user", (Text("look"), Blob("image", "image/png", size=1234), Uri("http://x/y.png", "image")))
+    assert told(message) == "look\n(image image/png 1,234 bytes)\n(image http://x/y.png)"
+    assert told(asks()) == ""
+    assert told(replace(message, parts=())) == ""
