@@ -138,7 +138,7 @@ class Content:
         return changed(
             found,
             got=got,
-            pointer=values.name(found.pointer, tally),
+            pointer=values.text(found.pointer, tally),
             message=values.text(found.message, tally),
             expected=values.redactor.in_value(found.expected, tally),
             tool=values.optional_name(found.tool, tally),
@@ -160,7 +160,7 @@ class Content:
             explanation=values.text(found.explanation, tally),
             name=values.name(found.name, tally),
             label=values.optional_name(found.label, tally),
-            pointer=values.optional_name(found.pointer, tally),
+            pointer=found.pointer and values.text(found.pointer, tally),
         )
 
     def _with_attributes(self, owner: Any, tally: Tally) -> Any:
@@ -197,7 +197,7 @@ class Content:
             return self._messages.messages(value, tally)
         if name == "definition":
             return self._messages.definition(value, tally)
-        return self._values.name(value, tally) if name in _NAMES else self._values.document(value, tally)
+        return self._values.said_name(value, tally) if name in _NAMES else self._values.document(value, tally)
 
     def _inference(self, call: Inference, tally: Tally) -> Inference:
         messages, name = self._messages, self._values.name

@@ -85,7 +85,7 @@ class Messages:
         else:
             parts = each(parts, lambda part: self.part(part, tally))
         role = self._values.name(message.role, tally)
-        name = self._values.name(message.name, tally) if message.name else message.name
+        name = self._values.optional_name(message.name, tally)
         size = tally.size + len(role) + _PART * (len(parts) + 1)
         if parts is message.parts and role is message.role and name is message.name:
             seen = _Seen(None, 0, size)
@@ -132,7 +132,7 @@ class Messages:
             old = getattr(part, name)
             if old is None:
                 continue
-            new: Any = self._values.name(old, tally) if read == "name" else getattr(self._redactor, read)(old, tally)
+            new: Any = self._values.said_name(old, tally) if read == "name" else getattr(self._redactor, read)(old, tally)
             if name in _OBJECTS and not isinstance(new, dict):
                 new = {"…": new}
             if new is not old:

@@ -40,6 +40,7 @@ _TYPES = re.compile(
     r"|optional|secretstr|char|varchar|text)\??",
     re.IGNORECASE,
 )
+_NOTHING = frozenset({"null", "none", "nil", "undefined"})
 _LONGEST = 8192
 
 
@@ -132,7 +133,7 @@ class _Pairs:
             return self._container(text, start, key) if quoted else None
         if "authorization" in key.lower() or "cookie" in key.lower():
             line = _LINE.match(text, start)
-            return None if line is None or quoted else (start, line.end(), "")
+            return None if line is None or quoted or _TYPES.fullmatch(line[0].strip()) else (start, line.end(), "")
         bare = _BARE.match(text, start)
         if bare is None or not self._secret(text, bare, key, after, quoted=quoted):
             return None
@@ -140,9 +141,11 @@ class _Pairs:
 
     def _secret(self, text: str, bare: re.Match[str], key: str, after: str, *, quoted: bool) -> bool:
         word, follows = bare[0], text[bare.end() : bare.end() + 1]
-        if follows in ("(", "[") or word[0] in "$%" or _TYPES.fullmatch(word):
-            return self._any_value and not _TYPES.fullmatch(word)  # a call, a variable, a type, null
         if self._any_value:
+            return word.lower() not in _NOTHING
+        if follows in ("(", "[") or word[0] in "$%" or _TYPES.fullmatch(word):  # a call, a variable, a type
+            return False
+        if key.startswith("--"):
             return True
         if quoted:
             return word[0].isdigit() and not is_token(key)

@@ -28,7 +28,7 @@ class Rule(NamedTuple):
     """The text with what the rule is about replaced, and the replacements counted."""
 
 
-def tester(pattern: str) -> Callable[[str], bool]:
+def matcher(pattern: str) -> Callable[[str], bool]:
     """A predicate: does ``pattern`` match somewhere in a well-formed text? Raises where the pattern is no pattern."""
     try:
         return SchemaValidator(core_schema.str_schema(pattern=pattern, strict=True)).isinstance_python
@@ -42,14 +42,15 @@ class Scanner:
 
     def __init__(self, groups: Sequence[Sequence[Rule]]) -> None:
         self._rules = tuple(rule for group in groups for rule in group)
-        self._short = _any_of(self._rules)
+        self._short = (_any_of(self._rules),)
         self._long = tuple(_any_of(group) for group in groups if group)
         self._tests: dict[str, Callable[[str], bool]] = {}
 
     def __call__(self, text: str, tally: Tally) -> str:
         """``text`` with all rules applied; the same object where none of them matches."""
-        if self._short(text) if len(text) < _SHORT else any(test(text) for test in self._long):
-            return self._apply(text, tally)
+        for test in self._short if len(text) < _SHORT else self._long:
+            if test(text):
+                return self._apply(text, tally)
         if text.isascii():
             return text
         repaired = well_formed(text)  # a lone surrogate is no text to the engine: it says no to everything
@@ -58,14 +59,15 @@ class Scanner:
     def _apply(self, text: str, tally: Tally) -> str:
         if not text.isascii():
             text = well_formed(text)
+        made = text
         for rule in self._rules:
             test = self._tests.get(rule.anchor)
             if test is None:
-                test = self._tests[rule.anchor] = tester(rule.anchor)
-            if test(text):
-                text = rule.apply(text, tally)
-        return text
+                test = self._tests[rule.anchor] = matcher(rule.anchor)
+            if test(made):
+                made = rule.apply(made, tally)
+        return text if made == text else made
 
 
 def _any_of(rules: Sequence[Rule]) -> Callable[[str], bool]:
-    return tester("|".join(f"(?:{rule.anchor})" for rule in rules)) if rules else lambda _: False
+    return matcher("|".join(f"(?:{rule.anchor})" for rule in rules)) if rules else lambda _: False

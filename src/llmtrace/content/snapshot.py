@@ -85,6 +85,7 @@ class _Snapshot:
             return "<cycle>"
         if depth >= MAX_DEPTH:
             return f"<nested deeper than {MAX_DEPTH}>"
+        self.room -= 2
         self.path.add(identity)
         try:
             return read(content, depth + 1, _length(content))

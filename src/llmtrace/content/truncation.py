@@ -192,7 +192,7 @@ def fit_message(message: Message, limit: int) -> tuple[Message, int]:
             part, gone = fit_part(part, share - _PART)
             cut += gone
         parts.append(part)
-    return replace(message, parts=tuple(parts), cache={}), cut
+    return (replace(message, parts=tuple(parts), cache={}), cut) if cut else (message, 0)
 
 
 def fit_part(part: Part, limit: int) -> tuple[Part, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from operator import is_
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ T = TypeVar("T")
 WIDEST = 6
 """Bytes of JSON that one character may take: a text of a sixth of the limit fits without a closer look."""
 _MAX_NAMES = 4096
+_DECLARED = re.compile(r"[\w$./-]{0,128}", re.ASCII)
 
 
 class Values:
@@ -38,8 +40,12 @@ class Values:
         tally.redacted += 1
         return made
 
+    def said_name(self, name: str, tally: Tally) -> str:
+        """A name that a model may have made up: one that no program would give is a text, and read as such."""
+        return self.name(name, tally) if _DECLARED.fullmatch(name) else self.text(name, tally)
+
     def optional_name(self, name: str | None, tally: Tally) -> str | None:
-        return name and self.name(name, tally)
+        return name and self.said_name(name, tally)
 
     def text(self, text: str, tally: Tally) -> str:
         made = self.redactor.in_text(text, tally)

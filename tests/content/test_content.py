@@ -1,0 +1,286 @@
+"""The door: what is off or redacted is nowhere, what is clean comes back as it is."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from llmtrace import semconv
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.content.truncation import json_size
+from llmtrace.model import (
+    Custom,
+    Evaluation,
+    Failure,
+    Inference,
+    Message,
+    Operation,
+    Span,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Violation,
+    replace,
+)
+from tests.content.spans import full_span, operations
+from tests.strategies import alike, spans
+
+CANARY = "CANARY7QX"
+SECRET = "sk-proj-CANARY0123456789abcdef"
+
+
+def looks(span: Span) -> str:
+    """All of a span, independent of any encoding; what others remember in a message's cache included."""
+    caches: list[Any] = []
+    operation: Any = span.operation
+    for name in ("input", "output"):
+        caches += [message.cache for message in getattr(operation, name, ())]
+    return repr(span) + repr(caches)
+
+
+@pytest.mark.parametrize("operation", operations(CANARY), ids=lambda operation: type(operation).__name__)
+def test_a_bare_span_holds_no_content(operation: Operation) -> None:
+    """What is off is nowhere: not in messages, arguments, errors, offending values, evidence, events or foreign attributes."""
+    span = full_span(operation, CANARY)
+    assert CANARY in repr(span)
+    for level in ("none", "local", "all"):
+        bare = Content(Config(content=level)).bare(span)
+        assert CANARY not in looks(bare)
+        assert bare.attributes[semconv.CONTENT_LEVEL] == "none"
+        assert bare.attributes["tenant"] == "blue"
+    assert CANARY not in looks(Content(Config(content="none")).clean(span))
+
+
+@pytest.mark.parametrize("operation", operations(SECRET), ids=lambda operation: type(operation).__name__)
+def test_a_secret_is_nowhere_in_a_clean_span(operation: Operation) -> None:
+    """What is redacted is nowhere, in whichever place of the span it stood."""
+    for content_attributes in (True, False):
+        span = full_span(operation, SECRET, content_attributes=content_attributes)
+        clean = Content(Config()).clean(span)
+        assert SECRET in repr(span)
+        assert "CANARY" not in looks(clean)
+        assert clean.attributes[semconv.CONTENT_REDACTED] > 5
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{"redact_patterns": ("CANARY\\w+",)}, {"redact_with": lambda text: text.replace(CANARY, "#")}],
+    ids=["pattern", "function"],
+)
+def test_a_users_rule_reaches_every_place(rules: dict[str, Any]) -> None:
+    """Regular expressions and the function see every text of the span, also with the common secrets off."""
+    for operation in operations(CANARY):
+        for content_attributes in (True, False):
+            span = full_span(operation, CANARY, content_attributes=content_attributes)
+            assert CANARY not in looks(Content(Config(redact=False, **rules)).clean(span))
+
+
+def test_a_password_is_taken_out_wherever_the_span_repeats_it() -> None:
+    """What a key name marks as secret is a secret in the result, the error and the findings, too."""
+    span = Span(
+        "0" * 32,
+        "1" * 16,
+        "execute_tool log_in",
+        1,
+        2,
+        operation=ToolExecution("log_in", {"password": "hunter2!"}, "no user with hunter2!", True),
+        failure=Failure("ValueError", "hunter2! is wrong", "raise ValueError('hunter2! is wrong')"),
+        violations=(
+            Violation("too_long", "/password", "maxLength", "is too long", 5, "hunter2!"),
+            Violation("wrong_type", "/login", "type", "…", got={"password": "hunter2!"}),
+            Violation("too_long", "/logins/0/pin_password", "maxLength", "is too long", 5, 12345678),
+        ),
+        evaluations=(Evaluation("made_up", "warning", "…", evidence={"value": "hunter2!"}, pointer="/password"),),
+    )
+    clean = Content(Config()).clean(span)
+    assert "hunter2" not in repr(clean)
+    assert "12345678" not in repr(clean)
+    assert isinstance(clean.operation, ToolExecution)
+    assert clean.operation.arguments == {"password": "[REDACTED:key]"}
+    assert clean.operation.result == "no user with [REDACTED:key]"
+
+
+def test_a_clean_span_comes_back_as_the_same_object() -> None:
+    """Nothing to redact, cut or take out: nothing is copied."""
+    for operation in operations("fine"):
+        span = full_span(operation, "fine")
+        span = replace(span, operation=Custom({"a": 1}, "x", True)) if "Inference" in repr(operation) else span
+        content = Content(Config())
+        again = content.clean(content.clean(span))
+        assert content.clean(again) is again
+
+
+def test_a_message_seen_before_is_not_looked_at_again() -> None:
+    """Cleaned once: the same copy comes back, whoever else holds the message."""
+    message = Message("user", (Text(f"my key is {SECRET}"),), cache={"codec": "raw fragment"})
+    content = Content(Config())
+    first, second = (
+        content.clean(Span("0" * 32, str(number) * 16, "chat", 1, 2, operation=Inference("openai", input=(message,))))
+        for number in (1, 2)
+    )
+    assert isinstance(first.operation, Inference)
+    assert isinstance(second.operation, Inference)
+    clean = first.operation.input[0]
+    assert second.operation.input[0] is clean
+    assert first.attributes == second.attributes == {semconv.CONTENT_REDACTED: 1}
+    assert clean.cache is not None
+    assert "codec" not in clean.cache  # what was derived from the raw message must not go out with the clean one
+    assert Content(Config(redact=False)).clean(first).operation == first.operation
+
+
+def test_a_message_without_cache_is_cleaned_each_time() -> None:
+    message = Message("user", (Text(f"my key is {SECRET}"),))
+    span = Span("0" * 32, "1" * 16, "chat", 1, 2, operation=Inference("openai", input=(message,)))
+    assert Content(Config()).clean(span).operation == Content(Config()).clean(span).operation
+    assert message.cache is None
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spans())
+def test_cleaning_never_raises_and_is_done_after_once(span: Span) -> None:
+    """Any span of the model: cleaned without error, and a clean one stays as it is."""
+    content = Content(Config())
+    clean = content.clean(span)
+    assert clean.attributes.get(semconv.CONTENT_LEVEL) == span.attributes.get(semconv.CONTENT_LEVEL)
+    assert alike(content.clean(clean), clean)
+    bare = content.bare(span)
+    assert alike(content.bare(bare), bare)
+    assert (bare.trace_id, bare.span_id, bare.start, bare.end) == (span.trace_id, span.span_id, span.start, span.end)
+
+
+def test_the_span_given_is_not_changed() -> None:
+    for operation in operations(SECRET):
+        span = full_span(operation, SECRET)
+        before = repr(span)
+        Content(Config(max_content_bytes=2000)).clean(span)
+        Content(Config()).bare(span)
+        assert repr(span) == before
+
+
+def test_a_rule_that_cannot_be_read_turns_content_off(caplog: pytest.LogCaptureFixture) -> None:
+    """Fails closed: no content at all, one log line that names the rule, not even the user's attributes as text."""
+    for rules in (
+        {"redact_patterns": ("(unclosed",)},
+        {"redact_paths": ("user.ssn",)},
+        {"redact_with": "mask"},
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.ERROR, logger="llmtrace"):
+            content = Content(Config(content="all", **rules))  # type: ignore[arg-type]
+        assert len(caplog.records) == 1
+        assert next(iter(rules)) in caplog.text
+        assert not content.exports_content
+        clean = content.clean(full_span(operations(CANARY)[0], CANARY))
+        assert CANARY not in looks(clean)
+        assert "tenant" not in clean.attributes
+        assert clean.name == "step"
+
+
+def test_a_function_that_raises_hides_the_text_it_was_given(caplog: pytest.LogCaptureFixture) -> None:
+    """Fails closed and says so once, without the text."""
+
+    def mask(text: str) -> str:
+        raise ValueError(text)
+
+    with caplog.at_level(logging.ERROR, logger="llmtrace"):
+        content = Content(Config(redact_with=mask))
+        for operation in operations(CANARY):
+            span = full_span(operation, CANARY)
+            assert CANARY not in looks(content.clean(span))
+    assert len(caplog.records) == 1
+    assert CANARY not in caplog.text
+
+
+def test_content_leaves_only_at_level_all() -> None:
+    assert [Content(Config(content=level)).exports_content for level in ("none", "local", "all")] == [False, False, True]  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_cleaned_does_not_get_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A span that breaks the model's own rules: only its ids and times are kept."""
+    broken = Inference("openai", input=(CANARY,))  # type: ignore[arg-type]
+    with caplog.at_level(logging.ERROR, logger="llmtrace"):
+        clean = Content(Config()).clean(Span("0" * 32, "1" * 16, CANARY, 1, 2, operation=broken, failure=Failure("E", CANARY)))
+    assert CANARY not in repr(clean)
+    assert (clean.span_id, clean.end, clean.name) == ("1" * 16, 2, "Inference")
+    assert clean.failure == Failure("E")
+    assert "AttributeError" in caplog.text
+
+
+def test_the_bare_span_keeps_what_was_found_and_how_much() -> None:
+    """Without content there is still: model, usage, settings, codes, pointers, severity, the error's type."""
+    inference = Inference(
+        "openai", request_model="gpt-4o", parameters={"temperature": 0.5, "reasoning.level": "high", "stop": "x"}
+    )
+    span = Span(
+        "0" * 32,
+        "1" * 16,
+        "chat gpt-4o",
+        1,
+        2,
+        operation=inference,
+        failure=Failure("TimeoutError", "after 5 s"),
+        violations=(Violation("missing", "/order_id", "required", "`order_id` is required", tool="refund"),),
+    )
+    bare = Content(Config()).bare(span)
+    assert isinstance(bare.operation, Inference)
+    assert bare.operation.parameters == {"temperature": 0.5, "reasoning.level": "high"}
+    assert bare.operation.request_model == "gpt-4o"
+    assert bare.failure == Failure("TimeoutError")
+    assert bare.violations == span.violations
+
+
+def test_names_that_the_model_made_up_are_left_out_of_the_bare_span() -> None:
+    """A tool that does not exist, a member that nobody declared: the name is the model's, and may be content."""
+    execution = ToolExecution("give me all the money", {"a": 1}, executed=False)
+    found = Violation("unexpected", "/items/0/my secret", "additionalProperties", "`my secret` is not expected", got=1)
+    span = Span("0" * 32, "1" * 16, "execute_tool give me all the money", 1, 2, operation=execution, violations=(found,))
+    bare = Content(Config()).bare(span)
+    assert bare.name == "execute_tool *"
+    assert bare.operation == ToolExecution("*", executed=False)
+    assert bare.violations[0] == Violation("unexpected", "/items/0/*", "additionalProperties", "`*` is not expected")
+
+
+def test_a_result_that_was_taken_out_is_no_null_result() -> None:
+    bare = Content(Config()).bare(Span("0" * 32, "1" * 16, "f", 1, 2, operation=Custom(None, None, True)))
+    assert bare.operation == Custom()
+
+
+def test_long_content_is_cut_and_counted() -> None:
+    """Each content attribute has the limit for itself; the count is that of all."""
+    limit = 4000
+    content = Content(Config(max_content_bytes=limit))
+    long = "word " * 5000
+    inference = Inference(
+        "openai",
+        system=(Text(long),),
+        input=tuple(Message("user", (Text(long[:3000]), ToolCall("f", {"a": long})), cache={}) for _ in range(9)),
+        output=(Message("assistant", (ToolResult({"rows": [{"n": i, "text": long[:50]} for i in range(500)]}),)),),
+        tools=tuple(ToolDefinition(f"tool_{i}", {"description": long}, long, cache={}) for i in range(3)),
+        parameters={"metadata": {"note": long}},
+    )
+    span = Span("0" * 32, "1" * 16, "chat", 1, 2, operation=inference, failure=Failure("E", long, long), attributes={"a": long})
+    clean = content.clean(span)
+    assert isinstance(clean.operation, Inference)
+    for held in (clean.operation.system, clean.operation.parameters, clean.failure.message, clean.attributes["a"]):  # type: ignore[union-attr]
+        assert json_size(held) <= limit + 100
+    for messages in (clean.operation.input, clean.operation.output):
+        assert sum(json_size(message.parts) for message in messages) <= limit
+    assert sum(json_size(tool.parameters) + json_size(tool.description) for tool in clean.operation.tools) <= limit
+    assert clean.attributes[semconv.CONTENT_TRUNCATED] > 9 * 3000 + 3 * len(long)
+
+
+def test_the_resource_is_cleaned_once_and_not_counted() -> None:
+    """It is the program's, and the same on every span."""
+    resource = {"service.name": "shop", "process.command_args": ["run", f"--key={SECRET}"]}
+    content = Content(Config())
+    first = content.clean(Span("0" * 32, "1" * 16, "a", 1, 2, resource=resource))
+    second = content.clean(Span("0" * 32, "2" * 16, "b", 1, 2, resource=resource))
+    assert first.resource is second.resource
+    assert SECRET not in repr(first)
+    assert semconv.CONTENT_REDACTED not in first.attributes

@@ -1,0 +1,293 @@
+"""Redaction of texts and JSON values: what is replaced, and what is not."""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmtrace.config import Config
+from llmtrace.content import Redactor
+from tests.strategies import json_values, texts
+
+redactor = Redactor(Config())
+
+KEY = "[REDACTED:key]"
+
+
+@pytest.mark.parametrize(
+    ("secret", "rule"),
+    [
+        ("sk-abcdefghijklmnop1234567890", "openai_key"),
+        ("sk-proj-Ab1_cdefghij-klmnopqrst", "openai_key"),
+        ("sk-ant-api03-abcdefgh1234567890", "openai_key"),
+        ("sk_live_abcdefghijkl12345", "stripe_key"),
+        ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "github_token"),
+        ("github_pat_11ABCDEFG0123456789_abcdefghij", "github_token"),
+        ("glpat-abcdefghij1234567890", "gitlab_token"),
+        ("AKIAIOSFODNN7EXAMPLE", "aws_key"),
+        ("AIzaSyA1234567890abcdefghijklmnopqrstuv", "google_key"),
+        ("ya29.a0AfH6SMBx1234567890abcdef", "google_key"),
+        ("xoxb-123456789012-abcdefABCDEF", "slack_token"),
+        ("https://hooks.slack.com/services/T000/B000/abcdefghijklmnop", "slack_webhook"),
+        ("hf_abcdefghijklmnopqrstuvwxyz0123456789", "model_key"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r", "jwt"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nabc\n-----END RSA PRIVATE KEY-----", "private_key"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIEow and it was cut off", "private_key"),
+    ],
+)
+@pytest.mark.parametrize("around", ["%s", "use %s\nnow", '{"a": "%s"}', "(%s)", "x" * 2000 + " %s " + "y" * 2000])
+def test_secrets_known_by_their_form(secret: str, rule: str, around: str) -> None:
+    """Keys of common services are replaced wherever they stand, in short texts and long ones."""
+    redacted = redactor.text(around % secret)
+    assert secret not in redacted
+    assert f"[REDACTED:{rule}]" in redacted
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("Authorization: Bearer abcdef123456", f"Authorization: {KEY}"),
+        ("send Bearer abc.def-123456 along", "send Bearer [REDACTED:bearer] along"),
+        ("use Basic dXNlcjpwYXNz there", "use Basic [REDACTED:basic] there"),
+        ("postgres://app:s3cr!t@db:5432/x", "postgres://app:[REDACTED:url_password]@db:5432/x"),
+        ("https://user:p%40ss@host/path?x=1", "https://user:[REDACTED:url_password]@host/path?x=1"),
+        ("password=hunter2", f"password={KEY}"),
+        ("password: hunter2, then", f"password: {KEY}, then"),
+        ("PASSWORD=swordfish\nHOME=/root", f"PASSWORD={KEY}\nHOME=/root"),
+        ("export OPENAI_API_KEY='abc def'", f"export OPENAI_API_KEY='{KEY}'"),
+        ('{"password": "hunter2", "n": 1}', f'{{"password": "{KEY}", "n": 1}}'),
+        ('{"password": 123456, "n": 1}', f'{{"password": "{KEY}", "n": 1}}'),
+        ('{"client_secret": {"a": ["b"]}, "n": 1}', f'{{"client_secret": "{KEY}", "n": 1}}'),
+        ("{'apiKey': 'abc', 'n': 1}", f"{{'apiKey': '{KEY}', 'n': 1}}"),
+        ('{"accessToken": "abc', f'{{"accessToken": "{KEY}'),
+        ('api_key="abc", x=1', f'api_key="{KEY}", x=1'),
+        ("curl 'https://x.org?api_key=abc&q=1'", f"curl 'https://x.org?api_key={KEY}&q=1'"),
+        ("mysql --password swordfish --user root", f"mysql --password {KEY} --user root"),
+        ("tool --api-key=swordfish --user root", f"tool --api-key={KEY} --user root"),
+        ("Server=db;Password=abc;Timeout=5", f"Server=db;Password={KEY};Timeout=5"),
+        ("<password>swordfish</password>", f"<password>{KEY}</password>"),
+        ("Cookie: sid=1; theme=dark\nHost: x", f"Cookie: {KEY}\nHost: x"),
+        ("API key: x7f9", f"API key: {KEY}"),
+    ],
+)
+def test_secrets_known_by_the_name_before_them(text: str, redacted: str) -> None:
+    """Environment files, headers, command lines, URLs, code and broken JSON; the rest of the text is as it was."""
+    assert redactor.text(text) == redacted
+    assert redactor.text(redacted) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_tokens: 100, input_tokens=5, token_count: 7",
+        '{"max_tokens": 100, "usage": {"input_tokens": 5, "output_tokens": 6}}',
+        '{"next_token": "abc", "page_token": "abc", "eos_token": "</s>"}',
+        "def login(user: str, password: str) -> Token:",
+        "password: str\ntoken: Optional[str] = None",
+        'client = OpenAI(api_key=os.environ["OPENAI_API_KEY"])',
+        "api_key=get_key()",
+        'curl -H "X-Api-Key: $KEY"',
+        '{"properties": {"password": {"type": "string", "minLength": 8}}}',
+        "The password must have at least 8 characters; a token is a word.",
+        "a bearer of good news; Basic understanding of tokens",
+        "task-list-for-the-project-management-team-2024",
+        "sk-this-is-only-a-long-name-with-hyphens",
+        "https://example.org:8080/a@b and mailto:x@y.org",
+        "secretary: Ann, passport: 12345, tokenizer=fast, keyboard: QWERTZ",
+        "PWD=/home/ann/project",
+        "sort_key=5, primary_key: 17, key: abc1",
+        '{"password": null, "token": "", "secret": true}',
+    ],
+)
+def test_innocent_texts_come_back_as_they_are(text: str) -> None:
+    assert redactor.text(text) is text
+
+
+def nest(value: Any, depth: int) -> Any:
+    return value if depth == 0 else {"inner": json.dumps(nest(value, depth - 1))}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 4),
+    st.sampled_from(["password", "apiKey", "client-secret", "AUTH_TOKEN"]),
+    st.text(min_size=1, max_size=20).map(lambda text: f"Zq{text}7x"),
+)
+def test_json_in_json_is_redacted_and_stays_json(depth: int, key: str, secret: str) -> None:
+    """However deep the escaping: the secret is gone, the text parses, and what stood beside it is unharmed."""
+    value = nest({"before": 'a "b" \\', key: secret, "after": [1, "x\n"]}, depth)
+    text = json.dumps(value)
+    redacted = redactor.text(text)
+    assert json.loads(redacted) == nest({"before": 'a "b" \\', key: KEY, "after": [1, "x\n"]}, depth)
+
+
+def test_keys_of_objects() -> None:
+    """By name, at any depth; null, empty and true are no secrets, a number under a token is a count or an id."""
+    value = {
+        "user": "ann",
+        "password": "a",
+        "pin": {"dbPassword": 1234, "X-Api-Key": ["a", "b"], "credentials": {"user": "ann", "pass": "b"}},
+        "token": 17,
+        "secret": None,
+        "cookie": "",
+        "max_tokens": 100,
+        "nextToken": "abc",
+        "password_policy": "8 characters",
+    }
+    assert redactor.value(value) == {
+        "user": "ann",
+        "password": KEY,
+        "pin": {"dbPassword": KEY, "X-Api-Key": KEY, "credentials": KEY},
+        "token": 17,
+        "secret": None,
+        "cookie": "",
+        "max_tokens": 100,
+        "nextToken": "abc",
+        "password_policy": "8 characters",
+    }
+
+
+def test_log_probabilities_are_no_tokens() -> None:
+    value = {"content": [{"token": "Hello", "logprob": -0.1, "top_logprobs": [{"token": "Hi", "logprob": -1}]}]}
+    assert redactor.value(value) is value
+
+
+def test_a_schema_says_what_a_password_looks_like() -> None:
+    """Schemas stay whole but for the defaults and examples of secrets."""
+    schema = {"type": "object", "properties": {"password": {"type": "string", "minLength": 8}, "n": {"type": "integer"}}}
+    assert redactor.value(schema) is schema
+    schema["properties"]["password"]["default"] = "hunter2"
+    assert redactor.value(schema)["properties"]["password"] == {"type": "string", "minLength": 8, "default": KEY}
+    assert redactor.value({"properties": {"password": "hunter2"}}) == {"properties": {"password": KEY}}
+    assert redactor.value({"properties": {"password": {"value": "hunter2"}}}) == {"properties": {"password": KEY}}
+
+
+def test_a_secret_may_be_a_name() -> None:
+    assert redactor.value({"sk-abcdefghijklmnop1234567890": 1}) == {"[REDACTED:openai_key]": 1}
+
+
+def test_what_is_no_json_is_judged_as_it_will_be_shown() -> None:
+    """Tuples, other mappings, numbers as names, objects: nothing slips through for its type."""
+    assert redactor.value({"a": ("password=x1", 1)}) == {"a": [f"password={KEY}", 1]}
+    assert redactor.value({"a": MappingProxyType({"password": "x"})}) == {"a": {"password": KEY}}
+    assert redactor.value({1: {"password": "x"}}) == {"1": {"password": KEY}}
+    assert redactor.value({"a": object()}) == {"a": "<unserialisable builtins.object>"}
+
+
+def test_paths() -> None:
+    """JSON paths in values, in JSON texts, and by their last name in what only looks like JSON."""
+    own = Redactor(Config(redact_paths=("$.user.ssn", "$..card", "$.items[*].price", "$.rows[1]", "$['odd name']")))
+    mark = "[REDACTED:path]"
+    value = {
+        "user": {"ssn": "1", "name": "ann"},
+        "ssn": "2",
+        "a": [{"card": 5}],
+        "items": [{"price": 1, "n": 2}],
+        "rows": [1, 2],
+        "odd name": 0,
+    }
+    expected = {
+        "user": {"ssn": mark, "name": "ann"},
+        "ssn": "2",
+        "a": [{"card": mark}],
+        "items": [{"price": mark, "n": 2}],
+        "rows": [1, mark],
+        "odd name": mark,
+    }
+    assert own.value(value) == expected
+    assert json.loads(own.text(json.dumps(value))) == expected
+    assert own.text('{"user": {"ssn": "1", "name": "an') == f'{{"user": {{"ssn": "{mark}", "name": "an'
+    assert own.text("ssn: 5") == "ssn: 5"
+    clean = {"user": {"name": "ann"}}
+    assert own.value(clean) is clean
+    assert own.value(None) is None
+
+
+def test_own_keys_and_patterns() -> None:
+    """In any spelling, whatever the value; and the common secrets stay on unless they are turned off."""
+    own = Redactor(Config(redact_keys=("ssn", "cardNumber"), redact_patterns=(r"\bW\d{6}\b",)))
+    assert own.value({"SSN": 5, "card-number": True, "card_number_hint": 1, "id": "W123456"}) == {
+        "SSN": KEY,
+        "card-number": KEY,
+        "card_number_hint": 1,
+        "id": "[REDACTED:pattern]",
+    }
+    assert (
+        own.text('ssn=5, {"cardNumber": true, "a": "W123456"}')
+        == f'ssn={KEY}, {{"cardNumber": "{KEY}", "a": "[REDACTED:pattern]"}}'
+    )
+    assert own.value({"password": "x"}) == {"password": KEY}
+    off = Redactor(Config(redact=False, redact_keys=("ssn",)))
+    assert off.value({"password": "x", "ssn": "y"}) == {"password": "x", "ssn": KEY}
+    assert off.text("sk-abcdefghijklmnop1234567890") == "sk-abcdefghijklmnop1234567890"
+
+
+def test_the_function_comes_last_and_fails_closed() -> None:
+    def mask(text: str) -> Any:
+        if text == "boom":
+            raise ValueError
+        return 5 if text == "five" else text.replace("ann", "A.")
+
+    own = Redactor(Config(redact_with=mask))
+    value = own.value({"a": "ann password=ann77", "b": "boom", "c": "five", "n": 1})
+    assert value == {"a": f"A. password={KEY}", "b": "[REDACTED:error]", "c": "[REDACTED:error]", "n": 1}
+
+
+def test_a_broken_rule_redacts_everything() -> None:
+    own = Redactor(Config(redact_patterns=("(",)))
+    assert own.broken
+    assert own.text("hello") == "[REDACTED:error]"
+    assert "hello" not in repr(own.value({"a": ["hello", 1]}))
+
+
+def test_nested_too_deep_fails_closed() -> None:
+    deep: Any = "password=x1y2"
+    for _ in range(100_000):
+        deep = [deep]
+    assert redactor.value(deep) == "[REDACTED:error]"
+
+
+@settings(max_examples=300, deadline=None)
+@given(json_values())
+def test_redaction_never_raises_and_is_done_after_once(value: Any) -> None:
+    once = redactor.value(value)
+    assert redactor.value(once) == once or once != once  # NaN
+
+
+@given(texts(200))
+def test_texts_never_raise(text: str) -> None:
+    assert redactor.text(text).isascii() or redactor.text(text).encode()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "eyJ" * 100_000,
+        "-eyJ" * 100_000 + " eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.x",
+        "://a:" * 100_000 + "://a:b@",
+        "password=" * 50_000,
+        '"password": "' * 40_000,
+        '{"password": {' * 40_000,
+        "\\" * 300_000 + '"password": "x',
+        "a-" * 200_000 + "password=x1",
+        "-----BEGIN PRIVATE KEY-----" * 20_000,
+        "bearer " * 50_000 + "Bearer abc123456",
+        "data:a;base64," * 40_000,
+        "İ" * 100_000 + " password=x1",
+    ],
+    ids=lambda text: text[:12],
+)
+@pytest.mark.timeout(20)
+def test_no_text_takes_long(hostile: str) -> None:
+    """The time is bounded by the length, whatever the text."""
+    import time
+
+    own = Redactor(Config(), blobs=True)
+    started = time.process_time()
+    own.text(hostile)
+    assert time.process_time() - started < 5
