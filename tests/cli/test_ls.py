@@ -25,7 +25,7 @@ TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
           The blue kettle I ordered leaks. → Done: I looked at order KS-20431.
           ! ungrounded_argument
 0af76519   1h  recovered  2.00 s      6     414  $0.0007  support
-          Refund order KS-20457, please. → Done: I refunded 42.0 EUR for or…
+          Refund the 42 EUR of order KS-20… → Done: I refunded 42.0 EUR for or…
           ! wrong_type
 """)
     assert max(map(len, ran.out.splitlines())) <= 80

@@ -35,11 +35,11 @@ trace 0af7651916cd43dd8448eb211c80319c  recovered
 DATE  2.00 s  6 spans  414 tokens  cost $0.0007
 
 agent support                                                             2.00 s
-│  task    Refund order KS-20457, please.
+│  task    Refund the 42 EUR of order KS-20457.
 │  answer  Done: I refunded 42.0 EUR for order KS-20457.
 ├─ chat gpt-4o-mini                                      120 → 18 tokens  200 ms
 │     system  You are the support agent of a kitchen shop.
-│     user    Refund order KS-20457, please.
+│     user    Refund the 42 EUR of order KS-20457.
 │     call    refund(order_id="KS-20457", amount="42 EUR")
 │     ✗ wrong_type at /amount: must be a number, not a string; got "42 EUR"
 ├─ refund(order_id="KS-20457", amount="42 EUR")                           200 µs

@@ -17,7 +17,7 @@ def test_each_message_is_shown_once() -> None:
     refusal = 'refund was not run: /amount must be a number, not a string; got "42 EUR"'
     assert new(Trace(recovered())) == [
         [],
-        ["You are the support agent of a kitchen shop.", "Refund order KS-20457, please."],
+        ["You are the support agent of a kitchen shop.", "Refund the 42 EUR of order KS-20457."],
         [],
         [refusal],
         [],

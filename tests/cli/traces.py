@@ -20,6 +20,7 @@ from llmtrace.model import (
     ToolResult,
     Usage,
     Violation,
+    replace,
 )
 
 RECOVERED = "0af7651916cd43dd8448eb211c80319c"
@@ -70,7 +71,7 @@ def answers(text: str) -> Message:
 def recovered() -> tuple[Span, ...]:
     """One hour old. The first refund breaks its schema and is refused; the second is right."""
     maker = Maker(RECOVERED, time.time_ns() - 3600 * SECOND - 30 * SECOND)
-    task, answer = user("Refund order KS-20457, please."), answers("Done: I refunded 42.0 EUR for order KS-20457.")
+    task, answer = user("Refund the 42 EUR of order KS-20457."), answers("Done: I refunded 42.0 EUR for order KS-20457.")
     first = ToolCall("refund", {"order_id": "KS-20457", "amount": "42 EUR"}, "call_1")
     second = ToolCall("refund", {"order_id": "KS-20457", "amount": 42.0}, "call_2")
     refusal = 'refund was not run: /amount must be a number, not a string; got "42 EUR"'
@@ -86,7 +87,7 @@ def recovered() -> tuple[Span, ...]:
             ToolExecution("refund", first.arguments, call_id="call_1", definition=REFUND, executed=False),
             took=0.0002,
             failure=Failure("invalid_tool_call", "/amount: must be a number, not a string"),
-            violations=(BROKEN,),
+            violations=(replace(BROKEN, executed=False),),
         ),
         maker.span(4, 1, "chat gpt-4o-mini", chat(history[:4], asks(second), cost=0.00024)),
         maker.span(
@@ -158,6 +159,22 @@ class Maker:
             run_id=f"{1:032x}",
             sequence=number - 2 if parent is not None else 9,
             **fields,
+        )
+
+    def with_two_made_up(self) -> tuple[Span, ...]:
+        """Two calls, each with an order number that nobody gave."""
+        first, second = (
+            ToolCall("look_up", {"order_id": "KS-11111"}, "call_1"),
+            ToolCall("look_up", {"order_id": "KS-22222"}, "call_2"),
+        )
+        task, found = user("What is the state of my orders?"), {"state": "sent"}
+        history = [task, asks(first, second), told("call_1", found), told("call_2", found)]
+        return (
+            self.span(1, None, "invoke_agent support", AgentInvocation("support", input=(task,)), took=1.0),
+            self.span(2, 1, "chat m", chat([task], asks(first, second))),
+            self.span(3, 1, "execute_tool look_up", ToolExecution("look_up", first.arguments, found, True, "call_1", LOOK_UP)),
+            self.span(4, 1, "execute_tool look_up", ToolExecution("look_up", second.arguments, found, True, "call_2", LOOK_UP)),
+            self.span(5, 1, "chat m", chat(history, answers("They are sent."))),
         )
 
     def with_unexpected_argument(self) -> tuple[Span, ...]:

@@ -26,7 +26,6 @@ from llmtrace.store import Query, open_store
 from llmtrace.store.local import default_folder
 
 _LOW_SPACE = 200 << 20
-_ANY = "any version"
 _CORE = ("opentelemetry-api", "opentelemetry-sdk", "pydantic", "jsonschema-rs", "wrapt")
 _CONTENT = {
     "none": "none: no messages, arguments or results are kept anywhere",
@@ -175,32 +174,29 @@ def _libraries(config: Config) -> Iterator[Finding]:
                 f"There are: {', '.join(known)}.",
             )
     for name in known:
-        supported = _supported(name)
         version = version_of(name)
         if config.instrument is not None and name not in config.instrument:
-            yield Finding(
-                "note",
-                name,
-                f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT",
-                "Unset LLMTRACE_INSTRUMENT to trace it.",
-            )
-        elif version is None:
-            yield Finding("ok", name, f"not installed (works with {supported})")
-        elif supported != _ANY and f"{version.partition('.')[0]}.x" not in supported.split(", "):
-            yield Finding(
-                "wrong",
-                name,
-                f"{version} is not among the versions that are tested: {supported}",
-                f"pip install a version among {supported}, or a newer llmtrace-otel.",
-            )
+            text = f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT"
+            yield Finding("note", name, text, "Unset LLMTRACE_INSTRUMENT to trace it.")
         else:
-            yield Finding("ok", name, f"{version}: traced once the program calls llmtrace.configure(), or by llmtrace run")
+            yield _version(name, version)
 
 
-def _supported(name: str) -> str:
-    """Major versions that an instrumentor states, as ``2.x, 3.x``."""
+def _version(name: str, version: str | None) -> Finding:
+    """How a library's version stands to those that its instrumentor is tested with."""
     module = import_module(f"{instrumentation.__name__}.{name}")
-    return str(getattr(module, "SUPPORTED", _ANY))
+    tested: tuple[int, ...] = getattr(module, "SUPPORTED", ())
+    listed = ", ".join(f"{major}.x" for major in tested) or "any version"
+    if version is None:
+        return Finding("ok", name, f"not installed (works with {listed})")
+    major = int(version.partition(".")[0])
+    if tested and major < min(tested):
+        return Finding(
+            "wrong", name, f"{version} is older than what is traced: {listed}", f"pip install '{name}>={min(tested)}'"
+        )
+    if tested and major > max(tested):
+        return Finding("note", name, f"{version} is newer than what is tested: {listed}", "Look for a newer llmtrace-otel.")
+    return Finding("ok", name, f"{version}: traced once the program calls llmtrace.configure(), or by llmtrace run")
 
 
 def _rivals(_: Config) -> Iterator[Finding]:

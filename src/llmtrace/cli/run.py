@@ -7,12 +7,15 @@ tracebacks are its own.
 from __future__ import annotations
 
 import argparse
+import builtins
 import os
 import runpy
 import sys
+import zipfile
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import llmtrace
@@ -64,7 +67,19 @@ def _script(words: list[str]) -> Callable[[], Any]:
     if not path.exists():
         raise BadInput(f"there is no {path}.\nGive the path of a Python program: llmtrace run agent.py")
     _become(words, str(path.resolve().parent))
-    return lambda: runpy.run_path(words[0], run_name="__main__")
+    if path.is_dir() or zipfile.is_zipfile(path):  # what has a __main__.py inside
+        return lambda: runpy.run_path(words[0], run_name="__main__")
+    return lambda: _execute(str(path.absolute()))
+
+
+def _execute(path: str) -> None:
+    """The script as ``__main__``, for good: threads and exit handlers of it may still run when it has ended."""
+    loader = SourceFileLoader("__main__", path)
+    code = loader.source_to_code(loader.get_data(path), path)
+    program = ModuleType("__main__")
+    program.__dict__.update(__file__=path, __loader__=loader, __cached__=None, __builtins__=builtins)
+    sys.modules["__main__"] = program
+    exec(code, program.__dict__)  # noqa: S102 - running it is what was asked for
 
 
 def _module(words: list[str]) -> Callable[[], Any]:

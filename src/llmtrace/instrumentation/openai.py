@@ -23,6 +23,9 @@ from llmtrace.instrumentation._streams import aclosing, closing
 from llmtrace.model import ToolDefinition
 from llmtrace.validation.schema import read_definition
 
+SUPPORTED = (2, 3)
+"""Major versions of the library that are tested."""
+
 _PARAMETERS = {
     "max_completion_tokens": "max_tokens",
     "n": "choice.count",

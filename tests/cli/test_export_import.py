@@ -1,0 +1,98 @@
+"""``llmtrace export`` and ``import``: what goes out comes back equal, and counts are told."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.store import open_store
+from tests.cli.traces import RECOVERED, SILENT
+
+
+def spans_in(url: str, trace_id: str) -> Any:
+    store = open_store(url)
+    try:
+        return store.trace(trace_id).spans
+    finally:
+        store.close()
+
+
+def test_round_trip(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """Every trace, exported and imported elsewhere, is equal; importing twice changes nothing."""
+    path, other = str(tmp_path / "traces.jsonl"), str(tmp_path / "other")
+    Path(other).mkdir()
+    assert llmtrace("export", "--all", "-o", path, "--store", store) == (0, "", f"exported 10 spans of 2 traces to {path}\n")
+    for _ in range(2):
+        assert llmtrace("import", path, "--store", other) == (0, "imported 10 spans of 2 traces\n", "")
+        for trace_id in (RECOVERED, SILENT):
+            assert spans_in(other, trace_id) == spans_in(store, trace_id)
+
+
+def test_a_line_is_a_trace(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """Oldest first, one OTLP request a line; no draft is left beside the file."""
+    path = tmp_path / "traces.jsonl"
+    llmtrace("export", "--all", "-o", str(path), "--store", store)
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    ids = [line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] for line in lines]
+    assert ids == [RECOVERED, SILENT]
+    assert [found.name for found in tmp_path.iterdir()] == ["traces.jsonl", "store"] or len(list(tmp_path.iterdir())) == 2
+
+
+def test_counts_as_json(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """--json gives the counts; with the spans themselves on stdout there is no room for them."""
+    path = str(tmp_path / "one.jsonl")
+    ran = llmtrace("export", SILENT[:8], "-o", path, "--json", "--store", store)
+    assert json.loads(ran.out) == {"traces": 1, "spans": 4, "output": path}
+    assert llmtrace("export", "--json", "--store", store).code == 2
+    ran = llmtrace("import", path, "--json", "--store", store)
+    assert json.loads(ran.out) == {"traces": 1, "spans": 4, "bad_lines": []}
+
+
+def test_content_none(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """--content none: no word of what anybody said, asked or answered is in the file."""
+    path = tmp_path / "bare.jsonl"
+    assert llmtrace("export", "--all", "--content", "none", "-o", str(path), "--store", store).code == 0
+    text = path.read_text()
+    for said in ("KS-20457", "KS-20431", "kettle", "42 EUR", "Jonas", "kitchen"):
+        assert said not in text
+    assert "look_up" in text
+
+
+def test_pipes(store: str, tmp_path: Path) -> None:
+    """``export -o -`` piped into ``import -``."""
+    call = [sys.executable, "-m", "llmtrace"]
+    exported = subprocess.run([*call, "export", "--all", "--store", store], capture_output=True, check=True)
+    assert exported.stderr.decode() == "exported 10 spans of 2 traces to stdout\n"
+    other = tmp_path / "piped.jsonl"
+    imported = subprocess.run(
+        [*call, "import", "-", "--store", str(other)], input=exported.stdout, capture_output=True, check=True
+    )
+    assert imported.stdout.decode() == "imported 10 spans of 2 traces\n"
+    assert spans_in(str(other), SILENT) == spans_in(store, SILENT)
+
+
+def test_bad_lines_are_named(llmtrace: Callable[..., Any], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be read is imported; what cannot is named by line, and the exit code is 2."""
+    path = tmp_path / "torn.jsonl"
+    llmtrace("export", "--all", "-o", str(path), "--store", store)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes() + b"{oops\n")))
+    code, out, err = llmtrace("import", "-", "--store", store)
+    assert (code, out) == (2, "imported 10 spans of 2 traces\n")
+    assert err.startswith("llmtrace import: -, line 3: not OTLP JSON")
+
+
+def test_a_failed_export_leaves_the_old_file(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """An unknown trace ends the export; the file that was there is as it was."""
+    path = tmp_path / "kept.jsonl"
+    path.write_text("old")
+    assert llmtrace("export", SILENT, "feedbeef", "-o", str(path), "--store", store).code == 2
+    assert path.read_text() == "old"
+    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*.part"))
