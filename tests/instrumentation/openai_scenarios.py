@@ -150,7 +150,7 @@ def create_with_objects(client: openai.OpenAI) -> Iterator[Any]:
 
 
 _EVERY_PART: list[Any] = [
-    {"role": "developer", "content": "Be kind."},
+    {"role": "developer", "content": "Be kind, and brief, and say which order it is that you speak of."},
     {
         "role": "user",
         "content": [

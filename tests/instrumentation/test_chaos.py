@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import importlib
 import inspect
@@ -96,7 +97,8 @@ def test_a_hook_that_raises_changes_nothing(
     with capture(instrument=("openai",)):
         hit = _break(owner, name, monkeypatch)
         for scenario, seen in plain.items():
-            assert observe(scenario, details=False) == seen, f"{scenario}, with {name} broken"
+            # in a context of its own, since a hook that should have left the context may be the broken one
+            assert contextvars.copy_context().run(observe, scenario, details=False) == seen, f"{scenario}, with {name} broken"
         instrumentation.end_forgotten()
         monkeypatch.undo()
     module = getattr(owner, "__module__", None) or owner.__name__
@@ -110,7 +112,9 @@ def test_most_hooks_were_really_hit() -> None:
     missed = {name for (module, name), hit in _HIT.items() if module.startswith("llmtrace.instrumentation") and not hit}
     in_a_table = {"_text", "_file", "_thinking", "_media", "_input_audio"}
     assert {
-        name for name in missed if name.rpartition(".")[2] not in in_a_table and not name.startswith(("Endpoint.", "Reader."))
+        name
+        for name in missed
+        if name.rpartition(".")[2] not in in_a_table and not name.startswith(("Endpoint.", "Reader.", "Chunks."))
     } == set()
 
 

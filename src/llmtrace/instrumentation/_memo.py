@@ -22,8 +22,8 @@ MOST_MESSAGES = 4096
 """Entries after which a run's memo starts anew, so that a very long run stays bounded."""
 MOST_TOOL_LISTS = 64
 
-_EDGE = 24
-"""Characters at either end of a long text that stand for it in an outline."""
+_LONG, _EDGE = 48, 24
+"""A text of more characters is given in an outline by its length and what stands at either end."""
 
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
 
@@ -38,7 +38,7 @@ def known(memo: Memo, raw: Any, read: Callable[[Any], Message]) -> Message:
     entry = memo.get(id(raw))
     if entry is not None and entry[0] == shape:
         return entry[1]  # type: ignore[no-any-return]
-    outline = tuple(map(_brief, shape))
+    outline = tuple([leaf if type(leaf) is not str or len(leaf) <= _LONG else _edges(leaf) for leaf in shape])
     entry = memo.get(outline)
     if entry is None or entry[0] != shape:
         entry = (shape, read(raw))
@@ -46,7 +46,7 @@ def known(memo: Memo, raw: Any, read: Callable[[Any], Message]) -> Message:
             memo.clear()
         memo[outline] = entry
     memo[id(raw)] = entry
-    return entry[1]  # type: ignore[no-any-return]
+    return entry[1]
 
 
 def known_tools(raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]]) -> tuple[ToolDefinition, ...]:
@@ -104,7 +104,5 @@ def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:
             _flatten(member, into)
 
 
-def _brief(leaf: Any) -> Any:
-    if type(leaf) is str and len(leaf) > 2 * _EDGE:
-        return len(leaf), leaf[:_EDGE], leaf[-_EDGE:]
-    return leaf
+def _edges(text: str) -> tuple[int, str, str]:
+    return len(text), text[:_EDGE], text[-_EDGE:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
@@ -10,6 +10,8 @@ from llmtrace.instrumentation._openai_messages import FINISH_REASONS, arguments,
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Message, Part, Reasoning, Text, ToolCall, Usage
+
+_ONLY_CONTENT = {"content"}
 
 
 class _Call:
@@ -60,6 +62,8 @@ class _Choice:
 class ChunkReader:
     """`Reader` of ``ChatCompletionChunk``s. ``asked``: how many choices the request asked for."""
 
+    __slots__ = ("_asked", "_choices", "_fingerprint", "_id", "_model", "_usage", "_write")
+
     def __init__(self, asked: int = 1) -> None:
         self._asked = asked
         self._id: str | None = None
@@ -71,42 +75,49 @@ class ChunkReader:
         """Appends to the text of choice 0, once there is one."""
 
     def feed(self, chunk: Any) -> None:
-        """Take in a chunk. The usual one, some text for choice 0 and nothing else, is told by few look-ups."""
-        choices = chunk.choices
-        if choices and self._write is not None and len(choices) == 1 and chunk.usage is None:
-            choice = choices[0]
-            delta = choice.delta
-            text = delta.content
+        """Take in a chunk. The usual one, some text for choice 0 and nothing else, is known by few look-ups, past the
+        attribute machinery of pydantic: between two chunks the caches have forgotten us, and each look-up costs."""
+        try:
+            said = chunk.__dict__
+            (choice,) = said["choices"]
+            given = choice.__dict__
+            delta = given["delta"]
             if (
-                type(text) is str
-                and choice.index == 0
-                and choice.finish_reason is None
-                and delta.tool_calls is None
-                and delta.refusal is None
-                and delta.function_call is None
+                delta.__pydantic_fields_set__ == _ONLY_CONTENT
                 and not delta.__pydantic_extra__
-                and delta.__dict__.get("audio") is None
+                and given["finish_reason"] is None
+                and given["index"] == 0
+                and said["usage"] is None
             ):
-                self._write(text)
+                self._write(delta.__dict__["content"])
                 return
-        self._feed(chunk)
+        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or of object
+            pass
+        self.add(chunk)
 
-    def _feed(self, chunk: Any) -> None:
-        self._id = self._id or chunk.id or None
-        self._model = self._model or chunk.model or None
-        self._fingerprint = self._fingerprint or chunk.system_fingerprint
-        if chunk.usage is not None:
-            self._usage = read_usage(chunk.usage)
-        for given in chunk.choices or ():
-            choice = self._choices.get(given.index or 0)
-            if choice is None:
-                choice = self._choices[given.index or 0] = _Choice()
-                if not given.index:
-                    self._write = choice.text.write
-            if given.finish_reason is not None:
-                choice.finish = FINISH_REASONS.get(given.finish_reason, given.finish_reason)
-            if given.delta is not None:
-                _add(choice, given.delta)
+    def add(self, chunk: Any) -> None:
+        """Take in a chunk of any kind: a model, or its JSON."""
+        said = members(chunk)
+        self._id = self._id or said.get("id") or None
+        self._model = self._model or said.get("model") or None
+        self._fingerprint = self._fingerprint or said.get("system_fingerprint")
+        if said.get("usage") is not None:
+            self._usage = read_usage(said["usage"])
+        for one in said.get("choices") or ():
+            given = members(one)
+            choice = self._choice(given.get("index") or 0)
+            reason = given.get("finish_reason")
+            if reason is not None:
+                choice.finish = FINISH_REASONS.get(reason, reason)
+            _add(choice, members(given.get("delta")))
+
+    def _choice(self, index: int) -> _Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice()
+            if index == 0:
+                self._write = choice.text.write
+        return choice
 
     def fields(self) -> Fields:
         choices = [self._choices[index] for index in sorted(self._choices)]
@@ -125,22 +136,24 @@ class ChunkReader:
         return fields
 
 
-def _add(choice: _Choice, delta: Any) -> None:
-    if delta.role:
-        choice.role = delta.role
-    content = delta.content
-    if type(content) is str:
+def _add(choice: _Choice, delta: Mapping[str, Any]) -> None:
+    choice.role = delta.get("role") or choice.role
+    content = delta.get("content")
+    if isinstance(content, str):
         choice.text.write(content)
     elif content:
         _add_parts(choice, content)
-    if delta.refusal:
-        choice.refusal.append(delta.refusal)
-    for call in delta.tool_calls or ():
-        _add_call(choice, call)
-    if delta.function_call is not None:
-        _extend(choice.calls[0] if choice.calls else _new(choice, None), delta.function_call)
-    if delta.__pydantic_extra__ or delta.__dict__.get("audio") is not None:
-        _add_extra(choice, delta)
+    if delta.get("refusal"):
+        choice.refusal.append(delta["refusal"])
+    for call in delta.get("tool_calls") or ():
+        _add_call(choice, members(call))
+    if delta.get("function_call") is not None:
+        _extend(choice.calls[0] if choice.calls else _new(choice, None), members(delta["function_call"]))
+    thought = delta.get("reasoning_content") or delta.get("reasoning")
+    if thought and isinstance(thought, str):
+        choice.reasoning.append(thought)
+    if delta.get("audio") is not None:
+        _add_audio(choice.audio, members(delta["audio"]))
 
 
 def _add_parts(choice: _Choice, content: Any) -> None:
@@ -153,31 +166,27 @@ def _add_parts(choice: _Choice, content: Any) -> None:
             choice.text.write(said.get("text") or "")
 
 
-def _add_extra(choice: _Choice, delta: Any) -> None:
-    said = members(delta)
-    thought = said.get("reasoning_content") or said.get("reasoning")
-    if thought and isinstance(thought, str):
-        choice.reasoning.append(thought)
-    for key, given in members(said.get("audio")).items():
+def _add_audio(audio: dict[str, str], delta: Mapping[str, Any]) -> None:
+    for key, given in delta.items():
         if isinstance(given, str):
-            choice.audio[key] = given if key == "id" else choice.audio.get(key, "") + given
+            audio[key] = given if key == "id" else audio.get(key, "") + given
 
 
-def _add_call(choice: _Choice, delta: Any) -> None:
+def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
     """Find the call that a delta belongs to, or open it. Some servers number all calls 0, or none, and tell them by id."""
-    index, new_id = delta.index, delta.id
+    index, new_id = delta.get("index"), delta.get("id")
     call = next((one for one in reversed(choice.calls) if one.index == index), None)
     if call is None or (new_id and call.id and new_id != call.id):
         call = _new(choice, index)
     if new_id:
         call.id = new_id
-    if delta.function is not None:
-        _extend(call, delta.function)
-    elif delta.__pydantic_extra__ and delta.__pydantic_extra__.get("custom") is not None:
-        custom = members(delta.__pydantic_extra__["custom"])
+    if delta.get("custom") is not None:
+        custom = members(delta["custom"])
         call.is_custom = True
         call.name = call.name or custom.get("name") or ""
         call.text.write(custom.get("input") or "")
+    else:
+        _extend(call, members(delta.get("function")))
 
 
 def _new(choice: _Choice, index: int | None) -> _Call:
@@ -186,9 +195,9 @@ def _new(choice: _Choice, index: int | None) -> _Call:
     return call
 
 
-def _extend(call: _Call, function: Any) -> None:
-    name = function.name
+def _extend(call: _Call, function: Mapping[str, Any]) -> None:
+    name = function.get("name")
     if name and name != call.name:  # repeated by some servers, in pieces from others
         call.name += name
-    if function.arguments:
-        call.text.write(function.arguments)
+    if function.get("arguments"):
+        call.text.write(function["arguments"])

@@ -243,6 +243,7 @@ async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], he
     if call is None:
         return await inner
     if isinstance(call, LlmtraceError):
+        inner.close()
         raise call
     try:
         result = await _stepwise(call, inner)

@@ -6,9 +6,8 @@ built and streams closed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from pydantic_core import from_json
 
@@ -44,7 +43,7 @@ def is_given(value: object) -> bool:
 
 def members(thing: Any) -> Mapping[str, Any]:
     """A model, a TypedDict or any mapping as a mapping of its fields, unknown ones included; empty for anything else."""
-    if isinstance(thing, Mapping):
+    if type(thing) is dict or isinstance(thing, Mapping):
         return thing
     own = getattr(thing, "__dict__", None)
     if own is None:
@@ -78,7 +77,14 @@ def with_headers(client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any]
     return {**kwargs, "extra_headers": own}, own
 
 
-def settle(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
+class Chunks(Reader, Protocol):
+    """A reader of a stream's chunks."""
+
+    def add(self, chunk: Any) -> None:
+        """Take in a chunk of any kind, or its JSON; `feed`, on the hot path, is for the library's own."""
+
+
+def settle(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], Chunks]) -> Any:
     """See `Endpoint.settle`. ``reader`` makes one for a stream's chunks."""
     http = getattr(result, "http_response", None)
     if http is None:
@@ -100,7 +106,7 @@ def settle(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], Rea
 class Body:
     """Reader of an HTTP body: of JSON, or of server-sent events, whose data it hands to a reader of chunks."""
 
-    def __init__(self, endpoint: Endpoint, response: Any, chunks: Reader) -> None:
+    def __init__(self, endpoint: Endpoint, response: Any, chunks: Chunks) -> None:
         self._endpoint = endpoint
         self._is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
         self._chunks = chunks
@@ -121,7 +127,7 @@ class Body:
                 reported["failure"] = failure_reported(members(event["error"]))
             else:
                 count += 1
-                self._chunks.feed(event)
+                self._chunks.add(event)
         return {"chunks": count, **self._chunks.fields(), **reported}
 
     def _whole(self, data: bytes) -> Fields:
@@ -132,23 +138,13 @@ class Body:
             return fields
 
 
-class Node(dict[str, Any]):
-    """A JSON object that is read like the SDK's own: by attributes, None where there is none."""
-
-    __getattr__ = dict.get
-
-    @property
-    def __pydantic_extra__(self) -> Node:
-        return self
-
-
-def _events(data: bytes) -> Iterator[Node]:
+def _events(data: bytes) -> Iterator[dict[str, Any]]:
     """The JSON objects of a body of server-sent events, up to where it was cut."""
     for line in data.splitlines():
         if line.startswith(b"data:") and not line.startswith(b"data: [DONE]"):
             try:
-                event = json.loads(line[5:], object_hook=Node)
+                event = from_json(line[5:])
             except ValueError:
                 return
-            if isinstance(event, Node):
+            if isinstance(event, dict):
                 yield event

@@ -114,10 +114,9 @@ def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
     """Pass on every chunk of ``iterator``. Not guarded chunk by chunk with a call of its own: this is a hot path."""
     feed = watch.reader.feed
     try:
-        for chunk in iterator:
-            if not watch.chunks:
+        for watch.chunks, chunk in enumerate(iterator, 1):
+            if watch.chunks == 1:
                 watch.first = time.perf_counter()
-            watch.chunks += 1
             try:
                 feed(chunk)
             except Exception as error:
