@@ -117,13 +117,14 @@ print(work("x"))
 
 
 def test_no_home_and_nothing_writable(tmp_path: Path) -> None:
-    """HOME unset, or a store that cannot be made: the program runs; at most one line says what to do."""
+    """HOME unset, or a store that cannot be made: the program runs; a line says what to do, one at the end what was lost."""
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     ran = run(AGENT, LLMTRACE_STORE=str(blocked / "store"))
     assert (ran.returncode, ran.stdout) == (0, "2\n")
-    assert len(ran.stderr.strip().splitlines()) == 1
-    assert str(blocked) in ran.stderr
+    lines = ran.stderr.strip().splitlines()
+    assert ["set LLMTRACE_STORE to a writable folder" in lines[0], "lost" in lines[1], len(lines)] == [True, True, 2]
+    assert all(str(blocked) in line for line in lines)
     unset = run("import os; os.environ.pop('HOME', None)\n" + AGENT, XDG_DATA_HOME=str(tmp_path / "data"))
     assert (unset.returncode, unset.stdout, unset.stderr) == (0, "2\n", "")
 

@@ -83,12 +83,15 @@ class Tracers:
 def finish(span: trace.Span, clean: Span | None, content: Content) -> None:
     """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens."""
     if clean is not None and span.is_recording():
-        guard(_fill, span, clean if content.exports_content else content.bare(clean))
+        guard(_fill, span, clean, content)
     guard(span.end, clean.end if clean is not None else None)
 
 
-def _fill(span: trace.Span, ours: Span) -> None:
+def _fill(span: trace.Span, clean: Span, content: Content) -> None:
+    ours = clean if content.exports_content else content.bare(clean)
     span.set_attributes(genai.attributes(ours))
+    if ours is not clean:  # whether calls were valid cannot be told any more without the content; it is no content itself
+        span.set_attributes(genai.search_attributes(clean))
     for event in genai.events(ours):
         span.add_event(event.name, event.attributes, event.time)
     if ours.failure is not None:
