@@ -168,9 +168,10 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     screen.line()
     why.show(screen, trace, diagnose(trace), top=1)
     screen.line(screen.paint("Now look around:", "bold"))
+    room = len(program) + len(suffix) + 10
     for command, purpose in _NEXT:
-        called = f"{program} {command}{suffix}"
-        screen.line(f"  {screen.paint(called, 'cyan')}{' ' * (len(program) + len(suffix) + 10 - len(called))}{purpose}")
+        called = f"{program} {command}{suffix}".ljust(room)
+        screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 50 <= screen.width else ''}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
 
