@@ -6,6 +6,7 @@ written is an error; what breaks only its closed form or a format is a warning, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, Union
 
@@ -99,7 +100,8 @@ def _compiled(definition: ToolDefinition, key: str, schema: JsonValue) -> Compil
 
 def _unknown_tool(call: ToolCall, tools: Tools) -> Violation:
     names = list(tools) if isinstance(tools, Mapping) else [tool.name for tool in tools]
-    near = near_name(call.name, names)
+    bare = re.split(r"[.:/]|__", call.name)[-1]  # functions.refund, mcp__shop__refund
+    near = near_name(call.name, names) or near_name(bare, names)
     return Violation(
         code="unknown_tool",
         pointer="",

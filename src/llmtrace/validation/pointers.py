@@ -20,5 +20,5 @@ def steps(text: str) -> list[str]:
 def follow(root: JsonValue, path: Iterable[str | int]) -> JsonValue:
     """The value that a path leads to. Raises LookupError or TypeError or ValueError where it leads nowhere."""
     for step in path:
-        root = root[int(step)] if isinstance(root, list) else root[step]
+        root = root[int(step)] if isinstance(root, list) else root[str(step)]
     return root
