@@ -94,7 +94,7 @@ def operations(word: str) -> list[Operation]:
 
 def full_span(operation: Operation, word: str, *, content_attributes: bool = True) -> Span:
     """A span of this operation with ``word`` in whatever else of it can hold content."""
-    content = {name: f"[{word}]" for name in semconv.CONTENT} | {name + ".0.x": word for name in semconv.FOREIGN_CONTENT}
+    content = dict.fromkeys(semconv.CONTENT, f"[{word}]") | {name + ".0.x": word for name in semconv.FOREIGN_CONTENT}
     attributes: dict[str, Any] = {"tenant": "blue"} | (content if content_attributes else {"note": f"note {word}"})
     return Span(
         "0" * 32,

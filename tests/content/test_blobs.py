@@ -11,7 +11,7 @@ from llmtrace.content import Content, Redactor
 from llmtrace.content.blobs import digest, is_base64
 from llmtrace.model import Blob, Inference, Message, Part, Span, Text, ToolResult, Uri
 
-DATA = random.Random(5).randbytes(3000)  # noqa: S311 - any bytes
+DATA = random.Random(5).randbytes(3000)
 BASE64 = base64.b64encode(DATA).decode()
 SHA = hashlib.sha256(DATA).hexdigest()
 

@@ -73,6 +73,9 @@ def test_secrets_known_by_their_form(secret: str, rule: str, around: str) -> Non
         ("<password>swordfish</password>", f"<password>{KEY}</password>"),
         ("Cookie: sid=1; theme=dark\nHost: x", f"Cookie: {KEY}\nHost: x"),
         ("API key: x7f9", f"API key: {KEY}"),
+        ("**Password:** hunter2", f"**Password:** {KEY}"),
+        ("the password: `two words`", f"the password: `{KEY}`"),
+        ("https://ghp_abcdefghijklmnopqrstuvwxyz:x@git.org", "https://[REDACTED:github_token]:[REDACTED:url_password]@git.org"),
     ],
 )
 def test_secrets_known_by_the_name_before_them(text: str, redacted: str) -> None:
@@ -100,6 +103,7 @@ def test_secrets_known_by_the_name_before_them(text: str, redacted: str) -> None
         "https://example.org:8080/a@b and mailto:x@y.org",
         "secretary: Ann, passport: 12345, tokenizer=fast, keyboard: QWERTZ",
         "PWD=/home/ann/project",
+        "var cookie=document.cookie.match(/x/)",
         "sort_key=5, primary_key: 17, key: abc1",
         '{"password": null, "token": "", "secret": true}',
     ],

@@ -20,11 +20,12 @@ RULES = [
 ]
 TESTS = [(rule, matcher(rule.anchor)) for rule in RULES]
 
-pieces = st.sampled_from(
-    "password token api_key apiKey API_KEY secretKey ACCESS-KEY authorization Cookie connectionString card number cardNumber = : \" ' "
-    '\\" => -- --token sk- ghp_ AKIA eyJ . :// @ user Bearer Basic dXNlcjpwYXNz x1 a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6 AAAABBBBCCCCDDDD { } '
-    "[ ] , ; & \n <password> </password> data:a/b;base64, null str ( 1234".split(" ")
-)
+PIECES = """
+password token api_key apiKey API_KEY secretKey ACCESS-KEY authorization Cookie connectionString card number cardNumber = : " '
+\\" => -- --token sk- ghp_ AKIA eyJ . :// @ user Bearer Basic dXNlcjpwYXNz x1 a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6 { } [ ] ` **
+AAAABBBBCCCCDDDD , ; & <password> </password> data:a/b;base64, null str ( 1234
+"""
+pieces = st.sampled_from([*PIECES.split(), "\n"])
 
 
 @settings(max_examples=1500, deadline=None)

@@ -27,12 +27,12 @@ _KEY_ENDS = (
 )
 """How the names end that `keys` knows: with few letters, and few of them at a time, the fast engine is fastest."""
 _TAIL = r"(?:_?(?:[0-9]{1,3}|(?i:hash|value|plain|plaintext|confirm|confirmation)))?"
-_AFTER = r"(?:(?:\\{0,15}[\"'])?[ \t]{0,8}(?:=>|:=|[:=])[ \t]{0,8}|>)"
+_AFTER = r"(?:(?:\\{0,15}[\"']|`|\*\*)?[ \t]{0,8}(?:=>|:=|[:=])(?:\*\*)?[ \t]{0,8}|>)"
 _BLANK = r"[ \t]{1,8}"
-_VALUE = r"(?:\\{0,15}[\"'][^\"']|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
+_VALUE = r"(?:\\{0,15}[\"'][^\"']|`[^`]|[{\[]|[^ \t\r\n\"'\\,;&(){}\[\]<>|`])"
 _BARE = re.compile(r"[^ \t\r\n\"'\\,;&(){}\[\]<>|`]+")
 _LINE = re.compile(r"[^\r\n\"'\\]+")
-_OPENING = re.compile(r"(\\*)([\"'])")
+_OPENING = re.compile(r"(\\*)([\"'`])")
 _BRACKET = re.compile(r"[{}\[\]]")
 _SCHEMA = re.compile(r"\"(?:type|\$ref|anyOf|oneOf|allOf|enum)\\*\"\s*:")
 _TYPES = re.compile(
@@ -100,7 +100,9 @@ class _Pairs:
             if span is None or text.startswith(MARK, span[0]):
                 continue
             start, end, quote = span
-            pieces += [text[done:start], quote, tally.take(self._name, text[start:end]), quote]
+            secret = text[start:end]
+            telling = () if any(map(str.isspace, secret)) else (secret,)  # where it ends is sure only within one word
+            pieces += [text[done:start], quote, tally.take(self._name, *telling), quote]
             done = end
         return "".join([*pieces, text[done:]]) if pieces else text
 
@@ -131,7 +133,7 @@ class _Pairs:
             return opening.end(), _closing(text, opening.end(), len(opening[1]), opening[2]), ""
         if text[start] in "{[":
             return self._container(text, start, key) if quoted else None
-        if "authorization" in key.lower() or "cookie" in key.lower():
+        if after.strip() == ":" and key.lower().endswith(("authorization", "cookie")):  # a header: to the end of its line
             line = _LINE.match(text, start)
             return None if line is None or quoted or _TYPES.fullmatch(line[0].strip()) else (start, line.end(), "")
         bare = _BARE.match(text, start)
@@ -145,7 +147,9 @@ class _Pairs:
             return word.lower() not in _NOTHING
         if follows in ("(", "[") or word[0] in "$%" or _TYPES.fullmatch(word):  # a call, a variable, a type
             return False
-        if key.startswith("--"):
+        if not any(map(str.isalnum, word)):
+            return False
+        if key.startswith("--") and ":" not in after:
             return True
         if quoted:
             return word[0].isdigit() and not is_token(key)

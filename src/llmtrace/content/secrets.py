@@ -36,6 +36,7 @@ _B = r"(?-u:\b)"
 """A word boundary by ASCII rules, as the fast engine spells it; taken out for Python's."""
 
 _FORMS: tuple[tuple[str, str, Callable[[str], bool] | None], ...] = (
+    ("url_password", r"(?P<keep>://[^ \t\r\n/:@\[\"'\\]{0,256}:)[^ \t\r\n/@\"'\\]{1,256}(?P<after>@)", None),
     ("openai_key", _B + r"sk-[A-Za-z0-9_-]{20,}", _has_digit),  # also Anthropic (sk-ant-), OpenRouter (sk-or-)
     ("stripe_key", _B + r"(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{10,}", None),
     ("github_token", _B + r"(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,}", None),
@@ -51,7 +52,6 @@ _FORMS: tuple[tuple[str, str, Callable[[str], bool] | None], ...] = (
     ("bearer", _B + r"(?P<keep>[Bb]earer[ \t]+|BEARER[ \t]+)[A-Za-z0-9._~+/-]{8,}=*", _is_token),
     ("basic", _B + r"(?P<keep>Basic[ \t]+)[A-Za-z0-9+/]{6,}={0,2}", _is_basic),
     ("private_key", r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----", None),
-    ("url_password", r"(?P<keep>://[^ \t\r\n/:@\"'\\]{0,256}:)[^ \t\r\n/@\"'\\]{1,256}(?P<after>@)", None),
 )
 _WHOLE = {
     # to the end of the key, or of the text where the key was cut off

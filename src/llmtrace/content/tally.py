@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from llmtrace.content.keys import is_secret
+
 
 def mark(rule: str) -> str:
     """What stands in the place of a value that a rule took out."""
@@ -13,6 +15,13 @@ ERROR = mark("error")
 """Stands for what could not be redacted, since a rule failed: nothing of it gets out."""
 _TELLING = 6
 """Shorter values are not looked for elsewhere: they would be found in innocent words."""
+_MAX_SECRETS = 16
+
+
+def _is_telling(secret: str) -> bool:
+    """Whether the secret can be told from an innocent word: it is not short, not a blank, not ``password`` itself."""
+    distinct = len(set(secret[:64]))
+    return len(secret) >= _TELLING and distinct > 2 and not secret.startswith(MARK) and not is_secret(secret)
 
 
 class Tally:
@@ -31,7 +40,8 @@ class Tally:
     def take(self, rule: str, *secrets: str) -> str:
         """Count one replacement, of a value that holds these texts; gives its mark."""
         self.redacted += 1
-        self.secrets += [secret for secret in secrets if len(secret) >= _TELLING and not secret.startswith(MARK)]
+        if len(self.secrets) < _MAX_SECRETS:
+            self.secrets += [secret for secret in secrets if _is_telling(secret) and secret not in self.secrets]
         return mark(rule)
 
     def without_secrets(self, text: str) -> str:
