@@ -152,8 +152,9 @@ def moved(day: str, chance: random.Random) -> str:
 
 def plant(tally: Tally, spans: list[Span], chance: random.Random) -> None:
     """Change one traced value of one call; the run goes on only up to that call."""
-    lineage = Lineage(thorough=False)
-    places = [(at, use) for at, span in enumerate(spans) for use in lineage.add(span) if use.provenance.status == "grounded"]
+    lineage = Lineage()
+    uses = [(at, use) for at, span in enumerate(spans) for use in lineage.add(span) if use.part == "argument"]
+    places = [(at, use) for at, use in uses if use.kind in SPECIFIC and use.provenance.status == "grounded"]
     if not places:
         return
     at, use = chance.choice(places)

@@ -34,9 +34,12 @@ def scalars(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue]]:
 
 def pointer_of_path(path: Sequence[str | int]) -> str:
     """The path as JSON Pointer."""
-    return "".join(f"/{escape(name)}" for name in path)
+    return "/" + "/".join([escape(name) for name in path]) if path else ""
 
 
 def name_of(path: Sequence[str | int]) -> str:
     """The name that says what a value is: the last one on the way that is no position in a list."""
-    return next((name for name in reversed(path) if isinstance(name, str)), "")
+    for name in reversed(path):
+        if isinstance(name, str):
+            return name
+    return ""

@@ -1,46 +1,46 @@
 """Whether a number could have been computed from a few others: sum, difference, product, quotient, a share in per cent.
 
 Law: it is the number itself that must come out, to the cent; with many numbers to choose from a chance hit gets likely, so
-callers hand over few.
+callers hand over few. For each number the one that it would need is looked up, so the cost is linear in their count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 
 MOST_TERMS = 12
+SMALL = 10
+"""Numbers up to here serve as factors only: there are too many of them everywhere to add or subtract."""
 
 
 def basis(number: float, others: Sequence[float]) -> float | None:
-    """One of ``others`` from which the number follows, together with more of them or a small factor; None if none does."""
+    """One of ``others`` from which the number follows, alone by a small factor or with more of them; None if none does."""
     number = round(abs(number), 2)
-    for one in others:
-        if number in _with_itself(one):
-            return one
-    for one, other in combinations(others, 2):
-        if number in _of_two(one, other):
-            return one
-    return _of_runs(number, others)
+    factors = {round(other, 2) for other in others if other}
+    known = {other for other in factors if other > SMALL}
+    for one in known:
+        if _by_factor(number, one) or _with_another(number, one, known, factors):
+            return next(other for other in others if round(other, 2) == one)
+    return _of_runs(number, [other for other in others if other > SMALL])
 
 
-def _with_itself(one: float) -> Iterator[float]:
-    for factor in range(2, 11):
-        yield round(one * factor, 2)
-        yield round(one / factor, 2)
+def _by_factor(number: float, one: float) -> bool:
+    larger, smaller = max(number, one), min(number, one)
+    factor = round(larger / smaller) if smaller else 0
+    return 2 <= factor <= SMALL and round(smaller * factor, 2) == larger
 
 
-def _of_two(one: float, other: float) -> Iterator[float]:
-    yield round(one + other, 2)
-    yield round(abs(one - other), 2)
-    yield round(one * other, 2)
-    yield round(one * other / 100, 2)
-    for part, whole in ((one, other), (other, one)):
-        if whole:
-            yield round(part / whole, 2)
-            yield round(100 * part / whole, 2)
-        yield round(whole * (1 - part / 100), 2)
-        yield round(whole * (1 + part / 100), 2)
+def _with_another(number: float, one: float, known: set[float], factors: set[float]) -> bool:
+    if not known.isdisjoint((round(number - one, 2), round(one - number, 2), round(one + number, 2))):
+        return True
+    if one <= 0 or number <= 0:
+        return False
+    factor = round(number / one, 2)
+    if factor in factors and round(one * factor, 2) == number:
+        return True
+    share = round(100 * number / one, 2)  # so many per cent of one; or one, less or more by so many
+    shares = (share, round(abs(100 - share), 2))
+    return any(part in factors and part <= 100 for part in shares) and round(one * share / 100, 2) == number
 
 
 def _of_runs(number: float, others: Sequence[float]) -> float | None:

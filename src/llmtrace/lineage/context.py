@@ -8,6 +8,7 @@ size remains, which can say "this may have been there" and so never calls a valu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from zlib import crc32
 
 from llmtrace.lineage import dates
@@ -26,27 +27,34 @@ _FILTER_BITS = 1 << 20
 class _Index:
     """From each key to the numbers of the first and the last source that hold it."""
 
-    __slots__ = ("done", "extract", "first", "last")
+    __slots__ = ("days", "done", "extract", "first", "last")
 
-    def __init__(self, extract: Callable[[str], Iterable[str]]) -> None:
+    def __init__(self, extract: Callable[[str], set[str]]) -> None:
         self.extract = extract
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
+        self.days: dict[str, int] = {}
+        """The keys of full dates, with the day's ordinal."""
         self.done = 0
         """Number of the first source that is not indexed yet."""
 
     def take(self, number: int, source: Source) -> None:
-        keys = set(self.extract(source.text)) - source.echo
-        for key in keys - self.first.keys():
+        keys = self.extract(source.text)
+        if source.echo:
+            keys = keys.difference(source.echo)
+        for key in keys.difference(self.first):  # of a set and a dict this costs the set; with a keys view, the dict
             self.first[key] = number
+            if key[0] == "@" and len(key) == 11:
+                self.days[key] = date.fromisoformat(key[1:]).toordinal()
         self.last.update(dict.fromkeys(keys, number))
         self.done = number + 1
 
     def drop(self, number: int, source: Source) -> Iterator[str]:
         """Forget the oldest source; gives its keys."""
-        for key in set(self.extract(source.text)) - source.echo:
+        for key in self.extract(source.text).difference(source.echo):
             if self.last.get(key) == number:
                 del self.first[key], self.last[key]
+                self.days.pop(key, None)
             yield key
 
 
@@ -57,7 +65,7 @@ class Context:
         self._most_sources, self._most_characters, self._search = sources, characters, search
         self._sources: dict[int, Source] = {}
         self._oldest = self._next = self._characters = self._unindexed = self._scanned = 0
-        self._word_keys: dict[str, frozenset[str]] = {}
+        self._word_keys: dict[str, tuple[str, ...]] = {}
         self._words = _Index(self._keys)
         self._dates = _Index(dates.dates_in)
         self._forgotten: bytearray | None = None
@@ -87,14 +95,27 @@ class Context:
 
     def at(self, key: str) -> Found | None:
         """The first and the last source that hold a key."""
-        index = self._dates if key[0] in "@~" else self._words
-        self._catch_up(index, self._next)
-        last = index.last.get(key)
-        if last is not None:
-            return Found(self._sources.get(index.first[key], self._sources[last]), self._sources[last])
+        numbers = self._numbers(self._words, key)
+        if key[0] in "@~":
+            numbers += self._numbers(self._dates, key)
+        if numbers:
+            first, last = min(numbers), max(numbers)
+            return Found(self._sources.get(first, self._sources[last]), self._sources[last])
         if self._forgotten is not None and all(self._forgotten[bit >> 3] >> (bit & 7) & 1 for bit in _bits(key)):
             return Found(None, None)
         return None
+
+    def _numbers(self, index: _Index, key: str) -> tuple[int, ...]:
+        if index.done < self._next:
+            self._catch_up(index, self._next)
+        last = index.last.get(key)
+        return (index.first[key], last) if last is not None else ()
+
+    def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
+        """How many days off the nearest full date is that stands anywhere, and its key."""
+        self.settle()
+        days = ((abs(day - ordinal), key) for index in (self._words, self._dates) for key, day in index.days.items())
+        return min(days, default=None)
 
     def newest_first(self) -> Iterator[Source]:
         return (self._sources[number] for number in range(self._next - 1, self._oldest - 1, -1))
@@ -154,7 +175,7 @@ class Context:
                 if len(known) > _WORDS_CACHED:
                     known.clear()
                 of_word = known[word] = keys_of_word(word)
-            keys |= of_word
+            keys.update(of_word)
         return keys
 
     def _search_new(self, value: Value) -> Source | None:

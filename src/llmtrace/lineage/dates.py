@@ -9,14 +9,15 @@ Law: a date that can be read off, or worked out from a visible date and such wor
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from collections.abc import Iterator
+from datetime import date
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH_NAME = re.compile(
     r"\b(?:january|february|march|april|may|june|july|august|september|october|november|december"
     r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\b\.?"
 )
+_ISO = re.compile(r"\d{4}-\d\d-\d\d")
 _NUMERIC = re.compile(r"(?<!\d)(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?!\d)")
 _COMPACT = re.compile(r"(?<![\d.])((?:19|20)\d\d)(\d\d)(\d\d)(?!\d)")
 _SHORT = re.compile(r"(?<![\d/.-])(\d{1,2})/(\d{1,2})(?![\d/])")
@@ -31,35 +32,48 @@ _WEEK_WORDS = re.compile(r"\b(?:weeks?|weekly|fortnight|months?|monthly|quarters
 _OF_MONTH = re.compile(
     r"\b(?:in|of|this|next|last|early|late|mid|during|for|until|by|since|from)[\s-]+(?:the\s+month\s+of\s+)?$"
 )
+_DAY_STEMS = ("day", "tonight", "tomorrow", "daily", "weekend", "overnight")
+_WEEK_STEMS = ("week", "fortnight", "month", "quarter")
 _DIGIT = re.compile(r"[0-9]")
 
-DAYS, WEEKS = 7, 62
-"""How far from a visible date a word of `~day` and of `~week` may lead."""
+NEAR, DAYS, WEEKS = 1, 7, 62
+"""How many days from a visible date one leads without a word, with a word of `~day`, and with one of `~week`."""
 
 
 def dates_in(text: str) -> set[str]:
-    """All keys of a text. Where day and month could stand for each other, both readings are among them."""
-    found: set[str] = set()
+    """The keys of dates by a month's name, and of words that count from another date."""
     low = text.casefold()
-    if _DIGIT.search(low):
-        found.update(_numeric(low))
-    found.update(key for _, _, key in mentions(low))
-    if _DAY_WORDS.search(low):
+    found: set[str] = set()
+    if _any_in(_MONTHS, low):
+        found.update(key for _, _, key in mentions(low))
+    if _any_in(_DAY_STEMS, low) and _DAY_WORDS.search(low):
         found.add("~day")
-    if _WEEK_WORDS.search(low):
+    if _any_in(_WEEK_STEMS, low) and _WEEK_WORDS.search(low):
         found.add("~week")
     return found
+
+
+def _any_in(words: tuple[str, ...], text: str) -> bool:
+    for word in words:  # noqa: SIM110  a generator takes three times as long
+        if word in text:
+            return True
+    return False
 
 
 def read_date(text: str) -> tuple[date, ...]:
     """The dates that a text as a whole can stand for: ``2024-05-17``, ``May 17, 2024``, ``03/04/2024`` (two), with or
     without a time of day. Empty for everything else, a date without year among it."""
     bare = text.strip().casefold()
+    if _ISO.fullmatch(bare):
+        try:
+            return (date.fromisoformat(bare),)
+        except ValueError:
+            return ()
     if len(bare) > 40 or not _DIGIT.search(bare):
         return ()
     rest = re.sub(r"[t\s,]*\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[ap]\.?m\.?)?\s*(?:z|utc|gmt|est|[+-]\d\d:?\d\d)?$", "", bare)
     if _NUMERIC.fullmatch(rest) or _COMPACT.fullmatch(rest):
-        keys: set[str] = set(_numeric(rest))
+        keys: set[str] = set(numeric_dates(rest))
     elif re.fullmatch(r"(?:[a-z]+day,?\s+)?[a-z.]*\s*\d{1,2}(?:st|nd|rd|th)?,?[\s-]+(?:of\s+)?[a-z.]*[\s,-]*\d{4}", rest):
         keys = {key for _, _, key in mentions(rest)}
     else:
@@ -67,51 +81,40 @@ def read_date(text: str) -> tuple[date, ...]:
     return tuple(sorted(date.fromisoformat(key[1:]) for key in keys if len(key) == 11))
 
 
-def derivable(day: date, seen: Callable[[str], bool]) -> str | None:
-    """The key of what a reader can work the date out from, if one who has ``seen`` these keys can; else None."""
-    for key in (f"@--{day:%m-%d}", f"@d{day.day}"):
-        if seen(key):
-            return key
-    month = f"@m{day:%m}"
-    if seen(month) and (day.day == 1 or _next(day).day == 1 or seen("~day")):
-        return month
-    reach = WEEKS if seen("~week") else DAYS if seen("~day") else 1
-    return next((key for key in _around(day, reach) if seen(key)), None)
+def clues_of(day: date) -> Iterator[str]:
+    """Keys from each of which, without another date, a reader can work the date out; the year goes without saying."""
+    yield f"@--{day:%m-%d}"
+    yield f"@d{day.day}"
+    if day.day == 1 or day.day >= 28:
+        yield f"@m{day:%m}"
 
 
-def _next(day: date) -> date:
-    return day + timedelta(1) if day < date.max else day
-
-
-def _around(day: date, reach: int) -> Iterator[str]:
-    for distance in range(1, reach + 1):
-        for sign in (-1, 1):
-            try:
-                yield f"@{(day + timedelta(sign * distance)).isoformat()}"
-            except OverflowError:
-                continue
-
-
-def _numeric(low: str) -> Iterator[str]:
-    for first, _, second, third in _NUMERIC.findall(low):
+def numeric_dates(word: str) -> Iterator[str]:
+    """The keys of dates written in digits in one word, and of ``17th``. Where day and month could stand for each other, both
+    readings are among them."""
+    if len(word) > 40:
+        return
+    for first, _, second, third in _NUMERIC.findall(word):
         if len(first) == 4:
             yield from _full(first, second, third)
         elif len(third) in (2, 4) and len(first) <= 2:
             year = third if len(third) == 4 else f"20{third}"
             yield from _full(year, first, second)
             yield from _full(year, second, first)
-    for year, month, day in _COMPACT.findall(low):
+    for year, month, day in _COMPACT.findall(word):
         yield from _full(year, month, day)
-    for first, second in _SHORT.findall(low):
+    for first, second in _SHORT.findall(word):
         yield from _yearless(first, second)
         yield from _yearless(second, first)
-    for day in _ORDINAL.findall(low):
+    for day in _ORDINAL.findall(word):
         yield f"@d{int(day)}"
 
 
 def mentions(text: str) -> Iterator[tuple[int, int, str]]:
     """Dates written with a month's name: start, end and key of each."""
-    low = text.casefold() if text.isascii() else "".join(map(_same_length, text))
+    low = text.lower()
+    if len(low) != len(text):
+        low = "".join(map(_same_length, text))
     for name in _MONTH_NAME.finditer(low):
         month = str(_MONTHS.index(name.group()[:3]) + 1)
         after = _AFTER.match(low, name.end())

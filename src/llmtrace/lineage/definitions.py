@@ -17,12 +17,13 @@ from llmtrace.lineage.values import Value
 from llmtrace.model import JsonValue, ToolDefinition
 
 DEEPEST = 24
+_COMPOSING = frozenset({"anyOf", "oneOf", "allOf", "$ref"})
 _CACHED = "llmtrace.lineage.examples"
 
 
 def declared(schema: JsonValue, path: Sequence[str | int]) -> bool:
     """True if the schema names every member on the way to this place."""
-    return not path or any(True for _ in _at(schema, schema, path, 0))
+    return not path or next(_at(schema, schema, path, 0), None) is not None
 
 
 def may_choose(schema: JsonValue, path: Sequence[str | int], value: JsonValue) -> bool:
@@ -43,11 +44,12 @@ def _at(root: JsonValue, schema: JsonValue, path: Sequence[str | int], depth: in
         return
     if not path:
         yield schema
-    for word in ("anyOf", "oneOf", "allOf"):
-        for alternative in _list(schema.get(word)):
-            yield from _at(root, alternative, path, depth + 1)
-    if "$ref" in schema:
-        yield from _at(root, _resolve(root, schema["$ref"]), path, depth + 1)
+    if not _COMPOSING.isdisjoint(schema):
+        for word in ("anyOf", "oneOf", "allOf"):
+            for alternative in _list(schema.get(word)):
+                yield from _at(root, alternative, path, depth + 1)
+        if "$ref" in schema:
+            yield from _at(root, _resolve(root, schema["$ref"]), path, depth + 1)
     if path:
         yield from _at(root, _member(schema, path[0]), path[1:], depth + 1)
 

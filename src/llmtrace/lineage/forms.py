@@ -1,7 +1,7 @@
 """A text as the set of keys under which its identifiers and numbers are found again, whatever form they are written in.
 
-A key is one of two kinds: letters and digits in small letters without separators (``w123``, ``creditcard4196779``), or an
-equals sign and a number (``=1234.5``). Law: two spellings of one identifier or number share a key: upper or lower case,
+A key is letters and digits in small letters without separators (``w123``, ``creditcard4196779``), an equals sign and a number
+(``=1234.5``), or a date (`dates`). Law: two spellings of one identifier or number share a key: upper or lower case,
 with or without ``#``, ``-``, ``_`` or spaces within one word, ``1,234.50`` or ``1234.5``, ``$54``, ``54.0`` or ``fifty-four``.
 Only words that hold a digit, ``@`` or ``/`` get keys: plain prose costs a scan and no memory.
 """
@@ -12,22 +12,30 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from llmtrace.lineage.dates import numeric_dates
+
 LONGEST_KEY = 200
 """Longer words (base64, minified code) are no identifiers that anyone would copy; they get no keys."""
 
 _SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
 _SEPARATOR_CHARACTERS = frozenset(" \t\n\r\f\v\"'`’“”<>()[]{}|;*\\")
+_EDGES = ".,:!?=&…#"
 _WORD = re.compile(rf"[^{_SEPARATORS}]+")
 _WORD_END = re.compile(rf"[{_SEPARATORS}]")
+_WORD_WITH_DIGIT = re.compile(rf"[^{_SEPARATORS}0-9]{{0,8}}[0-9][^{_SEPARATORS}]*")
+_PIECES_OF_NUMBER = re.compile(r"[:=&?+/]+")
 _HOLDS_KEY = re.compile(r"[0-9@/]")
 _RUN = re.compile(r"[^\W_]+")
 _PIECES = re.compile(r"[:=,&?+/]+")
-_DATE_LIKE = re.compile(r"\d[-/:]\d+[-/:]\d")
+_OUTER_PIECES = re.compile(r"[:=,]+")
+_DATE_LIKE = re.compile(r"\d[-/.]\d")
+_LETTER = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(
-    r"(?<![A-Za-z0-9_.,])[-+]?[$€£¥]?"
-    r"(?:(?P<grouped>\d{1,3}(?:,\d{3})+(?:\.\d+)?)|(?P<european>\d{1,3}(?:\.\d{3})*,\d{1,2}(?!\d))|(?P<plain>\d+(?:\.\d+)?))"
-    r"(?P<unit>%|[kKmM](?![A-Za-z0-9]))?"
+    r"[-+~]?(?:[$€£¥₹]|usd|eur|gbp|chf|jpy|us\$)?"
+    r"(?:(?P<grouped>\d{1,3}(?:,\d{3})+(?:\.\d+)?)|(?P<european>\d{1,3}(?:\.\d{3})*,\d{1,2})|(?P<plain>\d+(?:\.\d+)?))"
+    r"(?P<unit>%|[a-z]{1,4}|[$€£¥₹])?"
 )
+_SIMPLE = re.compile(r"\d+\.\d+")
 _NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58 and byte not in b"@/")
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
 _ESCAPES = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
@@ -52,6 +60,11 @@ def runs(text: str) -> list[str]:
 def number_key(number: float) -> str:
     """Sign, trailing zeros and more than ten digits do not count."""
     return f"={abs(number):.10g}"
+
+
+def _digits_key(digits: str) -> str:
+    """The same for a whole number that is written in digits."""
+    return f"={digits.lstrip('0') or '0'}" if len(digits) <= 10 else number_key(float(digits))
 
 
 def in_words(number: float) -> str | None:
@@ -115,79 +128,95 @@ def _word_start(text: str, at: int, floor: int) -> int:
     return at
 
 
-def keys_of_word(word: str) -> frozenset[str]:
-    """The keys of one word: as a whole, of its pieces, of each stretch of letters and digits, and as a number."""
-    if len(word) > LONGEST_KEY:
-        return frozenset(run for run in runs(word) if len(run) <= LONGEST_KEY and _has_digit(run))
-    low = word.casefold()
-    if low.isalnum() and low.isascii():
-        return frozenset((low, number_key(float(low)))) if low.isdigit() else frozenset((low, *_numbers_as_keys(low)))
-    found = {run for run in _RUN.findall(low) if _has_digit(run)}
-    found.add(squash(low))
-    pieces = _PIECES.split(low)
-    if len(pieces) > 1:
-        found.update(squash(piece) for piece in pieces if _HOLDS_KEY.search(piece))
-        found.update(squash(piece) for piece in re.split(r"[:=,]+", low) if _HOLDS_KEY.search(piece))
+def keys_of_word(word: str) -> tuple[str, ...]:
+    """The keys of one word: as a whole, of its pieces, of each stretch of letters and digits, as a number, as a date."""
+    low = word.strip(_EDGES).casefold()
+    if len(low) > LONGEST_KEY:
+        return tuple(run for run in _RUN.findall(low) if len(run) <= LONGEST_KEY and _HOLDS_KEY.search(run))
     if not low.isascii():
-        found.update(run for run in re.findall(r"[a-z0-9]+", low) if _has_digit(run))
-    if not _DATE_LIKE.search(low):
-        found.update(_numbers_as_keys(low))
+        return tuple(_keys_of_other(low))
+    if low.isdigit():
+        return (low, _digits_key(low), *numeric_dates(low)) if len(low) == 8 else (low, _digits_key(low))
+    if low.isalnum():
+        return (low, *_number_keys(low), *numeric_dates(low)) if low[0].isdigit() else (low, *_number_keys(low))
+    if _SIMPLE.fullmatch(low):
+        return (number_key(float(low)),)
+    return tuple(_keys_of_compound(low))
+
+
+def _keys_of_other(low: str) -> set[str]:
+    """Of a word in a script that sets no spaces, its stretches of ASCII count too."""
+    found = _keys_of_compound(low)
+    for piece in re.findall(r"[!-~]+", low):
+        if _HOLDS_KEY.search(piece):
+            found.update(keys_of_word(piece))
+    return found
+
+
+def _keys_of_compound(low: str) -> set[str]:
+    every = _RUN.findall(low)
+    found = {run for run in every if _HOLDS_KEY.search(run)}
+    whole = "".join(every)
+    if _DATE_LIKE.search(low) and (days := tuple(numeric_dates(low))):
+        return {*found, *days, whole}
+    if not _LETTER.search(low):
+        found.update(key for run in tuple(found) for key in _number_keys(run))
+    found.update(_number_keys(low))
+    if whole:
+        found.add(whole)
+    if _PIECES.search(low):
+        for piece in (*_PIECES.split(low), *_OUTER_PIECES.split(low)):
+            if _HOLDS_KEY.search(piece):
+                found.add(squash(piece))
+                found.update(_number_keys(piece))
     found.discard("")
-    return frozenset(found)
+    return found
 
 
-def _has_digit(text: str) -> bool:
-    return any(character.isdigit() for character in text)
+def _number_keys(word: str) -> tuple[str, ...]:
+    match = _NUMBER.fullmatch(word)
+    if match is None:
+        return ()
+    number, scale = _number(match)
+    return (number_key(number),) if scale == 1 else (number_key(number), number_key(number * scale))
 
 
-def _numbers_as_keys(word: str) -> Iterator[str]:
-    for number, scale in _numbers(word):
-        yield number_key(number)
-        if scale != 1:
-            yield number_key(number * scale)
-    if "," in word:  # a compact list of numbers looks like one with separators of thousands
-        yield from (number_key(float(piece)) for piece in word.split(",") if piece.isascii() and piece.isdigit())
-
-
-def _numbers(text: str) -> Iterator[tuple[float, float]]:
-    for match in _NUMBER.finditer(text):
-        grouped, european, plain, unit = match.groups()
-        if grouped:
-            number = float(grouped.replace(",", ""))
-        elif european:
-            number = float(european.replace(".", "").replace(",", "."))
-        else:
-            number = float(plain)
-        yield number, 1.0 if unit is None else _SCALE[unit.lower()]
+def _number(match: re.Match[str]) -> tuple[float, float]:
+    grouped, european, plain, unit = match.groups()
+    if grouped:
+        number = float(grouped.replace(",", ""))
+    elif european:
+        number = float(european.replace(".", "").replace(",", "."))
+    else:
+        number = float(plain)
+    return number, _SCALE.get(unit or "", 1.0)
 
 
 def numbers_in(text: str) -> Iterator[float]:
-    """The numbers of a text in its order, without sign; of ``5k`` 5000, of ``15%`` both 15 and 0.15."""
-    for word in _WORD.findall(text):
-        if _HOLDS_KEY.search(word) and not _DATE_LIKE.search(word) and len(word) <= LONGEST_KEY:
-            for number, scale in _numbers(word):
-                yield number
+    """The numbers of a text in its order, without sign; of ``5k`` 5 and 5000, of ``15%`` 15 and 0.15."""
+    for match in _WORD_WITH_DIGIT.finditer(text):
+        for piece in _PIECES_OF_NUMBER.split(match.group().strip(_EDGES).casefold()):
+            number = _NUMBER.fullmatch(piece)
+            if number is not None:
+                size, scale = _number(number)
+                yield size
                 if scale != 1:
-                    yield number * scale
+                    yield size * scale
 
 
 def read_number(text: str) -> float | None:
-    """The number that a text is, as a whole: ``$1,234.50``, ``15%``, ``5k``, ``54 USD``; else None."""
-    bare = text.strip()
-    match = _NUMBER.match(bare)
+    """The number that a text is, as a whole: ``$1,234.50``, ``15%`` (15), ``5k`` (5000), ``54 USD``; else None."""
+    match = _NUMBER.fullmatch(text.strip().casefold().replace(" ", "", 1))
     if match is None:
         return None
-    rest = bare[match.end() :].strip()
-    if rest and not (rest.isalpha() and len(rest) <= 4):
-        return None
-    number, scale = next(_numbers(bare))
+    number, scale = _number(match)
     return number if scale == 0.01 else number * scale
 
 
-def phrase(value: str) -> re.Pattern[str]:
-    """Finds the value with any separators between its stretches of letters and of digits."""
+def phrase(value: str) -> str:
+    """A pattern that finds the value with any separators between its stretches of letters and of digits."""
     pieces = re.findall(r"\d+|[^\W\d_]+", value)
-    return re.compile(r"(?<![^\W_])" + r"[\W_]{0,3}".join(map(re.escape, pieces)) + r"(?![^\W_])", re.IGNORECASE)
+    return r"(?<![^\W_])" + r"[\W_]{0,3}".join(map(re.escape, pieces)) + r"(?![^\W_])"
 
 
 def occurs(value: str, text: str) -> bool:

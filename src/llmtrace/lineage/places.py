@@ -5,40 +5,71 @@ Law: a source is walked once, however many values are looked up in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
-from llmtrace.lineage.dates import dates_in
 from llmtrace.lineage.forms import keys_of_word, words_with_keys
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.values import Value
 from llmtrace.model import JsonValue
 
+Way: TypeAlias = "tuple[Any, object] | None"
+"""The way to the container, and the name or position in it; None is the root."""
+
 DEEPEST = 64
+_LONGEST_READ = 1 << 18
+"""Characters of a source up to which its members are also compared by what they mean, not only as they are written."""
 
 
 def pointer_of(source: Source, value: Value) -> str:
     """The first place that holds the value; empty where the source is plain text or the place is not known."""
-    if source.pointers is None:
-        source.pointers = _pointers(source)
-    return next((source.pointers[key] for key in value.keys if key in source.pointers), "")
+    if source.places is None:
+        source.places = {}
+        _walk(_structured(source.content), None, source.places, 0)
+    way = source.places.get(value.text.strip())
+    if way is None and source.places and len(source.text) <= _LONGEST_READ:
+        if source.keys is None:
+            source.keys = _by_key(source.places)
+        way = next((source.keys[key] for key in value.keys if key in source.keys), None)
+    return _pointer(way)
 
 
-def _pointers(source: Source) -> dict[str, str]:
-    content = _structured(source.content)
-    found: dict[str, str] = {}
-    if content is None:
-        return found
-    for pointer, text in leaves(content):
-        keys = {key for word in words_with_keys(text) for key in keys_of_word(word)}
-        for key in keys | _dates(text):
-            found.setdefault(key, pointer)
-    return found
+def _walk(content: JsonValue, way: Way, found: dict[str, Way], depth: int) -> None:
+    """Every string and number with its way, and every member's name; the first place of each."""
+    if depth > DEEPEST:
+        return
+    if isinstance(content, dict):
+        for name, member in content.items():
+            below = (way, name)
+            if isinstance(member, (dict, list)):
+                _walk(member, below, found, depth + 1)
+            elif member is not None and not isinstance(member, bool):
+                found.setdefault(str(member), below)
+            found.setdefault(str(name), below)
+    elif isinstance(content, list):
+        for place, member in enumerate(content):
+            if isinstance(member, (dict, list)):
+                _walk(member, (way, place), found, depth + 1)
+            elif member is not None and not isinstance(member, bool):
+                found.setdefault(str(member), (way, place))
 
 
-def _dates(text: str) -> set[str]:
-    return dates_in(text) if len(text) <= 64 else set()
+def _by_key(places: dict[str, Way]) -> dict[str, Way]:
+    keys: dict[str, Way] = {}
+    for text, way in places.items():
+        for word in words_with_keys(text):
+            for key in keys_of_word(word):
+                keys.setdefault(key, way)
+    return keys
+
+
+def _pointer(way: Way) -> str:
+    names: list[str] = []
+    while way is not None:
+        way, name = way
+        names.append(escape(name))
+    return "".join(f"/{name}" for name in reversed(names))
 
 
 def _structured(content: JsonValue) -> JsonValue:
@@ -52,25 +83,7 @@ def _structured(content: JsonValue) -> JsonValue:
         return None
 
 
-def leaves(content: JsonValue, pointer: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Pointer and text of every string and number, and of every member's name, in order."""
-    if depth > DEEPEST:
-        return
-    if isinstance(content, dict):
-        for name, member in content.items():
-            below = f"{pointer}/{escape(name)}"
-            yield from leaves(member, below, depth + 1)
-            if isinstance(name, str):
-                yield below, name
-    elif isinstance(content, (list, tuple)):
-        for place, member in enumerate(content):
-            yield from leaves(member, f"{pointer}/{place}", depth + 1)
-    elif isinstance(content, str):
-        yield pointer, content
-    elif isinstance(content, (int, float)) and not isinstance(content, bool):
-        yield pointer, str(content)
-
-
 def escape(name: object) -> str:
     """A member's name as one segment of a JSON Pointer."""
-    return str(name).replace("~", "~0").replace("/", "~1")
+    text = str(name)
+    return text.replace("~", "~0").replace("/", "~1") if "~" in text or "/" in text else text

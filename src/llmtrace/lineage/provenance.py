@@ -21,10 +21,8 @@ class Origin:
     """The span that brought it (16 hex digits): a tool execution, or the first inference that was sent the message."""
     place: str
     """For people, free of content: ``system prompt``, ``message 2 (user)``, ``result of look_up``."""
-    pointer: str = ""
-    """JSON Pointer inside that place, where it is structured and the lineage is thorough."""
     call_id: str | None = None
-    """Of a tool's result: the call that it answers."""
+    """Of a tool's result, the call that it answers; of an argument, its call."""
 
 
 @value
@@ -52,6 +50,8 @@ class Use:
     value: JsonValue
     kind: Kind
     provenance: Provenance
+    key: str
+    """Equal for equal values, whatever their spelling."""
     pointer: str = ""
     """JSON Pointer into the arguments of the call; of an answer empty."""
     path: tuple[str | int, ...] = ()
@@ -61,14 +61,5 @@ class Use:
     choice: int = 0
     """Index of the output message."""
 
-    @property
-    def made_up(self) -> bool:
-        """True where this very use is the first time that an ungrounded value was said."""
-        first = self.provenance.first
-        return self.provenance.status == "ungrounded" and first is not None and first == place_of(self)
-
-
-def place_of(use: Use) -> Origin:
-    """The use itself as a place, to point back at."""
-    place = f"argument {use.pointer} of {use.tool}" if use.part == "argument" else "answer"
-    return Origin(use.span_id, place, use.pointer, use.call_id)
+    made_up: bool = False
+    """True where this very use is the first time that an ungrounded value was said."""

@@ -16,7 +16,7 @@ from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 
 RECENT_NUMBERS = 48
-RECENT_CHARACTERS = 1 << 14
+RECENT_CHARACTERS = 1 << 13
 """How many numbers, out of how much text, counted from the newest source, a number may be computed from."""
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
@@ -32,7 +32,7 @@ def _in_another_form(context: Context, value: Value) -> Found | None:
         return _number_in_another_form(context, value)
     if value.kind == "phone":
         digits = re.sub(r"\D", "", value.text)[-10:]
-        spaced = re.compile(r"[\W_]{0,3}".join(digits) + r"(?!\d)")
+        spaced = r"[\W_]{0,3}".join(digits) + r"(?!\d)"
         return _where(context, value, digits[-7:], spaced) or _where(context, value, digits[-4:], spaced)
     if value.kind == "identifier":
         pieces = re.findall(r"\d+", value.text)
@@ -41,11 +41,11 @@ def _in_another_form(context: Context, value: Value) -> Found | None:
     return None
 
 
-def _where(context: Context, value: Value, anchor: str, pattern: re.Pattern[str]) -> Found | None:
+def _where(context: Context, value: Value, anchor: str, pattern: str) -> Found | None:
     """The source among those that hold the anchor in which the pattern occurs."""
     found = context.at(anchor) if anchor else None
     for source in (found.first, found.last) if found else ():
-        if source is not None and source.echo.isdisjoint(value.keys) and pattern.search(source.text):
+        if source is not None and source.echo.isdisjoint(value.keys) and re.search(pattern, source.text, re.IGNORECASE):
             return Found(source, source)
     return None
 
@@ -90,12 +90,23 @@ def _follows(context: Context, value: Value) -> Found | None:
 
 
 def _date_follows(context: Context, value: Value) -> Found | None:
+    """A date without year, a month by name, or some days or weeks from another date where words speak of such."""
     for day in value.dates:
-        key = dates.derivable(day, lambda key: context.at(key) is not None)
-        found = context.at(key) if key is not None else None
-        if found is not None:
-            return _derived(found)
+        for key in dates.clues_of(day):
+            found = context.at(key)
+            if found is not None:
+                return _derived(found)
+        nearest = context.nearest_day(day.toordinal())
+        if nearest is not None and nearest[0] <= _reach(context):
+            found = context.at(nearest[1])
+            return found and _derived(found)
     return None
+
+
+def _reach(context: Context) -> int:
+    if context.at("~week") is not None:
+        return dates.WEEKS
+    return dates.DAYS if context.at("~day") is not None else dates.NEAR
 
 
 def _computed(context: Context, value: Value) -> Found | None:
@@ -103,7 +114,7 @@ def _computed(context: Context, value: Value) -> Found | None:
     if number is None:
         return None
     recent = _recent_numbers(context)
-    basis = computed.basis(number, list(recent)[:RECENT_NUMBERS])
+    basis = computed.basis(number, list(recent))
     return Found(recent[basis], recent[basis], True) if basis is not None else None
 
 
@@ -115,8 +126,10 @@ def _recent_numbers(context: Context) -> dict[float, Source]:
         for seen in numbers_in(source.text[:RECENT_CHARACTERS]):
             if number_key(seen) not in source.echo:
                 numbers.setdefault(seen, source)
+            if len(numbers) >= RECENT_NUMBERS:
+                return numbers
         read += len(source.text)
-        if len(numbers) >= RECENT_NUMBERS or read > RECENT_CHARACTERS:
+        if read > RECENT_CHARACTERS:
             break
     return numbers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -22,8 +23,9 @@ class Source:
     asked: bool = False
     """True for what a user, a developer or an operator wrote."""
     call_id: str | None = None
-    pointers: dict[str, str] | None = None
-    """For `places`: where in the content each key stands."""
+    places: dict[str, Any] | None = None
+    keys: dict[str, Any] | None = None
+    """For `places`: the way to each value by its text, and by its keys."""
     _text: str | None = None
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmtrace.lineage.arguments import name_of, pointer_of_path, scalars
+from llmtrace.lineage.arguments import Path, name_of, pointer_of_path, scalars
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import may_choose, shows
 from llmtrace.lineage.places import pointer_of
-from llmtrace.lineage.provenance import Form, Origin, Provenance, Use, place_of
+from llmtrace.lineage.provenance import Form, Origin, Part, Provenance, Use
 from llmtrace.lineage.search import find
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import (
@@ -19,22 +19,24 @@ from llmtrace.lineage.values import (
     is_invented,
     is_round,
     is_well_known,
+    may_be_specific,
     read_value,
 )
 from llmtrace.lineage.visible import Call, Visible
 from llmtrace.model import (
+    AgentInvocation,
     FetchResponse,
     Inference,
+    JsonValue,
     Message,
     Reasoning,
     Span,
     Text,
     ToolCall,
     ToolDefinition,
-    replace,
+    Workflow,
 )
 
-_NOT_TRACED = Provenance("unknown")
 _PIECE, _WHOLE = 40, 60
 """Characters of a long text that are looked for together, and up to which a text is looked for as a whole."""
 
@@ -43,8 +45,8 @@ class Lineage:
     """Where every value came from, over the spans of one run in the order in which they ended."""
 
     def __init__(self, *, thorough: bool = True) -> None:
-        """``thorough``: remember everything, trace the values of answers and plain words too, and say where inside a result
-        a value stands. Without it only what can be made up is traced, in arguments, in bounded memory and time."""
+        """``thorough``: remember everything, trace the values of answers and plain words too, and be able to `locate` them.
+        Without it only what can be made up is traced, in arguments, in bounded memory and time."""
         self._thorough = thorough
         self._visible = Visible(bounded=not thorough)
 
@@ -60,14 +62,25 @@ class Lineage:
         self._visible.begun(span)
 
     def add(self, span: Span) -> tuple[Use, ...]:
-        """Take in a span that has ended; gives the values that the model put into its calls and, if thorough, its texts."""
-        self._visible.ended(span)
+        """Take in a span that has ended; gives the values that the model put into its calls and its texts. Unless thorough,
+        only the ungrounded ones in its calls."""
         operation = span.operation
+        composed = self._composed(span, operation) if isinstance(operation, (AgentInvocation, Workflow)) else ()
+        self._visible.ended(span)
         if isinstance(operation, Inference):
             return self._said(span, operation.output, operation.tools)
         if isinstance(operation, FetchResponse):
             return self._said(span, operation.output, ())
-        return ()
+        return composed
+
+    def _composed(self, span: Span, operation: AgentInvocation | Workflow) -> tuple[Use, ...]:
+        """The answer of an agent that is no text of its model: the program composed it, or its model is not recorded."""
+        if not self._thorough:
+            return ()
+        texts = [part for message in operation.output for part in message.parts if isinstance(part, Text)]
+        return tuple(
+            use for text in texts if not self._visible.history.is_own(text) for use in self._answer(span, 0, text.content)
+        )
 
     def _said(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> tuple[Use, ...]:
         uses: list[Use] = []
@@ -87,80 +100,110 @@ class Lineage:
         uses: list[Use] = []
         made_up: set[str] = set()
         for path, content in scalars(call.arguments):
-            name = name_of(path)
+            if not self._thorough and not may_be_specific(content):
+                continue
             for piece in elements(content) or (content,):
-                value = read_value(piece, name)
+                value = read_value(piece, name_of(path))
                 if value is None or not (self._thorough or value.kind in SPECIFIC):
                     continue
-                if definition is not None and may_choose(definition.parameters, path, content):
-                    continue
-                pointer = pointer_of_path(path)
-                use = Use(span.span_id, "argument", piece, value.kind, _NOT_TRACED, pointer, path, call.name, call.id, choice)
-                use = replace(use, provenance=self._trace(use, value, name, definition))
-                uses.append(use)
-                if use.provenance.status == "ungrounded":
+                said = _Said(span.span_id, choice, path, call, definition)
+                provenance = self._trace(said, value)
+                if provenance.status == "ungrounded":
                     made_up.update(value.keys)
+                elif not self._thorough:
+                    continue
+                uses.append(said.use(piece, value, provenance))
         call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
         self._visible.remember_call(call_id, Call(call.name, frozenset(made_up)))
         return uses
 
     def _answer(self, span: Span, choice: int, text: str) -> Iterator[Use]:
         for value in claims(text):
-            use = Use(span.span_id, "answer", value.content, value.kind, _NOT_TRACED, choice=choice)
-            yield replace(use, provenance=self._trace(use, value, "", None))
+            said = _Said(span.span_id, choice)
+            yield said.use(value.content, value, self._trace(said, value))
 
-    def _trace(self, use: Use, value: Value, name: str, definition: ToolDefinition | None) -> Provenance:
+    def _trace(self, said: _Said, value: Value) -> Provenance:
+        if self._thorough and said.may_choose(value):
+            return Provenance("unknown", reason="a value that the tool's schema lists")
         if value.kind not in SPECIFIC:
             return self._of_words(value)
-        if value.kind == "number" and is_chosen(name):
+        if value.kind == "number" and is_chosen(said.name):
             return Provenance("unknown", reason="a number that a caller sets")
         found = find(self._visible.context, value)
         if found is not None:
-            return self._grounded(found, value)
+            return _grounded(found)
         first = self._visible.made_up.get(value.key)
         if first is not None:
             return Provenance("ungrounded", first=first)
-        reason = _excuse(use, value, name) or next(iter(self.hidden), None)
+        reason = said.excuse(value) or next(iter(self.hidden), None)
         if reason is not None:
             return Provenance("unknown", reason=reason)
-        return self._ungrounded(use, value, definition)
+        return self._ungrounded(said, value)
 
-    def _ungrounded(self, use: Use, value: Value, definition: ToolDefinition | None) -> Provenance:
-        example = definition is not None and shows(definition, value)
+    def _ungrounded(self, said: _Said, value: Value) -> Provenance:
+        example = said.definition is not None and shows(said.definition, value)
         if example and value.kind == "number":
             return Provenance("grounded", "given")
-        first = place_of(use)
-        self._visible.remember_made_up(value.key, first)
-        return Provenance("ungrounded", "from_example" if example else "", first=first)
+        self._visible.remember_made_up(value.key, said.place)
+        return Provenance("ungrounded", "from_example" if example else "", first=said.place)
 
     def _of_words(self, value: Value) -> Provenance:
         """Plain words and texts: where they stand, if they do. A model may always choose words of its own."""
         for piece in _pieces(value.text.strip()):
             found = self._visible.context.find_text(piece)
             if found is not None:
-                return self._grounded(found, value)
+                return _grounded(found)
         return Provenance("unknown", reason="words of the model's own")
 
-    def _grounded(self, found: Found, value: Value) -> Provenance:
-        form: Form = "derived" if found.derived else "given"
-        return Provenance("grounded", form, self._origin(found.first, value), self._origin(found.last, value))
-
-    def _origin(self, source: Source | None, value: Value) -> Origin | None:
-        if source is None:
-            return None
-        pointer = pointer_of(source, value) if self._thorough else ""
-        return Origin(source.span_id, source.place, pointer, source.call_id)
+    def locate(self, origin: Origin, use: Use) -> str:
+        """Where inside its origin a value stands, as JSON Pointer; empty in plain text. Only of a thorough lineage."""
+        source = self._visible.sources.get((origin.span_id, origin.place, origin.call_id))
+        value = read_value(use.value, name_of(use.path))
+        return pointer_of(source, value) if source is not None and value is not None else ""
 
 
-def _excuse(use: Use, value: Value, name: str) -> str | None:
-    """Why a value that is found nowhere need not be made up."""
-    if value.kind == "number" and is_round(value):
-        return "a round number"
-    if value.kind == "path" and is_well_known(value.text):
-        return "a path that every system has"
-    if use.tool is not None and is_invented(value, name, use.tool):
-        return "a name that a caller invents"
-    return None
+def _grounded(found: Found) -> Provenance:
+    form: Form = "derived" if found.derived else "given"
+    return Provenance("grounded", form, _origin(found.first), _origin(found.last))
+
+
+def _origin(source: Source | None) -> Origin | None:
+    return Origin(source.span_id, source.place, source.call_id) if source is not None else None
+
+
+class _Said:
+    """Where the model says a value: an argument of a call, or an answer."""
+
+    __slots__ = ("call", "choice", "definition", "name", "path", "place", "pointer", "span_id")
+
+    def __init__(
+        self, span_id: str, choice: int, path: Path = (), call: ToolCall | None = None, definition: ToolDefinition | None = None
+    ) -> None:
+        self.span_id, self.choice, self.path, self.call, self.definition = span_id, choice, path, call, definition
+        self.name, self.pointer = name_of(path), pointer_of_path(path)
+        self.place = (
+            Origin(span_id, "answer") if call is None else Origin(span_id, f"argument {self.pointer} of {call.name}", call.id)
+        )
+
+    def use(self, content: JsonValue, value: Value, provenance: Provenance) -> Use:
+        part: Part = "answer" if self.call is None else "argument"
+        tool, call_id = (self.call.name, self.call.id) if self.call is not None else (None, None)
+        first = provenance.first is not None and provenance.first == self.place
+        where = (self.pointer, self.path, tool, call_id, self.choice, first)
+        return Use(self.span_id, part, content, value.kind, provenance, value.key, *where)
+
+    def may_choose(self, value: Value) -> bool:
+        return self.definition is not None and may_choose(self.definition.parameters, self.path, value.content)
+
+    def excuse(self, value: Value) -> str | None:
+        """Why a value that is found nowhere need not be made up."""
+        if value.kind == "number" and is_round(value):
+            return "a round number"
+        if value.kind == "path" and is_well_known(value.text):
+            return "a path that every system has"
+        if self.call is not None and is_invented(value.kind, self.name, self.call.name):
+            return "a name that a caller invents"
+        return "a value that the tool's schema lists" if self.may_choose(value) else None
 
 
 def _pieces(text: str) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ _HIDING_PARAMETERS = {
     "prompt": "the prompt is kept by the provider",
     "web_search_options": "the provider searched the web",
 }
+_NOTHING: frozenset[str] = frozenset()
 _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
 
 
@@ -69,6 +70,8 @@ class Visible:
         sources, characters = (SOURCES, CHARACTERS) if bounded else (None, None)
         self.context = Context(sources=sources, characters=characters, search=bounded)
         self.history = History(bounded=bounded)
+        self.sources: dict[tuple[str, str, str | None], Source] = {}
+        """Unless bounded: by span, place and call, to look for a value inside later."""
         self.calls: dict[str, Call] = {}
         self.made_up: dict[str, Origin] = {}
         """By key, where the model said an ungrounded value for the first time."""
@@ -96,7 +99,7 @@ class Visible:
 
     def ended(self, span: Span) -> None:
         """What a span that has ended shows to what comes after it; of an inference, what it was sent."""
-        if any(span.attributes.get(name) for name in _CUT):
+        if span.attributes and any(span.attributes.get(name) for name in _CUT):
             self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
         operation = span.operation
         if isinstance(operation, Inference):
@@ -119,9 +122,8 @@ class Visible:
             self.hidden.setdefault("earlier responses are kept by the provider", span.span_id)
         if not inference.input and not inference.system:
             self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
-        for name in inference.parameters:
-            if name in _HIDING_PARAMETERS:
-                self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
+        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()):
+            self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
 
     def _see(self, span: Span, message: Message, place: str) -> None:
         own = message.role in _OWN
@@ -134,7 +136,7 @@ class Visible:
             self._result(span, part)
         elif isinstance(part, Text):
             echo = frozenset(self.made_up) if own else self._running()
-            self.context.add(Source(span.span_id, place, part.content, echo, asked and not echo))
+            self._add(Source(span.span_id, place, part.content, echo, asked and not echo))
         elif isinstance(part, ToolCall):
             self._earlier_call(span, part, place)
         elif not isinstance(part, Reasoning):
@@ -144,7 +146,7 @@ class Visible:
         """A call that was made before this run began: what it says was given to this run."""
         if call.id is not None and call.id not in self.calls:
             self.remember_call(call.id, Call(call.name, frozenset()))
-        self.context.add(Source(span.span_id, place, call.arguments, frozenset(self.made_up)))
+        self._add(Source(span.span_id, place, call.arguments, frozenset(self.made_up)))
 
     def opaque(self, span: Span, part: Part, place: str) -> None:
         """Parts of which some or all content is not visible. What is visible of them counts."""
@@ -157,17 +159,17 @@ class Visible:
             self.hidden.setdefault(f"a message holds content of type {modality}", span.span_id)
             content = next((getattr(part, name) for name in ("fields", "uri", "file_id") if hasattr(part, name)), None)
         if content:
-            self.context.add(Source(span.span_id, place, content, self._running()))
+            self._add(Source(span.span_id, place, content, self._running()))
 
     def _result(self, span: Span, part: ToolResult) -> None:
         call = self.calls.get(part.id) if part.id is not None else None
         if call is None:
-            self.context.add(Source(span.span_id, "result of a tool", part.response, self._running(), call_id=part.id))
+            self._add(Source(span.span_id, "result of a tool", part.response, self._running(), call_id=part.id))
             return
         call.open = False
         if not self.history.is_known_result(part.id, part.response):
             span_id = call.span_id or span.span_id
-            self.context.add(Source(span_id, f"result of {call.tool}", part.response, call.made_up, call_id=part.id))
+            self._add(Source(span_id, f"result of {call.tool}", part.response, call.made_up, call_id=part.id))
 
     def _execution(self, span: Span, execution: ToolExecution) -> None:
         call = self.calls.get(execution.call_id) if execution.call_id is not None else self._open_call(execution.name)
@@ -180,7 +182,7 @@ class Visible:
                 return
             place, content = f"error of {execution.name}", span.failure.message
         self.history.keep_result(execution.call_id, content)
-        self.context.add(Source(span.span_id, place, content, echo, call_id=execution.call_id))
+        self._add(Source(span.span_id, place, content, echo, call_id=execution.call_id))
 
     def _open_call(self, tool: str) -> Call | None:
         return next((call for call in reversed(self.calls.values()) if call.open and call.tool == tool), None)
@@ -201,11 +203,18 @@ class Visible:
 
     def _brought(self, span: Span, place: str, content: JsonValue) -> None:
         if content is not None:
-            self.context.add(Source(span.span_id, place, content, frozenset(self.made_up)))
+            self._add(Source(span.span_id, place, content, frozenset(self.made_up)))
+
+    def _add(self, source: Source) -> None:
+        self.context.add(source)
+        if self._most is None:
+            self.sources.setdefault((source.span_id, source.place, source.call_id), source)
 
     def _running(self) -> frozenset[str]:
         """Made-up values of calls that have not been answered yet."""
-        return frozenset().union(*(call.made_up for call in self.calls.values() if call.open and call.made_up))
+        if not self.made_up:
+            return _NOTHING
+        return _NOTHING.union(*(call.made_up for call in self.calls.values() if call.open and call.made_up))
 
 
 def _name(number: int, message: Message) -> str:

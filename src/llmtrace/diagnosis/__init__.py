@@ -1,0 +1,47 @@
+"""Diagnosis: a trace in, suspects out, each with its evidence and the chain from the outcome back to it.
+
+`flow` follows the values through calls and answers, `clues` collects what may be wrong, `score` weighs it, `chain` walks back.
+Pure: no I/O, no clock, nothing random; the same trace gives the same diagnosis. A run that says it succeeded is diagnosed like
+any other, for a made-up value that every tool accepted leaves no other trace.
+"""
+
+from llmtrace.diagnosis.chain import chain
+from llmtrace.diagnosis.clues import Clue, find_clues
+from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis.result import Diagnosis, Step, Suspect
+from llmtrace.diagnosis.score import LIKELY, SHOWN, Weighed, weigh
+from llmtrace.model import Inference, Trace
+
+__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Step", "Suspect", "diagnose"]
+
+MOST_SUSPECTS = 50
+
+
+def diagnose(trace: Trace) -> Diagnosis:
+    """The suspects of a trace, the strongest first, and what was not visible. Verdicts that the spans carry are used; lineage
+    is traced anew. Raises IndexError on an empty trace."""
+    flow = Flow(trace)
+    weighed = weigh(find_clues(trace, flow), flow, trace.health)
+    suspects = tuple(_suspect(one, flow) for one in weighed[:MOST_SUSPECTS])
+    return Diagnosis(trace.trace_id, trace.health, suspects, _unknown(trace, flow))
+
+
+def _suspect(weighed: Weighed, flow: Flow) -> Suspect:
+    clue: Clue = weighed.clue
+    return Suspect(
+        clue.span_id,
+        weighed.score,
+        clue.title,
+        clue.evidence,
+        clue.pointer,
+        clue.value,
+        chain(weighed, flow),
+        clue.advice,
+    )
+
+
+def _unknown(trace: Trace, flow: Flow) -> tuple[str, ...]:
+    hidden = tuple(f"{reason} (span {span_id})" for reason, span_id in flow.lineage.hidden.items())
+    if not any(isinstance(span.operation, Inference) for span in trace.spans):
+        return (*hidden, "no call of a model was recorded, so no value can be traced")
+    return hidden

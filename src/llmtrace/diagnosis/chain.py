@@ -1,0 +1,105 @@
+"""The way from the outcome back to a suspect: ``answer ← refund ← look_up ← argument /order_id``.
+
+It follows the values. Where several ways lead there, the one through the last call that changed something is taken, since that
+is where harm was done. Where no value leads there, the chain is the outcome and the suspect, and says so.
+"""
+
+from __future__ import annotations
+
+from llmtrace.diagnosis.clues import Clue
+from llmtrace.diagnosis.flow import Edge, Flow, Node
+from llmtrace.diagnosis.result import Step
+from llmtrace.diagnosis.score import Weighed
+from llmtrace.diagnosis.tools import acts, has_failed
+from llmtrace.model import JsonValue
+
+MOST_STEPS = 8
+_LONGEST_TEXT = 400
+
+
+def chain(weighed: Weighed, flow: Flow) -> tuple[Step, ...]:
+    """From the outcome to the suspect, which is the last step."""
+    clue, outcome = weighed.clue, flow.outcome
+    if clue.node is None:
+        end = [_outcome_step(outcome, "")] if outcome is not None else []
+        return (*end, Step(clue.span_id, clue.title, clue.value, "It is in no value that later steps used."))
+    edges = _way(weighed, flow)
+    steps = [_step(flow, edge) for edge in reversed(edges)]
+    if not edges and outcome is not None and outcome is not clue.node:
+        steps.append(_outcome_step(outcome, f"No value of it comes from {_title(clue.node)}, which came before."))
+    return (*_shortened(steps), *_last(clue, clue.node))
+
+
+def _way(weighed: Weighed, flow: Flow) -> list[Edge]:
+    """Edges from the suspect to the outcome, in order of time."""
+    start, reached = weighed.clue.node, weighed.reached
+    ends = [node for node in reached if node is flow.outcome]
+    changing = [node for node in reached if node is not start and node.kind == "call" and acts(node.tool)]
+    last = max(changing, key=lambda node: node.place, default=None)
+    if last is None or last in ends:
+        goal = ends[0] if ends else max(reached, key=lambda node: node.place)
+        return _back(reached, goal)
+    keys = {use.key for use in last.uses}
+    onwards = flow.reach(last, keys)
+    rest = _back(onwards, ends[0]) if ends and ends[0] in onwards else []
+    if ends and not rest:
+        return _back(reached, ends[0])
+    return [*_back(reached, last), *rest]
+
+
+def _back(reached: dict[Node, Edge | None], goal: Node) -> list[Edge]:
+    edges: list[Edge] = []
+    edge = reached[goal]
+    while edge is not None:
+        edges.append(edge)
+        edge = reached[edge.source]
+    return edges[::-1]
+
+
+def _step(flow: Flow, edge: Edge) -> Step:
+    node, source = edge.target, edge.source
+    what = edge.use.pointer or str(edge.use.value)
+    if edge.origin is not None:
+        derived = "was worked out from" if edge.use.provenance.form == "derived" else "comes from"
+        pointer = flow.lineage.locate(edge.origin, edge.use)
+        note = f"{what} {derived} the result of {source.tool or 'a tool'}{f' ({pointer})' if pointer else ''}"
+    else:
+        note = f"{what} is the value that {_title(source)} used before"
+    return Step(node.span_id, _title(node), _shown(node), note)
+
+
+def _outcome_step(node: Node, note: str) -> Step:
+    return Step(node.span_id, _title(node), _shown(node), note)
+
+
+def _last(clue: Clue, node: Node) -> tuple[Step, ...]:
+    """The suspect itself; of an argument, its call before it."""
+    if clue.use is not None:
+        outcome = "it failed" if has_failed(node) else "it answered" if node.has_result else ""
+        example = clue.use.provenance.form == "from_example"
+        note = "only the tool's own definition shows it, as an example" if example else "in no message and no result before"
+        call = Step(node.span_id, _title(node), node.arguments, outcome)
+        return (call, Step(clue.span_id, f"argument {clue.pointer}", clue.value, note))
+    note = clue.evidence.rstrip(".")
+    if clue.pointer and clue.kind == "invalid":
+        place = f"argument {clue.pointer}" if node.kind == "call" else f"{_title(node)} {clue.pointer}"
+        return (Step(node.span_id, _title(node), node.arguments), Step(clue.span_id, place, clue.value, note))
+    return (Step(clue.span_id, _title(node), _shown(node), note),)
+
+
+def _shortened(steps: list[Step]) -> list[Step]:
+    if len(steps) <= MOST_STEPS:
+        return steps
+    left_out = len(steps) - MOST_STEPS + 1
+    middle = Step(steps[MOST_STEPS // 2].span_id, f"… {left_out} more")
+    return [*steps[: MOST_STEPS // 2], middle, *steps[len(steps) - MOST_STEPS // 2 + 1 :]]
+
+
+def _title(node: Node) -> str:
+    return "answer" if node.kind == "answer" else node.tool
+
+
+def _shown(node: Node) -> JsonValue:
+    if node.kind == "call":
+        return node.arguments
+    return node.text if len(node.text) <= _LONGEST_TEXT else f"{node.text[:_LONGEST_TEXT]}…"

@@ -1,0 +1,190 @@
+"""How values flow through a trace: from results and arguments into later calls and answers.
+
+Nodes are the calls that the model asked for (with their executions) and its answers. An edge says that a value of the later
+node stands in the result of the earlier one, or was used by the earlier one before. Law: edges lead from earlier to later
+only, and their number is linear in the number of values used.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from llmtrace.lineage import SPECIFIC, Lineage, Origin, Use
+from llmtrace.model import (
+    AgentInvocation,
+    Inference,
+    JsonValue,
+    Message,
+    Span,
+    Text,
+    ToolCall,
+    ToolExecution,
+    ToolResult,
+    Trace,
+    Workflow,
+)
+from llmtrace.signals._answers import new_messages
+
+Via: TypeAlias = Literal["result", "same value"]
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A call, an answer, or an execution that no recorded call asked for."""
+
+    kind: Literal["call", "answer"]
+    span_id: str
+    tool: str = ""
+    call_id: str | None = None
+    arguments: JsonValue = None
+    text: str = ""
+    execution: Span | None = None
+    result: JsonValue = None
+    has_result: bool = False
+    """A result is known: from the execution, or from the message that brought it to the model."""
+    uses: list[Use] = field(default_factory=list)
+    earlier: list[Edge] = field(default_factory=list)
+    later: list[Edge] = field(default_factory=list)
+    place: int = 0
+    """Position among the nodes, in order of time."""
+
+
+@dataclass(eq=False, slots=True)
+class Edge:
+    source: Node
+    target: Node
+    use: Use
+    """The value that flows, as the target used it."""
+    via: Via
+    origin: Origin | None = None
+    """The source's result, where it came from there."""
+
+
+class Flow:
+    """The nodes of a trace in order of time, and what the lineage says of every value."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.nodes: list[Node] = []
+        self.lineage = Lineage()
+        self._by_call: dict[str, Node] = {}
+        self._by_span: dict[str, Node] = {}
+        self._users: dict[str, Node] = {}
+        for span, ended in _moments(trace):
+            if ended:
+                self._end(span)
+            else:
+                self.lineage.begun(span)
+        answers = [node for node in self.nodes if node.kind == "answer"]
+        self.outcome: Node | None = (answers or self.nodes)[-1] if self.nodes else None
+        """The last answer; where there is none, the last call."""
+
+    def node_of(self, span: Span, call_id: str | None = None) -> Node | None:
+        """The node of an execution; of an inference the call of this id, or its first."""
+        operation = span.operation
+        if isinstance(operation, ToolExecution):
+            return self._by_span.get(span.span_id)
+        own = [node for node in self.nodes if node.span_id == span.span_id]
+        return next((node for node in own if call_id is not None and node.call_id == call_id), own[0] if own else None)
+
+    def reach(self, start: Node, keys: Iterable[str] = ()) -> dict[Node, Edge | None]:
+        """Every node that something of ``start`` flows into, each with the edge by which it is reached first: what stands in
+        its result, the values of ``keys`` where they are used again, and what stands in the results of these, and so on."""
+        reached: dict[Node, Edge | None] = {start: None}
+        flowing = set(keys)
+        queue = deque((start,))
+        while queue:
+            for edge in queue.popleft().later:
+                if edge.target not in reached and (edge.via == "result" or edge.use.key in flowing):
+                    reached[edge.target] = edge
+                    flowing.add(edge.use.key)
+                    queue.append(edge.target)
+        return reached
+
+    def _end(self, span: Span) -> None:
+        uses = self.lineage.add(span)
+        operation = span.operation
+        if isinstance(operation, Inference):
+            self._told(operation)
+            for message in operation.output:
+                self._said(span, message, uses)
+        elif isinstance(operation, ToolExecution):
+            self._executed(span, operation)
+        elif isinstance(operation, (AgentInvocation, Workflow)) and uses:
+            text = "\n".join(message.text() for message in operation.output)
+            self._add(Node("answer", span.span_id, text=text), uses)
+
+    def _said(self, span: Span, message: Message, uses: Iterable[Use]) -> None:
+        calls = message.tool_calls()
+        for call in calls:
+            mine = [use for use in uses if use.part == "argument" and _asks(use, call)]
+            self._add(Node("call", span.span_id, call.name, call.id, call.arguments), mine)
+        texts = [part.content for part in message.parts if isinstance(part, Text) and part.content.strip()]
+        if texts and not calls:
+            self._add(Node("answer", span.span_id, text="\n".join(texts)), [use for use in uses if use.part == "answer"])
+
+    def _told(self, inference: Inference) -> None:
+        """Results of calls whose execution is not recorded."""
+        for part in (part for message in new_messages(inference) for part in message.parts):
+            node = self._by_call.get(part.id) if isinstance(part, ToolResult) and part.id is not None else None
+            if node is not None and node.execution is None and isinstance(part, ToolResult):
+                node.result, node.has_result = part.response, True
+
+    def _executed(self, span: Span, execution: ToolExecution) -> None:
+        node = self._by_call.get(execution.call_id) if execution.call_id is not None else self._waiting(execution.name)
+        if node is None or node.execution is not None:
+            node = Node("call", span.span_id, execution.name, execution.call_id, execution.arguments)
+            self._add(node, ())
+        node.execution, node.result, node.has_result = span, execution.result, execution.has_result
+        self._by_span[span.span_id] = node
+
+    def _waiting(self, tool: str) -> Node | None:
+        return next((node for node in reversed(self.nodes[-16:]) if node.tool == tool and node.execution is None), None)
+
+    def _add(self, node: Node, uses: Iterable[Use]) -> None:
+        node.place = len(self.nodes)
+        self.nodes.append(node)
+        if node.call_id is not None:
+            self._by_call[node.call_id] = node
+        node.uses.extend(uses)
+        for use in node.uses:
+            if use.kind in SPECIFIC and use.provenance.status != "unknown":
+                self._link(node, use)
+        for use in node.uses:
+            self._users[use.key] = node
+
+    def _link(self, node: Node, use: Use) -> None:
+        provenance = use.provenance
+        for origin in (provenance.latest, provenance.earliest):
+            source = self._source(origin) if origin is not None else None
+            if source is not None and source is not node and not any(edge.source is source for edge in node.earlier[-2:]):
+                _join(Edge(source, node, use, "result", origin))
+        before = self._users.get(use.key)
+        if before is not None and before is not node:
+            _join(Edge(before, node, use, "same value"))
+
+    def _source(self, origin: Origin) -> Node | None:
+        return self._by_call.get(origin.call_id) if origin.call_id is not None else self._by_span.get(origin.span_id)
+
+
+def _join(edge: Edge) -> None:
+    edge.source.later.append(edge)
+    edge.target.earlier.append(edge)
+
+
+def _asks(use: Use, call: ToolCall) -> bool:
+    return use.call_id == call.id and use.tool == call.name
+
+
+def _moments(trace: Trace) -> list[tuple[Span, bool]]:
+    """Every span at its begin, if it was given something then, and at its end, in order of time."""
+    moments = [((span.start, 0, span.sequence or 0), span, False) for span in trace.spans if _is_given(span)]
+    moments += [((span.end, 1, span.sequence or 0), span, True) for span in trace.spans if span.end is not None]
+    moments.sort(key=lambda moment: moment[0])
+    return [(span, ended) for _, span, ended in moments]
+
+
+def _is_given(span: Span) -> bool:
+    return isinstance(span.operation, (AgentInvocation, Workflow)) and bool(span.operation.input)

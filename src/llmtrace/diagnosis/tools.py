@@ -1,0 +1,54 @@
+"""What can be told of a tool and its results without knowing it: whether it changes anything, failed, or found nothing."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from llmtrace.diagnosis.flow import Node
+from llmtrace.model import JsonValue, ToolExecution
+from llmtrace.signals._results import failed, is_error
+
+_READS = frozenset(
+    """get find fetch look lookup search list read show check query retrieve view describe count calculate compute convert
+    translate validate verify estimate summarize summarise think plan browse visit open inspect load scan select compare grep
+    glob ls cat head tail""".split()  # noqa: SIM905  a word list reads better
+)
+_EMPTY = frozenset(("", "[]", "{}", "null", "None", '""'))
+_NOTHING_FOUND = re.compile(r"\s*(?:no |none|nothing|not found|0 )[\w ]{0,40}\s*\.?\s*", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1024)
+def acts(tool: str) -> bool:
+    """True unless the tool's name says that it only reads. Better a reader taken for an actor than the other way round."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", tool)
+    return not any(word.casefold() in _READS for word in words)
+
+
+def has_failed(node: Node) -> bool:
+    """True if the call was executed, or refused, and nothing useful came of it."""
+    execution = node.execution.operation if node.execution is not None else None
+    if isinstance(execution, ToolExecution):
+        return failed(execution)
+    return node.has_result and is_error(node.result)
+
+
+def found_nothing(node: Node) -> bool:
+    """True if a tool that reads answered with nothing in it."""
+    return node.has_result and not acts(node.tool) and not has_failed(node) and is_empty(node.result)
+
+
+def is_empty(result: JsonValue) -> bool:
+    """True for null, an empty text, list or object, "no … found", and an object whose lists are all empty."""
+    if isinstance(result, str):
+        bare = result.strip()
+        return bare in _EMPTY or bool(_NOTHING_FOUND.fullmatch(bare))
+    if isinstance(result, dict):
+        lists = [member for member in result.values() if isinstance(member, (list, dict))]
+        return not result or (bool(lists) and not any(lists)) or all(member in (None, "") for member in result.values())
+    return result is None or result == []
+
+
+def is_silent(result: JsonValue) -> bool:
+    """True for null and an empty text: some tools never answer anything else."""
+    return result is None or (isinstance(result, str) and result.strip() in ("", "null", "None", '""'))
