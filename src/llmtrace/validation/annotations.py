@@ -74,7 +74,7 @@ def with_known_typed_dicts(annotation: Any) -> Any:
     known = tuple(with_known_typed_dicts(argument) for argument in arguments)
     if all(new is old for new, old in zip(known, arguments, strict=True)):
         return annotation
-    origin = typing.get_origin(annotation)
+    origin: Any = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return _annotated(known[0], annotation)
     union: tuple[Any, ...] = (typing.Union, types.UnionType)
@@ -94,14 +94,27 @@ def _annotated(inner: Any, like: Any) -> Any:
     return annotated[parts]
 
 
+def typed_dict_fields(annotation: Any) -> dict[str, tuple[Any, bool]]:
+    """The members of a typed dict: what each holds, and whether it is required."""
+    fields = {}
+    for name, hint in typing_extensions.get_type_hints(annotation, include_extras=True).items():
+        # The marker counts: where annotations are text, the class does not know of it.
+        required = name in annotation.__required_keys__
+        while typing_extensions.get_origin(hint) in _MARKERS:
+            required = _MARKERS.index(typing_extensions.get_origin(hint)) == 0
+            hint = typing_extensions.get_args(hint)[0]
+        fields[name] = hint, required
+    return fields
+
+
+_MARKERS: tuple[Any, ...] = (typing_extensions.Required, typing_extensions.NotRequired)
+
+
 @functools.lru_cache(maxsize=256)
 def _known_typed_dict(annotation: Any) -> Any:
     fields = {}
-    markers: tuple[Any, ...] = (typing_extensions.Required, typing_extensions.NotRequired)
-    for name, hint in typing_extensions.get_type_hints(annotation, include_extras=True).items():
-        while typing_extensions.get_origin(hint) in markers:
-            hint = typing_extensions.get_args(hint)[0]
-        marker = markers[name not in annotation.__required_keys__]
+    for name, (hint, required) in typed_dict_fields(annotation).items():
         # One that holds itself stays as it is, and so is not described.
-        fields[name] = marker[hint if hint is annotation else with_known_typed_dicts(hint)]
+        known = hint if hint is annotation else with_known_typed_dicts(hint)
+        fields[name] = (typing_extensions.Required if required else typing_extensions.NotRequired)[known]
     return typing_extensions.TypedDict(annotation.__name__, fields)  # type: ignore[operator]

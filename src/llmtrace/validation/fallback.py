@@ -83,7 +83,7 @@ def _fault(error: Any) -> Fault:
     path = tuple(error.absolute_path)
     keyword = error.validator
     if keyword is None:
-        return Fault(keyword_of(error.absolute_schema_path), path, False, error.instance)
+        return Fault(keyword_of(error.absolute_schema_path), path, None, error.instance)
     schema = error.schema if isinstance(error.schema, dict) else {}
     return Fault(keyword, path, error.validator_value, error.instance, getattr(error, "names", ()), branches, schema)
 
@@ -99,6 +99,11 @@ def _error(message: str, *names: str | int, **details: Any) -> jsonschema.Valida
     error = jsonschema.ValidationError(message, **details)
     error.names = names  # type: ignore[attr-defined]
     return error
+
+
+def _refused(keyword: str, step: str | int, instance: Any) -> jsonschema.ValidationError:
+    """An error against ``false``, with its place."""
+    return _error("", path=[step], validator=keyword, validator_value=None, instance=instance[step])
 
 
 def _unchecked(pattern: str) -> jsonschema.ValidationError:
@@ -132,7 +137,7 @@ def _properties(validator: Any, properties: Any, instance: JsonValue, _schema: J
         if name not in instance:
             continue
         if subschema is False:  # descend() would not say where
-            yield _error("", path=[name], validator="properties", validator_value=False, instance=instance[name])
+            yield _refused("properties", name, instance)
         else:
             yield from validator.descend(instance[name], subschema, path=name, schema_path=name)
 
@@ -207,8 +212,9 @@ def _items(check: Any) -> Any:
     def items(validator: Any, subschema: Any, instance: JsonValue, schema: JsonValue) -> Iterator[Any]:
         if subschema is not False:
             yield from check(validator, subschema, instance, schema)
-        elif validator.is_type(instance, "array") and len(instance) > len(schema.get("prefixItems", ())):
-            yield _error("not expected", *range(len(schema.get("prefixItems", ())), len(instance)))
+        elif validator.is_type(instance, "array"):
+            for index in range(len(schema.get("prefixItems", ())), len(instance)):
+                yield _refused("items", index, instance)
 
     return items
 

@@ -19,7 +19,7 @@ class Fault:
     """One keyword that one value breaks."""
 
     keyword: str
-    """For the schema ``false``: the keyword that applies it (``properties``, ``items`` …), with the limit False."""
+    """For the schema ``false``: the keyword that applies it (``properties``, ``items`` …), without a limit."""
     path: tuple[str | int, ...]
     """From the checked value to the one that breaks the keyword."""
     limit: JsonValue

@@ -22,9 +22,11 @@ _COUNTS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minPrope
 
 def standard_schema(schema: Any) -> Any:
     """The same schema in standard JSON Schema; the very object where its root is not of Google's kind."""
-    if not isinstance(schema, Mapping) or schema.get("type") not in _TYPES:
-        return schema
-    return _standard(schema)
+    return _standard(schema) if isinstance(schema, Mapping) and _is_type(schema.get("type")) else schema
+
+
+def _is_type(given: Any) -> bool:
+    return isinstance(given, str) and given in _TYPES
 
 
 def _standard(schema: Any) -> JsonValue:
@@ -33,7 +35,7 @@ def _standard(schema: Any) -> JsonValue:
     made: dict[str, JsonValue] = {}
     for name, given in schema.items():
         keyword = _NAMES.get(str(name), str(name))
-        if keyword == "type" and given in _TYPES:
+        if keyword == "type" and _is_type(given):
             made[keyword] = given.lower()
         elif keyword == "properties" and isinstance(given, Mapping):
             made[keyword] = {name: _standard(member) for name, member in given.items()}

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias, get_args, get_origin
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, from_json, to_json
-from typing_extensions import Unpack, get_type_hints, is_typeddict
+from typing_extensions import Unpack, is_typeddict
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.annotations import or_none, with_known_typed_dicts
+from llmtrace.validation.annotations import or_none, typed_dict_fields, with_known_typed_dicts
 from llmtrace.validation.keywords import every_object
 
 Kind: TypeAlias = inspect._ParameterKind
@@ -87,9 +87,8 @@ def parameters_of(signature: inspect.Signature, hints: dict[str, Any]) -> tuple[
         annotation = hints.get(given.name, MISSING)
         members = get_args(annotation)[0] if get_origin(annotation) is Unpack else None
         if given.kind is Kind.VAR_KEYWORD and members is not None and is_typeddict(members):
-            for name, member in get_type_hints(members, include_extras=False).items():
-                default = MISSING if name in members.__required_keys__ else OMITTED
-                found.append(Parameter(name, Kind.KEYWORD_ONLY, member, default))
+            for name, (member, required) in typed_dict_fields(members).items():
+                found.append(Parameter(name, Kind.KEYWORD_ONLY, member, MISSING if required else OMITTED))
         else:
             found.append(Parameter(given.name, given.kind, annotation, given.default))
     return tuple(found)

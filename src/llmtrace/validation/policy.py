@@ -59,7 +59,8 @@ def reply(tool: str, violations: Sequence[Violation], definitions: Tools) -> str
     unknown = next((each for each in faults if each.code == "unknown_tool"), None)
     if unknown is not None:
         names = ", ".join(f"`{name}`" for name in unknown.expected or ())
-        return f"`{tool}` was not run: {unknown.message}.\n" + (f"The tools are: {names}." if names else "There are no tools.")
+        said = unknown.message if unknown.message.endswith("?") else f"{unknown.message}."
+        return f"`{tool}` was not run: {said}\n" + (f"The tools are: {names}." if names else "There are no tools.")
     faults.sort(key=lambda each: each.severity != "error")
     lines = [f"`{tool}` was not run: its arguments have {_counted(len(faults))}."]
     lines += [f"- {_place(each)} {each.message}{_position(each)}" for each in faults[:_SHOWN]]

@@ -120,21 +120,22 @@ class RustEngine:
         keyword = keyword_of(where)
         if kind.name == "falseSchema":
             if keyword not in ("additionalProperties", "propertyNames"):
-                return Fault(keyword, path, False, instance)
+                return Fault(keyword, path, None, instance)
             # It says where this stands but not for which members: for all, as nothing else is allowed here.
             instance = follow(root, path)
-            return Fault(keyword, path, False, instance, tuple(instance))
+            return Fault(keyword, path, None, instance, tuple(instance))
+        parent = self._parent(where)
         return Fault(
             keyword,
             path,
-            next((said[name] for name in _LIMITS if name in said), _types(said)),
+            next((said[name] for name in _LIMITS if name in said), _types(said) or parent.get(keyword)),
             instance,
             _names(keyword, said, instance),
             tuple(tuple(self._fault(inner, root) for inner in branch) for branch in said.get("context", ())),
-            self._parent(where),
+            parent,
         )
 
-    def _parent(self, where: list[str | int]) -> JsonValue:
+    def _parent(self, where: list[str | int]) -> dict[str, JsonValue]:
         try:
             found = follow(self._schema, where[:-1])
         except (LookupError, TypeError, ValueError):
