@@ -231,6 +231,12 @@ def test_own_keys_and_patterns() -> None:
     assert off.text("sk-abcdefghijklmnop1234567890") == "sk-abcdefghijklmnop1234567890"
 
 
+def test_own_keys_in_any_script() -> None:
+    own = Redactor(Config(redact_keys=("contraseña", "密码", "…")))
+    assert own.value({"Contraseña": "a", "密码": "b", "!": "c", "": "d"}) == {"Contraseña": KEY, "密码": KEY, "!": "c", "": "d"}
+    assert own.text("contraseña=abc, 密码: x, ") == f"contraseña={KEY}, 密码: {KEY}, "
+
+
 def test_the_function_comes_last_and_fails_closed() -> None:
     def mask(text: str) -> Any:
         if text == "boom":

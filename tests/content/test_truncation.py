@@ -88,6 +88,17 @@ def test_deep_nesting() -> None:
     assert json.dumps(made).startswith('{"a": [{"a": [')
 
 
+def test_a_text_that_is_json_stays_json() -> None:
+    """A tool's result as the model was told it, or another writer's messages in one attribute."""
+    text = json.dumps({"rows": [{"id": number, "note": 'say "hi" \\ ' * 3} for number in range(500)], "total": 500}, indent=1)
+    made, cut = fit_text(text, 3000)
+    assert 1500 < json_size(made) <= 3000
+    assert json.loads(made)["total"] == 500
+    assert cut == len(text) - len(made)
+    broken, _ = fit_text(text[:-1], 3000)
+    assert broken.startswith('{\n "rows": [')
+
+
 # -- messages
 
 

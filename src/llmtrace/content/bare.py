@@ -43,20 +43,27 @@ _WORD = re.compile(r"[A-Za-z_]{1,16}", re.ASCII)
 def bare(span: Span) -> Span:
     """The copy without content; the same object where there was none."""
     operation = bare_operation(span.operation)
-    changes: dict[str, Any] = {
-        "operation": operation,
-        "name": _span_name(span, operation),
+    attributes = _attributes(span.attributes)
+    made: dict[str, Any] = (
+        _rest(span) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
+    )
+    if operation is not span.operation:
+        made |= {"operation": operation, "name": _span_name(span, operation)}
+    if not made and attributes is span.attributes:
+        return span
+    return replace(span, **made, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
+
+
+def _rest(span: Span) -> dict[str, Any]:
+    """What most spans have none of, where it held content."""
+    made = {
         "failure": _failure(span.failure),
         "violations": each(span.violations, _violation),
         "evaluations": each(span.evaluations, _evaluation),
-        "attributes": _attributes(span.attributes),
         "events": each(span.events, _event),
         "links": each(span.links, lambda link: changed(link, attributes=_attributes(link.attributes))),
     }
-    if all(changed is getattr(span, name) for name, changed in changes.items()):
-        return span
-    changes["attributes"] = {**changes["attributes"], semconv.CONTENT_LEVEL: "none"}
-    return replace(span, **changes)
+    return {name: new for name, new in made.items() if new is not getattr(span, name)}
 
 
 def bare_operation(operation: Operation) -> Operation:
@@ -74,11 +81,10 @@ def _without(operation: Any, **empty: Any) -> Any:
 
 def _inference(call: Inference) -> Inference:
     parameters = call.parameters
-    if parameters:
-        kept = {name: given for name, given in parameters.items() if _is_setting(name, given)}
-        parameters = parameters if len(kept) == len(parameters) else kept
-    bared: Inference = _without(call, system=(), input=(), output=(), tools=())
-    return bared if parameters is call.parameters else replace(bared, parameters=parameters)
+    kept = {name: given for name, given in parameters.items() if _is_setting(name, given)}
+    if len(kept) == len(parameters) and not (call.system or call.input or call.output or call.tools):
+        return call
+    return replace(call, system=(), input=(), output=(), tools=(), parameters=kept)
 
 
 def _is_setting(name: str, given: JsonValue) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from operator import is_
 from typing import Any
 
 from llmtrace import semconv
@@ -22,6 +21,7 @@ from llmtrace.content.values import Values, changed, each, mapping
 from llmtrace.model import (
     AgentInvocation,
     Custom,
+    Embedding,
     Evaluation,
     Failure,
     FetchResponse,
@@ -29,6 +29,7 @@ from llmtrace.model import (
     JsonValue,
     Memory,
     Operation,
+    Plan,
     Retrieval,
     Span,
     ToolExecution,
@@ -201,23 +202,31 @@ class Content:
 
     def _inference(self, call: Inference, tally: Tally) -> Inference:
         messages, name = self._messages, self._values.name
-        made = (
-            messages.messages(call.input, tally) if call.input else call.input,
-            messages.messages(call.output, tally) if call.output else call.output,
-            messages.system(call.system, tally) if call.system else call.system,
-            messages.definitions(call.tools, tally) if call.tools else call.tools,
-            mapping(self._values.document(call.parameters, tally), call.parameters) if call.parameters else call.parameters,
-            name(call.request_model, tally) if call.request_model else call.request_model,
-            name(call.response_model, tally) if call.response_model else call.response_model,
-        )
-        before = (call.input, call.output, call.system, call.tools, call.parameters, call.request_model, call.response_model)
-        if all(map(is_, made, before)):
+        inputs = messages.messages(call.input, tally) if call.input else call.input
+        outputs = messages.messages(call.output, tally) if call.output else call.output
+        system = messages.system(call.system, tally) if call.system else call.system
+        tools = messages.definitions(call.tools, tally) if call.tools else call.tools
+        parameters = call.parameters
+        if parameters:
+            parameters = mapping(self._values.document(parameters, tally), parameters)
+        asked = name(call.request_model, tally) if call.request_model else call.request_model
+        answering = name(call.response_model, tally) if call.response_model else call.response_model
+        same = inputs is call.input and outputs is call.output and system is call.system and tools is call.tools
+        if same and parameters is call.parameters and asked is call.request_model and answering is call.response_model:
             return call
-        return replace(call, **dict(zip(_INFERENCE, made, strict=True)))
+        return replace(
+            call,
+            input=inputs,
+            output=outputs,
+            system=system,
+            tools=tools,
+            parameters=parameters,
+            request_model=asked,
+            response_model=answering,
+        )
 
 
-_INFERENCE = ("input", "output", "system", "tools", "parameters", "request_model", "response_model")
-_NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id"})
+_NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id", "request_model", "response_model"})
 _FIELDS: dict[type, tuple[str, ...]] = {
     ToolExecution: ("arguments", "repaired", "result", "definition", "name"),
     AgentInvocation: ("name", "description", "input", "output"),
@@ -225,6 +234,8 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     Retrieval: ("data_source_id", "query", "documents"),
     Memory: ("store_id", "record_id", "query", "records"),
     FetchResponse: ("output",),
+    Plan: ("agent_name",),
+    Embedding: ("request_model", "response_model"),
     Custom: ("arguments", "result"),
 }
 """Fields of an operation that hold content or a name, arguments before what may repeat them."""

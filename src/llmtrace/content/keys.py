@@ -18,7 +18,7 @@ _NO_SECRET = re.compile(
     r"|first|last|per|each|max|min|total|input|output|prompt|completion|cached|special|top|chosen|sampled|predicted)_?token"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
+_SEPARATORS = re.compile(r"[\W_]+")
 _LONGEST = 96
 """Of a longer name only the end counts."""
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})

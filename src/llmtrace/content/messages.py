@@ -7,7 +7,6 @@ own, since what others derived from the raw one must not go out with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import is_
 from typing import Any
 
 from llmtrace.content.blobs import without_bytes
@@ -142,26 +141,24 @@ class Messages:
     # -- tools
 
     def definitions(self, tools: tuple[ToolDefinition, ...], tally: Tally) -> tuple[ToolDefinition, ...]:
-        before = tally.size
-        made = tuple([self.definition(tool, tally) for tool in tools])
-        if (tally.size - before) * WIDEST <= self._limit:
-            return tools if all(map(is_, made, tools)) else made
+        size = 0
+        same = True
+        made: list[ToolDefinition] = []
+        for tool in tools:
+            cache = tool.cache
+            seen = (cache.get(self) if cache else None) or self._definition(tool)
+            size += seen.size
+            if seen.clean is not None:
+                same = False
+                tally.redacted += seen.redacted
+            made.append(tool if seen.clean is None else seen.clean)
+        if size * WIDEST <= self._limit:
+            return tools if same else tuple(made)
         share = self._limit // len(made)
-        return each(made, lambda tool: _smaller(tool, share, tally))
+        return each(tuple(made), lambda tool: _smaller(tool, share, tally))
 
     def definition(self, tool: ToolDefinition, tally: Tally) -> ToolDefinition:
-        cache = tool.cache
-        seen = cache.get(self) if cache else None
-        if seen is None:
-            seen = self._definition(tool)
-            if cache is not None:
-                cache[self] = seen
-        tally.size += seen.size
-        if seen.clean is None:
-            return tool
-        tally.redacted += seen.redacted
-        cleaned: ToolDefinition = seen.clean
-        return cleaned
+        return self.definitions((tool,), tally)[0]
 
     def _definition(self, tool: ToolDefinition) -> _Seen:
         tally = Tally()
@@ -174,8 +171,12 @@ class Messages:
         )
         size = tally.size + 2 * _PART
         if made is tool:
-            return _Seen(None, 0, size)
-        return _Seen(replace(made, cache={self: _Seen(None, 0, size)}), tally.redacted, size)
+            seen = _Seen(None, 0, size)
+        else:
+            seen = _Seen(replace(made, cache={self: _Seen(None, 0, size)}), tally.redacted, size)
+        if tool.cache is not None:
+            tool.cache[self] = seen
+        return seen
 
 
 def _smaller(tool: ToolDefinition, limit: int, tally: Tally) -> ToolDefinition:

@@ -50,7 +50,7 @@ class Redactor:
         self._blobs = blobs
         self._said = False
         self._defaults = config.redact
-        self._own_keys = frozenset(words(str(key)) for key in config.redact_keys)
+        self._own_keys = frozenset(words(str(key)) for key in config.redact_keys) - {""}
         self._keys: dict[str, int] = {}
         self._known: set[str] = set()
         self._patterns: list[re.Pattern[str]] = []
@@ -188,15 +188,13 @@ class Redactor:
                 what = self._judge(key)
             tally.size += len(key) + 4
             kind = type(item)
-            new: JsonValue
-            if what in _BY_KEY:
-                new = self._of_key(key, item, what, members, tally)
-            elif kind is str:
-                new = self.in_text(item, tally)
-            elif kind is dict and key in _SCHEMA_MEMBERS:
-                new = self._in_schemas(item, tally)
+            if what == _CLEAN and kind is str:
+                new: JsonValue = self.in_text(item, tally)
+            elif what == _CLEAN and (kind is int or kind is float):
+                tally.size += 8
+                continue
             else:
-                new = self.in_value(item, tally)
+                new = self._in_member(key, item, what, members, tally)
             if new is not item:
                 if made is None:
                     made = dict(members)
@@ -205,6 +203,13 @@ class Redactor:
                 renamed = True
         result = members if made is None else made
         return {self.in_text(key, tally): item for key, item in result.items()} if renamed else result
+
+    def _in_member(self, key: str, item: JsonValue, what: int, members: Mapping[str, JsonValue], tally: Tally) -> JsonValue:
+        if what in _BY_KEY:
+            return self._of_key(key, item, what, members, tally)
+        if type(item) is dict and key in _SCHEMA_MEMBERS:
+            return self._in_schemas(item, tally)
+        return self.in_value(item, tally)
 
     def _in_schemas(self, properties: dict[str, JsonValue], tally: Tally) -> JsonValue:
         """The members of ``properties`` in a JSON Schema: ``password`` there says what one looks like. Its default does not."""
@@ -244,7 +249,7 @@ class Redactor:
             what = _SECRET
         else:
             what = _CLEAN if self.in_text(key, Tally()) == key else _TEXT
-        if len(self._keys) < _MAX_KEYS:
+        if len(self._keys) < _MAX_KEYS and len(key) <= _KNOWN_LENGTH:
             self._keys[key] = what
         return what
 

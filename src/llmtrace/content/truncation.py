@@ -69,7 +69,9 @@ def fit(value: JsonValue, limit: int) -> tuple[JsonValue, int]:
 
 
 def fit_text(text: str, limit: int) -> tuple[str, int]:
-    """Head and tail of ``text``, in at most ``limit`` bytes as JSON string."""
+    """``text`` in at most ``limit`` bytes as JSON string: its head and tail, or where it is JSON itself, shorter JSON."""
+    if text[:1] in ("{", "[") and (shorter := _fit_json(text, limit)) is not None:
+        return shorter
     size = json_size(text)
     kept = len(text)
     while size > limit:
@@ -80,6 +82,24 @@ def fit_text(text: str, limit: int) -> tuple[str, int]:
         made = text[:head] + cut_mark(len(text) - kept) + text[len(text) - kept // 2 :]
         size = json_size(made)
     return (made, len(text) - kept) if kept < len(text) else (text, 0)
+
+
+def _fit_json(text: str, limit: int) -> tuple[str, int] | None:
+    """Text that is JSON, as JSON; None where it is none, or does not fit that way."""
+    size = json_size(text)
+    if size <= limit:
+        return text, 0
+    try:
+        value = pydantic_core.from_json(text)
+        room = limit * len(text) // size  # its quotes and escapes are escaped in turn
+        for _ in range(4):
+            made = pydantic_core.to_json(fit(value, room)[0]).decode()
+            if json_size(made) <= limit:
+                return made, max(len(text) - len(made), 1)
+            room = room * 3 // 4
+    except ValueError:  # no JSON, or nothing that can be written again
+        return None
+    return None
 
 
 def _fit_list(items: list[JsonValue], limit: int) -> tuple[JsonValue, int]:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 WIDEST = 6
 """Bytes of JSON that one character may take: a text of a sixth of the limit fits without a closer look."""
 _MAX_NAMES = 4096
+_LONGEST_NAME = 256
 _DECLARED = re.compile(r"[\w$./-]{0,128}", re.ASCII)
 
 
@@ -33,7 +34,7 @@ class Values:
         made = self._names.get(name)
         if made is None:
             made = self.redactor.in_name(name, Tally())
-            if len(self._names) < _MAX_NAMES:
+            if len(self._names) < _MAX_NAMES and len(name) <= _LONGEST_NAME:
                 self._names[name] = made
         if made is name or made == name:
             return name
