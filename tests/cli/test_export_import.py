@@ -96,3 +96,12 @@ def test_a_failed_export_leaves_the_old_file(llmtrace: Callable[..., Any], store
     assert path.read_text() == "old"
     assert not list(tmp_path.glob("*.part"))
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_store_that_keeps_nothing_is_told(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """Where the spans cannot be written, import does not say that it imported them."""
+    path = tmp_path / "traces.jsonl"
+    llmtrace("export", "--all", "-o", str(path), "--store", store)
+    code, out, err = llmtrace("import", str(path), "--store", str(path / "below a file"))
+    assert (code, out) == (2, "")
+    assert "the store cannot be written" in err

@@ -42,7 +42,7 @@ def test_clean_obeys_no_text(text: str) -> None:
     ("text", "shown"),
     [
         ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
-        ("two\nlines\tand  spaces ", "two lines and spaces"),
+        ("two \n  lines\tand  spaces ", "two lines and  spaces"),
         ("abc\u202edef", "abc\\u202edef"),
         ("\ud800", "\\ud800"),
         ("日本 é", "日本 é"),

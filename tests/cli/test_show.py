@@ -10,7 +10,19 @@ from typing import Any
 
 from inline_snapshot import snapshot
 
-from llmtrace.model import Custom, Evaluation, Failure, Inference, Message, Text, ToolExecution, Workflow, replace
+from llmtrace.model import (
+    Custom,
+    Evaluation,
+    Failure,
+    Inference,
+    Memory,
+    Message,
+    Retrieval,
+    Text,
+    ToolExecution,
+    Workflow,
+    replace,
+)
 from llmtrace.store import open_store
 from tests.cli.traces import BROKEN, RECOVERED, SECOND, SILENT, Maker, answers, chat, user
 
@@ -164,3 +176,29 @@ def test_a_deep_trace(llmtrace: Callable[..., Any], store: str) -> None:
     lines = llmtrace("show", "--store", store).out.splitlines()
     assert len(lines) == 403
     assert max(map(len, lines)) <= 80
+
+
+def test_other_operations_show_what_they_took_and_gave(llmtrace: Callable[..., Any], store: str) -> None:
+    """Functions, retrievals and memories; attributes of the user's own with --full."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    keep(
+        store,
+        maker.span(1, None, "price", Custom({"x": 1}, 2.5, True), attributes={"user.id": "ada"}),
+        maker.span(2, 1, "retrieval faq", Retrieval("faq", "leaking kettle", [{"id": 7}])),
+        maker.span(3, 1, "search_memory", Memory("search_memory", query="ada", records=["likes blue"])),
+    )
+    assert body(llmtrace("show", "--full", "--store", store).out) == snapshot("""\
+trace dddddddddddddddddddddddddddddddd  ok
+DATE  700 ms  3 spans  - tokens  cost -
+
+price                                                                     200 ms
+│  with    {"x": 1}
+│  gave    2.5
+│  set     {"user.id": "ada"}
+├─ retrieval faq                                                          200 ms
+│     query   leaking kettle
+│     found   [{"id": 7}]
+└─ search_memory                                                          200 ms
+      query   ada
+      found   ["likes blue"]
+""")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from llmtrace.cli import words
 from llmtrace.cli.lines import BadLine, read
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
-from llmtrace.cli.paint import Cell, Screen, clean, short
+from llmtrace.cli.paint import Cell, Screen, clean
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
 from llmtrace.evaluation import INVALID_TOOL_CALL, Evaluator, evaluate_trace
@@ -123,7 +123,6 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
 
 def _finding(screen: Screen, span: Span, found: Violation | Evaluation) -> None:
     style = words.SEVERITY_STYLE[found.severity]
-    title = short(title_of(span), screen.room(" " * 11) - 23)
-    screen.spread(Cell(f"  {found.severity:8} {title}", (style,)), Cell(f"span {span.span_id}", ("dim",)))
+    screen.spread(Cell(f"{found.severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",)), prefix="  ")
     text = words.violation(found) if isinstance(found, Violation) else words.evaluation(found)
     screen.prose(text, prefix=" " * 11)

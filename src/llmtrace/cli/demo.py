@@ -38,8 +38,8 @@ _PRICES = {MODEL: {"input": 0.15, "output": 0.6}}
 _NEXT = (
     ("ls", "both conversations"),
     ("show", "the last one, step by step"),
-    ("check", "what validation and the quality signals say"),
-    ("doctor", "whether tracing will work for your own programs"),
+    ("check", "what the quality signals say"),
+    ("doctor", "whether tracing will work here"),
 )
 
 
@@ -171,7 +171,7 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     room = len(program) + len(suffix) + 10
     for command, purpose in _NEXT:
         called = f"{program} {command}{suffix}".ljust(room)
-        screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 50 <= screen.width else ''}")
+        screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 34 <= screen.width else ''}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
 

@@ -65,8 +65,8 @@ class Screen:
         return max(24, self.width - cells(prefix))
 
     def spread(self, left: Cell, right: Cell, *, prefix: str = "") -> None:
-        """One line: ``left`` at the left edge after ``prefix``, cut to fit, and ``right`` at the right edge."""
-        text = cut(left.text, self.room(prefix) - cells(right.text) - (2 if right.text else 0))
+        """One line: ``left`` at the left edge after ``prefix``, cleaned and cut to fit, and ``right`` at the right edge."""
+        text = short(left.text, self.room(prefix) - cells(right.text) - (2 if right.text else 0))
         gap = " " * max(1, self.width - cells(prefix) - cells(text) - cells(right.text))
         self.line(self.paint(prefix, "dim") + self.paint(text, *left.styles) + gap + self.paint(right.text, *right.styles))
 
@@ -140,7 +140,8 @@ def branch(last: Sequence[bool], *, has_children: bool) -> Branch:
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff]"
 )
-_SPACE = re.compile(r"[\t\n\r\v\f\u2028\u2029 ]+")
+# a line break or tab, with the white space around it
+_SPACE = re.compile(r" *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
 
 
 def clean(text: str) -> str:

@@ -143,4 +143,4 @@ def _tell(recording: Recording | None, code: object, *, as_json: bool) -> None:
         number = code if isinstance(code, int) else int(code is not None)
         screen.line(f'{{"trace_id": "{recording.trace_id}", "exit_code": {number}}}')
     elif sys.stderr.isatty():
-        screen.line(screen.paint(f"llmtrace: llmtrace show {recording.trace_id[:8]}", "dim"))
+        screen.line(screen.paint(f"traced; see it with: llmtrace show {recording.trace_id[:8]}", "dim"))

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, print_json
-from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells, clean
+from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells
 from llmtrace.cli.stores import opened
 from llmtrace.cli.told import NewMessages, told
 from llmtrace.evaluation import INVALID_TOOL_CALL
@@ -17,6 +17,7 @@ from llmtrace.model import (
     Evaluation,
     Inference,
     Message,
+    Operation,
     Span,
     ToolCall,
     ToolExecution,
@@ -28,6 +29,8 @@ from llmtrace.model import (
 NAME = "show"
 HELP = "show one trace as a tree: messages, tool calls, results, findings"
 EXAMPLE = "llmtrace show last --full"
+
+_CONTENT = (("with", "arguments"), ("query", "query"), ("found", "documents"), ("found", "records"), ("gave", "result"))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,14 +94,15 @@ class _Tree:
         elif isinstance(operation, ToolExecution):
             self._tool_execution(span, operation, at.body)
         else:
-            if isinstance(operation, (AgentInvocation, Workflow)):
-                self._conversation(operation, at.body)
+            self._other(operation, at.body)
             self._findings(span.violations, span.evaluations, at.body)
         self._failure(span, at.body)
+        if self._full and span.attributes:
+            self._line("set", words.value(dict(span.attributes)), at.body)
 
     def _title(self, span: Span) -> Cell:
         styles: tuple[Style, ...] = ("bold", "red") if span.failure is not None else ("bold",)
-        return Cell(clean(title_of(span)), styles)
+        return Cell(title_of(span), styles)
 
     def _facts(self, span: Span) -> str:
         facts = []
@@ -111,10 +115,15 @@ class _Tree:
             facts.append("interrupted" if self._trace.interrupted(span) else "running")
         return "  ".join(facts)
 
-    def _conversation(self, operation: AgentInvocation | Workflow, prefix: str) -> None:
-        for label, messages in (("task", operation.input), ("answer", operation.output)):
-            for message in messages:
+    def _other(self, operation: Operation, prefix: str) -> None:
+        """What agents and workflows were asked and answered; what retrievals, memories and functions took and gave."""
+        for label, field in (("task", "input"), ("answer", "output")):
+            for message in getattr(operation, field, ()):
                 self._line(label, told(message), prefix)
+        for label, field in _CONTENT:
+            held = getattr(operation, field, None)
+            if held is not None:
+                self._line(label, _text(held), prefix)
 
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
         for message in self._messages.of(span):
