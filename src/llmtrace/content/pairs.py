@@ -81,10 +81,8 @@ class _Pairs:
         self._counts = counts
         self._any_value = any_value
         # One expression for each last word: with a literal prefix ``re`` is ten times as fast as with alternatives.
-        self._patterns = {
-            word: re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})")
-            for word in last_words
-        }
+        self._last_words = tuple(last_words)
+        self._patterns: dict[str, re.Pattern[str]] = {}
 
     def apply(self, text: str, tally: Tally) -> str:
         pieces: list[str] = []
@@ -122,8 +120,15 @@ class _Pairs:
         lower = text.lower()
         if len(lower) != len(text):  # a letter whose lower case is longer
             lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
-        found = [match for first, pattern in self._patterns.items() if first in lower for match in pattern.finditer(lower)]
+        found = [match for word in self._last_words if word in lower for match in self._pattern(word).finditer(lower)]
         return sorted(found, key=re.Match.start)
+
+    def _pattern(self, word: str) -> re.Pattern[str]:
+        made = self._patterns.get(word)
+        if made is None:  # compiled when needed: together they would take some milliseconds of the program's start
+            made = re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})")
+            self._patterns[word] = made
+        return made
 
     def _value(self, text: str, start: int, key: str, after: str) -> tuple[int, int, str] | None:
         """Start and end of the secret, and the quotes to put around its mark; None where the value is no secret."""

@@ -65,10 +65,12 @@ _BOUND = re.compile(r"\{(\d+),\d+\}")
 
 
 def _replacer(name: str, form: str, check: Callable[[str], bool] | None) -> Callable[[str, Tally], str]:
-    pattern = re.compile(_WHOLE.get(name, form).replace("(?-u:", "(?:"), re.ASCII)
-    kept, after = "keep" in pattern.groupindex, "after" in pattern.groupindex
+    source = _WHOLE.get(name, form).replace("(?-u:", "(?:")
+    kept, after = "(?P<keep>" in source, "(?P<after>" in source
 
     def apply(text: str, tally: Tally) -> str:
+        pattern = re.compile(source, re.ASCII)  # here, since most programs need none of them, and `re` remembers it
+
         def replace(match: re.Match[str]) -> str:
             if check is not None and not check(match[0].removeprefix(match["keep"]) if kept else match[0]):
                 return match[0]
