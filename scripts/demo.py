@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
     python = environment.make(".venv-demo", "--editable", ".", "openai", say="with the openai client")
     command = [str(python.with_name("llmtrace")), "demo", *arguments]
     if os.name == "posix":
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # noqa: S606 - takes our place, so that Ctrl-C and the exit code are its own
     return subprocess.run(command, check=False).returncode
 
 

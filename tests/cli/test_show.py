@@ -117,7 +117,7 @@ DATE  700 ms  3 spans  - tokens  cost -
 
 workflow nightly                                                     interrupted
 ├─ look_up({"order_id": )                                                 200 ms
-│     error   builtins.KeyError: 'KS-1'
+│     ✗ builtins.KeyError: 'KS-1'
 └─ cleanup                                                                200 ms
 """)
     assert "File x" not in llmtrace("show", "--store", store).out

@@ -113,11 +113,9 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
         for _ in unknown:
             screen.prose("content was cut, redacted or left out: what was found when it ran stands", "dim", prefix="  ")
         screen.line()
-    counted = ", ".join(
-        f"{tally[severity]} {word}" for severity, word in (("error", "errors"), ("warning", "warnings"), ("info", "info"))
-    )
+    counted = f"{words.plural(tally['error'], 'error')}, {words.plural(tally['warning'], 'warning')}, {tally['info']:,} info"
     style = words.SEVERITY_STYLE["error"] if tally["error"] else "green"
-    traces = f"{len(checked)} trace{'' if len(checked) == 1 else 's'}"
+    traces = words.plural(len(checked), "trace")
     screen.line(screen.paint(f"{counted} in {traces}", style))
 
 

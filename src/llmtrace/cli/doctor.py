@@ -6,7 +6,7 @@ import argparse
 import platform
 import sys
 
-from llmtrace.cli import examine
+from llmtrace.cli import examine, words
 from llmtrace.cli.options import FINE, FOUND, print_json
 from llmtrace.cli.paint import Screen, Style, pad
 from llmtrace.version import __version__
@@ -46,7 +46,7 @@ def _show(screen: Screen, found: list[examine.Finding], wrong: int) -> None:
                 screen.line(" " * 22 + screen.paint(("→ " if number == 0 else "  ") + line, "bold"))
     screen.line()
     screen.line(
-        screen.paint(f"{wrong} thing{'' if wrong == 1 else 's'} to mend", "red", "bold")
+        screen.paint(f"{words.plural(wrong, 'thing')} to mend", "red", "bold")
         if wrong
         else screen.paint("nothing is wrong", "green")
     )

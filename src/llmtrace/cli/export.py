@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from llmtrace.cli import words
 from llmtrace.cli.options import FINE, BadInput, print_json
 from llmtrace.cli.paint import Screen
 from llmtrace.cli.stores import opened
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"traces": traces, "spans": spans, "output": args.output})
     else:
         place = "stdout" if args.output == "-" else args.output
-        Screen(sys.stderr).line(f"exported {spans} spans of {traces} traces to {place}")
+        Screen(sys.stderr).line(f"exported {words.plural(spans, 'span')} of {words.plural(traces, 'trace')} to {place}")
     return FINE
 
 

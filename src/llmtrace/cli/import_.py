@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from llmtrace.cli import words
 from llmtrace.cli.lines import BadLine, read
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
 from llmtrace.cli.paint import Screen, clean
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         lines = [{"file": path, "line": line.number, "reason": line.reason} for path, line in bad]
         print_json({"traces": len(spans), "spans": sum(spans.values()), "bad_lines": lines})
     else:
-        Screen(sys.stdout).line(f"imported {sum(spans.values())} spans of {len(spans)} traces")
+        counts = f"{words.plural(sum(spans.values()), 'span')} of {words.plural(len(spans), 'trace')}"
+        Screen(sys.stdout).line(f"imported {counts}")
     _complain(bad)
     return BAD_INPUT if bad else FINE
 

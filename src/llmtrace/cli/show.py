@@ -8,7 +8,7 @@ from datetime import datetime
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, print_json
-from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells
+from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.cli.stores import opened
 from llmtrace.cli.told import NewMessages, told
 from llmtrace.evaluation import INVALID_TOOL_CALL
@@ -61,7 +61,7 @@ def headline(screen: Screen, trace: Trace) -> None:
     took = words.duration((max(ends) - start) / 1e9) if ends else words.UNKNOWN
     health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health], "bold")
     screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}  {health}")
-    spans = f"{len(trace)} span{'' if len(trace) == 1 else 's'}"
+    spans = words.plural(len(trace), "span")
     screen.line(screen.paint(f"{when}  {took}  {spans}  {words.count(tokens)} tokens  cost {words.cost(cost)}", "dim"))
 
 
@@ -170,7 +170,8 @@ class _Tree:
     def _failure(self, span: Span, prefix: str) -> None:
         if span.failure is None or (span.violations and span.failure.type == INVALID_TOOL_CALL):
             return
-        self._line("error", f"{span.failure.type}: {span.failure.message}", prefix, "red")
+        text = f"{span.failure.type}: {span.failure.message}"
+        self._found("✗", text if self._full else short(text, 3 * self._screen.room(prefix)), "error", prefix)
         if self._full and span.failure.stacktrace:
             self._line("", span.failure.stacktrace, prefix, "red")
 

@@ -42,6 +42,10 @@ def count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
 
 
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def cost(usd: float | None) -> str:
     if usd is None:
         return UNKNOWN
