@@ -19,7 +19,7 @@ from llmtrace.evaluation import Evaluator
 from llmtrace.fingerprints import fingerprint
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, Operation, Scope, replace
-from llmtrace.prices import cost_usd
+from llmtrace.prices import cost_usd, preload
 from llmtrace.recorder import Recorder, Sink, activate
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
@@ -100,6 +100,7 @@ def configure(
         if before is not None and before.store is not None and before.store is not opened:
             guard(before.store.close)
         guard(instrumentation.instrument, config.instrument)
+        preload()
         if not _at_exit:
             _at_exit = True
             atexit.register(shutdown)

@@ -30,12 +30,17 @@ def value(cls: type[T]) -> type[T]:
 def replace(this: T, **changes: Any) -> T:
     """A copy of a value with some fields changed. Raises AttributeError on a field that the class does not have.
 
+    What others derived from a value (its ``cache``, by convention the last field) is not true of the changed copy: it starts
+    with an empty one.
+
     Slot by slot, since `dataclasses.replace` goes through ``__init__`` and costs four times as much.
     """
     cls = type(this)
     copy = cls.__new__(cls)
     for name in cls.__slots__:  # type: ignore[attr-defined]
         setattr(copy, name, getattr(this, name))
+    if cls.__slots__[-1] == "cache" and copy.cache is not None:  # type: ignore[attr-defined]
+        copy.cache = {}  # type: ignore[attr-defined]
     for name, changed in changes.items():
         setattr(copy, name, changed)
     return copy
