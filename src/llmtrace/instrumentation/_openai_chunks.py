@@ -11,8 +11,6 @@ from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Message, Part, Reasoning, Text, ToolCall, Usage
 
-_ONLY_CONTENT = {"content"}
-
 
 class _Call:
     """One tool call of a choice; its arguments come in pieces."""
@@ -62,7 +60,7 @@ class _Choice:
 class ChunkReader:
     """`Reader` of ``ChatCompletionChunk``s. ``asked``: how many choices the request asked for."""
 
-    __slots__ = ("_asked", "_choices", "_fingerprint", "_id", "_model", "_usage", "_write")
+    __slots__ = ("_asked", "_calls", "_choices", "_fingerprint", "_id", "_model", "_usage", "_write")
 
     def __init__(self, asked: int = 1) -> None:
         self._asked = asked
@@ -73,27 +71,42 @@ class ChunkReader:
         self._choices: dict[int, _Choice] = {}
         self._write: Any = None
         """Appends to the text of choice 0, once there is one."""
+        self._calls: dict[int | None, _Call] = {}
+        """The calls of choice 0 by their index; of several with one index, the last."""
 
     def feed(self, chunk: Any) -> None:
-        """Take in a chunk. The usual one, some text for choice 0 and nothing else, is known by few look-ups, past the
-        attribute machinery of pydantic: between two chunks the caches have forgotten us, and each look-up costs."""
+        """Take in a chunk. The two usual ones, a piece of text or of one call's arguments for choice 0 and nothing else, are
+        known by few look-ups, past the attribute machinery of pydantic: between two chunks the processor's caches have
+        forgotten us, and each look-up costs."""
         try:
             said = chunk.__dict__
             (choice,) = said["choices"]
             given = choice.__dict__
             delta = given["delta"]
             if (
-                delta.__pydantic_fields_set__ == _ONLY_CONTENT
+                len(delta.__pydantic_fields_set__) == 1
                 and not delta.__pydantic_extra__
                 and given["finish_reason"] is None
                 and given["index"] == 0
                 and said["usage"] is None
             ):
-                self._write(delta.__dict__["content"])
+                only = delta.__dict__
+                if only["content"] is not None:
+                    self._write(only["content"])
+                else:
+                    self._extend(*only["tool_calls"])
                 return
-        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or of object
+        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or no chunk at all
             pass
         self.add(chunk)
+
+    def _extend(self, delta: Any) -> None:
+        """Append to the arguments of a call that is known. Raises KeyError or TypeError for any other delta."""
+        said = delta.__dict__
+        function = said["function"].__dict__
+        if said["id"] is not None or function["name"] is not None:
+            raise KeyError
+        self._calls[said["index"]].text.write(function["arguments"])
 
     def add(self, chunk: Any) -> None:
         """Take in a chunk of any kind: a model, or its JSON."""
@@ -110,6 +123,8 @@ class ChunkReader:
             if reason is not None:
                 choice.finish = FINISH_REASONS.get(reason, reason)
             _add(choice, members(given.get("delta")))
+            if choice.calls and not given.get("index"):
+                self._calls = {call.index: call for call in choice.calls}
 
     def _choice(self, index: int) -> _Choice:
         choice = self._choices.get(index)

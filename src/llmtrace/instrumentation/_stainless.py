@@ -43,12 +43,12 @@ def is_given(value: object) -> bool:
 
 def members(thing: Any) -> Mapping[str, Any]:
     """A model, a TypedDict or any mapping as a mapping of its fields, unknown ones included; empty for anything else."""
-    if type(thing) is dict or isinstance(thing, Mapping):
+    if isinstance(thing, dict):
         return thing
-    own = getattr(thing, "__dict__", None)
-    if own is None:
-        return {}
-    extra = getattr(thing, "__pydantic_extra__", None)
+    try:
+        own, extra = thing.__dict__, thing.__pydantic_extra__
+    except AttributeError:
+        return thing if isinstance(thing, Mapping) else getattr(thing, "__dict__", {})
     return {**own, **extra} if extra else own
 
 

@@ -36,13 +36,13 @@ class Watch:
 
     __slots__ = ("__weakref__", "call", "chunks", "first", "reader", "response")
 
-    def __init__(self, call: Call, reader: Reader, response: Any) -> None:
+    def __init__(self, call: Call, reader: Reader) -> None:
         self.call: Call | None = call
         self.reader = reader
         self.chunks = 0
         self.first = 0.0
-        self.response = weakref.ref(response)
-        """The HTTP response that the stream reads; it is what gets closed, and it outlives the stream's iterator."""
+        self.response: weakref.ref[Any] | None = None
+        """The HTTP response, where something was put on it that is to be taken off at the end."""
 
     def finish(self) -> None:
         """The stream came to its end."""
@@ -66,7 +66,8 @@ class Watch:
         fields.update(guard(self.reader.fields) or {})
         if error is not None:
             fields["partial"] = True
-        guard(_restore, self.response())
+        if self.response is not None:
+            guard(_restore, self.response())
         call.end(fields, error)
 
     def __del__(self) -> None:
@@ -92,6 +93,7 @@ def watch_stream(call: Call, reader: Reader, stream: Any, response: Any) -> Any:
 def watch_body(call: Call, reader: Reader, response: Any) -> None:
     """Have ``call`` ended by a body that the program reads by itself, as bytes, text or lines."""
     watch = _watched(call, reader, response)
+    watch.response = weakref.ref(response)
     read, aread = response.iter_bytes, response.aiter_bytes
 
     def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
@@ -203,7 +205,7 @@ _undertaker: threading.Thread | None = None
 
 def _watched(call: Call, reader: Reader, response: Any) -> Watch:
     global _undertaker
-    watch = Watch(call, reader, response)
+    watch = Watch(call, reader)
     _open[response] = watch
     if _undertaker is None or not _undertaker.is_alive():  # none yet, or lost in a fork
         _undertaker = threading.Thread(target=_end_forgotten, name="llmtrace-streams", daemon=True)
