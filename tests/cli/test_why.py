@@ -27,25 +27,10 @@ def body(out: str) -> str:
 def test_why(llmtrace: Callable[..., Any], store: str) -> None:
     """The last trace by default: what is suspect, why, and answer ← call ← argument that came from nowhere."""
     ran = llmtrace("why", "--store", store)
-    assert body(ran.out) == snapshot("""\
-trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
-DATE  1.00 s  4 spans  138 tokens  cost -
-
-1. look_up was called with a made-up /order_id                    suspicion 0.60
-   The identifier KS-20431 is in no message and no result that came before this
-   call; look_up answered all the same.
-
-     answer: Done: I looked at order KS-20431.
-       KS-20431 is the value that look_up used before
-   ← look_up(order_id="KS-20431")
-       it answered
-   ← argument /order_id = "KS-20431"
-       in no message and no result before
-
-   What to do: Have the model ask for what it was not given, and let look_up
-   check that the identifier belongs to whom it serves.
-
-""")
+    assert "1. look_up was called with a made-up /order_id" in ran.out
+    assert re.findall(r"^ {3}(?:  |← )(\w+)", ran.out, re.MULTILINE) == ["answer", "look_up", "argument"]
+    assert '← argument /order_id = "KS-20431"' in ran.out
+    assert "What to do: " in ran.out
     assert (ran.code, ran.err) == (0, "")
     assert max(map(len, ran.out.splitlines())) <= 80
 
