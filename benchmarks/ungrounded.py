@@ -21,6 +21,7 @@ from typing import Any
 import report
 
 from llmtrace.lineage import SPECIFIC, Lineage
+from llmtrace.lineage.values import Value, is_round
 from llmtrace.model import (
     Evaluation,
     Inference,
@@ -178,6 +179,18 @@ def plant(tally: Tally, spans: list[Span], chance: random.Random) -> None:
     tally.found[use.kind] += any(found.evidence["value"] == value for found in alarms_of([*spans[:at], mutated]))
 
 
+def invent(tally: Tally, spans: list[Span], chance: random.Random) -> None:
+    """A call with one random amount, in whole units and to the cent, put at the end of a run: is it found, or taken for a
+    number that follows from others?"""
+    last = next(span for span in reversed(spans) if isinstance(span.operation, Inference))
+    for kind, amount in (("whole", chance.randint(101, 2999)), ("to the cent", chance.randint(10_101, 299_999) / 100)):
+        call = ToolCall("pay", {"amount": amount}, "invented")
+        asked = replace(last, operation=replace(last.operation, output=(Message("assistant", (call,)),)))
+        if not is_round(Value(amount, "number")):
+            tally.planted[f"invented number, {kind}"] += 1
+            tally.found[f"invented number, {kind}"] += any(found.pointer == "/amount" for found in alarms_of([*spans, asked]))
+
+
 def share(part: int, whole: int) -> str:
     return f"{part}/{whole} ({100 * part / whole:.1f} %)" if whole else "-"
 
@@ -194,6 +207,7 @@ def main() -> None:
         all_spans = [measure(tallies[name], number, run, tools) for number, run in enumerate(report.rows(folder / runs))]
         for _ in range(PLANTED_PER_SET):
             plant(tallies[name], chance.choice(all_spans), chance)
+            invent(tallies[name], chance.choice(all_spans), chance)
     report.done(as_json(tallies), tables(tallies, options.examples), options.json)
 
 
@@ -233,7 +247,7 @@ def tables(tallies: dict[str, Tally], examples: bool) -> Iterator[str]:
             for good in (True, False)
         ],
     )
-    kinds = sorted({kind for tally in tallies.values() for _, kind in tally.values})
+    kinds = sorted({kind for tally in tallies.values() for kind in (*(kind for _, kind in tally.values), *tally.planted)})
     yield report.table(
         "By kind of value",
         ("set", "kind", "alarms / values, successful", "alarms / values, failed", "planted and found"),

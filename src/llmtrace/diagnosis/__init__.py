@@ -6,7 +6,8 @@ any other, for a made-up value that every tool accepted leaves no other trace.
 """
 
 from llmtrace.diagnosis.chain import chain
-from llmtrace.diagnosis.clues import Clue, find_clues
+from llmtrace.diagnosis.clue import Clue
+from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Diagnosis, Step, Suspect
 from llmtrace.diagnosis.score import LIKELY, SHOWN, Weighed, weigh

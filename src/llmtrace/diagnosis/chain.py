@@ -6,7 +6,7 @@ is where harm was done. Where no value leads there, the chain is the outcome and
 
 from __future__ import annotations
 
-from llmtrace.diagnosis.clues import Clue
+from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.result import Step
 from llmtrace.diagnosis.score import Weighed
@@ -19,7 +19,7 @@ _LONGEST_TEXT = 400
 
 def chain(weighed: Weighed, flow: Flow) -> tuple[Step, ...]:
     """From the outcome to the suspect, which is the last step."""
-    clue, outcome = weighed.clue, flow.outcome
+    clue, outcome = weighed.clue, flow.outcome_after(weighed.clue.node)
     if clue.node is None:
         end = [_outcome_step(outcome, "")] if outcome is not None else []
         return (*end, Step(clue.span_id, clue.title, clue.value, "It is in no value that later steps used."))
@@ -33,7 +33,8 @@ def chain(weighed: Weighed, flow: Flow) -> tuple[Step, ...]:
 def _way(weighed: Weighed, flow: Flow) -> list[Edge]:
     """Edges from the suspect to the outcome, in order of time."""
     start, reached = weighed.clue.node, weighed.reached
-    ends = [node for node in reached if node is flow.outcome]
+    outcome = flow.outcome_after(start)
+    ends = [node for node in reached if node is outcome]
     changing = [node for node in reached if node is not start and node.kind == "call" and acts(node.tool)]
     last = max(changing, key=lambda node: node.place, default=None)
     if last is None or last in ends:
@@ -74,7 +75,7 @@ def _outcome_step(node: Node, note: str) -> Step:
 
 def _last(clue: Clue, node: Node) -> tuple[Step, ...]:
     """The suspect itself; of an argument, its call before it."""
-    if clue.use is not None:
+    if clue.use is not None and clue.use.part == "argument":
         outcome = "it failed" if has_failed(node) else "it answered" if node.has_result else ""
         example = clue.use.provenance.form == "from_example"
         note = "only the tool's own definition shows it, as an example" if example else "in no message and no result before"

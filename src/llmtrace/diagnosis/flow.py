@@ -71,6 +71,7 @@ class Flow:
         self.lineage = Lineage()
         self._by_call: dict[str, Node] = {}
         self._by_span: dict[str, Node] = {}
+        self._said_by: dict[str, list[Node]] = {}
         self._users: dict[str, Node] = {}
         for span, ended in _moments(trace):
             if ended:
@@ -81,12 +82,18 @@ class Flow:
         self.outcome: Node | None = (answers or self.nodes)[-1] if self.nodes else None
         """The last answer; where there is none, the last call."""
 
+    def outcome_after(self, node: Node | None) -> Node | None:
+        """What the run came to after this node: its outcome, or the last call if that came before."""
+        if node is None or self.outcome is None or node.place <= self.outcome.place:
+            return self.outcome
+        return self.nodes[-1]
+
     def node_of(self, span: Span, call_id: str | None = None) -> Node | None:
         """The node of an execution; of an inference the call of this id, or its first."""
         operation = span.operation
         if isinstance(operation, ToolExecution):
             return self._by_span.get(span.span_id)
-        own = [node for node in self.nodes if node.span_id == span.span_id]
+        own = self._said_by.get(span.span_id, [])
         return next((node for node in own if call_id is not None and node.call_id == call_id), own[0] if own else None)
 
     def reach(self, start: Node, keys: Iterable[str] = ()) -> dict[Node, Edge | None]:
@@ -146,11 +153,12 @@ class Flow:
     def _add(self, node: Node, uses: Iterable[Use]) -> None:
         node.place = len(self.nodes)
         self.nodes.append(node)
+        self._said_by.setdefault(node.span_id, []).append(node)
         if node.call_id is not None:
             self._by_call[node.call_id] = node
         node.uses.extend(uses)
         for use in node.uses:
-            if use.kind in SPECIFIC and use.provenance.status != "unknown":
+            if use.kind in SPECIFIC and (use.provenance.status != "unknown" or use.kind != "number"):
                 self._link(node, use)
         for use in node.uses:
             self._users[use.key] = node

@@ -12,7 +12,6 @@
 | it came early: first of all steps, falling to 0 at the last | +0.05 |
 | a later call did what this one failed to do | -0.25 |
 | it follows from another clue: the same call, or one that feeds it, has a made-up value | -0.15 |
-| symptom of what came before: going in circles, a budget spent | in the kind |
 
 The sum is cut to 0 … 0.99. It orders suspects; it is no probability. From `LIKELY` on one is worth a person's time, below
 `SHOWN` a clue is no suspect.
@@ -23,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llmtrace.diagnosis.clues import Clue, Kind
+from llmtrace.diagnosis.clue import Clue, Kind
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.tools import acts, found_nothing, has_failed
 from llmtrace.model import Health, Severity
@@ -38,10 +37,13 @@ KIND: Mapping[Kind, float] = {
     "finding": 0.40,
     "empty": 0.25,
     "repeated": 0.25,
+    "budget": 0.25,
     "claim": 0.15,
 }
 SEVERITY: Mapping[Severity, float] = {"error": 0.0, "warning": -0.20, "info": -0.30}
 _BY_SEVERITY = frozenset({"finding", "invalid"})
+MOST_CLUES = 200
+"""Clues that are weighed at most; the kinds that weigh most go first."""
 LIKELY = 0.5
 SHOWN = 0.1
 
@@ -57,6 +59,7 @@ class Weighed:
 
 def weigh(clues: list[Clue], flow: Flow, health: Health) -> list[Weighed]:
     """The clues that are suspects, the strongest first; of equal ones the earlier."""
+    clues = sorted(clues, key=lambda clue: (-KIND[clue.kind], _place(clue)))[:MOST_CLUES]
     causes = [clue.node for clue in clues if clue.kind in ("made_up", "from_example") and clue.node is not None]
     tainted = {node: reached for node in causes for reached in (flow.reach(node),)}
     weighed = [_weigh(clue, flow, health, tainted) for clue in clues]
@@ -66,12 +69,12 @@ def weigh(clues: list[Clue], flow: Flow, health: Health) -> list[Weighed]:
 
 
 def _weigh(clue: Clue, flow: Flow, health: Health, tainted: Mapping[Node, Mapping[Node, Edge | None]]) -> Weighed:
-    reached = _reached(clue, flow)
+    reached, outcome = _reached(clue, flow), flow.outcome_after(clue.node)
     score = KIND[clue.kind]
     if clue.kind in _BY_SEVERITY:
         score += SEVERITY[clue.severity]
     score += 0.20 * any(_changes(node) for node in reached)
-    score += 0.15 * any(node is flow.outcome and node is not clue.node for node in reached)
+    score += 0.15 * any(node is outcome and node is not clue.node for node in reached)
     score += 0.15 * clue.unnoticed
     score += 0.10 * (health == "failed")
     score += 0.05 * _earliness(clue, flow)

@@ -10,18 +10,22 @@ from collections.abc import Sequence
 
 MOST_TERMS = 12
 SMALL = 10
-"""Numbers up to here serve as factors only: there are too many of them everywhere to add or subtract."""
+"""Whole numbers up to here serve as factors only: there are too many of them everywhere to add or subtract."""
 
 
 def basis(number: float, others: Sequence[float]) -> float | None:
     """One of ``others`` from which the number follows, alone by a small factor or with more of them; None if none does."""
     number = round(abs(number), 2)
     factors = {round(other, 2) for other in others if other}
-    known = {other for other in factors if other > SMALL}
+    known = {other for other in factors if _is_term(other)}
     for one in known:
         if _by_factor(number, one) or _with_another(number, one, known, factors):
             return next(other for other in others if round(other, 2) == one)
-    return _of_runs(number, [other for other in others if other > SMALL])
+    return _of_runs(number, [other for other in others if _is_term(other)])
+
+
+def _is_term(number: float) -> bool:
+    return number > SMALL or not number.is_integer()
 
 
 def _by_factor(number: float, one: float) -> bool:

@@ -18,6 +18,7 @@ from llmtrace.lineage.values import Value
 RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
 """How many numbers, out of how much text, counted from the newest source, a number may be computed from."""
+_SHORTEST_PHONE = 7
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
 
@@ -30,15 +31,21 @@ def find(context: Context, value: Value) -> Found | None:
 def _in_another_form(context: Context, value: Value) -> Found | None:
     if value.kind == "number":
         return _number_in_another_form(context, value)
-    if value.kind == "phone":
-        digits = re.sub(r"\D", "", value.text)[-10:]
-        spaced = r"[\W_]{0,3}".join(digits) + r"(?!\d)"
-        return _where(context, value, digits[-7:], spaced) or _where(context, value, digits[-4:], spaced)
-    if value.kind == "identifier":
-        pieces = re.findall(r"\d+", value.text)
-        longest = max(pieces, key=len, default="")
-        return _where(context, value, longest, phrase(value.text)) or _prefixed(context, value, pieces)
-    return None
+    if value.kind not in ("identifier", "phone"):
+        return None
+    pieces = re.findall(r"\d+", value.text)
+    longest = max(pieces, key=len, default="")
+    return _where(context, value, longest, phrase(value.text)) or _dialled(context, value) or _prefixed(context, value, pieces)
+
+
+def _dialled(context: Context, value: Value) -> Found | None:
+    """A phone number: its last ten digits, however they are set apart."""
+    digits = re.sub(r"[+().\s-]", "", value.text)
+    if not digits.isdigit() or len(digits) < _SHORTEST_PHONE:
+        return None
+    spaced = r"[\W_]{0,3}".join(digits[-10:]) + r"(?!\d)"
+    found = (_where(context, value, digits[-tail:], spaced) for tail in (7, 4, 3, 2))
+    return next((place for place in found if place is not None), None)
 
 
 def _where(context: Context, value: Value, anchor: str, pattern: str) -> Found | None:

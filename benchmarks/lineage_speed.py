@@ -1,0 +1,106 @@
+"""What lineage and diagnosis cost on large traces: 1,000 spans with 10 MB of results, of which no two are alike.
+
+Each turn calls a tool with five arguments, of which two are made up and so looked for in every way there is. `records`: results
+are JSON in which a quarter of all characters is digits, the worst case; `prose`: running text. Needs no data set.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import report
+
+from llmtrace.diagnosis import diagnose
+from llmtrace.lineage import Lineage
+from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
+
+TRACE = "0" * 31 + "1"
+TURNS = 500
+SIZE = 20_000
+WORDS = ("account", "order", "refund", "ship", "parcel", "invoice", "customer", "stock", "north", "south", "delay", "address")
+
+
+def prose(chance: random.Random, characters: int) -> str:
+    return " ".join(chance.choice(WORDS) for _ in range(characters // 7))
+
+
+def records(chance: random.Random) -> tuple[str, str]:
+    rows = [
+        {
+            "id": f"KS-{chance.randrange(10**7):07}",
+            "total": chance.randrange(10**6) / 100,
+            "day": f"2031-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}",
+            "note": prose(chance, 60),
+        }
+        for _ in range(SIZE // 135)
+    ]
+    return json.dumps(rows), rows[0]["id"]
+
+
+def text(chance: random.Random) -> tuple[str, str]:
+    number = f"KS-{chance.randrange(10**7):07}"
+    return f"{prose(chance, SIZE)} {number}", number
+
+
+def story(result_of: Callable[[random.Random], tuple[str, str]]) -> list[Span]:
+    chance = random.Random(3)
+    spans: list[Span] = []
+    messages = [Message("user", (Text("Today is 2031-05-02. Refund KS-2041800 for a.reyes@example.com"),))]
+    given = "KS-2041800"
+
+    def add(operation: Any) -> None:
+        number = len(spans)
+        spans.append(Span(TRACE, f"{number + 1:016x}", "s", number * 2, number * 2 + 1, operation=operation, sequence=number))
+
+    for turn in range(TURNS):
+        amount, day = chance.randrange(10**6) / 100, f"2033-07-{chance.randrange(1, 29):02}"
+        arguments = {"order": given, "amount": amount, "day": day, "who": "a.reyes@example.com", "note": prose(chance, 30)}
+        message = Message("assistant", (ToolCall("look_up", arguments, f"c{turn}"),))
+        result, given = result_of(chance)
+        add(Inference("openai", input=tuple(messages), output=(message,)))
+        add(ToolExecution("look_up", arguments, result, True, f"c{turn}"))
+        messages += [message, Message("tool", (ToolResult(result, f"c{turn}"),))]
+    add(Inference("openai", input=tuple(messages), output=(Message("assistant", (Text(f"Refunded {given}, 17.55 EUR."),)),)))
+    return spans
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """CPU time, the best of three."""
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def trace_values(spans: list[Span], thorough: bool) -> int:
+    lineage = Lineage(thorough=thorough)
+    return sum(len(lineage.add(span)) for span in spans)
+
+
+def measure(spans: list[Span]) -> dict[str, float]:
+    size = sum(len(span.operation.result) for span in spans if isinstance(span.operation, ToolExecution))
+    return {
+        "spans": len(spans),
+        "megabytes": size / 1e6,
+        "diagnose_seconds": seconds(lambda: diagnose(Trace(spans))),
+        "lineage_seconds": seconds(lambda: trace_values(spans, True)),
+        "signal_microseconds_per_span": seconds(lambda: trace_values(spans, False)) / len(spans) * 1e6,
+    }
+
+
+def main() -> None:
+    options = report.parser(__doc__).parse_args()
+    results = {name: measure(story(result_of)) for name, result_of in (("records", records), ("prose", text))}
+    head = ("results", "spans", "MB", "diagnose, s", "lineage, s", "signal, µs a span")
+    body = [(name, *(f"{value:.4g}" for value in found.values())) for name, found in results.items()]
+    report.done(results, [report.table("CPU time on one large trace", head, body)], options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What came after a call, asked for often and counted once: did its tool succeed later, did an answer speak of a failure?"""
+
+from __future__ import annotations
+
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.tools import acts, has_failed
+from llmtrace.signals._answers import admits_failure
+
+
+class Aftermath:
+    def __init__(self, flow: Flow) -> None:
+        self._done: dict[str, int] = {}
+        self._answered = self._admitted = -1
+        for node in flow.nodes:
+            if node.kind == "answer":
+                self._answered = node.place
+                self._admitted = node.place if admits_failure(node.text) else self._admitted
+            elif node.has_result and not has_failed(node):
+                self._done[node.tool] = node.place
+        changing = [node for node in flow.nodes if node.kind == "call" and acts(node.tool)]
+        self._last_change = {node.tool: node.place for node in changing}
+
+    def done(self, node: Node) -> bool:
+        """True if a later call of the same tool went well."""
+        return self._done.get(node.tool, -1) > node.place
+
+    def unnoticed(self, node: Node) -> bool:
+        """True if the run went on to an answer or a change, and no later answer speaks of a failure."""
+        if self._admitted > node.place:
+            return False
+        changed = any(place > node.place for tool, place in self._last_change.items() if tool != node.tool)
+        return changed or self._answered > node.place

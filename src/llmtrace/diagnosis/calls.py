@@ -1,0 +1,113 @@
+"""Clues of calls: invalid, failed, empty-handed, or the same over and over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.aftermath import Aftermath
+from llmtrace.diagnosis.clue import Clue, place_of
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.tools import found_nothing, has_failed, is_silent
+from llmtrace.model import Span, ToolExecution, Trace, Violation
+
+REPEATS = 3
+"""Equal calls with equal results from which on a run goes in circles."""
+
+
+def invalid(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
+    """Calls and answers that break their schema: one clue for each, however many faults; a call that was judged when the
+    model spoke and again before it ran counts once, as it ran."""
+    by_call: dict[tuple[str, str], tuple[Span, list[Violation]]] = {}
+    for span in sorted(trace.spans, key=lambda span: not isinstance(span.operation, ToolExecution)):
+        for violation in span.violations:
+            key = (violation.call_id or span.span_id, violation.where)
+            if violation.code != "schema" and by_call.setdefault(key, (span, []))[0] is span:
+                by_call[key][1].append(violation)
+    for span, violations in by_call.values():
+        violations.sort(key=lambda violation: violation.severity != "error")
+        yield _violation(span, violations, flow, after)
+
+
+def _violation(span: Span, violations: list[Violation], flow: Flow, after: Aftermath) -> Clue:
+    first = violations[0]
+    node = flow.node_of(span, first.call_id)
+    tool = first.tool or (node.tool if node is not None else "the tool")
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    title, advice = _words_for(first, tool)
+    ran = {True: f"; {tool} ran all the same", False: f"; {tool} did not run", None: ""}[first.executed]
+    evidence = f"{first.pointer or 'The whole'}: {first.message}{more}{ran}."
+    clue = Clue("invalid", span.span_id, title, evidence, advice, first.severity, node)
+    clue.pointer, clue.value = first.pointer, first.got
+    clue.recovered = node is not None and after.done(node)
+    return clue
+
+
+def _words_for(violation: Violation, tool: str) -> tuple[str, str]:
+    """Title and advice."""
+    if violation.where == "output":
+        return "the answer breaks the schema that was asked for", "Have the program check the answer and ask again."
+    if violation.where == "result":
+        return f"{tool} gave a result that breaks its schema", f"Correct {tool} or its output schema."
+    if violation.code == "unknown_tool":
+        return f"the model called {tool}, which is not on offer", 'Let on_invalid="reply" tell the model which tools there are.'
+    place = violation.pointer or "arguments"
+    return f"{tool} was called with an invalid {place}", f'Let on_invalid="reply" tell the model before {tool} runs.'
+
+
+def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
+    """Calls that came to nothing. Repetitions of one failure are one clue, at the first."""
+    groups: dict[tuple[str, str], list[Node]] = {}
+    for node in flow.nodes:
+        if node.kind == "call" and has_failed(node) and not _broke_schema(node):
+            groups.setdefault((node.tool, repr(node.arguments)), []).append(node)
+    for nodes in groups.values():
+        node, tool = nodes[0], nodes[0].tool
+        unnoticed = after.unnoticed(node)
+        title = f"{tool} failed" + (" and the run went on as if it had not" if unnoticed else "")
+        times = f" ({len(nodes)} times)" if len(nodes) > 1 else ""
+        evidence = f"{tool} {_how_it_failed(node)}{times}" + ("; no later answer speaks of a failure." if unnoticed else ".")
+        advice = f"Have {tool} say in its result what went wrong and what to do next."
+        clue = Clue("failed", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
+        clue.recovered, clue.unnoticed = after.done(node), unnoticed
+        yield clue
+
+
+def _how_it_failed(node: Node) -> str:
+    span = node.execution
+    if span is not None and span.failure is not None:
+        return f"ended with {span.failure.type}"
+    return "did not run" if not node.has_result else "answered with an error"
+
+
+def _broke_schema(node: Node) -> bool:
+    """Refused for its arguments: the violation is the clue."""
+    span = node.execution
+    return span is not None and any(found.where == "arguments" and found.severity == "error" for found in span.violations)
+
+
+def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
+    """A search that found nothing, where the run goes on as if it had found something."""
+    speaking = {node.tool for node in flow.nodes if node.has_result and not is_silent(node.result) and not has_failed(node)}
+    for node in flow.nodes:
+        if node.kind != "call" or node.tool not in speaking or not found_nothing(node):
+            continue
+        if not after.done(node) and after.unnoticed(node):
+            evidence = f"The result of {node.tool} is empty, and no later answer says that nothing was found."
+            advice = f"Have {node.tool} say in words that nothing was found."
+            title = f"{node.tool} found nothing and the run went on"
+            yield Clue("empty", place_of(node), title, evidence, advice, "warning", node, value=node.arguments, unnoticed=True)
+
+
+def repeated(flow: Flow) -> Iterator[Clue]:
+    """The same call with the same result over and over. A symptom: the first of them, or what came before, is where to look."""
+    groups: dict[tuple[str, str, str], list[Node]] = {}
+    for node in flow.nodes:
+        if node.kind == "call" and node.has_result and not has_failed(node):
+            groups.setdefault((node.tool, repr(node.arguments), repr(node.result)), []).append(node)
+    for nodes in groups.values():
+        if len(nodes) >= REPEATS:
+            first, tool = nodes[0], nodes[0].tool
+            evidence = f"{tool} was called {len(nodes)} times with the same arguments and gave the same result each time."
+            advice = f"Look at the first call of {tool} and what led to it; a budget on calls ends such a run early."
+            title = f"the run went in circles, beginning with {tool}"
+            yield Clue("repeated", place_of(first), title, evidence, advice, "warning", first, value=first.arguments)

@@ -1,0 +1,56 @@
+"""A clue: one thing in a trace that may be the cause of a wrong outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from llmtrace.diagnosis.flow import Node
+from llmtrace.lineage import Use
+from llmtrace.model import JsonValue, Severity
+
+Kind: TypeAlias = Literal[
+    "made_up",
+    "from_example",
+    "claim",
+    "invalid",
+    "failed",
+    "error",
+    "budget",
+    "empty",
+    "repeated",
+    "interrupted",
+    "finding",
+]
+"""``finding``: an evaluation of a quality signal that no other kind stands for."""
+_SHOWN = 60
+
+
+@dataclass(slots=True)
+class Clue:
+    kind: Kind
+    span_id: str
+    title: str
+    evidence: str
+    advice: str
+    severity: Severity = "error"
+    node: Node | None = None
+    """The call or answer that it is about."""
+    use: Use | None = None
+    pointer: str | None = None
+    value: JsonValue = None
+    recovered: bool = False
+    """A later call did what this one failed to do."""
+    unnoticed: bool = False
+    """The run went on, and nothing that the model said shows that it noticed."""
+
+
+def quote(value: JsonValue) -> str:
+    """A value inside a sentence, cut if it is long."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def place_of(node: Node) -> str:
+    """The span to look at: the execution of a call where it is known."""
+    return node.execution.span_id if node.execution is not None else node.span_id

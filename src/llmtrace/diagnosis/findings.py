@@ -1,0 +1,73 @@
+"""Clues of spans: where the program was cut off, where an error began, what quality signals found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.clue import Clue, Kind
+from llmtrace.diagnosis.flow import Flow
+from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Trace
+from llmtrace.model.traces import OUTCOME
+from llmtrace.signals.unfinished_run import on_reading
+
+_ELSEWHERE = frozenset(
+    {"ungrounded_argument", "invalid_tool_call", "repeated_call", "failed_tool_ignored", "unfinished_run", OUTCOME}
+)
+"""Evaluations that other clues stand for."""
+
+
+def interrupted(trace: Trace) -> Iterator[Clue]:
+    for span_id, evaluation in on_reading(trace).items():
+        if evaluation.severity == "error":
+            name = trace.span(span_id).name
+            advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
+            yield Clue(
+                "interrupted", span_id, f"the program was cut off inside {name}", f"{name} began and never ended.", advice
+            )
+
+
+def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
+    """What else quality signals found, those of other packages among it."""
+    for span in trace.spans:
+        for found in span.evaluations:
+            if found.name not in _ELSEWHERE and not _passed(found):
+                title = f"{found.name} on {span.name}" + (f" ({found.label})" if found.label else "")
+                advice = "See what the quality signal says of it in its documentation."
+                node = flow.node_of(span, found.call_id)
+                clue = Clue("finding", span.span_id, title, _sentence(found.explanation), advice, found.severity, node)
+                clue.pointer = found.pointer
+                yield clue
+
+
+def _passed(found: Evaluation) -> bool:
+    return found.severity == "info" and found.label in (None, "pass", "success", "unknown")
+
+
+def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:
+    """Errors that began on a span of any other kind: an inference that failed, an exception in the program."""
+    for span in trace.root_causes:
+        failure = span.failure
+        if failure is None or isinstance(span.operation, ToolExecution):
+            continue
+        kind: Kind = "budget" if failure.type.endswith("BudgetExceeded") else "error"
+        evidence = "The error began there: nothing below it failed in the same way."
+        advice = "Retry what can pass, and end the run with a clear word where it cannot."
+        clue = Clue(kind, span.span_id, f"{span.name} ended with {failure.type}", evidence, advice)
+        clue.node = flow.node_of(span)
+        clue.recovered = isinstance(span.operation, Inference) and _answered_later(trace, span)
+        yield clue
+
+
+def _answered_later(trace: Trace, span: Span) -> bool:
+    return any(
+        isinstance(later.operation, Inference)
+        and later.failure is None
+        and later.operation.output
+        and later.start >= span.start
+        for later in trace.spans
+        if later is not span
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,383 @@
+"""Diagnosis: which suspects a run has, in which order, with which evidence and which way back from the outcome."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.lineage_story import ROOT, Story, tool
+
+from llmtrace import semconv
+from llmtrace.diagnosis import LIKELY, Diagnosis, Suspect, diagnose
+from llmtrace.model import (
+    AgentInvocation,
+    Evaluation,
+    Failure,
+    Inference,
+    Message,
+    Text,
+    ToolCall,
+    ToolExecution,
+    Trace,
+    Violation,
+    replace,
+)
+
+OUTCOME_FAILURE = Evaluation("outcome", "error", "said by the program", "failure")
+
+
+def titles(suspect: Suspect) -> list[str]:
+    return [step.title for step in suspect.chain]
+
+
+def likely(diagnosis: Diagnosis) -> list[str]:
+    return [suspect.title for suspect in diagnosis.suspects if suspect.score >= LIKELY]
+
+
+def kettle(refunded: Any = None) -> Story:
+    """The planted failure of many demos: a number that exists, but was made up."""
+    story = Story("You are the support agent of a kitchen shop.").user("It's Ada Reyes. My blue kettle leaks. My money back?")
+    story.calls("look_up", {"order_id": "KS-20431", "customer": "Jonas Okafor", "total": 42.0}, order_id="KS-20431")
+    result = {"order_id": "KS-20431", "amount": 42.0, "status": "refunded"} if refunded is None else refunded
+    story.calls("refund", result, order_id="KS-20431", amount=42.0)
+    return story.says("Done: I refunded 42.0 EUR for order KS-20431.")
+
+
+@pytest.mark.parametrize("refunded", [None, {"ok": True}, "done"])
+def test_a_made_up_value_is_followed_from_the_answer_to_its_call(refunded: Any) -> None:
+    """Though the run says it succeeded, and whether or not the tools' results repeat the value."""
+    story = kettle(refunded)
+    diagnosis = diagnose(story.trace())
+    assert diagnosis.health == "ok"
+    first = diagnosis.suspects[0]
+    assert titles(first) == ["answer", "refund", "look_up", "argument /order_id"]
+    assert (first.span_id, first.pointer, first.value) == (story.spans[0].span_id, "/order_id", "KS-20431")
+    assert first.title == "look_up was called with a made-up /order_id"
+    assert first.score >= LIKELY
+    assert [step.span_id for step in first.chain] == [story.spans[at].span_id for at in (4, 2, 0, 0)]
+    assert len(diagnosis.suspects) == 1
+
+
+def test_steps_say_how_they_hang_together() -> None:
+    """Each note names the value and where in the earlier result it stands."""
+    answer, refund, look_up, argument = diagnose(kettle().trace()).suspects[0].chain
+    assert answer.note == "42.0 comes from the result of refund (/amount)"
+    assert refund.note == "/order_id is the value that look_up used before"
+    assert look_up.value == {"order_id": "KS-20431"}
+    assert argument.note == "in no message and no result before"
+
+
+def test_a_clean_run_has_no_suspect() -> None:
+    """Values given by user and results, every tool well, an answer that reports them."""
+    story = Story("You help.").user("Refund order KS-20418, please. Today is 2031-05-02.")
+    story.calls("look_up", {"order_id": "KS-20418", "total": 18.5}, order_id="KS-20418")
+    story.calls("refund", {"reference": "RF-771204"}, order_id="KS-20418", amount=18.5, on="2031-05-03")
+    story.says("I refunded 18.50 EUR for order KS-20418; your reference is RF-771204.")
+    assert diagnose(story.trace()).suspects == ()
+
+
+def test_a_failed_tool_that_is_passed_over_is_the_suspect() -> None:
+    story = Story().user("Is my parcel PX-88211 on its way?")
+    story.calls("track", failure=Failure("TimeoutError", "late"), parcel="PX-88211").says("Yes, PX-88211 comes tomorrow.")
+    (suspect,) = diagnose(story.trace()).suspects
+    assert suspect.title == "track failed and the run went on as if it had not"
+    assert suspect.evidence == "track ended with TimeoutError; no later answer speaks of a failure."
+    assert suspect.span_id == story.spans[1].span_id
+    assert titles(suspect) == ["answer", "track"]
+    assert suspect.score >= LIKELY
+
+
+def test_a_failed_tool_that_is_reported_or_tried_again_is_not_likely() -> None:
+    story = Story().user("Is PX-88211 on its way?").calls("track", {"error": "no carrier"}, parcel="PX-88211")
+    assert likely(diagnose(story.says("Sorry, I could not reach the carrier.").trace())) == []
+    story = Story().user("Is PX-88211 on its way?").calls("track", {"error": "no carrier"}, parcel="PX-88211")
+    story.calls("track", {"status": "on its way"}, parcel="PX-88211").says("PX-88211 is on its way.")
+    assert likely(diagnose(story.trace())) == []
+
+
+def test_the_cause_ranks_above_what_follows_from_it() -> None:
+    """A tool that failed because of a made-up value: the value is the suspect, the failure its symptom."""
+    story = Story().user("Cancel my subscription").calls("cancel", {"error": "no subscription SB-5512"}, subscription="SB-5512")
+    diagnosis = diagnose(story.says("Your subscription is cancelled.").trace())
+    assert [suspect.title for suspect in diagnosis.suspects] == [
+        "cancel was called with a made-up /subscription",
+        "cancel failed and the run went on as if it had not",
+    ]
+    assert diagnosis.suspects[0].chain[-2].note == "it failed"
+
+
+def test_later_uses_of_a_made_up_value_are_no_suspects_of_their_own() -> None:
+    """The first inference that said it is; the model's own words count as the first too."""
+    story = Story().user("Which order?").says("I think of order KS-20431.").user("Fine.")
+    story.calls("refund", {"ok": True}, order_id="KS-20431").calls("mail", {"ok": True}, order_id="KS-20431").says("Done.")
+    diagnosis = diagnose(story.trace())
+    assert [use.made_up for use in story.uses()] == [True, False, False]
+    assert [suspect.span_id for suspect in diagnosis.suspects] == [story.spans[0].span_id]
+    assert "refund" in titles(diagnosis.suspects[0])
+
+
+def test_circles_point_at_their_beginning() -> None:
+    """The same call with the same result is a symptom: one suspect, at the first, and not likely by itself."""
+    story = Story().user("Find a plumber in Ghent")
+    for _ in range(5):
+        story.calls("search", {"hits": ["Loodgieter"]}, query="plumber")
+    (suspect,) = diagnose(story.says("I could not decide.").trace()).suspects
+    assert suspect.span_id == story.spans[1].span_id
+    assert suspect.evidence == "search was called 5 times with the same arguments and gave the same result each time."
+    assert suspect.score < LIKELY
+
+
+def test_a_failure_repeated_is_one_suspect() -> None:
+    story = Story().user("Find a plumber")
+    for _ in range(4):
+        story.calls("search", {"error": "quota"}, query="plumber")
+    diagnosis = diagnose(story.says("Here is one.").trace())
+    assert [suspect.span_id for suspect in diagnosis.suspects] == [story.spans[1].span_id]
+    assert diagnosis.suspects[0].evidence.startswith("search answered with an error (4 times)")
+
+
+def test_a_search_that_found_nothing_is_suspected_when_the_run_goes_on() -> None:
+    story = (
+        Story().user("Book the cheapest hotel").calls("search_hotels", {"hotels": []}, city="Ghent").calls("book", {"ok": True})
+    )
+    assert [suspect.title for suspect in diagnose(story.says("Booked.").trace()).suspects] == [
+        "search_hotels found nothing and the run went on"
+    ]
+    story = Story().user("Book the cheapest hotel").calls("search_hotels", {"hotels": []}, city="Ghent")
+    assert diagnose(story.says("I am sorry, there are no hotels.").trace()).suspects == ()
+
+
+def test_a_tool_that_never_answers_anything_is_not_suspected() -> None:
+    story = Story().user("Go").calls("note_check", "", text="a").calls("note_check", None, text="b").says("Done.")
+    assert diagnose(story.trace()).suspects == ()
+
+
+def test_an_invalid_call_that_ran_is_suspected_and_counted_once() -> None:
+    """It is judged when the model speaks and before it runs; all its faults are one suspect."""
+    story = Story().user("Refund 18.5 for KS-20418").calls("refund", {"ok": True}, order_id="KS-20418", amount="18.5")
+    bad = [Violation("wrong_type", "/amount", "type", "expected a number", "number", "18.5", tool="refund", call_id="call_1")]
+    bad.append(replace(bad[0], code="missing", pointer="/reason", message="is missing"))
+    story.spans[0] = replace(story.spans[0], violations=tuple(bad))
+    story.spans[1] = replace(story.spans[1], violations=tuple(replace(one, executed=True) for one in bad))
+    (suspect,) = diagnose(story.says("Refunded.").trace()).suspects
+    assert suspect.evidence == "/amount: expected a number (and 1 more); refund ran all the same."
+    assert (suspect.title, suspect.pointer, suspect.value) == ("refund was called with an invalid /amount", "/amount", "18.5")
+    assert titles(suspect) == ["answer", "refund", "argument /amount"]
+    assert suspect.score >= LIKELY
+
+
+def test_an_invalid_call_that_was_refused_and_corrected_is_not_likely() -> None:
+    story = Story().user("Refund 18.5 for KS-20418")
+    story.calls("refund", failure=Failure("invalid_tool_call"), order_id="KS-20418", amount="18.5")
+    fault = Violation("wrong_type", "/amount", "type", "expected a number", tool="refund", call_id="call_1", executed=False)
+    execution = replace(story.spans[1].operation, executed=False)
+    story.spans[1] = replace(story.spans[1], violations=(fault,), operation=execution)
+    story.calls("refund", {"ok": True}, order_id="KS-20418", amount=18.5)
+    diagnosis = diagnose(story.says("Refunded.").trace())
+    assert likely(diagnosis) == []
+    assert len(diagnosis.suspects) == 1
+
+
+def test_an_unknown_tool_and_broken_output_have_words_of_their_own() -> None:
+    story = Story().user("Go").says(ToolCall("fly", {}, "c"))
+    story.spans[0] = replace(
+        story.spans[0], violations=(Violation("unknown_tool", "", "", "no such tool", tool="fly", call_id="c"),)
+    )
+    story.says('{"a": 1}')
+    output = Violation("missing", "/b", "required", "is missing", where="output")
+    story.spans[1] = replace(story.spans[1], violations=(output,))
+    found = {suspect.title for suspect in diagnose(story.trace()).suspects}
+    assert found == {"the model called fly, which is not on offer", "the answer breaks the schema that was asked for"}
+
+
+def test_what_the_answer_alone_makes_up_is_a_weak_suspect() -> None:
+    story = Story().user("When does it come?").calls("track", {"status": "moving"}, parcel="my parcel")
+    (suspect,) = diagnose(story.says("It comes on 2031-07-09 with van V-88121.").trace()).suspects
+    assert suspect.title == "the answer states 2 values that nothing before it contains"
+    assert suspect.evidence == "2031-07-09, V-88121: in no message and no result before the answer."
+    assert suspect.score < LIKELY
+
+
+def test_the_example_of_a_definition_is_suspected_more_than_a_guess() -> None:
+    offered = tool("look_up", order_id={"type": "string", "description": "such as KS-00000"})
+    story = Story(tools=[offered]).user("My kettle").calls("look_up", {"total": 42.0}, order_id="KS-00000").says("It was 42.0.")
+    (suspect,) = diagnose(story.trace()).suspects
+    assert suspect.title == "look_up was called with the example from its own definition as /order_id"
+    guess = Story(tools=[offered]).user("My kettle").calls("look_up", {"total": 42.0}, order_id="KS-11111").says("It was 42.0.")
+    assert suspect.score > diagnose(guess.trace()).suspects[0].score
+
+
+def test_context_that_is_not_visible_is_reported() -> None:
+    """No accusation, and a line that says why."""
+    story = Story().user("Refund it").says(ToolCall("refund", {"order_id": "KS-20431"}, "c"), previous_response_id="r")
+    diagnosis = diagnose(story.trace())
+    assert diagnosis.suspects == ()
+    assert diagnosis.unknown == ("earlier responses are kept by the provider (span 0000000000000001)",)
+
+
+def test_a_trace_without_a_model_says_so() -> None:
+    story = Story()
+    story.span(ToolExecution("look_up", {"order_id": "KS-20431"}, {"total": 42.0}, True))
+    assert diagnose(story.trace()).unknown == ("no call of a model was recorded, so no value can be traced",)
+
+
+def test_a_program_that_died_is_the_first_suspect() -> None:
+    """At the innermost span that never ended."""
+    story = Story().user("Go").calls("look_up", {"total": 42.0}, q="kettle")
+    story.spans[1] = replace(story.spans[1], end=None)
+    diagnosis = diagnose(story.trace(end=None))
+    assert diagnosis.health == "failed"
+    assert diagnosis.suspects[0].title == "the program was cut off inside look_up"
+    assert diagnosis.suspects[0].span_id == story.spans[1].span_id
+
+
+def test_an_error_that_travelled_up_is_one_suspect_where_it_began() -> None:
+    story = Story().user("Go").says("", output=())
+    story.spans[0] = replace(story.spans[0], failure=Failure("RateLimitError"))
+    diagnosis = diagnose(story.trace(failure=Failure("RateLimitError")))
+    assert [suspect.title for suspect in diagnosis.suspects] == ["chat ended with RateLimitError"]
+    assert diagnosis.suspects[0].span_id == story.spans[0].span_id
+
+
+def test_findings_of_other_signals_are_suspects_by_their_severity() -> None:
+    story = Story().user("Go").says("It is so.")
+    one, other = Evaluation("toxic", "error", "rude words", "fail"), Evaluation("dull", "info", "few words", "pass")
+    story.spans[0] = replace(story.spans[0], evaluations=(one, other))
+    (suspect,) = diagnose(story.trace()).suspects
+    assert (suspect.title, suspect.evidence) == ("toxic on chat (fail)", "Rude words.")
+
+
+def test_a_failed_run_raises_every_suspicion() -> None:
+    said = kettle().trace(evaluations=(OUTCOME_FAILURE,))
+    assert said.health == "failed"
+    assert diagnose(said).suspects[0].score > diagnose(kettle().trace()).suspects[0].score
+
+
+def test_results_that_only_messages_hold_count_too() -> None:
+    """An agent whose tools are not traced: results come with the messages, and name the inference that was sent them."""
+    story = kettle()
+    bare = Trace([span for span in story.trace().spans if not isinstance(span.operation, ToolExecution)])
+    assert titles(diagnose(bare).suspects[0]) == ["answer", "refund", "look_up", "argument /order_id"]
+
+
+def test_an_answer_that_the_program_composed_is_the_outcome() -> None:
+    """Where the agent's answer is no text of the model, its values are traced as well."""
+    story = Story().user("Refund my kettle").calls("refund", {"reference": "RF-771204"}, order_id="KS-20431")
+    answer = AgentInvocation("helper", output=(Message("assistant", (Text("Reference RF-771204."),)),))
+    suspect = diagnose(story.trace(operation=answer)).suspects[0]
+    assert suspect.chain[0].span_id == ROOT
+    assert titles(suspect) == ["answer", "refund", "argument /order_id"]
+
+
+def test_a_long_chain_is_shortened_in_the_middle() -> None:
+    story = Story().user("Go").calls("step0", {"id": "ID-000000"}, start="KS-20431")
+    for number in range(1, 30):
+        story.calls(f"step{number}", {"id": f"ID-{number:06}"}, id=f"ID-{number - 1:06}")
+    chain = titles(diagnose(story.says("ID-000029").trace()).suspects[0])
+    assert len(chain) <= 10
+    assert chain[0] == "answer"
+    assert chain[-2:] == ["step0", "argument /start"]
+    assert any(title.startswith("…") for title in chain)
+
+
+def test_unrelated_values_do_not_carry_suspicion() -> None:
+    """A made-up value of one call does not reach a call that shares only the user's own values with it."""
+    story = Story().user("I am USR-5512, what is new?").calls("search", [], user="USR-5512", topic="TP-99120")
+    story.calls("delete", {"ok": True}, user="USR-5512").says("Deleted, USR-5512. There was nothing found.")
+    suspect = next(one for one in diagnose(story.trace()).suspects if one.pointer == "/topic")
+    assert titles(suspect) == ["answer", "search", "argument /topic"]
+    assert suspect.chain[0].note == "No value of it comes from search, which came before."
+
+
+WORDS = st.sampled_from(["KS-20418", "KS-20431", "42.5", "kettle", "2031-05-02", "", "RF-771204"])
+STEPS = st.lists(st.tuples(st.sampled_from(["user", "call", "fail", "empty", "say"]), WORDS, WORDS), min_size=1, max_size=12)
+
+
+@given(STEPS)
+@settings(max_examples=100, deadline=None)
+def test_every_diagnosis_holds_together(steps: list[tuple[str, str, str]]) -> None:
+    """Scores fall, lie in 0 … 1 and are the same again; chains begin at the outcome, end at the suspect, go back in time."""
+    story = Story()
+    for what, one, other in steps:
+        if what == "user":
+            story.user(f"{one} {other}")
+        elif what == "say":
+            story.says(f"It is {one} {other}.")
+        else:
+            result = {"call": {"it": other}, "empty": [], "fail": {"error": other}}[what]
+            story.calls("get" if one > other else "set", result, value=one)
+    trace = story.trace()
+    diagnosis = diagnose(trace)
+    assert diagnosis == diagnose(Trace(list(reversed(trace.spans))))
+    scores = [suspect.score for suspect in diagnosis.suspects]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score < 1 for score in scores)
+    for suspect in diagnosis.suspects:
+        assert suspect.chain[-1].span_id == suspect.span_id
+        starts = [trace.span(step.span_id).start for step in suspect.chain[:-1]]
+        assert starts == sorted(starts, reverse=True)
+        assert suspect.title
+        assert suspect.evidence.endswith(".")
+        assert suspect.advice.endswith(".")
+
+
+def test_cost_is_linear() -> None:
+    """Four times the trace takes about four times as long: 400 spans with 1.6 MB of results well under two seconds."""
+
+    def story(turns: int) -> Trace:
+        told = Story().user("Go, KS-2000000")
+        for number in range(turns):
+            rows = [
+                {"id": f"KS-{number:04}{row:03}", "total": row * 1.17, "text": "a kettle and a lamp " * 3} for row in range(60)
+            ]
+            told.calls("look_up", rows, order_id=f"KS-{max(0, number - 1):04}001", amount=number * 3.17, day="2031-01-01")
+        return told.says("Done.").trace()
+
+    def cost(trace: Trace) -> float:
+        start = time.process_time()
+        diagnose(trace)
+        return time.process_time() - start
+
+    short, long = story(50), story(200)
+    cost(short)
+    assert cost(long) < 2.0
+    assert min(cost(long), cost(long)) < 8 * max(cost(short), 0.02)
+
+
+def test_nothing_but_an_inference_that_failed_is_fine() -> None:
+    story = Story()
+    story.span(Inference("openai"), failure=Failure("timeout"))
+    assert [suspect.title for suspect in diagnose(story.trace()).suspects] == ["chat ended with timeout"]
+
+
+def test_what_was_found_live_stands_where_stored_content_is_cut() -> None:
+    """The lineage of what is left says unknown; the stored evaluation said made up, and that counts."""
+    story = kettle()
+    what = {"evidence": {"value": "KS-20431"}, "pointer": "/order_id", "call_id": "call_1"}
+    live = Evaluation("ungrounded_argument", "info", "/order_id of look_up: …", "made_up", **what)
+    story.spans[0] = replace(story.spans[0], evaluations=(live,), attributes={semconv.CONTENT_TRUNCATED: 1})
+    diagnosis = diagnose(story.trace())
+    assert diagnosis.suspects[0].evidence == "Found when it was said: /order_id of look_up: …."
+    assert titles(diagnosis.suspects[0]) == ["answer", "refund", "look_up", "argument /order_id"]
+    assert len(diagnosis.unknown) == 1
+
+
+def test_a_spent_budget_is_a_symptom() -> None:
+    story = Story().user("Go").says("ok")
+    diagnosis = diagnose(story.trace(failure=Failure("llmtrace.errors.BudgetExceeded")))
+    assert diagnosis.suspects[0].title == "helper ended with llmtrace.errors.BudgetExceeded"
+    assert diagnosis.suspects[0].score < LIKELY
+
+
+def test_many_clues_take_no_longer_than_few() -> None:
+    """1,000 made-up values in one chain of calls are weighed in well under two seconds, and the list is bounded."""
+    story = Story().user("Go")
+    for number in range(500):
+        story.calls("set", {"error": "no"}, one=f"KS-{number:06}", other=f"RF-{number:06}")
+    trace = story.says("Done.").trace()
+    start = time.process_time()
+    assert len(diagnose(trace).suspects) == 50
+    assert time.process_time() - start < 2.0
