@@ -23,12 +23,14 @@ def make(folder: str, *requirements: str, say: str = "") -> Path:
     home = ROOT / folder
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     stamp = home / "installed"
-    wanted = _digest(requirements)
-    if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
+    wanted = f"{_version()}\n{_digest(requirements)}"
+    installed = stamp.read_text() if python.exists() and stamp.is_file() else ""
+    if installed == wanted:
         return python
+    same_python = installed.partition("\n")[0] == _version()
     tell(f"setting up {folder}{f' ({say})' if say else ''}, about a minute the first time …")
     try:
-        venv.EnvBuilder(with_pip=True, clear=not python.exists()).create(home)
+        venv.EnvBuilder(with_pip=True, clear=not same_python).create(home)
     except (OSError, subprocess.CalledProcessError) as error:
         fail(f"could not make {home}: {error}. On Debian: apt install python3-venv")
     _pip(python, "install", "--upgrade", "pip>=25.1")
@@ -37,8 +39,12 @@ def make(folder: str, *requirements: str, say: str = "") -> Path:
     return python
 
 
+def _version() -> str:
+    return " ".join(sys.version.split())
+
+
 def _digest(requirements: tuple[str, ...]) -> str:
-    known = [sys.version, *requirements, (ROOT / "pyproject.toml").read_text(encoding="utf-8")]
+    known = [*requirements, (ROOT / "pyproject.toml").read_text(encoding="utf-8")]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()
 
 
