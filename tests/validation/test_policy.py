@@ -172,10 +172,10 @@ def test_a_reply_names_every_fault_and_how_to_mend_it() -> None:
     assert said == (
         "`order` was not run: its arguments have 5 faults.\n"
         "- /count: `count` is required\n"
-        '- /size: must be one of "small", "large"; did you mean "large"?\n'
         "- /lines/0: must be an integer, not a string\n"
-        '- /when: must have the format "date"\n'
+        '- /size: must be one of "small", "large"; did you mean "large"?\n'
         "- /cuont: is not expected; did you mean `count`?\n"
+        '- /when: must have the format "date"\n'
         "`order` takes order_id (string), count (integer, required), price (number), express (boolean), "
         'note (integer | null), size ("small" | "large"), address (object), lines (array), when (string).\n'
         "Correct the arguments and call it again."

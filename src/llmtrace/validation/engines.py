@@ -20,7 +20,7 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> tuple[Engine, int]:
     if rust is not None:
         try:
             return rust.compile_schema(schema, formats=formats), MAX_VISITS
-        except rust.PatternError:
+        except rust.OtherEngineError:
             pass
     from llmtrace.validation import fallback  # here, since jsonschema takes 100 ms to import
 

@@ -6,6 +6,7 @@ Law: nothing is fetched, and nothing that `bounds` allows takes it off its stack
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +25,8 @@ _BACKTRACK_LIMIT = 20_000
 _LARGE = 100_000
 """Values, members and elements included, above which only the first fault is sought: the validator collects all at once."""
 
+_KNOWN_DIALECT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/2019-09|draft/2020-12)/schema#?$")
+_DRAFT_3 = re.compile(r"https?://json-schema\.org/draft-03/")
 _OLD_DRAFTS = (rs.Draft7Validator, rs.Draft4Validator)
 
 # Where the value of the keyword stands in what the validator says about a fault.
@@ -41,7 +44,7 @@ _LIMITS = (
 
 
 def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
-    """Compile. Raises `BrokenSchemaError`, its subclass `PatternError` where only a pattern stands in the way.
+    """Compile. Raises `BrokenSchemaError`; its subclass `OtherEngineError` where another engine may do.
 
     The draft is what ``$schema`` says; where it says nothing, 2020-12, or 7 or 4 if the schema is one of those only.
     """
@@ -54,25 +57,29 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
         return RustEngine(_validator(schema, options), schema)
     except rs.ValidationError as error:
         if error.kind.name == "format":
-            raise PatternError("a pattern in it is no regular expression") from error
+            raise OtherEngineError("a pattern in it is no regular expression") from error
         raise BrokenSchemaError(_reason(error)) from error
     except ValueError as error:
         raise BrokenSchemaError("it is no JSON Schema") from error
 
 
-class PatternError(BrokenSchemaError):
-    """The schema is in order but for a regular expression that this engine does not know."""
+class OtherEngineError(BrokenSchemaError):
+    """The schema may be in order, but this engine does not know one of its patterns, or its draft."""
 
 
 def _validator(schema: JsonValue, options: dict[str, Any]) -> Any:
     dialect = schema.get("$schema") if isinstance(schema, dict) else None
-    if dialect is not None:
-        try:
-            return rs.validator_for(schema, **options)
-        except rs.ValidationError as error:
-            if "meta-schema" not in error.message:
-                raise
-            return rs.Draft202012Validator(schema, **options)  # an unknown dialect counts as the newest
+    if dialect is None:
+        return _newest(schema, options)
+    if isinstance(dialect, str) and _DRAFT_3.match(dialect):
+        raise OtherEngineError("it is of draft 3")
+    if isinstance(dialect, str) and _KNOWN_DIALECT.match(dialect):
+        return rs.validator_for(schema, **options)
+    return rs.Draft202012Validator(schema, **options)  # an unknown dialect counts as the newest
+
+
+def _newest(schema: JsonValue, options: dict[str, Any]) -> Any:
+    """The newest draft of which this is a valid schema."""
     try:
         return rs.Draft202012Validator(schema, **options)
     except rs.ValidationError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 from pydantic_core import to_json
 
@@ -58,6 +59,8 @@ _CODES: dict[str, Code] = {
     "maxContains": "no_match",
     NOT_CHECKED: "schema",
 }
+
+_ORDER: dict[str, int] = {code: position for position, code in enumerate(get_args(Code))}
 
 _MESSAGES = {
     "minimum": "must be at least {}",
@@ -112,8 +115,13 @@ def violations(
                 )
                 found.setdefault((violation.code, violation.pointer, violation.keyword), violation)
                 if len(found) >= MOST:
-                    return list(found.values())
-    return list(found.values())
+                    return _in_order(found.values())
+    return _in_order(found.values())
+
+
+def _in_order(found: Iterable[Violation]) -> list[Violation]:
+    """By code, whatever the order of the validator; those of one code as they came."""
+    return sorted(found, key=lambda violation: _ORDER[violation.code])
 
 
 _Place = tuple[tuple[str | int, ...], str, JsonValue, JsonValue]

@@ -1,0 +1,39 @@
+"""docs/validation.md says what is so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from llmtrace.model import Code, ToolDefinition
+from llmtrace.validation import bounds, compiled, violations
+from llmtrace.validation.arguments import check_arguments
+from llmtrace.validation.parsing import parse_arguments
+
+PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "validation.md").read_text(encoding="utf-8")
+ROWS = [[cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("| `")]
+CODES = [row for row in ROWS if len(row) == 5]
+
+
+def test_every_code_has_a_row() -> None:
+    """The table of codes lists each code once, in order, and no other."""
+    assert [row[0] for row in CODES] == list(get_args(Code))
+
+
+@pytest.mark.parametrize("row", [row for row in CODES if row[2]], ids=lambda row: str(row[0]))
+def test_the_example_of_each_code(row: list[str]) -> None:
+    """The example's arguments against its schema give that code, at that pointer, and nothing else."""
+    code, _, schema, arguments, pointer = row
+    [found] = check_arguments(parse_arguments(arguments), ToolDefinition("t", json.loads(schema)))
+    assert (found.code, found.pointer) == (code, pointer)
+
+
+def test_the_limits() -> None:
+    """The limits on the page are those of the code."""
+    assert f"At most {violations.MOST} violations" in PAGE
+    assert f"values {bounds.MAX_DEPTH} levels deep" in PAGE
+    assert f"{compiled.MAX_BYTES >> 10} KiB" in PAGE
+    assert f"{bounds.MAX_VISITS:,} applied subschemas a check" in PAGE
