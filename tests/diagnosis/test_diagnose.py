@@ -283,6 +283,14 @@ def test_a_long_chain_is_shortened_in_the_middle() -> None:
     assert any(title.startswith("…") for title in chain)
 
 
+def test_the_way_goes_through_the_change_that_the_answer_tells_of() -> None:
+    """A later change that does not lead to the answer is passed by."""
+    story = Story().user("Refund my kettle").calls("look_up", {"total": 42.37}, order_id="KS-20431")
+    story.calls("refund", {"reference": "RF-771204"}, amount=42.37).calls("log", {"ok": True}, amount=42.37)
+    suspect = diagnose(story.says("Your reference is RF-771204.").trace()).suspects[0]
+    assert titles(suspect) == ["answer", "refund", "look_up", "argument /order_id"]
+
+
 def test_unrelated_values_do_not_carry_suspicion() -> None:
     """A made-up value of one call does not reach a call that shares only the user's own values with it."""
     story = Story().user("I am USR-5512, what is new?").calls("search", [], user="USR-5512", topic="TP-99120")

@@ -14,6 +14,8 @@ from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.model import JsonValue
 
 MOST_STEPS = 8
+MOST_DETOURS = 8
+"""Calls that changed something through which a way to the outcome is looked for, the last first."""
 _LONGEST_TEXT = 400
 
 
@@ -31,21 +33,19 @@ def chain(weighed: Weighed, flow: Flow) -> tuple[Step, ...]:
 
 
 def _way(weighed: Weighed, flow: Flow) -> list[Edge]:
-    """Edges from the suspect to the outcome, in order of time."""
+    """Edges from the suspect to the outcome, in order of time; to the last change where nothing reaches the outcome."""
     start, reached = weighed.clue.node, weighed.reached
     outcome = flow.outcome_after(start)
-    ends = [node for node in reached if node is outcome]
-    changing = [node for node in reached if node is not start and node.kind == "call" and acts(node.tool)]
-    last = max(changing, key=lambda node: node.place, default=None)
-    if last is None or last in ends:
-        goal = ends[0] if ends else max(reached, key=lambda node: node.place)
-        return _back(reached, goal)
-    keys = {use.key for use in last.uses}
-    onwards = flow.reach(last, keys)
-    rest = _back(onwards, ends[0]) if ends and ends[0] in onwards else []
-    if ends and not rest:
-        return _back(reached, ends[0])
-    return [*_back(reached, last), *rest]
+    changed = [node for node in reached if node is not start and node.kind == "call" and acts(node.tool)]
+    changed.sort(key=lambda node: -node.place)
+    if outcome is None or outcome not in reached:
+        last = max(reached, key=lambda node: node.place)
+        return _back(reached, changed[0] if changed else last)
+    for node in changed[:MOST_DETOURS]:
+        onwards = flow.reach(node, {use.key for use in node.uses})
+        if outcome in onwards:
+            return [*_back(reached, node), *_back(onwards, outcome)]
+    return _back(reached, outcome)
 
 
 def _back(reached: dict[Node, Edge | None], goal: Node) -> list[Edge]:

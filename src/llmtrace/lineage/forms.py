@@ -38,7 +38,7 @@ _NUMBER = re.compile(
 _SIMPLE = re.compile(r"\d+\.\d+")
 _NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58 and byte not in b"@/")
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
-_ESCAPES = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_ESCAPES = re.compile(r"\\+(?:u[0-9a-fA-F]{4}|[^\\])")
 
 _NUMBER_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
@@ -79,15 +79,13 @@ def in_words(number: float) -> str | None:
 
 
 def unescape(text: str) -> str:
-    """JSON escapes inside a text turned into what they stand for, so that ``\\nW123`` does not read ``nW123``."""
-    return _ESCAPES.sub(_escaped, text) if "\\" in text else text
+    """JSON escapes turned into what they stand for, also in JSON inside JSON, so that ``\\nW123`` does not read ``nW123``."""
+    return _ESCAPES.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
-    escape = match.group()
-    if escape[1] == "u" and len(escape) == 6:
-        return chr(int(escape[2:], 16))
-    return "/" if escape == "\\/" else " "
+    escape = match.group().lstrip("\\")
+    return chr(int(escape[1:], 16)) if len(escape) == 5 else "/" if escape == "/" else " "
 
 
 def words_with_keys(text: str) -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from pydantic_core import to_json
 
-from llmtrace.model import JsonValue, Message, Part, Text, ToolCall, ToolResult
+from llmtrace.model import Message, Part, Text, ToolCall, ToolResult
 
 _REMEMBERED = 8192
 """Messages and texts that a bounded history remembers; the oldest go first."""
@@ -44,13 +44,13 @@ class History:
     def is_own(self, part: Part) -> bool:
         return _digest(part) in self._own
 
-    def keep_result(self, call_id: str | None, result: JsonValue) -> None:
+    def keep_result(self, call_id: str | None, text: str) -> None:
         """What an execution gave, so that the message with the same text is known to be the same."""
         if call_id is not None:
-            self._keep(self._results, _digest(ToolResult(result, call_id)))
+            self._keep(self._results, hash((call_id, text)))
 
-    def is_known_result(self, call_id: str | None, response: JsonValue) -> bool:
-        return _digest(ToolResult(response, call_id)) in self._results
+    def is_known_result(self, call_id: str | None, text: str) -> bool:
+        return hash((call_id, text)) in self._results
 
     def _keep(self, known: dict[int, None], digest: int) -> bool:
         if digest in known:

@@ -167,9 +167,10 @@ class Visible:
             self._add(Source(span.span_id, "result of a tool", part.response, self._running(), call_id=part.id))
             return
         call.open = False
-        if not self.history.is_known_result(part.id, part.response):
-            span_id = call.span_id or span.span_id
-            self._add(Source(span_id, f"result of {call.tool}", part.response, call.made_up, call_id=part.id))
+        span_id = call.span_id or span.span_id
+        source = Source(span_id, f"result of {call.tool}", part.response, call.made_up, call_id=part.id)
+        if not self.history.is_known_result(part.id, source.text):
+            self._add(source)
 
     def _execution(self, span: Span, execution: ToolExecution) -> None:
         call = self.calls.get(execution.call_id) if execution.call_id is not None else self._open_call(execution.name)
@@ -181,8 +182,9 @@ class Visible:
             if span.failure is None:
                 return
             place, content = f"error of {execution.name}", span.failure.message
-        self.history.keep_result(execution.call_id, content)
-        self._add(Source(span.span_id, place, content, echo, call_id=execution.call_id))
+        source = Source(span.span_id, place, content, echo, call_id=execution.call_id)
+        self.history.keep_result(execution.call_id, source.text)
+        self._add(source)
 
     def _open_call(self, tool: str) -> Call | None:
         return next((call for call in reversed(self.calls.values()) if call.open and call.tool == tool), None)
