@@ -46,6 +46,7 @@ BY_CODE = {
     "rate_limit_exceeded": "rate_limit",
     "invalid_api_key": "authentication",
     "model_not_found": "not_found",
+    "tool_use_failed": "tool_use_failed",
 }
 """The server's own code, where it says more than the class."""
 

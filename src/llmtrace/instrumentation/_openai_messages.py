@@ -210,6 +210,7 @@ _READERS: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
     "image_url": _media("image", "image_url"),
     "video_url": _media("video", "video_url"),
     "audio_url": _media("audio", "audio_url"),
+    "document_url": _media("file", "document_url"),
     "input_audio": _input_audio,
     "file": _file,
     "thinking": _thinking,

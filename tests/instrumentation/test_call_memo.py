@@ -1,0 +1,108 @@
+"""The memo saves conversions and never hides a change."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pydantic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmtrace.instrumentation import _memo
+from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._openai_messages import read_message
+
+_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+_TEXT = st.text(max_size=3) | st.sampled_from(["x" * 60, "x" * 59 + "y", "x" * 30 + "y" + "x" * 29])
+_LEAF = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0]) | _TEXT
+_VALUE = st.recursive(
+    _LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3), max_leaves=6
+)
+_MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant"]), "content": _VALUE}, optional={"extra": _VALUE}
+)
+
+
+def _typed(value: Any) -> Any:
+    """A value with the types of its leaves, since 1 == True == 1.0."""
+    if isinstance(value, dict):
+        return {key: _typed(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_typed(member) for member in value]
+    return type(value), value
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_MESSAGE, min_size=1, max_size=6))
+def test_equal_messages_and_only_they_are_one(messages: list[Any]) -> None:
+    """What the memo gives is what reading anew gives, for any messages in any order, copies and edits among them."""
+    memo: dict[Any, Any] = {}
+    for message in messages + [copy.deepcopy(one) for one in messages]:
+        assert _typed(known(memo, message, copy.deepcopy)) == _typed(message)
+
+
+def test_a_copy_is_known() -> None:
+    """Frameworks build their dicts anew at every turn: an equal one is the same message."""
+    memo: dict[Any, Any] = {}
+    said = {"role": "assistant", "content": "x" * 500, "tool_calls": [_CALL]}
+    assert known(memo, said, read_message) is known(memo, copy.deepcopy(said), read_message)
+
+
+def test_an_edit_inside_is_seen() -> None:
+    """Arguments edited in place, deep in an old message."""
+    memo: dict[Any, Any] = {}
+    said: dict[str, Any] = {"role": "assistant", "tool_calls": [copy.deepcopy(_CALL)]}
+    assert known(memo, said, read_message).tool_calls()[0].arguments == {"a": 1}
+    said["tool_calls"][0]["function"]["arguments"] = '{"a": 2}'
+    assert known(memo, said, read_message).tool_calls()[0].arguments == {"a": 2}
+
+
+def test_models_are_known_too() -> None:
+    """The SDK's own objects, their unknown fields included."""
+
+    class Said(pydantic.BaseModel, extra="allow"):
+        role: str
+        content: str
+
+    memo: dict[Any, Any] = {}
+    said = Said(role="assistant", content="Hi", reasoning_content="a")  # type: ignore[call-arg]
+    first = known(memo, said, read_message)
+    assert known(memo, said, read_message) is first
+    said.reasoning_content = "b"  # type: ignore[attr-defined]
+    assert known(memo, said, read_message) != first
+
+
+def test_what_cannot_be_compared_is_read_anew() -> None:
+    """An object of unknown kind, a cycle, a huge message: right, if not fast."""
+    memo: dict[Any, Any] = {}
+    cycle: dict[str, Any] = {"role": "user"}
+    cycle["content"] = [cycle]
+    huge = {"role": "user", "content": [{"type": "text", "text": "x"}] * 1000}
+    for said in ({"role": "user", "content": object()}, cycle, huge):
+        known(memo, said, read_message)
+    assert memo == {}
+
+
+def test_the_memo_stays_bounded() -> None:
+    """A run of very many messages does not keep them all."""
+    memo: dict[Any, Any] = {}
+    for number in range(2 * _memo.MOST_MESSAGES):
+        known(memo, {"role": "user", "content": str(number)}, read_message)
+    assert len(memo) <= 2 * _memo.MOST_MESSAGES
+
+
+def test_tools_are_known_by_their_bytes() -> None:
+    """The same definitions are converted once; a changed list is seen; what is no JSON is converted each time."""
+    read: list[Any] = []
+
+    def convert(raw: Any) -> tuple[Any, ...]:
+        read.append(copy.deepcopy(raw))
+        return (len(read),)
+
+    tools: list[Any] = [{"name": "only in this test", "parameters": {}}]
+    assert known_tools(tools, convert) is known_tools(copy.deepcopy(tools), convert)
+    tools[0]["parameters"]["type"] = "object"
+    known_tools(tools, convert)
+    known_tools([object()], lambda raw: ())
+    assert len(read) == 2

@@ -1,0 +1,120 @@
+"""Wrapping functions of a library that may not be loaded yet, and giving them back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.instrumentation import available, instrument
+from llmtrace.instrumentation._patches import Patch, Patches
+
+_LIBRARY = """
+def function(): return "function"
+class Base:
+    def inherited(self): return "inherited"
+class Class(Base):
+    def method(self): return "method"
+    @staticmethod
+    def static(): return "static"
+    @classmethod
+    def classy(cls): return cls.__name__
+"""
+
+
+def loud(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    return f"<{wrapped(*args, **kwargs)}>"
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A library that can be imported, and is not."""
+    (tmp_path / "a_library.py").write_text(_LIBRARY)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda: __import__("a_library")
+    sys.modules.pop("a_library", None)
+
+
+_PATHS = ("function", "Class.method", "Class.inherited", "Class.static", "Class.classy", "Class.absent", "Absent.method")
+
+
+def _all(module: Any) -> list[str]:
+    one = module.Class()
+    return [module.function(), one.method(), one.inherited(), module.Class.static(), module.Class.classy()]
+
+
+def test_what_is_loaded_is_patched_and_given_back(library: Any) -> None:
+    """Functions, methods, inherited ones, static and class methods; what this version lacks is passed over."""
+    module = library()
+    before = dict(vars(module)), dict(vars(module.Class))
+    patches = Patches(Patch("a_library", path, loud) for path in _PATHS)
+    patches.apply()
+    patches.apply()
+    assert _all(module) == ["<function>", "<method>", "<inherited>", "<static>", "<Class>"]
+    patches.undo()
+    after = dict(vars(module)), dict(vars(module.Class))
+    assert [{name: id(thing) for name, thing in one.items()} for one in before] == [
+        {name: id(thing) for name, thing in one.items()} for one in after
+    ]
+
+
+def test_what_is_not_loaded_is_patched_when_it_is(library: Any) -> None:
+    """We import nothing; the program's own import is what turns the patch on. On and off again before it counts too."""
+    patches = Patches([Patch("a_library", "function", loud)])
+    patches.apply()
+    assert "a_library" not in sys.modules
+    patches.undo()
+    patches.apply()
+    assert library().function() == "<function>"
+    patches.undo()
+    assert library().function() == "function"
+
+
+def test_taken_off_before_the_import_means_never_put_on(library: Any) -> None:
+    """A hook that is no longer wanted does nothing."""
+    patches = Patches([Patch("a_library", "function", loud)])
+    patches.apply()
+    patches.undo()
+    assert library().function() == "function"
+
+
+def test_wrapped_again_by_somebody_else_ours_is_quiet(library: Any) -> None:
+    """What others put around ours is not torn off; ours stays below and passes through."""
+    module = library()
+    patches = Patches([Patch("a_library", "function", loud)])
+    patches.apply()
+    ours = module.function
+    module.function = theirs = lambda: f"theirs {ours()}"
+    patches.undo()
+    assert module.function is theirs
+    assert module.function() == "theirs function"
+
+
+def test_unknown_names_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A misspelt instrumentor is named, with the one that was meant."""
+    assert "openai" in available()
+    instrument(["opanai"])
+    assert "did you mean 'openai'?" in caplog.text
+    caplog.clear()
+
+
+def test_turning_on_loads_no_sdk() -> None:
+    """A provider's SDK is never loaded by llmtrace, not even in part; when the program loads it, it is patched."""
+    program = textwrap.dedent(
+        """
+        import sys
+        from llmtrace import instrumentation
+        instrumentation.instrument()
+        assert not [name for name in sys.modules if name.split(".")[0] in ("openai", "httpx", "httpx2")]
+        import openai
+        from openai.resources.chat.completions import Completions
+        assert hasattr(Completions.create, "__wrapped__")
+        instrumentation.uninstrument()
+        assert not hasattr(Completions.create, "__wrapped__") or "llmtrace" not in repr(type(Completions.create))
+        """
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
