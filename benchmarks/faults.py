@@ -103,9 +103,16 @@ def _members(value: Any, schema: dict[str, Any]) -> Iterator[tuple[str, str, Any
         if name in value:
             yield "missing", name, {key: kept for key, kept in value.items() if key != name}
             break
-    closed = schema.get("additionalProperties")
-    if schema.get("properties") and closed in (None, False) and "patternProperties" not in schema:
+    if _is_closed(schema):
         yield "unexpected", "not_in_the_schema", {**value, "not_in_the_schema": 1}
+
+
+def _is_closed(schema: dict[str, Any]) -> bool:
+    """Whether a member that is not listed is a fault: the schema says so, or is silent and neither free-form nor composed."""
+    if not schema.get("properties") or "patternProperties" in schema:
+        return False
+    silent = schema.get("type") == "object" and "dependencies" not in schema and "additionalProperties" not in schema
+    return silent or schema.get("additionalProperties") is False
 
 
 def _put(arguments: Any, pointer: str, changed: Any) -> Any:
