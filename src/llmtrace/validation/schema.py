@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue, ToolDefinition
+from llmtrace.validation.annotations import with_known_typed_dicts
 from llmtrace.validation.google import standard_schema
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema")
@@ -60,7 +61,7 @@ def type_schema(annotation: Any) -> JsonValue | None:
     try:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             return annotation.model_json_schema()
-        return TypeAdapter(annotation).json_schema()
+        return TypeAdapter(with_known_typed_dicts(annotation)).json_schema()
     except Exception:  # pydantic raises errors of many kinds on what it does not know
         return None
 
