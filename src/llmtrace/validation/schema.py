@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue, ToolDefinition
@@ -58,6 +57,8 @@ def output_schema(response_format: Any) -> JsonValue | None:
 
 def type_schema(annotation: Any) -> JsonValue | None:
     """The JSON Schema that pydantic has for a type, or None."""
+    from pydantic import BaseModel, TypeAdapter  # here, since it takes 50 ms to import and few programs hand over types
+
     try:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             return annotation.model_json_schema()
