@@ -198,6 +198,15 @@ def test_malformed_arguments_never_reach_a_function() -> None:
     assert [execution.executed for execution in executions(captured)] == [False, True]
 
 
+def test_duplicate_keys_are_a_warning_and_the_last_one_counts() -> None:
+    """What only warns does not stop a call."""
+    with capture() as captured:
+        [answer] = llmtrace.Tools(add).run(chat(("x", "add", '{"a": 1, "a": 5}')))
+    assert answer["content"] == "6"
+    assert [(v.code, v.severity) for v in captured.spans[0].violations] == [("duplicate_key", "warning")]
+    assert captured.spans[0].failure is None
+
+
 def test_policies_hold_without_configure() -> None:
     """Never configured: nothing is recorded, the checks and the policy still apply."""
     with pytest.raises(InvalidToolCall):

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import to_json as dump
+
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
+from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
@@ -19,6 +22,7 @@ from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation import policy as policies
 from llmtrace.validation.arguments import check_arguments, check_call
+from llmtrace.validation.parsing import usable_arguments
 from llmtrace.validation.signature import Signature
 
 
@@ -61,17 +65,23 @@ class Execution:
             self.recording.end(self.operation, exception=error)
 
 
-def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Execution:
-    """The program called the tool itself. Raises InvalidToolCall under ``on_invalid="raise"``, and what a budget raises."""
+def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = True) -> Execution:
+    """The program called the tool itself. Raises InvalidToolCall under ``on_invalid="raise"``, and what a budget raises.
+
+    ``bound``: the receiver of a method is not among ``args``.
+    """
     execution = Execution(args, kwargs)
-    given = guard(spec.signature.arguments, args, kwargs)
+    visible = without_receiver(spec.signature, bound, args, kwargs)
+    given = guard(spec.signature.arguments, *visible) or {}
     call = ToolCall(spec.definition.name, guard(to_json, given))
     recording = current()
     if recording is not None:
         call = replace(call, id=guard(recording.run.match, call.name, call.arguments))
     verdict = _judge(spec, call, spec.on_invalid)
     if verdict.repaired is not None:
-        execution.args, execution.kwargs = _bound(spec, verdict.repaired)
+        receiver = args[: len(args) - len(visible[0])]
+        positional, execution.kwargs = _bound(spec, _corrected(given, call.arguments, verdict.repaired))
+        execution.args = (*receiver, *positional)
     _start(spec, execution, call, verdict, inferred=call.id is not None)
     return execution
 
@@ -85,13 +95,11 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
     if recording is not None:
         guard(recording.run.answered, call.id)
     verdict = _judge(spec, call, spec.on_invalid or on_invalid)
-    arguments = call.arguments if verdict.repaired is None else verdict.repaired
-    if _is_empty(arguments):
-        arguments = {}
-    if not isinstance(arguments, dict) and verdict.refusal is None:
+    arguments = usable_arguments(call.arguments) if verdict.repaired is None else verdict.repaired
+    if arguments is None and verdict.refusal is None:
         # text that is no JSON object cannot be handed to a function, whatever the policy
         verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
-    execution = Execution(*(_bound(spec, arguments) if verdict.refusal is None else ((), {})))
+    execution = Execution(*(_bound(spec, arguments) if arguments is not None and verdict.refusal is None else ((), {})))
     _start(spec, execution, call, verdict)
     return execution
 
@@ -168,9 +176,12 @@ def _record_refusal(operation: ToolExecution) -> None:
         recorder.start(operation).end(operation)
 
 
-def _is_empty(arguments: JsonValue) -> bool:
-    """True for what models send for a tool without arguments: nothing, or blanks."""
-    return arguments is None or (isinstance(arguments, str) and not arguments.strip())
+def _corrected(given: dict[str, Any], told: dict[str, JsonValue], repaired: dict[str, JsonValue]) -> dict[str, Any]:
+    """The objects that the program gave, but for those that were repaired: JSON cannot hold every object."""
+    return {
+        name: given[name] if name in given and dump(told.get(name)) == dump(member) else member
+        for name, member in repaired.items()
+    }
 
 
 def _bound(spec: ToolSpec, arguments: dict[str, JsonValue]) -> tuple[tuple[Any, ...], dict[str, Any]]:
