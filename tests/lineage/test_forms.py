@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmtrace.lineage import forms
 from llmtrace.lineage.forms import keys_of_word, number_key, numbers_in, occurs, occurs_as_number, read_number, words_with_keys
 from llmtrace.lineage.values import read_value
 
@@ -73,6 +74,11 @@ def test_a_whole_number_has_one_key(number: int) -> None:
     assert number_key(number) in keys_of(f"x {number:,} y")
     assert number_key(number) in keys_of(f"${number}.00")
     assert number_key(number) in keys_of(str(number))
+
+
+@given(st.from_regex(r"[a-z]{1,6}[-_#][0-9]{1,9}", fullmatch=True))
+def test_the_short_way_for_usual_identifiers_says_the_same(word: str) -> None:
+    assert set(keys_of_word(word)) == forms._keys_of_compound(word)
 
 
 @given(st.text(alphabet="ab12 -_#.,:/\n\"'{}[]", max_size=80), st.from_regex(r"[a-c]{1,3}[-_]?[0-9]{4,6}", fullmatch=True))

@@ -35,6 +35,7 @@ _NUMBER = re.compile(
     r"(?:(?P<grouped>\d{1,3}(?:,\d{3})+(?:\.\d+)?)|(?P<european>\d{1,3}(?:\.\d{3})*,\d{1,2})|(?P<plain>\d+(?:\.\d+)?))"
     r"(?P<unit>%|[a-z]{1,4}|[$€£¥₹])?"
 )
+_PREFIXED = re.compile(r"([a-z]+)[-_#](\d+)")
 _SIMPLE = re.compile(r"\d+\.\d+")
 _NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58 and byte not in b"@/")
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
@@ -139,6 +140,10 @@ def keys_of_word(word: str) -> tuple[str, ...]:
         return (low, *_number_keys(low), *numeric_dates(low)) if low[0].isdigit() else (low, *_number_keys(low))
     if _SIMPLE.fullmatch(low):
         return (number_key(float(low)),)
+    prefixed = _PREFIXED.fullmatch(low)
+    if prefixed is not None:  # the usual identifier; the rest of this module would say the same, more slowly
+        letters, digits = prefixed.groups()
+        return digits, letters + digits
     return tuple(_keys_of_compound(low))
 
 
