@@ -1,14 +1,16 @@
 """Running a function of any of the four kinds inside a recording: plain, coroutine, generator, async generator.
 
 Law: the program sees what it would see without us: values, exceptions, send, throw, close, return value. A recording is made
-current around each single step and never across a ``yield``.
+current around each single step and never across a ``yield`` or an ``await`` that suspends.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+import sys
+import types
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -37,53 +39,81 @@ class Step(Protocol):
 
 
 Begin: TypeAlias = Callable[[], Step]
+Function: TypeAlias = Callable[..., Any]
 
 
 def kind_of(function: Any) -> KindOfFunction:
-    """Which of the four kinds, seen through partials, static and class methods, wrappers, and objects with ``__call__``."""
-    while True:
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif isinstance(function, (staticmethod, classmethod)):
-            function = function.__func__
-        else:
-            break
-    if not inspect.isroutine(function) and not inspect.isclass(function):
-        function = getattr(function, "__call__", function)  # noqa: B004
-    if inspect.isasyncgenfunction(function):
-        return "async generator"
-    if inspect.iscoroutinefunction(function):
-        return "coroutine"
-    if inspect.isgeneratorfunction(function):
-        return "generator"
+    """Which of the four kinds, seen through partials, static and class methods, and objects with ``__call__``."""
+    while isinstance(function, (functools.partial, staticmethod, classmethod)):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    if inspect.isclass(function):
+        return "plain"
+    for each in (function, getattr(function, "__call__", None)):  # noqa: B004
+        if inspect.isasyncgenfunction(each):
+            return "async generator"
+        if inspect.iscoroutinefunction(each):
+            return "coroutine"
+        if inspect.isgeneratorfunction(each):
+            return "generator"
     return "plain"
 
 
-def run(kind: KindOfFunction, function: Callable[..., Any], begin: Begin) -> Any:
+def run(kind: KindOfFunction, function: Function, begin: Begin) -> Any:
     """Call ``function`` as its kind demands; ``begin`` is called when its body would start."""
+    return _plain(function, begin()) if kind == "plain" else _RUN[kind](function, begin, None)
+
+
+def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], begin: Begin) -> Any:
+    """As `run`, for a call by the program itself, with these arguments.
+
+    A coroutine or generator that does not fit its arguments says so when it is called, not when it is first awaited or
+    iterated: so it is made at once, and its body begun when the program begins ours.
+    """
     if kind == "plain":
         return _plain(function, begin())
-    if kind == "coroutine":
-        return _coroutine(function, begin)
-    if kind == "generator":
-        return _generator(function, begin)
-    return _async_generator(function, begin)
+    try:
+        made = function(*args, **kwargs)
+    except BaseException as error:
+        step = begin()
+        if step.refused or step.kwargs is not kwargs:  # the policy has another answer to wrong arguments
+            return _RUN[kind](function, lambda: step, None)
+        step.raised(error)
+        raise
+    ours = _RUN[kind](function, begin, _Made(made, kwargs))
+    ours.__name__, ours.__qualname__ = getattr(made, "__name__", kind), getattr(made, "__qualname__", kind)
+    return ours
 
 
-def run_under(
-    kind: KindOfFunction, function: Callable[..., Any], begin: Begin, around: Callable[[], AbstractContextManager[Any]]
-) -> Any:
-    """As `run`, with the step begun inside ``around()``, so that what it sets is inherited by all that happens below."""
-    entered = around()
+def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Begin:
+    """``begin`` inside ``around()``, so that what it sets is inherited by all that happens below."""
 
     def begin_within() -> Step:
-        with entered:
+        with around():
             return begin()
 
-    return run(kind, function, begin_within)
+    return begin_within
 
 
-def _plain(function: Callable[..., Any], step: Step) -> Any:
+class _Made:
+    """The function's coroutine or generator, made but not begun. Where ours is never awaited, only ours warns of it."""
+
+    __slots__ = ("kwargs", "made")
+
+    def __init__(self, made: Any, kwargs: dict[str, Any]) -> None:
+        self.made = made
+        self.kwargs = kwargs
+
+    def __del__(self) -> None:
+        if hasattr(self.made, "cr_frame"):
+            self.made.close()
+
+
+def _inner(function: Function, step: Step, made: _Made | None) -> Any:
+    """What the function gives for the step's arguments, which the policy may have corrected."""
+    return made.made if made is not None and made.kwargs is step.kwargs else function(*step.args, **step.kwargs)
+
+
+def _plain(function: Function, step: Step) -> Any:
     if step.refused:
         return step.answer
     recording = step.recording
@@ -101,89 +131,88 @@ def _plain(function: Callable[..., Any], step: Step) -> Any:
     return result
 
 
-async def _coroutine(function: Callable[..., Awaitable[Any]], begin: Begin) -> Any:
+async def _coroutine(function: Function, begin: Begin, made: _Made | None) -> Any:
     step = begin()
     if step.refused:
         return step.answer
-    recording = step.recording
-    token = recording.attach() if recording is not None else None
     try:
-        result = await function(*step.args, **step.kwargs)
+        result = await _stepwise(step.recording, _inner(function, step, made))
     except BaseException as error:
-        if token is not None:
-            Recording.detach(token)
         step.raised(error)
         raise
-    if token is not None:
-        Recording.detach(token)
     step.returned(result)
     return result
 
 
-def _generator(function: Callable[..., Generator[Any, Any, Any]], begin: Begin) -> Generator[Any, Any, Any]:
+def _generator(function: Function, begin: Begin, made: _Made | None) -> Generator[Any, Any, Any]:
     step = begin()
     if step.refused:
         yield step.answer
         return None
     items: list[Any] = []
+    left = False
     try:
-        generator = function(*step.args, **step.kwargs)
-        advance: Callable[[], Any] = functools.partial(next, generator)
+        generator = _inner(function, step, made)
+        advance, given = generator.send, None
         while True:
             try:
-                item = _within(step.recording, advance)
+                item = _within(step.recording, advance, given)
             except StopIteration as stop:
-                step.returned(items if stop.value is None else stop.value)
+                step.returned(items if stop.value is None else stop.value, partial=left)
                 return stop.value
             _keep(items, item)
             try:
                 sent = yield item
-            except GeneratorExit:
-                _within(step.recording, generator.close)
-                step.returned(items, partial=True)
-                raise
             except BaseException as thrown:
-                advance = functools.partial(generator.throw, thrown)
+                left = isinstance(thrown, GeneratorExit)
+                advance, given = generator.throw, thrown
             else:
-                advance = functools.partial(generator.send, sent)
+                advance, given = generator.send, sent
     except GeneratorExit:
+        step.returned(items, partial=True)
         raise
     except BaseException as error:
         step.raised(error)
         raise
 
 
-async def _async_generator(function: Callable[..., AsyncGenerator[Any, Any]], begin: Begin) -> AsyncGenerator[Any, Any]:
+async def _async_generator(function: Function, begin: Begin, made: _Made | None) -> Any:
     step = begin()
     if step.refused:
         yield step.answer
         return
     items: list[Any] = []
+    left = False
     try:
-        generator = function(*step.args, **step.kwargs)
-        advance: Callable[[], Awaitable[Any]] = generator.__anext__
+        generator = _inner(function, step, made)
+        following = _first(generator)
         while True:
             try:
-                item = await _awaited_within(step.recording, advance)
+                item = await _stepwise(step.recording, following)
             except StopAsyncIteration:
-                step.returned(items)
+                step.returned(items, partial=left)
                 return
             _keep(items, item)
             try:
                 sent = yield item
-            except GeneratorExit:
-                await _awaited_within(step.recording, generator.aclose)
-                step.returned(items, partial=True)
-                raise
             except BaseException as thrown:
-                advance = functools.partial(generator.athrow, thrown)
+                left = isinstance(thrown, GeneratorExit)
+                following = generator.athrow(thrown)
             else:
-                advance = functools.partial(generator.asend, sent)
+                following = generator.asend(sent)
     except GeneratorExit:
+        step.returned(items, partial=True)
         raise
     except BaseException as error:
         step.raised(error)
         raise
+
+
+_RUN: dict[KindOfFunction, Callable[[Function, Begin, _Made | None], Any]] = {
+    "coroutine": _coroutine,
+    "generator": _generator,
+    "async generator": _async_generator,
+}
 
 
 def _keep(items: list[Any], item: Any) -> None:
@@ -191,21 +220,43 @@ def _keep(items: list[Any], item: Any) -> None:
         items.append(item)
 
 
-def _within(recording: Recording | None, advance: Callable[[], Any]) -> Any:
+def _within(recording: Recording | None, advance: Callable[[Any], Any], given: Any) -> Any:
     if recording is None:
-        return advance()
+        return advance(given)
     token = recording.attach()
     try:
-        return advance()
+        return advance(given)
     finally:
         Recording.detach(token)
 
 
-async def _awaited_within(recording: Recording | None, advance: Callable[[], Awaitable[Any]]) -> Any:
-    if recording is None:
-        return await advance()
-    token = recording.attach()
+def _first(generator: Any) -> Awaitable[Any]:
+    """The first step of the program's async generator. The event loop gets to know ours only: if it knew both, it would
+    close both at once when it ends, or when both are dropped, and one of them would complain that it is running already."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=_leave)
     try:
-        return await advance()
+        first: Awaitable[Any] = generator.__anext__()
+        return first
     finally:
-        Recording.detach(token)
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _leave(_generator: Any) -> None:
+    """Ours closes it."""
+
+
+@types.coroutine
+def _stepwise(recording: Recording | None, awaitable: Any) -> Generator[Any, Any, Any]:
+    """Await with the recording current in each step, and in nothing that runs between them."""
+    steps = awaitable.__await__()
+    advance, given = steps.send, None
+    while True:
+        try:
+            waited_for = _within(recording, advance, given)
+        except StopIteration as done:
+            return done.value
+        try:
+            advance, given = steps.send, (yield waited_for)
+        except BaseException as thrown:
+            advance, given = steps.throw, thrown

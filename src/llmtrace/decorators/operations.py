@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import Token
 from typing import Any, ParamSpec, TypeVar, overload
 
-import wrapt
 from opentelemetry.context import Context
 from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
 from llmtrace.decorators import functions
+from llmtrace.decorators.wrapper import Wrapper, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, spending
 from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
@@ -94,20 +94,21 @@ class Traced:
         signature = signature_of(inner)
         operation = self._make(name)
         span_name = name if isinstance(operation, Custom) else None
+        budget = self._budget
 
         def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if active() is None:
                 return wrapped(*args, **kwargs)
-            around = self._budget
+            bound = wrapped is not function
 
             def begin() -> _Step:
-                return _Step(guard(_with_input, operation, signature, args, kwargs) or operation, span_name, args, kwargs)
+                visible = without_receiver(signature, bound, args, kwargs)
+                return _Step(guard(_with_input, operation, signature, *visible) or operation, span_name, args, kwargs)
 
-            if around is None:
-                return functions.run(kind, wrapped, begin)
-            return functions.run_under(kind, wrapped, begin, lambda: spending(around))
+            under_budget = begin if budget is None else functions.under(begin, lambda: spending(budget))
+            return functions.call(kind, wrapped, args, kwargs, under_budget)
 
-        decorated: Any = wrapt.FunctionWrapper(function, call)
+        decorated: Any = Wrapper(function, call)
         return decorated  # type: ignore[no-any-return]
 
     def __enter__(self) -> OpenSpan:
@@ -187,7 +188,7 @@ def _traced(make: Callable[[str], Operation], target: Any, budget: Budget | None
     return Traced(make, None, budget)(target)
 
 
-def _with_input(operation: Operation, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+def _with_input(operation: Operation, signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
     arguments = to_json(signature.arguments(args, kwargs))
     if isinstance(operation, Custom):
         return replace(operation, arguments=arguments)

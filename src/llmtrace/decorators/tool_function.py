@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast, get_args, overload
 
-import wrapt
-
 from llmtrace.config import OnInvalid
 from llmtrace.decorators import functions
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
+from llmtrace.decorators.wrapper import BoundWrapper, Wrapper
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.validation.signature import signature_of
@@ -18,14 +17,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class ToolFunction(wrapt.FunctionWrapper[Any, Any]):
-    """A decorated function. Transparent: every attribute, the signature and ``isinstance`` are the function's own."""
+class ToolFunction(Wrapper):
+    """A function decorated with `tool`."""
 
     def __init__(self, function: Any, spec: ToolSpec) -> None:
         kind = functions.kind_of(function)
 
         def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return functions.run(kind, wrapped, lambda: called_directly(spec, args, kwargs))
+            bound = wrapped is not function
+            return functions.call(kind, wrapped, args, kwargs, lambda: called_directly(spec, args, kwargs, bound=bound))
 
         super().__init__(function, call)
         self._self_spec = spec
@@ -84,5 +84,6 @@ def tool(
 
 def tool_spec(function: Any) -> ToolSpec | None:
     """What `tool` knows of a function, or of a method bound from one; None where it was not decorated."""
-    parent = getattr(function, "_self_parent", None)  # wrapt's, on a bound method
-    return cast("ToolSpec | None", getattr(function if parent is None else parent, "_self_spec", None))
+    if issubclass(type(function), BoundWrapper):  # not isinstance: a proxy passes for what it wraps
+        function = function._self_parent
+    return cast(ToolSpec, function._self_spec) if issubclass(type(function), ToolFunction) else None

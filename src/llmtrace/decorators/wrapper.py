@@ -1,0 +1,62 @@
+"""What a decorated function is: a proxy that passes for the function itself, also where it is copied or pickled."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import wrapt
+
+from llmtrace.validation.signature import Signature
+
+
+class BoundWrapper(wrapt.BoundFunctionWrapper[Any, Any]):
+    """What a decorated method gives when it is looked up on an object or class."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        owner = getattr(self, "__self__", None)
+        if owner is None:  # a static method, or a method looked up on its class
+            return _found, (self.__module__, self.__qualname__)
+        return getattr, (owner, self.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+class Wrapper(wrapt.FunctionWrapper[Any, Any]):
+    """A decorated function: every attribute, the signature and ``isinstance`` are the function's own."""
+
+    __bound_function_wrapper__ = BoundWrapper
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return self.__qualname__  # by name, as functions are
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+def _found(module: str, qualified: str) -> Any:
+    return functools.reduce(getattr, qualified.split("."), importlib.import_module(module))
+
+
+def without_receiver(
+    signature: Signature, bound: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The arguments of a call without ``self`` or ``cls``.
+
+    ``bound``: the method was looked up on its object. It was not where another decorator, ``property`` or ``lru_cache`` stands
+    above ours: these call it as a function, and hand the object over as first argument.
+    """
+    if bound or not signature.has_receiver:
+        return args, kwargs
+    if args:
+        return args[1:], kwargs
+    return args, {name: given for name, given in kwargs.items() if name not in ("self", "cls")}
