@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pydantic
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmtrace.instrumentation import _memo
@@ -33,7 +33,7 @@ def _typed(value: Any) -> Any:
     return type(value), value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_MESSAGE, min_size=1, max_size=6))
 def test_equal_messages_and_only_they_are_one(messages: list[Any]) -> None:
     """What the memo gives is what reading anew gives, for any messages in any order, copies and edits among them."""

@@ -314,6 +314,18 @@ def test_parsed_answers_carry_the_schema_that_was_sent(captured: Captured) -> No
     assert inference(captured).parameters["response_format"] == sent
 
 
+def test_tools_made_of_models_are_read(captured: Captured) -> None:
+    """``pydantic_function_tool``: the SDK parses the arguments, llmtrace checks them against the same schema."""
+    called = tool_call('{"city": "Oslo", "days": 2}', name="Answer")
+    client = Server(whole(completion(message(None, tool_calls=[called]), finish="tool_calls"))).client()
+    result = client.chat.completions.parse(model=MODEL, messages=ASK, tools=[openai.pydantic_function_tool(Answer)])
+    assert result.choices[0].message.tool_calls[0].function.parsed_arguments == Answer(city="Oslo", days=2)  # type: ignore[index]
+    (span,) = spans(captured)
+    assert isinstance(span.operation, Inference)
+    assert span.operation.output[0].tool_calls() == (ToolCall("Answer", {"city": "Oslo", "days": 2}, "call_1"),)
+    assert (span.operation.tools[0].strict, span.violations) == (True, ())
+
+
 def test_an_answer_that_does_not_parse_is_recorded(captured: Captured) -> None:
     """Where ``.parse()`` raises over the model's answer, that answer is what one wants to see."""
     client = Server(whole(completion(message('{"city": "Oslo"}')))).client()
@@ -428,6 +440,7 @@ _FAILURES: list[tuple[Any, type[BaseException], str]] = [
     (error(500), openai.InternalServerError, "server_error"),
     (http.ReadTimeout("slow"), openai.APITimeoutError, "timeout"),
     (http.ConnectError("no route"), openai.APIConnectionError, "connection"),
+    (KeyboardInterrupt(), KeyboardInterrupt, "interrupted"),
 ]
 
 

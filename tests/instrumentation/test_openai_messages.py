@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmtrace.instrumentation._openai_messages import read_message, read_part, read_usage
@@ -95,7 +95,7 @@ _PARTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_KEYS, _JSON | st.lists(_PARTS, max_size=3), max_size=6) | _JSON)
 def test_no_message_raises(raw: Any) -> None:
     """Whatever stands in a message list becomes a message."""

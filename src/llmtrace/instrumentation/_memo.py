@@ -78,7 +78,7 @@ def _flatten(value: Any, into: list[Any]) -> None:
     elif kind is list or kind is tuple:
         if len(into) > MOST_LEAVES:
             raise _Opaque
-        into.append(len(value))
+        into.append(~len(value))  # negative: no mapping
         for member in value:
             _flatten(member, into)
     elif kind is int or kind is float or kind is bool:

@@ -71,8 +71,11 @@ class Watch:
         call.end(fields, error)
 
     def __del__(self) -> None:
-        if self.call is not None:
-            _forgotten.put(self)
+        try:
+            if self.call is not None:
+                _forgotten.put(self)
+        except Exception:  # the interpreter is being taken down
+            return
 
 
 def watch_stream(call: Call, reader: Reader, stream: Any, response: Any) -> Any:
@@ -155,7 +158,7 @@ async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncG
     guard(watch.finish)
 
 
-class StreamProxy(wrapt.ObjectProxy[Any]):
+class StreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
     """Stands in for a stream whose iterator cannot be replaced: the stream in everything but its iteration."""
 
     def __init__(self, stream: Any, watch: Watch) -> None:
@@ -173,7 +176,7 @@ class StreamProxy(wrapt.ObjectProxy[Any]):
         return self if entered is self.__wrapped__ else entered
 
 
-class AsyncStreamProxy(wrapt.ObjectProxy[Any]):
+class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
     """`StreamProxy` for an async stream."""
 
     def __init__(self, stream: Any, watch: Watch) -> None:
