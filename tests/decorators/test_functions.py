@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import logging
+import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 import llmtrace
+from llmtrace.recorder import current
 from llmtrace.testing import capture
 
 DECORATORS = [llmtrace.tool, llmtrace.agent, llmtrace.workflow, llmtrace.span]
@@ -268,3 +273,61 @@ def test_block_records_what_it_raises() -> None:
     failure = captured.spans[0].failure
     assert failure is not None
     assert failure.type == "KeyError"
+
+
+def test_a_block_may_be_open_several_times() -> None:
+    """One object for many blocks, in each other and in several threads: each has its span, and each is left as itself."""
+    step = llmtrace.span("step")
+    barrier = threading.Barrier(2, timeout=10)
+
+    def work(fails: bool) -> None:
+        with contextlib.suppress(LookupError), step:
+            barrier.wait()
+            if fails:
+                raise LookupError
+            time.sleep(0.01)
+
+    with capture() as captured:
+        with step as outer, step as inner:
+            inner.output = "inner"
+        outer_id = outer.span_id
+        threads = [threading.Thread(target=work, args=(fails,)) for fails in (True, False)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert current() is None
+    first, second, *others = captured.spans
+    assert (first.parent_id, second.span_id, first.operation.result) == (outer_id, outer_id, "inner")  # type: ignore[union-attr]
+    assert sorted(span.failure is None for span in others) == [False, True]
+
+
+def test_a_block_in_a_generator_left_early_is_partial() -> None:
+    """Leaving is no failure."""
+
+    def work() -> Iterator[int]:
+        with llmtrace.agent("stream"):
+            yield 1
+            yield 2
+
+    with capture() as captured:
+        for _ in work():
+            break
+        gc.collect()
+    assert captured.spans[0].failure is None
+    assert captured.spans[0].attributes["llmtrace.response.partial"] is True
+    assert captured.trace.health == "ok"
+
+
+def test_exit_without_an_error_code_is_no_failure(decorate: Any) -> None:
+    """A program that ends by sys.exit() has not failed."""
+
+    @decorate
+    def work(code: object) -> None:
+        sys.exit(code)  # type: ignore[arg-type]
+
+    with capture() as captured:
+        for code in (None, 0, 1, "why"):
+            with pytest.raises(SystemExit):
+                work(code)
+    assert [span.failure is None for span in captured.spans] == [True, True, False, False]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import Token
 from typing import Any, ParamSpec, TypeVar, overload
 
-from opentelemetry.context import Context
 from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
@@ -16,7 +14,7 @@ from llmtrace.decorators.wrapper import Wrapper, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, spending
 from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
-from llmtrace.recorder import Recording, active
+from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation.signature import Signature, signature_of
@@ -73,6 +71,27 @@ class _Step:
             self.recording.end(self.operation, exception=error)
 
 
+class _Block:
+    """A ``with`` block that is open."""
+
+    def __init__(self, operation: Operation, name: str | None, budget: Budget | None) -> None:
+        self._spending: AbstractContextManager[Any] = nullcontext() if budget is None else spending(budget)
+        self._spending.__enter__()
+        self.step = _Step(operation, name, (), {})
+        recording = self.step.recording
+        self._token = recording.attach() if recording is not None else None
+        self.opened = OpenSpan(recording)
+
+    def leave(self, error: BaseException | None) -> None:
+        if self._token is not None:
+            Recording.detach(self._token)
+        self._spending.__exit__(None, None, None)
+        if error is None or isinstance(error, GeneratorExit):  # the generator that holds the block was left early
+            self.step.returned(self.opened.output, partial=error is not None)
+        else:
+            self.step.raised(error)
+
+
 class Traced:
     """What ``agent(...)``, ``workflow(...)`` and ``span(...)`` give: apply it to a function, or open it with ``with``."""
 
@@ -80,10 +99,7 @@ class Traced:
         self._make = make
         self._name = name
         self._budget = budget
-        self._step: _Step | None = None
-        self._open: OpenSpan | None = None
-        self._token: Token[Context] | None = None
-        self._spending: AbstractContextManager[Any] = nullcontext()
+        self._blocks: list[_Block] = []
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         inner: Any = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
@@ -112,25 +128,16 @@ class Traced:
         return decorated  # type: ignore[no-any-return]
 
     def __enter__(self) -> OpenSpan:
-        if self._budget is not None:
-            self._spending = spending(self._budget)
-        self._spending.__enter__()
         operation = self._make(self._name or "")
-        self._step = _Step(operation, self._name if isinstance(operation, Custom) else None, (), {})
-        recording = self._step.recording
-        self._token = recording.attach() if recording is not None else None
-        self._open = OpenSpan(recording)
-        return self._open
+        block = _Block(operation, self._name if isinstance(operation, Custom) else None, self._budget)
+        self._blocks.append(block)
+        return block.opened
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._token is not None:
-            Recording.detach(self._token)
-        self._spending.__exit__(None, None, None)
-        if self._step is not None:
-            if error is not None:
-                self._step.raised(error)
-            else:
-                self._step.returned(self._open.output if self._open is not None else None)
+        here = current()  # one object may be open several times, in each other and in several threads
+        block = next((each for each in reversed(self._blocks) if each.step.recording is here), self._blocks[-1])
+        self._blocks.remove(block)
+        block.leave(error)
 
     async def __aenter__(self) -> OpenSpan:
         return self.__enter__()

@@ -11,6 +11,11 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(type_name(type(error)), _message(error), _stacktrace(error))
 
 
+def is_failure(error: BaseException) -> bool:
+    """False for ``sys.exit()`` without an error code: the program ended because it was done."""
+    return not (isinstance(error, SystemExit) and error.code in (None, 0))
+
+
 def type_name(kind: type[BaseException]) -> str:
     """``module.Class``; builtins without their module, as the conventions for ``error.type`` show them."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -35,7 +35,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import keys, otel
-from llmtrace.recorder.failures import failure_of
+from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.recording import NoRecording, Recording
@@ -174,8 +174,8 @@ class Recorder:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
         enriched = guard(self._enrich, operation)
-        if failure is None and exception is not None:
-            failure = failure_of(exception)
+        if failure is None and exception is not None and is_failure(exception):
+            failure = guard(failure_of, exception)
         run = recording.run
         span = Span(
             recording.trace_id,
