@@ -6,6 +6,7 @@ run time does not, since a frozen dataclass takes three times as long to build a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +25,25 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """Class decorator: a slotted dataclass that the type checker treats as frozen."""
     made: type[T] = dataclass(slots=True)(cls)
+    _copiers[made] = _copier(made)
     return made
+
+
+_copiers: dict[type, Callable[[Any], Any]] = {}
+"""For each class a function that copies one of its values."""
+
+
+def _copier(cls: Any) -> Callable[[Any], Any]:
+    """Its source is generated, as `dataclasses` generates ``__init__``: one line a field costs a third of what a loop of
+    getattr and setattr does (0.35 µs instead of 1.1 for a `Span`)."""
+    own = [name for name in cls.__slots__ if name != "cache"]
+    lines = [f" copy.{name} = this.{name}" for name in own]
+    if "cache" in cls.__slots__:
+        lines.append(" copy.cache = None if this.cache is None else {}")
+    scope: dict[str, Any] = {"cls": cls, "new": cls.__new__}
+    exec("\n".join(("def copied(this):", " copy = new(cls)", *lines, " return copy")), scope)  # noqa: S102
+    copied: Callable[[Any], Any] = scope["copied"]
+    return copied
 
 
 def replace(this: T, **changes: Any) -> T:
@@ -32,15 +51,8 @@ def replace(this: T, **changes: Any) -> T:
 
     What others derived from a value (its ``cache``, by convention the last field) is not true of the changed copy: it starts
     with an empty one.
-
-    Slot by slot, since `dataclasses.replace` goes through ``__init__`` and costs four times as much.
     """
-    cls = type(this)
-    copy = cls.__new__(cls)
-    for name in cls.__slots__:  # type: ignore[attr-defined]
-        setattr(copy, name, getattr(this, name))
-    if cls.__slots__[-1] == "cache" and copy.cache is not None:  # type: ignore[attr-defined]
-        copy.cache = {}  # type: ignore[attr-defined]
+    copy: T = _copiers[type(this)](this)
     for name, changed in changes.items():
         setattr(copy, name, changed)
     return copy
