@@ -1,0 +1,63 @@
+"""Failures of calls in stable words, each of them documented."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from llmtrace.instrumentation._failures import BY_CLASS, BY_CODE, CONNECTION_REFUSED, failure_in_call
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "openai.md"
+
+
+def test_every_word_is_documented() -> None:
+    """The table in the docs has every word, so that an alert can be built on it."""
+    text = DOCS.read_text("utf-8")
+    assert [word for word in {*BY_CLASS.values(), *BY_CODE.values(), CONNECTION_REFUSED} if f"| `{word}` |" not in text] == []
+
+
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+class APIConnectionError(Exception):
+    """Known by its name, whoever defines it."""
+
+
+class Grouped(Exception):
+    """What an `ExceptionGroup` looks like, also before Python 3.11."""
+
+    def __init__(self, *exceptions: BaseException) -> None:
+        super().__init__("several")
+        self.exceptions = exceptions
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (asyncio.CancelledError(), "cancelled"),
+        (asyncio.TimeoutError(), "timeout"),
+        (KeyboardInterrupt(), "interrupted"),
+        (ConnectionRefusedError(), "connection_refused"),
+        (ConnectionResetError(), "connection"),
+        (_caused(APIConnectionError(), ConnectionRefusedError()), "connection_refused"),
+        (_caused(APIConnectionError(), _caused(OSError(), Grouped(OSError(), ConnectionRefusedError()))), "connection_refused"),
+        (_caused(APIConnectionError(), OSError()), "connection"),
+        (ValueError("x"), "ValueError"),
+        (Grouped(), f"{Grouped.__module__}.Grouped"),
+    ],
+    ids=lambda one: getattr(one, "__class__", type(one)).__name__ if isinstance(one, BaseException) else one,
+)
+def test_words(error: BaseException, word: str) -> None:
+    """Causes count, through groups; what has no word has its class name."""
+    assert failure_in_call(error).type == word
+
+
+def test_causes_in_a_circle_end() -> None:
+    """An exception that is its own cause's cause."""
+    one, two = APIConnectionError(), OSError()
+    one.__cause__, two.__cause__ = two, one
+    assert failure_in_call(one).type == "connection"
