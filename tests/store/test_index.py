@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmtrace.errors import UnreadableStore
+from llmtrace.model import Message, Text
 from llmtrace.store import Query, files, indexing, journal, local, notices, open_store
 from llmtrace.store.files import HEAD, MAGIC
 from llmtrace.store.local import LocalStore
@@ -296,3 +297,13 @@ def test_reading_an_unchanged_store_writes_nothing(folder: Path) -> None:
     assert indexing._BATCH > 1
     db.execute("ROLLBACK")
     db.close()
+
+
+def test_half_a_surrogate_pair_does_not_hide_the_store(folder: Path) -> None:
+    """An emoji that was cut in two, in an answer or a name, is one odd letter; all traces are still listed and found."""
+    store = LocalStore(folder)
+    store.append(span(3, name="\ud83d", operation=agent("\ud83d", output=(Message("assistant", (Text("halved \ud83d"),)),))))
+    assert sorted(_ids(store)) == [1, 2, 3]
+    assert _ids(store, text="halved") == [3]
+    assert store.trace(trace_id(3)).root.name == "\ud83d"
+    store.close()

@@ -18,9 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from pydantic_core import from_json, to_json
-
-from llmtrace.codec import genai
+from llmtrace.codec import genai, jsontext
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Trace, replace
 from llmtrace.store import Query, files, locks, records, search
@@ -206,14 +204,17 @@ def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -
     is_open = [span.span_id for span in trace.spans if span.end is None]
     running = Trace(trace.spans, alive=frozenset(is_open)).health
     fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
+    agents = "\n".join(("", *summary.agents, "")).encode("utf-8", "replace").decode()  # SQLite takes no lone surrogates
     db.execute(
         "UPDATE traces SET stale = 0, open = ?, health = ?, running = ?, agents = ?, summary = ? WHERE trace = ?",
-        (len(is_open), summary.health, running, "\n".join(("", *summary.agents, "")), to_json(fields), summary.trace_id),
+        (len(is_open), summary.health, running, agents, jsontext.write(fields).encode(), summary.trace_id),
     )
 
 
 def _read_summary(data: bytes) -> TraceSummary:
-    held: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in from_json(data).items()}
+    held: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in jsontext.read(data.decode()).items()
+    }
     return TraceSummary(**held)
 
 
