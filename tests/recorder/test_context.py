@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
 
 import llmtrace
 from llmtrace.testing import capture
@@ -73,8 +76,39 @@ def test_inject_and_extract_join_processes() -> None:
     assert there.attributes["llmtrace.tags"] == ["a b", "c"]
 
 
-def test_extract_of_garbage_is_harmless() -> None:
+GARBAGE: list[dict[Any, Any]] = [
+    {"traceparent": "00-zz-1", "baggage": ",=,llmtrace.%zz=1;p"},
+    {"traceparent": None, "baggage": None},
+    {"traceparent": [1], "baggage": b"x", 1: 2},
+    {"baggage": ["llmtrace.user.id=1"], "tracestate": 5},
+]
+
+
+@pytest.mark.parametrize("carrier", GARBAGE)
+def test_extract_of_garbage_is_harmless(carrier: dict[Any, Any]) -> None:
     """Headers that mean nothing start a trace of their own."""
-    with capture() as captured, llmtrace.extract({"traceparent": "00-zz-1", "baggage": ",=,llmtrace.%zz=1;p"}):
+    with capture() as captured, llmtrace.extract(carrier):
         leaf()
-    assert captured.spans[0].parent_id is None
+    assert (captured.spans[0].parent_id, captured.spans[0].attributes) == (None, {})
+
+
+def test_extract_takes_only_what_inject_writes() -> None:
+    """A header may come from anybody: it sets no attribute that says what a span did."""
+    with capture() as captured, llmtrace.extract({"baggage": "llmtrace.gen_ai.input.messages=x,llmtrace.user.id=u"}):
+        leaf()
+    assert captured.spans[0].attributes == {"user.id": "u"}
+
+
+def test_context_of_odd_values() -> None:
+    """One tag is one tag, a tag counts once, and what is no JSON is named by its type."""
+    with capture() as captured:
+        with llmtrace.context(tags="abc", plan=object()):  # type: ignore[arg-type]
+            leaf()
+        with llmtrace.context(tags=[1, 1, "1"], conversation=7):  # type: ignore[arg-type, list-item]
+            leaf()
+        with llmtrace.context(tags=5):  # type: ignore[arg-type]
+            leaf()
+    first, second, third = (span.attributes for span in captured.spans)
+    assert (first["llmtrace.tags"], "object" in str(first["llmtrace.context.plan"])) == (["abc"], True)
+    assert second == {"llmtrace.tags": ["1"], "gen_ai.conversation.id": "7"}
+    assert third == {}

@@ -187,3 +187,32 @@ def test_a_sink_that_raises_costs_nothing_but_a_line(caplog: pytest.LogCaptureFi
     assert len(captured.spans) == 1
     assert "disk on fire" not in caplog.text
     assert caplog.text.count("Broken.append failed with OSError") == 1
+
+
+class Odd:
+    """No JSON value."""
+
+
+def test_attributes_events_and_outcomes_of_any_kind_are_recorded() -> None:
+    """What a program hands over is snapshotted: an odd value is named by its type, and costs no span."""
+    with capture() as captured, llmtrace.agent("a") as opened:
+        grown = [1]
+        opened.set(odd=Odd(), grown=grown)  # type: ignore[arg-type]
+        opened.event("seen", odd=Odd())  # type: ignore[arg-type]
+        llmtrace.outcome("failure", score="high", reason=ValueError("x"))  # type: ignore[arg-type]
+        grown.append(2)
+    [span] = captured.spans
+    assert span.attributes["grown"] == [1]
+    assert "Odd" in str(span.attributes["odd"])
+    assert "Odd" in str(span.events[0].attributes["odd"])
+    outcome = captured.trace.outcome
+    assert outcome is not None
+    assert (outcome.label, outcome.score, outcome.evidence) == ("failure", None, {"reason": "ValueError: x"})
+
+
+def test_a_made_up_name_does_not_cost_an_exporter_its_batch(app_provider: Any) -> None:
+    """Half a surrogate pair in a tool's name: what the program exports can still be encoded."""
+    with capture(identity=Identity()):
+        llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_\ud83d", "arguments": "{}"}}])
+    [span] = app_provider.exported.get_finished_spans()
+    assert span.name.encode() == "execute_tool look_\ufffd".encode()

@@ -42,12 +42,12 @@ class OpenSpan:
     def set(self, **attributes: str | bool | int | float | list[str]) -> None:
         """Put attributes of your own on the span."""
         if self._recording is not None:
-            self._recording.set(attributes)
+            self._recording.set(to_json(attributes))
 
     def event(self, name: str, **attributes: str | bool | int | float) -> None:
         """Record that something happened, now."""
         if self._recording is not None:
-            self._recording.add_event(name, attributes)
+            self._recording.add_event(str(name), to_json(attributes))
 
 
 class _Step:

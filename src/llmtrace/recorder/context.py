@@ -18,8 +18,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llmtrace import semconv
+from llmtrace.content import to_json
 from llmtrace.model import JsonValue
 from llmtrace.recorder import keys
+from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 
 P = ParamSpec("P")
@@ -28,6 +30,7 @@ R = TypeVar("R")
 _W3C = TraceContextTextMapPropagator()
 _BAGGAGE = "baggage"
 _MEMBER = "llmtrace."
+_OWN = (semconv.USER_ID, semconv.CONVERSATION_ID, semconv.TAGS)
 
 
 @contextmanager
@@ -44,7 +47,9 @@ def context(
     trace by it), ``tags`` add up over nested blocks as ``llmtrace.tags``; any other ``name=value`` is
     ``llmtrace.context.name``.
     """
-    with _attached(_merged(_current(), user, conversation, tags, attributes)):
+    before = _current()
+    merged = guard(_merged, before, user, conversation, tags, attributes)
+    with _attached(before if merged is None else merged):
         yield
 
 
@@ -61,9 +66,9 @@ def _merged(
     if conversation is not None:
         merged[semconv.CONVERSATION_ID] = str(conversation)
     if tags:
-        earlier = merged.get(semconv.TAGS, [])
-        merged[semconv.TAGS] = [*earlier, *(str(tag) for tag in tags if tag not in earlier)]
-    merged.update({semconv.CONTEXT_PREFIX + name: given for name, given in attributes.items()})
+        more = [tags] if isinstance(tags, str) else [str(tag) for tag in tags]
+        merged[semconv.TAGS] = list(dict.fromkeys([*merged.get(semconv.TAGS, []), *more]))
+    merged.update({semconv.CONTEXT_PREFIX + name: to_json(given) for name, given in attributes.items()})
     return merged
 
 
@@ -102,7 +107,7 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
 
     Names are matched without regard to case, so headers and environment variables (``TRACEPARENT``) both serve.
     """
-    lower = {str(name).lower(): given for name, given in carrier.items()}
+    lower = {str(name).lower(): given for name, given in carrier.items() if isinstance(given, str)}
     parent = _W3C.extract(lower, context=otel_context.get_current())
     with _attached({**_current(), **_members(lower.get(_BAGGAGE, ""))}, parent):
         yield
@@ -119,7 +124,8 @@ def _members(header: str) -> dict[str, JsonValue]:
         name, _, given = member.strip().partition("=")
         if name.startswith(_MEMBER):
             key, text = unquote(name.removeprefix(_MEMBER)), unquote(given.partition(";")[0])
-            found[key] = text.split("\x1f") if key == semconv.TAGS else text
+            if key in _OWN or key.startswith(semconv.CONTEXT_PREFIX):  # a header may come from anybody
+                found[key] = text.split("\x1f") if key == semconv.TAGS else text
     return found
 
 

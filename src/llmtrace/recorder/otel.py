@@ -18,6 +18,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from llmtrace.codec import genai
 from llmtrace.content import Content
+from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Kind, Scope, Span
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
@@ -60,7 +61,9 @@ class Tracers:
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
         tracer = self._current()
         if tracer is not None:
-            span = tracer.start_span(name, context, _KINDS[kind], attributes, start_time=start)
+            # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
+            named = name if name.isascii() else well_formed(name)
+            span = tracer.start_span(named, context, _KINDS[kind], attributes, start_time=start)
             own = span.get_span_context()
             if own.is_valid and own.span_id != parent.span_id:
                 return Started(span, f"{own.trace_id:032x}", f"{own.span_id:016x}", parent_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
+from llmtrace.content import to_json
 from llmtrace.model import OUTCOME, Evaluation, Severity
 from llmtrace.recorder.current import active, current
 
@@ -30,7 +31,7 @@ def outcome(
         if active() is not None:
             logger.warning("llmtrace: outcome(%r) was called outside a run and is not recorded", status)
         return
-    if status not in _SEVERITY:
+    if status not in tuple(_SEVERITY):
         logger.warning("llmtrace: outcome(%r): expected success, failure or unknown; it is not recorded", status)
         return
     recording.run.outcome = Evaluation(
@@ -38,6 +39,14 @@ def outcome(
         _SEVERITY[status],
         f"the program reported {status}",
         label=status,
-        score=score,
-        evidence={} if reason is None else {"reason": reason},
+        score=_number(score),
+        evidence={} if reason is None else {"reason": to_json(reason)},
     )
+
+
+def _number(score: object) -> float | None:
+    try:
+        return None if score is None else float(score)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        logger.warning("llmtrace: outcome(score=...): expected a number, got %s; it is left out", type(score).__name__)
+        return None
