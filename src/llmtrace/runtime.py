@@ -140,6 +140,7 @@ def build(
 def flush() -> None:
     """Hand everything recorded so far to the operating system and bring the index up to date. Never raises."""
     running = _running
+    guard(instrumentation.end_forgotten)
     if running is not None and running.store is not None:
         guard(running.store.flush)
 
