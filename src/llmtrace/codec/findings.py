@@ -71,6 +71,9 @@ _FAILURE: Final[Rows] = (
     fields.text("message", sc.EXCEPTION_MESSAGE),
     fields.name("stacktrace", sc.EXCEPTION_STACKTRACE),
 )
+_WRITE_VIOLATION: Final = fields.writer(_VIOLATION)
+_WRITE_EVALUATION: Final = fields.writer(_EVALUATION)
+_WRITE_FAILURE: Final = fields.writer(_FAILURE)
 _REQUIRED: Final[Mapping[type, frozenset[str]]] = {
     Violation: frozenset({"code", "pointer", "keyword", "message", "severity", "where"}),
     Evaluation: frozenset({"name", "severity", "explanation"}),
@@ -92,15 +95,15 @@ def events(span: Span) -> tuple[Event, ...]:
     ]
     time = span.start if span.end is None else span.end
     if span.failure is not None and _needs_event(span):
-        written.append(Event(sc.EXCEPTION_EVENT, time, _attributes(span.failure, _FAILURE) | {sc.FAILURE_MARK: True}))
-    written += [Event(sc.VIOLATION_EVENT, time, _attributes(found, _VIOLATION)) for found in span.violations]
-    written += [Event(sc.EVALUATION_EVENT, time, _attributes(found, _EVALUATION)) for found in span.evaluations]
+        written.append(Event(sc.EXCEPTION_EVENT, time, _attributes(span.failure, _WRITE_FAILURE) | {sc.FAILURE_MARK: True}))
+    written += [Event(sc.VIOLATION_EVENT, time, _attributes(found, _WRITE_VIOLATION)) for found in span.violations]
+    written += [Event(sc.EVALUATION_EVENT, time, _attributes(found, _WRITE_EVALUATION)) for found in span.evaluations]
     return tuple(written)
 
 
-def _attributes(found: object, rows: Rows) -> Attributes:
+def _attributes(found: object, write: fields.Write) -> Attributes:
     out: Attributes = {}
-    fields.write(found, rows, out)
+    write(found, out)
     return out
 
 
@@ -113,7 +116,7 @@ def attributes(span: Span, out: Attributes) -> None:
     failure = span.failure
     if failure is not None and failure.type and _needs_type(span):
         out[sc.ERROR_TYPE] = failure.type
-    out.update(search_attributes(span))
+    _search(span, out)
 
 
 def search_attributes(span: Span) -> Attributes:
@@ -122,29 +125,39 @@ def search_attributes(span: Span) -> Attributes:
     Needs the span with its content, since without it nothing tells that tool calls were checked and found clean.
     """
     out: Attributes = {}
-    if any(found.where == "arguments" and found.severity == "error" for found in span.violations):
+    _search(span, out)
+    return out
+
+
+def _search(span: Span, out: Attributes) -> None:
+    violations, evaluations = span.violations, span.evaluations
+    if violations and any(found.where == "arguments" and found.severity == "error" for found in violations):
         out[sc.TOOL_CALL_VALID] = False
     elif _was_checked(span):
         out[sc.TOOL_CALL_VALID] = True
-    failed = [found.name for found in span.evaluations if found.severity != "info"]
-    if failed:
-        out[sc.EVALUATION_FAILED] = list(dict.fromkeys(failed))
-    outcome = next((found.label for found in span.evaluations if found.name == OUTCOME), None)
-    if outcome is not None:
-        out[sc.OUTCOME] = outcome
-    return out
+    if evaluations:
+        failed = [found.name for found in evaluations if found.severity != "info"]
+        if failed:
+            out[sc.EVALUATION_FAILED] = list(dict.fromkeys(failed))
+        outcome = next((found.label for found in evaluations if found.name == OUTCOME), None)
+        if outcome is not None:
+            out[sc.OUTCOME] = outcome
 
 
 def _was_checked(span: Span) -> bool:
     """True when there were tool calls and definitions to check them by, and no definition was too broken to check by."""
-    if any(found.code == "schema" for found in span.violations):
+    if span.violations and any(found.code == "schema" for found in span.violations):
         return False
     operation = span.operation
     if isinstance(operation, ToolExecution):
         return operation.definition is not None
     if not isinstance(operation, Inference) or not operation.tools:
         return False
-    return any(isinstance(part, ToolCall) for message in operation.output for part in message.parts)
+    for message in operation.output:
+        for part in message.parts:
+            if type(part) is ToolCall:
+                return True
+    return False
 
 
 # -- a failure and the exception events that others wrote about it

@@ -60,7 +60,10 @@ def attributes(span: Span) -> dict[str, JsonValue]:
     """Every attribute of the span; a new dict. Order: ours, then the user's."""
     out: dict[str, JsonValue] = {}
     operations.write(span.operation, out)
-    fields.write(span, _RUN, out)
+    if span.run_id is not None:
+        out[sc.RUN_ID] = span.run_id
+    if span.sequence is not None:
+        out[sc.SEQUENCE] = span.sequence
     findings.attributes(span, out)
     if span.attributes:
         _add_users(span, out)
@@ -151,17 +154,7 @@ def _users(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 def start_attributes(operation: Operation) -> dict[str, AttributeValue]:
     """The attributes that a sampler may want and that are known at the start: operation, provider, model, names, server."""
-    shape = operations.BY_CLASS[type(operation)]
-    out: dict[str, AttributeValue] = {}
-    name = operations.name_of(operation)
-    if name is not None:
-        out[sc.OPERATION_NAME] = name
-    for row in shape.rows:
-        if row.field in shape.start:
-            held = getattr(operation, row.field)
-            if held not in (None, ""):
-                out[row.key] = held
-    return out
+    return operations.at_start(operation)
 
 
 def span_name(operation: Operation) -> str:

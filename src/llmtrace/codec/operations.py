@@ -232,6 +232,22 @@ SHAPES: Final = (
 BY_CLASS: Final[dict[type, Shape]] = {shape.made: shape for shape in SHAPES}
 BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
 _CUSTOM: Final = BY_CLASS[Custom]
+_SAID: Final = "its operation field says it"
+_NAMES: Final[dict[type, str | None]] = {
+    shape.made: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _SAID for shape in SHAPES
+}
+_WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
+    shape.made: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
+}
+_START: Final = {
+    shape.made: (
+        tuple(row.key for row in shape.rows if row.field in shape.start),
+        fields.fetcher([row.field for row in shape.rows if row.field in shape.start]),
+    )
+    if shape.start
+    else None
+    for shape in SHAPES
+}
 TAKEN: Final[dict[type, frozenset[str]]] = {
     shape.made: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
     for shape in SHAPES
@@ -241,10 +257,8 @@ TAKEN: Final[dict[type, frozenset[str]]] = {
 
 def name_of(operation: Operation) -> str | None:
     """Value of gen_ai.operation.name; None for what the conventions have no name for."""
-    if isinstance(operation, (Inference, Memory)):
-        return operation.operation
-    names = BY_CLASS[type(operation)].names
-    return names[0] if names else None
+    name = _NAMES[type(operation)]
+    return operation.operation if name is _SAID else name  # type: ignore[union-attr]
 
 
 def is_known(name: JsonValue) -> bool:
@@ -254,13 +268,26 @@ def is_known(name: JsonValue) -> bool:
 
 def write(operation: Operation, out: Attributes) -> None:
     """Set an operation's attributes."""
-    shape = BY_CLASS[type(operation)]
     name = name_of(operation)
     if name is not None:
         out[sc.OPERATION_NAME] = name
-    fields.write(operation, shape.rows, out)
-    for extra in shape.extras:
-        extra.write(operation, out)
+    for write_some in _WRITERS[type(operation)]:
+        write_some(operation, out)
+
+
+def at_start(operation: Operation) -> Attributes:
+    """What is known when it starts, as attributes; a new dict."""
+    out: Attributes = {}
+    name = name_of(operation)
+    if name is not None:
+        out[sc.OPERATION_NAME] = name
+    known = _START[type(operation)]
+    if known is not None:
+        keys, fetch = known
+        for key, held in zip(keys, fetch(operation), strict=False):
+            if held is not None and held != "":
+                out[key] = held
+    return out
 
 
 def read(rest: Attributes) -> Operation:
