@@ -6,9 +6,11 @@ import asyncio
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -335,3 +337,147 @@ def test_slow_tools_are_timed() -> None:
     with capture(identity=Identity()) as captured:
         llmtrace.Tools(slow).run(chat(("x", "slow", "{}")))
     assert (captured.spans[0].duration or 0) >= 0.02
+
+
+def test_arun_leaves_nothing_running() -> None:
+    """Under on_fail="raise" the first error in order is raised when all calls have ended; each has its span."""
+    ended = []
+
+    async def fails() -> None:
+        raise ConnectionError("no route")
+
+    async def slow() -> None:
+        await asyncio.sleep(0.02)
+        ended.append("slow")
+
+    def plain() -> None:
+        time.sleep(0.02)
+        ended.append("plain")
+
+    async def main() -> None:
+        with pytest.raises(ConnectionError):
+            await llmtrace.Tools(fails, slow, plain, on_fail="raise").arun(
+                chat(("a", "slow", "{}"), ("b", "fails", "{}"), ("c", "plain", "{}"))
+            )
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with capture() as captured:
+        asyncio.run(main())
+    assert sorted(ended) == ["plain", "slow"]
+    assert sorted(str(span.failure and span.failure.type) for span in captured.spans) == ["ConnectionError", "None", "None"]
+
+
+def test_arun_cancelled_ends_every_span() -> None:
+    """Also those of plain tools that wait for a thread."""
+
+    def plain(n: int) -> None:
+        time.sleep(0.1)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        calls = [(str(n), "plain", f'{{"n": {n}}}') for n in range(3)]
+        task = asyncio.create_task(llmtrace.Tools(plain).arun(chat(*calls)))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with capture() as captured:
+        asyncio.run(main())
+    assert [str(span.failure and span.failure.type) for span in captured.spans] == ["asyncio.exceptions.CancelledError"] * 3
+    assert all(span.end is not None for trace in captured.traces for span in trace.spans)
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("error", [Unreadable(), StopIteration(3), RuntimeError("x")])
+def test_whatever_a_tool_raises_is_told(error: Exception) -> None:
+    """An exception whose text cannot be read, or one that cannot cross an event loop, is an answer too."""
+
+    def broken() -> None:
+        raise error
+
+    tools = llmtrace.Tools(broken)
+    assert type(error).__name__ in tools.run(chat(("x", "broken", "{}")))[0]["content"]
+
+    async def main() -> Any:
+        return await asyncio.wait_for(tools.arun(chat(("x", "broken", "{}"))), 5)
+
+    assert asyncio.run(main())[0]["content"].startswith("Error: ")
+
+
+def test_what_a_tool_awaits_or_yields_is_its_result() -> None:
+    """Generators are drained, coroutines awaited, also below a decorator that knows nothing of async."""
+
+    async def fetch(n: int) -> int:
+        await asyncio.sleep(0)
+        return n
+
+    def passing_on(n: int) -> Any:
+        return fetch(n)
+
+    def count(n: int) -> Any:
+        yield from range(n)
+
+    async def acount(n: int) -> Any:
+        for item in range(n):
+            yield item
+
+    tools = llmtrace.Tools(fetch, passing_on, count, acount)
+    message = chat(*((name, name, '{"n": 2}') for name in ("fetch", "passing_on", "count", "acount")))
+    with capture() as captured:
+        plain = tools.run(message)
+        assert asyncio.run(tools.arun(message)) == plain
+    assert [answer["content"] for answer in plain] == ["2", "2", "[0,1]", "[0,1]"]
+    assert sorted(str(done.result) for done in executions(captured)) == ["2"] * 4 + ["[0, 1]"] * 4
+
+
+def test_an_answer_is_told_whole() -> None:
+    """However long: bounding it is the program's to do."""
+
+    def numbers() -> list[int]:
+        return list(range(300_000))
+
+    assert json.loads(llmtrace.Tools(numbers).run(chat(("x", "numbers", "{}")))[0]["content"]) == list(range(300_000))
+
+
+def test_a_mock_is_a_tool() -> None:
+    """An object that has every attribute is not taken for one of ours."""
+    mock = AsyncMock(return_value=5)
+    mock.__name__ = "look"
+    tools = llmtrace.Tools(mock)
+    assert tools.openai()[0]["function"]["name"] == "look"
+    assert tools.run(chat(("x", "look", "{}")))[0]["content"] == "5"
+
+
+def test_messages_without_content() -> None:
+    """What providers send when they have nothing to say: no calls, no answers."""
+    tools = llmtrace.Tools(add)
+    for message in (
+        {"type": "message", "role": "assistant", "content": []},
+        {"object": "response", "output": []},
+        {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]},
+        {"object": "response", "output": [{"type": "web_search_call", "id": "w"}]},
+    ):
+        assert tools.run(message) == []
+
+
+def test_sdk_objects_of_openai() -> None:
+    """The SDK's own objects, of both of its APIs."""
+    from openai.types.chat import ChatCompletionMessage
+    from openai.types.responses import ResponseFunctionToolCall
+
+    message = ChatCompletionMessage.model_validate(chat(("x", "add", '{"a": 1}')))
+    assert llmtrace.Tools(add).run(message) == [{"role": "tool", "tool_call_id": "x", "content": "2"}]
+    item = ResponseFunctionToolCall(type="function_call", call_id="c", name="add", arguments='{"a": 1}')
+    answer = {"type": "function_call_output", "call_id": "c", "output": "2"}
+    assert llmtrace.Tools(add).run([item]) == llmtrace.Tools(add).run(item) == [answer]
+
+
+def test_a_legacy_function_call_is_not_passed_over() -> None:
+    """The form before tool calls is run and answered in its own form."""
+    message = {"role": "assistant", "content": None, "function_call": {"name": "add", "arguments": '{"a": 1}'}}
+    assert llmtrace.Tools(add).run(message) == [{"role": "function", "name": "add", "content": "2"}]

@@ -8,7 +8,7 @@ from llmtrace.model import Failure
 
 
 def failure_of(error: BaseException) -> Failure:
-    return Failure(type_name(type(error)), _message(error), _stacktrace(error))
+    return Failure(type_name(type(error)), message_of(error), _stacktrace(error))
 
 
 def is_failure(error: BaseException) -> bool:
@@ -21,7 +21,8 @@ def type_name(kind: type[BaseException]) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """Its text, or a placeholder where that raises."""
     try:
         return str(error)
     except Exception:

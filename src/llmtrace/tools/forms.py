@@ -5,7 +5,7 @@ Law: the raw text of the arguments is what is judged; nothing is repaired on the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
@@ -32,10 +32,15 @@ def read(thing: Any, name: str) -> Any:
     return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
 
 
-def _items(message: Any, name: str) -> list[Any] | None:
+def _items(message: Any, name: str) -> Sequence[Any] | None:
     """``message`` as a list of calls: itself when it is one, else its field ``name``."""
     found = message if isinstance(message, (list, tuple)) else read(message, name)
-    return list(found) if isinstance(found, Iterable) and not isinstance(found, (str, bytes, Mapping)) else None
+    return found if isinstance(found, (list, tuple)) else None
+
+
+def _has(items: Sequence[Any], *types: str) -> bool:
+    """Whether a bare list is of the form that has items of these types; a message that holds a list is, whatever is in it."""
+    return any(read(item, "type") in types for item in items)
 
 
 class OpenAIChat:
@@ -65,6 +70,20 @@ class OpenAIChat:
         return [{"role": "tool", "tool_call_id": call.id, "content": text} for call, text, _ in answers]
 
 
+class OpenAIFunctionCall:
+    """Chat completions before there were tool calls: ``message.function_call``, answered by a ``role: function`` message."""
+
+    def offer(self, definition: ToolDefinition) -> dict[str, JsonValue]:
+        return _function(definition)
+
+    def calls(self, message: Any) -> list[ToolCall] | None:
+        function = None if isinstance(message, (list, tuple)) else read(message, "function_call")
+        return None if function is None else [ToolCall(read(function, "name") or "", _raw(read(function, "arguments")))]
+
+    def answers(self, answers: Sequence[Answer]) -> list[dict[str, JsonValue]]:
+        return [{"role": "function", "name": call.name, "content": text} for call, text, _ in answers]
+
+
 class OpenAIResponses:
     """The Responses API: items of type ``function_call``, answered by items of type ``function_call_output``."""
 
@@ -75,7 +94,7 @@ class OpenAIResponses:
         items = _items(message, "output")
         if items is None:
             items = [message] if read(message, "type") == "function_call" else None
-        if items is None or not any(read(item, "type") in ("function_call", "message", "reasoning") for item in items):
+        if items is None or (items is message and not _has(items, "function_call", "message", "reasoning")):
             return None
         return [
             ToolCall(read(item, "name") or "", _raw(read(item, "arguments")), read(item, "call_id"))
@@ -98,7 +117,7 @@ class Anthropic:
 
     def calls(self, message: Any) -> list[ToolCall] | None:
         items = _items(message, "content")
-        if items is None or not any(read(item, "type") in ("tool_use", "text", "thinking") for item in items):
+        if items is None or (items is message and not _has(items, "tool_use", "text", "thinking")):
             return None
         return [
             ToolCall(read(item, "name") or "", _raw(read(item, "input")), read(item, "id"))
@@ -116,7 +135,7 @@ class Anthropic:
 
 OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC = OpenAIChat(), OpenAIResponses(), Anthropic()
 
-FORMS: tuple[Form, ...] = (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC)
+FORMS: tuple[Form, ...] = (OpenAIFunctionCall(), OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC)
 
 
 def _raw(arguments: Any) -> JsonValue:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal, get_args
 
 from pydantic_core import to_json as dump
@@ -14,7 +16,12 @@ from llmtrace.decorators import functions, tool, tool_spec
 from llmtrace.decorators.tool_execution import Execution, ToolSpec, asked_for, unknown_tool
 from llmtrace.errors import BudgetExceeded, ConfigurationError, InvalidToolCall
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+from llmtrace.recorder.failures import message_of
 from llmtrace.tools import forms
+
+_ASYNC = ("coroutine", "async generator")
+_ANSWER_LIMIT = 1 << 30
+"""An answer goes to the model whole: it is the program that bounds it."""
 
 
 class Tools:
@@ -85,15 +92,23 @@ class Tools:
         return form.answers([(call, *self._run(call)) for call in calls])
 
     async def arun(self, message: Any) -> list[Any]:
-        """As `run`, with all calls at once: async tools as tasks, plain ones in threads."""
+        """As `run`, with all calls at once: async tools as tasks, plain ones in threads.
+
+        What is to be raised is raised when all calls have ended, the first in their order; none goes on in the background.
+        """
         form, calls = _read(message)
-        answered = await asyncio.gather(*(self._arun(call) for call in calls))
-        return form.answers([(call, *answer) for call, answer in zip(calls, answered, strict=True)])
+        answered = await asyncio.gather(*(self._arun(call) for call in calls), return_exceptions=True)
+        answers: list[forms.Answer] = []
+        for call, answer in zip(calls, answered, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            answers.append((call, *answer))
+        return form.answers(answers)
 
     def _refuse_async(self, calls: list[ToolCall]) -> None:
         for call in calls:
             known = self._tools.get(call.name)
-            if known is not None and functions.kind_of(known[1]) in ("coroutine", "async generator"):
+            if known is not None and functions.kind_of(known[1]) in _ASYNC:
                 raise ConfigurationError(
                     f"Tools.run(): {call.name} is async and an event loop runs; use `await tools.arun(message)`"
                 )
@@ -109,12 +124,8 @@ class Tools:
         execution, function = self._begin(call)
         if function is None or execution.refused:
             return _text(execution.answer), True
-        kind = functions.kind_of(function)
-        if kind in ("coroutine", "async generator"):
-            return asyncio.run(self._drained(kind, function, execution))
         try:
-            result = functions.run(kind, function, lambda: execution)
-            return _text(list(result) if kind == "generator" else result), False
+            return _text(functions.run("plain", partial(_whole, function), lambda: execution)), False
         except Exception as error:
             return self._failed(error)
 
@@ -122,28 +133,49 @@ class Tools:
         execution, function = self._begin(call)
         if function is None or execution.refused:
             return _text(execution.answer), True
-        kind = functions.kind_of(function)
-        if kind in ("coroutine", "async generator"):
-            return await self._drained(kind, function, execution)
         try:
-            result = await asyncio.to_thread(functions.run, kind, function, lambda: execution)
-            return _text(await asyncio.to_thread(list, result) if kind == "generator" else result), False
-        except Exception as error:
-            return self._failed(error)
-
-    async def _drained(self, kind: functions.KindOfFunction, function: Any, execution: Execution) -> tuple[str, bool]:
-        try:
-            result = functions.run(kind, function, lambda: execution)
-            if kind == "async generator":
-                return _text([item async for item in result]), False
-            return _text(await result), False
+            return _text(await functions.run("coroutine", partial(_awhole, function), lambda: execution)), False
         except Exception as error:
             return self._failed(error)
 
     def _failed(self, error: Exception) -> tuple[str, bool]:
         if self._on_fail == "raise" or isinstance(error, (BudgetExceeded, InvalidToolCall)):
             raise error
-        return f"Error: {type(error).__name__}: {error}", True
+        return f"Error: {type(error).__name__}: {message_of(error)}", True
+
+
+def _whole(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The result of a tool: what it awaits or yields, if that is what it gives."""
+    result = function(*args, **kwargs)
+    if inspect.isgenerator(result):
+        return list(result)
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) or inspect.isasyncgen(result) else result
+
+
+async def _awhole(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """As `_whole`, with what is not async in a thread."""
+    if functions.kind_of(function) in _ASYNC:
+        return await _awaited(function(*args, **kwargs))
+    result, error = await asyncio.to_thread(_attempt, lambda: function(*args, **kwargs))
+    if error is None and inspect.isgenerator(result):
+        result, error = await asyncio.to_thread(_attempt, lambda: list(result))
+    if error is not None:
+        raise error
+    return await _awaited(result)
+
+
+async def _awaited(result: Any) -> Any:
+    if inspect.isasyncgen(result):
+        return [item async for item in result]
+    return await result if inspect.isawaitable(result) else result
+
+
+def _attempt(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """A call's result or error as values: a StopIteration could not cross from a thread to the event loop."""
+    try:
+        return call(), None
+    except Exception as error:
+        return None, error
 
 
 def _read(message: Any) -> tuple[forms.Form, list[ToolCall]]:
@@ -169,4 +201,4 @@ def _loop_runs() -> bool:
 
 def _text(result: JsonValue) -> str:
     """A tool's result as the model is told it: text as it is, everything else as JSON."""
-    return result if isinstance(result, str) else dump(to_json(result)).decode()
+    return result if isinstance(result, str) else dump(to_json(result, limit=_ANSWER_LIMIT)).decode()
