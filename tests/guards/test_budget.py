@@ -91,3 +91,16 @@ def test_a_budget_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     """A programming error is told at once."""
     with pytest.raises(ConfigurationError):
         llmtrace.Budget(**wrong)
+
+
+def test_what_an_inner_budget_refuses_does_not_count_outside() -> None:
+    """A call that never started spends nothing."""
+    with capture(), llmtrace.budget(calls=3, on_exceed="raise") as outer:
+        for _ in range(5):
+            with pytest.raises(BudgetExceeded), llmtrace.budget(calls=0, on_exceed="raise"):
+                call()
+        for _ in range(3):
+            call()
+        with pytest.raises(BudgetExceeded) as caught:
+            call()
+    assert (caught.value.spent, outer.calls) == (3, 3)

@@ -150,9 +150,13 @@ def summaries(folder: Path) -> list[Any]:
         store.close()
 
 
-def test_fork_in_the_middle(tmp_path: Path) -> None:
-    """Parent and child go on; each one's spans are stored once, and the child's belong to the parent's trace."""
-    program = """
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "raise ValueError"])
+def test_fork_in_the_middle(end: str, tmp_path: Path) -> None:
+    """Parent and child go on; each one's spans are stored once, the child's as a run of its own in the parent's trace.
+
+    The block in which the program forked is the parent's to end, however the child leaves it.
+    """
+    program = f"""
     import os, sys
     import llmtrace
     llmtrace.configure()
@@ -162,18 +166,23 @@ def test_fork_in_the_middle(tmp_path: Path) -> None:
         step("before")
         child = os.fork()
         if child == 0:
-            step("child"); os._exit(0)
+            os.close(2)
+            step("child"); {end}
         os.waitpid(child, 0)
         step("parent")
     """
-    ran = run(program, LLMTRACE_STORE=str(tmp_path))
+    quiet = "ignore:This process:DeprecationWarning"  # Python's, of the thread that keeps the index
+    ran = run(program, LLMTRACE_STORE=str(tmp_path), PYTHONWARNINGS=quiet)
     assert (ran.returncode, ran.stderr) == (0, "")
     store = open_store(str(tmp_path))
     trace = store.trace("last")
     store.close()
-    said = sorted(span.operation.arguments["who"] for span in trace.spans if span.name == "step")  # type: ignore[union-attr]
-    assert said == ["before", "child", "parent"]
-    assert {span.parent_id for span in trace.spans if span.name == "step"} == {trace.root.span_id}
+    steps = {span.operation.arguments["who"]: span for span in trace.spans if span.name == "step"}  # type: ignore[union-attr]
+    assert sorted(steps) == ["before", "child", "parent"]
+    assert {span.parent_id for span in steps.values()} == {trace.root.span_id}
+    assert steps["before"].run_id == steps["parent"].run_id == trace.root.run_id != steps["child"].run_id
+    assert [steps[who].sequence for who in ("before", "parent", "child")] == [0, 1, 0]
+    assert (trace.root.sequence, trace.health) == (2, "ok")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 from typing import Any
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 import llmtrace
+from llmtrace.evaluation import Evaluator
 from llmtrace.model import AgentInvocation, Inference, Message, Text, ToolCall, ToolDefinition, ToolExecution
 from llmtrace.recorder import active
 from llmtrace.recorder.identity import Identity
@@ -216,3 +218,35 @@ def test_a_made_up_name_does_not_cost_an_exporter_its_batch(app_provider: Any) -
         llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_\ud83d", "arguments": "{}"}}])
     [span] = app_provider.exported.get_finished_spans()
     assert span.name.encode() == "execute_tool look_\ufffd".encode()
+
+
+@pytest.mark.timeout(20)
+def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
+    """The collector may run at any moment, and close a generator of the same run: nothing waits for itself."""
+
+    class Collects:
+        name = "collects"
+
+        def start(self) -> None:
+            return None
+
+        def step(self, state: None, span: Any) -> list[Any]:
+            gc.collect()
+            return []
+
+    @llmtrace.span
+    def items() -> Any:
+        yield 1
+        yield 2
+
+    with capture() as captured:
+        recorder = active()
+        assert recorder is not None
+        recorder.evaluator = Evaluator([Collects()])  # type: ignore[list-item]
+        with llmtrace.workflow("w"), llmtrace.budget(calls=5):
+            held: list[Any] = [items()]
+            held.append(held)
+            next(held[0])
+            del held
+            look_up("A")
+    assert sorted(span.name for span in captured.spans) == ["execute_tool look_up", "invoke_workflow w", "items"]

@@ -62,7 +62,7 @@ class Spending:
         self._started = 0
         self._reported: set[str] = set()
         self._unpriced: set[str | None] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: the collector may end a span while we are in here
 
     def before(self, operation: Operation) -> None:
         """Count a model call that is about to start. Raises `BudgetExceeded` when it must not."""

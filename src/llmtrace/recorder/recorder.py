@@ -99,7 +99,7 @@ class Recorder:
         """
         context = otel_context.get_current()
         watchers: tuple[Watcher, ...] = context.get(keys.WATCHERS, ())  # type: ignore[assignment]
-        for watcher in watchers:
+        for watcher in reversed(watchers):  # the innermost first: what it refuses does not count with those around it
             watcher.before(operation)
         try:
             return self._start(context, operation, name, kind, attributes, watchers)
@@ -117,6 +117,7 @@ class Recorder:
         watchers: tuple[Watcher, ...],
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
+        run = owner.run if owner is not None and owner.run.is_here else None
         name = name or genai.span_name(operation)
         kind = kind or genai.span_kind(operation)
         inherited: Any = context.get(keys.ATTRIBUTES)
@@ -125,11 +126,11 @@ class Recorder:
         made = self._tracers.start(context, name, kind, start, self.identity, genai.start_attributes(operation))
         recording = Recording(
             self,
-            Run(self.identity.run_id(), self.evaluator) if owner is None else owner.run,
+            Run(self.identity.run_id(), self.evaluator) if run is None else run,
             trace_id=made.trace_id,
             span_id=made.span_id,
             parent_id=made.parent_id,
-            outermost=owner is None,
+            outermost=run is None,
             name=name,
             kind=kind,
             operation=operation,

@@ -125,11 +125,13 @@ class Recording:
 
         ``operation`` is what it did, complete now (default: as at the start); ``failure`` or ``exception`` says why it
         erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
-        redaction, or None when it had ended before or could not be recorded.
+        redaction, or None when it had ended before, was opened before a fork, or could not be recorded.
         """
         try:
             self._open.pop()
         except IndexError:
+            return None
+        if not self.run.is_here:  # a fork unwinds the blocks of its parent; the parent will end them itself
             return None
         try:
             return self._recorder.finish(self, operation or self.operation, failure, exception, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from typing import Any
@@ -26,16 +27,22 @@ class Run:
         self._state = evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: the collector may close a generator, and end its span, while we are in here
+        self._process = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """False in a fork: the run, with its spans and their order, is the process's that began it."""
+        return self._process == os.getpid()
 
     def step(self, span: Span, *, outermost: bool) -> Span:
         """Number and evaluate a span that has ended; the outermost one also gets what is only known at the end."""
         with self._lock:
             span = replace(span, sequence=self._sequence)
             self._sequence += 1
-            if isinstance(span.operation, Inference):
-                self._pending.extend(call for message in span.operation.output for call in message.tool_calls())
             try:
+                if isinstance(span.operation, Inference):
+                    self._pending.extend(call for message in span.operation.output for call in message.tool_calls())
                 span = self._evaluator.step(self._state, span)
                 if outermost:
                     span = self._evaluator.finish(self._state, span)
@@ -73,7 +80,8 @@ class NoRun(Run):
         self.messages = {}
         self.outcome = None
         self._pending = deque(maxlen=0)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._process = os.getpid()
 
     def step(self, span: Span, *, outermost: bool) -> Span:  # noqa: ARG002
         return span
