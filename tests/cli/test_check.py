@@ -14,22 +14,20 @@ from inline_snapshot import snapshot
 from llmtrace import semconv
 from llmtrace.cli.check import traces_of
 from llmtrace.cli.options import BadInput
-from llmtrace.model import replace
+from llmtrace.model import AgentInvocation, Failure, replace
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, user
 
 
 def test_check(llmtrace: Callable[..., Any], store: str) -> None:
-    """Each finding with its span and pointer; errors make the exit code 1."""
+    """Each finding with its span and pointer, the fault of a call once; errors make the exit code 1."""
     ran = llmtrace("check", RECOVERED, "--store", store)
     assert ran.out == snapshot("""\
 trace 0af7651916cd43dd8448eb211c80319c  invoke_agent support  recovered
   error    chat gpt-4o-mini                                span 0000000000000002
            wrong_type at /amount: must be a number, not a string; got "42 EUR"
-  error    refund(order_id="KS-20457", amount="42 EUR")    span 0000000000000003
-           wrong_type at /amount: must be a number, not a string; got "42 EUR"
 
-2 errors, 0 warnings, 0 info in 1 trace
+1 error, 0 warnings, 0 info in 1 trace
 """)
     assert (ran.code, ran.err) == (1, "")
     assert max(map(len, ran.out.splitlines())) <= 80
@@ -40,6 +38,18 @@ def test_a_trace_without_errors_passes(llmtrace: Callable[..., Any], store: str)
     ran = llmtrace("check", SILENT, "--store", store)
     assert ran.code == 0
     assert "0 errors" in ran.out
+
+
+def test_a_run_that_failed_is_an_error(llmtrace: Callable[..., Any], store: str) -> None:
+    """What ended a trace in failure counts, though no quality signal speaks of it."""
+    maker = Maker("d" * 32, time.time_ns())
+    opened = open_store(store)
+    opened.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=Failure("TimeoutError", "too slow")))
+    opened.close()
+    ran = llmtrace("check", "--store", store)
+    assert ran.code == 1
+    assert "TimeoutError: too slow" in ran.out
+    assert json.loads(llmtrace("check", "--json", "--store", store).out)["traces"][0]["findings"][0]["severity"] == "error"
 
 
 def test_strict_counts_warnings(llmtrace: Callable[..., Any], store: str) -> None:

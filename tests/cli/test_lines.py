@@ -51,6 +51,14 @@ def test_a_file_without_spans_is_refused(tmp_path: Path, content: bytes) -> None
         list(read(str(path)))
 
 
+def test_a_file_of_something_else_says_where_reading_failed(tmp_path: Path) -> None:
+    """The only line, torn: the message names it."""
+    path = tmp_path / "torn.jsonl"
+    path.write_bytes(lines()[0][:-30])
+    with pytest.raises(BadInput, match="holds no spans; line 1: not OTLP JSON"):
+        list(read(str(path)))
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     """A folder, or no file at all, is named with what to do."""
     with pytest.raises(BadInput, match="is a folder"):

@@ -11,7 +11,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from llmtrace.cli.ls import since
-from llmtrace.model import Custom
+from llmtrace.model import Custom, Workflow
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker
 
@@ -30,6 +30,22 @@ TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
 """)
     assert max(map(len, ran.out.splitlines())) <= 80
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_narrow(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow terminal the table keeps what matters most."""
+    monkeypatch.setenv("COLUMNS", "40")
+    out = llmtrace("ls", "--store", store).out
+    assert out.splitlines()[0] == "TRACE     AGE  HEALTH       TIME  NAME"
+    assert max(map(len, out.splitlines())) <= 40
+
+
+def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], store: str) -> None:
+    """What ``llmtrace run`` opened goes by the program's name."""
+    opened = open_store(store)
+    opened.append(Maker("c" * 32, time.time_ns()).span(1, None, "invoke_workflow agent.py", Workflow("agent.py")))
+    opened.close()
+    assert llmtrace("ls", "--store", store, "--limit", "1").out.splitlines()[1].endswith("  agent.py")
 
 
 def test_colour(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,27 @@ def test_a_closed_pipe_is_quiet(store: str) -> None:
     assert (process.returncode, err) == (141, b"")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+@pytest.mark.parametrize("command", ["ls", "show", "why", "check", "ls --json"])
+def test_a_closed_stdout_is_quiet(command: str, store: str) -> None:
+    """``llmtrace … >&-`` does its work and says nothing."""
+    shell = f"exec {sys.executable} -m llmtrace {command} --store {store} >&-"
+    ran = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode in (0, 1), ran.stderr) == (True, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["ls", "ls --json", "export"])
+def test_a_full_disk_is_one_line(command: str, store: str) -> None:
+    """Output that cannot be written is named, with no traceback."""
+    shell = f"exec {sys.executable} -m llmtrace {command} --store {store} >/dev/full"
+    ran = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, text=True, check=False)
+    said = f"llmtrace {command.split(maxsplit=1)[0]}: cannot write the output: No space left on device.\n"
+    assert ran.returncode == 2
+    assert ran.stderr.endswith(said)
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
     """Ctrl-C ends a command with 130 and no traceback."""

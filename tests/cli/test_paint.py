@@ -107,9 +107,9 @@ def test_ascii_where_the_encoding_has_no_more() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", newline="\n")
     screen = Screen(stream)
-    screen.spread(Cell("日本 →"), Cell(""), prefix="├─ ")
+    screen.spread(Cell("日本 → 5 µs"), Cell(""), prefix="├─ ")
     stream.flush()
-    assert raw.getvalue() == b"|- \\u65e5\\u672c >\n"
+    assert raw.getvalue() == b"|- \\u65e5\\u672c > 5 us\n"
 
 
 def test_deep_trees_stay_readable() -> None:

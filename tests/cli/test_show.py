@@ -10,7 +10,9 @@ from typing import Any
 
 from inline_snapshot import snapshot
 
+from llmtrace import semconv
 from llmtrace.model import (
+    AgentInvocation,
     Custom,
     Evaluation,
     Failure,
@@ -122,6 +124,13 @@ workflow nightly                                                     interrupted
 """)
     assert "File x" not in llmtrace("show", "--store", store).out
     assert "  File x\n" in llmtrace("show", "--full", "--store", store).out
+
+
+def test_content_that_was_left_out_is_said(llmtrace: Callable[..., Any], store: str) -> None:
+    """A trace without content does not look like one in which nothing was said."""
+    span = Maker("d" * 32, time.time_ns()).span(1, None, "invoke_agent a", AgentInvocation("a"))
+    keep(store, replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
+    assert "were left out when this was recorded" in llmtrace("show", "--store", store).out
 
 
 def test_findings_without_a_call_stand_at_their_span(llmtrace: Callable[..., Any], store: str) -> None:

@@ -10,6 +10,7 @@ Law: ``llmtrace --help`` loads no command; a command is loaded when it is called
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import pkgutil
@@ -101,14 +102,23 @@ def _guarded(work: Any, name: str) -> int:
         if sys.stdout is not None and not sys.stdout.closed:  # a program that was run may have closed it
             sys.stdout.flush()
     except BrokenPipeError:
-        # the interpreter flushes stdout once more at exit, and would complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        _abandon_stdout()
+        return _refuse(name, f"cannot write the output: {error.strerror}.")
     except KeyboardInterrupt:
         return STOPPED
     except (BadInput, LlmtraceError) as error:
         return _refuse(name, str(error))
     return code
+
+
+def _abandon_stdout() -> None:
+    """The interpreter flushes stdout once more at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(name: str, message: str) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from llmtrace.cli import words
 from llmtrace.cli.lines import BadLine, read
@@ -16,16 +16,19 @@ from llmtrace.cli.paint import Cell, Screen, clean
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
 from llmtrace.evaluation import INVALID_TOOL_CALL, Evaluator, evaluate_trace
-from llmtrace.model import Evaluation, Span, Trace, Violation
+from llmtrace.model import Evaluation, Failure, Inference, Span, Trace, Violation
 
 NAME = "check"
 HELP = "judge traces or OTLP files again; exit code 1 if there are errors"
 EXAMPLE = "llmtrace check traces.jsonl --strict"
 
 
+Finding: TypeAlias = Violation | Evaluation | Failure
+
+
 class Checked(NamedTuple):
     trace: Trace
-    findings: list[tuple[Span, Violation | Evaluation]]
+    findings: list[tuple[Span, Finding]]
     unknown: tuple[str, ...]
     """Runs whose content is not whole: their stored verdicts stand."""
 
@@ -40,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     evaluator = Evaluator()
     checked = [_check(trace, evaluator) for trace in _traces(args)]
-    tally: Counter[str] = Counter(found.severity for one in checked for _, found in one.findings)
+    tally: Counter[str] = Counter(_severity(found) for one in checked for _, found in one.findings)
     if args.json:
         print_json(
             {
@@ -78,20 +81,37 @@ def traces_of(path: str) -> list[Trace]:
 
 def _check(trace: Trace, evaluator: Evaluator) -> Checked:
     judged, unknown = evaluate_trace(trace, evaluator)
-    return Checked(judged, [(span, found) for span in judged.spans for found in _findings(span)], unknown)
+    return Checked(judged, list(_findings(judged)), unknown)
 
 
-def _findings(span: Span) -> Iterator[Violation | Evaluation]:
-    """Violations, and the evaluations that say more than that there are some."""
-    yield from span.violations
-    for found in span.evaluations:
-        if found.name != INVALID_TOOL_CALL or not span.violations:
-            yield found
+def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
+    """How the trace failed, violations, and evaluations that say more than that there are some; each fault of a call once."""
+    asked: set[tuple[object, ...]] = set()
+    roots = {span.span_id for span in trace.roots}
+    for span in trace.spans:
+        refused = span.violations and span.failure is not None and span.failure.type == INVALID_TOOL_CALL
+        if span.failure is not None and span.span_id in roots and not refused:
+            yield span, span.failure
+        for broken in span.violations:
+            fault = (broken.call_id, broken.tool, broken.code, broken.pointer)
+            if isinstance(span.operation, Inference):
+                asked.add(fault)
+            elif broken.call_id is not None and fault in asked:
+                continue  # the same call, checked again before it runs
+            yield span, broken
+        for found in span.evaluations:
+            if found.name != INVALID_TOOL_CALL or not span.violations:
+                yield span, found
+
+
+def _severity(found: Finding) -> str:
+    return "error" if isinstance(found, Failure) else found.severity
 
 
 def _as_json(checked: Checked) -> dict[str, object]:
     findings = [
-        {"kind": type(found).__name__.lower(), "span_id": span.span_id, "span": title_of(span)} | words.as_json(found)
+        {"kind": type(found).__name__.lower(), "span_id": span.span_id, "span": title_of(span), "severity": _severity(found)}
+        | words.as_json(found)
         for span, found in checked.findings
     ]
     return {
@@ -119,8 +139,14 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
     screen.line(screen.paint(f"{counted} in {traces}", style))
 
 
-def _finding(screen: Screen, span: Span, found: Violation | Evaluation) -> None:
-    style = words.SEVERITY_STYLE[found.severity]
-    screen.spread(Cell(f"{found.severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",)), prefix="  ")
-    text = words.violation(found) if isinstance(found, Violation) else words.evaluation(found)
-    screen.prose(text, prefix=" " * 11)
+def _finding(screen: Screen, span: Span, found: Finding) -> None:
+    severity = _severity(found)
+    style = words.SEVERITY_STYLE[severity]
+    screen.spread(Cell(f"{severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",)), prefix="  ")
+    screen.prose(_worded(found), prefix=" " * 11)
+
+
+def _worded(found: Finding) -> str:
+    if isinstance(found, Failure):
+        return f"{found.type}: {found.message}" if found.message else found.type
+    return words.violation(found) if isinstance(found, Violation) else words.evaluation(found)

@@ -66,6 +66,8 @@ def _traces(store: Store, args: argparse.Namespace) -> Iterator[Trace]:
 def _writing(output: str) -> Iterator[BinaryIO]:
     """The file to write; it appears under its name only when it is whole."""
     if output == "-":
+        if sys.stdout is None:
+            raise BadInput("stdout is closed.\nName a file with -o FILE.")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return

@@ -24,13 +24,15 @@ class BadLine(NamedTuple):
 
 def read(path: str) -> Iterator[Span | BadLine]:
     """Every span of a file, and what could not be read. Raises BadInput if there is no such file, or no span in it."""
-    found = 0
+    found, bad = 0, ""
     with _opened(path) as file:
         for item in _read(file):
             found += isinstance(item, Span)
+            if isinstance(item, BadLine) and not bad:
+                bad = f"; line {item.number}: {item.reason}"
             yield item
     if not found:
-        raise BadInput(f'{path} holds no spans.\nExpected OTLP as JSON: a line, or the file, is {{"resourceSpans": […]}}.')
+        raise BadInput(f'{path} holds no spans{bad}.\nExpected OTLP as JSON: a line, or the file, is {{"resourceSpans": […]}}.')
 
 
 def _read(file: BinaryIO) -> Iterator[Span | BadLine]:

@@ -32,6 +32,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _MOST_SORTED = 10_000
 
+_WIDE = 68
+"""Columns that the whole table needs; with fewer, spans, tokens and cost are left to `show`."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--health", choices=["ok", "recovered", "failed", "running"], help="only traces of this health")
@@ -81,7 +84,10 @@ def _show(screen: Screen, found: list[TraceSummary], *, filtered: bool) -> None:
         return
     now = time.time_ns()
     titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
-    lines = iter(screen.table(titles, [_row(trace, now) for trace in found], right=(1, 3, 4, 5, 6)))
+    rows = [_row(trace, now) for trace in found]
+    if screen.width < _WIDE:
+        titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
+    lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3)))
     screen.line(next(lines))
     for trace, line in zip(found, lines, strict=True):
         screen.line(line)
@@ -102,7 +108,7 @@ def _row(trace: TraceSummary, now: int) -> list[Cell]:
         Cell(words.count(trace.spans)),
         Cell(words.count(total)),
         Cell(words.cost(trace.cost_usd)),
-        Cell(clean(", ".join(trace.agents) or trace.name)),
+        Cell(clean(", ".join(trace.agents) or trace.name.removeprefix("invoke_workflow "))),
     ]
 
 

@@ -36,7 +36,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def print_json(content: Any) -> None:
     """One JSON document on stdout; non-ASCII characters as such where the encoding has them."""
-    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    readable = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     print(json.dumps(content, ensure_ascii=not readable, indent=2))
 
 

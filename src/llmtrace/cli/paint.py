@@ -9,6 +9,7 @@ Colour is on when the stream is a terminal. ``NO_COLOR`` (any value) turns it of
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ _CODES: dict[str, str] = {
 
 # what is shown where the stream's encoding has no such character
 _ASCII = str.maketrans(
-    {"…": "~", "→": ">", "←": "<", "├": "|", "└": "`", "│": "|", "─": "-", "✗": "x", "•": "*", "·": ".", "↑": "^"}
+    {"…": "~", "→": ">", "←": "<", "├": "|", "└": "`", "│": "|", "─": "-", "✗": "x", "•": "*", "·": ".", "↑": "^", "µ": "u"}
 )
 
 
@@ -40,13 +41,14 @@ class Cell(NamedTuple):
 
 
 class Screen:
-    """A stream, with what it can show. ``colour`` and ``width`` are found out unless given."""
+    """A stream and what it can show. ``colour`` and ``width`` are found out unless given. None, a closed one, swallows all."""
 
-    def __init__(self, stream: TextIO, *, colour: bool | None = None, width: int | None = None) -> None:
+    def __init__(self, stream: TextIO | None, *, colour: bool | None = None, width: int | None = None) -> None:
+        stream = io.StringIO() if stream is None else stream
         self.stream = stream
         self.colour = _wants_colour(stream) if colour is None else colour
         self.width = max(40, width or shutil.get_terminal_size((80, 24)).columns)
-        self.unicode = _can_show(stream, "…→←├└│─✗•·↑")
+        self.unicode = _can_show(stream, "…→←├└│─✗•·↑µ")
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not end the command
@@ -104,7 +106,7 @@ class Screen:
 def _table(screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int]) -> Iterable[str]:
     columns = len(rows[0])
     widths = [max(cells(row[column].text) for row in rows) for column in range(columns)]
-    widths[-1] = min(widths[-1], max(8, screen.width - sum(widths[:-1]) - 2 * (columns - 1)))
+    widths[-1] = min(widths[-1], max(6, screen.width - sum(widths[:-1]) - 2 * (columns - 1)))
     for row in rows:
         shown = []
         for column, cell in enumerate(row):

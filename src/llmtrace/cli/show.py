@@ -25,6 +25,7 @@ from llmtrace.model import (
     Violation,
     Workflow,
 )
+from llmtrace.semconv import CONTENT_LEVEL
 
 NAME = "show"
 HELP = "show one trace as a tree: messages, tool calls, results, findings"
@@ -49,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
         headline(screen, trace)
         screen.line()
         _Tree(screen, trace, full=args.full).show()
+        if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
+            screen.line()
+            screen.prose("Messages, arguments and results were left out when this was recorded.", "dim")
     return FINE
 
 
@@ -60,9 +64,10 @@ def headline(screen: Screen, trace: Trace) -> None:
     ends = [span.end for span in trace.spans if span.end is not None]
     took = words.duration((max(ends) - start) / 1e9) if ends else words.UNKNOWN
     health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health], "bold")
-    screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}  {health}")
+    gap = "  " if screen.width >= len(f"trace {trace.trace_id}  recovered") else "\n"
+    screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{health}")
     spans = words.plural(len(trace), "span")
-    screen.line(screen.paint(f"{when}  {took}  {spans}  {words.count(tokens)} tokens  cost {words.cost(cost)}", "dim"))
+    screen.prose(f"{when}  {took}  {spans}  {words.count(tokens)} tokens  cost {words.cost(cost)}", "dim")
 
 
 class _Tree:
