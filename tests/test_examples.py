@@ -1,0 +1,68 @@
+"""Every example runs as its page says, without a key and without a network, and says nothing on stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmtrace.store import Query, open_store
+
+FOLDER = Path(__file__).resolve().parent.parent / "examples"
+
+SAID = {
+    "01_support_agent.py": "Done: I refunded 42.0 EUR for order KS-20457.",
+    "02_undecorated.py": "Your table is booked.",
+    "03_policies.py": "  repair   refunded 42.0 for 'KS-20457'",
+    "04_budget.py": "stopped:  budget of 4 calls is spent (4 calls used)",
+    "05_parallel_tools.py": "3 tools of 0.3 s each took",
+    "06_own_tracer_provider.py": "  chat gpt-4o     content: -",
+    "07_testing.py": "test_a_wrong_call_is_answered_and_mended passed",
+    "08_why_in_code.py": "answer <- refund <- look_up <- argument /order_id",
+}
+"""Something of what each example prints."""
+
+HEALTH = {
+    "01_support_agent.py": ["recovered"],
+    "02_undecorated.py": ["recovered"],
+    "03_policies.py": ["recovered"] * 8,
+    "04_budget.py": ["ok", "failed"],
+    "05_parallel_tools.py": ["ok"],
+    "06_own_tracer_provider.py": ["ok", "ok"],
+    "07_testing.py": [],
+    "08_why_in_code.py": ["failed"],
+}
+"""The traces that each leaves in the store, oldest first."""
+
+
+def test_every_example_is_here_and_in_the_list() -> None:
+    """A numbered file is run by this suite, and examples/README.md names it."""
+    names = sorted(path.name for path in FOLDER.glob("[0-9]*.py"))
+    assert names == sorted(SAID) == sorted(HEALTH)
+    assert sorted(re.findall(r"^\| \[(\d.*?\.py)\]", (FOLDER / "README.md").read_text(encoding="utf-8"), re.MULTILINE)) == names
+
+
+@pytest.mark.parametrize("name", sorted(SAID))
+def test_an_example_runs(name: str, tmp_path: Path) -> None:
+    """Exit code 0, what its page says on stdout, nothing on stderr, and its traces in the store."""
+    pytest.importorskip("openai")
+    store = tmp_path / "store"
+    environment = {key: set_ for key, set_ in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
+    command = ["-m", "llmtrace", "run"] if "llmtrace run examples/" in (FOLDER / name).read_text(encoding="utf-8") else []
+    ran = subprocess.run(
+        [sys.executable, *command, str(FOLDER / name)],
+        capture_output=True,
+        text=True,
+        env=environment | {"LLMTRACE_STORE": str(store)},
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert SAID[name] in ran.stdout
+    found = open_store(str(store)).traces(Query(limit=100)) if store.exists() else []
+    assert [trace.health for trace in reversed(found)] == HEALTH[name]
