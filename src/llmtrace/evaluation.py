@@ -6,6 +6,7 @@ the stored verdicts stand and the re-check says unknown.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +23,16 @@ from llmtrace.model import (
     ToolExecution,
     Trace,
     Violation,
+    outermost_of,
     replace,
 )
 from llmtrace.signals import Signal, load
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result
 from llmtrace.validation.schema import output_schema
+
+logger = logging.getLogger("llmtrace")
+
+_failing: set[str] = set()
 
 INVALID_TOOL_CALL = "invalid_tool_call"
 """Failure type of a tool execution whose arguments broke the schema, where the tool itself did not fail."""
@@ -48,7 +54,7 @@ class Evaluator:
         self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
 
     def start(self) -> RunState:
-        return RunState([signal.start() for signal in self.signals])
+        return RunState([_started(signal) for signal in self.signals])
 
     def step(self, state: RunState, span: Span) -> Span:
         """The span with its verdicts. ``span`` carries none yet (see `bare`)."""
@@ -57,7 +63,10 @@ class Evaluator:
             span = replace(span, violations=violations, failure=span.failure or _failure(span, violations))
         evaluations: list[Evaluation] = []
         for signal, memory in zip(self.signals, state.signals, strict=True):
-            evaluations.extend(signal.step(memory, span))
+            try:
+                evaluations.extend(signal.step(memory, span))
+            except Exception as error:
+                _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def finish(self, state: RunState, span: Span) -> Span:
@@ -65,8 +74,10 @@ class Evaluator:
         evaluations: list[Evaluation] = []
         for signal, memory in zip(self.signals, state.signals, strict=True):
             end = getattr(signal, "finish", None)
-            if end is not None:
-                evaluations.extend(end(memory))
+            try:
+                evaluations.extend(end(memory) if end is not None else ())
+            except Exception as error:
+                _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def bare(self, span: Span) -> Span:
@@ -77,6 +88,25 @@ class Evaluator:
             failure = None
         kept = tuple(found for found in span.evaluations if found.name not in own)
         return replace(span, violations=(), evaluations=kept, failure=failure)
+
+
+def _started(signal: Signal) -> Any:
+    try:
+        return signal.start()
+    except Exception as error:
+        _report(signal, error)
+        return None
+
+
+def _report(signal: Signal, error: Exception) -> None:
+    """A signal that fails costs its own verdicts, not those of the others."""
+    if signal.name not in _failing:
+        _failing.add(signal.name)
+        logger.warning(
+            "llmtrace: quality signal %s failed with %s; its verdicts are incomplete. This is reported once.",
+            signal.name,
+            type(error).__qualname__,
+        )
 
 
 def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
@@ -201,7 +231,7 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
     ended = sorted((span for span in spans if span.end is not None), key=_order)
     judged = [span for span in spans if span.end is None]
     state = evaluator.start()
-    outermost = _outermost(ended)
+    outermost = outermost_of(spans)
     for span in ended:
         before = evaluator.bare(span)
         after = evaluator.step(state, before)
@@ -221,11 +251,6 @@ def _in_order(stored: Span, judged: Span) -> Span:
 
 def _order(span: Span) -> tuple[int, int]:
     return (span.sequence if span.sequence is not None else 0, span.end or 0)
-
-
-def _outermost(spans: list[Span]) -> Span | None:
-    ids = {span.span_id for span in spans}
-    return next((span for span in reversed(spans) if span.parent_id not in ids), None)
 
 
 def _mark(before: Span, after: Span) -> Span:

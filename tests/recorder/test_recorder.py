@@ -16,7 +16,7 @@ from opentelemetry.trace import StatusCode
 import llmtrace
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import AgentInvocation, Inference, Message, Text, ToolCall, ToolDefinition, ToolExecution
-from llmtrace.recorder import active
+from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.identity import Identity
 from llmtrace.testing import capture
 
@@ -250,3 +250,29 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
             del held
             look_up("A")
     assert sorted(span.name for span in captured.spans) == ["execute_tool look_up", "invoke_workflow w", "items"]
+
+
+def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an instrumentor or a decorator does with it, the program goes on."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Recorder, "_start", broken)
+    with capture() as captured:
+        recorder = active()
+        assert recorder is not None
+        recording = recorder.start(AgentInvocation("a"))
+        for name in Recording.__slots__:
+            getattr(recording, name)
+        recording.run.messages["seen"] = 1
+        recording.set({"x": 1})
+        recording.add_event("seen")
+        with recording.use(), llmtrace.agent("b") as opened:
+            opened.set(x=1)
+            opened.event("seen")
+            llmtrace.outcome("success")
+            assert look_up("A")["total"] == 12.5
+            assert len(llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_up", "arguments": "{}"}}])) == 1
+        assert (recording.headers(), recording.end()) == ({}, None)
+    assert captured.spans == ()

@@ -34,7 +34,7 @@ from llmtrace.model.operations import (
     Workflow,
 )
 from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
-from llmtrace.model.traces import OUTCOME, Health, Trace, has_error
+from llmtrace.model.traces import OUTCOME, Health, Trace, has_error, outermost_of
 from llmtrace.model.value import replace
 
 __all__ = [
@@ -83,5 +83,6 @@ __all__ = [
     "Where",
     "Workflow",
     "has_error",
+    "outermost_of",
     "replace",
 ]

@@ -6,7 +6,7 @@ the way; else *ok*. An error that travels up through its callers is one root cau
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from llmtrace.model.findings import Evaluation
@@ -89,13 +89,26 @@ class Trace:
         outcome = self.outcome
         if outcome is not None and outcome.label == "failure":
             return "failed"
-        if any(root.failure is not None for root in self.roots):
+        if any(span is not None and span.failure is not None for span in self._outermost()):
             return "failed"
         if any(self.interrupted(span) for span in self.spans):
             return "failed"
         if any(span.end is None for span in self.spans):
             return "running"
         return "recovered" if self.root_causes else "ok"
+
+    def _outermost(self) -> Iterator[Span | None]:
+        """The outermost span of each run that no other run of the trace is around, and the roots that belong to no run.
+
+        A root below a span that another tracer recorded elsewhere is no outermost one: its run may go on well.
+        """
+        runs: dict[str, list[Span]] = {}
+        for root in self.roots:
+            if root.run_id is None:
+                yield root
+            else:
+                runs.setdefault(root.run_id, []).append(root)
+        yield from (outermost_of(roots) for roots in runs.values())
 
     @property
     def root_causes(self) -> tuple[Span, ...]:
@@ -106,6 +119,14 @@ class Trace:
         if span.failure is None or any(found.severity == "error" for found in span.evaluations):
             return False
         return any(child.failure is not None and child.failure.type == span.failure.type for child in self.children(span))
+
+
+def outermost_of(spans: Iterable[Span]) -> Span | None:
+    """The outermost span of a run, of which these are spans: the first to start of those whose parent is not among them."""
+    spans = list(spans)
+    ids = {span.span_id for span in spans}
+    parentless = [span for span in spans if span.parent_id not in ids]
+    return min(parentless, key=lambda span: (span.start, -(span.sequence or 0)), default=None)
 
 
 def has_error(span: Span) -> bool:

@@ -105,7 +105,7 @@ class Recorder:
             return self._start(context, operation, name, kind, attributes, watchers)
         except Exception as error:
             report(Recorder.start, error)
-            return NoRecording()
+            return NoRecording(self, operation)
 
     def _start(
         self,
@@ -190,7 +190,7 @@ class Recorder:
             run.id,
             failure=failure,
             attributes=recording.attributes,
-            events=recording.events,
+            events=tuple(recording.events),
             resource=self._resource,
             scope=self._scope,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -74,7 +75,7 @@ class Recording:
         self.attributes = attributes
         self.watchers = watchers
         self.otel = otel
-        self.events: tuple[Event, ...] = ()
+        self.events: list[Event] = []
         self.context: Context = Context()
         """The OpenTelemetry context in which this span is the current one."""
         self._open = [True]
@@ -111,7 +112,7 @@ class Recording:
         self.attributes = {**self.attributes, **attributes}
 
     def add_event(self, name: str, attributes: Mapping[str, JsonValue] | None = None) -> None:
-        self.events = (*self.events, Event(name, self._recorder.identity.clock(), dict(attributes or {})))
+        self.events.append(Event(name, self._recorder.identity.clock(), dict(attributes or {})))
 
     def end(
         self,
@@ -145,17 +146,24 @@ class NoRecording(Recording):
 
     __slots__ = ()
 
-    def __init__(self) -> None:
-        self.run = NoRun()
-        self.trace_id = "0" * 32
-        self.span_id = "0" * 16
+    def __init__(self, recorder: Recorder, operation: Operation) -> None:
+        super().__init__(
+            recorder,
+            NoRun(),
+            trace_id="0" * 32,
+            span_id="0" * 16,
+            parent_id=None,
+            outermost=False,
+            name="",
+            kind="internal",
+            operation=operation,
+            start=0,
+            attributes={},
+            watchers=(),
+            otel=INVALID_SPAN,
+        )
         self.context = otel_context.get_current()
-        self.attributes = {}
-        self.events = ()
         self._open = []
 
     def headers(self) -> dict[str, str]:
         return {}
-
-    def add_event(self, name: str, attributes: Mapping[str, JsonValue] | None = None) -> None:  # noqa: ARG002
-        return
