@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,46 @@ def test_the_standard_variable_for_content(monkeypatch: pytest.MonkeyPatch) -> N
     assert Config.read().content == "all"
     monkeypatch.setenv("LLMTRACE_CONTENT", "local")
     assert Config.read().content == "local"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_store_days": 0}, "a number above 0"),
+        ({"max_content_bytes": True}, "a number above 0"),
+        ({"max_content_bytes": "big"}, "max_content_bytes='big'"),
+        ({"redact": "perhaps"}, "expected on or off"),
+        ({"redact": 5}, "True or False"),
+        ({"signals": 5}, "a list of names"),
+        ({"prices": "x"}, "{model: {input, output}}"),
+        ({"store": 5}, "store=5"),
+        ({"content": ["all"]}, "one of none, local, all"),
+    ],
+)
+def test_options_of_another_type_are_said_and_left_out(
+    options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They never get to where they would break something later."""
+    with caplog.at_level(logging.WARNING):
+        assert Config.read(**options) == Config()
+    assert len(caplog.records) == 1
+    assert said in caplog.text
+
+
+def test_options_are_taken_in_the_forms_that_come_naturally(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A path as store, one name for a list of one, a text as the variable would have it."""
+    monkeypatch.setenv("LLMTRACE_PRICES", '{"m": {"input": 1, "output": 2}}')
+    config = Config.read(
+        store=tmp_path, redact_keys="password", signals="a, b", max_store_days="7", instrument=["x"], redact_patterns="a,b"
+    )
+    assert (config.store, config.redact_keys, config.signals) == (str(tmp_path), ("password",), ("a", "b"))
+    assert (config.max_store_days, config.instrument, config.redact_patterns) == (7.0, ("x",), ("a,b",))
+    assert config.prices == {"m": {"input": 1, "output": 2}}
+    assert caplog.records == []
+
+
+def test_a_redaction_rule_that_cannot_be_one_is_not_left_out() -> None:
+    """What it was to hide must not come out because of it."""
+    assert Config.read(redact_keys=5, redact_with=5).redact_keys == (5,)

@@ -7,9 +7,10 @@ the program; it is named in one log line on the logger ``llmtrace`` and the defa
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -21,7 +22,10 @@ OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair"]
 
 def _flag(text: str) -> bool:
     words = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
-    return words[text.strip().lower()]
+    try:
+        return words[text.strip().lower()]
+    except KeyError:
+        raise ValueError("on or off") from None
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -40,7 +44,10 @@ def _choice(choices: Any) -> Callable[[str], str]:
 
 def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     def read(text: str) -> float:
-        number = kind(text)
+        try:
+            number = kind(text)
+        except ValueError:
+            number = 0
         if number <= 0:
             raise ValueError("a number above 0")
         return number
@@ -48,9 +55,56 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     return read
 
 
-def _option(default: Any, read: Callable[[str], Any], doc: str, *, of: Any = None) -> Any:
-    """A field: its default, how its variable's text is read, its line in the docs, and the words it may hold."""
-    metadata = {"read": read, "doc": doc, "of": of}
+def _number(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or given <= 0:
+        raise ValueError("a number above 0")
+    return given
+
+
+def _price_table(text: str) -> dict[str, Any]:
+    try:
+        table = json.loads(text)
+    except ValueError:
+        table = None
+    return _mapping(table)
+
+
+def _mapping(given: Any) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError("an object: {model: {input, output}}")
+    return dict(given)
+
+
+def _list(given: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(given)
+    except TypeError:
+        raise ValueError("a list of names") from None
+
+
+def _rules(given: Any) -> tuple[Any, ...]:
+    """As they are: what cannot be a rule of redaction is not left out, but keeps all content in (see `content.redaction`)."""
+    return tuple(given) if isinstance(given, Iterable) else (given,)
+
+
+def _truth(given: Any) -> bool:
+    if given not in (True, False):
+        raise ValueError("True or False")
+    return bool(given)
+
+
+def _as_it_is(given: Any) -> Any:
+    return given
+
+
+def _option(
+    default: Any, read: Callable[[str], Any], doc: str, *, of: Any = None, take: Callable[[Any], Any] = _as_it_is
+) -> Any:
+    """A field: its default, how its variable's text is read, its line in the docs, and the words it may hold.
+
+    ``take`` checks an argument that is no text; a text is read as the variable is.
+    """
+    metadata = {"read": read, "doc": doc, "of": of, "take": take}
     if isinstance(default, (dict, list)):
         return field(default_factory=type(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -61,7 +115,10 @@ class Config:
     """Everything that can be set. ``Config.read(**options)`` merges arguments, variables and defaults."""
 
     store: str = _option(
-        "auto", str, "Where spans are kept: `auto` (the user's data folder), `off`, or a folder or URL of a store."
+        "auto",
+        str,
+        "Where spans are kept: `auto` (the user's data folder), `off`, or a folder or URL of a store.",
+        take=os.fspath,
     )
     content: ContentLevel = _option(
         "local",
@@ -70,29 +127,46 @@ class Config:
         "`all` (also to OpenTelemetry spans and exporters).",
         of=ContentLevel,
     )
-    redact: bool = _option(True, _flag, "Replace common secrets (keys, tokens, passwords) before content leaves memory.")
-    redact_keys: tuple[str, ...] = _option((), _names, "More key names whose values are replaced, as comma-separated list.")
-    redact_paths: tuple[str, ...] = _option((), _names, "JSON paths (`$.user.ssn`, `$..card`) whose values are replaced.")
-    redact_patterns: tuple[str, ...] = _option((), lambda text: (text,), "Regular expressions whose matches are replaced.")
+    redact: bool = _option(
+        True, _flag, "Replace common secrets (keys, tokens, passwords) before content leaves memory.", take=_truth
+    )
+    redact_keys: tuple[str, ...] = _option(
+        (), _names, "More key names whose values are replaced, as comma-separated list.", take=_rules
+    )
+    redact_paths: tuple[str, ...] = _option(
+        (), _names, "JSON paths (`$.user.ssn`, `$..card`) whose values are replaced.", take=_rules
+    )
+    redact_patterns: tuple[str, ...] = _option(
+        (), lambda text: (text,), "Regular expressions whose matches are replaced.", take=_rules
+    )
     redact_with: Callable[[str], str] | None = _option(
         None, str, "A function from text to text, applied to every text last. Arguments of `configure()` only."
     )
     max_content_bytes: int = _option(
-        1 << 20, _positive(int), "Longest content attribute (messages, arguments, result) in bytes; more is cut, JSON kept."
+        1 << 20,
+        _positive(int),
+        "Longest content attribute (messages, arguments, result) in bytes; more is cut, JSON kept.",
+        take=_number,
     )
-    max_store_bytes: int = _option(1 << 30, _positive(int), "Size of the local store in bytes; the oldest goes first.")
-    max_store_days: float = _option(7.0, _positive(float), "Age in days after which local spans are removed.")
+    max_store_bytes: int = _option(
+        1 << 30, _positive(int), "Size of the local store in bytes; the oldest goes first.", take=_number
+    )
+    max_store_days: float = _option(7.0, _positive(float), "Age in days after which local spans are removed.", take=_number)
     on_invalid: OnInvalid = _option(
         "record", _choice(OnInvalid), "What an invalid tool call leads to, where the tool does not say.", of=OnInvalid
     )
     instrument: tuple[str, ...] | None = _option(
-        None, _names, "Libraries to instrument, comma-separated; unset: all that are installed; empty: none."
+        None, _names, "Libraries to instrument, comma-separated; unset: all that are installed; empty: none.", take=_list
     )
     signals: tuple[str, ...] | None = _option(
-        None, _names, "Quality signals to evaluate, comma-separated; unset: all; empty: none."
+        None, _names, "Quality signals to evaluate, comma-separated; unset: all; empty: none.", take=_list
     )
-    prices: Mapping[str, Any] = _option({}, str, "Prices per model in USD per million tokens: `{model: {input, output}}`.")
-    service_name: str = _option("", str, "`service.name` of the resource; else OTEL_SERVICE_NAME; else the program's name.")
+    prices: Mapping[str, Any] = _option(
+        {}, _price_table, "Prices per model in USD per million tokens: `{model: {input, output}}`.", take=_mapping
+    )
+    service_name: str = _option(
+        "", str, "`service.name` of the resource; else OTEL_SERVICE_NAME; else the program's name.", take=str
+    )
 
     @classmethod
     def read(cls, **options: Any) -> Config:
@@ -108,11 +182,7 @@ class Config:
             if name not in known:
                 _warn(f"configure(): unknown option {name!r}{_did_you_mean(name, known)}; it is ignored")
             elif given is not None:
-                allowed = known[name].metadata["of"]
-                if allowed is not None and given not in get_args(allowed):
-                    _warn(f"configure({name}={given!r}): expected one of {', '.join(get_args(allowed))}; it is ignored")
-                else:
-                    chosen[name] = given
+                _read_argument(name, given, known[name], chosen)
         return cls(**chosen)
 
 
@@ -128,12 +198,23 @@ def _read_variable(variable: str, known: Mapping[str, Any], chosen: dict[str, An
     option = known[name]
     try:
         chosen[name] = option.metadata["read"](os.environ[variable])
-    except (ValueError, KeyError) as error:
-        expected = error.args[0] if isinstance(error, ValueError) and error.args else "on or off"
+    except ValueError as error:
         _warn(
-            f"environment: {variable}={os.environ[variable]!r} is not valid (expected {expected}); "
+            f"environment: {variable}={os.environ[variable]!r} is not valid (expected {error}); "
             f"using the default {option.default!r}"
         )
+
+
+def _read_argument(name: str, given: Any, option: Any, chosen: dict[str, Any]) -> None:
+    how = option.metadata
+    try:
+        if how["of"] is not None and given not in get_args(how["of"]):
+            raise ValueError(f"one of {', '.join(get_args(how['of']))}")
+        is_text = isinstance(given, str) and how["take"] is not _as_it_is
+        chosen[name] = how["read"](given) if is_text else how["take"](given)
+    except (TypeError, ValueError) as error:
+        expected = error if isinstance(error, ValueError) else option.type
+        _warn(f"configure({name}={given!r}): expected {expected}; it is ignored")
 
 
 def _content_of_otel() -> dict[str, Any]:

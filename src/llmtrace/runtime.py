@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ _at_exit = False
 
 def configure(
     *,
-    store: str | None = None,
+    store: str | os.PathLike[str] | None = None,
     content: ContentLevel | None = None,
     redact: bool | None = None,
     redact_keys: Sequence[str] | None = None,
@@ -71,7 +72,6 @@ def configure(
     set; llmtrace sets none). A second call changes the options from then on. Never raises: a wrong option is named in one
     log line and left out; a store that cannot be opened is replaced by memory.
     """
-    global _running, _at_exit
     options = {
         "store": store,
         "content": content,
@@ -91,19 +91,26 @@ def configure(
         **unknown,
     }
     with _lock:
-        config = Config.read(**options)
-        before = _running
-        opened = before.store if before is not None and _same_store(before.config, config) else _open(config)
-        sinks: list[Sink] = [Metrics()] if opened is None else [opened, Metrics()]
-        activate(build(config, sinks=sinks, tracer_provider=tracer_provider))
-        _running = _Running(config, opened)
-        if before is not None and before.store is not None and before.store is not opened:
-            guard(before.store.close)
-        guard(instrumentation.instrument, config.instrument)
-        preload()
-        if not _at_exit:
-            _at_exit = True
-            atexit.register(shutdown)
+        guard(_configure, Config.read(**options), tracer_provider)
+
+
+def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
+    global _running, _at_exit
+    if tracer_provider is not None and not hasattr(tracer_provider, "get_tracer"):
+        logger.warning("llmtrace: configure(tracer_provider=%r): expected a TracerProvider; it is ignored", tracer_provider)
+        tracer_provider = None
+    before = _running
+    opened = before.store if before is not None and _same_store(before.config, config) else _open(config)
+    sinks: list[Sink] = [Metrics()] if opened is None else [opened, Metrics()]
+    activate(build(config, sinks=sinks, tracer_provider=tracer_provider))
+    _running = _Running(config, opened)
+    if before is not None and before.store is not None and before.store is not opened:
+        guard(before.store.close)
+    guard(instrumentation.instrument, config.instrument)
+    preload()
+    if not _at_exit:
+        _at_exit = True
+        atexit.register(shutdown)
 
 
 def build(

@@ -231,3 +231,26 @@ def test_spans_at_interpreter_shutdown_do_no_harm(tmp_path: Path) -> None:
     """
     ran = run(program, LLMTRACE_STORE=str(tmp_path))
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tracer_provider": object()},
+        {"signals": 5},
+        {"instrument": 5},
+        {"max_store_days": "x"},
+        {"prices": 5},
+        {"redact_paths": "$.["},
+    ],
+)
+def test_configure_never_raises(options: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it is given: a line says what is wrong, and the spans are recorded."""
+    llmtrace.configure(**{"store": tmp_path, "instrument": [], **options})
+    try:
+        with llmtrace.agent("a"):
+            pass
+    finally:
+        llmtrace.shutdown()
+    assert len(caplog.records) >= 1
+    assert [(summary.name, summary.health) for summary in summaries(tmp_path)] == [("invoke_agent a", "ok")]
