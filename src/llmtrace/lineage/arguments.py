@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from llmtrace.lineage.places import escape
+from llmtrace.lineage.values import may_be_specific
 from llmtrace.model import JsonValue
 
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -30,6 +31,39 @@ def scalars(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue]]:
         else:
             given += 1
             yield path, value
+
+
+def candidates(arguments: JsonValue) -> list[tuple[Path, JsonValue]]:
+    """Of the `scalars` those that may be specific at first sight; only of these the way is put together."""
+    found: list[tuple[Path, JsonValue]] = []
+    if isinstance(arguments, dict):
+        _gather(arguments.items(), (), found, MOST)
+    return found
+
+
+def _gather(members: Iterable[tuple[str | int, JsonValue]], path: Path, found: list[tuple[Path, JsonValue]], left: int) -> int:
+    """``left``: how many scalars may still be looked at. Gives what is left of it then."""
+    for name, member in members:
+        if left <= 0:
+            break
+        kind = type(member)
+        if kind is str:  # first what most are: a look at the type costs a quarter of a call
+            left -= 1
+            if not member.isalpha() and may_be_specific(member):
+                found.append(((*path, name), member))
+            continue
+        if kind is bool or member is None:
+            left -= 1
+            continue
+        if isinstance(member, (dict, list)):
+            if len(path) < DEEPEST - 1:
+                below = member.items() if isinstance(member, dict) else enumerate(member)
+                left = _gather(below, (*path, name), found, left)
+            continue
+        left -= 1
+        if may_be_specific(member):
+            found.append(((*path, name), member))
+    return left
 
 
 def pointer_of_path(path: Sequence[str | int]) -> str:

@@ -27,7 +27,7 @@ _FILTER_BITS = 1 << 20
 class _Index:
     """From each key to the numbers of the first and the last source that hold it."""
 
-    __slots__ = ("days", "done", "extract", "first", "last")
+    __slots__ = ("dated", "days", "done", "extract", "first", "last")
 
     def __init__(self, extract: Callable[[str], set[str]]) -> None:
         self.extract = extract
@@ -35,19 +35,25 @@ class _Index:
         self.last: dict[str, int] = {}
         self.days: dict[str, int] = {}
         """The keys of full dates, with the day's ordinal."""
+        self.dated = False
+        """True once any key of a date, or of words that count from one, was seen."""
         self.done = 0
         """Number of the first source that is not indexed yet."""
 
     def take(self, number: int, source: Source) -> None:
+        self.done = number + 1
         keys = self.extract(source.text)
+        if not keys:
+            return
         if source.echo:
             keys = keys.difference(source.echo)
         for key in keys.difference(self.first):  # of a set and a dict this costs the set; with a keys view, the dict
             self.first[key] = number
-            if key[0] == "@" and len(key) == 11:
-                self.days[key] = date.fromisoformat(key[1:]).toordinal()
+            if key[0] in "@~":
+                self.dated = True
+                if len(key) == 11:
+                    self.days[key] = date.fromisoformat(key[1:]).toordinal()
         self.last.update(dict.fromkeys(keys, number))
-        self.done = number + 1
 
     def drop(self, number: int, source: Source) -> Iterator[str]:
         """Forget the oldest source; gives its keys."""
@@ -95,21 +101,35 @@ class Context:
 
     def at(self, key: str) -> Found | None:
         """The first and the last source that hold a key."""
-        numbers = self._numbers(self._words, key)
+        words = self._words
+        if words.done < self._next:
+            self._catch_up(words, self._next)
+        last = words.last.get(key)
+        first = None if last is None else words.first[key]
         if key[0] in "@~":
-            numbers += self._numbers(self._dates, key)
-        if numbers:
-            first, last = min(numbers), max(numbers)
-            return Found(self._sources.get(first, self._sources[last]), self._sources[last])
+            first, last = self._with_dates(key, first, last)
+        if last is not None:
+            source = self._sources[last]
+            return Found(source if first is None else self._sources.get(first, source), source)
         if self._forgotten is not None and all(self._forgotten[bit >> 3] >> (bit & 7) & 1 for bit in _bits(key)):
             return Found(None, None)
         return None
 
-    def _numbers(self, index: _Index, key: str) -> tuple[int, ...]:
+    def _with_dates(self, key: str, first: int | None, last: int | None) -> tuple[int | None, int | None]:
+        """The same with what the index of dates says."""
+        index = self._dates
         if index.done < self._next:
             self._catch_up(index, self._next)
-        last = index.last.get(key)
-        return (index.first[key], last) if last is not None else ()
+        if key not in index.last:
+            return first, last
+        if first is None or last is None:
+            return index.first[key], index.last[key]
+        return min(first, index.first[key]), max(last, index.last[key])
+
+    def tells_of_dates(self) -> bool:
+        """False where nothing visible holds a date, or a word that counts from one."""
+        self.settle()
+        return self._words.dated or self._dates.dated or self._forgotten is not None
 
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
         """How many days off the nearest full date is that stands anywhere, and its key."""
@@ -129,8 +149,9 @@ class Context:
 
     def settle(self) -> None:
         """Index everything now, so that later look-ups change nothing and may come from several threads."""
-        self._catch_up(self._words, self._next)
-        self._catch_up(self._dates, self._next)
+        for index in (self._words, self._dates):
+            if index.done < self._next:
+                self._catch_up(index, self._next)
 
     @property
     def exhausted(self) -> bool:
@@ -162,10 +183,12 @@ class Context:
                     self._forgotten[bit >> 3] |= 1 << (bit & 7)
 
     def _catch_up(self, index: _Index, until: int) -> None:
+        words = index is self._words
         for number in range(max(index.done, self._oldest), until):
-            index.take(number, self._sources[number])
-            if index is self._words:
-                self._unindexed -= len(self._sources[number].text)
+            source = self._sources[number]
+            index.take(number, source)
+            if words:
+                self._unindexed -= len(source.text)
 
     def _keys(self, text: str) -> set[str]:
         known, keys = self._word_keys, set[str]()

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from llmtrace.lineage.arguments import Path
 from llmtrace.lineage.context import Context
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.values import Value
@@ -19,16 +20,32 @@ from llmtrace.model import JsonValue, ToolDefinition
 DEEPEST = 24
 _COMPOSING = frozenset({"anyOf", "oneOf", "allOf", "$ref"})
 _CACHED = "llmtrace.lineage.examples"
+_PATHS = "llmtrace.lineage.paths"
+_MOST_PATHS = 256
 
 
-def declared(schema: JsonValue, path: Sequence[str | int]) -> bool:
+def declared(definition: ToolDefinition, path: Path) -> bool:
     """True if the schema names every member on the way to this place."""
-    return not path or next(_at(schema, schema, path, 0), None) is not None
+    return not path or bool(_schemas(definition, path))
 
 
-def may_choose(schema: JsonValue, path: Sequence[str | int], value: JsonValue) -> bool:
+def may_choose(definition: ToolDefinition, path: Path, value: JsonValue) -> bool:
     """True if the schema lists the value itself: as enum member, constant or default."""
-    return any(_lists(part, value) for part in _at(schema, schema, path, 0))
+    return any(_lists(schema, value) for schema in _schemas(definition, path))
+
+
+def _schemas(definition: ToolDefinition, path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Every schema that applies at a path. Remembered with the definition, which is the same in each call."""
+    cache, schema = definition.cache, definition.parameters
+    if cache is None:
+        return tuple(_at(schema, schema, path, 0))
+    known: dict[Path, tuple[Mapping[str, Any], ...]] = cache.setdefault(_PATHS, {})
+    found = known.get(path)
+    if found is None:
+        if len(known) >= _MOST_PATHS:
+            known.clear()
+        found = known[path] = tuple(_at(schema, schema, path, 0))
+    return found
 
 
 def _lists(schema: Mapping[str, Any], value: JsonValue) -> bool:

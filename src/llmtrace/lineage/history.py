@@ -35,6 +35,8 @@ class History:
                 yield number + 1, message
 
     def is_new(self, role: str, parts: Sequence[Part]) -> bool:
+        if len(parts) == 1:  # as most have
+            return self._keep(self._seen, hash((role, _digest(parts[0]))))
         return self._keep(self._seen, hash((role, *map(_digest, parts))))
 
     def keep_own(self, part: Part) -> None:
@@ -62,7 +64,7 @@ class History:
 
 
 def _digest(part: Part) -> int:
-    return hash(_content(part))
+    return hash(part.content.strip()) if type(part) is Text else hash(_content(part))
 
 
 def _content(part: Part) -> Hashable:

@@ -18,6 +18,8 @@ from llmtrace.lineage.values import Value
 RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
 """How many numbers, out of how much text, counted from the newest source, a number may be computed from."""
+_DIGITS = re.compile(r"\d+")
+_DIALLING = re.compile(r"[+().\s-]")
 _SHORTEST_PHONE = 7
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
@@ -33,14 +35,19 @@ def _in_another_form(context: Context, value: Value) -> Found | None:
         return _number_in_another_form(context, value)
     if value.kind not in ("identifier", "phone"):
         return None
-    pieces = re.findall(r"\d+", value.text)
+    pieces = _DIGITS.findall(value.text)
     longest = max(pieces, key=len, default="")
-    return _where(context, value, longest, phrase(value.text)) or _dialled(context, value) or _prefixed(context, value, pieces)
+    return _spaced(context, value, longest) or _dialled(context, value) or _prefixed(context, value, pieces)
+
+
+def _spaced(context: Context, value: Value, anchor: str) -> Found | None:
+    """The same stretches of letters and digits with other separators between them."""
+    return _where(context, value, anchor, phrase(value.text)) if anchor and context.at(anchor) is not None else None
 
 
 def _dialled(context: Context, value: Value) -> Found | None:
     """A phone number: its last ten digits, however they are set apart."""
-    digits = re.sub(r"[+().\s-]", "", value.text)
+    digits = _DIALLING.sub("", value.text)
     if not digits.isdigit() or len(digits) < _SHORTEST_PHONE:
         return None
     spaced = r"[\W_]{0,3}".join(digits[-10:]) + r"(?!\d)"
@@ -98,6 +105,8 @@ def _follows(context: Context, value: Value) -> Found | None:
 
 def _date_follows(context: Context, value: Value) -> Found | None:
     """A date without year, a month by name, or some days or weeks from another date where words speak of such."""
+    if not context.tells_of_dates():
+        return None
     for day in value.dates:
         for key in dates.clues_of(day):
             found = context.at(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmtrace.lineage.arguments import Path, name_of, pointer_of_path, scalars
+from llmtrace.lineage.arguments import Path, candidates, name_of, pointer_of_path, scalars
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import may_choose, shows
 from llmtrace.lineage.places import pointer_of
@@ -19,7 +19,6 @@ from llmtrace.lineage.values import (
     is_invented,
     is_round,
     is_well_known,
-    may_be_specific,
     read_value,
 )
 from llmtrace.lineage.visible import Call, Visible
@@ -29,6 +28,7 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Message,
+    Operation,
     Reasoning,
     Span,
     Text,
@@ -37,6 +37,7 @@ from llmtrace.model import (
     Workflow,
 )
 
+MOST_WAITING = 16
 _PIECE, _WHOLE = 40, 60
 """Characters of a long text that are looked for together, and up to which a text is looked for as a whole."""
 
@@ -48,12 +49,21 @@ class Lineage:
         """``thorough``: remember everything, trace the values of answers and plain words too, and be able to `locate` them.
         Without it only what can be made up is traced, in arguments, in bounded memory and time."""
         self._thorough = thorough
-        self._visible = Visible(bounded=not thorough)
+        self._waiting: list[Span] = []
+        """Unless thorough: spans in which no call is said. They are looked at when one is; the last ones of a run never."""
+        self._made: Visible | None = Visible(bounded=False) if thorough else None
+
+    @property
+    def _visible(self) -> Visible:
+        if self._made is None:
+            self._made = Visible(bounded=True)
+        return self._made
 
     @property
     def hidden(self) -> Mapping[str, str]:
         """Why some context is not visible, each with the id of the span that shows it. Where there is any, values found
         nowhere are unknown, not ungrounded."""
+        self._catch_up()
         return self._visible.hidden
 
     def begun(self, span: Span) -> None:
@@ -64,6 +74,22 @@ class Lineage:
     def add(self, span: Span) -> tuple[Use, ...]:
         """Take in a span that has ended; gives the values that the model put into its calls and its texts. Unless thorough,
         only the ungrounded ones in its calls."""
+        if self._thorough:
+            return self._add(span)
+        if not _has_call(span.operation):
+            self._waiting.append(span)
+            if len(self._waiting) > MOST_WAITING:
+                self._catch_up()
+            return ()
+        self._catch_up()
+        return self._add(span)
+
+    def _catch_up(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for span in waiting:
+            self._add(span)
+
+    def _add(self, span: Span) -> tuple[Use, ...]:
         operation = span.operation
         composed = self._composed(span, operation) if isinstance(operation, (AgentInvocation, Workflow)) else ()
         self._visible.ended(span)
@@ -99,14 +125,13 @@ class Lineage:
     def _call(self, span: Span, choice: int, call: ToolCall, definition: ToolDefinition | None) -> list[Use]:
         uses: list[Use] = []
         made_up: set[str] = set()
-        for path, content in scalars(call.arguments):
-            if not self._thorough and not may_be_specific(content):
-                continue
+        for path, content in scalars(call.arguments) if self._thorough else candidates(call.arguments):
+            name = name_of(path)
             for piece in elements(content) or (content,):
-                value = read_value(piece, name_of(path))
+                value = read_value(piece, name)
                 if value is None or not (self._thorough or value.kind in SPECIFIC):
                     continue
-                said = _Said(span.span_id, choice, path, call, definition)
+                said = _Said(span.span_id, choice, path, name, call, definition)
                 provenance = self._trace(said, value)
                 if provenance.status == "ungrounded":
                     made_up.update(value.keys)
@@ -162,6 +187,13 @@ class Lineage:
         return pointer_of(source, value) if source is not None and value is not None else ""
 
 
+def _has_call(operation: Operation) -> bool:
+    """True where the model says a call: then what came before has to be known."""
+    if not isinstance(operation, (Inference, FetchResponse)):
+        return False
+    return any(isinstance(part, ToolCall) for message in operation.output for part in message.parts)
+
+
 def _grounded(found: Found) -> Provenance:
     form: Form = "derived" if found.derived else "given"
     return Provenance("grounded", form, _origin(found.first), _origin(found.last))
@@ -174,26 +206,40 @@ def _origin(source: Source | None) -> Origin | None:
 class _Said:
     """Where the model says a value: an argument of a call, or an answer."""
 
-    __slots__ = ("call", "choice", "definition", "name", "path", "place", "pointer", "span_id")
+    __slots__ = ("_place", "call", "choice", "definition", "name", "path", "pointer", "span_id")
 
     def __init__(
-        self, span_id: str, choice: int, path: Path = (), call: ToolCall | None = None, definition: ToolDefinition | None = None
+        self,
+        span_id: str,
+        choice: int,
+        path: Path = (),
+        name: str = "",
+        call: ToolCall | None = None,
+        definition: ToolDefinition | None = None,
     ) -> None:
         self.span_id, self.choice, self.path, self.call, self.definition = span_id, choice, path, call, definition
-        self.name, self.pointer = name_of(path), pointer_of_path(path)
-        self.place = (
-            Origin(span_id, "answer") if call is None else Origin(span_id, f"argument {self.pointer} of {call.name}", call.id)
-        )
+        self.name = name
+        self._place: Origin | None = None
+
+    @property
+    def place(self) -> Origin:
+        """Made only for what is found nowhere; the rest is never told of."""
+        if self._place is None:
+            call = self.call
+            self.pointer = pointer_of_path(self.path)
+            place = "answer" if call is None else f"argument {self.pointer} of {call.name}"
+            self._place = Origin(self.span_id, place, None if call is None else call.id)
+        return self._place
 
     def use(self, content: JsonValue, value: Value, provenance: Provenance) -> Use:
         part: Part = "answer" if self.call is None else "argument"
         tool, call_id = (self.call.name, self.call.id) if self.call is not None else (None, None)
-        first = provenance.first is not None and provenance.first == self.place
+        first = provenance.first == self.place
         where = (self.pointer, self.path, tool, call_id, self.choice, first)
         return Use(self.span_id, part, content, value.kind, provenance, value.key, *where)
 
     def may_choose(self, value: Value) -> bool:
-        return self.definition is not None and may_choose(self.definition.parameters, self.path, value.content)
+        return self.definition is not None and may_choose(self.definition, self.path, value.content)
 
     def excuse(self, value: Value) -> str | None:
         """Why a value that is found nowhere need not be made up."""

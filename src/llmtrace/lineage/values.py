@@ -48,6 +48,7 @@ _WITH_SEPARATOR = re.compile(r"[^\W_][-_#.:@/][^\W_]|^[#@]")
 _OF_CODE = re.compile(r"[=+^$%&*<>(){}\[\]\\!?;]")
 _LONGEST_IDENTIFIER = 128
 _LONGEST_LIST = 4000
+_LONGEST_KNOWN = 128
 
 
 @value
@@ -74,12 +75,19 @@ class Value:
 def may_be_specific(content: JsonValue) -> bool:
     """False for what is no identifier, number, date or address at first sight: quicker than `read_value`."""
     if isinstance(content, str):
-        return _MARK.search(content) is not None
+        return not content.isalpha() and _MARK.search(content) is not None
     return isinstance(content, (int, float)) and not isinstance(content, bool)
 
 
 def read_value(content: JsonValue, name: str = "") -> Value | None:
     """The value with its kind; None for what never counts. ``name``: the argument's name, for whole numbers."""
+    kind = type(content)
+    if (kind is str and len(content) <= _LONGEST_KNOWN) or kind is int or kind is float:
+        return _read_once(content, name)
+    return _read(content, name)
+
+
+def _read(content: JsonValue, name: str) -> Value | None:
     if content is None or isinstance(content, bool):
         return None
     if isinstance(content, (int, float)):
@@ -90,6 +98,10 @@ def read_value(content: JsonValue, name: str = "") -> Value | None:
             return Value(content, "text")
         return _read_text(content, bare) if bare else None
     return None
+
+
+_read_once = lru_cache(maxsize=4096, typed=True)(_read)
+"""The same ids and amounts come again and again in a run: 0.2 µs instead of 5 to 10."""
 
 
 def _read_number(content: float, name: str) -> Value | None:

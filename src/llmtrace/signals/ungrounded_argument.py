@@ -54,7 +54,7 @@ def _place(span: Span, use: Use) -> str:
     definition = next((tool for tool in tools if tool.name == use.tool), None)
     if definition is None:
         return "an argument of a tool"
-    known = declared(definition.parameters, use.path)
+    known = declared(definition, use.path)
     return f"{use.pointer if known else 'an argument'} of {use.tool}"
 
 
