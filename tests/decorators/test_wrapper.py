@@ -7,12 +7,17 @@ import dataclasses
 import functools
 import multiprocessing
 import pickle
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import pytest
+from pydantic import BaseModel, Field
 
 import llmtrace
+from llmtrace.errors import InvalidToolCall
+from llmtrace.evaluation import evaluate_trace
 from llmtrace.testing import Captured, capture
 
 
@@ -144,3 +149,43 @@ def test_repair_keeps_the_objects_that_json_cannot_hold() -> None:
     connection = object()
     with capture():
         assert save(connection, "5", 2) == (connection, 5, 2)  # type: ignore[arg-type]
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+class Order(BaseModel):
+    number: int = Field(alias="no")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given"),
+    [
+        (float, float("nan")),
+        (float, Decimal("1.5")),
+        (Pair, Pair(1, 2)),
+        (Order, Order(no=1)),
+        (list[Order], [Order(no=1)]),
+        (datetime, datetime(2024, 1, 1)),
+        (list[int], list(range(400_000))),
+        (Iterable[int], iter([1])),
+        (dict[str, Any], {"deep": {"inside": object()}}),
+    ],
+)
+def test_objects_that_are_no_json_are_not_judged_as_such(annotation: Any, given: Any) -> None:
+    """A direct call may hand over what no model could: a schema of JSON says nothing about it, live or on reading."""
+
+    def work(x: Any, count: int = 1) -> Any:
+        return x
+
+    work.__annotations__["x"] = annotation
+    made = llmtrace.tool(on_invalid="raise")(work)
+    with capture() as captured:
+        assert made(given) is given
+        with pytest.raises(InvalidToolCall):
+            made(given, "many")  # type: ignore[arg-type]
+    assert [[found.pointer for found in span.violations] for span in captured.spans] == [[], ["/count"]]
+    for trace in captured.traces:
+        assert evaluate_trace(trace)[0].spans == trace.spans

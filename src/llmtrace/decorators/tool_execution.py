@@ -6,6 +6,7 @@ tell it how the call ended. Law: without ``configure()`` nothing is recorded, wh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,10 @@ from llmtrace.validation import policy as policies
 from llmtrace.validation.arguments import check_arguments, check_call
 from llmtrace.validation.parsing import usable_arguments
 from llmtrace.validation.signature import Signature
+
+_MOST_JUDGED = 1 << 19
+_DEEPEST_JUDGED = 64
+"""Characters and levels of one argument of a direct call; a snapshot keeps more than that whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +78,17 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     execution = Execution(args, kwargs)
     visible = without_receiver(spec.signature, bound, args, kwargs)
     given = guard(spec.signature.arguments, *visible) or {}
-    call = ToolCall(spec.definition.name, guard(to_json, given))
+    call = ToolCall(spec.definition.name, {name: to_json(each) for name, each in given.items()})
     recording = current()
     if recording is not None:
         call = replace(call, id=guard(recording.run.match, call.name, call.arguments))
-    verdict = _judge(spec, call, spec.on_invalid)
+    definition = guard(_judgeable, spec.definition, given) or spec.definition
+    verdict = _judge(definition, call, spec.on_invalid)
     if verdict.repaired is not None:
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(given, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
-    _start(spec, execution, call, verdict, inferred=call.id is not None)
+    _start(definition, execution, call, verdict, inferred=call.id is not None)
     return execution
 
 
@@ -94,13 +100,13 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
     recording = current()
     if recording is not None:
         guard(recording.run.answered, call.id)
-    verdict = _judge(spec, call, spec.on_invalid or on_invalid)
+    verdict = _judge(spec.definition, call, spec.on_invalid or on_invalid)
     arguments = usable_arguments(call.arguments) if verdict.repaired is None else verdict.repaired
     if arguments is None and verdict.refusal is None:
         # text that is no JSON object cannot be handed to a function, whatever the policy
         verdict = replace(verdict, refusal=_reply(call.name, verdict.violations, (spec.definition,)))
     execution = Execution(*(_bound(spec, arguments) if arguments is not None and verdict.refusal is None else ((), {})))
-    _start(spec, execution, call, verdict)
+    _start(spec.definition, execution, call, verdict)
     return execution
 
 
@@ -125,8 +131,7 @@ class _Verdict:
     raises: bool = False
 
 
-def _judge(spec: ToolSpec, call: ToolCall, on_invalid: OnInvalid | None) -> _Verdict:
-    definition = spec.definition
+def _judge(definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | None) -> _Verdict:
     violations = guard(check_arguments, call.arguments, definition, call_id=call.id) or ()
     errors = tuple(found for found in violations if found.severity == "error")
     policy = _policy(on_invalid)
@@ -147,17 +152,19 @@ def _policy(on_invalid: OnInvalid | None) -> OnInvalid:
     return on_invalid or (recorder.on_invalid if recorder is not None else "record")
 
 
-def _start(spec: ToolSpec, execution: Execution, call: ToolCall, verdict: _Verdict, *, inferred: bool = False) -> None:
+def _start(
+    definition: ToolDefinition, execution: Execution, call: ToolCall, verdict: _Verdict, *, inferred: bool = False
+) -> None:
     """Open the span of an execution, or record that it was refused."""
     operation = ToolExecution(
-        spec.definition.name,
+        definition.name,
         call.arguments,
         call_id=call.id,
-        definition=spec.definition,
+        definition=definition,
         executed=verdict.refusal is None,
         inferred=inferred,
         repaired=verdict.repaired,
-        type=spec.definition.type,
+        type=definition.type,
     )
     if verdict.refusal is None:
         recorder = active()
@@ -174,6 +181,36 @@ def _record_refusal(operation: ToolExecution) -> None:
     recorder = active()
     if recorder is not None:
         recorder.start(operation).end(operation)
+
+
+def _judgeable(definition: ToolDefinition, given: dict[str, Any]) -> ToolDefinition:
+    """The definition, with any value allowed where the program gave an object that is no JSON, or too much to be recorded
+    whole: a schema of JSON has nothing to say about it, and what is recorded of it is only how it looks."""
+    odd = [name for name, each in given.items() if _room_after(each, _MOST_JUDGED) < 0]
+    properties = definition.parameters.get("properties") if odd and isinstance(definition.parameters, dict) else None
+    if not isinstance(properties, dict):
+        return replace(definition, parameters=None) if odd else definition
+    loose = {**properties, **{name: {} for name in odd}}
+    return replace(definition, parameters={**definition.parameters, "properties": loose})
+
+
+def _room_after(value: Any, room: int, depth: int = 0) -> int:
+    """What is left of ``room`` (in characters) after a JSON value; less than nothing where it does not fit, or is none."""
+    kind = type(value)
+    if kind is str:
+        return room - len(value)
+    if value is None or kind is bool or kind is int or (kind is float and math.isfinite(value)):
+        return room - 8
+    if kind is dict and all(type(name) is str for name in value):
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return -1
+    room = room - 8 if depth < _DEEPEST_JUDGED else -1  # a cycle ends here, too
+    for each in value:
+        if room < 0:
+            break
+        room = _room_after(each, room, depth + 1)
+    return room
 
 
 def _corrected(given: dict[str, Any], told: dict[str, JsonValue], repaired: dict[str, JsonValue]) -> dict[str, Any]:
