@@ -33,11 +33,9 @@ def book_table(day: str, people: int = 2, **_: object) -> str:
 
 messages: list = [{"role": "user", "content": "A table for six on 17 May 2031, please."}]
 while True:
-    message = (
-        client.chat.completions.create(model="gpt-4o", messages=messages, tools=[{"type": "function", "function": TOOL}])
-        .choices[0]
-        .message
-    )
+    tools = [{"type": "function", "function": TOOL}]
+    answer = client.chat.completions.create(model="gpt-4o", messages=messages, tools=tools)
+    message = answer.choices[0].message
     messages.append(message)
     if not message.tool_calls:
         break
