@@ -12,7 +12,7 @@ import wrapt
 from llmtrace.validation.signature import Signature
 
 
-class BoundWrapper(wrapt.BoundFunctionWrapper[Any, Any]):
+class BoundWrapper(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
     """What a decorated method gives when it is looked up on an object or class."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
@@ -28,7 +28,7 @@ class BoundWrapper(wrapt.BoundFunctionWrapper[Any, Any]):
         return self
 
 
-class Wrapper(wrapt.FunctionWrapper[Any, Any]):
+class Wrapper(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
     """A decorated function: every attribute, the signature and ``isinstance`` are the function's own."""
 
     __bound_function_wrapper__ = BoundWrapper
