@@ -7,7 +7,7 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ from llmtrace.validation.schema import output_schema
 logger = logging.getLogger("llmtrace")
 
 _failing: set[str] = set()
+_NEW: Any = object()
 
 INVALID_TOOL_CALL = "invalid_tool_call"
 """Failure type of a tool execution whose arguments broke the schema, where the tool itself did not fail."""
@@ -43,6 +44,7 @@ class RunState:
     """What evaluation remembers of one run: a state for each signal, and the tools that were last on offer."""
 
     signals: list[Any]
+    """By position in `Evaluator.signals`; `_NEW` until the signal sees its first span."""
     offered: dict[str, ToolDefinition] = field(default_factory=dict)
 
 
@@ -52,19 +54,29 @@ class Evaluator:
     def __init__(self, signals: Sequence[Signal] | None = None) -> None:
         """``signals``: default, all that are built in or installed."""
         self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
+        self._looking: dict[type, tuple[tuple[int, Signal], ...]] = {}
+        self._finishing = tuple(
+            (number, signal, end)
+            for number, signal in enumerate(self.signals)
+            if (end := getattr(signal, "finish", None)) is not None
+        )
 
     def start(self) -> RunState:
-        return RunState([_started(signal) for signal in self.signals])
+        return RunState([_NEW] * len(self.signals))
 
     def step(self, state: RunState, span: Span) -> Span:
         """The span with its verdicts. ``span`` carries none yet (see `bare`)."""
         violations = _violations(state, span)
         if violations:
             span = replace(span, violations=violations, failure=span.failure or _failure(span, violations))
+        kind = type(span.operation)
+        looking = self._looking.get(kind)
+        if looking is None:
+            looking = self._looking[kind] = tuple(self._looking_at(kind))
         evaluations: list[Evaluation] = []
-        for signal, memory in zip(self.signals, state.signals, strict=True):
+        for number, signal in looking:
             try:
-                evaluations.extend(signal.step(memory, span))
+                evaluations.extend(signal.step(_memory(state, number, signal), span))
             except Exception as error:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
@@ -72,13 +84,19 @@ class Evaluator:
     def finish(self, state: RunState, span: Span) -> Span:
         """The run's outermost span with what is only known at the end."""
         evaluations: list[Evaluation] = []
-        for signal, memory in zip(self.signals, state.signals, strict=True):
-            end = getattr(signal, "finish", None)
+        for number, signal, end in self._finishing:
             try:
-                evaluations.extend(end(memory) if end is not None else ())
+                evaluations.extend(end(_memory(state, number, signal)))
             except Exception as error:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+
+    def _looking_at(self, kind: type) -> Iterator[tuple[int, Signal]]:
+        """The signals that spans of this class of operation are for; that it is so for every subclass is not assumed."""
+        for number, signal in enumerate(self.signals):
+            looks_at = getattr(signal, "looks_at", None)
+            if looks_at is None or kind in looks_at:
+                yield number, signal
 
     def bare(self, span: Span) -> Span:
         """The span as it was before evaluation: verdicts that are not ours to give (an outcome, a budget) stay."""
@@ -90,12 +108,13 @@ class Evaluator:
         return replace(span, violations=(), evaluations=kept, failure=failure)
 
 
-def _started(signal: Signal) -> Any:
-    try:
-        return signal.start()
-    except Exception as error:
-        _report(signal, error)
-        return None
+def _memory(state: RunState, number: int, signal: Signal) -> Any:
+    """The signal's state in a run, made when it is first needed: many runs are one span."""
+    memory = state.signals[number]
+    if memory is _NEW:
+        memory = state.signals[number] = None  # and so it stays if starting fails
+        memory = state.signals[number] = signal.start()
+    return memory
 
 
 def _report(signal: Signal, error: Exception) -> None:

@@ -19,7 +19,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from llmtrace.codec import genai
 from llmtrace.content import Content
 from llmtrace.content.snapshot import well_formed
-from llmtrace.model import Kind, Scope, Span
+from llmtrace.model import Kind, RawSpan, Scope, Span
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
 
@@ -83,19 +83,26 @@ class Tracers:
         return self._tracer
 
 
-def finish(span: trace.Span, clean: Span | None, content: Content) -> None:
-    """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens."""
+def finish(span: trace.Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:
+    """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens.
+
+    ``raw``: the encoded form of ``clean``, if there is one already.
+    """
     if clean is not None and span.is_recording():
-        guard(_fill, span, clean, content)
+        guard(_fill, span, clean, raw, content)
     guard(span.end, clean.end if clean is not None else None)
 
 
-def _fill(span: trace.Span, clean: Span, content: Content) -> None:
-    ours = clean if content.exports_content else content.bare(clean)
-    span.set_attributes(genai.attributes(ours))
-    if ours is not clean:  # whether calls were valid cannot be told any more without the content; it is no content itself
-        span.set_attributes(genai.search_attributes(clean))
-    for event in genai.events(ours):
+def _fill(span: trace.Span, clean: Span, raw: RawSpan | None, content: Content) -> None:
+    if content.exports_content:
+        ours = clean
+        attributes, events = (genai.attributes(clean), genai.events(clean)) if raw is None else (raw.attributes, raw.events)
+    else:
+        ours = content.bare(clean)
+        # Whether calls were valid cannot be told any more without the content; it is no content itself.
+        attributes, events = {**genai.attributes(ours), **genai.search_attributes(clean)}, genai.events(ours)
+    span.set_attributes(attributes)
+    for event in events:
         span.add_event(event.name, event.attributes, event.time)
     if ours.failure is not None:
         span.set_status(Status(StatusCode.ERROR, ours.failure.message or ours.failure.type))

@@ -28,6 +28,7 @@ from llmtrace.model import (
     JsonValue,
     Kind,
     Operation,
+    RawSpan,
     Scope,
     Span,
     ToolExecution,
@@ -43,7 +44,11 @@ from llmtrace.recorder.run import Run
 
 
 class Sink(Protocol):
-    """Where spans go. Called on the calling thread, with a start mark (``end`` None) and then with the ended span."""
+    """Where spans go. Called on the calling thread, with a start mark (``end`` None) and then with the ended span.
+
+    A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
+    ``append_encoded(raw)``: it is called in place of ``append``, so that a span is encoded once for all of them.
+    """
 
     def append(self, span: Span) -> None: ...
 
@@ -78,6 +83,7 @@ class Recorder:
         self.content = content
         self.evaluator = evaluator
         self.sinks = tuple(sinks)
+        self._marked = tuple(sink for sink in self.sinks if getattr(sink, "marks", True))
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
         self._enrich = enrich
@@ -140,7 +146,7 @@ class Recorder:
             otel=made.span,
         )
         recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
-        if self.sinks:
+        if self._marked:
             self._mark(recording)
         return recording
 
@@ -161,7 +167,7 @@ class Recorder:
         )
         if recording.attributes:
             mark = self.content.clean(mark)
-        for sink in self.sinks:
+        for sink in self._marked:
             guard(sink.append, mark)
 
     def finish(
@@ -196,11 +202,21 @@ class Recorder:
         )
         span = self._evaluated(recording, span)
         clean = guard(self.content.clean, span)
-        if clean is not None:
-            for sink in self.sinks:
-                guard(sink.append, clean)
-        otel.finish(recording.otel, clean, self.content)
+        otel.finish(recording.otel, clean, None if clean is None else self._hand_on(clean), self.content)
         return span
+
+    def _hand_on(self, clean: Span) -> RawSpan | None:
+        """Give a span to the sinks. Returns its encoded form, where one of them needed it."""
+        raw: RawSpan | None = None
+        for sink in self.sinks:
+            append: Callable[[RawSpan], None] | None = getattr(sink, "append_encoded", None)
+            if append is None:
+                guard(sink.append, clean)
+                continue
+            raw = raw or guard(genai.encode, clean)
+            if raw is not None:
+                guard(append, raw)
+        return raw
 
     def _evaluated(self, recording: Recording, span: Span) -> Span:
         span = recording.run.step(span, outermost=recording.outermost)
@@ -212,7 +228,7 @@ class Recorder:
 
     def close(self) -> None:
         """Nothing more will be recorded here. The sinks are closed by who opened them."""
-        self.sinks = ()
+        self.sinks = self._marked = ()
 
 
 def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Context:

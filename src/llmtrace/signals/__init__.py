@@ -28,7 +28,8 @@ GROUP = "llmtrace.signals"
 class Signal(Protocol):
     """What watches one run. A method ``finish(state) -> Iterable[Evaluation]`` is optional: it is called once, when the
     run's outermost span has been stepped, and its evaluations go on that span. A signal that needs to see spans which never
-    ended has ``on_reading`` (see `unfinished_run`).
+    ended has ``on_reading`` (see `unfinished_run`). One that has ``looks_at``, a tuple of classes of operations, is stepped
+    with spans of these only: most spans then cost it nothing.
     """
 
     @property
@@ -48,11 +49,15 @@ class Signal(Protocol):
 class Stateless:
     """A signal that is a plain function of the span."""
 
-    __slots__ = ("check", "name")
+    __slots__ = ("check", "looks_at", "name")
 
-    def __init__(self, name: str, check: Callable[[Span], Iterable[Evaluation]]) -> None:
+    def __init__(
+        self, name: str, check: Callable[[Span], Iterable[Evaluation]], looks_at: tuple[type, ...] | None = None
+    ) -> None:
+        """``looks_at``: classes of operations; default, all."""
         self.name = name
         self.check = check
+        self.looks_at = looks_at
 
     def start(self) -> None:
         return None

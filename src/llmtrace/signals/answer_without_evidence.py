@@ -49,6 +49,7 @@ class State:
 
 class AnswerWithoutEvidence:
     name = "answer_without_evidence"
+    looks_at = (Inference, ToolExecution, Retrieval, Memory)
 
     def start(self) -> State:
         return State()

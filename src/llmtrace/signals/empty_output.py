@@ -56,4 +56,4 @@ def _evaluation(label: str) -> Evaluation:
     return Evaluation(SIGNAL.name, "warning", _EXPLANATIONS[label], label)
 
 
-SIGNAL: Signal = Stateless("empty_output", check)
+SIGNAL: Signal = Stateless("empty_output", check, looks_at=(Inference,))

@@ -44,6 +44,7 @@ class State:
 
 class FailedToolIgnored:
     name = "failed_tool_ignored"
+    looks_at = (Inference, ToolExecution)
 
     def start(self) -> State:
         return State()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmtrace.model import Evaluation, Span, Violation
+from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Violation
 from llmtrace.signals import Signal, Stateless
 
 
@@ -43,4 +43,4 @@ def _pointer(violation: Violation) -> str:
     return violation.pointer.rpartition("/")[0] if violation.code == "unexpected" else violation.pointer
 
 
-SIGNAL: Signal = Stateless("invalid_tool_call", check)
+SIGNAL: Signal = Stateless("invalid_tool_call", check, looks_at=(Inference, ToolExecution))

@@ -138,4 +138,4 @@ def _names_tool(inference: Inference, text: str) -> bool:
     return any(tool.name in words for tool in inference.tools)
 
 
-SIGNAL: Signal = Stateless("leaked_tool_call", check)
+SIGNAL: Signal = Stateless("leaked_tool_call", check, looks_at=(Inference,))

@@ -118,4 +118,4 @@ def _control_tokens(inference: Inference, text: str) -> Iterator[Evaluation]:
             return
 
 
-SIGNAL: Signal = Stateless("malformed_output", check)
+SIGNAL: Signal = Stateless("malformed_output", check, looks_at=(Inference,))

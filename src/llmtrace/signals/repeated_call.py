@@ -38,6 +38,7 @@ State: TypeAlias = "OrderedDict[tuple[str, int], Seen]"
 
 class RepeatedCall:
     name = "repeated_call"
+    looks_at = (ToolExecution,)
 
     def start(self) -> State:
         return OrderedDict()

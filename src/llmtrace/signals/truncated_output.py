@@ -46,4 +46,4 @@ def _label(span: Span, inference: Inference, message: Message, reason: str) -> s
     return "length" if reason in CUT else None
 
 
-SIGNAL: Signal = Stateless("truncated_output", check)
+SIGNAL: Signal = Stateless("truncated_output", check, looks_at=(Inference,))

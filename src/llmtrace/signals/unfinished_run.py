@@ -28,6 +28,7 @@ ENCLOSING: Severity = "info"
 
 class UnfinishedRun:
     name = "unfinished_run"
+    looks_at = ()
 
     def start(self) -> None:
         return None

@@ -73,7 +73,9 @@ class LocalStore:
 
     def append(self, span: Span) -> None:
         """Journal a span: encode it, one write. Never raises for what the disk does (see `Journal`)."""
-        raw = genai.encode(span)
+        self.append_encoded(genai.encode(span))
+
+    def append_encoded(self, raw: RawSpan) -> None:
         kind = files.START if raw.end is None else files.SPAN
         self._journal.append(kind, records.encode(raw), self._context(raw.resource, raw.scope))
 
