@@ -104,6 +104,16 @@ def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path,
     assert "no store goes by 'jaegr'" in err
 
 
+def test_a_file_is_no_trace_id(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """Where an id is expected, a file is told how to be read."""
+    path = tmp_path / "traces.jsonl"
+    llmtrace("export", "--all", "-o", str(path), "--store", store)
+    for command in ("show", "why", "export"):
+        code, _, err = llmtrace(command, str(path), "--store", store)
+        assert (code, f"Read the file's traces with --store {path}." in err) == (2, True)
+    assert llmtrace("why", "--store", str(path)).code == 0
+
+
 def test_a_closed_pipe_is_quiet(store: str) -> None:
     """``llmtrace … | head -0`` says nothing on stderr."""
     command = [sys.executable, "-m", "llmtrace", "show", "--store", store]

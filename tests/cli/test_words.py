@@ -52,10 +52,11 @@ def test_tokens_unknown() -> None:
 
 
 def test_calls_read_like_code() -> None:
-    """A dict is keyword arguments; anything else is the raw text of the model."""
+    """A dict is keyword arguments; text is the raw text of the model; None, not known, is an ellipsis."""
     assert words.call("refund", {"order_id": "K", "amount": 4.5}) == 'refund(order_id="K", amount=4.5)'
     assert words.call("refund", '{"order_id": "K"') == 'refund({"order_id": "K")'
-    assert words.call("now", None) == "now()"
+    assert words.call("now", {}) == "now()"
+    assert words.call("now", None) == "now(…)"
 
 
 def test_violation_says_expected_once() -> None:

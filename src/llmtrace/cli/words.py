@@ -66,10 +66,13 @@ def value(content: JsonValue) -> str:
 
 
 def call(name: str, arguments: JsonValue) -> str:
-    """A tool call as a function call. Arguments that were no JSON object stand as the raw text that the model wrote."""
+    """A tool call as a function call. Arguments that were no JSON object stand as the raw text that the model wrote.
+
+    ``…`` stands for those that are not known: content was left out, or the call has only begun.
+    """
     if isinstance(arguments, dict):
         return f"{name}({', '.join(f'{key}={value(content)}' for key, content in arguments.items())})"
-    return f"{name}({'' if arguments is None else arguments})"
+    return f"{name}({'…' if arguments is None else arguments})"
 
 
 def tool_call(asked: ToolCall) -> str:
