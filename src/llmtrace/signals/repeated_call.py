@@ -22,7 +22,7 @@ from llmtrace.signals._results import failed
 CALLS = 512
 """Different calls that are remembered; the one not seen for longest is forgotten first."""
 
-_canonical = json.JSONEncoder(sort_keys=True).encode
+_CONTAINERS = (dict, list)
 
 
 @dataclass(slots=True)
@@ -83,9 +83,20 @@ def _arguments_digest(arguments: JsonValue) -> int | None:
     if arguments is None:
         return None
     try:
-        return hash(_canonical(arguments))
+        try:
+            return hash(to_json(_in_order(arguments), inf_nan_mode="constants"))
+        except ValueError:  # a lone surrogate; the other encoder takes 10 µs more
+            return hash(json.dumps(arguments, sort_keys=True))
     except (TypeError, ValueError, RecursionError):
         return None
+
+
+def _in_order(value: JsonValue) -> JsonValue:
+    """The same with the members of every object sorted by name."""
+    if type(value) is dict:
+        members = value.items() if len(value) == 1 else sorted(value.items())
+        return {name: _in_order(member) if type(member) in _CONTAINERS else member for name, member in members}
+    return [_in_order(item) if type(item) in _CONTAINERS else item for item in value] if type(value) is list else value
 
 
 def _result_digest(span: Span, execution: ToolExecution) -> int | None:
