@@ -17,7 +17,7 @@ from llmtrace.content import bare as without
 from llmtrace.content.messages import Messages
 from llmtrace.content.redaction import Redactor
 from llmtrace.content.tally import Tally
-from llmtrace.content.values import Values, changed, each, mapping
+from llmtrace.content.values import WIDEST, Values, changed, each, mapping
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -149,12 +149,15 @@ class Content:
         values = self._values
         evidence: Any = found.evidence
         if evidence:
+            before = tally.size
             evidence = values.redactor.in_value(evidence, tally)
             if found.pointer and isinstance(evidence, dict):
                 where = _segments(found.pointer)
                 placed = {name: values.redactor.in_place(item, where, tally) for name, item in evidence.items()}
                 evidence = evidence if all(placed[name] is item for name, item in evidence.items()) else placed
-            evidence = mapping(values.fitted(evidence, tally), found.evidence)
+            if (tally.size - before) * WIDEST > values.limit:
+                evidence = values.fitted(evidence, tally)
+            evidence = mapping(evidence, found.evidence)
         return changed(
             found,
             evidence=evidence,

@@ -35,7 +35,7 @@ _BY_KEY = frozenset({_SECRET, _USERS})
 _MAX_KEYS = 4096
 _SHORTEST = 6
 """No shorter text can hold a name and a secret."""
-_KNOWN_LENGTH = 64
+_KNOWN_LENGTH = 128
 _MAX_KNOWN = 4096
 """So many short texts are known to be clean: ids, states and names come again and again."""
 _EXAMPLES = ("default", "const", "enum", "examples", "example")
@@ -141,6 +141,8 @@ class Redactor:
 
     def in_place(self, value: JsonValue, where: Sequence[str], tally: Tally) -> JsonValue:
         """A value that was taken out of a document, judged as it stood there, below the members ``where``."""
+        if not self._paths and type(value) is not dict and all(self._judge(name) == _CLEAN for name in where):
+            return self.in_value(value, tally)
         for name in reversed(where):
             value = {name: value}
         made = self.in_document(value, tally)

@@ -35,6 +35,7 @@ NOUNS: dict[str, str] = {
 SPECIFIC = frozenset(("identifier", "number", "date", "email", "phone", "url", "path"))
 """Kinds of which it can be said that they were made up."""
 
+_MARKS = frozenset("0123456789@/\\")
 _MARK = re.compile(r"[0-9@/\\]|www\.")
 _EMAIL = re.compile(r"[^\s@<>]+@[^\s@<>]+\.[A-Za-z]{2,}")
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)
@@ -75,7 +76,9 @@ class Value:
 def may_be_specific(content: JsonValue) -> bool:
     """False for what is no identifier, number, date or address at first sight: quicker than `read_value`."""
     if isinstance(content, str):
-        return not content.isalpha() and _MARK.search(content) is not None
+        if len(content) <= _LONGEST_KNOWN:  # a set is asked in a tenth of the time that an expression with alternatives takes
+            return not content.isalpha() and (not _MARKS.isdisjoint(content) or "www." in content)
+        return _MARK.search(content) is not None
     return isinstance(content, (int, float)) and not isinstance(content, bool)
 
 
