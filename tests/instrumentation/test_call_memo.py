@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pydantic
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,12 @@ _MESSAGE = st.fixed_dictionaries(
 )
 
 
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_memo, "_messages", {})
+    monkeypatch.setattr(_memo, "_held", 0)
+
+
 def _typed(value: Any) -> Any:
     """A value with the types of its leaves, since 1 == True == 1.0."""
     if isinstance(value, dict):
@@ -33,29 +40,26 @@ def _typed(value: Any) -> Any:
     return type(value), value
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(_MESSAGE, min_size=1, max_size=6))
 def test_equal_messages_and_only_they_are_one(messages: list[Any]) -> None:
     """What the memo gives is what reading anew gives, for any messages in any order, copies and edits among them."""
-    memo: dict[Any, Any] = {}
     for message in messages + [copy.deepcopy(one) for one in messages]:
-        assert _typed(known(memo, message, copy.deepcopy)) == _typed(message)
+        assert _typed(known(message, copy.deepcopy)) == _typed(message)
 
 
 def test_a_copy_is_known() -> None:
     """Frameworks build their dicts anew at every turn: an equal one is the same message."""
-    memo: dict[Any, Any] = {}
     said = {"role": "assistant", "content": "x" * 500, "tool_calls": [_CALL]}
-    assert known(memo, said, read_message) is known(memo, copy.deepcopy(said), read_message)
+    assert known(said, read_message) is known(copy.deepcopy(said), read_message)
 
 
 def test_an_edit_inside_is_seen() -> None:
     """Arguments edited in place, deep in an old message."""
-    memo: dict[Any, Any] = {}
     said: dict[str, Any] = {"role": "assistant", "tool_calls": [copy.deepcopy(_CALL)]}
-    assert known(memo, said, read_message).tool_calls()[0].arguments == {"a": 1}
+    assert known(said, read_message).tool_calls()[0].arguments == {"a": 1}
     said["tool_calls"][0]["function"]["arguments"] = '{"a": 2}'
-    assert known(memo, said, read_message).tool_calls()[0].arguments == {"a": 2}
+    assert known(said, read_message).tool_calls()[0].arguments == {"a": 2}
 
 
 def test_models_are_known_too() -> None:
@@ -65,31 +69,37 @@ def test_models_are_known_too() -> None:
         role: str
         content: str
 
-    memo: dict[Any, Any] = {}
     said = Said(role="assistant", content="Hi", reasoning_content="a")  # type: ignore[call-arg]
-    first = known(memo, said, read_message)
-    assert known(memo, said, read_message) is first
+    first = known(said, read_message)
+    assert known(said, read_message) is first
     said.reasoning_content = "b"  # type: ignore[attr-defined]
-    assert known(memo, said, read_message) != first
+    assert known(said, read_message) != first
 
 
 def test_what_cannot_be_compared_is_read_anew() -> None:
     """An object of unknown kind, a cycle, a huge message: right, if not fast."""
-    memo: dict[Any, Any] = {}
     cycle: dict[str, Any] = {"role": "user"}
     cycle["content"] = [cycle]
     huge = {"role": "user", "content": [{"type": "text", "text": "x"}] * 1000}
     for said in ({"role": "user", "content": object()}, cycle, huge):
-        known(memo, said, read_message)
-    assert memo == {}
+        known(said, read_message)
+    assert _memo._messages == {}
 
 
 def test_the_memo_stays_bounded() -> None:
     """A run of very many messages does not keep them all."""
-    memo: dict[Any, Any] = {}
     for number in range(2 * _memo.MOST_MESSAGES):
-        known(memo, {"role": "user", "content": str(number)}, read_message)
-    assert len(memo) <= 2 * _memo.MOST_MESSAGES
+        known({"role": "user", "content": str(number)}, read_message)
+    assert len(_memo._messages) <= 2 * _memo.MOST_MESSAGES
+
+
+def test_the_memo_holds_little_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long messages make room for each other."""
+    monkeypatch.setattr(_memo, "MOST_CHARACTERS", 10_000)
+    for number in range(50):
+        known({"role": "user", "content": f"{number:04} " * 300}, read_message)
+    texts = [leaf for shape, _ in _memo._messages.values() for leaf in shape if isinstance(leaf, str)]
+    assert sum(map(len, set(texts))) <= 10_000
 
 
 def test_tools_are_known_by_their_bytes() -> None:

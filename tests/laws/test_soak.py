@@ -14,7 +14,7 @@ from llmtrace.codec import genai, otlp
 from llmtrace.model import RawSpan, Span
 from tests import strategies
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 MANY = settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -25,7 +25,6 @@ def resident_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-@pytest.mark.timeout(1200)
 def test_memory_is_bounded_in_a_long_run(tmp_path: Path) -> None:
     """One run of 100,000 spans with a growing number of different calls keeps less than 100 MiB, and all of it is stored."""
 

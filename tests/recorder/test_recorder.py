@@ -265,7 +265,6 @@ def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.Mon
         recording = recorder.start(AgentInvocation("a"))
         for name in Recording.__slots__:
             getattr(recording, name)
-        recording.run.messages["seen"] = 1
         recording.set({"x": 1})
         recording.add_event("seen")
         with recording.use(), llmtrace.agent("b") as opened:

@@ -142,7 +142,8 @@ def _keep_status(raw: RawSpan, rest: dict[str, JsonValue]) -> None:
 
 def _users(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Users' attributes under their own names. One whose name is in use stays where it is."""
-    for key in [key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)]:
+    escaped = sorted([key for key in rest if key.startswith(sc.ATTRIBUTE_PREFIX)], key=len)  # the inner ones make room first
+    for key in escaped:
         name = key[len(sc.ATTRIBUTE_PREFIX) :]
         if name not in rest:
             rest[name] = rest.pop(key)

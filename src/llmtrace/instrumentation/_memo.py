@@ -1,5 +1,8 @@
 """What was converted before is not converted again, so that a history sent at every turn costs next to nothing.
 
+One memo for the process, and not one a run: where nothing is decorated each call is a run of its own, and a system prompt is
+the same in every run. It holds `MOST_CHARACTERS` at most and then starts anew.
+
 Law: a memo never hides a change. A message is known by its shape: every leaf in it, compared by identity first and by equality
 else; an edit anywhere inside it, or an equal copy of it, is told apart from, or matched with, the first rightly.
 """
@@ -7,46 +10,57 @@ else; an edit anywhere inside it, or an equal copy of it, is told apart from, or
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, cast
 
 from pydantic_core import to_json
 
 from llmtrace.model import Message, ToolDefinition
 
-Memo: TypeAlias = dict[Any, Any]
-"""``Run.messages``: from an object's id, and from its outline, to (shape, message)."""
-
 MOST_LEAVES = 512
 """Messages with more leaves are converted each time."""
 MOST_MESSAGES = 4096
-"""Entries after which a run's memo starts anew, so that a very long run stays bounded."""
+"""Entries after which the memo starts anew."""
+MOST_CHARACTERS = 4 << 20
+"""Characters of text in the memo after which it starts anew."""
 MOST_TOOL_LISTS = 64
 
 _LONG, _EDGE = 48, 24
 """A text of more characters is given in an outline by its length and what stands at either end."""
 
+_messages: dict[Any, Any] = {}
+"""From an object's id, and from its outline, to (shape, message)."""
+_held = 0
+"""Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
 
 
-def known(memo: Memo, raw: Any, read: Callable[[Any], Message]) -> Message:
-    """``read(raw)``, or the message that an equal ``raw`` gave earlier in this run."""
+def known(raw: Any, read: Callable[[Any], Message]) -> Message:
+    """``read(raw)``, or the message that an equal ``raw`` gave before."""
     shape: list[Any] = []
     try:
         _flatten(raw, shape)
     except (_Opaque, RecursionError):
         return read(raw)
-    entry = memo.get(id(raw))
+    entry = _messages.get(id(raw))
     if entry is not None and entry[0] == shape:
-        return entry[1]  # type: ignore[no-any-return]
+        return cast("Message", entry[1])
     outline = tuple([leaf if type(leaf) is not str or len(leaf) <= _LONG else _edges(leaf) for leaf in shape])
-    entry = memo.get(outline)
+    entry = _messages.get(outline)
     if entry is None or entry[0] != shape:
         entry = (shape, read(raw))
-        if len(memo) > MOST_MESSAGES:
-            memo.clear()
-        memo[outline] = entry
-    memo[id(raw)] = entry
-    return entry[1]
+        _make_room(shape)
+        _messages[outline] = entry
+    _messages[id(raw)] = entry
+    return cast("Message", entry[1])
+
+
+def _make_room(shape: list[Any]) -> None:
+    global _held
+    size = sum([len(leaf) for leaf in shape if type(leaf) is str])
+    if len(_messages) > MOST_MESSAGES or _held + size > MOST_CHARACTERS:
+        _messages.clear()
+        _held = 0
+    _held += size
 
 
 def known_tools(raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]]) -> tuple[ToolDefinition, ...]:

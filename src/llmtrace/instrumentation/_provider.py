@@ -20,7 +20,6 @@ from opentelemetry import context as otel_context
 
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._memo import Memo
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.model import Inference
 from llmtrace.recorder import Recording, active
@@ -47,7 +46,7 @@ class Endpoint(Protocol):
         caller has set one. ``kwargs`` and what is in it is left as it is."""
         ...
 
-    def request(self, kwargs: Mapping[str, Any], memo: Memo) -> tuple[Fields, bool]:
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         """Messages, tools and parameters; True if some of it can only be read from the body that is sent."""
         ...
 
@@ -85,7 +84,7 @@ class Call:
         self.open = True
 
     def read(self) -> None:
-        fields, self.needs_body = self.endpoint.request(self.kwargs, self.recording.run.messages)
+        fields, self.needs_body = self.endpoint.request(self.kwargs)
         self.fields.update(fields)
         if not self.needs_body:
             self.kwargs = {}
@@ -95,7 +94,7 @@ class Call:
         self.attempts += 1
         if self.needs_body and isinstance(body, Mapping):
             self.needs_body = False
-            fields, _ = self.endpoint.request({**self.kwargs, **body}, self.recording.run.messages)
+            fields, _ = self.endpoint.request({**self.kwargs, **body})
             self.fields.update(fields)
 
     def enter(self) -> tuple[Any, Token[Call | None]]:

@@ -13,7 +13,7 @@ from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._memo import Memo, known, known_tools
+from llmtrace.instrumentation._memo import known, known_tools
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_message, read_usage
 from llmtrace.instrumentation._patches import Patch
@@ -64,12 +64,12 @@ class Chat:
     def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         return with_headers(client, kwargs)
 
-    def request(self, kwargs: Mapping[str, Any], memo: Memo) -> tuple[Fields, bool]:
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         messages, tools, functions = kwargs.get("messages"), kwargs.get("tools"), kwargs.get("functions")
         fields: Fields = {"parameters": _parameters(kwargs)}
         one_shot = False
         if isinstance(messages, (list, tuple)):
-            fields["input"] = tuple([known(memo, message, read_message) for message in messages])
+            fields["input"] = tuple([known(message, read_message) for message in messages])
         else:  # an iterator, which is the SDK's to consume
             one_shot = True
         if isinstance(tools, (list, tuple)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import Any
 
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall, replace
@@ -20,8 +19,6 @@ class Run:
 
     def __init__(self, run_id: str, evaluator: Evaluator) -> None:
         self.id = run_id
-        self.messages: dict[Any, Any] = {}
-        """For instrumentors: messages converted before, so that a history sent again is known by identity."""
         self.outcome: Evaluation | None = None
         self._evaluator = evaluator
         self._state = evaluator.start()
@@ -77,7 +74,6 @@ class NoRun(Run):
 
     def __init__(self) -> None:
         self.id = ""
-        self.messages = {}
         self.outcome = None
         self._pending = deque(maxlen=0)
         self._lock = threading.RLock()
