@@ -21,15 +21,18 @@ UNINDEXED = 1 << 18
 SCANNED = 1 << 26
 """Characters that searches for plain words may read in one run; after that they answer "it may be there"."""
 _WORDS_CACHED = 2000
+_KEYS_CACHED = 64
 _FILTER_BITS = 1 << 20
 
 
 class _Index:
     """From each key to the numbers of the first and the last source that hold it."""
 
-    __slots__ = ("dated", "days", "done", "extract", "first", "last")
+    __slots__ = ("dated", "days", "done", "extract", "first", "last", "name")
 
-    def __init__(self, extract: Callable[[str], set[str]]) -> None:
+    def __init__(self, name: str, extract: Callable[[str], set[str]]) -> None:
+        self.name = name
+        """Key in the cache of a message."""
         self.extract = extract
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
@@ -42,7 +45,7 @@ class _Index:
 
     def take(self, number: int, source: Source) -> None:
         self.done = number + 1
-        keys = self.extract(source.text)
+        keys = self._keys_of(source)
         if not keys:
             return
         if source.echo:
@@ -55,9 +58,20 @@ class _Index:
                     self.days[key] = date.fromisoformat(key[1:]).toordinal()
         self.last.update(dict.fromkeys(keys, number))
 
+    def _keys_of(self, source: Source) -> set[str]:
+        cache = source.cache
+        if cache is None:
+            return self.extract(source.text)
+        keys: set[str] | None = cache.get(self.name)
+        if keys is None:
+            keys = self.extract(source.text)
+            if len(keys) <= _KEYS_CACHED:
+                cache[self.name] = keys
+        return keys
+
     def drop(self, number: int, source: Source) -> Iterator[str]:
         """Forget the oldest source; gives its keys."""
-        for key in self.extract(source.text).difference(source.echo):
+        for key in self._keys_of(source).difference(source.echo):
             if self.last.get(key) == number:
                 del self.first[key], self.last[key]
                 self.days.pop(key, None)
@@ -72,8 +86,8 @@ class Context:
         self._sources: dict[int, Source] = {}
         self._oldest = self._next = self._characters = self._unindexed = self._scanned = 0
         self._word_keys: dict[str, tuple[str, ...]] = {}
-        self._words = _Index(self._keys)
-        self._dates = _Index(dates.dates_in)
+        self._words = _Index("llmtrace.lineage.words", self._keys)
+        self._dates = _Index("llmtrace.lineage.dates", dates.dates_in)
         self._forgotten: bytearray | None = None
 
     def add(self, source: Source) -> None:

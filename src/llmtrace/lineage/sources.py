@@ -23,6 +23,8 @@ class Source:
     asked: bool = False
     """True for what a user, a developer or an operator wrote."""
     call_id: str | None = None
+    cache: dict[Any, Any] | None = None
+    """Of a message that this is the whole text of: what was read out of it is remembered there, for the next run."""
     places: dict[str, Any] | None = None
     keys: dict[str, Any] | None = None
     """For `places`: the way to each value by its text, and by its keys."""

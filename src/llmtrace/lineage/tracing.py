@@ -51,13 +51,9 @@ class Lineage:
         self._thorough = thorough
         self._waiting: list[Span] = []
         """Unless thorough: spans in which no call is said. They are looked at when one is; the last ones of a run never."""
-        self._made: Visible | None = Visible(bounded=False) if thorough else None
-
-    @property
-    def _visible(self) -> Visible:
-        if self._made is None:
-            self._made = Visible(bounded=True)
-        return self._made
+        self._looked = thorough
+        if thorough:
+            self._visible = Visible(bounded=False)
 
     @property
     def hidden(self) -> Mapping[str, str]:
@@ -69,6 +65,7 @@ class Lineage:
     def begun(self, span: Span) -> None:
         """What an agent was given when its span began. Optional, for traces that are read as a whole: by the time the span
         ends, all that happened in it is over."""
+        self._catch_up()
         self._visible.begun(span)
 
     def add(self, span: Span) -> tuple[Use, ...]:
@@ -85,6 +82,8 @@ class Lineage:
         return self._add(span)
 
     def _catch_up(self) -> None:
+        if not self._looked:
+            self._looked, self._visible = True, Visible(bounded=True)
         waiting, self._waiting = self._waiting, []
         for span in waiting:
             self._add(span)

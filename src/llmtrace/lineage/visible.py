@@ -127,16 +127,26 @@ class Visible:
 
     def _see(self, span: Span, message: Message, place: str) -> None:
         own = message.role in _OWN
+        cache = message.cache if len(message.parts) == 1 else None
         for part in message.parts:
             if not (own and self.history.is_own(part)):
-                self._part(span, part, place, asked=message.role in _ASKED, own=own)
+                self._part(span, part, place, asked=message.role in _ASKED, own=own, cache=cache)
 
-    def _part(self, span: Span, part: Part, place: str, *, asked: bool = False, own: bool = False) -> None:
+    def _part(
+        self,
+        span: Span,
+        part: Part,
+        place: str,
+        *,
+        asked: bool = False,
+        own: bool = False,
+        cache: dict[Any, Any] | None = None,
+    ) -> None:
         if isinstance(part, ToolResult):
             self._result(span, part)
         elif isinstance(part, Text):
             echo = frozenset(self.made_up) if own else self._running()
-            self._add(Source(span.span_id, place, part.content, echo, asked and not echo))
+            self._add(Source(span.span_id, place, part.content, echo, asked and not echo, cache=cache))
         elif isinstance(part, ToolCall):
             self._earlier_call(span, part, place)
         elif not isinstance(part, Reasoning):
