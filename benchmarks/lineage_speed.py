@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import report
-
 from llmtrace.diagnosis import diagnose
 from llmtrace.lineage import Lineage
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace

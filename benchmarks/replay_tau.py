@@ -19,17 +19,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import faults
 import httpx2
 import openai
-import report
-from llmtrace.validation.schema import read_definition
 
+import faults
 import llmtrace
+import report
 from llmtrace.model import Inference, Span, ToolDefinition, ToolExecution
 from llmtrace.store import open_store
 from llmtrace.testing import capture
 from llmtrace.validation.arguments import check_arguments
+from llmtrace.validation.schema import read_definition
 
 SETS = (("airline", "gpt-4o-airline.jsonl", "airline_tools.json"), ("retail", "retail_agentrx.jsonl", "retail_tools.json"))
 

@@ -19,7 +19,6 @@ from datetime import date, timedelta
 from typing import Any
 
 import report
-
 from llmtrace.lineage import SPECIFIC, Lineage
 from llmtrace.lineage.values import Value, is_round
 from llmtrace.model import (

@@ -6,10 +6,9 @@ llmtrace ls
 
 from __future__ import annotations
 
-from stand_in import scripted
-
 import llmtrace
 from llmtrace.errors import BudgetExceeded
+from stand_in import scripted
 
 # prices in USD per million tokens; with llmtrace-otel[prices] those of the usual models are known
 llmtrace.configure(prices={"gpt-4o": {"input": 2.5, "output": 10.0}})

@@ -10,9 +10,9 @@ import asyncio
 import time
 
 import openai
-from stand_in import scripted
 
 import llmtrace
+from stand_in import scripted
 
 llmtrace.configure()
 

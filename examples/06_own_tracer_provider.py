@@ -10,9 +10,9 @@ from __future__ import annotations
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
-from stand_in import scripted
 
 import llmtrace
+from stand_in import scripted
 
 
 def line(span: object) -> str:

@@ -5,11 +5,10 @@ pytest examples/07_testing.py
 
 from __future__ import annotations
 
-from stand_in import scripted
-
 import llmtrace
 from llmtrace.model import ToolExecution
 from llmtrace.testing import capture
+from stand_in import scripted
 
 
 @llmtrace.tool(on_invalid="reply")

@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import openai.resources.chat.completions as completions
+
+import llmtrace
 import payloads
 import report
 import workload
 from adapters import _otelsink
-
-import llmtrace
 
 MEASURES: dict[str, dict[str, Any]] = {
     "spans only": {"store": "off", "content": "none", "signals": ()},

@@ -273,7 +273,7 @@ def test_an_exception_thrown_in_is_not_kept_alive(decorate: Any) -> None:
             next(made)
             with pytest.raises(LookupError):
                 made.throw(LookupError("gone"))
-            alive = [each for each in gc.get_objects() if isinstance(each, LookupError) and each.args == ("gone",)]
+            alive = [each for each in gc.get_objects() if type(each) is LookupError and each.args == ("gone",)]
     finally:
         gc.enable()
     assert len(alive) <= 1

@@ -94,6 +94,7 @@ def test_a_hook_that_raises_changes_nothing(
     """Values, types, exceptions, streams and requests are the same, whichever hook is broken."""
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_memo, "_tools", {})
+    monkeypatch.setattr(_memo, "_messages", {})
     with capture(instrument=("openai",)):
         hit = _break(owner, name, monkeypatch)
         for scenario, seen in plain.items():

@@ -47,7 +47,7 @@ def parse_arguments(raw: JsonValue) -> JsonValue:
         return raw
     try:
         found = from_json(raw, allow_inf_nan=False)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: the text itself holds half a surrogate pair
         # Half a surrogate pair (\ud83d) is JSON, and json.loads takes it; only the fast reader does not.
         return _reread(raw) if "\\u" in raw else raw
     if type(found) is not dict:
