@@ -22,6 +22,7 @@ SCANNED = 1 << 26
 """Characters that searches for plain words may read in one run; after that they answer "it may be there"."""
 _WORDS_CACHED = 2000
 _KEYS_CACHED = 64
+_COUNTING = frozenset({"~day", "~week"})
 _FILTER_BITS = 1 << 20
 
 
@@ -144,6 +145,16 @@ class Context:
         """False where nothing visible holds a date, or a word that counts from one."""
         self.settle()
         return self._words.dated or self._dates.dated or self._forgotten is not None
+
+    def holds_no_key(self) -> bool:
+        """True where nothing visible has a digit, a date or an address in it: then no key can be found."""
+        self.settle()
+        return (
+            not self._words.last
+            and not self._dates.days
+            and not self._dates.last.keys() - _COUNTING
+            and self._forgotten is None
+        )
 
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
         """How many days off the nearest full date is that stands anywhere, and its key."""

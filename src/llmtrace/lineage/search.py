@@ -20,6 +20,8 @@ RECENT_CHARACTERS = 1 << 13
 """How many numbers, out of how much text, counted from the newest source, a number may be computed from."""
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
+_BY_KEYS_ALONE = frozenset({"identifier", "phone", "date", "email"})
+"""Kinds whose other forms, and what they follow from, are found by keys and never by words."""
 _SHORTEST_PHONE = 7
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
@@ -27,7 +29,10 @@ _SHORTEST_BARE = 5
 
 def find(context: Context, value: Value) -> Found | None:
     """The first and last place of the value, or of what it follows from; None where it is in nothing visible."""
-    return context.find(value) or _in_another_form(context, value) or _follows(context, value)
+    found = context.find(value)
+    if found is not None or (value.kind in _BY_KEYS_ALONE and context.holds_no_key()):
+        return found
+    return _in_another_form(context, value) or _follows(context, value)
 
 
 def _in_another_form(context: Context, value: Value) -> Found | None:

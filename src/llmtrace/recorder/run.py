@@ -39,7 +39,8 @@ class Run:
             self._sequence += 1
             try:
                 if isinstance(span.operation, Inference):
-                    self._pending.extend(call for message in span.operation.output for call in message.tool_calls())
+                    for message in span.operation.output:
+                        self._pending.extend([part for part in message.parts if type(part) is ToolCall])
                 span = self._evaluator.step(self._state, span)
                 if outermost:
                     span = self._evaluator.finish(self._state, span)
