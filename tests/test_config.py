@@ -50,6 +50,16 @@ def test_wrong_variables_are_said_once_and_left_out(
     assert variable in caplog.text
 
 
+def test_far_off_variables_get_no_suggestion(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The prefix alone makes no name similar; a default that is made anew is shown as what it is."""
+    monkeypatch.setenv("LLMTRACE_BOGUS", "1")
+    monkeypatch.setenv("LLMTRACE_PRICES", "m=1")
+    with caplog.at_level(logging.WARNING):
+        Config.read()
+    assert "did you mean" not in caplog.text
+    assert "using the default {}" in caplog.text
+
+
 def test_wrong_options_are_said(caplog: pytest.LogCaptureFixture) -> None:
     """A misspelt option or value of configure() is a line, not a crash."""
     with caplog.at_level(logging.WARNING):

@@ -58,8 +58,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "testing":
-        return importlib.import_module("llmtrace.testing")
+    if name in ("testing", "errors"):
+        return importlib.import_module(f"llmtrace.{name}")
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'llmtrace' has no attribute {name!r}")

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
 logger = logging.getLogger("llmtrace")
@@ -192,7 +192,8 @@ _OTHER_VARIABLES = frozenset({"LLMTRACE_BENCH_DATA"})
 def _read_variable(variable: str, known: Mapping[str, Any], chosen: dict[str, Any]) -> None:
     name = variable.removeprefix("LLMTRACE_").lower()
     if name not in known:
-        meant = _did_you_mean(variable, [f"LLMTRACE_{option.upper()}" for option in known])
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f" (did you mean 'LLMTRACE_{near[0].upper()}'?)" if near else ""
         _warn(f"environment: unknown variable {variable}{meant}; it is ignored")
         return
     option = known[name]
@@ -201,8 +202,12 @@ def _read_variable(variable: str, known: Mapping[str, Any], chosen: dict[str, An
     except ValueError as error:
         _warn(
             f"environment: {variable}={os.environ[variable]!r} is not valid (expected {error}); "
-            f"using the default {option.default!r}"
+            f"using the default {_default(option)!r}"
         )
+
+
+def _default(option: Any) -> Any:
+    return option.default if option.default is not MISSING else option.default_factory()
 
 
 def _read_argument(name: str, given: Any, option: Any, chosen: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.lineage_story import ROOT, Story, tool
 
 from llmtrace import semconv
+from llmtrace.content.bare import bare
 from llmtrace.diagnosis import LIKELY, Diagnosis, Suspect, diagnose
 from llmtrace.model import (
     AgentInvocation,
@@ -181,6 +182,61 @@ def test_an_invalid_call_that_was_refused_and_corrected_is_not_likely() -> None:
     assert len(diagnosis.suspects) == 1
 
 
+def refused(story: Story, reply: str, **arguments: Any) -> Story:
+    """A bad call under ``reply``: the model is told, the tool is not run."""
+    story.calls("refund", reply, **arguments)
+    fault = Violation("wrong_type", "/amount", "type", "expected a number", tool="refund", call_id=f"call_{story._calls}")
+    fault = replace(fault, executed=False)
+    execution = replace(story.spans[-1].operation, executed=False)
+    story.spans[-1] = replace(story.spans[-1], violations=(fault,), operation=execution)
+    return story
+
+
+def test_a_call_that_was_refused_gets_advice_that_is_not_followed_yet() -> None:
+    """The model was told already. Repeated rightly it is a weak suspect, though the refusal repeats values used later."""
+    story = refused(
+        Story().user("Refund 12.35 EUR for KS-20418"), "Error: /amount: 12.35 is text", order_id="KS-20418", amount="12.35"
+    )
+    story.calls("refund", {"ok": True}, order_id="KS-20418", amount=12.35)
+    (suspect,) = diagnose(story.says("I refunded 12.35 EUR for KS-20418.").trace()).suspects
+    assert suspect.evidence == "/amount: expected a number; refund did not run."
+    assert suspect.advice.startswith("Say in the schema of refund what /amount must be")
+    assert suspect.score <= 0.25
+    assert not any("result of refund" in step.note for step in suspect.chain)
+
+
+def test_a_value_that_the_user_gave_is_said_to_come_from_the_user() -> None:
+    """Though the result of an earlier call holds it as well, which is how the chain goes back."""
+    story = (
+        Story().user("Refund 12.35 EUR").calls("refund", {"error": "12.35 of which order?"}, order_id="KS-20431", amount=12.35)
+    )
+    story.calls("pay", {"ok": True}, amount=12.35)
+    suspect = diagnose(story.says("I refunded 12.35 EUR.").trace()).suspects[0]
+    notes = [step.note for step in suspect.chain]
+    assert "/amount comes from message 1 (user); the result of refund holds it too" in notes
+
+
+@pytest.mark.parametrize("acting", [True, False])
+def test_a_call_whose_content_was_left_out_is_no_failed_call(acting: bool) -> None:
+    """It ran, and what it answered is not known; nor whether an answer tells of a failure."""
+    story = Story().user("Go").calls("t", {"a": 3}, x=3)
+    story.calls("track", failure=Failure("TimeoutError"), x=4).calls("set" if acting else "get", {"a": 3}, x=4).says("Fine.")
+    diagnosis = diagnose(Trace([bare(span) for span in story.trace().spans]))
+    assert [(suspect.title, suspect.evidence) for suspect in diagnosis.suspects] == [
+        ("track failed", "track ended with TimeoutError.")
+    ]
+    assert diagnosis.unknown[-1] == (
+        "what tools answered was left out, so an error in an answer does not show (span 0000000000000002)"
+    )
+
+
+def test_a_call_without_a_result_is_no_failed_call() -> None:
+    """As other libraries record it."""
+    story = Story()
+    story.span(ToolExecution("t", {"x": 3}))
+    assert diagnose(story.trace()).suspects == ()
+
+
 def test_an_unknown_tool_and_broken_output_have_words_of_their_own() -> None:
     story = Story().user("Go").says(ToolCall("fly", {}, "c"))
     story.spans[0] = replace(
@@ -232,6 +288,9 @@ def test_a_program_that_died_is_the_first_suspect() -> None:
     assert diagnosis.health == "failed"
     assert diagnosis.suspects[0].title == "the program was cut off inside look_up"
     assert diagnosis.suspects[0].span_id == story.spans[1].span_id
+    evidence = "look_up was open when the program died, inside helper: it began and never ended."
+    assert diagnosis.suspects[0].evidence == evidence
+    assert [step.note for step in diagnosis.suspects[0].chain] == ["this step was open when the program died"]
 
 
 def test_an_error_that_travelled_up_is_one_suspect_where_it_began() -> None:
@@ -376,8 +435,26 @@ def test_what_was_found_live_stands_where_stored_content_is_cut() -> None:
 def test_a_spent_budget_is_a_symptom() -> None:
     story = Story().user("Go").says("ok")
     diagnosis = diagnose(story.trace(failure=Failure("llmtrace.errors.BudgetExceeded")))
-    assert diagnosis.suspects[0].title == "helper ended with llmtrace.errors.BudgetExceeded"
-    assert diagnosis.suspects[0].score < LIKELY
+    (suspect,) = diagnosis.suspects
+    assert suspect.title == "helper was stopped by its budget"
+    first = "the spending began at chat (span 0000000000000001), the first of 1 calls of a model until then."
+    assert suspect.evidence == f"Its budget is spent; {first}"
+    assert suspect.score < LIKELY
+
+
+def test_a_crossed_budget_says_where_the_spending_began() -> None:
+    """It is an evaluation, but of no quality signal."""
+    story = Story().user("Go").says("one").says("two").says("three")
+    crossed = Evaluation("budget_exceeded", "warning", "budget of 1 calls is spent (2 calls used)", label="calls", score=2)
+    story.spans[1] = replace(story.spans[1], evaluations=(crossed,))
+    (suspect,) = diagnose(story.trace()).suspects
+    assert suspect.title == "the run crossed its budget of calls at chat"
+    assert suspect.evidence == (
+        "Budget of 1 calls is spent (2 calls used); the spending began at chat (span 0000000000000001), "
+        "the first of 2 calls of a model until then."
+    )
+    assert "quality signal" not in suspect.advice
+    assert suspect.score < LIKELY
 
 
 def test_many_clues_take_no_longer_than_few() -> None:

@@ -86,7 +86,9 @@ def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None
     assert caplog.text.count("price is not known") == 1
 
 
-@pytest.mark.parametrize("wrong", [{}, {"calls": -1}, {"calls": 1, "on_exceed": "stop"}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"calls": -1}, {"calls": 1, "on_exceed": "stop"}, {"usd": "1"}, {"usd": float("nan")}, {"calls": True}]
+)
 def test_a_budget_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     """A programming error is told at once."""
     with pytest.raises(ConfigurationError):

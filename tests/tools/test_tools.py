@@ -320,6 +320,8 @@ def test_unusable_options_are_refused() -> None:
     """Wrong words for a policy say which are right."""
     with pytest.raises(ConfigurationError, match="record, raise, reply, repair"):
         llmtrace.Tools(add, on_invalid="ignore")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="'chat' or 'responses'"):
+        llmtrace.Tools(add).openai("resp")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="reply"):
         llmtrace.Tools(add, on_fail="ignore")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="record, raise"):

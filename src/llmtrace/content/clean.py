@@ -72,7 +72,10 @@ class Content:
     def bare(self, span: Span) -> Span:
         """The span without content (see `llmtrace.content.bare`), and what is left of it redacted. Never raises."""
         try:
-            return self._clean(without.bare(span))
+            made = self._clean(without.bare(span))
+            if semconv.CONTENT_LEVEL not in made.attributes:  # a broken rule drops every text, this mark among them
+                made = replace(made, attributes={**made.attributes, semconv.CONTENT_LEVEL: "none"})
+            return made
         except Exception as error:
             return self._closed(span, error)
 

@@ -11,7 +11,8 @@ from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Diagnosis, Step, Suspect
 from llmtrace.diagnosis.score import LIKELY, SHOWN, Weighed, weigh
-from llmtrace.model import Inference, Trace
+from llmtrace.diagnosis.tools import is_left_out
+from llmtrace.model import Inference, ToolExecution, Trace
 
 __all__ = ["LIKELY", "SHOWN", "Diagnosis", "Step", "Suspect", "diagnose"]
 
@@ -43,6 +44,9 @@ def _suspect(weighed: Weighed, flow: Flow) -> Suspect:
 
 def _unknown(trace: Trace, flow: Flow) -> tuple[str, ...]:
     hidden = tuple(f"{reason} (span {span_id})" for reason, span_id in flow.lineage.hidden.items())
+    silent = [span.span_id for span in trace.spans if isinstance(span.operation, ToolExecution) and is_left_out(span)]
+    if silent:
+        hidden = (*hidden, f"what tools answered was left out, so an error in an answer does not show (span {silent[0]})")
     if not any(isinstance(span.operation, Inference) for span in trace.spans):
         return (*hidden, "no call of a model was recorded, so no value can be traced")
     return hidden

@@ -33,8 +33,9 @@ def _violation(span: Span, violations: list[Violation], flow: Flow, after: After
     node = flow.node_of(span, first.call_id)
     tool = first.tool or (node.tool if node is not None else "the tool")
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    title, advice = _words_for(first, tool)
-    ran = {True: f"; {tool} ran all the same", False: f"; {tool} did not run", None: ""}[first.executed]
+    executed = False if node is not None and node.refused else first.executed
+    title, advice = _words_for(first, tool, refused=executed is False)
+    ran = {True: f"; {tool} ran all the same", False: f"; {tool} did not run", None: ""}[executed]
     evidence = f"{first.pointer or 'The whole'}: {first.message}{more}{ran}."
     clue = Clue("invalid", span.span_id, title, evidence, advice, first.severity, node)
     clue.pointer, clue.value = first.pointer, first.got
@@ -42,16 +43,20 @@ def _violation(span: Span, violations: list[Violation], flow: Flow, after: After
     return clue
 
 
-def _words_for(violation: Violation, tool: str) -> tuple[str, str]:
-    """Title and advice."""
+def _words_for(violation: Violation, tool: str, *, refused: bool) -> tuple[str, str]:
+    """Title and advice. A call that was refused needs no policy: the model was told, or the program was stopped."""
     if violation.where == "output":
         return "the answer breaks the schema that was asked for", "Have the program check the answer and ask again."
     if violation.where == "result":
         return f"{tool} gave a result that breaks its schema", f"Correct {tool} or its output schema."
     if violation.code == "unknown_tool":
-        return f"the model called {tool}, which is not on offer", 'Let on_invalid="reply" tell the model which tools there are.'
+        told = "Offer it, or take out of prompt and results what speaks of it."
+        advice = told if refused else 'Let on_invalid="reply" tell the model which tools there are.'
+        return f"the model called {tool}, which is not on offer", advice
     place = violation.pointer or "arguments"
-    return f"{tool} was called with an invalid {place}", f'Let on_invalid="reply" tell the model before {tool} runs.'
+    stricter = f"Say in the schema of {tool} what {place} must be: a description with an example, a stricter type or an enum."
+    advice = stricter if refused else f'Let on_invalid="reply" tell the model before {tool} runs.'
+    return f"{tool} was called with an invalid {place}", advice
 
 
 def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
@@ -76,7 +81,7 @@ def _how_it_failed(node: Node) -> str:
     span = node.execution
     if span is not None and span.failure is not None:
         return f"ended with {span.failure.type}"
-    return "did not run" if not node.has_result else "answered with an error"
+    return "did not run" if node.refused else "answered with an error"
 
 
 def _broke_schema(node: Node) -> bool:

@@ -6,7 +6,9 @@ is where harm was done. Where no value leads there, the chain is the outcome and
 
 from __future__ import annotations
 
-from llmtrace.diagnosis.clue import Clue
+from collections.abc import Mapping
+
+from llmtrace.diagnosis.clue import Clue, Kind
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.result import Step
 from llmtrace.diagnosis.score import Weighed
@@ -17,11 +19,18 @@ MOST_STEPS = 8
 MOST_DETOURS = 8
 """Calls that changed something through which a way to the outcome is looked for, the last first."""
 _LONGEST_TEXT = 400
+_ENDS: Mapping[Kind, str] = {
+    "interrupted": "this step was open when the program died",
+    "budget": "what was spent until here was more than allowed",
+}
+"""Clues that are an outcome themselves: nothing flows from them."""
 
 
 def chain(weighed: Weighed, flow: Flow) -> tuple[Step, ...]:
     """From the outcome to the suspect, which is the last step."""
     clue, outcome = weighed.clue, flow.outcome_after(weighed.clue.node)
+    if clue.kind in _ENDS:
+        return (Step(clue.span_id, clue.title, clue.value, _ENDS[clue.kind]),)
     if clue.node is None:
         end = [_outcome_step(outcome, "")] if outcome is not None else []
         return (*end, Step(clue.span_id, clue.title, clue.value, "It is in no value that later steps used."))
@@ -60,13 +69,27 @@ def _back(reached: dict[Node, Edge | None], goal: Node) -> list[Edge]:
 def _step(flow: Flow, edge: Edge) -> Step:
     node, source = edge.target, edge.source
     what = edge.use.pointer or str(edge.use.value)
-    if edge.origin is not None:
-        derived = "was worked out from" if edge.use.provenance.form == "derived" else "comes from"
+    told = _message_of(edge)
+    if edge.origin is not None and told:
+        note = f"{what} {_derived(edge)} {told}; the result of {source.tool or 'a tool'} holds it too"
+    elif edge.origin is not None:
         pointer = flow.lineage.locate(edge.origin, edge.use)
-        note = f"{what} {derived} the result of {source.tool or 'a tool'}{f' ({pointer})' if pointer else ''}"
+        note = f"{what} {_derived(edge)} the result of {source.tool or 'a tool'}{f' ({pointer})' if pointer else ''}"
     else:
-        note = f"{what} is the value that {_title(source)} used before"
+        note = f"{what} is the value that {_title(source)} used before" + (f"; it comes from {told}" if told else "")
     return Step(node.span_id, _title(node), _shown(node), note)
+
+
+def _derived(edge: Edge) -> str:
+    return "was worked out from" if edge.use.provenance.form == "derived" else "comes from"
+
+
+def _message_of(edge: Edge) -> str:
+    """The message in which the value stood first, before any result of a tool; empty if there is none."""
+    first = edge.use.provenance.earliest
+    if first is None or not first.place.startswith(("message ", "input of ", "system prompt")):
+        return ""
+    return first.place if first.place.startswith("message ") else f"the {first.place}"
 
 
 def _outcome_step(node: Node, note: str) -> Step:

@@ -11,7 +11,7 @@ from llmtrace.model import Trace
 
 def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
     """In no order."""
-    after = Aftermath(flow)
+    after = Aftermath(trace, flow)
     return [
         *made_up.made_up(trace, flow),
         *calls.invalid(trace, flow, after),

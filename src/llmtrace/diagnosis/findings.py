@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmtrace.diagnosis.clue import Clue, Kind
+from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Trace
 from llmtrace.model.traces import OUTCOME
@@ -14,29 +14,52 @@ _ELSEWHERE = frozenset(
     {"ungrounded_argument", "invalid_tool_call", "repeated_call", "failed_tool_ignored", "unfinished_run", OUTCOME}
 )
 """Evaluations that other clues stand for."""
+_BUDGET = "budget_exceeded"
+"""What a budget of `llmtrace.guards` says of the span that crossed it; no quality signal."""
+_SPEND_LESS = (
+    "Look at what the calls of the model before it were for: a loop, a prompt that grows; then at whether the budget fits."
+)
 
 
 def interrupted(trace: Trace) -> Iterator[Clue]:
     for span_id, evaluation in on_reading(trace).items():
         if evaluation.severity == "error":
-            name = trace.span(span_id).name
+            span = trace.span(span_id)
+            name, parent = span.name, trace.parent(span)
+            inside = f", inside {parent.name}" if parent is not None else ""
+            evidence = f"{name} was open when the program died{inside}: it began and never ended."
             advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
-            yield Clue(
-                "interrupted", span_id, f"the program was cut off inside {name}", f"{name} began and never ended.", advice
-            )
+            yield Clue("interrupted", span_id, f"the program was cut off inside {name}", evidence, advice)
 
 
 def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
     """What else quality signals found, those of other packages among it."""
     for span in trace.spans:
         for found in span.evaluations:
-            if found.name not in _ELSEWHERE and not _passed(found):
+            if found.name == _BUDGET:
+                yield _crossed(trace, span, found)
+            elif found.name not in _ELSEWHERE and not _passed(found):
                 title = f"{found.name} on {span.name}" + (f" ({found.label})" if found.label else "")
                 advice = "See what the quality signal says of it in its documentation."
                 node = flow.node_of(span, found.call_id)
                 clue = Clue("finding", span.span_id, title, _sentence(found.explanation), advice, found.severity, node)
                 clue.pointer = found.pointer
                 yield clue
+
+
+def _crossed(trace: Trace, span: Span, found: Evaluation) -> Clue:
+    title = f"the run crossed its budget{f' of {found.label}' if found.label else ''} at {span.name}"
+    evidence = _spending(trace, span, found.explanation)
+    return Clue("budget", span.span_id, title, evidence, _SPEND_LESS, found.severity)
+
+
+def _spending(trace: Trace, until: Span, said: str) -> str:
+    """What a budget said, and where the spending began."""
+    calls = [span for span in trace.spans if isinstance(span.operation, Inference) and span.start <= (until.end or span.start)]
+    if not calls:
+        return _sentence(said)
+    first = f"the spending began at {calls[0].name} (span {calls[0].span_id})"
+    return f"{_sentence(said)[:-1]}; {first}, the first of {len(calls)} calls of a model until then."
 
 
 def _passed(found: Evaluation) -> bool:
@@ -49,13 +72,21 @@ def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:
         failure = span.failure
         if failure is None or isinstance(span.operation, ToolExecution):
             continue
-        kind: Kind = "budget" if failure.type.endswith("BudgetExceeded") else "error"
+        if failure.type.endswith("BudgetExceeded"):
+            evidence = _spending(trace, span, failure.message or "its budget is spent")
+            yield Clue("budget", span.span_id, f"{_called(span)} was stopped by its budget", evidence, _SPEND_LESS)
+            continue
         evidence = "The error began there: nothing below it failed in the same way."
         advice = "Retry what can pass, and end the run with a clear word where it cannot."
-        clue = Clue(kind, span.span_id, f"{span.name} ended with {failure.type}", evidence, advice)
+        clue = Clue("error", span.span_id, f"{span.name} ended with {failure.type}", evidence, advice)
         clue.node = flow.node_of(span)
         clue.recovered = isinstance(span.operation, Inference) and _answered_later(trace, span)
         yield clue
+
+
+def _called(span: Span) -> str:
+    """An agent or a workflow by its own name."""
+    return getattr(span.operation, "name", None) or span.name
 
 
 def _answered_later(trace: Trace, span: Span) -> bool:

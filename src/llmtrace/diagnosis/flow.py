@@ -51,6 +51,12 @@ class Node:
     place: int = 0
     """Position among the nodes, in order of time."""
 
+    @property
+    def refused(self) -> bool:
+        """True if the tool was not run; what the model was told in its place is no result of the tool."""
+        execution = self.execution.operation if self.execution is not None else None
+        return isinstance(execution, ToolExecution) and not execution.executed
+
 
 @dataclass(eq=False, slots=True)
 class Edge:
@@ -167,7 +173,9 @@ class Flow:
         provenance = use.provenance
         for origin in (provenance.latest, provenance.earliest):
             source = self._source(origin) if origin is not None else None
-            if source is not None and source is not node and not any(edge.source is source for edge in node.earlier[-2:]):
+            if source is None or source.refused:
+                continue  # what a refusal repeats is the model's own argument
+            if source is not node and not any(edge.source is source for edge in node.earlier[-2:]):
                 _join(Edge(source, node, use, "result", origin))
         before = self._users.get(use.key)
         if before is not None and before is not node:

@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 
 from llmtrace.diagnosis.flow import Node
-from llmtrace.model import JsonValue, ToolExecution
-from llmtrace.signals._results import failed, is_error
+from llmtrace.model import JsonValue, Span
+from llmtrace.semconv import CONTENT_LEVEL
+from llmtrace.signals._results import is_error
 
 _READS = frozenset(
     """get find fetch look lookup search list read show check query retrieve view describe count calculate compute convert
@@ -26,11 +27,15 @@ def acts(tool: str) -> bool:
 
 
 def has_failed(node: Node) -> bool:
-    """True if the call was executed, or refused, and nothing useful came of it."""
-    execution = node.execution.operation if node.execution is not None else None
-    if isinstance(execution, ToolExecution):
-        return failed(execution)
-    return node.has_result and is_error(node.result)
+    """True if the call was refused, raised, or answered with an error. No result is no failure: it may not be recorded."""
+    if node.execution is not None and node.execution.failure is not None:
+        return True
+    return node.refused or (node.has_result and is_error(node.result))
+
+
+def is_left_out(span: Span) -> bool:
+    """True if messages, arguments and results were not recorded, or not handed on."""
+    return span.attributes.get(CONTENT_LEVEL) == "none"
 
 
 def found_nothing(node: Node) -> bool:

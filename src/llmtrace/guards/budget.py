@@ -47,8 +47,12 @@ class Budget:
         if all(ceiling is None for ceiling in ceilings.values()):
             raise ConfigurationError("Budget(): give at least one of usd, calls, tokens")
         for name, ceiling in ceilings.items():
-            if ceiling is not None and ceiling < 0:
+            if ceiling is not None and not (_is_number(ceiling) and ceiling >= 0):
                 raise ConfigurationError(f"Budget({name}={ceiling!r}): expected a number of 0 or more")
+
+
+def _is_number(ceiling: Any) -> bool:
+    return isinstance(ceiling, (int, float)) and not isinstance(ceiling, bool)
 
 
 class Spending:

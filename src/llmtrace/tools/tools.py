@@ -70,7 +70,12 @@ class Tools:
         return iter(self.definitions)
 
     def openai(self, api: Literal["chat", "responses"] = "chat") -> list[Any]:
-        """The definitions as OpenAI's chat completions, or its Responses API, take them in ``tools=``."""
+        """The definitions as OpenAI's chat completions, or its Responses API, take them in ``tools=``.
+
+        Raises `ConfigurationError` for another ``api``.
+        """
+        if api not in ("chat", "responses"):
+            raise ConfigurationError(f"Tools.openai({api!r}): expected 'chat' or 'responses'")
         form: forms.Form = forms.OPENAI_RESPONSES if api == "responses" else forms.OPENAI_CHAT
         return [form.offer(definition) for definition in self.definitions]
 
