@@ -68,7 +68,7 @@ _EVALUATION: Final[Rows] = (
 )
 _FAILURE: Final[Rows] = (
     fields.text("type", sc.EXCEPTION_TYPE),
-    fields.name("message", sc.EXCEPTION_MESSAGE),
+    fields.text("message", sc.EXCEPTION_MESSAGE),
     fields.name("stacktrace", sc.EXCEPTION_STACKTRACE),
 )
 _WRITE_VIOLATION: Final = fields.writer(_VIOLATION)
