@@ -194,9 +194,8 @@ def refused(story: Story, reply: str, **arguments: Any) -> Story:
 
 def test_a_call_that_was_refused_gets_advice_that_is_not_followed_yet() -> None:
     """The model was told already. Repeated rightly it is a weak suspect, though the refusal repeats values used later."""
-    story = refused(
-        Story().user("Refund 12.35 EUR for KS-20418"), "Error: /amount: 12.35 is text", order_id="KS-20418", amount="12.35"
-    )
+    story, reply = Story().user("Refund 12.35 EUR for KS-20418"), "Error: /amount: 12.35 is text"
+    refused(story, reply, order_id="KS-20418", amount="12.35")
     story.calls("refund", {"ok": True}, order_id="KS-20418", amount=12.35)
     (suspect,) = diagnose(story.says("I refunded 12.35 EUR for KS-20418.").trace()).suspects
     assert suspect.evidence == "/amount: expected a number; refund did not run."
@@ -437,7 +436,7 @@ def test_a_spent_budget_is_a_symptom() -> None:
     diagnosis = diagnose(story.trace(failure=Failure("llmtrace.errors.BudgetExceeded")))
     (suspect,) = diagnosis.suspects
     assert suspect.title == "helper was stopped by its budget"
-    first = "the spending began at chat (span 0000000000000001), the first of 1 calls of a model until then."
+    first = "the spending began at chat (span 0000000000000001), the only call of a model until then."
     assert suspect.evidence == f"Its budget is spent; {first}"
     assert suspect.score < LIKELY
 

@@ -12,7 +12,7 @@ from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Diagnosis, Step, Suspect
 from llmtrace.diagnosis.score import LIKELY, SHOWN, Weighed, weigh
 from llmtrace.diagnosis.tools import is_left_out
-from llmtrace.model import Inference, ToolExecution, Trace
+from llmtrace.model import Inference, Span, ToolExecution, Trace
 
 __all__ = ["LIKELY", "SHOWN", "Diagnosis", "Step", "Suspect", "diagnose"]
 
@@ -44,9 +44,16 @@ def _suspect(weighed: Weighed, flow: Flow) -> Suspect:
 
 def _unknown(trace: Trace, flow: Flow) -> tuple[str, ...]:
     hidden = tuple(f"{reason} (span {span_id})" for reason, span_id in flow.lineage.hidden.items())
-    silent = [span.span_id for span in trace.spans if isinstance(span.operation, ToolExecution) and is_left_out(span)]
-    if silent:
-        hidden = (*hidden, f"what tools answered was left out, so an error in an answer does not show (span {silent[0]})")
+    silent = next((span.span_id for span in trace.spans if _answer_is_left_out(span)), None)
+    if silent is not None:
+        hidden = (*hidden, f"what tools answered was left out, so an error in an answer does not show (span {silent})")
     if not any(isinstance(span.operation, Inference) for span in trace.spans):
         return (*hidden, "no call of a model was recorded, so no value can be traced")
     return hidden
+
+
+def _answer_is_left_out(span: Span) -> bool:
+    """Of a tool that ran and raised nothing."""
+    execution = span.operation
+    ran = isinstance(execution, ToolExecution) and execution.executed and not execution.has_result
+    return ran and span.failure is None and is_left_out(span)

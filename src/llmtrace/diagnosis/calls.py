@@ -80,7 +80,7 @@ def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
 def _how_it_failed(node: Node) -> str:
     span = node.execution
     if span is not None and span.failure is not None:
-        return f"ended with {span.failure.type}"
+        return "was stopped by a budget" if span.failure.type.endswith("BudgetExceeded") else f"ended with {span.failure.type}"
     return "did not run" if node.refused else "answered with an error"
 
 

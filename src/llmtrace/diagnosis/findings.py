@@ -16,9 +16,7 @@ _ELSEWHERE = frozenset(
 """Evaluations that other clues stand for."""
 _BUDGET = "budget_exceeded"
 """What a budget of `llmtrace.guards` says of the span that crossed it; no quality signal."""
-_SPEND_LESS = (
-    "Look at what the calls of the model before it were for: a loop, a prompt that grows; then at whether the budget fits."
-)
+_SPEND_LESS = "Look at what the calls of the model before it were for: a loop, a prompt that grows. Or raise the budget."
 
 
 def interrupted(trace: Trace) -> Iterator[Clue]:
@@ -59,7 +57,8 @@ def _spending(trace: Trace, until: Span, said: str) -> str:
     if not calls:
         return _sentence(said)
     first = f"the spending began at {calls[0].name} (span {calls[0].span_id})"
-    return f"{_sentence(said)[:-1]}; {first}, the first of {len(calls)} calls of a model until then."
+    which = f"the first of {len(calls)} calls" if len(calls) > 1 else "the only call"
+    return f"{_sentence(said)[:-1]}; {first}, {which} of a model until then."
 
 
 def _passed(found: Evaluation) -> bool:
