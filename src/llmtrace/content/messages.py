@@ -79,7 +79,13 @@ class Messages:
         tally = Tally()
         parts = message.parts
         if len(parts) == 1:  # as most have
-            made = self.part(parts[0], tally)
+            only = parts[0]
+            made: Part
+            if type(only) is Text and only.content:  # what `part` does, without the call
+                text = self._redactor.in_text(only.content, tally)
+                made = only if text is only.content else Text(text)
+            else:
+                made = self.part(only, tally)
             parts = parts if made is parts[0] else (made,)
         else:
             parts = each(parts, lambda part: self.part(part, tally))

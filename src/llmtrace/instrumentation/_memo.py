@@ -28,7 +28,7 @@ _LONG, _EDGE = 48, 24
 """A text of more characters is given in an outline by its length and what stands at either end."""
 
 _messages: dict[Any, Any] = {}
-"""From an object's id, and from its outline, to (shape, message)."""
+"""From an object's id, and from its outline, to (shape, message); of a plain one its role and text are both."""
 _held = 0
 """Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
@@ -36,6 +36,10 @@ _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
 
 def known(raw: Any, read: Callable[[Any], Message]) -> Message:
     """``read(raw)``, or the message that an equal ``raw`` gave before."""
+    if type(raw) is dict and len(raw) == 2:
+        role, content = raw.get("role"), raw.get("content")
+        if type(role) is str and type(content) is str:
+            return _plain(role, content, raw, read)
     shape: list[Any] = []
     try:
         _flatten(raw, shape)
@@ -48,15 +52,24 @@ def known(raw: Any, read: Callable[[Any], Message]) -> Message:
     entry = _messages.get(outline)
     if entry is None or entry[0] != shape:
         entry = (shape, read(raw))
-        _make_room(shape)
+        _make_room(sum([len(leaf) for leaf in shape if type(leaf) is str]))
         _messages[outline] = entry
     _messages[id(raw)] = entry
     return cast("Message", entry[1])
 
 
-def _make_room(shape: list[Any]) -> None:
+def _plain(role: str, content: str, raw: Any, read: Callable[[Any], Message]) -> Message:
+    """The usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8."""
+    entry = _messages.get((role, content))
+    if entry is None:
+        entry = ((role, content), read(raw))
+        _make_room(len(content))
+        _messages[entry[0]] = entry
+    return cast("Message", entry[1])
+
+
+def _make_room(size: int) -> None:
     global _held
-    size = sum([len(leaf) for leaf in shape if type(leaf) is str])
     if len(_messages) > MOST_MESSAGES or _held + size > MOST_CHARACTERS:
         _messages.clear()
         _held = 0

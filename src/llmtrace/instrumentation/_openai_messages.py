@@ -32,6 +32,8 @@ FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
 """OpenAI's word to the conventions' word, where they differ."""
 
 _TOOL_ROLES = ("tool", "function")
+_PLAIN_ROLES = ("user", "system")
+"""In whose messages nothing stands beside the content; elsewhere only where there are no other members."""
 _REASONING = ("reasoning_content", "reasoning")
 """Where servers that speak OpenAI's protocol put what the model thought (DeepSeek and vLLM; OpenRouter and Ollama)."""
 
@@ -44,7 +46,7 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     content = said.get("content")
     if role in _TOOL_ROLES:
         parts: tuple[Part, ...] = (ToolResult(_tool_result(content), id=said.get("tool_call_id")),)
-    elif type(content) is str and content and (role == "user" or role == "system"):
+    elif type(content) is str and content and (role in _PLAIN_ROLES or (len(said) == 2 and role is not None)):
         parts = (Text(content),)
     elif role is None and content is None:
         parts = (Generic("message", to_json(said) if said else {"value": to_json(raw)}),)
