@@ -166,6 +166,7 @@ _EVERY_PART: list[Any] = [
     {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}], "audio": {"id": "a1"}},
     {"role": "assistant", "function_call": {"name": "look_up", "arguments": "{}"}},
     {"role": "function", "name": "look_up", "content": "{}"},
+    {"role": "user", "name": "ann", "content": "And tell me, please, which of them it is that has not been sent yet."},
 ]
 
 
