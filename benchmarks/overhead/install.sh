@@ -8,7 +8,7 @@ mkdir -p "$home/v"
 install() {
     name=$1
     shift
-    [ -z "$wanted" ] || case " $wanted " in *" $name "*) ;; *) return ;; esac
+    [ -z "$wanted" ] || case " $wanted " in *" $name "*) ;; *) return 0 ;; esac
     python3 -m venv "$home/v/$name"
     "$home/v/$name/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
     echo "$name: installed"
