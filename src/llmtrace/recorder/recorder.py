@@ -226,10 +226,6 @@ class Recorder:
                 span = replace(span, evaluations=(*span.evaluations, *found))
         return span
 
-    def close(self) -> None:
-        """Nothing more will be recorded here. The sinks are closed by who opened them."""
-        self.sinks = self._marked = ()
-
 
 def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Context:
     """The context in which ``recording`` is current, for us and for other instrumentations."""
