@@ -32,7 +32,11 @@ Headers: TypeAlias = dict[str, str]
 
 
 class Endpoint(Protocol):
-    """What is peculiar to one kind of call. Each method may fail; the program's call goes on as if it had not."""
+    """What is peculiar to one kind of call. Each method may fail; the program's call goes on as if it had not.
+
+    ``covers = True`` on it says that the library makes its request by another library that may be instrumented too; the
+    inner call gets no span then, and its HTTP requests count as attempts of the outer one.
+    """
 
     def client(self, instance: Any) -> object:
         """The client that makes the requests of ``instance``, on which the wrapped method was called."""
@@ -66,7 +70,19 @@ _current: ContextVar[Call | None] = ContextVar("llmtrace_call", default=None)
 class Call:
     """One call of a model: the open span, and what is known of it so far."""
 
-    __slots__ = ("answered", "attempts", "client", "endpoint", "fields", "kwargs", "needs_body", "open", "recording", "started")
+    __slots__ = (
+        "answered",
+        "attempts",
+        "client",
+        "covers",
+        "endpoint",
+        "fields",
+        "kwargs",
+        "needs_body",
+        "open",
+        "recording",
+        "started",
+    )
 
     def __init__(
         self, endpoint: Endpoint, client: object, recording: Recording, fields: Fields, kwargs: Mapping[str, Any]
@@ -82,6 +98,8 @@ class Call:
         self.answered: Any = None
         """The library's own answer, where a hook saw it before the library refused it (``.parse()``)."""
         self.open = True
+        self.covers = getattr(endpoint, "covers", False)
+        """The library makes its request by another library's SDK: what that does within this call is a part of it."""
 
     def read(self) -> None:
         fields, self.needs_body = self.endpoint.request(self.kwargs)
@@ -142,7 +160,7 @@ def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers:
         return None
     client = endpoint.client(instance)
     outer = _current.get()
-    if outer is not None and outer.open and outer.client is client:
+    if outer is not None and outer.open and (outer.client is client or outer.covers):
         return None  # a library's method that makes its request by another one: one call, one span
     fields = endpoint.outline(client, kwargs)
     try:
@@ -283,7 +301,7 @@ def count_attempt(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
 
 def _count(client: object, args: tuple[Any, ...]) -> None:
     call = _current.get()
-    if call is not None and call.client is client:
+    if call is not None and (call.client is client or call.covers):
         call.attempt(getattr(args[0], "json_data", None) if args else None)
 
 
