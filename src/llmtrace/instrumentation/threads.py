@@ -1,0 +1,60 @@
+"""Threads: what runs in a thread that was started, or given to a pool, within a span is below that span.
+
+``threading.Thread`` (subclasses and timers too) and ``concurrent.futures.ThreadPoolExecutor`` (asyncio's ``run_in_executor``
+uses one); ``asyncio`` tasks carry their context by themselves. Only OpenTelemetry's context is handed on, and only where
+llmtrace has something in it: other context variables of the program are as they are without us.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.recorder import keys
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.recording import Recording
+
+_CARRIED = "_llmtrace_context"
+_OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS)
+
+
+def _keep(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for what is called where a piece of work is handed over."""
+    guard(_note, instance)
+    return wrapped(*args, **kwargs)
+
+
+def _note(instance: Any) -> None:
+    here = otel_context.get_current()
+    if any(key in here for key in _OURS):
+        setattr(instance, _CARRIED, here)
+
+
+def _within(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for what is called in the thread that does the work."""
+    token = guard(_attach, instance)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        if token is not None:
+            Recording.detach(token)
+            instance.__dict__.pop(_CARRIED, None)
+
+
+def _attach(instance: Any) -> Any:
+    """A thread of a pool is itself below the span in which it was started; work that was handed over outside is not."""
+    carried: Context | None = getattr(instance, _CARRIED, None)
+    if carried is not None:
+        return otel_context.attach(carried)
+    return otel_context.attach(Context()) if keys.RECORDING in otel_context.get_current() else None
+
+
+PATCHES = (
+    Patch("threading", "Thread.start", _keep),
+    Patch("threading", "Thread._bootstrap_inner", _within),  # and not run(), which subclasses write anew
+    Patch("concurrent.futures.thread", "_WorkItem.__init__", _keep),
+    Patch("concurrent.futures.thread", "_WorkItem.run", _within),
+)
