@@ -73,10 +73,16 @@ class Reply:
     content_type: str = "application/json"
     breaks: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    stalls: bool = False
+    """After the pieces nothing more comes, and the connection stays open."""
 
     def broken(self, after: int) -> Reply:
         """The same reply, cut off after ``after`` pieces."""
         return Reply(self.pieces[:after], self.status, self.content_type, True, self.headers)
+
+    def stalled(self, after: int) -> Reply:
+        """The same reply, of which no more than ``after`` pieces ever come."""
+        return Reply(self.pieces[:after], self.status, self.content_type, False, self.headers, stalls=True)
 
 
 def json_reply(body: Any, status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Reply:
@@ -98,7 +104,11 @@ def pieces_of(text: str, size: int = 4) -> list[str]:
 
 
 class Kit(Protocol):
-    """One provider. What it cannot do it says (``streams``, ``choices`` …), and the suite leaves it out."""
+    """One provider. What it cannot do it says (``has_choices``, ``retries`` …), and the suite leaves it out.
+
+    A kit may say more; what is not said is True: ``has_cached_tokens`` (its usage tells them), ``sends_traceparent`` (its
+    requests can carry a header of ours), ``tells_cut`` (a stream that is cut off raises in the program).
+    """
 
     name: str
     """The instrumentor's name: its file in ``llmtrace.instrumentation``."""

@@ -29,12 +29,19 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = list(replies)
         self.requests: list[Request] = []
+        self.closing = threading.Event()
         self._turn = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def restart(self, *replies: Reply) -> None:
+        """Forget all requests, and begin again with these replies."""
+        with self._turn:
+            self.requests.clear()
+            self.replies = list(replies)
 
     def next(self, request: Request) -> Reply:
         with self._turn:
@@ -46,6 +53,7 @@ class Server(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closing.set()
         self.shutdown()
         self.server_close()
 
@@ -71,7 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
         for piece in reply.pieces:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.flush()
-        if reply.breaks:
+        if reply.stalls:
+            self.server.closing.wait(30)
+        if reply.breaks or reply.stalls:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
