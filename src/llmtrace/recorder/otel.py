@@ -8,7 +8,7 @@ program's provider is never replaced, and none is set in its place: whoever sets
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
@@ -19,7 +19,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from llmtrace.codec import genai
 from llmtrace.content import Content
 from llmtrace.content.snapshot import well_formed
-from llmtrace.model import Kind, RawSpan, Scope, Span
+from llmtrace.model import Kind, Link, RawSpan, Scope, Span
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
 
@@ -56,6 +56,7 @@ class Tracers:
         start: int,
         identity: Identity,
         attributes: Mapping[str, Any],
+        links: Sequence[Link] = (),
     ) -> Started:
         parent = trace.get_current_span(context).get_span_context()
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
@@ -63,7 +64,7 @@ class Tracers:
         if tracer is not None:
             # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
             named = name if name.isascii() else well_formed(name)
-            span = tracer.start_span(named, context, _KINDS[kind], attributes, start_time=start)
+            span = tracer.start_span(named, context, _KINDS[kind], attributes, _linked(links), start_time=start)
             own = span.get_span_context()
             if own.is_valid and own.span_id != parent.span_id:
                 return Started(span, f"{own.trace_id:032x}", f"{own.span_id:016x}", parent_id)
@@ -81,6 +82,12 @@ class Tracers:
             return None
         self._of, self._tracer = provider, provider.get_tracer(self._scope.name, self._scope.version)
         return self._tracer
+
+
+def _linked(links: Sequence[Link]) -> list[trace.Link] | None:
+    if not links:
+        return None
+    return [trace.Link(SpanContext(int(each.trace_id, 16), int(each.span_id, 16), True), each.attributes) for each in links]
 
 
 def finish(span: trace.Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:

@@ -27,6 +27,7 @@ from llmtrace.model import (
     Inference,
     JsonValue,
     Kind,
+    Link,
     Operation,
     RawSpan,
     Scope,
@@ -35,7 +36,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.recorder import keys, otel
+from llmtrace.recorder import keys, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
@@ -98,17 +99,22 @@ class Recorder:
         name: str | None = None,
         kind: Kind | None = None,
         attributes: Mapping[str, JsonValue] | None = None,
+        context: Context | None = None,
+        links: Sequence[Link] = (),
     ) -> Recording:
         """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``).
 
-        ``name`` and ``kind``: default, as the conventions say for the operation.
+        ``name`` and ``kind``: default, as the conventions say for the operation. ``context``: the span goes below what is
+        current there, not here (`Recording.context` of a parent that is known by other means). ``links``: spans to point at.
         """
-        context = otel_context.get_current()
+        context = otel_context.get_current() if context is None else context
+        if root.program is not None:
+            context = guard(root.program.around, context) or context
         watchers: tuple[Watcher, ...] = context.get(keys.WATCHERS, ())  # type: ignore[assignment]
         for watcher in reversed(watchers):  # the innermost first: what it refuses does not count with those around it
             watcher.before(operation)
         try:
-            return self._start(context, operation, name, kind, attributes, watchers)
+            return self._start(context, operation, name, kind, attributes, watchers, tuple(links))
         except Exception as error:
             report(Recorder.start, error)
             return NoRecording(self, operation)
@@ -121,6 +127,7 @@ class Recorder:
         kind: Kind | None,
         attributes: Mapping[str, JsonValue] | None,
         watchers: tuple[Watcher, ...],
+        links: tuple[Link, ...],
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
@@ -129,7 +136,7 @@ class Recorder:
         inherited: Any = context.get(keys.ATTRIBUTES)
         own: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
         start = self.identity.clock()
-        made = self._tracers.start(context, name, kind, start, self.identity, genai.start_attributes(operation))
+        made = self._tracers.start(context, name, kind, start, self.identity, genai.start_attributes(operation), links)
         recording = Recording(
             self,
             Run(self.identity.run_id(), self.evaluator) if run is None else run,
@@ -144,6 +151,7 @@ class Recorder:
             attributes=own,
             watchers=watchers,
             otel=made.span,
+            links=links,
         )
         recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
         if self._marked:
@@ -197,6 +205,7 @@ class Recorder:
             failure=failure,
             attributes=recording.attributes,
             events=tuple(recording.events),
+            links=recording.links,
             resource=self._resource,
             scope=self._scope,
         )

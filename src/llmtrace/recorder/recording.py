@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN
 from opentelemetry.trace import Span as OtelSpan
 
-from llmtrace.model import Event, Failure, JsonValue, Kind, Operation, Span
+from llmtrace.model import Event, Failure, JsonValue, Kind, Link, Operation, Span
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.run import NoRun, Run
 
@@ -30,6 +30,7 @@ class Recording:
         "context",
         "events",
         "kind",
+        "links",
         "name",
         "operation",
         "otel",
@@ -58,6 +59,7 @@ class Recording:
         attributes: dict[str, JsonValue],
         watchers: tuple[Any, ...],
         otel: OtelSpan,
+        links: tuple[Link, ...] = (),
     ) -> None:
         self._recorder = recorder
         self.run = run
@@ -72,6 +74,7 @@ class Recording:
         self.attributes = attributes
         self.watchers = watchers
         self.otel = otel
+        self.links = links
         self.events: list[Event] = []
         self.context: Context = Context()
         """The OpenTelemetry context in which this span is the current one."""
