@@ -1,0 +1,48 @@
+"""The span that stands for a whole program under ``llmtrace run``: what is in no run yet is below it, in any thread.
+
+It is opened by the first span that needs it, so that a child process that calls no model leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+
+from llmtrace.recorder import keys
+from llmtrace.recorder.recording import Recording
+
+_KEPT = (keys.ATTRIBUTES, keys.WATCHERS)
+
+
+class Root:
+    """``opened()`` makes the recording, or gives None; it is asked once."""
+
+    def __init__(self, opened: Callable[[], Recording | None]) -> None:
+        self.recording: Recording | None = None
+        self._opened: Callable[[], Recording | None] | None = opened
+        self._lock = threading.RLock()
+
+    def around(self, context: Context) -> Context:
+        """``context`` below the program's span, or as it is where it is in a run or below somebody's span already."""
+        if keys.RECORDING in context or otel_trace.get_current_span(context).get_span_context().is_valid:
+            return context
+        with self._lock:
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                self.recording = opened()
+        if self.recording is None or not self.recording.run.is_here:
+            return context
+        kept = {key: context[key] for key in _KEPT if key in context}
+        return Context({**context, **self.recording.context, **kept})
+
+
+program: Root | None = None
+"""The root of this process, if it has one."""
+
+
+def set_root(root: Root | None) -> None:
+    global program
+    program = root
