@@ -41,7 +41,7 @@ _GUARDS = {
     "traced",
     "traced_async",
     "_awaited",
-    "_stepwise",
+    "stepwise",
     "pump",
     "apump",
     "closing",

@@ -21,6 +21,8 @@ BY_CLASS = {
     "GeneratorExit": "cancelled",
     "KeyboardInterrupt": "interrupted",
     "APIConnectionError": "connection",
+    "ClientConnectionError": "connection",
+    "ClientPayloadError": "connection",
     "TransportError": "connection",
     "ConnectionError": "connection",
     "RateLimitError": "rate_limit",
@@ -37,6 +39,19 @@ BY_CLASS = {
     "APIError": "server_error",
 }
 """Class name to word. ``APIError`` itself is what a server reports in the middle of a stream."""
+
+BY_STATUS = {
+    400: "bad_request",
+    401: "authentication",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    409: "conflict",
+    413: "bad_request",
+    422: "bad_request",
+    429: "rate_limit",
+}
+"""HTTP status to word, for SDKs whose exceptions have one class for all of them; 500 and more is ``server_error``."""
 
 BY_CODE = {
     "context_length_exceeded": "context_length",
@@ -74,8 +89,14 @@ def _word(error: BaseException) -> str | None:
         if word == "connection":
             return CONNECTION_REFUSED if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error)) else word
         if word is not None:
-            return word
-    return None
+            return _by_status(error) or word if cls.__name__ == "APIError" else word
+    return _by_status(error)
+
+
+def _by_status(error: BaseException) -> str | None:
+    given = (getattr(error, name, None) for name in ("status_code", "code"))
+    status = next((one for one in given if type(one) is int), 0)
+    return BY_STATUS.get(status) or ("server_error" if 500 <= status < 600 else None)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -27,7 +27,7 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.keys import GENAI_INFERENCE
 
 Fields: TypeAlias = dict[str, Any]
-"""Fields of an `Inference`, by name; and ``failure``, where the server reported one and the library raises nothing."""
+"""Fields of the operation, by name; and ``failure``, where the server reported one and the library raises nothing."""
 Headers: TypeAlias = dict[str, str]
 
 
@@ -35,7 +35,8 @@ class Endpoint(Protocol):
     """What is peculiar to one kind of call. Each method may fail; the program's call goes on as if it had not.
 
     ``covers = True`` on it says that the library makes its request by another library that may be instrumented too; the
-    inner call gets no span then, and its HTTP requests count as attempts of the outer one.
+    inner call gets no span then, and its HTTP requests count as attempts of the outer one. ``makes`` on it is the class of the
+    operation that its calls are, where that is not `Inference`.
     """
 
     def client(self, instance: Any) -> object:
@@ -78,6 +79,7 @@ class Call:
         "endpoint",
         "fields",
         "kwargs",
+        "makes",
         "needs_body",
         "open",
         "recording",
@@ -98,6 +100,7 @@ class Call:
         self.answered: Any = None
         """The library's own answer, where a hook saw it before the library refused it (``.parse()``)."""
         self.open = True
+        self.makes: type[Any] = getattr(endpoint, "makes", Inference)
         self.covers = getattr(endpoint, "covers", False)
         """The library makes its request by another library's SDK: what that does within this call is a part of it."""
 
@@ -147,10 +150,11 @@ class Call:
             failure = fields.pop("failure", None)
             if error is not None:
                 failure = guard(failure_in_call, error)
-            self.recording.end(guard(self._inference, fields), failure=failure, exception=error)
+            self.recording.end(guard(self._operation, fields), failure=failure, exception=error)
 
-    def _inference(self, fields: Fields) -> Inference:
-        return Inference(**{**self.fields, "attempts": self.attempts or None, **fields})
+    def _operation(self, fields: Fields) -> Any:
+        counted = {"attempts": self.attempts or None} if self.makes is Inference else {}
+        return self.makes(**{**self.fields, **counted, **fields})
 
 
 def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Call | LlmtraceError | None:
@@ -164,7 +168,7 @@ def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers:
         return None  # a library's method that makes its request by another one: one call, one span
     fields = endpoint.outline(client, kwargs)
     try:
-        recording = recorder.start(Inference(**fields))
+        recording = recorder.start(getattr(endpoint, "makes", Inference)(**fields))
     except LlmtraceError as refusal:
         return refusal
     call = Call(endpoint, client, recording, fields, kwargs)
@@ -263,7 +267,7 @@ async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], he
         inner.close()
         raise call
     try:
-        result = await _stepwise(call, inner)
+        result = await stepwise(call, inner)
     except BaseException as error:
         guard(call.fail, error)
         raise
@@ -272,7 +276,7 @@ async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], he
 
 
 @types.coroutine
-def _stepwise(call: Call, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+def stepwise(call: Call, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
     step, given = cast(Any, inner.send), cast(Any, None)
     while True:
@@ -293,6 +297,12 @@ def _stepwise(call: Call, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any
             step, given = inner.throw, error
 
 
+def call_of(client: object) -> Call | None:
+    """The call that ``client`` is making right here, itself or on behalf of a library that covers it."""
+    call = _current.get()
+    return call if call is not None and (call.client is client or call.covers) else None
+
+
 def count_attempt(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for the function that builds one HTTP request, called anew for each retry inside the client."""
     guard(_count, instance, args)
@@ -300,8 +310,8 @@ def count_attempt(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
 
 
 def _count(client: object, args: tuple[Any, ...]) -> None:
-    call = _current.get()
-    if call is not None and (call.client is client or call.covers):
+    call = call_of(client)
+    if call is not None:
         call.attempt(getattr(args[0], "json_data", None) if args else None)
 
 

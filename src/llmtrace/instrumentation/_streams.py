@@ -78,14 +78,17 @@ class Watch:
             return
 
 
-def watch_stream(call: Call, reader: Reader, stream: Any, response: Any) -> Any:
-    """Have ``call`` ended by its stream. Gives the stream: the same object, unless it has no iterator to replace."""
-    watch = _watched(call, reader, response)
-    iterator: Any = getattr(stream, "_iterator", None)
+def watch_stream(call: Call, reader: Reader, stream: Any, response: Any, *, slot: str = "_iterator") -> Any:
+    """Have ``call`` ended by its stream. Gives the stream: the same object, unless it has no iterator to replace.
+
+    ``slot``: the name of the stream's attribute that is its iterator.
+    """
+    watch = watched(call, reader, response)
+    iterator: Any = getattr(stream, slot, None)
     if hasattr(iterator, "__anext__"):
-        stream._iterator = apump(watch, iterator)
+        setattr(stream, slot, apump(watch, iterator))
     elif hasattr(iterator, "__next__"):
-        stream._iterator = pump(watch, iterator)
+        setattr(stream, slot, pump(watch, iterator))
     elif hasattr(stream, "__aiter__"):
         return AsyncStreamProxy(stream, watch)
     else:
@@ -95,7 +98,7 @@ def watch_stream(call: Call, reader: Reader, stream: Any, response: Any) -> Any:
 
 def watch_body(call: Call, reader: Reader, response: Any) -> None:
     """Have ``call`` ended by a body that the program reads by itself, as bytes, text or lines."""
-    watch = _watched(call, reader, response)
+    watch = watched(call, reader, response)
     watch.response = weakref.ref(response)
     read, aread = response.iter_bytes, response.aiter_bytes
 
@@ -197,7 +200,7 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not gene
 # -- the ends that no iterator sees
 
 _open: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
-"""By the HTTP response that a stream reads."""
+"""By the HTTP response, or other source, that a stream reads."""
 
 _forgotten: SimpleQueue[Any] = SimpleQueue()
 """Streams that died unfinished. The garbage collector finds them at any moment, perhaps while this very thread holds a lock
@@ -206,10 +209,11 @@ that ending a span needs; so another thread ends them. Putting into a SimpleQueu
 _undertaker: threading.Thread | None = None
 
 
-def _watched(call: Call, reader: Reader, response: Any) -> Watch:
+def watched(call: Call, reader: Reader, source: Any) -> Watch:
+    """A watch over ``call``, which is open while ``source`` lives: the HTTP response, or whatever else the stream reads."""
     global _undertaker
     watch = Watch(call, reader)
-    _open[response] = watch
+    _open[source] = watch
     if _undertaker is None or not _undertaker.is_alive():  # none yet, or lost in a fork
         _undertaker = threading.Thread(target=_end_forgotten, name="llmtrace-streams", daemon=True)
         _undertaker.start()
