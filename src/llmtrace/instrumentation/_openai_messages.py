@@ -165,12 +165,13 @@ def _media(modality: str, key: str) -> Callable[[Mapping[str, Any]], Part]:
     def read(part: Mapping[str, Any]) -> Part:
         given = part[key]
         url = _a_text(given if isinstance(given, str) else members(given)["url"])
-        return _data(url, modality) if url.startswith("data:") else Uri(url, modality)
+        return data_url(url, modality) if url.startswith("data:") else Uri(url, modality)
 
     return read
 
 
-def _data(url: str, modality: str | None = None) -> Blob:
+def data_url(url: str, modality: str | None = None) -> Blob:
+    """The bytes that a data URL holds."""
     head, _, payload = url.partition(",")
     mime, *options = head[len("data:") :].split(";")
     if "base64" not in options:
@@ -194,7 +195,7 @@ def _file(part: Mapping[str, Any]) -> Part:
     if given.get("file_id"):
         return File(_a_text(given["file_id"]), "file")
     data = _a_text(given["file_data"])
-    return _data(data) if data.startswith("data:") else Blob("file", None, data)
+    return data_url(data) if data.startswith("data:") else Blob("file", None, data)
 
 
 def _thinking(part: Mapping[str, Any]) -> Part:
