@@ -24,7 +24,13 @@ BY_CLASS = {
     "ClientConnectionError": "connection",
     "ClientPayloadError": "connection",
     "TransportError": "connection",
+    "ConnectTimeoutError": "timeout",
+    "ReadTimeoutError": "timeout",
     "ConnectionError": "connection",
+    "HTTPClientError": "connection",
+    "ProtocolError": "connection",
+    "NoCredentialsError": "authentication",
+    "ParamValidationError": "bad_request",
     "RateLimitError": "rate_limit",
     "AuthenticationError": "authentication",
     "PermissionDeniedError": "permission",
@@ -32,6 +38,8 @@ BY_CLASS = {
     "ConflictError": "conflict",
     "BadRequestError": "bad_request",
     "UnprocessableEntityError": "bad_request",
+    "ContentTooLargeError": "bad_request",
+    "PaymentRequiredError": "quota",
     "InternalServerError": "server_error",
     "APIResponseValidationError": "invalid_response",
     "LengthFinishReasonError": "length",
@@ -62,6 +70,21 @@ BY_CODE = {
     "invalid_api_key": "authentication",
     "model_not_found": "not_found",
     "tool_use_failed": "tool_use_failed",
+    "overloaded_error": "overloaded",
+    "rate_limit_error": "rate_limit",
+    "timeout_error": "timeout",
+    "billing_error": "quota",
+    "authentication_error": "authentication",
+    "permission_error": "permission",
+    "AccessDeniedException": "permission",
+    "ExpiredTokenException": "authentication",
+    "InvalidSignatureException": "authentication",
+    "UnrecognizedClientException": "authentication",
+    "ModelTimeoutException": "timeout",
+    "ResourceNotFoundException": "not_found",
+    "ServiceQuotaExceededException": "quota",
+    "ThrottlingException": "rate_limit",
+    "ValidationException": "bad_request",
 }
 """The server's own code, where it says more than the class."""
 
@@ -77,13 +100,15 @@ def failure_in_call(error: BaseException) -> Failure:
 
 def failure_reported(error: Mapping[str, Any]) -> Failure:
     """The failure that a server reports in an answer that the library takes for a good one."""
-    return Failure(BY_CODE.get(str(error.get("code")), "server_error"), str(error.get("message") or ""))
+    word = _by_code(error.get("code")) or _by_code(error.get("type")) or "server_error"
+    return Failure(word, str(error.get("message") or ""))
 
 
 def _word(error: BaseException) -> str | None:
-    code = getattr(error, "code", None)
-    if isinstance(code, str) and code in BY_CODE:
-        return BY_CODE[code]
+    codes = (getattr(error, "code", None), _of_aws(error, "Error", "Code"), *_of_body(error))
+    word = next(filter(None, map(_by_code, codes)), None)
+    if word is not None:
+        return word
     for cls in type(error).__mro__:
         word = BY_CLASS.get(cls.__name__)
         if word == "connection":
@@ -93,9 +118,30 @@ def _word(error: BaseException) -> str | None:
     return _by_status(error)
 
 
+def _by_code(code: object) -> str | None:
+    """By the server's own code. In the middle of a stream AWS writes its codes with a small letter in front."""
+    return BY_CODE.get(code) or BY_CODE.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
+
+
+def _of_body(error: BaseException) -> tuple[object, ...]:
+    """Code and type that the answer's JSON gives, where the library gives that as ``body``."""
+    body = getattr(error, "body", None)
+    told = body.get("error", body) if isinstance(body, dict) else None
+    return (told.get("code"), told.get("type")) if isinstance(told, dict) else ()
+
+
+def _of_aws(error: BaseException, *path: str) -> object:
+    """What an exception of botocore says: one class for all, with the answer as a dict in it."""
+    found: Any = getattr(error, "response", None)
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
 def _by_status(error: BaseException) -> str | None:
-    given = (getattr(error, name, None) for name in ("status_code", "code"))
-    status = next((one for one in given if type(one) is int), 0)
+    given = (getattr(error, "status_code", None), getattr(error, "code", None))
+    told = _of_aws(error, "ResponseMetadata", "HTTPStatusCode")
+    status = next((one for one in (*given, told) if type(one) is int), 0)
     return BY_STATUS.get(status) or ("server_error" if 500 <= status < 600 else None)
 
 
