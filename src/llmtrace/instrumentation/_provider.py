@@ -27,7 +27,8 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.keys import GENAI_INFERENCE
 
 Fields: TypeAlias = dict[str, Any]
-"""Fields of the operation, by name; and ``failure``, where the server reported one and the library raises nothing."""
+"""Fields of the operation, by name; ``failure``, where the server reported one and the library raises nothing; ``attributes``
+of the span that the operation has no field for. Those that its class does not have are left out."""
 Headers: TypeAlias = dict[str, str]
 
 
@@ -36,7 +37,8 @@ class Endpoint(Protocol):
 
     ``covers = True`` on it says that the library makes its request by another library that may be instrumented too; the
     inner call gets no span then, and its HTTP requests count as attempts of the outer one. ``makes`` on it is the class of the
-    operation that its calls are, where that is not `Inference`.
+    operation that its calls are, where that is not `Inference`. ``refused(error, fields)`` gives the fields once more, with
+    what an exception tells of the answer.
     """
 
     def client(self, instance: Any) -> object:
@@ -150,11 +152,18 @@ class Call:
             failure = fields.pop("failure", None)
             if error is not None:
                 failure = guard(failure_in_call, error)
+                refused = getattr(self.endpoint, "refused", None)
+                fields = fields if refused is None else guard(refused, error, fields) or fields
             self.recording.end(guard(self._operation, fields), failure=failure, exception=error)
 
     def _operation(self, fields: Fields) -> Any:
-        counted = {"attempts": self.attempts or None} if self.makes is Inference else {}
-        return self.makes(**{**self.fields, **counted, **fields})
+        given = {**self.fields, "attempts": self.attempts or None, **fields}
+        attributes = given.pop("attributes", None)
+        if attributes:
+            self.recording.set({**attributes, **self.recording.attributes})  # what the program says itself counts
+        if self.makes is not Inference:
+            given = {name: held for name, held in given.items() if name in self.makes.__dataclass_fields__}
+        return self.makes(**given)
 
 
 def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Call | LlmtraceError | None:
@@ -191,7 +200,7 @@ def traced(endpoint: Endpoint) -> Wrapper:
     """A wrapper for a function that makes the call."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        carried, headers = guard(_carry, endpoint, instance, kwargs) or (None, None)
+        carried, headers = guard(carried_by, endpoint, instance, kwargs) or (None, None)
         call = None if carried is None else guard(begin, endpoint, instance, kwargs, headers)
         if carried is None or call is None:
             return wrapped(*args, **kwargs)
@@ -221,27 +230,27 @@ def traced_async(endpoint: Endpoint) -> Wrapper:
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        carried, headers = guard(_carry, endpoint, instance, kwargs) or (None, None)
+        carried, headers = guard(carried_by, endpoint, instance, kwargs) or (None, None)
         if carried is None:
             return wrapped(*args, **kwargs)
         inner = wrapped(*args, **carried)
         if not hasattr(inner, "send"):
             return inner  # no coroutine: somebody has put something else in its place
         coroutine = _awaited(endpoint, instance, kwargs, headers, _Held(inner))
-        guard(_rename, coroutine, inner)
+        guard(rename, coroutine, inner)
         return coroutine
 
     return wrapper
 
 
-def _carry(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Headers | None] | None:
-    """None if nothing is to be recorded."""
+def carried_by(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Headers | None] | None:
+    """The arguments to call the library with, and the headers in them; None if nothing is to be recorded."""
     if active() is None:
         return None
     return guard(endpoint.carry, guard(endpoint.client, instance), kwargs) or (kwargs, None)
 
 
-def _rename(coroutine: Any, inner: Any) -> None:
+def rename(coroutine: Any, inner: Any) -> None:
     """Tasks and warnings show the name of what the program called."""
     coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
 
@@ -297,6 +306,11 @@ def stepwise(call: Call, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any,
             step, given = inner.throw, error
 
 
+def current_call() -> Call | None:
+    """The call that is being made right here, whoever makes it."""
+    return _current.get()
+
+
 def call_of(client: object) -> Call | None:
     """The call that ``client`` is making right here, itself or on behalf of a library that covers it."""
     call = _current.get()
@@ -324,4 +338,4 @@ def keep_answer(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) 
 def _keep(kwargs: Mapping[str, Any]) -> None:
     call = _current.get()
     if call is not None:
-        call.answered = kwargs.get("chat_completion")
+        call.answered = kwargs.get("chat_completion") or kwargs.get("response")

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import wrapt
 
-from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._provider import Call, Fields, stepwise
 from llmtrace.recorder.guard import guard, report
 
 
@@ -44,6 +44,13 @@ class Watch:
         self.response: weakref.ref[Any] | None = None
         """The HTTP response, where something was put on it that is to be taken off at the end."""
 
+    def see(self, chunk: Any) -> None:
+        """A chunk came."""
+        self.chunks += 1
+        if self.chunks == 1:
+            self.first = time.perf_counter()
+        self.reader.feed(chunk)
+
     def finish(self) -> None:
         """The stream came to its end."""
         self._end(None, partial=False)
@@ -55,6 +62,21 @@ class Watch:
     def leave(self) -> None:
         """The stream was closed or forgotten, perhaps before its end."""
         self._end(None, partial=True)
+
+    def abandon(self) -> None:
+        """`leave`, but soon and on another thread: for where the garbage collector may be the caller."""
+        if self.call is not None:
+            _forgotten.put(self)
+
+    def see(self, chunk: Any) -> None:
+        """A chunk came. `pump` does the same in line."""
+        if not self.chunks:
+            self.first = time.perf_counter()
+        self.chunks += 1
+        try:
+            self.reader.feed(chunk)
+        except Exception as error:
+            report(self.reader.feed, error)
 
     def _end(self, error: BaseException | None, *, partial: bool) -> None:
         call, self.call = self.call, None
@@ -197,6 +219,108 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not gene
         return self if entered is self.__wrapped__ else entered
 
 
+# -- streams that are generators
+
+
+def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
+    """Have ``call`` ended by a generator, sync or async, that is the library's stream. Gives one of the same kind and name."""
+    watch = watched(call, reader, generator)
+    ours: Any = _aresume(watch, generator) if hasattr(generator, "__anext__") else _resume(watch, generator)
+    ours.__name__, ours.__qualname__ = generator.__name__, generator.__qualname__
+    return ours
+
+
+def _resume(watch: Watch, generator: Any) -> Generator[Any, Any, Any]:
+    """Pass on what ``generator`` yields and returns, and what the program sends or throws into it."""
+    step, given = generator.send, None
+    while True:
+        try:
+            chunk = step(given)
+        except StopIteration as done:
+            guard(watch.finish)
+            return done.value
+        except BaseException as error:
+            guard(watch.fail, error)
+            raise
+        watch.see(chunk)
+        try:
+            step, given = generator.send, (yield chunk)
+        except GeneratorExit:
+            watch.abandon()
+            generator.close()
+            raise
+        except BaseException as thrown:
+            step, given = generator.throw, thrown
+
+
+async def _aresume(watch: Watch, generator: Any) -> AsyncGenerator[Any, Any]:
+    """`_resume` for an async generator."""
+    step, given = generator.asend, None
+    while True:
+        try:
+            chunk = await step(given)
+        except StopAsyncIteration:
+            guard(watch.finish)
+            return
+        except BaseException as error:
+            guard(watch.fail, error)
+            raise
+        watch.see(chunk)
+        try:
+            step, given = generator.asend, (yield chunk)
+        except GeneratorExit:
+            watch.abandon()
+            await generator.aclose()
+            raise
+        except BaseException as thrown:
+            step, given = generator.athrow, thrown
+
+
+# -- streams whose class is patched: they are `watched` by themselves
+
+
+def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``__next__`` of a stream. Each step is within the call, since some requests go out with the first."""
+    watch = _open.get(instance)
+    call = watch and watch.call
+    if watch is None or call is None:
+        return wrapped(*args, **kwargs)
+    tokens = guard(call.enter)
+    try:
+        chunk = wrapped(*args, **kwargs)
+    except StopIteration:
+        guard(watch.finish)
+        raise
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    finally:
+        if tokens is not None:
+            guard(call.leave, tokens)
+    watch.see(chunk)
+    return chunk
+
+
+def astepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """`stepping` for ``__anext__``."""
+    step = wrapped(*args, **kwargs)
+    watch = _open.get(instance)
+    return step if watch is None or watch.call is None else _astepped(watch, watch.call, step)
+
+
+async def _astepped(watch: Watch, call: Call, step: Any) -> Any:
+    try:
+        chunk = await stepwise(call, step)
+    except StopAsyncIteration:
+        guard(watch.finish)
+        raise
+    except BaseException as error:
+        guard(watch.fail, error)
+        raise
+    watch.see(chunk)
+    return chunk
+
+
 # -- the ends that no iterator sees
 
 _open: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
@@ -247,9 +371,9 @@ def end_open() -> None:
 
 def _left(holder: Any) -> None:
     """``holder`` (a stream, a raw response) was closed."""
-    for name in ("response", "http_response", "_response"):
-        response = getattr(holder, name, None)
-        watch = None if response is None else _open.get(response)
+    held = (getattr(holder, name, None) for name in ("response", "http_response", "_response", "_raw_stream"))
+    for source in (holder, *held):
+        watch = None if source is None or source.__hash__ is None else _open.get(source)
         if watch is not None:
             watch.leave()
             return
