@@ -49,6 +49,8 @@ REQUEST_PREFIX: Final = "gen_ai.request."
 REQUEST_MODEL: Final = "gen_ai.request.model"
 REQUEST_STREAM: Final = "gen_ai.request.stream"
 REQUEST_PREVIOUS_RESPONSE_ID: Final = "gen_ai.request.previous_response.id"
+REQUEST_STREAM_CURSOR: Final = "gen_ai.request.stream_cursor"
+REQUEST_ENCODING_FORMATS: Final = "gen_ai.request.encoding_formats"
 REQUEST_PARAMETERS: Final = (
     "max_tokens",
     "choice.count",

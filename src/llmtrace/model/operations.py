@@ -71,6 +71,9 @@ class Inference:
     server_address: str | None = None
     server_port: int | None = None
     fingerprint: Fingerprint | None = None
+    status: str | None = None
+    """How far the answer has come, where the provider says so: queued, in_progress, completed, incomplete, failed, cancelled.
+    One that runs in the background is queued or in_progress, and fetched later (`FetchResponse`)."""
 
 
 @value
@@ -131,6 +134,8 @@ class Embedding:
     usage: Usage | None = None
     server_address: str | None = None
     server_port: int | None = None
+    attempts: int | None = None
+    """As of `Inference`."""
 
 
 @value
@@ -147,11 +152,21 @@ class Memory:
 
 @value
 class FetchResponse:
+    """Fetching an answer that an earlier `Inference` asked for. Its tokens are not counted here."""
+
     provider: str
     response_id: str | None = None
     response_model: str | None = None
     status: str | None = None
+    """As of `Inference`."""
     output: tuple[Message, ...] = ()
+    finish_reasons: tuple[str, ...] = ()
+    partial: bool = False
+    """True when a stream was left or broke before its end."""
+    attempts: int | None = None
+    """As of `Inference`."""
+    server_address: str | None = None
+    server_port: int | None = None
 
 
 @value
