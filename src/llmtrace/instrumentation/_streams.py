@@ -68,16 +68,6 @@ class Watch:
         if self.call is not None:
             _forgotten.put(self)
 
-    def see(self, chunk: Any) -> None:
-        """A chunk came. `pump` does the same in line."""
-        if not self.chunks:
-            self.first = time.perf_counter()
-        self.chunks += 1
-        try:
-            self.reader.feed(chunk)
-        except Exception as error:
-            report(self.reader.feed, error)
-
     def _end(self, error: BaseException | None, *, partial: bool) -> None:
         call, self.call = self.call, None
         if call is None:
@@ -242,7 +232,7 @@ def _resume(watch: Watch, generator: Any) -> Generator[Any, Any, Any]:
         except BaseException as error:
             guard(watch.fail, error)
             raise
-        watch.see(chunk)
+        guard(watch.see, chunk)
         try:
             step, given = generator.send, (yield chunk)
         except GeneratorExit:
@@ -265,7 +255,7 @@ async def _aresume(watch: Watch, generator: Any) -> AsyncGenerator[Any, Any]:
         except BaseException as error:
             guard(watch.fail, error)
             raise
-        watch.see(chunk)
+        guard(watch.see, chunk)
         try:
             step, given = generator.asend, (yield chunk)
         except GeneratorExit:
@@ -282,7 +272,7 @@ async def _aresume(watch: Watch, generator: Any) -> AsyncGenerator[Any, Any]:
 def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``__next__`` of a stream. Each step is within the call, since some requests go out with the first."""
     watch = _open.get(instance)
-    call = watch and watch.call
+    call = None if watch is None else watch.call
     if watch is None or call is None:
         return wrapped(*args, **kwargs)
     tokens = guard(call.enter)
@@ -297,7 +287,7 @@ def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> 
     finally:
         if tokens is not None:
             guard(call.leave, tokens)
-    watch.see(chunk)
+    guard(watch.see, chunk)
     return chunk
 
 
@@ -317,7 +307,7 @@ async def _astepped(watch: Watch, call: Call, step: Any) -> Any:
     except BaseException as error:
         guard(watch.fail, error)
         raise
-    watch.see(chunk)
+    guard(watch.see, chunk)
     return chunk
 
 
