@@ -21,7 +21,7 @@ def plain(*words: str, cwd: Path, stdin: bytes = b"") -> tuple[int, bytes, bytes
 
 
 def traced(*words: str, cwd: Path, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-    return plain("-m", "llmtrace", "run", "--store", str(cwd / "store"), *words, cwd=cwd, stdin=stdin)
+    return plain("-m", "llmtrace", "run", "--quiet", "--store", str(cwd / "store"), *words, cwd=cwd, stdin=stdin)
 
 
 def last(cwd: Path) -> Trace:
@@ -101,7 +101,7 @@ def test_the_exit_code_is_the_health(program: str, health: str, tmp_path: Path) 
 def test_json_goes_to_stderr(tmp_path: Path) -> None:
     """stdout is the program's; where to look is the last line of stderr."""
     (tmp_path / "agent.py").write_text("import sys; print('out'); sys.exit(4)")
-    code, out, err = traced("--json", "agent.py", cwd=tmp_path)
+    code, out, err = plain("-m", "llmtrace", "run", "--json", "--store", str(tmp_path / "store"), "agent.py", cwd=tmp_path)
     assert (code, out) == (4, b"out\n")
     assert err.decode() == f'{{"trace_id": "{last(tmp_path).trace_id}", "exit_code": 4}}\n'
 
@@ -113,11 +113,92 @@ def test_a_configure_of_the_programs_own_goes_to_the_same_store(tmp_path: Path) 
     assert [span.name for span in last(tmp_path).spans] == ["invoke_workflow agent.py", "own"]
 
 
+def test_three_lines_at_the_end(tmp_path: Path) -> None:
+    """Spans, tokens and cost; health and suspects; where to look. On stderr, after the program's own output."""
+    (tmp_path / "agent.py").write_text("import llmtrace\nwith llmtrace.span('step'):\n    print('out')")
+    code, out, err = plain("-m", "llmtrace", "run", "--store", str(tmp_path / "store"), "agent.py", cwd=tmp_path)
+    assert (code, out) == (0, b"out\n")
+    empty, first, second, third = err.decode().splitlines()
+    assert (empty, first.split(",")[:2]) == ("", ["llmtrace  agent.py: 2 spans", " no model was called"])
+    assert second.strip() == "ok; no likely suspect"
+    assert third.strip() == f"llmtrace show {last(tmp_path).trace_id[:8]}"
+
+
+STEP = "import llmtrace\nwith llmtrace.span('{}'):\n    pass\n"
+
+CHILDREN = {
+    "subprocess": "import subprocess, sys\nsubprocess.run([sys.executable, 'child.py'], check=True)",
+    "shell": "import os, sys\nos.system(f'{sys.executable} child.py')",
+    "spawn": "import child, multiprocessing\nif __name__ == '__main__':\n"
+    "    one = multiprocessing.get_context('spawn').Process(target=child.step)\n    one.start(); one.join()",
+    "fork": "import child, multiprocessing\none = multiprocessing.get_context('fork').Process(target=child.step)\n"
+    "one.start(); one.join()",
+}
+
+
+@pytest.mark.parametrize("way", CHILDREN)
+def test_child_processes_are_in_the_trace(way: str, tmp_path: Path) -> None:
+    """Python processes that the program starts are traced below it, however they are started."""
+    (tmp_path / "child.py").write_text(
+        "import llmtrace\ndef step():\n    with llmtrace.span('in the child'):\n        pass\n"
+        "if __name__ == '__main__':\n    step()\n"
+    )
+    (tmp_path / "agent.py").write_text(CHILDREN[way])
+    assert traced("agent.py", cwd=tmp_path) == (0, b"", b"")
+    trace = last(tmp_path)
+    names = [span.name for span in trace.spans]
+    assert names[0] == "invoke_workflow agent.py"
+    assert names[-1] == "in the child"
+    assert all(trace.parent(span) is not None for span in trace.spans[1:])
+    assert all(span.end is not None for span in trace.spans)
+
+
+def test_a_child_that_records_nothing_leaves_nothing(tmp_path: Path) -> None:
+    """A program may start a thousand Pythons that have nothing to do with models."""
+    (tmp_path / "agent.py").write_text("import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'pass'], check=True)")
+    assert traced("agent.py", cwd=tmp_path) == (0, b"", b"")
+    assert [span.name for span in last(tmp_path).spans] == ["invoke_workflow agent.py"]
+
+
+def test_any_command(tmp_path: Path) -> None:
+    """What is no Python script is run as it is; Python processes in it are traced, and its exit code is ours."""
+    (tmp_path / "agent.py").write_text(STEP.format("step") + "import sys\nprint(sys.argv)\nsys.exit(5)")
+    code, out, err = traced(sys.executable, "agent.py", "--quiet", cwd=tmp_path)
+    assert (code, out, err) == (5, b"['agent.py', '--quiet']\n", b"")
+    trace = last(tmp_path)
+    assert [span.name for span in trace.spans][1:] == ["invoke_workflow agent.py", "step"]
+    assert trace.health == "failed"
+    code, out, err = traced("no-such-command", cwd=tmp_path)
+    assert (code, out) == (2, b"")
+    assert b"there is no script and no command 'no-such-command'" in err
+
+
+def test_what_a_child_dies_of_is_on_its_span(tmp_path: Path) -> None:
+    """An exception that nobody catches in a child process ends its span with it; its traceback is its own."""
+    (tmp_path / "agent.py").write_text(STEP.format("step") + "raise KeyError('x')")
+    expected = plain("agent.py", cwd=tmp_path)
+    assert traced(sys.executable, "agent.py", cwd=tmp_path) == expected
+    program = last(tmp_path).spans[1]
+    assert program.failure is not None
+    assert program.failure.type == "KeyError"
+
+
+def test_a_sitecustomize_of_ones_own_is_imported_too(tmp_path: Path) -> None:
+    """Ours hides none."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sitecustomize.py").write_text("print('mine')")
+    (tmp_path / "agent.py").write_text("import sitecustomize; print(sitecustomize.__file__)")
+    command = [sys.executable, "-m", "llmtrace", "run", "--quiet", "--store", str(tmp_path / "store"), sys.executable]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "own")}
+    ran = subprocess.run([*command, "agent.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["mine", "mine", str(tmp_path / "own" / "sitecustomize.py")]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c(tmp_path: Path) -> None:
     """Ctrl-C gives the program's own traceback and 130, and the span says what happened."""
     (tmp_path / "agent.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(60)")
-    command = [sys.executable, "-m", "llmtrace", "run", "--store", str(tmp_path / "store"), "agent.py"]
+    command = [sys.executable, "-m", "llmtrace", "run", "--quiet", "--store", str(tmp_path / "store"), "agent.py"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"

@@ -1,15 +1,22 @@
-"""``llmtrace run``: a Python program as it is, traced. What is installed is instrumented, and the whole program is one run.
+"""``llmtrace run``: a program as it is, traced. What is installed is instrumented, and the whole program is one run.
+
+A Python script or module runs in this process, any other command in one of its own; the Python processes that either starts
+are traced too (see `llmtrace.launch`), in the same trace.
 
 Law: the program sees what it would see without: ``sys.argv``, ``sys.path``, ``__main__``; its output, its exit code and its
-tracebacks are its own.
+tracebacks are its own. What we have to say comes after it, on stderr.
 """
 
 from __future__ import annotations
 
 import argparse
 import builtins
+import json
 import os
 import runpy
+import shutil
+import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -19,37 +26,51 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 import llmtrace
+from llmtrace.cli import words as worded
 from llmtrace.cli.options import FINE, STOPPED, BadInput
 from llmtrace.cli.paint import Screen
-from llmtrace.model import Failure, Workflow
+from llmtrace.config import Config
+from llmtrace.diagnosis import LIKELY, diagnose
+from llmtrace.launch import environment
+from llmtrace.model import Failure, Trace, Workflow
 from llmtrace.recorder import active
+from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
+from llmtrace.recorder.root import Root, set_root
+from llmtrace.store import open_store
+from llmtrace.store.summary import summarise
 
 NAME = "run"
-HELP = "run an unchanged Python program, traced"
+HELP = "run an unchanged program, traced, and say what was found"
 EXAMPLE = "llmtrace run --name support agent.py --task refund"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s [--name NAME] [--store URL] [--json] (SCRIPT | -m MODULE) [ARGUMENTS …]"
-    parser.add_argument("--name", help="what to call the run (default: the script or module)")
+    parser.usage = "%(prog)s [--name NAME] [--quiet] [--store URL] [--json] (SCRIPT | -m MODULE | COMMAND) [ARGUMENTS …]"
+    parser.add_argument("--name", help="what to call the run (default: the script, module or command)")
+    parser.add_argument("--quiet", action="store_true", help="say nothing at the end")
     parser.add_argument(
         "-m", dest="module", metavar="MODULE …", nargs=argparse.REMAINDER, help="run a module, as python -m does"
     )
-    parser.add_argument("program", metavar="SCRIPT …", nargs=argparse.REMAINDER, help="the script and its own arguments")
+    parser.add_argument(
+        "program", metavar="SCRIPT …", nargs=argparse.REMAINDER, help="the script or command, and its own arguments"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     words = args.module or args.program
     words = words[1:] if words[:1] == ["--"] else words
     if not words:
-        raise BadInput("no program was named.\nGive a script, or -m and a module: llmtrace run agent.py")
-    start = _module(words) if args.module else _script(words)
+        raise BadInput("no program was named.\nGive a script, -m and a module, or a command: llmtrace run agent.py")
+    start = _module(words) if args.module else _script(words) if _is_python(words[0]) else _command(words)
     if args.store:
         os.environ["LLMTRACE_STORE"] = args.store  # so that a configure() of the program's own goes to the same place
     llmtrace.configure()
     recorder = active()
     recording = recorder.start(Workflow(args.name or Path(words[0]).name)) if recorder is not None else None
+    if recording is not None:
+        os.environ.update(environment(recording.headers()))
+        set_root(Root(lambda: recording))
     code: object = 1
     try:
         code = _traced(start, recording)
@@ -58,8 +79,41 @@ def run(args: argparse.Namespace) -> int:
         raise
     finally:
         llmtrace.flush()
-        _tell(recording, code, as_json=args.json)
+        if recording is not None and not args.quiet:
+            guard(_tell, recording, code, as_json=args.json)
     return code if isinstance(code, int) else FINE
+
+
+def _is_python(program: str) -> bool:
+    """A script, a folder or an archive with a ``__main__.py``; what is none of these is a command, if there is one."""
+    path = Path(program)
+    if path.suffix in (".py", ".pyw", ".pyz") or path.is_dir() or (path.exists() and zipfile.is_zipfile(path)):
+        return True
+    return path.is_file() and not os.access(path, os.X_OK)
+
+
+def _command(words: list[str]) -> Callable[[], Any]:
+    """Any other program, in a process of its own."""
+    program = shutil.which(words[0])
+    if program is None:
+        raise BadInput(
+            f"there is no script and no command {words[0]!r}.\n"
+            "Give a Python script, -m and a module, or a command: llmtrace run agent.py"
+        )
+
+    def start() -> None:
+        process = subprocess.Popen([program, *words[1:]])  # noqa: S603 - running it is what was asked for
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's: the terminal sends it to both
+        asked = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            code = process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGTERM, asked)
+        if code:
+            sys.exit(code if code > 0 else 128 - code)
+
+    return start
 
 
 def _script(words: list[str]) -> Callable[[], Any]:
@@ -131,16 +185,38 @@ def _is_above(file: str) -> bool:
     return file in (__file__, runpy.__file__) or file.startswith("<frozen ")
 
 
-def _tell(recording: Recording | None, code: object, *, as_json: bool) -> None:
-    """Where to look, on stderr: as JSON when asked for, as a line of text where somebody reads it.
+def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
+    """What was found, and where to look, in three lines on stderr; one line of JSON when asked for.
 
     ``code`` is what ``sys.exit`` takes: None is 0, and what is no number is 1.
     """
-    if recording is None:
-        return
     screen = Screen(sys.stderr)
     if as_json:
         number = code if isinstance(code, int) else int(code is not None)
-        screen.line(f'{{"trace_id": "{recording.trace_id}", "exit_code": {number}}}')
-    elif sys.stderr.isatty():
-        screen.line(screen.paint(f"traced; see it with: llmtrace show {recording.trace_id[:8]}", "dim"))
+        screen.line(json.dumps({"trace_id": recording.trace_id, "exit_code": number}))
+        return
+    config = Config.read()
+    if config.store == "off":
+        return
+    store = open_store(config.store, config=config)
+    try:
+        trace = store.trace(recording.trace_id)
+    finally:
+        store.close()
+    first, second, third = _summary(trace)
+    screen.line()
+    screen.line(screen.paint("llmtrace  ", "dim") + screen.paint(first, "bold"))
+    screen.line(screen.paint("          ", "dim") + second)
+    screen.line(screen.paint("          ", "dim") + screen.paint(third, "cyan"))
+
+
+def _summary(trace: Trace) -> tuple[str, str, str]:
+    summary, suspects = summarise(trace), diagnose(trace).suspects
+    likely = [suspect for suspect in suspects if suspect.score >= LIKELY]
+    tokens = [f"{worded.count(summary.input_tokens)} tokens in", f"{worded.count(summary.output_tokens)} out"]
+    known = [*tokens, worded.cost(summary.cost_usd)] if summary.models else ["no model was called"]
+    counted = ", ".join([worded.plural(summary.spans, "span"), *known, worded.duration(summary.duration)])
+    found = f"{worded.plural(len(likely), 'suspect')}: {likely[0].title}" if likely else "no likely suspect"
+    command = "why" if likely else "show"
+    name = getattr(trace.root.operation, "name", trace.root.name)
+    return f"{name}: {counted}", f"{summary.health}; {found}", f"llmtrace {command} {trace.trace_id[:8]}"

@@ -1,0 +1,49 @@
+"""What happens in a Python process that ``llmtrace run`` has started: recording is on, and the program is one run.
+
+Law: where something of ours fails, the program goes on as if it had been started without us.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from llmtrace.model import Workflow
+from llmtrace.recorder import Recording, active
+from llmtrace.recorder.context import extract
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.root import Root, set_root
+from llmtrace.runtime import configure
+
+
+def start() -> None:
+    """Turn recording on. The program's span is opened by the first call that is recorded."""
+    configure()
+    guard(set_root, Root(_open))
+
+
+def _open() -> Recording | None:
+    recorder = active()
+    if recorder is None:
+        return None
+    with extract(os.environ):
+        recording = recorder.start(Workflow(_name()))
+    hook = sys.excepthook
+
+    def died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        recording.end(exception=error)
+        hook(kind, error, trace)
+
+    sys.excepthook = died
+    atexit.register(recording.end)
+    return recording
+
+
+def _name() -> str:
+    """The program as one would call it: its script or module."""
+    called = sys.argv[0] if getattr(sys, "argv", None) else ""
+    path = Path(called)
+    return path.parent.name if path.name == "__main__.py" else path.name if called not in ("", "-c", "-") else "python"
