@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import logging
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -65,8 +66,19 @@ def cost_usd(provider: str, model: str | None, usage: Usage | None, table: Mappi
 
 
 def preload() -> None:
-    """Read the price list in the background: the first `cost_usd` would otherwise wait 0.2 s for it. Never raises."""
-    threading.Thread(target=_price_list, name="llmtrace-prices", daemon=True).start()
+    """Read the price list in the background: the first `cost_usd` would otherwise wait 0.2 s for it. Never raises.
+
+    A fork in the meantime waits for it: a child would inherit the import locks that the thread holds, and never get them.
+    """
+    global _preloading
+    if _preloading is None:
+        _preloading = threading.Thread(target=_price_list, name="llmtrace-prices", daemon=True)
+        _preloading.start()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=_preloading.join)
+
+
+_preloading: threading.Thread | None = None
 
 
 def _cost(rates: _Rates | None, usage: Usage) -> float | None:
