@@ -102,6 +102,8 @@ class Patches:
             return None  # this version of the library has no such function
         members: Mapping[str, Any] = vars(owner)
         original = members.get(name, _INHERITED)
+        if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
+            original = original.__wrapped__  # the class was made of the functions of one that is patched already
         ours = wrapt.FunctionWrapper(present if original is _INHERITED else original, patch.wrapper, enabled=self.is_on)
         setattr(owner, name, ours)
         return _Done(owner, name, original, ours)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 import types
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -284,8 +284,17 @@ async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], he
     return result if settled is None else settled
 
 
+class Steps(Protocol):
+    """What is made current in each step of a coroutine."""
+
+    @property
+    def enter(self) -> Callable[[], Any]: ...
+    @property
+    def leave(self) -> Callable[[Any], None]: ...
+
+
 @types.coroutine
-def stepwise(call: Call, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
     step, given = cast(Any, inner.send), cast(Any, None)
     while True:

@@ -125,7 +125,7 @@ class Body:
         for event in _events(data):
             if event.get("error"):
                 reported["failure"] = failure_reported(members(event["error"]))
-            else:
+            elif event.get("type") != "ping":
                 count += 1
                 self._chunks.add(event)
         return {"chunks": count, **self._chunks.fields(), **reported}

@@ -1,0 +1,226 @@
+"""Anthropic's messages and content blocks, as dicts or as the SDK's models, in llmtrace's words.
+
+Laws: nothing raises, and nothing that the model reads or says is lost: a block of a kind that is not known here is kept whole
+as `Generic`, and so is what stands beside a text or a thought (citations, a signature), right after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._stainless import members
+from llmtrace.model import (
+    Blob,
+    Compaction,
+    File,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolResult,
+    Uri,
+    Usage,
+)
+from llmtrace.validation.parsing import parse_arguments
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_call",
+    "refusal": "content_filter",
+}
+"""Anthropic's word to the conventions' word, where they differ."""
+
+_MEDIA = {"image": "image", "document": "file"}
+"""Kinds of blocks with a source, to their modality."""
+
+
+def read_message(raw: Any, stop_reason: str | None = None) -> Message:
+    """A message of a request or of an answer. ``stop_reason``: Anthropic's word."""
+    said = members(raw)
+    role, content = said.get("role"), said.get("content")
+    if role is None and content is None:
+        parts: tuple[Part, ...] = (Generic("message", to_json(said) if said else {"value": to_json(raw)}),)
+    else:
+        parts = read_content(content)
+    if said.get("stop_details"):
+        parts = (*parts, Generic("stop_details", _rest(members(said["stop_details"]))))
+    reason = FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason else None
+    return Message(str(role or "unknown"), parts, finish_reason=reason, cache={})
+
+
+def read_content(content: Any) -> tuple[Part, ...]:
+    """A text, or blocks. An iterator is the SDK's to consume: nothing is read of it."""
+    if isinstance(content, str):
+        return (Text(content),) if content else ()
+    if isinstance(content, (list, tuple)):
+        return tuple([part for block in content for part in read_block(block)])
+    return () if content is None else (Generic("content", {"content": to_json(content)}),)
+
+
+def read_block(raw: Any) -> tuple[Part, ...]:
+    """The parts that one block is."""
+    if isinstance(raw, str):
+        return (Text(raw),)
+    block = members(raw)
+    kind = block.get("type")
+    try:
+        reader = _READERS.get(kind) or (_server_result if _is_server_result(kind, block) else None)
+        if reader is not None:
+            return tuple(reader(block))
+    except Exception:  # not in the form that its kind has
+        return (_generic(block),)
+    return (_generic(block),)
+
+
+def _generic(block: Mapping[str, Any]) -> Generic:
+    return Generic(str(block.get("type")), _rest(block))
+
+
+def _rest(block: Mapping[str, Any], *known: str) -> dict[str, JsonValue]:
+    """What a block has besides its type and what is ``known``; members that are null are left out."""
+    return {name: to_json(value) for name, value in block.items() if name not in ("type", *known) and value is not None}
+
+
+def _a_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+# -- what is said and thought
+
+
+def _text(block: Mapping[str, Any]) -> Iterator[Part]:
+    if _a_text(block["text"]):
+        yield Text(block["text"])
+    if block.get("citations"):
+        yield Generic("citations", {"citations": to_json(block["citations"])})
+
+
+def _thinking(block: Mapping[str, Any]) -> Iterator[Part]:
+    if block.get("thinking"):
+        yield Reasoning(_a_text(block["thinking"]))
+    if block.get("signature"):
+        yield Generic("signature", {"signature": _a_text(block["signature"])})
+
+
+# -- tools
+
+
+def _arguments(given: Any) -> JsonValue:
+    """An object as it is; the text of a stream as a dict if it is one JSON object."""
+    return parse_arguments(given) if isinstance(given, str) else to_json(given)
+
+
+def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
+    yield ToolCall(_a_text(block["name"]), _arguments(block.get("input")), block.get("id"))
+
+
+def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
+    """What the tool answered; its images and documents are parts of their own, so that their bytes are treated as such."""
+    content = block.get("content")
+    blocks = [members(one) for one in content] if isinstance(content, (list, tuple)) else []
+    media = [one for one in blocks if one.get("type") in _MEDIA]
+    told = content if not blocks else _told([one for one in blocks if one.get("type") not in _MEDIA])
+    response = {"is_error": True, "content": to_json(told)} if block.get("is_error") else to_json(told)
+    yield ToolResult(response, block.get("tool_use_id"))
+    for one in media:
+        yield from read_block(one)
+
+
+def _told(blocks: list[Mapping[str, Any]]) -> Any:
+    texts = [one["text"] for one in blocks if one.get("type") == "text" and isinstance(one.get("text"), str)]
+    return "\n".join(texts) if len(texts) == len(blocks) else blocks
+
+
+def _server_tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
+    name = _a_text(block["name"])
+    kind = name if block.get("type") == "server_tool_use" else _a_text(block["type"])
+    call = {"type": kind, **_rest(block, "id", "name", "input"), "input": _arguments(block.get("input"))}
+    yield ServerToolCall(name, call, block.get("id"))
+
+
+def _is_server_result(kind: Any, block: Mapping[str, Any]) -> bool:
+    return isinstance(kind, str) and kind.endswith("_tool_result") and "tool_use_id" in block
+
+
+def _server_result(block: Mapping[str, Any]) -> Iterator[Part]:
+    yield ServerToolResult({"type": block["type"], **_rest(block, "tool_use_id")}, block.get("tool_use_id"))
+
+
+# -- images, documents, files
+
+
+def _media(block: Mapping[str, Any]) -> Iterator[Part]:
+    source = members(block["source"])
+    modality, kind = _MEDIA[block["type"]], source.get("type")
+    mime = source.get("media_type")
+    if kind == "base64":
+        data = source.get("data")
+        yield Blob(modality, mime, data if isinstance(data, str) else None)  # a file is the SDK's to read
+    elif kind == "url":
+        yield Uri(_a_text(source["url"]), modality, mime)
+    elif kind == "file":
+        yield File(_a_text(source["file_id"]), modality, mime)
+    elif kind == "text":
+        yield Text(_a_text(source["data"]))
+    elif kind == "content":
+        yield from read_content(source["content"])
+    else:
+        raise ValueError(kind)
+    about = _rest(block, "source", "cache_control", "citations")
+    if about:  # its title, and what else the model is told of it
+        yield Generic(block["type"], about)
+
+
+def _upload(block: Mapping[str, Any]) -> Iterator[Part]:
+    yield File(_a_text(block["file_id"]), "file")
+
+
+def _compaction(block: Mapping[str, Any]) -> Iterator[Part]:
+    content = block.get("content")
+    yield Compaction(None if content is None else _a_text(content))
+
+
+_READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
+    "text": _text,
+    "thinking": _thinking,
+    "tool_use": _tool_use,
+    "tool_result": _tool_result,
+    "server_tool_use": _server_tool_use,
+    "mcp_tool_use": _server_tool_use,
+    "image": _media,
+    "document": _media,
+    "container_upload": _upload,
+    "compaction": _compaction,
+}
+
+
+# -- usage
+
+
+def read_usage(raw: Any) -> Usage | None:
+    """Token counts as billed. Anthropic's ``input_tokens`` are those that no cache had to do with; ours are all."""
+    if raw is None:
+        return None
+    usage = members(raw)
+    fresh, read, written = (
+        usage.get(name) for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    )
+    return Usage(
+        None if fresh is None else fresh + (read or 0) + (written or 0),
+        usage.get("output_tokens"),
+        read,
+        written,
+        members(usage.get("output_tokens_details")).get("thinking_tokens"),
+    )

@@ -1,0 +1,232 @@
+"""Anthropic: ``client.messages`` and ``client.beta.messages`` (create, stream, parse), sync and async, raw or not, and the
+tools that the beta tool runner runs.
+
+Works with anthropic 1.x and 2.x, and with the SDK's clients of Bedrock and Vertex. Only what is peculiar to Anthropic stands
+here; the engine is `_provider`, what it shares with its sister SDKs `_stainless`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.content import to_json
+from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_content, read_message, read_usage
+from llmtrace.instrumentation._anthropic_events import EventReader
+from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span
+from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, keep_answer, traced, traced_async
+from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of
+from llmtrace.model import ToolDefinition
+from llmtrace.recorder.guard import guard
+from llmtrace.validation.schema import read_definition
+
+SUPPORTED = (1, 2)
+"""Major versions of the library that are tested."""
+
+_NAMES = {"output_format": "response_format"}
+_LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthropic_version", "anthropic_beta"}
+
+
+class Messages:
+    """The endpoint of messages."""
+
+    stream = False
+    """The method always gives a stream."""
+
+    def client(self, instance: Any) -> Any:
+        return client_of(instance)
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        host, port = server_of(client)
+        model = kwargs.get("model")
+        return {
+            "provider": _provider(type(client)),
+            "operation": semconv.CHAT,
+            "request_model": model if isinstance(model, str) else None,
+            "stream": self.stream or kwargs.get("stream") is True,
+            "server_address": host,
+            "server_port": port,
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None  # see `send`
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        fields: Fields = {"parameters": _parameters(kwargs)}
+        thread = kwargs.get("thread")
+        if isinstance(thread, Mapping):
+            fields["previous_response_id"] = thread.get("previous_message_id")
+        one_shot = False
+        for name, field, read in _CONTENT:
+            given = kwargs.get(name)
+            if isinstance(given, (str, list, tuple)):
+                fields[field] = read(given)
+            elif given is not None and is_given(given):  # an iterator, which is the SDK's to consume
+                one_shot = True
+        return fields, one_shot or isinstance(kwargs.get("output_format"), type)
+
+    def answer(self, result: Any) -> Fields:
+        said = members(result)
+        stop = said.get("stop_reason")
+        return {
+            "response_id": said.get("id"),
+            "response_model": said.get("model"),
+            "usage": read_usage(said.get("usage")),
+            "output": (read_message(said, stop),),
+            "finish_reasons": (FINISH_REASONS.get(stop, stop) if stop else "error",),
+        }
+
+    def settle(self, call: Call, result: Any) -> Any:
+        return _stainless.settle(self, call, result, EventReader)
+
+
+class Stream(Messages):
+    """The endpoint of the helper ``.stream()``."""
+
+    stream = True
+
+
+_MESSAGES, _STREAM = Messages(), Stream()
+
+
+_PROVIDERS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
+"""A part of the name of a client's class, or of a class that it is derived from."""
+
+_providers: dict[type, str] = {}
+
+
+def _provider(client: type) -> str:
+    found = _providers.get(client)
+    if found is None:
+        names = " ".join(base.__name__ for base in client.__mro__)
+        found = next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
+        _providers[client] = found
+    return found
+
+
+def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """``output_config`` holds two that the conventions, or llmtrace, have a name for."""
+    found = read_parameters(kwargs, _NAMES, _LEFT_OUT)
+    config = kwargs.get("output_config")
+    if isinstance(config, Mapping):
+        given: dict[str, Any] = {name: value for name, value in config.items() if value is not None}
+        found.update({_OUTPUT_NAMES.get(name, name): to_json(value) for name, value in given.items()})
+    return found
+
+
+_OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
+
+
+def _read_messages(given: Any) -> Any:
+    return tuple([known(message, read_message) for message in given])
+
+
+def _read_tools(given: Any) -> tuple[ToolDefinition, ...]:
+    """The definitions; tools that the beta tool runner can run are objects that tell theirs."""
+    plain = [_plain(tool) for tool in given]
+    return known_tools(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
+
+
+def _plain(tool: Any) -> Any:
+    try:
+        return tool if isinstance(tool, dict) else tool.to_dict()
+    except Exception:
+        return tool
+
+
+_CONTENT: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("messages", "input", _read_messages),
+    ("system", "system", read_content),
+    ("tools", "tools", _read_tools),
+)
+"""Name of the argument, field of the `Inference`, and how to read it."""
+
+
+def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
+    """A wrapper for ``.stream()``, which makes no request yet: it gives a manager that does when it is entered.
+
+    ``name``: the manager's attribute that makes the request, or is the coroutine that will.
+    """
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        manager = wrapped(*args, **kwargs)
+        guard(_delay, manager, instance, kwargs)
+        return manager
+
+    def _delay(manager: Any, instance: Any, kwargs: dict[str, Any]) -> None:
+        request = getattr(manager, name)
+        call = partial(trace(_STREAM), _ignoring(request), instance, (), kwargs)
+        setattr(manager, name, call if callable(request) else call())
+
+    return wrapper
+
+
+def _ignoring(request: Any) -> Any:
+    """The request has been given its arguments already."""
+    return lambda **_: request() if callable(request) else request
+
+
+def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the function that builds one HTTP request: puts ``traceparent`` into it.
+
+    Here and not by ``extra_headers``, since the helper ``.stream()`` takes those long before the span begins.
+    """
+    return wrapped(*(guard(_with_traceparent, instance, args) or args), **kwargs)
+
+
+def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    call = call_of(client)
+    options = args[0]
+    given = options.headers if is_given(options.headers) else {}
+    always = getattr(client, "_custom_headers", None) or {}
+    if call is None or not _propagates(client) or any(name.lower() == "traceparent" for name in (*given, *always)):
+        return args
+    return options.model_copy(update={"headers": {**given, **call.recording.headers()}}), *args[1:]
+
+
+def _propagates(client: Any) -> bool:
+    """False where the program told the SDK, which can trace its calls itself, to send no trace context."""
+    own = getattr(client, "_open_telemetry", None)
+    return not (isinstance(own, Mapping) and own.get("propagation") is False)
+
+
+_MODULE, _BETA_MODULE = "anthropic.resources.messages.messages", "anthropic.resources.beta.messages.messages"
+_COPIES = ("anthropic.lib.bedrock._beta_messages", "anthropic.lib.vertex._beta_messages")
+"""Classes of their own, made of the same functions."""
+
+
+_CREATE, _ACREATE = traced(_MESSAGES), traced_async(_MESSAGES)
+_MANAGER, _BETA_MANAGER = (f"_{beta}MessageStreamManager__api_request" for beta in ("", "Beta"))
+_AMANAGER, _BETA_AMANAGER = (f"_{beta}AsyncMessageStreamManager__api_request" for beta in ("", "Beta"))
+
+
+def _methods(module: str, streaming: Wrapper, streaming_async: Wrapper) -> tuple[Patch, ...]:
+    return (
+        Patch(module, "Messages.create", _CREATE),
+        Patch(module, "Messages.parse", _CREATE),
+        Patch(module, "Messages.stream", streaming),
+        Patch(module, "AsyncMessages.create", _ACREATE),
+        Patch(module, "AsyncMessages.parse", _ACREATE),
+        Patch(module, "AsyncMessages.stream", streaming_async),
+    )
+
+
+_BETA = helper(traced, _BETA_MANAGER), helper(traced_async, _BETA_AMANAGER)
+
+PATCHES = (
+    *_methods(_MODULE, helper(traced, _MANAGER), helper(traced_async, _AMANAGER)),
+    *(patch for module in (_BETA_MODULE, *_COPIES) for patch in _methods(module, *_BETA)),
+    Patch(_MODULE, "parse_response", keep_answer),
+    Patch(_BETA_MODULE, "parse_beta_response", keep_answer),
+    Patch("anthropic._base_client", "BaseClient._build_request", send),
+    Patch("anthropic._base_client", "start_api_call_span", without_own_span),
+    Patch("anthropic.lib.tools._beta_runner", "BaseSyncToolRunner._run_tool", run_tool),
+    Patch("anthropic.lib.tools._beta_runner", "BaseAsyncToolRunner._run_tool", run_tool_async),
+    *_stainless.patches("anthropic"),
+)
