@@ -1,0 +1,109 @@
+"""What the instrumentors of frameworks share: a span around a coroutine, and around steps that only tell of themselves.
+
+Law: a span is current in each step of the coroutine and in nothing that runs between the steps; what the coroutine gives and
+raises goes through untouched; only a policy that the program asked for (a budget) raises.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol, TypeAlias, cast
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._patches import Wrapper
+from llmtrace.recorder import Recording, active
+from llmtrace.recorder.guard import guard
+
+
+class Step(Protocol):
+    """One traced run of a coroutine."""
+
+    context: Context
+    """What is current in each of its steps."""
+
+    def returned(self, result: Any) -> None: ...
+
+    def raised(self, error: BaseException) -> None: ...
+
+
+Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None"]
+"""Opens the span: (instance, args, kwargs). None: there is nothing to record. May raise what a budget raises."""
+
+
+def spanned(begin: Begin) -> Wrapper:
+    """A wrapper for a function that gives a coroutine: ``begin`` is called when the program awaits it."""
+
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inner = wrapped(*args, **kwargs)
+        if active() is None or not hasattr(inner, "send"):
+            return inner
+        coroutine = _awaited(_Held(inner), begin, instance, args, kwargs)
+        guard(_rename, coroutine, inner)
+        return coroutine
+
+    return wrapper
+
+
+class _Held:
+    """The library's coroutine, held by ours. Where ours is never awaited, only ours warns of it."""
+
+    __slots__ = ("coroutine",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __del__(self) -> None:
+        self.coroutine.close()
+
+
+def _rename(coroutine: Any, inner: Any) -> None:
+    coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
+
+
+async def _awaited(held: _Held, begin: Begin, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    inner = held.coroutine
+    step = guard(_opened, begin, instance, args, kwargs)
+    if step is None:
+        return await inner
+    if isinstance(step, LlmtraceError):
+        inner.close()
+        raise step
+    try:
+        result = await stepwise(step.context, inner)
+    except BaseException as error:
+        guard(step.raised, error)
+        raise
+    guard(step.returned, result)
+    return result
+
+
+def _opened(begin: Begin, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | LlmtraceError | None:
+    try:
+        return begin(instance, args, kwargs)
+    except LlmtraceError as refusal:
+        return refusal
+
+
+@types.coroutine
+def stepwise(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a coroutine with ``context`` current in each of its steps."""
+    step, given = cast(Any, inner.send), cast(Any, None)
+    while True:
+        token = otel_context.attach(context)
+        try:
+            waited_for = step(given)
+        except StopIteration as done:
+            return done.value
+        finally:
+            Recording.detach(token)
+        try:
+            step, given = inner.send, (yield waited_for)
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as error:
+            step, given = inner.throw, error

@@ -1,0 +1,263 @@
+"""The client's side of MCP: ``ClientSession.call_tool``, and every other request that says something.
+
+A tool call is an execution of the tool, of kind client, in which the server's own schemas judge the arguments and the result;
+inside an execution of that very tool (a framework that hands the call on) it adds to that span. The trace context goes
+unprefixed into ``params._meta``.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import wrapt
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._mcp_tools import (
+    CALL,
+    LIST,
+    SPANS,
+    answered,
+    code_of,
+    describe,
+    failure_in_request,
+    listed,
+    remember,
+    said_by,
+    wire,
+)
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.model import Custom, JsonValue, ToolExecution, replace
+from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder.guard import guard
+from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, RPC_STATUS_CODE
+
+
+class _ToolCall:
+    """A call of a tool with a span of its own; a `Step`."""
+
+    def __init__(self, session: Any, recording: Recording, execution: ToolExecution) -> None:
+        self.context = recording.context
+        self._session = session
+        self._recording = recording
+        self._execution = execution
+
+    def returned(self, result: Any) -> None:
+        definition = listed(self._session, self._execution.name)
+        execution, failure = guard(answered, self._execution, wire(result), definition) or (self._execution, None)
+        self._recording.end(execution, failure=failure)
+
+    def raised(self, error: BaseException) -> None:
+        execution = replace(self._execution, definition=listed(self._session, self._execution.name))
+        _fail(self._recording, execution, error)
+
+
+class _Covered:
+    """A call of a tool inside the span of the tool's execution, which is somebody else's to end."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.context = recording.context
+
+    def returned(self, result: Any) -> None:
+        """Whoever runs the tool tells of it."""
+
+    def raised(self, error: BaseException) -> None:
+        """As `returned`."""
+
+
+class _Request:
+    """Any other request; a `Step`."""
+
+    def __init__(self, session: Any, method: str, asked: dict[str, JsonValue], recording: Recording) -> None:
+        self.context = recording.context
+        self._session = session
+        self._method = method
+        self._asked = asked
+        self._recording = recording
+
+    def returned(self, result: Any) -> None:
+        said = wire(result)
+        if self._method == LIST:
+            more = bool(said.get("nextCursor") or self._asked.get("cursor"))
+            remember(self._session, result.tools, complete=not more)
+        self._recording.end(Custom(self._asked or None, said_by(self._method, said), has_result=True))
+
+    def raised(self, error: BaseException) -> None:
+        _fail(self._recording, Custom(self._asked or None), error)
+
+
+class _Greeting:
+    """``initialize``, which gets no span: it only tells the version of the protocol that mcp 1.x does not keep."""
+
+    def __init__(self, session: Any) -> None:
+        self.context = otel_context.get_current()
+        self._session = session
+
+    def returned(self, result: Any) -> None:
+        _versions[self._session] = wire(result).get("protocolVersion")
+
+    def raised(self, error: BaseException) -> None:
+        """There is no session."""
+
+
+_versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def _fail(recording: Recording, operation: Any, error: BaseException) -> None:
+    code = code_of(error)
+    if code is not None:
+        recording.set({RPC_STATUS_CODE: str(code)})
+    recording.end(operation, failure=guard(failure_in_request, error), exception=error)
+
+
+# -- tools/call
+
+
+def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    recorder = active()
+    if recorder is None:
+        return None
+    name: str = args[0] if args else kwargs["name"]
+    given = args[1] if len(args) > 1 else kwargs.get("arguments")
+    arguments = {} if given is None else to_json(given)
+    attributes = _attributes(session, CALL)
+    outer = _execution_around(name, arguments)
+    if outer is not None:
+        outer.set(attributes)
+        return _Covered(outer)
+    execution = ToolExecution(name, arguments)
+    return _ToolCall(session, recorder.start(execution, name=f"{CALL} {name}", kind="client", attributes=attributes), execution)
+
+
+def _execution_around(name: str, arguments: JsonValue) -> Recording | None:
+    """The open execution of this very tool that the call is made from, unless it has made one already.
+
+    Frameworks put the server's name before the tool's (``files_read``); a wrapper may call it otherwise, but hands on what
+    it was given.
+    """
+    recording = current()
+    if recording is None or recording.kind == "server" or MCP_METHOD in recording.attributes:
+        return None
+    operation = recording.operation
+    if not isinstance(operation, ToolExecution):
+        return None
+    same = operation.name == name or operation.name.endswith(("_" + name, "." + name, "/" + name, ":" + name, "-" + name))
+    return recording if same or operation.arguments == arguments else None
+
+
+def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
+    version = getattr(session, "protocol_version", None) or _versions.get(session)
+    return {MCP_METHOD: method, **({MCP_PROTOCOL_VERSION: version} if isinstance(version, str) else {})}
+
+
+# -- every other request
+
+
+def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    recorder = active()
+    if recorder is None:
+        return None
+    request = _root(args[0] if args else kwargs["request"])
+    method = getattr(request, "method", None)
+    if method == "initialize":
+        return _Greeting(session)
+    if method not in SPANS or method == CALL:
+        return None
+    params = wire(getattr(request, "params", None)) or {}
+    attributes = _attributes(session, method)
+    name = describe(method, params, attributes)
+    asked = {key: to_json(each) for key, each in params.items() if key != "_meta"}
+    return _Request(session, method, asked, recorder.start(Custom(asked), name=name, kind="client", attributes=attributes))
+
+
+def _root(request: Any) -> Any:
+    return getattr(request, "root", request)  # 1.x wraps the request in a union
+
+
+# -- the trace context in params._meta
+
+
+class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """A request of mcp 1.x that goes out with the trace context in its ``_meta``; the program's own is left as it is."""
+
+    def model_dump(self, *args: Any, **kwargs: Any) -> Any:
+        data = self.__wrapped__.model_dump(*args, **kwargs)
+        guard(_carry, data)
+        return data
+
+
+def _carry(data: Any) -> None:
+    headers = _headers()
+    if headers:
+        params = data.setdefault("params", {})
+        params["_meta"] = {**headers, **(params.get("_meta") or {})}
+
+
+def _headers() -> dict[str, str]:
+    """``traceparent`` of the open request of ours, if there is one."""
+    recording = current()
+    return recording.headers() if recording is not None else {}
+
+
+def _carrying_old(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for ``BaseSession.send_request`` of mcp 1.x."""
+    if active() is None:
+        return wrapped(*args, **kwargs)
+    if args:
+        return wrapped(_Carrying(args[0]), *args[1:], **kwargs)
+    return wrapped(**{**kwargs, "request": _Carrying(kwargs["request"])}) if "request" in kwargs else wrapped(**kwargs)
+
+
+def _carrying_direct(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for ``DirectDispatcher.send_raw_request``: the one way out of mcp 2.x on which it puts in nothing itself."""
+    new = guard(_with_meta, args) if active() is not None and len(args) > 1 else None
+    return wrapped(*(new or args), **kwargs)
+
+
+def _with_meta(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    headers = _headers()
+    if not headers:
+        return None
+    method, params, *rest = args
+    params = dict(params or {})
+    params["_meta"] = {**headers, **(params.get("_meta") or {})}
+    return (method, params, *rest)
+
+
+def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the span that mcp 2.x opens around a request: none where ours is open."""
+    recording = current() if active() is not None else None
+    said: Mapping[str, Any] = kwargs.get("attributes") or {}
+    if recording is None or recording.attributes.get(MCP_METHOD) != said.get(MCP_METHOD) or recording.kind == "server":
+        return wrapped(*args, **kwargs)
+    if JSONRPC_REQUEST_ID in said:
+        recording.set({JSONRPC_REQUEST_ID: str(said[JSONRPC_REQUEST_ID])})
+    return nullcontext(trace.INVALID_SPAN)
+
+
+# -- the tools that a session lists
+
+
+def _absorb(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``ClientSession._absorb_tool_listing`` of mcp 2.x, which every listing goes through, cached ones too."""
+    result = wrapped(*args, **kwargs)
+    if active() is not None:
+        guard(remember, instance, result.tools, complete=kwargs.get("complete") is True)
+    return result
+
+
+_SESSION = "mcp.client.session"
+
+PATCHES = (
+    Patch("mcp.shared.session", "BaseSession.send_request", _carrying_old),  # 1.x; before the class that inherits it
+    Patch(_SESSION, "ClientSession.call_tool", spanned(_call_tool)),
+    Patch(_SESSION, "ClientSession.send_request", spanned(_send_request)),
+    Patch(_SESSION, "ClientSession._absorb_tool_listing", _absorb),  # 2.x
+    Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", _carrying_direct),  # 2.x
+    Patch("mcp.shared.jsonrpc_dispatcher", "otel_span", _own_span),  # 2.x
+)

@@ -1,0 +1,207 @@
+"""The server's side of MCP: each request that says something is a span of kind server.
+
+Its parent is the trace context in the request's ``_meta``, wherever the message came from; what is current where it is
+handled (the span of an HTTP server, say) is linked. It is a run of its own, as it would be in a process of its own.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from llmtrace import semconv
+from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._mcp_tools import (
+    CALL,
+    CLIENT_FAULTS,
+    LIST,
+    SPANS,
+    answered,
+    code_of,
+    describe,
+    failure_in_request,
+    listed,
+    remember,
+    said_by,
+    wire,
+)
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.model import Custom, Failure, JsonValue, Link, ToolDefinition, ToolExecution, replace
+from llmtrace.recorder import active, current, keys
+from llmtrace.recorder.guard import guard
+from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, RPC_STATUS_CODE
+
+_W3C = TraceContextTextMapPropagator()
+_SESSIONLESS = "2026-07-28"
+"""The revision of the protocol from which on there are no sessions; revisions are dates, so they sort."""
+_INVALID_PARAMS = -32602
+
+
+class _Serving:
+    """A request that is being handled; a `Step`."""
+
+    def __init__(self, server: Any, method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> None:
+        recorder = active()
+        if recorder is None:
+            raise RuntimeError("no recorder")
+        self.answer: Any = None
+        """What is sent back, where the handler itself does not return it (mcp 1.x)."""
+        self._server = server
+        self._method = method
+        asked = {key: to_json(each) for key, each in params.items() if key != "_meta"}
+        self._operation: Custom | ToolExecution = Custom(asked or None)
+        name = describe(method, params, attributes)
+        if method == CALL and isinstance(params.get("name"), str):
+            self._operation = ToolExecution(params["name"], to_json(params.get("arguments") or {}))
+            name = f"{CALL} {params['name']}"
+        context, links = _context(params.get("_meta"))
+        self._recording = recorder.start(
+            self._operation,
+            name=name,
+            kind="server",
+            attributes={MCP_METHOD: method, **attributes},
+            context=context,
+            links=links,
+        )
+        self.context = self._recording.context
+
+    def returned(self, result: Any) -> None:
+        answer = wire(self.answer if result is None else result)
+        code = answer.get("code") if isinstance(answer.get("code"), int) and "message" in answer else None
+        if code is not None:
+            return self._refused(code, Failure(str(code), str(answer["message"])))
+        if isinstance(self._operation, ToolExecution):
+            definition = guard(_definition, self._server, self._operation.name)
+            execution, failure = answered(self._operation, answer, definition)
+            self._recording.end(execution, failure=failure)
+            return None
+        if self._method == LIST:
+            remember(self._server, answer.get("tools") or (), complete="nextCursor" not in answer)
+        self._recording.end(replace(self._operation, result=said_by(self._method, answer), has_result=True))
+        return None
+
+    def raised(self, error: BaseException) -> None:
+        code = code_of(error)
+        if code is None and type(error).__name__ == "ValidationError":
+            code = _INVALID_PARAMS
+        self._refused(code, failure_in_request(error), error)
+
+    def _refused(self, code: int | None, failure: Failure, error: BaseException | None = None) -> None:
+        """The request was answered by an error; one that blames the client is none of the server's."""
+        operation = self._operation
+        if isinstance(operation, ToolExecution):
+            operation = replace(operation, definition=guard(_definition, self._server, operation.name))
+        if code is not None:
+            self._recording.set({RPC_STATUS_CODE: str(code)})
+        if code in CLIENT_FAULTS:
+            self._recording.end(operation)
+        else:
+            self._recording.end(operation, failure=failure, exception=error)
+
+
+def _context(meta: Any) -> tuple[Context, tuple[Link, ...]]:
+    """The context to start in, and a link to what is current here where that is not the parent."""
+    here = otel_context.get_current()
+    carrier = {key: each for key, each in meta.items() if isinstance(each, str)} if isinstance(meta, Mapping) else {}
+    values = dict(_W3C.extract(carrier, here))
+    values.pop(keys.RECORDING, None)
+    context = Context(values)
+    ambient = trace.get_current_span(here).get_span_context()
+    parent = trace.get_current_span(context).get_span_context()
+    if not ambient.is_valid or ambient.span_id == parent.span_id:
+        return context, ()
+    return context, (Link(f"{ambient.trace_id:032x}", f"{ambient.span_id:016x}"),)
+
+
+def _definition(server: Any, name: str) -> ToolDefinition | None:
+    """The tool's definition: as it was listed, else as the server keeps it. No handler of the program's is called for it."""
+    found = listed(server, name)
+    if found is not None:
+        return found
+    cached = getattr(server, "_tool_cache", {}).get(name)  # 1.x
+    if cached is not None:
+        remember(server, [cached], complete=False)
+        return listed(server, name)
+    entry = server.get_request_handler(CALL) if hasattr(server, "get_request_handler") else None
+    manager = getattr(getattr(getattr(entry, "handler", None), "__self__", None), "_tool_manager", None)
+    tool = manager.get_tool(name) if manager is not None else None  # MCPServer of 2.x
+    if tool is None:
+        return None
+    return ToolDefinition(tool.name, tool.parameters, tool.description, output=tool.output_schema)
+
+
+# -- 2.x
+
+
+def _on_request(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    dispatch, method, params = (*args, *(kwargs[name] for name in ("dctx", "method", "params")[len(args) :]))
+    if method not in SPANS:
+        return None
+    connection = runner.connection
+    attributes = _attributes(connection.protocol_version, connection.session_id, dispatch.request_id)
+    if getattr(getattr(dispatch, "message_metadata", None), "request_context", None) is not None:
+        attributes[semconv.NETWORK_TRANSPORT] = "tcp"
+    return _Serving(runner.server, method, params or {}, attributes)
+
+
+def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = {}
+    if isinstance(version, str):
+        found[MCP_PROTOCOL_VERSION] = version
+    if isinstance(session_id, str) and not (isinstance(version, str) and version >= _SESSIONLESS):
+        found[MCP_SESSION_ID] = session_id
+    if request_id is not None:
+        found[JSONRPC_REQUEST_ID] = str(request_id)
+    return found
+
+
+def _own_middleware(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the middleware by which mcp 2.x opens a span of its own: none where ours is open."""
+    recording = current() if active() is not None and len(args) == 2 else None
+    if recording is None or recording.kind != "server" or recording.attributes.get(MCP_METHOD) != args[0].method:
+        return wrapped(*args, **kwargs)
+    return args[1](args[0])
+
+
+# -- 1.x
+
+_handled: weakref.WeakKeyDictionary[Any, _Serving] = weakref.WeakKeyDictionary()
+"""By what answers the request (a ``RequestResponder``)."""
+
+
+def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
+    responder, request, session = args[:3]
+    if request.method not in SPANS:
+        return None
+    client = getattr(session, "client_params", None)
+    http: Any = getattr(getattr(responder, "message_metadata", None), "request_context", None)
+    session_id = http.headers.get("mcp-session-id") if hasattr(http, "headers") else None
+    attributes = _attributes(getattr(client, "protocolVersion", None), session_id, responder.request_id)
+    if http is not None:
+        attributes[semconv.NETWORK_TRANSPORT] = "tcp"
+    step = _Serving(server, request.method, wire(getattr(request, "params", None)) or {}, attributes)
+    _handled[responder] = step
+    return step
+
+
+def _respond(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``RequestResponder.respond``: it sees the answer, which the handler does not return."""
+    step = _handled.get(instance)
+    if step is not None:
+        step.answer = args[0] if args else kwargs.get("response")
+    return wrapped(*args, **kwargs)
+
+
+PATCHES = (
+    Patch("mcp.server.runner", "ServerRunner._on_request", spanned(_on_request)),
+    Patch("mcp.server._otel", "OpenTelemetryMiddleware.__call__", _own_middleware),
+    Patch("mcp.server.lowlevel.server", "Server._handle_request", spanned(_handle_request)),
+    Patch("mcp.shared.session", "RequestResponder.respond", _respond),
+)

@@ -1,0 +1,106 @@
+"""What the client and the server of MCP have in common: the tools that were listed, and what an answer says.
+
+mcp 1.x and 2.x spell fields differently (``inputSchema``, ``input_schema``); here everything is read in the form of the wire.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.content import to_json
+from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.model import Failure, JsonValue, ToolDefinition, ToolExecution, replace
+
+CALL = "tools/call"
+LIST = "tools/list"
+SPANS = frozenset({CALL, LIST, "prompts/get", "prompts/list", "resources/read", "resources/list", "completion/complete"})
+"""Methods that get a span; the others are the protocol's own affairs (initialize, ping, subscriptions …)."""
+TOOL_ERROR = "tool_error"
+CLIENT_FAULTS = frozenset({-32700, -32600, -32601, -32602, -32002})
+"""JSON-RPC codes that blame the client: no errors of the server's."""
+
+_listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.WeakKeyDictionary()
+"""By client session or server: the tools that it was last seen to list."""
+
+
+def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:
+    """``owner`` listed these tools; ``complete``: all that there are, not a further page."""
+    found = {definition.name: definition for definition in map(_definition, tools)}
+    _listed[owner] = found if complete else {**_listed.get(owner, {}), **found}
+
+
+def listed(owner: Any, name: str) -> ToolDefinition | None:
+    return _listed.get(owner, {}).get(name)
+
+
+def wire(thing: Any) -> Any:
+    """A model of the library as the mapping that goes over the wire; anything else as it is."""
+    dump = getattr(thing, "model_dump", None)
+    return thing if dump is None else dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _definition(tool: Any) -> ToolDefinition:
+    said = wire(tool)
+    return ToolDefinition(said["name"], said.get("inputSchema"), said.get("description"), output=said.get("outputSchema"))
+
+
+def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition | None) -> tuple[ToolExecution, Failure | None]:
+    """The execution with what the tool answered (a CallToolResult in the form of the wire), and the failure that it tells of.
+
+    The result is the structured content where there is one, since the output schema is about that; else the text, or the
+    list of contents.
+    """
+    is_error = answer.get("isError") is True
+    if is_error and definition is not None and definition.output is not None:
+        definition = replace(definition, output=None)  # the schema is of a success
+    structured = answer.get("structuredContent")
+    contents = [_content(each) for each in answer.get("content") or ()]
+    result = contents if structured is None or is_error else to_json(structured)
+    if result is contents and all(isinstance(each, str) for each in contents):
+        result = "\n".join(contents)
+    failure = Failure(TOOL_ERROR, result if isinstance(result, str) else "") if is_error else None
+    return replace(execution, result=result, has_result=True, definition=definition), failure
+
+
+def said_by(method: str, answer: Mapping[str, Any]) -> JsonValue:
+    """What a request other than a tool call was answered; of a list of tools only their names, since there are many."""
+    if method == LIST:
+        return {"tools": [tool.get("name") for tool in answer.get("tools") or ()]}
+    return to_json({key: each for key, each in answer.items() if key != "_meta"})
+
+
+def _content(part: Any) -> JsonValue:
+    """Text as such; of bytes only what they are."""
+    if not isinstance(part, Mapping):
+        return to_json(part)
+    if part.get("type") == "text":
+        return part.get("text", "")
+    data = part.get("data")
+    if isinstance(data, str):
+        return {**{name: to_json(each) for name, each in part.items() if name != "data"}, "size": len(data) * 3 // 4}
+    return to_json(dict(part))
+
+
+def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> str:
+    """Adds what the method is about to ``attributes``; gives the span's name. A URI is no part of a name."""
+    if method == "resources/read" and params.get("uri"):
+        attributes[semconv.MCP_RESOURCE_URI] = str(params["uri"])
+    if method == "prompts/get" and params.get("name"):
+        attributes[semconv.PROMPT_NAME] = str(params["name"])
+        return f"{method} {params['name']}"
+    return method
+
+
+def code_of(error: BaseException) -> int | None:
+    """The JSON-RPC code that an error of the library carries."""
+    code = getattr(getattr(error, "error", None), "code", None)
+    return code if isinstance(code, int) else None
+
+
+def failure_in_request(error: BaseException) -> Failure:
+    """The failure of a request that ended in ``error``: its type is the JSON-RPC code, where the peer gave one."""
+    failure, code = failure_in_call(error), code_of(error)
+    return failure if code is None else replace(failure, type=str(code))

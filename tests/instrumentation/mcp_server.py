@@ -1,0 +1,60 @@
+"""A small MCP server for the tests, in the words of mcp 1.x and 2.x alike; run as a program it serves stdio or HTTP."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+try:
+    from mcp.server.mcpserver import MCPServer as FastMCP
+    from mcp.server.mcpserver.exceptions import ToolError
+except ImportError:
+    from mcp.server.fastmcp import FastMCP  # type: ignore[no-redef,attr-defined]
+    from mcp.server.fastmcp.exceptions import ToolError  # type: ignore[no-redef,import-not-found]
+
+
+def make() -> Any:
+    server = FastMCP("shop")
+
+    @server.tool()
+    def look_up(order_id: str, limit: int = 3) -> dict[str, str]:
+        "Look an order up."
+        if order_id == "none":
+            raise ToolError("no such order")
+        return {"order_id": order_id, "status": "shipped"}
+
+    @server.tool()
+    def whoami() -> str:
+        "The trace that this call belongs to, as the server sees it."
+        from opentelemetry import trace
+
+        context = trace.get_current_span().get_span_context()
+        return f"{context.trace_id:032x}"
+
+    @server.tool()
+    async def nap(seconds: float) -> str:
+        "Takes its time."
+        import anyio
+
+        await anyio.sleep(seconds)
+        return "rested"
+
+    @server.prompt()
+    def greet(name: str) -> str:
+        "A greeting."
+        return f"Say hello to {name}."
+
+    @server.resource("shop://terms")
+    def terms() -> str:
+        "The terms."
+        return "No refunds on Sundays."
+
+    return server
+
+
+if __name__ == "__main__":
+    if "--trace" in sys.argv:
+        import llmtrace
+
+        llmtrace.configure(store=sys.argv[sys.argv.index("--trace") + 1])
+    make().run("stdio")
