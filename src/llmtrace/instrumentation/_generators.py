@@ -1,21 +1,24 @@
-"""Streams that are generators: the library makes its request in the first step, and the program gets the generator itself.
+"""Streams that are generators: many a library makes its request in the first step, and the program gets the generator itself.
 
 Law: what the program does with our generator (send, throw, close, its return value) it does with the library's. The call's span
-is begun, and is the current one, in the first step, in which the request is made; in no later one. The ends are `_streams`'s.
+is the current one in the first step, in which the request is made, and in no later one. The ends are `_streams`'s.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Headers, begin, carried_by, rename, stepwise
-from llmtrace.instrumentation._streams import Reader, watched
+from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.recorder.guard import guard
+
+Open: TypeAlias = Callable[[], "Watch | None"]
+"""Gives the watch over a stream when its first step is taken; None: nothing is recorded. May raise what a budget raises."""
 
 
 class Streaming(Endpoint, Protocol):
@@ -34,20 +37,26 @@ def traced_generator(endpoint: Streaming) -> Wrapper:
         if carried is None:
             return wrapped(*args, **kwargs)
         inner = wrapped(*args, **carried)
-        if isinstance(inner, GeneratorType):
-            ours: Any = _generated(endpoint, instance, kwargs, headers, inner)
-        elif isinstance(inner, AsyncGeneratorType):
-            ours = _agenerated(endpoint, instance, kwargs, headers, inner)
-        else:
+        if not isinstance(inner, (GeneratorType, AsyncGeneratorType)):
             return inner  # somebody has put something else in its place
-        guard(rename, ours, inner)
-        return ours
+        return _ours(inner, lambda: _begun(endpoint, instance, kwargs, headers, inner))
 
     return wrapper
 
 
-def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: Any) -> Any:
-    """The call and the watch over it; None: nothing is recorded. Raises what a budget raises."""
+def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
+    """Have ``call`` ended by a generator, sync or async, that is the library's stream. Gives one of the same kind and name."""
+    watch = watched(call, reader, generator)
+    return _ours(generator, lambda: watch)
+
+
+def _ours(generator: Any, opened: Open) -> Any:
+    ours: Any = _astepped(opened, generator) if hasattr(generator, "__anext__") else _stepped(opened, generator)
+    guard(rename, ours, generator)
+    return ours
+
+
+def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: Any) -> Watch | None:
     call = guard(begin, endpoint, instance, kwargs, headers)
     if isinstance(call, LlmtraceError):
         raise call
@@ -56,25 +65,22 @@ def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], header
     watch = guard(_watch, endpoint, call, inner)
     if watch is None:
         guard(call.end, {})
-        return None
-    return call, watch
+    return watch
 
 
-def _watch(endpoint: Streaming, call: Call, inner: Any) -> Any:
+def _watch(endpoint: Streaming, call: Call, inner: Any) -> Watch:
     return watched(call, endpoint.reader(call), inner)
 
 
-def _generated(
-    endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: Generator[Any, Any, Any]
-) -> Generator[Any, Any, Any]:
-    begun = _begun(endpoint, instance, kwargs, headers, inner)
-    if begun is None:
-        return (yield from inner)
-    call, watch = begun
-    step, given = cast(Any, inner.send), cast(Any, None)
+def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Pass on what ``generator`` yields and returns, and what the program sends or throws into it."""
+    watch = opened()
+    if watch is None:
+        return (yield from generator)
+    step, given = cast(Any, generator.send), cast(Any, None)
     while True:
         try:
-            chunk = step(given) if watch.chunks else _first(call, step, given)
+            chunk = step(given) if watch.chunks else _first(watch.call, step)
         except StopIteration as done:
             guard(watch.finish)
             return done.value
@@ -83,33 +89,33 @@ def _generated(
             raise
         guard(watch.see, chunk)
         try:
-            step, given = inner.send, (yield chunk)
+            step, given = generator.send, (yield chunk)
         except GeneratorExit:
-            inner.close()
-            raise  # left: the span ends with the death of the watch
-        except BaseException as error:
-            step, given = inner.throw, error
+            watch.abandon()
+            generator.close()
+            raise
+        except BaseException as thrown:
+            step, given = generator.throw, thrown
 
 
-def _first(call: Call, step: Any, given: Any) -> Any:
+def _first(call: Call | None, step: Any) -> Any:
     """The first step, with the call's span current."""
-    tokens = guard(call.enter)
+    tokens = None if call is None else guard(call.enter)
     try:
-        return step(given)
+        return step(None)
     finally:
-        if tokens is not None:
+        if call is not None and tokens is not None:
             guard(call.leave, tokens)
 
 
-async def _agenerated(
-    endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: AsyncGenerator[Any, Any]
-) -> AsyncGenerator[Any, Any]:
-    begun = _begun(endpoint, instance, kwargs, headers, inner)
-    call, watch = begun or (None, None)
-    step: Any = _unhooked(inner)
+async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    """`_stepped` for an async generator."""
+    watch = opened()
+    step: Any = _unhooked(generator)
     while True:
         try:
-            chunk = await (step if call is None or watch.chunks else stepwise(call, step))
+            within = None if watch is None or watch.chunks else watch.call
+            chunk = await (step if within is None else stepwise(within, step))
         except StopAsyncIteration:
             if watch is not None:
                 guard(watch.finish)
@@ -121,19 +127,21 @@ async def _agenerated(
         if watch is not None:
             guard(watch.see, chunk)
         try:
-            step = inner.asend((yield chunk))
+            step = generator.asend((yield chunk))
         except GeneratorExit:
-            await inner.aclose()
+            if watch is not None:
+                watch.abandon()
+            await generator.aclose()
             raise
-        except BaseException as error:
-            step = inner.athrow(error)
+        except BaseException as thrown:
+            step = generator.athrow(thrown)
 
 
-def _unhooked(inner: AsyncGenerator[Any, Any]) -> Any:
+def _unhooked(generator: AsyncGenerator[Any, Any]) -> Any:
     """The first step of a generator that ours closes: an event loop that knew it too would close it twice, and say so."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
     try:
-        return inner.asend(None)
+        return generator.asend(None)
     finally:
         sys.set_asyncgen_hooks(*hooks)

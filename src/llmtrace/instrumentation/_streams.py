@@ -63,11 +63,6 @@ class Watch:
         """The stream was closed or forgotten, perhaps before its end."""
         self._end(None, partial=True)
 
-    def abandon(self) -> None:
-        """`leave`, but soon and on another thread: for where the garbage collector may be the caller."""
-        if self.call is not None:
-            _forgotten.put(self)
-
     def _end(self, error: BaseException | None, *, partial: bool) -> None:
         call, self.call = self.call, None
         if call is None:
@@ -207,63 +202,6 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not gene
     async def __aenter__(self) -> Any:
         entered = await self.__wrapped__.__aenter__()
         return self if entered is self.__wrapped__ else entered
-
-
-# -- streams that are generators
-
-
-def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
-    """Have ``call`` ended by a generator, sync or async, that is the library's stream. Gives one of the same kind and name."""
-    watch = watched(call, reader, generator)
-    ours: Any = _aresume(watch, generator) if hasattr(generator, "__anext__") else _resume(watch, generator)
-    ours.__name__, ours.__qualname__ = generator.__name__, generator.__qualname__
-    return ours
-
-
-def _resume(watch: Watch, generator: Any) -> Generator[Any, Any, Any]:
-    """Pass on what ``generator`` yields and returns, and what the program sends or throws into it."""
-    step, given = generator.send, None
-    while True:
-        try:
-            chunk = step(given)
-        except StopIteration as done:
-            guard(watch.finish)
-            return done.value
-        except BaseException as error:
-            guard(watch.fail, error)
-            raise
-        guard(watch.see, chunk)
-        try:
-            step, given = generator.send, (yield chunk)
-        except GeneratorExit:
-            watch.abandon()
-            generator.close()
-            raise
-        except BaseException as thrown:
-            step, given = generator.throw, thrown
-
-
-async def _aresume(watch: Watch, generator: Any) -> AsyncGenerator[Any, Any]:
-    """`_resume` for an async generator."""
-    step, given = generator.asend, None
-    while True:
-        try:
-            chunk = await step(given)
-        except StopAsyncIteration:
-            guard(watch.finish)
-            return
-        except BaseException as error:
-            guard(watch.fail, error)
-            raise
-        guard(watch.see, chunk)
-        try:
-            step, given = generator.asend, (yield chunk)
-        except GeneratorExit:
-            watch.abandon()
-            await generator.aclose()
-            raise
-        except BaseException as thrown:
-            step, given = generator.athrow, thrown
 
 
 # -- streams whose class is patched: they are `watched` by themselves
