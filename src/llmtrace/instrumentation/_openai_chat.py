@@ -1,0 +1,91 @@
+"""OpenAI's chat completions: ``client.chat.completions``, and whatever server or SDK speaks the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_message, read_usage
+from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._openai_vendors import provider_of
+from llmtrace.instrumentation._provider import Call, Fields, Headers
+from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of, with_headers
+from llmtrace.model import ToolDefinition
+from llmtrace.validation.schema import read_definition
+
+_NAMES = {
+    "max_completion_tokens": "max_tokens",
+    "n": "choice.count",
+    "reasoning_effort": "reasoning.level",
+    "stop": "stop_sequences",
+}
+_LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "functions"}
+
+
+class Chat:
+    """The endpoint of chat completions."""
+
+    def client(self, instance: Any) -> Any:
+        return client_of(instance)
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        host, port = server_of(client)
+        model = kwargs.get("model")
+        return {
+            "provider": provider_of(client),
+            "operation": semconv.CHAT,
+            "request_model": model if isinstance(model, str) else None,
+            "stream": kwargs.get("stream") is True,
+            "server_address": host,
+            "server_port": port,
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+        return with_headers(client, kwargs)
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        messages, tools, functions = kwargs.get("messages"), kwargs.get("tools"), kwargs.get("functions")
+        fields: Fields = {"parameters": read_parameters(kwargs, _NAMES, _LEFT_OUT)}
+        one_shot = False
+        if isinstance(messages, (list, tuple)):
+            fields["input"] = tuple([known(message, read_message) for message in messages])
+        else:  # an iterator, which is the SDK's to consume
+            one_shot = True
+        if isinstance(tools, (list, tuple)):
+            fields["tools"] = known_tools(tools, _read_tools)
+        elif isinstance(functions, (list, tuple)):
+            fields["tools"] = known_tools(functions, _read_tools)
+        elif tools is not None and is_given(tools):
+            one_shot = True
+        return fields, one_shot or isinstance(kwargs.get("response_format"), type)
+
+    def answer(self, result: Any) -> Fields:
+        said = members(result)
+        choices = [members(choice) for choice in said.get("choices") or ()]
+        reported = {"failure": failure_reported(members(said["error"]))} if said.get("error") else {}
+        return {
+            **reported,
+            "response_id": said.get("id"),
+            "response_model": said.get("model"),
+            "system_fingerprint": said.get("system_fingerprint"),
+            "usage": read_usage(said.get("usage")),
+            "output": tuple([read_message(choice.get("message"), choice.get("finish_reason")) for choice in choices]),
+            "finish_reasons": tuple([_reason(choice.get("finish_reason")) for choice in choices]),
+        }
+
+    def settle(self, call: Call, result: Any) -> Any:
+        asked = call.fields.get("parameters", {}).get("choice.count")
+        return _stainless.settle(self, call, result, lambda: ChunkReader(asked if isinstance(asked, int) else 1))
+
+
+def _reason(reason: str | None) -> str:
+    return FINISH_REASONS.get(reason, reason) if reason else "error"
+
+
+def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
+    return tuple([read_definition(tool) for tool in raw])

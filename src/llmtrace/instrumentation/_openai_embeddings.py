@@ -1,0 +1,72 @@
+"""OpenAI's embeddings: ``client.embeddings``. What is embedded, and the vectors, are not recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._openai_messages import read_usage
+from llmtrace.instrumentation._openai_vendors import provider_of
+from llmtrace.instrumentation._provider import Call, Fields, Headers
+from llmtrace.instrumentation._stainless import client_of, members, server_of, with_headers
+from llmtrace.model import Embedding
+
+_BYTES, _BASE64 = 4, 3 / 4
+"""Bytes of one number of a vector, and of one character that encodes it."""
+
+
+class Embeddings:
+    """The endpoint that turns texts into vectors."""
+
+    makes = Embedding
+
+    def client(self, instance: Any) -> Any:
+        return client_of(instance)
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        host, port = server_of(client)
+        model, dimensions = kwargs.get("model"), kwargs.get("dimensions")
+        return {
+            "provider": provider_of(client),
+            "request_model": model if isinstance(model, str) else None,
+            "dimensions": dimensions if isinstance(dimensions, int) else None,
+            "server_address": host,
+            "server_port": port,
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+        return with_headers(client, kwargs)
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        form = kwargs.get("encoding_format")
+        return {"attributes": {semconv.REQUEST_ENCODING_FORMATS: [form]} if isinstance(form, str) else None}, False
+
+    def answer(self, result: Any) -> Fields:
+        said = members(result)
+        fields: Fields = {"response_model": said.get("model"), "usage": read_usage(said.get("usage"))}
+        vectors = said.get("data") or ()
+        length = _length(members(vectors[0]).get("embedding")) if vectors else None
+        return fields if length is None else {**fields, "dimensions": length}
+
+    def settle(self, call: Call, result: Any) -> Any:
+        return _stainless.settle(self, call, result, _NoChunks)
+
+
+def _length(vector: Any) -> int | None:
+    """How many numbers a vector has, as a list or in base64."""
+    if isinstance(vector, list):
+        return len(vector)
+    return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None
+
+
+class _NoChunks:
+    """Embeddings do not come as streams."""
+
+    def feed(self, chunk: Any) -> None: ...
+
+    def add(self, chunk: Any) -> None: ...
+
+    def fields(self) -> Fields:
+        return {}
