@@ -63,6 +63,11 @@ class Watch:
         """The stream was closed or forgotten, perhaps before its end."""
         self._end(None, partial=True)
 
+    def abandon(self) -> None:
+        """`leave`, but soon and on another thread: for where the garbage collector may be the caller."""
+        if self.call is not None:
+            _forgotten.put(self)
+
     def _end(self, error: BaseException | None, *, partial: bool) -> None:
         call, self.call = self.call, None
         if call is None:
