@@ -41,11 +41,15 @@ def instrument(names: Iterable[str] | None = None) -> tuple[str, ...]:
     return tuple(name for name, patches in sorted(_instrumentors.items()) if patches.is_on())
 
 
-def uninstrument() -> None:
-    """Turn all instrumentors off: every function that was wrapped is itself again. Streams still open end their spans now."""
-    for patches in _instrumentors.values():
-        patches.undo()
-    end_open()
+def uninstrument(names: Iterable[str] | None = None) -> None:
+    """Turn instrumentors off, those named or all: every function that was wrapped is itself again. Where all are, streams
+    that are still open end their spans now."""
+    wanted = None if names is None else set(names)
+    for name, patches in _instrumentors.items():
+        if wanted is None or name in wanted:
+            patches.undo()
+    if wanted is None:
+        end_open()
 
 
 def _turn_on(name: str) -> None:
