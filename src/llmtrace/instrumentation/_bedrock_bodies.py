@@ -1,0 +1,218 @@
+"""The bodies of ``invoke_model``: each family of models has its own form, known by what is in it, not by the model's name.
+
+Anthropic's and OpenAI's are their APIs' (Mistral, DeepSeek, Qwen and gpt-oss speak OpenAI's); Nova's is that of Converse; the
+rest take a prompt and give a text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pydantic_core import from_json
+
+from llmtrace import semconv
+from llmtrace.content import to_json
+from llmtrace.instrumentation import anthropic
+from llmtrace.instrumentation._anthropic_events import EventReader
+from llmtrace.instrumentation._bedrock_chunks import ConverseReader
+from llmtrace.instrumentation._bedrock_converse import read_answer, read_request
+from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._provider import Fields
+from llmtrace.model import Message, Text, Usage, replace
+
+METRICS = "amazon-bedrock-invocationMetrics"
+"""What Bedrock adds to the last chunk of a stream, whatever its form."""
+
+_ANTHROPIC = anthropic.Messages()
+_OPENAI = Chat()
+
+_PARAMETERS = {
+    "max_gen_len": "max_tokens",
+    "maxTokenCount": "max_tokens",
+    "max_tokens": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "topP": "top_p",
+    "p": "top_p",
+    "k": "top_k",
+    "stop": "stop_sequences",
+    "stopSequences": "stop_sequences",
+}
+"""Names of a plain prompt's parameters, where they differ from the conventions' names."""
+
+_PROMPTS = ("prompt", "inputText")
+_TEXTS = ("generation", "outputText", "text", "completion")
+_REASONS = ("stop_reason", "completionReason", "finish_reason")
+_FINISH = {"finish": "stop", "complete": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
+_COUNTS = (
+    ("prompt_token_count", "generation_token_count"),
+    ("inputTextTokenCount", "totalOutputTextTokenCount"),
+    ("inputTextTokenCount", "tokenCount"),
+)
+
+
+def read_body(body: Mapping[str, Any]) -> Fields:
+    """A request's fields. ``operation`` is among them where it is not a chat."""
+    if "anthropic_version" in body:
+        return _ANTHROPIC.request(body)[0]
+    prompt = next((body[name] for name in _PROMPTS if isinstance(body.get(name), str)), None)
+    if prompt is not None:
+        return {
+            "operation": semconv.TEXT_COMPLETION,
+            "input": (Message("user", (Text(prompt),)),),
+            "parameters": _parameters(body),
+        }
+    if "schemaVersion" in body or "inferenceConfig" in body or _has_blocks(body.get("messages")):
+        return read_request(body)
+    return _OPENAI.request(body)[0]
+
+
+def _has_blocks(messages: Any) -> bool:
+    """Content blocks of Converse have no ``type``."""
+    if not isinstance(messages, list) or not messages:
+        return False
+    content = messages[0].get("content") if isinstance(messages[0], Mapping) else None
+    return isinstance(content, list) and bool(content) and isinstance(content[0], Mapping) and "type" not in content[0]
+
+
+def _parameters(body: Mapping[str, Any]) -> dict[str, Any]:
+    config = body.get("textGenerationConfig")  # Titan
+    given = {**body, **config} if isinstance(config, Mapping) else body
+    left_out = (*_PROMPTS, "textGenerationConfig")
+    return {_PARAMETERS.get(name, name): to_json(value) for name, value in given.items() if name not in left_out}
+
+
+def read_whole(body: Mapping[str, Any]) -> Fields:
+    """An answer's fields."""
+    if isinstance(body.get("output"), Mapping):
+        return read_answer(body)
+    if isinstance(body.get("content"), list):
+        return _ANTHROPIC.answer(body)
+    choices = body.get("choices")
+    if isinstance(choices, list) and choices and "message" in choices[0]:
+        return _OPENAI.answer({**body, "choices": [_choice(choice) for choice in choices]})
+    return _plain(body)
+
+
+def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Mistral says ``stop_reason`` where OpenAI says ``finish_reason``."""
+    return {"finish_reason": choice.get("stop_reason"), **choice}
+
+
+def _plain(body: Mapping[str, Any]) -> Fields:
+    results = next(
+        (body[name] for name in ("outputs", "results", "generations", "choices") if isinstance(body.get(name), list)), None
+    )
+    output = tuple([_message(one) for one in (results if results is not None else [body])])
+    counts = [Usage(body.get(read), _count(body, results, written)) for read, written in _COUNTS]
+    usage = next((one for one in counts if one.output_tokens is not None), None)
+    return {"output": output, "finish_reasons": tuple([one.finish_reason or "error" for one in output]), "usage": usage}
+
+
+def _count(body: Mapping[str, Any], results: Any, name: str) -> int | None:
+    found = body.get(name)
+    given = [one.get(name) for one in results or ()]
+    return sum(given) if found is None and given and all(isinstance(one, int) for one in given) else found
+
+
+def _message(said: Mapping[str, Any]) -> Message:
+    text = next((said[name] for name in _TEXTS if isinstance(said.get(name), str)), "")
+    reason = next((str(said[name]).lower() for name in _REASONS if said.get(name)), None)
+    return Message("assistant", (Text(text),) if text else (), finish_reason=_FINISH.get(reason, reason) if reason else None)
+
+
+# -- usage that is not in the body
+
+
+def read_headers(metadata: Any) -> Usage | None:
+    """Token counts in the HTTP headers of an answer, which Bedrock sends for every model."""
+    headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
+    counts = [_number((headers or {}).get(f"x-amzn-bedrock-{which}-token-count")) for which in ("input", "output")]
+    return None if counts == [None, None] else Usage(*counts)
+
+
+def _number(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and text.isdigit() else None
+
+
+def merged(told: Usage | None, counted: Usage | None) -> Usage | None:
+    """What the model's answer says; what it leaves out, Bedrock has counted."""
+    if told is None or counted is None:
+        return told or counted
+    given = told.input_tokens, told.output_tokens
+    bedrock = counted.input_tokens, counted.output_tokens
+    first, second = (theirs if ours is None else ours for ours, theirs in zip(given, bedrock, strict=True))
+    return replace(told, input_tokens=first, output_tokens=second)
+
+
+# -- streams
+
+
+class _Reading(Protocol):
+    def fields(self) -> Fields: ...
+
+
+class PlainReader:
+    """Chunks with a piece of text each: Llama, Mistral, Titan, older Cohere and Anthropic."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._last: Mapping[str, Any] = {}
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        outputs = chunk.get("outputs")
+        one = outputs[0] if isinstance(outputs, list) and outputs else chunk
+        self._pieces.append(next((one[name] for name in _TEXTS if isinstance(one.get(name), str)), ""))
+        self._last = {**self._last, **{name: value for name, value in {**chunk, **one}.items() if value is not None}}
+
+    def fields(self) -> Fields:
+        last = {name: value for name, value in self._last.items() if name not in ("outputs", *_TEXTS)}
+        fields = _plain({**last, "generation": "".join(self._pieces)})
+        if fields["output"][0].finish_reason is None:
+            return {key: value for key, value in fields.items() if key != "finish_reasons"}
+        return {**fields, "partial": False}
+
+
+class InvokeReader:
+    """The chunks of ``invoke_model_with_response_stream``, in the form of whatever model wrote them."""
+
+    def __init__(self) -> None:
+        self._reader: _Reading | None = None
+        self._add: Any = None
+        self._counted: Usage | None = None
+
+    def add(self, name: str, event: Mapping[str, Any]) -> None:  # noqa: ARG002
+        chunk = from_json(base64.b64decode(event["bytes"]))
+        metrics = chunk.pop(METRICS, None)
+        if isinstance(metrics, Mapping):
+            self._counted = Usage(metrics.get("inputTokenCount"), metrics.get("outputTokenCount"))
+        if self._add is None:
+            self._reader, self._add = _reader_for(chunk)
+        self._add(chunk)
+
+    def fields(self) -> Fields:
+        fields = {} if self._reader is None else self._reader.fields()
+        return {**fields, "usage": merged(fields.get("usage"), self._counted)}
+
+
+def _reader_for(chunk: Mapping[str, Any]) -> tuple[_Reading, Any]:
+    """A reader for chunks like this one, and what takes them in."""
+    if isinstance(chunk.get("type"), str):
+        events = EventReader()
+        return events, events.add
+    if isinstance(chunk.get("choices"), list):
+        chunks = ChunkReader()
+        return chunks, lambda one: chunks.add(_with_reasons(one))
+    if any(name in chunk for name in ("messageStart", "contentBlockStart", "contentBlockDelta")):
+        converse = ConverseReader(joins=True)
+        return converse, lambda one: [converse.add(name, event) for name, event in one.items()]
+    plain = PlainReader()
+    return plain, plain.add
+
+
+def _with_reasons(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """A chunk of Mistral's as one of OpenAI's: a message in pieces is a delta there."""
+    choices = [{"delta": choice.get("message"), **_choice(choice)} for choice in chunk.get("choices") or ()]
+    return {**chunk, "choices": choices}

@@ -1,0 +1,76 @@
+"""Requests and answers of Bedrock's Converse; Nova's own form, in ``invoke_model``, is the same but for some names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._bedrock_chunks import traced_fields
+from llmtrace.instrumentation._bedrock_messages import FINISH_REASONS, read_blocks, read_message, read_tools, read_usage
+from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._provider import Fields
+from llmtrace.model import JsonValue, replace
+
+_PARAMETERS = {
+    "maxTokens": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "topP": "top_p",
+    "topK": "top_k",
+    "stopSequences": "stop_sequences",
+}
+"""Bedrock's name to the conventions' name, where they differ."""
+
+_NO_PARAMETERS = ("modelId", "messages", "system", "inferenceConfig", "toolConfig", "outputConfig", "schemaVersion")
+
+
+def read_request(kwargs: Mapping[str, Any]) -> Fields:
+    """Messages, tools and parameters of a request."""
+    fields: Fields = {"parameters": _parameters(kwargs), "system": read_blocks(kwargs.get("system"))}
+    messages, tools = kwargs.get("messages"), _of(kwargs, "toolConfig").get("tools")
+    if isinstance(messages, (list, tuple)):
+        fields["input"] = tuple([known(message, read_message) for message in messages])
+    if isinstance(tools, (list, tuple)):
+        fields["tools"] = known_tools(tools, read_tools)
+    return fields
+
+
+def _of(kwargs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = kwargs.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _parameters(kwargs: Mapping[str, Any]) -> dict[str, JsonValue]:
+    found = {_PARAMETERS.get(name, name): to_json(value) for name, value in _of(kwargs, "inferenceConfig").items()}
+    found.update({name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None})
+    choice, top_k = _of(kwargs, "toolConfig").get("toolChoice"), _of(kwargs, "additionalModelRequestFields").get("top_k")
+    if choice is not None:
+        found["tool_choice"] = to_json(choice)
+    if isinstance(top_k, int):
+        found["top_k"] = top_k
+    for name, value in _of(kwargs, "outputConfig").items():
+        found["response_format" if name == "textFormat" else name] = _format(value) if name == "textFormat" else to_json(value)
+    return found
+
+
+def _format(given: Any) -> JsonValue:
+    """The form that the answer is to have. Bedrock takes its schema as text."""
+    schema = given["structure"]["jsonSchema"]
+    return {"type": "json_schema", "json_schema": {**to_json(schema), "schema": from_json(schema["schema"])}}
+
+
+def read_answer(said: Mapping[str, Any]) -> Fields:
+    """An answer's fields."""
+    reason = said.get("stopReason")
+    finish = FINISH_REASONS.get(reason, reason) if reason else None
+    message = read_message(_of(_of(said, "output"), "message"), finish)
+    parts = list(message.parts)
+    traced = traced_fields(_of(said, "trace"), parts)
+    return {
+        "usage": read_usage(said.get("usage")),
+        "output": (replace(message, parts=tuple(parts)),),
+        "finish_reasons": (finish or "error",),
+        **traced,
+    }

@@ -1,0 +1,226 @@
+"""Amazon Bedrock by boto3: ``converse``, ``converse_stream``, ``invoke_model``, ``invoke_model_with_response_stream``.
+
+botocore makes the methods of its clients anew for each client; all of them go through ``_make_api_call``, which is wrapped
+here. Law: no other operation, and no other service of AWS, is looked at further than by its name. Requests get ``traceparent``
+after they were signed, so that a proxy that changes it does not break the signature. Only what is peculiar to boto3 stands
+here; the engine is `_provider`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import wrapt
+from pydantic_core import from_json
+
+from llmtrace import semconv
+from llmtrace.instrumentation._bedrock_bodies import InvokeReader, merged, read_body, read_headers, read_whole
+from llmtrace.instrumentation._bedrock_chunks import ConverseReader, Events
+from llmtrace.instrumentation._bedrock_converse import read_answer, read_request
+from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced
+from llmtrace.instrumentation._streams import Watch, closing, pump, watched
+from llmtrace.model import Usage
+from llmtrace.recorder.guard import guard
+
+SUPPORTED = (1,)
+"""Major versions of the library that are tested."""
+
+_SERVICE = "bedrock-runtime"
+_PORTS = {"https": 443, "http": 80}
+_NO_CHATS = ("embed", "rerank", "stability.", "image", "canvas", "reel")
+"""Parts of the names of models that are no language models."""
+
+
+class Converse:
+    """The endpoint of ``converse``."""
+
+    stream = False
+
+    def client(self, instance: Any) -> Any:
+        return instance._endpoint  # which is what makes the requests
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        url = urlsplit(client.host)
+        model = kwargs.get("modelId")
+        return {
+            "provider": "aws.bedrock",
+            "operation": semconv.CHAT,
+            "request_model": model if isinstance(model, str) else None,
+            "stream": self.stream,
+            "server_address": url.hostname,
+            "server_port": url.port or _PORTS.get(url.scheme),
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None  # see `prepare`
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        return read_request(kwargs), False
+
+    def answer(self, result: Any) -> Fields:
+        return read_answer(result)
+
+    def settle(self, call: Call, result: Any) -> Any:
+        call.end(self.answer(result))
+        return result
+
+
+class ConverseStream(Converse):
+    """The endpoint of ``converse_stream``."""
+
+    stream = True
+
+    def settle(self, call: Call, result: Any) -> Any:
+        _watch_events(call, Events(ConverseReader()), result["stream"])
+        return result
+
+
+class Invoke(Converse):
+    """The endpoint of ``invoke_model``, whose answer is a body that the program reads by itself."""
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        body = kwargs.get("body")
+        return (read_body(from_json(body)) if isinstance(body, (str, bytes, bytearray)) else {}), False
+
+    def answer(self, result: Any) -> Fields:
+        return read_whole(result)
+
+    def settle(self, call: Call, result: Any) -> Any:
+        body = result["body"]
+        raw = body._raw_stream
+        watch = watched(call, _Body(self, read_headers(result.get("ResponseMetadata"))), raw)
+        body._raw_stream = _Overheard(raw, watch)
+        return result
+
+
+class InvokeStream(Invoke):
+    """The endpoint of ``invoke_model_with_response_stream``."""
+
+    stream = True
+
+    def settle(self, call: Call, result: Any) -> Any:
+        _watch_events(call, Events(InvokeReader()), result["body"])
+        return result
+
+
+# -- streams of events
+
+
+def _watch_events(call: Call, reader: Events, stream: Any) -> None:
+    """Have ``call`` ended by an ``EventStream``. It keeps its place: only the generator in it is replaced."""
+    watch = watched(call, reader, stream._raw_stream)
+    stream._event_generator = _overheard(watch, reader, stream._event_generator)
+
+
+def _overheard(watch: Watch, reader: Events, messages: Iterator[Any]) -> Iterator[Any]:
+    for message in pump(watch, messages):
+        if reader.failure is not None:
+            guard(watch.leave)  # botocore raises it, when it has this message
+        yield message
+
+
+# -- bodies
+
+
+class _Body:
+    """Reader of an answer that the program reads in pieces of its own choice."""
+
+    def __init__(self, endpoint: Invoke, counted: Usage | None) -> None:
+        self._endpoint = endpoint
+        self._counted = counted
+        self._pieces: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> None:
+        self._pieces.append(chunk)
+
+    def fields(self) -> Fields:
+        fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None, "usage": self._counted}
+        try:
+            said = self._endpoint.answer(from_json(b"".join(self._pieces)))
+        except ValueError:  # no JSON, or cut off
+            return fields
+        return {**fields, "partial": False, **said, "usage": merged(said.get("usage"), self._counted)}
+
+
+class _Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """Stands in for the HTTP response inside a ``StreamingBody``: what is read from it is seen."""
+
+    def __init__(self, raw: Any, watch: Watch) -> None:
+        super().__init__(raw)
+        self._self_watch = watch
+
+    def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+        data: bytes = self._self_step(self.__wrapped__.read, amt, *args, **kwargs)
+        self._self_seen(data, ended=amt is None or (not data and amt > 0))
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._self_step(self.__wrapped__.readinto, buffer)
+        self._self_seen(bytes(buffer[:size]), ended=not size and len(buffer) > 0)
+        return size
+
+    def readlines(self, *args: Any) -> list[bytes]:
+        lines: list[bytes] = self._self_step(self.__wrapped__.readlines, *args)
+        self._self_seen(b"".join(lines), ended=True)
+        return lines
+
+    def _self_step(self, read: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return read(*args, **kwargs)
+        except BaseException as error:
+            guard(self._self_watch.fail, error)
+            raise
+
+    def _self_seen(self, data: bytes, *, ended: bool) -> None:
+        if data:
+            guard(self._self_watch.see, data)
+        if ended:
+            guard(self._self_watch.finish)
+
+
+# -- patches
+
+_TRACED: dict[Any, Wrapper] = {
+    "Converse": traced(Converse()),
+    "ConverseStream": traced(ConverseStream()),
+    "InvokeModel": traced(Invoke()),
+    "InvokeModelWithResponseStream": traced(InvokeStream()),
+}
+
+
+def make_api_call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for what every method of every client of AWS calls."""
+    trace = _TRACED.get(args[0]) if len(args) == 2 else None
+    if trace is None or not guard(_is_ours, instance, args[1]):
+        return wrapped(*args, **kwargs)
+    return trace(lambda **_: wrapped(*args, **kwargs), instance, (), args[1])
+
+
+def _is_ours(client: Any, given: Mapping[str, Any]) -> bool:
+    model = str(given.get("modelId")).lower()
+    return client.meta.service_model.service_name == _SERVICE and not any(part in model for part in _NO_CHATS)
+
+
+def prepare(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the last step before a request goes out, after it was signed; done anew for each retry."""
+    prepared = wrapped(*args, **kwargs)
+    guard(_prepare, instance, prepared)
+    return prepared
+
+
+def _prepare(endpoint: object, prepared: Any) -> None:
+    call = call_of(endpoint)
+    if call is not None:
+        call.attempt(None)
+        if "traceparent" not in prepared.headers:
+            prepared.headers.update(call.recording.headers())
+
+
+PATCHES = (
+    Patch("botocore.client", "BaseClient._make_api_call", make_api_call),
+    Patch("botocore.endpoint", "Endpoint.prepare_request", prepare),
+    Patch("botocore.eventstream", "EventStream.close", closing),
+)
