@@ -1,0 +1,128 @@
+"""Groq: ``client.chat.completions``, sync and async, whole and streamed, raw or not.
+
+Groq speaks OpenAI's protocol by a client of the same make, so the endpoint is OpenAI's (`_openai_chat`). Peculiar to Groq are
+its tools that run on the server (``executed_tools``), ``x_groq`` in a stream, and that it rejects a tool call of the model
+itself: the call stands in the error then, and is recorded and judged like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_messages import read_usage
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import Call, Fields, traced, traced_async
+from llmtrace.instrumentation._stainless import members
+from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, ServerToolResult, ToolCall, replace
+
+SUPPORTED = (1,)
+"""Major versions of the library that are tested."""
+
+PROVIDER = "groq"
+
+
+class GroqChat(Chat):
+    """The endpoint of chat completions."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().outline(client, kwargs), "provider": PROVIDER}
+
+    def answer(self, result: Any) -> Fields:
+        fields = super().answer(result)
+        said = [members(members(choice).get("message")) for choice in members(result).get("choices") or ()]
+        output = zip(fields["output"], said, strict=True)
+        return {**fields, "output": tuple([_with_executed(one, raw.get("executed_tools") or ()) for one, raw in output])}
+
+    def refused(self, error: BaseException, fields: Fields) -> Fields:
+        """With what the model had generated, where the server rejects that."""
+        body = getattr(error, "body", None)
+        told = members(members(body).get("error", body))
+        generated = told.get("failed_generation")
+        if not isinstance(generated, str) or not generated:
+            return fields
+        first, *rest = fields.get("output") or [Message("assistant", ())]
+        first = replace(first, parts=(*first.parts, _failed(generated)))
+        return {**fields, "output": (first, *rest), "finish_reasons": ("error",), "partial": False}
+
+    def settle(self, call: Call, result: Any) -> Any:
+        asked = call.fields.get("parameters", {}).get("choice.count")
+        return _stainless.settle(self, call, result, lambda: GroqReader(asked if isinstance(asked, int) else 1))
+
+
+class GroqReader(ChunkReader):
+    """`Reader` of Groq's chunks."""
+
+    __slots__ = ("_executed", "_failure")
+
+    def __init__(self, asked: int = 1) -> None:
+        super().__init__(asked)
+        self._executed: dict[int, dict[int, dict[str, JsonValue]]] = {}
+        """By choice and index; a tool is told of again when it has run."""
+        self._failure: Any = None
+
+    def add(self, chunk: Any) -> None:
+        super().add(chunk)
+        said = members(chunk)
+        own = members(said.get("x_groq"))
+        if own.get("usage") is not None and self._usage is None:
+            self._usage = read_usage(own["usage"])
+        self._failure = own.get("error") or self._failure
+        for choice in map(members, said.get("choices") or ()):
+            for tool in members(choice.get("delta")).get("executed_tools") or ():
+                told = {name: value for name, value in to_json(members(tool)).items() if value is not None}
+                self._executed.setdefault(choice.get("index") or 0, {}).setdefault(told.get("index", 0), {}).update(told)
+
+    def fields(self) -> Fields:
+        fields = super().fields()
+        if self._executed:
+            tools = {choice: list(told.values()) for choice, told in self._executed.items()}
+            told = zip(fields["output"], sorted(self._choices), strict=True)
+            fields["output"] = tuple([_with_executed(message, tools.get(choice, ())) for message, choice in told])
+        if self._failure is not None:
+            fields["failure"] = failure_reported({"message": self._failure})
+            fields["partial"] = True
+        return fields
+
+
+def _with_executed(message: Message, tools: Any) -> Message:
+    """With the tools that ran on the server, in front of what was said thereafter."""
+    executed = [part for tool in tools for part in _executed(to_json(members(tool)))]
+    return replace(message, parts=(*executed, *message.parts)) if executed else message
+
+
+def _executed(tool: Mapping[str, JsonValue]) -> Iterator[Part]:
+    kind = str(tool.get("type"))
+    yield ServerToolCall(kind, {"type": kind, "arguments": tool.get("arguments")})
+    told = {name: value for name, value in tool.items() if name not in ("type", "arguments", "index") and value is not None}
+    yield ServerToolResult({"type": kind, **told})
+
+
+def _failed(generated: str) -> Part:
+    """A tool call, where that is what was generated; else the text as it is."""
+    try:
+        call = from_json(generated)
+        return ToolCall(call["name"], call["arguments"]) if isinstance(call["name"], str) else _text(generated)
+    except (ValueError, TypeError, KeyError):
+        return _text(generated)
+
+
+def _text(generated: str) -> Part:
+    return Generic("failed_generation", {"content": generated})
+
+
+_CHAT = GroqChat()
+_COMPLETIONS = "groq.resources.chat.completions"
+
+PATCHES = (
+    Patch(_COMPLETIONS, "Completions.create", traced(_CHAT)),
+    Patch(_COMPLETIONS, "AsyncCompletions.create", traced_async(_CHAT)),
+    *_stainless.patches("groq"),
+)
