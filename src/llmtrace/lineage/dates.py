@@ -9,8 +9,9 @@ Law: a date that can be read off, or worked out from a visible date and such wor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 
 from llmtrace.content.scan import matcher
 
@@ -39,6 +40,8 @@ _OF_MONTH = re.compile(
     r"\b(?:in|of|this|next|last|early|late|mid|during|for|until|by|since|from)[\s-]+(?:the\s+month\s+of\s+)?$"
 )
 _DIGIT = re.compile(r"[0-9]")
+_SHORT_TEXT = 200
+"""Up to this length one pass of ``re`` is quicker than a look for each month."""
 
 NEAR, DAYS, WEEKS = 1, 7, 62
 """How many days from a visible date one leads without a word, with a word of `~day`, and with one of `~week`."""
@@ -114,7 +117,7 @@ def mentions(text: str) -> Iterator[tuple[int, int, str]]:
     low = text.lower()
     if len(low) != len(text):
         low = "".join(map(_same_length, text))
-    for name in _MONTH_NAME.finditer(low):
+    for name in _month_names(low):
         month = str(_MONTHS.index(name.group()[:3]) + 1)
         after = _AFTER.match(low, name.end())
         before = _BEFORE.search(low, max(0, name.start() - 12), name.start())
@@ -129,6 +132,27 @@ def mentions(text: str) -> Iterator[tuple[int, int, str]]:
                 yield before.start(), (year_after or name).end(), key
         if after is None and before is None and _OF_MONTH.search(low, max(0, name.start() - 24), name.start()):
             yield name.start(), name.end(), f"@m{int(month):02d}"
+
+
+def _month_names(low: str) -> Iterator[re.Match[str]]:
+    """What ``_MONTH_NAME`` finds, in order. A long text is first asked which months it can name: most name none but "may"."""
+    if len(low) <= _SHORT_TEXT:
+        return _MONTH_NAME.finditer(low)
+    plain = low if low.isascii() else low.encode("ascii", "replace").decode()
+    places = sorted(place for name, holds in _months() if holds(plain) for place in _places(low, name))
+    return (found for place in places if (found := _MONTH_NAME.match(low, place)) is not None)
+
+
+@lru_cache(maxsize=1)
+def _months() -> tuple[tuple[str, Callable[[str], bool]], ...]:
+    return tuple((name, matcher(name)) for name in _MONTHS)
+
+
+def _places(text: str, piece: str) -> Iterator[int]:
+    at = text.find(piece)
+    while at >= 0:
+        yield at
+        at = text.find(piece, at + 1)
 
 
 def _same_length(character: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from llmtrace.lineage.dates import numeric_dates
 
@@ -18,10 +19,7 @@ LONGEST_KEY = 200
 """Longer words (base64, minified code) are no identifiers that anyone would copy; they get no keys."""
 
 _SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
-_SEPARATOR_CHARACTERS = frozenset(" \t\n\r\f\v\"'`’“”<>()[]{}|;*\\")
 _EDGES = ".,:!?=&…#"
-_WORD = re.compile(rf"[^{_SEPARATORS}]+")
-_WORD_END = re.compile(rf"[{_SEPARATORS}]")
 _WORD_WITH_DIGIT = re.compile(rf"[^{_SEPARATORS}0-9]{{0,8}}[0-9][^{_SEPARATORS}]*")
 _PIECES_OF_NUMBER = re.compile(r"[:=&?+/]+")
 _HOLDS_KEY = re.compile(r"[0-9@/]")
@@ -37,7 +35,19 @@ _NUMBER = re.compile(
 )
 _PREFIXED = re.compile(r"([a-z]+)[-_#](\d+)")
 _SIMPLE = re.compile(r"\d+\.\d+")
-_NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58 and byte not in b"@/")
+_ISO_DATE = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
+"""A date of any month."""
+_OTHER_SEPARATORS = re.compile(r"(?![\x00-\x7f])[\s’“”]")
+_MARKS = b"0123456789@/"
+_SEPARATOR = re.compile(f"[{_SEPARATORS}]")
+_CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match(chr(byte)) else 97 for byte in range(256))
+"""Each byte of a text turned into a mark of a key (0), a separator (space) or neither (a): bytes are then found, and words cut
+out, at the speed of memchr."""
+_ALNUM = re.compile(r"[^\W_]", re.ASCII)
+_NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not _ALNUM.match(chr(byte)))
+_SMALL = bytes(range(256)).lower()
+_LONGEST_KEPT = 64
+"""Characters of a word up to which its keys are remembered."""
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
 _ESCAPES = re.compile(r"\\+(?:u[0-9a-fA-F]{4}|[^\\])")
 
@@ -89,6 +99,58 @@ def _escaped(match: re.Match[str]) -> str:
     return chr(int(escape[1:], 16)) if len(escape) == 5 else "/" if escape == "/" else " "
 
 
+def has_mark(text: str) -> bool:
+    """False where the text can hold no key, and no value that has a digit, ``@`` or ``/`` in it."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    # Twelve searches for one character each take half of what one pass of any other kind does.
+    return (
+        "0" in text
+        or "1" in text
+        or "2" in text
+        or "3" in text
+        or "4" in text
+        or "5" in text
+        or "6" in text
+        or "7" in text
+        or "8" in text
+        or "9" in text
+        or "/" in text
+        or "@" in text
+    )
+
+
+def flat(text: str) -> bytes:
+    """ASCII letters and digits only, in small letters: whatever key the text has, `trace_of` it stands in here. Takes 1 µs for
+    1 KB, where the keys of 1 KB of records take a hundred."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if "\\u" in text:
+        text = f"{text} {unescape(text)}"
+    if not text.isascii():
+        text = text.casefold()
+    return text.encode("ascii", "ignore").translate(_SMALL, _NO_LETTERS)
+
+
+def trace_of(key: str) -> bytes:
+    """What a text with this key holds when it is `flat`; empty where that cannot be said, as of dates."""
+    if key[0] == "@" or key[0] == "~":
+        return b""
+    if key[0] != "=":
+        return key.encode("ascii", "ignore")
+    digits = key[1:].replace(".", "").strip("0")
+    return b"" if "e" in key or len(digits) > _EXACT else digits.encode()
+
+
+_EXACT = 6
+"""Significant digits up to which a number that is rounded up to them shows by `_ROUNDED`."""
+_ROUNDED = b"9" * (10 - _EXACT)
+
+
+def may_hold(flattened: bytes, trace: bytes) -> bool:
+    return trace in flattened or (_ROUNDED in flattened and trace.isdigit())
+
+
 def words_with_keys(text: str) -> set[str]:
     """The distinct words of a text that may hold an identifier or a number."""
     if not text.isascii():
@@ -100,35 +162,30 @@ def words_with_keys(text: str) -> set[str]:
 
 
 def _words(text: str) -> set[str]:
-    dense = len(text.encode(errors="replace").translate(None, _NOT_DIGITS))
-    if not dense:
+    """Jump from mark to mark and cut out the word around each."""
+    classes = text.encode("ascii", "replace").translate(_CLASSES)
+    at = classes.find(b"0")
+    if at < 0:
         return set()
-    if dense * 40 < len(text):
-        return set(_around_digits(text))
-    return {word for word in set(_WORD.findall(text)) if _HOLDS_KEY.search(word)}
-
-
-def _around_digits(text: str) -> Iterator[str]:
-    """For prose: jump from digit to digit and cut out the word around each."""
-    done = 0
-    for match in _HOLDS_KEY.finditer(text):
-        at = match.start()
-        if at < done:
-            continue
-        start = _word_start(text, at, done)
-        end = _WORD_END.search(text, at)
-        done = end.start() if end else len(text)
-        yield text[start:done]
-
-
-def _word_start(text: str, at: int, floor: int) -> int:
-    while at > floor and text[at - 1] not in _SEPARATOR_CHARACTERS:
-        at -= 1
-    return at
+    if not text.isascii() and _OTHER_SEPARATORS.search(text):
+        text = _OTHER_SEPARATORS.sub(" ", text)
+        classes = text.encode("ascii", "replace").translate(_CLASSES)
+    found: set[str] = set()
+    while at >= 0:
+        end = classes.find(b" ", at)
+        if end < 0:
+            end = len(text)
+        found.add(text[classes.rfind(b" ", 0, at) + 1 : end])
+        at = classes.find(b"0", end)
+    return found
 
 
 def keys_of_word(word: str) -> tuple[str, ...]:
     """The keys of one word: as a whole, of its pieces, of each stretch of letters and digits, as a number, as a date."""
+    return _keys_kept(word) if len(word) <= _LONGEST_KEPT else _keys_of_word(word)
+
+
+def _keys_of_word(word: str) -> tuple[str, ...]:
     low = word.strip(_EDGES).casefold()
     if len(low) > LONGEST_KEY:
         return tuple(run for run in _RUN.findall(low) if len(run) <= LONGEST_KEY and _HOLDS_KEY.search(run))
@@ -138,13 +195,20 @@ def keys_of_word(word: str) -> tuple[str, ...]:
         return (low, _digits_key(low), *numeric_dates(low)) if len(low) == 8 else (low, _digits_key(low))
     if low.isalnum():
         return (low, *_number_keys(low), *numeric_dates(low)) if low[0].isdigit() else (low, *_number_keys(low))
+    if len(low) == 10 and low[4] == low[7] == "-" and _ISO_DATE.fullmatch(low):
+        year, month, day = low.split("-")
+        return year, month, day, year + month + day, f"@{low}", f"@+{month}-{day}"
     if _SIMPLE.fullmatch(low):
         return (number_key(float(low)),)
     prefixed = _PREFIXED.fullmatch(low)
-    if prefixed is not None:  # the usual identifier; the rest of this module would say the same, more slowly
+    if prefixed is not None:  # the usual identifier; as of dates, the rest of this module would say the same, more slowly
         letters, digits = prefixed.groups()
         return digits, letters + digits
     return tuple(_keys_of_compound(low))
+
+
+_keys_kept = lru_cache(maxsize=4096)(_keys_of_word)
+"""The same ids, amounts and names of fields come again and again."""
 
 
 def _keys_of_other(low: str) -> set[str]:
