@@ -238,6 +238,7 @@ def inferences() -> st.SearchStrategy[Inference]:
         server_address=name,
         server_port=optional(counts()),
         fingerprint=fingerprints(),
+        status=name,
     )
 
 
@@ -277,9 +278,9 @@ def operations() -> st.SearchStrategy[Any]:
         st.builds(Workflow, names(), sent, sent),
         st.builds(Plan, name),
         st.builds(Retrieval, name, name, json_values(), count, name),
-        st.builds(Embedding, names(), name, name, count, usages(), name, count),
+        st.builds(Embedding, names(), name, name, count, usages(), name, count, count),
         st.builds(Memory, st.sampled_from(semconv.MEMORY_OPERATIONS), name, name, name, json_values(), name),
-        st.builds(FetchResponse, names(), name, name, name, sent),
+        st.builds(FetchResponse, names(), name, name, name, sent, tuples_of(names()), st.booleans(), count, name, count),
     )
 
 
