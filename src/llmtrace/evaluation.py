@@ -15,10 +15,12 @@ from llmtrace import semconv
 from llmtrace.model import (
     Evaluation,
     Failure,
+    FetchResponse,
     Inference,
     Message,
     Span,
     Text,
+    ToolCall,
     ToolDefinition,
     ToolExecution,
     Trace,
@@ -132,6 +134,8 @@ def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
     operation = span.operation
     if isinstance(operation, Inference):
         return _of_inference(state, operation)
+    if isinstance(operation, FetchResponse):
+        return _of_fetched(state, operation)
     if isinstance(operation, ToolExecution):
         return _of_tool_execution(state, operation)
     return ()
@@ -143,19 +147,31 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
     if inference.partial:
         return ()  # what was cut off breaks every schema; `partial` says so already
     found: list[Violation] = []
-    schema = output_schema(inference.parameters.get("response_format"))
+    schema = output_schema(inference.parameters.get("response_format") or inference.parameters.get("text"))
     for choice, message in enumerate(inference.output):
         calls = message.tool_calls()
         for call in calls:
-            if inference.tools:
-                checked = check_call(call, inference.tools)
-            else:  # which tools were on offer is not visible: only the form of the arguments can be judged
-                checked = check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
+            checked = _of_call(call, inference.tools)
             if checked:
                 found.extend(replace(violation, choice=choice) for violation in checked)
         if schema is not None and not calls:
             found.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
     return tuple(found)
+
+
+def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...]:
+    """An answer that was made in the background: its calls are judged when they are first seen whole."""
+    if fetched.partial or fetched.status not in (None, "completed"):
+        return ()
+    tools = tuple(state.offered.values())
+    return tuple(found for message in fetched.output for call in message.tool_calls() for found in _of_call(call, tools))
+
+
+def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation, ...]:
+    if tools:
+        return check_call(call, tools)
+    # which tools were on offer is not visible: only the form of the arguments can be judged
+    return check_arguments(call.arguments, ToolDefinition(call.name), call_id=call.id)
 
 
 def _of_answer(message: Message, schema: Any) -> tuple[Violation, ...]:

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 
 from llmtrace.evaluation import Evaluator
-from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall, replace
+from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall, replace
 from llmtrace.recorder.guard import report
 
 PENDING_CALLS = 256
@@ -38,7 +38,7 @@ class Run:
             span = replace(span, sequence=self._sequence)
             self._sequence += 1
             try:
-                if isinstance(span.operation, Inference):
+                if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
                         self._pending.extend([part for part in message.parts if type(part) is ToolCall])
                 span = self._evaluator.step(self._state, span)

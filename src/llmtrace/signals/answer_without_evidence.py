@@ -2,7 +2,7 @@
 
 Only what looks like a looked-up fact counts: numbers of two digits or more, identifiers, addresses, which stand nowhere in what
 the model was given. So a greeting, a question back, a refusal and a repetition of the user's own words are no findings. Where
-earlier context is not visible (``previous_response_id``), nothing is said.
+earlier context is not visible (``previous_response_id``, ``conversation``), nothing is said.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class AnswerWithoutEvidence:
 
 
 def _see(state: State, span: Span, inference: Inference) -> None:
-    if inference.previous_response_id or _any(new_messages(inference), _EVIDENCE) or _any(inference.output, _EVIDENCE):
+    if _is_continued(inference) or _any(new_messages(inference), _EVIDENCE) or _any(inference.output, _EVIDENCE):
         state.evidence = True
         state.answer = None
         return
@@ -88,6 +88,11 @@ def _see(state: State, span: Span, inference: Inference) -> None:
     message = inference.output[0] if inference.output else None
     if message is not None and not inference.partial and not has_call(message) and text_of(message):
         state.answer, state.span_id = inference, span.span_id
+
+
+def _is_continued(inference: Inference) -> bool:
+    """True where the provider adds context that is not visible here."""
+    return inference.previous_response_id is not None or "conversation" in inference.parameters
 
 
 def _any(messages: Iterable[Message], kinds: tuple[type[Part], ...]) -> bool:

@@ -16,11 +16,15 @@ _EXPLANATIONS = {
     "reasoning_only": "the answer has reasoning, but no text and no call",
     "no_choice": "the response holds no answer at all",
 }
+_TO_COME = ("queued", "in_progress")
+"""An answer that is made in the background and fetched later."""
 
 
 def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
     if not isinstance(inference, Inference) or inference.partial or span.failure is not None:
+        return ()
+    if inference.status in _TO_COME:
         return ()
     return _check(inference)
 
