@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from llmtrace.lineage import SPECIFIC, Lineage, Origin, Use
 from llmtrace.model import (
     AgentInvocation,
+    FetchResponse,
     Inference,
     JsonValue,
     Message,
@@ -121,6 +122,9 @@ class Flow:
         operation = span.operation
         if isinstance(operation, Inference):
             self._told(operation)
+            for message in operation.output:
+                self._said(span, message, uses)
+        elif isinstance(operation, FetchResponse):
             for message in operation.output:
                 self._said(span, message, uses)
         elif isinstance(operation, ToolExecution):

@@ -12,6 +12,7 @@ from llmtrace.model import (
     OUTCOME,
     AgentInvocation,
     Embedding,
+    FetchResponse,
     Health,
     Inference,
     Message,
@@ -95,12 +96,13 @@ def _task(trace: Trace) -> str | None:
 
 
 def _answer(trace: Trace) -> str | None:
-    """The outermost agent's or workflow's answer, else that of the inference that ended last."""
+    """The outermost agent's or workflow's answer, else that of the inference that ended, or was fetched, last."""
     for _, span in trace.walk():
         if isinstance(span.operation, (AgentInvocation, Workflow)) and (text := _last_text(span.operation.output)):
             return text
-    inferences = [(span.end or span.start, span.operation) for span in trace.spans if isinstance(span.operation, Inference)]
-    for _, operation in sorted(inferences, key=lambda pair: pair[0], reverse=True):
+    said = ((span.end or span.start, span.operation) for span in trace.spans)
+    answers = [(end, operation) for end, operation in said if isinstance(operation, (Inference, FetchResponse))]
+    for _, operation in sorted(answers, key=lambda pair: pair[0], reverse=True):
         if text := _last_text(operation.output):
             return text
     return None
