@@ -35,7 +35,7 @@ def _own(kind: Any, field: str, prefix: str = sc.VIOLATION_PREFIX) -> Row:
 
 def _severity(prefix: str) -> Row:
     known = ("info", "warning", "error")
-    return Row("severity", prefix + "severity", str, lambda value: value if value in known else None)
+    return Row("severity", prefix + "severity", None, lambda value: value if value in known else None)
 
 
 _VIOLATION: Final[Rows] = (
@@ -52,7 +52,7 @@ _VIOLATION: Final[Rows] = (
     _own(fields.count, "choice"),
     _own(fields.count, "line"),
     _own(fields.count, "column"),
-    Row("executed", sc.VIOLATION_PREFIX + "executed", bool, fields.as_flag),
+    Row("executed", sc.VIOLATION_PREFIX + "executed", None, fields.as_flag),
 )
 _EVALUATION: Final[Rows] = (
     fields.text("name", sc.EVALUATION_NAME),

@@ -50,20 +50,15 @@ class Shape(NamedTuple):
 
 
 def _messages(field: str, key: str, role: str) -> Row:
-    return Row(
-        field,
-        key,
-        lambda held: messages.write_messages(held) if held else None,
-        lambda value: messages.read_messages(value, role),
-    )
+    return Row(field, key, messages.write_messages, lambda value: messages.read_messages(value, role), absent="empty")
 
 
 def _parts(field: str, key: str) -> Row:
-    return Row(field, key, lambda held: messages.write_parts(held) if held else None, messages.read_parts)
+    return Row(field, key, messages.write_parts, messages.read_parts, absent="empty")
 
 
 def _definitions(field: str, key: str) -> Row:
-    return Row(field, key, lambda held: messages.write_definitions(held) if held else None, messages.read_definitions)
+    return Row(field, key, messages.write_definitions, messages.read_definitions, absent="empty")
 
 
 _PROVIDER: Final = fields.name("provider", sc.PROVIDER_NAME)
@@ -246,12 +241,7 @@ _WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
     shape.made: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
 }
 _START: Final = {
-    shape.made: (
-        tuple(row.key for row in shape.rows if row.field in shape.start),
-        fields.fetcher([row.field for row in shape.rows if row.field in shape.start]),
-    )
-    if shape.start
-    else None
+    shape.made: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
     for shape in SHAPES
 }
 TAKEN: Final[dict[type, frozenset[str]]] = {
@@ -287,12 +277,9 @@ def at_start(operation: Operation) -> Attributes:
     name = name_of(operation)
     if name is not None:
         out[sc.OPERATION_NAME] = name
-    known = _START[type(operation)]
-    if known is not None:
-        keys, fetch = known
-        for key, held in zip(keys, fetch(operation), strict=False):
-            if held is not None and held != "":
-                out[key] = held
+    write_some = _START[type(operation)]
+    if write_some is not None:
+        write_some(operation, out)
     return out
 
 
