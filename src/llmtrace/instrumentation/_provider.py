@@ -157,7 +157,7 @@ class Call:
             self.recording.end(guard(self._operation, fields), failure=failure, exception=error)
 
     def _operation(self, fields: Fields) -> Any:
-        given = {**self.fields, "attempts": self.attempts or None, **fields}
+        given = {"attempts": self.attempts or None, **self.fields, **fields}
         attributes = given.pop("attributes", None)
         if attributes:
             self.recording.set({**attributes, **self.recording.attributes})  # what the program says itself counts
