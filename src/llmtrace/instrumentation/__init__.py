@@ -52,10 +52,15 @@ def uninstrument(names: Iterable[str] | None = None) -> None:
         end_open()
 
 
+def is_on(name: str) -> bool:
+    """Whether the instrumentor of this name is on: a framework above it leaves the model's calls to it."""
+    return name in _instrumentors and _instrumentors[name].is_on()
+
+
 def _turn_on(name: str) -> None:
     if name not in _instrumentors:
         _instrumentors[name] = Patches(importlib.import_module(f"{__name__}.{name}").PATCHES)
     _instrumentors[name].apply()
 
 
-__all__ = ["available", "end_forgotten", "end_open", "instrument", "uninstrument"]
+__all__ = ["available", "end_forgotten", "end_open", "instrument", "is_on", "uninstrument"]
