@@ -17,8 +17,8 @@ from llmtrace.instrumentation._provider import Call, Endpoint, Headers, begin, c
 from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.recorder.guard import guard
 
-Open: TypeAlias = Callable[[], "Watch | None"]
-"""Gives the watch over a stream when its first step is taken; None: nothing is recorded. May raise what a budget raises."""
+Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
+"""Gives the watch over a stream when its first step is taken; None: nothing is recorded; an error: a budget refuses it."""
 
 
 class Streaming(Endpoint, Protocol):
@@ -39,7 +39,7 @@ def traced_generator(endpoint: Streaming) -> Wrapper:
         inner = wrapped(*args, **carried)
         if not isinstance(inner, (GeneratorType, AsyncGeneratorType)):
             return inner  # somebody has put something else in its place
-        return _ours(inner, lambda: _begun(endpoint, instance, kwargs, headers, inner))
+        return guard(_ours, inner, lambda: _begun(endpoint, instance, kwargs, headers, inner)) or inner
 
     return wrapper
 
@@ -56,12 +56,10 @@ def _ours(generator: Any, opened: Open) -> Any:
     return ours
 
 
-def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: Any) -> Watch | None:
+def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: Any) -> Any:
     call = guard(begin, endpoint, instance, kwargs, headers)
-    if isinstance(call, LlmtraceError):
-        raise call
-    if call is None:
-        return None
+    if not isinstance(call, Call):
+        return call
     watch = guard(_watch, endpoint, call, inner)
     if watch is None:
         guard(call.end, {})
@@ -74,10 +72,12 @@ def _watch(endpoint: Streaming, call: Call, inner: Any) -> Watch:
 
 def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Pass on what ``generator`` yields and returns, and what the program sends or throws into it."""
-    watch = opened()
+    watch = guard(opened)
     if watch is None:
         return (yield from generator)
-    step, given = cast(Any, generator.send), cast(Any, None)
+    if isinstance(watch, LlmtraceError):
+        raise watch
+    step, given, thrown = cast(Any, generator.send), cast(Any, None), cast("BaseException | None", None)
     while True:
         try:
             chunk = step(given) if watch.chunks else _first(watch.call, step)
@@ -85,17 +85,17 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
             guard(watch.finish)
             return done.value
         except BaseException as error:
-            guard(watch.fail, error)
+            guard(_fail, watch, error, thrown)
             raise
         guard(watch.see, chunk)
         try:
-            step, given = generator.send, (yield chunk)
+            step, given, thrown = generator.send, (yield chunk), None
         except GeneratorExit:
             watch.abandon()
             generator.close()
             raise
-        except BaseException as thrown:
-            step, given = generator.throw, thrown
+        except BaseException as error:
+            step, given, thrown = generator.throw, error, error
 
 
 def _first(call: Call | None, step: Any) -> Any:
@@ -108,33 +108,49 @@ def _first(call: Call | None, step: Any) -> Any:
             guard(call.leave, tokens)
 
 
+def _fail(watch: Watch, error: BaseException, thrown: BaseException | None) -> None:
+    """The library raised ``error``, which may be what the program threw into it (or a loop that ends): then it was left."""
+    if error is thrown:
+        watch.leave()
+    else:
+        watch.fail(error)
+
+
 async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
     """`_stepped` for an async generator."""
-    watch = opened()
-    step: Any = _unhooked(generator)
+    watch = guard(opened) or _Unwatched()
+    if isinstance(watch, LlmtraceError):
+        raise watch
+    step, thrown = _unhooked(generator), cast("BaseException | None", None)
     while True:
         try:
-            within = None if watch is None or watch.chunks else watch.call
-            chunk = await (step if within is None else stepwise(within, step))
+            chunk = await (step if watch.chunks or watch.call is None else stepwise(watch.call, step))
         except StopAsyncIteration:
-            if watch is not None:
-                guard(watch.finish)
+            guard(watch.finish)
             return
         except BaseException as error:
-            if watch is not None:
-                guard(watch.fail, error)
+            guard(_fail, watch, error, thrown)
             raise
-        if watch is not None:
-            guard(watch.see, chunk)
+        guard(watch.see, chunk)
         try:
-            step = generator.asend((yield chunk))
+            step, thrown = generator.asend((yield chunk)), None
         except GeneratorExit:
-            if watch is not None:
-                watch.abandon()
+            watch.abandon()
             await generator.aclose()
             raise
-        except BaseException as thrown:
-            step = generator.athrow(thrown)
+        except BaseException as error:
+            step, thrown = generator.athrow(error), error
+
+
+class _Unwatched(Watch):
+    """Over a stream of which nothing is recorded. An async generator cannot hand itself over to another one."""
+
+    def __init__(self) -> None:
+        self.call = None
+        self.chunks = 1
+
+    def see(self, chunk: Any) -> None:
+        pass
 
 
 def _unhooked(generator: AsyncGenerator[Any, Any]) -> Any:

@@ -1,0 +1,209 @@
+"""Google's contents, tools and parameters in llmtrace's words: as JSON that is sent (``functionCall``) or as the SDK's models
+(``function_call``).
+
+Law: nothing raises and nothing is lost: a part of a kind that is not known here is kept whole as `Generic`. Thought signatures
+are no content.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._stainless import members
+from llmtrace.model import (
+    Blob,
+    File,
+    Generic,
+    JsonValue,
+    Message,
+    Part,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    Uri,
+)
+from llmtrace.validation.google import standard_schema
+from llmtrace.validation.schema import read_definition
+
+CODE_EXECUTION = "code_execution"
+
+_ROLES = {"model": "assistant", "function": "tool"}
+_URL_SAFE = str.maketrans("-_", "+/")
+_HELD = "generativelanguage.googleapis.com"
+"""The host of the files that are uploaded to the Gemini API."""
+_BESIDE = frozenset(("thought", "thought_signature", "video_metadata", "media_resolution", "part_metadata"))
+"""Members of a part that say something of it, and are none of its kinds."""
+
+
+def said(thing: Any) -> Mapping[str, Any]:
+    """The members of a model or of a JSON object, by their names in Python."""
+    found = members(thing)
+    if type(thing) is dict and any(not key.islower() for key in found if isinstance(key, str)):
+        return {snake(key): member for key, member in found.items()}
+    return found
+
+
+@lru_cache(maxsize=512)
+def snake(name: str) -> str:
+    """``maxOutputTokens`` is ``max_output_tokens``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def word(value: Any) -> str:
+    """An enum's value, or the text that stands for it."""
+    return str(getattr(value, "value", value))
+
+
+def read_content(raw: Any) -> Message:
+    """One of a request's contents."""
+    content = said(raw)
+    parts = tuple(read_parts(content.get("parts")))
+    role = str(content.get("role") or "user")
+    if parts and any(isinstance(part, ToolResult) for part in parts) and not any(isinstance(part, Text) for part in parts):
+        role = "tool"  # what functions answered comes from the "user"
+    return Message(_ROLES.get(role, role), parts, cache={})
+
+
+def read_parts(raw: Any) -> Iterator[Part]:
+    for one in raw if isinstance(raw, (list, tuple)) else ():
+        part = {name: member for name, member in said(one).items() if member is not None}
+        try:
+            yield from _read_part(part)
+        except Exception:  # not in the form that its kind has
+            yield _generic(part)
+
+
+def _read_part(part: Mapping[str, Any]) -> Iterator[Part]:
+    kind = next((name for name in part if name in _READERS), None)
+    if kind is not None:
+        yield from _READERS[kind](part[kind])
+    elif "text" in part:
+        if part["text"]:
+            yield Reasoning(part["text"]) if part.get("thought") else Text(part["text"])
+    elif part.keys() - _BESIDE:
+        yield _generic(part)
+
+
+def _generic(part: Mapping[str, Any]) -> Generic:
+    kind = next((name for name in part if name not in _BESIDE), "part")
+    return Generic(kind, {name: to_json(member) for name, member in part.items() if name != "thought_signature"})
+
+
+def _function_call(raw: Any) -> Iterator[Part]:
+    call = said(raw)
+    yield ToolCall(str(call.get("name") or ""), to_json(call.get("args") or {}), call.get("id"))
+
+
+def _function_response(raw: Any) -> Iterator[Part]:
+    answer = said(raw)
+    yield ToolResult(to_json(answer.get("response")), answer.get("id"))
+    yield from read_parts(answer.get("parts"))
+
+
+def _inline_data(raw: Any) -> Iterator[Part]:
+    blob = said(raw)
+    data, mime = blob.get("data"), blob.get("mime_type")
+    content = base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data and str(data).translate(_URL_SAFE)
+    yield Blob(_modality(mime), mime, content)
+
+
+def _file_data(raw: Any) -> Iterator[Part]:
+    file = said(raw)
+    uri, mime = str(file["file_uri"]), file.get("mime_type")
+    _, held, name = uri.partition("/files/")
+    yield File(f"files/{name}", _modality(mime), mime) if held and _HELD in uri else Uri(uri, _modality(mime), mime)
+
+
+def _modality(mime: Any) -> str:
+    major = str(mime or "").partition("/")[0]
+    return major if major in ("image", "audio", "video") else "file"
+
+
+def _executable_code(raw: Any) -> Iterator[Part]:
+    code = said(raw)
+    told = {name: to_json(code.get(name)) for name in ("language", "code") if code.get(name) is not None}
+    yield ServerToolCall(CODE_EXECUTION, told, code.get("id"))
+
+
+def _code_execution_result(raw: Any) -> Iterator[Part]:
+    result = said(raw)
+    told = {name: to_json(result.get(name)) for name in ("outcome", "output") if result.get(name) is not None}
+    yield ServerToolResult(told, result.get("id"))
+
+
+def _tool_call(raw: Any) -> Iterator[Part]:
+    call = said(raw)
+    yield ServerToolCall(word(call.get("tool_type") or "").lower(), to_json(call.get("args") or {}), call.get("id"))
+
+
+def _tool_response(raw: Any) -> Iterator[Part]:
+    answer = said(raw)
+    yield ServerToolResult(to_json(answer.get("response") or {}), answer.get("id"))
+
+
+_READERS = {
+    "function_call": _function_call,
+    "function_response": _function_response,
+    "inline_data": _inline_data,
+    "file_data": _file_data,
+    "executable_code": _executable_code,
+    "code_execution_result": _code_execution_result,
+    "tool_call": _tool_call,
+    "tool_response": _tool_response,
+}
+
+
+# -- tools and parameters, as they are sent
+
+_NAMES = {
+    "max_output_tokens": "max_tokens",
+    "candidate_count": "choice.count",
+}
+_JSON = "application/json"
+
+
+def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
+    """The ``tools`` of a request: functions, and tools that Google runs itself (``googleSearch``, ``codeExecution`` …)."""
+    return tuple(definition for tool in raw for definition in _definitions(said(tool)))
+
+
+def _definitions(tool: Mapping[str, Any]) -> Iterator[ToolDefinition]:
+    for name, given in tool.items():
+        if name == "function_declarations":
+            yield from (read_definition(to_json(declaration)) for declaration in given or ())
+        elif given is not None:
+            yield ToolDefinition(name, type=name, cache={})
+
+
+def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What a request's body asks for besides contents, system instruction and tools."""
+    found: dict[str, JsonValue] = {}
+    config = said(body.get("generation_config") or {})
+    for name, given in config.items():
+        if given is not None:
+            found[_NAMES.get(name, name)] = to_json(given)
+    top_k = found.get("top_k")
+    if isinstance(top_k, float) and top_k.is_integer():
+        found["top_k"] = int(top_k)
+    level = said(config.get("thinking_config") or {}).get("thinking_level")
+    if level is not None:
+        found["reasoning.level"] = word(level).lower()
+    schemas = [found.pop(name, None) for name in ("response_schema", "response_json_schema")]
+    schema = next((one for one in schemas if one is not None), None)
+    if schema is not None and found.get("response_mime_type", _JSON) == _JSON:
+        found["response_format"] = {"type": "json_schema", "json_schema": {"schema": standard_schema(schema)}}
+    elif schema is not None:
+        found["response_schema"] = schema
+    for name in ("tool_config", "safety_settings", "cached_content", "labels"):
+        if body.get(name):
+            found[name] = to_json(body[name])
+    return found

@@ -1,0 +1,163 @@
+"""Google's ``models.generate_content`` and its stream, sync and async, by the Gemini API and by Vertex AI; chats; embeddings.
+
+Works with google-genai 1.x to 3.x. What is patched is the function that makes one request: automatic function calling and
+chats go through it once for each answer of the model. Messages, tools and schemas are read from what is sent, in which Python
+functions and pydantic models have become JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic_core import from_json
+
+from llmtrace import semconv
+from llmtrace.instrumentation._generators import traced_generator, watch_generator
+from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
+from llmtrace.instrumentation._google_functions import FUNCTIONS
+from llmtrace.instrumentation._google_parts import read_content, read_parameters, read_parts, read_tools, said
+from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
+from llmtrace.model import Embedding, Usage
+from llmtrace.recorder.guard import guard
+
+SUPPORTED = (1, 2, 3)
+"""Major versions of the library that are tested."""
+
+_PORTS = {"https": 443, "http": 80}
+
+
+class _Endpoint:
+    """What all calls of the SDK share."""
+
+    operation: str
+    stream = False
+
+    def client(self, instance: Any) -> Any:
+        return instance._api_client
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        url = urlsplit(client._http_options.base_url or "")
+        model = kwargs.get("model")
+        return {
+            "provider": "gcp.vertex_ai" if client.vertexai else "gcp.gemini",
+            "request_model": model if isinstance(model, str) else None,
+            "server_address": url.hostname,
+            "server_port": url.port or _PORTS.get(url.scheme),
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None  # headers are put in when the request is made
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
+        return {}, False
+
+    def sent(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        """What the body of the request tells."""
+        return {}
+
+
+class Content(_Endpoint):
+    """The endpoint of ``generate_content``."""
+
+    def __init__(self, *, stream: bool) -> None:
+        self.stream = stream
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().outline(client, kwargs), "operation": semconv.GENERATE_CONTENT, "stream": self.stream}
+
+    def sent(self, body: Mapping[str, Any]) -> Fields:
+        body = said(body)
+        contents, tools = body.get("contents"), body.get("tools")
+        fields: Fields = {
+            "system": tuple(read_parts(said(body.get("system_instruction")).get("parts"))),
+            "input": tuple([known(content, read_content) for content in contents or ()]),
+            "parameters": read_parameters(body),
+        }
+        if tools:
+            fields["tools"] = known_tools(tools, read_tools)
+        if body.get("cached_content"):
+            fields["previous_response_id"] = body["cached_content"]
+        return fields
+
+    def reader(self, call: Call) -> AnswerReader:
+        asked = call.fields.get("parameters", {}).get("choice.count")
+        return AnswerReader(asked if isinstance(asked, int) else 1)
+
+    def answer(self, result: Any) -> Fields:
+        reader = AnswerReader()
+        reader.feed(_whole(result))
+        fields = reader.fields()
+        fields.pop("partial", None)
+        return fields
+
+    def settle(self, call: Call, result: Any) -> Any:
+        if hasattr(result, "__anext__"):
+            return watch_generator(call, self.reader(call), result)
+        call.end(self.answer(result))
+        return result
+
+
+def _whole(result: Any) -> Any:
+    """The answer; from its body, where the program asked for nothing but the HTTP response."""
+    response = said(result)
+    body = said(response.get("sdk_http_response")).get("body")
+    return from_json(body) if body and not response.get("candidates") else result
+
+
+class Embeddings(_Endpoint):
+    """The endpoint of ``embed_content``."""
+
+    makes = Embedding
+
+    def answer(self, result: Any) -> Fields:
+        response = said(result)
+        embeddings = [said(one) for one in response.get("embeddings") or ()]
+        usage = read_usage(response.get("usage_metadata"))
+        counts = [said(one.get("statistics")).get("token_count") for one in embeddings]
+        if usage is None and any(counts):
+            usage = Usage(int(sum(count or 0 for count in counts)))
+        return {"usage": usage, "dimensions": len(embeddings[0].get("values") or ()) or None if embeddings else None}
+
+    def settle(self, call: Call, result: Any) -> Any:
+        call.end(self.answer(result))
+        return result
+
+
+def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the function that sends one HTTP request, called anew for each retry inside the client."""
+    guard(_prepare, instance, args[0] if args else kwargs.get("http_request"))
+    return wrapped(*args, **kwargs)
+
+
+def _prepare(client: Any, request: Any) -> None:
+    call = call_of(client)
+    if call is None or request is None:
+        return
+    call.attempt(None)
+    if call.attempts > 1:
+        return
+    if not any(name.lower() == "traceparent" for name in request.headers or ()):
+        request.headers = {**(request.headers or {}), **call.recording.headers()}  # a new dict: it may be the client's own
+    if isinstance(call.endpoint, _Endpoint) and isinstance(request.data, Mapping):
+        call.fields.update(call.endpoint.sent(request.data))
+
+
+_WHOLE, _STREAM, _EMBEDDINGS = Content(stream=False), Content(stream=True), Embeddings()
+_MODELS = "google.genai.models"
+_CLIENT = "google.genai._api_client"
+
+PATCHES = (
+    Patch(_MODELS, "Models._generate_content", traced(_WHOLE)),
+    Patch(_MODELS, "Models._generate_content_stream", traced_generator(_STREAM)),
+    Patch(_MODELS, "Models.embed_content", traced(_EMBEDDINGS)),
+    Patch(_MODELS, "AsyncModels._generate_content", traced_async(_WHOLE)),
+    Patch(_MODELS, "AsyncModels._generate_content_stream", traced_async(_STREAM)),
+    Patch(_MODELS, "AsyncModels.embed_content", traced_async(_EMBEDDINGS)),
+    Patch(_CLIENT, "BaseApiClient._request_once", send),
+    Patch(_CLIENT, "BaseApiClient._async_request_once", send),
+    *FUNCTIONS,
+)
