@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)      a programming error in what was handed to llmtrace
     ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
     ├── BudgetExceeded                       on_exceed="raise": a run went over its budget
+    ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
         ├── TraceNotFound (LookupError)
         └── UnreadableStore                  a store or file that cannot be read: missing, newer, not a trace
@@ -55,6 +56,10 @@ class BudgetExceeded(LlmtraceError):
         self.limit = limit
         self.allowed = allowed
         self.spent = spent
+
+
+class PortBusy(LlmtraceError):
+    """A port cannot be listened on; the message says which, and what to do."""
 
 
 class StoreError(LlmtraceError):

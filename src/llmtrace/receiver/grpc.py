@@ -1,0 +1,56 @@
+"""OTLP over gRPC: ``TraceService/Export``. Metrics and logs are answered and not kept. Loaded only when it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from llmtrace.receiver.request import MAX_BYTES, PROTOBUF, Refused, Request, parse, partial
+
+_TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
+_IGNORED = ("opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry.proto.collector.logs.v1.LogsService")
+
+
+class Server:
+    """``take`` stores a request's spans and gives how many were stored."""
+
+    def __init__(self, port: int, take: Callable[[Request], int]) -> None:
+        """Raises OSError when the port is busy."""
+        self._take = take
+        self._server = grpc.server(
+            ThreadPoolExecutor(8, thread_name_prefix="llmtrace-grpc"),
+            options=(("grpc.max_receive_message_length", MAX_BYTES), ("grpc.so_reuseport", 0)),
+        )
+        handlers = [self._service(_TRACES, self._export), *(self._service(name, lambda *_: b"") for name in _IGNORED)]
+        self._server.add_generic_rpc_handlers(tuple(handlers))
+        try:
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        except RuntimeError as error:  # gRPC says no more than that
+            raise OSError(str(error)) from None
+        self._server.start()
+
+    @staticmethod
+    def _service(name: str, export: Callable[[bytes, Any], bytes]) -> Any:
+        # without a deserialiser: the bytes are parsed where the limits and the counting are
+        return grpc.method_handlers_generic_handler(name, {"Export": grpc.unary_unary_rpc_method_handler(export)})
+
+    def _export(self, data: bytes, context: Any) -> bytes:
+        try:
+            request = parse(data, PROTOBUF)
+        except Refused as refusal:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
+        response = ExportTraceServiceResponse()
+        rejected, why = partial(request, self._take(request))
+        if rejected:
+            response.partial_success.rejected_spans = rejected
+            response.partial_success.error_message = why
+        answer: bytes = response.SerializeToString()
+        return answer
+
+    def shutdown(self) -> None:
+        """Answer what is being answered, for a second at most."""
+        self._server.stop(1).wait()

@@ -1,0 +1,111 @@
+"""Spans of others on their way into the store: read by a dialect, cleaned, appended, and judged when their trace is quiet.
+
+Foreign spans arrive in any order, parents last, so their verdicts wait until nothing has come for a while; if more arrives
+later they are judged again. Verdicts are marked derived. Law: a span that cannot be read costs itself, never its neighbours.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from llmtrace.codec.dialects import decode
+from llmtrace.content import Content
+from llmtrace.errors import LlmtraceError
+from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.recorder.guard import guard
+from llmtrace.store import Store
+
+QUIET_SECONDS = 5.0
+MOST_WAITING = 10_000
+"""Traces that wait to be judged; beyond it, the one that has waited longest is judged at once."""
+
+
+class Intake:
+    """``quiet``: seconds without a new span after which a trace is judged. ``judged``: told of each trace when it was."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        content: Content,
+        evaluator: Evaluator | None = None,
+        quiet: float = QUIET_SECONDS,
+        judged: Callable[[Trace], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._content = content
+        self._evaluator = evaluator or Evaluator()
+        self._quiet = quiet
+        self._judged = judged
+        self._due: dict[str, float] = {}
+        """When each trace will have been quiet for long enough, the soonest first (monotonic seconds)."""
+        self._lock = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def take(self, spans: Sequence[RawSpan]) -> int:
+        """Store spans; gives how many were. Never raises."""
+        return sum([guard(self._take, raw) is not None for raw in spans])
+
+    def _take(self, raw: RawSpan) -> Span:
+        span = self._content.clean(decode(raw))
+        self._store.append(span)
+        self._wait_for(span.trace_id)
+        return span
+
+    def _wait_for(self, trace_id: str) -> None:
+        with self._lock:
+            self._due.pop(trace_id, None)
+            if len(self._due) >= MOST_WAITING:
+                self._due[next(iter(self._due))] = 0.0
+            self._due[trace_id] = time.monotonic() + self._quiet
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="llmtrace-intake", daemon=True)
+                self._thread.start()
+            self._lock.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                while not self._closed and not self._ripe():
+                    self._lock.wait(self._until_ripe())
+                if self._closed:
+                    return
+                trace_id = next(iter(self._due))
+                del self._due[trace_id]
+            guard(self._judge, trace_id)
+
+    def _ripe(self) -> bool:
+        return bool(self._due) and next(iter(self._due.values())) <= time.monotonic()
+
+    def _until_ripe(self) -> float | None:
+        return max(0.0, next(iter(self._due.values())) - time.monotonic()) if self._due else None
+
+    def _judge(self, trace_id: str) -> None:
+        try:
+            stored = self._store.trace(trace_id)
+        except LlmtraceError:  # it is gone already, or the store cannot be read here: `check` can judge it later
+            return
+        after, _ = evaluate_trace(stored, self._evaluator)
+        before = {span.span_id: span for span in stored.spans}
+        for span in after.spans:
+            if span.run_id is None and span != before[span.span_id]:
+                self._store.append(span)
+        if self._judged is not None:
+            self._judged(after)
+
+    def close(self) -> None:
+        """Judge what still waits, and flush the store. Spans that are taken later are stored and not judged."""
+        with self._lock:
+            self._closed = True
+            waiting, self._due = list(self._due), {}
+            self._lock.notify_all()
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        for trace_id in waiting:
+            guard(self._judge, trace_id)
+        guard(self._store.flush)

@@ -1,0 +1,83 @@
+"""Both servers and the intake behind them, started and stopped together."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from llmtrace.errors import PortBusy
+from llmtrace.receiver import http
+from llmtrace.receiver.intake import Intake
+from llmtrace.receiver.request import Request
+
+HTTP_PORT, GRPC_PORT = 4318, 4317
+"""OTLP's own."""
+
+
+class Receiver:
+    """``with Receiver(intake) as receiver:`` listens on 127.0.0.1 until the block ends. Port 0: any free one; None: not at all.
+
+    Raises PortBusy.
+    """
+
+    def __init__(self, intake: Intake, *, http_port: int | None = HTTP_PORT, grpc_port: int | None = GRPC_PORT) -> None:
+        self._intake = intake
+        self.received = 0
+        """Spans stored so far."""
+        self._counting = threading.Lock()
+        self._http: http.Server | None = None
+        self._grpc: Any = None
+        try:
+            if http_port is not None:
+                self._http = http.Server(http_port, self._take)
+                threading.Thread(target=self._http.serve_forever, args=(0.1,), name="llmtrace-otlp-http", daemon=True).start()
+        except OSError as error:
+            raise _busy("HTTP", http_port, error) from None
+        try:
+            if grpc_port is not None:
+                from llmtrace.receiver import grpc  # the grpc package takes a tenth of a second to load
+
+                self._grpc = grpc.Server(grpc_port, self._take)
+        except OSError as error:
+            self.close()
+            raise _busy("gRPC", grpc_port, error) from None
+
+    @property
+    def http_port(self) -> int | None:
+        return None if self._http is None else self._http.port
+
+    @property
+    def grpc_port(self) -> int | None:
+        return None if self._grpc is None else self._grpc.port
+
+    def _take(self, request: Request) -> int:
+        stored = self._intake.take(request.spans)
+        with self._counting:
+            self.received += stored
+        return stored
+
+    def close(self) -> None:
+        """Stop listening; judge and flush what came. Closing twice does nothing."""
+        http_server, self._http = self._http, None
+        grpc_server, self._grpc = self._grpc, None
+        if http_server is not None:
+            http_server.shutdown()
+            http_server.server_close()
+        if grpc_server is not None:
+            grpc_server.shutdown()
+        self._intake.close()
+
+    def __enter__(self) -> Receiver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _busy(protocol: str, port: int | None, error: OSError) -> PortBusy:
+    why = error.strerror or "it is in use"
+    return PortBusy(
+        f"cannot listen on port {port} for OTLP over {protocol}: {why}.\n"
+        "Another collector, or another llmtrace receive, may have it: "
+        f"give --{protocol.lower()}-port another number, or 0 for any."
+    )
