@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, TypeAlias, cast
 
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Headers, begin, carried_by, rename, stepwise
+from llmtrace.instrumentation._provider import Call, Endpoint, Headers, Held, begin, carried_by, rename, stepwise
 from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.recorder.guard import guard
 
@@ -30,18 +30,31 @@ class Streaming(Endpoint, Protocol):
 
 
 def traced_generator(endpoint: Streaming) -> Wrapper:
-    """A wrapper for a generator function, sync or async, that makes its request when it is asked for its first chunk."""
+    """A wrapper for a generator function, sync or async, that makes its request when it is asked for its first chunk; or for a
+    coroutine function that gives such a generator, and makes no request itself."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         carried, headers = guard(carried_by, endpoint, instance, kwargs) or (None, None)
         if carried is None:
             return wrapped(*args, **kwargs)
         inner = wrapped(*args, **carried)
-        if not isinstance(inner, (GeneratorType, AsyncGeneratorType)):
-            return inner  # somebody has put something else in its place
-        return guard(_ours, inner, lambda: _begun(endpoint, instance, kwargs, headers, inner)) or inner
+
+        def ours(generator: Any) -> Any:
+            if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
+                return generator  # somebody has put something else in its place
+            return guard(_ours, generator, lambda: _begun(endpoint, instance, kwargs, headers, generator)) or generator
+
+        if not isinstance(inner, CoroutineType):
+            return ours(inner)
+        coroutine = _given(Held(inner), ours)
+        guard(rename, coroutine, inner)
+        return coroutine
 
     return wrapper
+
+
+async def _given(held: Held, ours: Callable[[Any], Any]) -> Any:
+    return ours(await held.coroutine)
 
 
 def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:

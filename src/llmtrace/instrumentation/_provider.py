@@ -236,7 +236,7 @@ def traced_async(endpoint: Endpoint) -> Wrapper:
         inner = wrapped(*args, **carried)
         if not hasattr(inner, "send"):
             return inner  # no coroutine: somebody has put something else in its place
-        coroutine = _awaited(endpoint, instance, kwargs, headers, _Held(inner))
+        coroutine = _awaited(endpoint, instance, kwargs, headers, Held(inner))
         guard(rename, coroutine, inner)
         return coroutine
 
@@ -255,7 +255,7 @@ def rename(coroutine: Any, inner: Any) -> None:
     coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
 
 
-class _Held:
+class Held:
     """The library's coroutine, held by ours. Where ours is never awaited, only ours warns of it."""
 
     __slots__ = ("coroutine",)
@@ -267,7 +267,7 @@ class _Held:
         self.coroutine.close()
 
 
-async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], headers: Headers | None, held: _Held) -> Any:
+async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], headers: Headers | None, held: Held) -> Any:
     inner = held.coroutine
     call = guard(begin, endpoint, instance, kwargs, headers)
     if call is None:
