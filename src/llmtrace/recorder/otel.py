@@ -20,6 +20,7 @@ from llmtrace.codec import genai
 from llmtrace.content import Content
 from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Kind, Link, RawSpan, Scope, Span
+from llmtrace.recorder import sdk
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
 
@@ -108,8 +109,9 @@ def _fill(span: trace.Span, clean: Span, raw: RawSpan | None, content: Content) 
         ours = content.bare(clean)
         # Whether calls were valid cannot be told any more without the content; it is no content itself.
         attributes, events = {**genai.attributes(ours), **genai.search_attributes(clean)}, genai.events(ours)
-    span.set_attributes(attributes)
-    for event in events:
-        span.add_event(event.name, event.attributes, event.time)
+    if not guard(sdk.fill, span, attributes, events):
+        span.set_attributes(attributes)
+        for event in events:
+            span.add_event(event.name, event.attributes, event.time)
     if ours.failure is not None:
         span.set_status(Status(StatusCode.ERROR, ours.failure.message or ours.failure.type))
