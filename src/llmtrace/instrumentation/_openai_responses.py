@@ -69,9 +69,12 @@ class Responses:
             fields["input"] = tuple([known(item, read_item) for item in asked])
         elif asked is not None and is_given(asked):  # an iterator, which is the SDK's to consume
             one_shot = True
+        if tools is None or not is_given(tools):
+            tools = ()
         if isinstance(tools, (list, tuple)):
-            fields["tools"] = known_tools([*tools, *_loaded(asked)], _read_tools)
-        elif tools is not None and is_given(tools):
+            offered = [*tools, *_loaded(asked)]
+            fields["tools"] = known_tools(offered, _read_tools) if offered else ()
+        else:
             one_shot = True
         return fields, one_shot
 
