@@ -1,0 +1,307 @@
+"""LangChain's and LangGraph's runs as spans, by callbacks.
+
+The framework tells of each run when it starts and ends, with its id and its parent's. Law: a span's parent is its run's
+parent, unless what is current is a span of the program's own inside that; nothing is attached here (`langchain.in_context`
+does). Graphs, agents, nodes, tools and retrievers become spans; the many small chains between them do not.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from llmtrace.content import to_json
+from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.instrumentation._langchain_messages import (
+    definition_of,
+    plain,
+    read_input,
+    read_output,
+    read_result,
+    text_of,
+)
+from llmtrace.model import AgentInvocation, Custom, Failure, JsonValue, Operation, Retrieval, ToolExecution, Workflow, replace
+from llmtrace.recorder import Recording, active, keys
+from llmtrace.recorder.guard import guard
+from llmtrace.semconv import CONVERSATION_ID, PARTIAL
+
+TOOL = "llmtrace-langchain-tool"
+"""In the context: the tool that is being run, which the callback is not told."""
+_RUN = "llmtrace-langchain-run"
+"""In the context: the id of the run that it belongs to."""
+_NODE = "graph:step:"
+"""What LangGraph tags the run of a node with."""
+_PLUMBING = frozenset({"model", "tools"})
+"""Nodes of an agent that hold one model call, or tool calls, and nothing else."""
+TOOL_ERROR = "tool_error"
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that is open. Without a recording it is one of the small ones; its children go below its parent's span."""
+
+    name: str
+    context: Context
+    operation: Operation | None = None
+    recording: Recording | None = None
+    inputs: Any = None
+    attributes: Mapping[str, JsonValue] | None = None
+    is_agent: bool = False
+
+
+_runs: dict[Any, Run] = {}
+"""By the framework's id."""
+_interrupted: weakref.WeakSet[BaseException] = weakref.WeakSet()
+"""Interrupts that have been told of, further in."""
+
+
+def context_of(run_id: Any) -> Context | None:
+    run = _runs.get(run_id)
+    return None if run is None else run.context
+
+
+class Callbacks:
+    """The callback handler: to be mixed into LangChain's own class of handlers (`handler`)."""
+
+    run_inline = True
+    """On the very task and thread that runs the step, and before it."""
+    raise_error = True
+    """Only what a budget raises gets out of here."""
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **said: Any) -> None:  # noqa: ARG002
+        _guarded(_chain_starts, inputs, run_id, parent_run_id, said)
+
+    def on_chain_end(self, outputs: Any, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+        guard(_chain_ends, outputs, run_id)
+
+    def on_chain_error(self, error: BaseException, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+        guard(_fails, error, run_id)
+
+    def on_tool_start(self, serialized: Any, input_str: str, *, run_id: Any, parent_run_id: Any = None, **said: Any) -> None:
+        _guarded(_tool_starts, serialized, input_str, run_id, parent_run_id, said)
+
+    def on_tool_end(self, output: Any, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+        guard(_tool_ends, output, run_id)
+
+    def on_tool_error(self, error: BaseException, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+        guard(_fails, error, run_id)
+
+    def on_retriever_start(self, serialized: Any, query: str, *, run_id: Any, parent_run_id: Any = None, **said: Any) -> None:
+        _guarded(_retriever_starts, serialized, query, run_id, parent_run_id, said)
+
+    def on_retriever_end(self, documents: Any, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+        guard(_retriever_ends, documents, run_id)
+
+    def on_retriever_error(self, error: BaseException, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+        guard(_fails, error, run_id)
+
+
+_handler: Any = None
+
+
+def handler() -> Any:
+    """The one handler, of a class that LangChain knows; None where it is not loaded."""
+    global _handler
+    base = sys.modules.get("langchain_core.callbacks.base")
+    if _handler is None and base is not None:
+        kind = type("LlmtraceCallbacks", (Callbacks, base.BaseCallbackHandler), {"ignore_llm": True, "ignore_chat_model": True})
+        _handler = kind()
+    return _handler
+
+
+def _guarded(function: Any, *args: Any) -> None:
+    refusal = guard(_refused, function, args)
+    if refusal is not None:
+        raise refusal
+
+
+def _refused(function: Any, args: tuple[Any, ...]) -> LlmtraceError | None:
+    if active() is not None:
+        try:
+            function(*args)
+        except LlmtraceError as refusal:
+            return refusal
+    return None
+
+
+# -- where a run belongs
+
+
+def _context(parent_id: Any) -> Context:
+    """The context to start in: the parent run's, or what is current if that is inside the parent run already."""
+    here = otel_context.get_current()
+    parent = _runs.get(parent_id)
+    return here if parent is None or here.get(_RUN) == parent_id else parent.context
+
+
+def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None) -> None:
+    recorder = active()
+    if recorder is None:
+        return
+    run.operation = operation
+    run.recording = recorder.start(operation, name=name, context=run.context, attributes=run.attributes)
+    run.context = run.recording.context
+    if run.attributes:  # for every span below as well, so that no viewer splits the trace
+        inherited: Any = run.context.get(keys.ATTRIBUTES) or {}
+        run.context = otel_context.set_value(keys.ATTRIBUTES, {**inherited, **run.attributes}, run.context)
+    run.context = otel_context.set_value(_RUN, run_id, run.context)
+
+
+def _begun(run_id: Any, parent_id: Any, name: str, inputs: Any = None) -> Run:
+    context = otel_context.set_value(_RUN, run_id, _context(parent_id))
+    run = _runs[run_id] = Run(name, context, inputs=inputs)
+    return run
+
+
+# -- chains, graphs, agents, nodes
+
+
+def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, said: Mapping[str, Any]) -> None:
+    name, metadata = str(said.get("name") or "chain"), said.get("metadata") or {}
+    parent = _runs.get(parent_id)
+    node = any(tag.startswith(_NODE) for tag in said.get("tags") or ())
+    if node and parent is not None and parent.recording is None:
+        _open_graph(parent_id, parent)  # only a graph has nodes
+    run = _begun(run_id, parent_id, name, inputs)
+    run.is_agent = _is_agent(name, metadata, parent) and not node
+    run.attributes = _conversation(run.context, metadata)
+    if parent is None and _says_something(run.context, said):
+        _open_graph(run_id, run)
+    elif node and not name.startswith("__") and not (parent is not None and parent.is_agent and name in _PLUMBING):
+        run.inputs = None
+        _open(run_id, run, Custom(), name)
+
+
+def _says_something(context: Context, said: Mapping[str, Any]) -> bool:
+    """Of the outermost runs: a graph or agent always; a chain if there is no span around it, and it is more than a form."""
+    if "ls_integration" in (said.get("metadata") or {}) or said.get("name") == "AgentExecutor":
+        return True
+    return keys.RECORDING not in context and said.get("run_type") not in ("prompt", "parser")
+
+
+def _open_graph(run_id: Any, run: Run) -> None:
+    said = guard(read_input, run.inputs) or ()
+    operation = AgentInvocation(run.name, input=said) if run.is_agent else Workflow(run.name, input=said)
+    _open(run_id, run, operation)
+    resumed = getattr(run.inputs, "resume", None)
+    if resumed is not None:
+        _note(run, "resume", plain(resumed))
+    run.inputs = None
+
+
+def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> bool:
+    """An agent's metadata is inherited by all that happens in it, other graphs included."""
+    if name == "AgentExecutor":
+        return True
+    if metadata.get("ls_integration") != "langchain_create_agent":
+        return False
+    named = metadata.get("lc_agent_name")
+    return named == name if named else parent is None
+
+
+def _conversation(context: Context, metadata: Mapping[str, Any]) -> dict[str, JsonValue] | None:
+    thread, known = metadata.get("thread_id"), context.get(keys.ATTRIBUTES)
+    if thread is None or (isinstance(known, Mapping) and CONVERSATION_ID in known):
+        return None
+    return {CONVERSATION_ID: str(thread)}
+
+
+def _chain_ends(outputs: Any, run_id: Any) -> None:
+    run = _runs.pop(run_id, None)
+    if run is None or run.recording is None:
+        return
+    if isinstance(run.operation, (AgentInvocation, Workflow)):
+        run.recording.end(replace(run.operation, output=guard(read_output, outputs) or ()))
+    else:
+        run.recording.end(Custom(result=guard(plain, outputs), has_result=True))
+
+
+# -- what ends otherwise
+
+
+def _fails(error: BaseException, run_id: Any) -> None:
+    run = _runs.pop(run_id, None)
+    if run is None:
+        return
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "GraphInterrupt" in kinds and error not in _interrupted:
+        _interrupted.add(error)
+        for each in error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ():
+            _note(run, "interrupt", plain(getattr(each, "value", None)))
+    if run.recording is None:
+        return
+    if "GraphBubbleUp" in kinds:  # the graph pauses, or goes on elsewhere
+        run.recording.end(run.operation)
+    elif isinstance(error, GeneratorExit):
+        run.recording.set({PARTIAL: True})
+        run.recording.end(run.operation)
+    else:
+        run.recording.end(run.operation, failure=guard(failure_in_call, error), exception=error)
+
+
+def _note(run: Run, name: str, value: JsonValue) -> None:
+    """A pause for a person, or what the person said: a moment of its own below the run."""
+    recorder = active()
+    if recorder is not None:
+        recorder.start(Custom({"value": value}), name=name, context=run.context).end()
+
+
+# -- tools
+
+
+def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, said: Mapping[str, Any]) -> None:
+    name = str((serialized or {}).get("name") or said.get("name") or "tool")
+    run = _begun(run_id, parent_id, name)
+    tool: Any = otel_context.get_value(TOOL)
+    definition = guard(definition_of, tool) if getattr(tool, "name", None) == name else None
+    given = said.get("inputs")
+    arguments = _single(text, definition) if given is None else to_json(given)
+    call_id = said.get("tool_call_id")
+    _open(run_id, run, ToolExecution(name, arguments, call_id=call_id, definition=definition))
+
+
+def _single(text: str, definition: Any) -> JsonValue:
+    """A tool of one argument may be given that alone."""
+    members = definition.parameters.get("properties") if definition and isinstance(definition.parameters, dict) else None
+    return {next(iter(members)): text} if isinstance(members, dict) and len(members) == 1 else text
+
+
+def _tool_ends(output: Any, run_id: Any) -> None:
+    run = _runs.pop(run_id, None)
+    if run is None or run.recording is None or not isinstance(run.operation, ToolExecution):
+        return
+    result, wrong = read_result(output)
+    failure = None if wrong is None else Failure(TOOL_ERROR, wrong)
+    run.recording.end(replace(run.operation, result=result, has_result=True), failure=failure)
+
+
+# -- retrievers
+
+
+def _retriever_starts(serialized: Any, query: str, run_id: Any, parent_id: Any, said: Mapping[str, Any]) -> None:
+    metadata = said.get("metadata") or {}
+    name = str(said.get("name") or metadata.get("ls_retriever_name") or (serialized or {}).get("name") or "retriever")
+    run = _begun(run_id, parent_id, name)
+    _open(run_id, run, Retrieval(name, text_of(query)))
+
+
+def _retriever_ends(documents: Any, run_id: Any) -> None:
+    run = _runs.pop(run_id, None)
+    if run is None or run.recording is None or not isinstance(run.operation, Retrieval):
+        return
+    found = [
+        {
+            "id": getattr(each, "id", None),
+            "content": getattr(each, "page_content", None),
+            "metadata": to_json(getattr(each, "metadata", None)),
+        }
+        for each in documents
+    ]
+    run.recording.end(replace(run.operation, documents=found))

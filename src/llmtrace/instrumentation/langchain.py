@@ -1,0 +1,88 @@
+"""LangChain and LangGraph: one callback handler, put in by itself, and what makes its spans the current ones.
+
+Agents, graphs, nodes, tools and retrievers are `_langchain_runs`, chat models `_langchain_models`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from llmtrace.instrumentation import _langchain_models
+from llmtrace.instrumentation._framework import Step, spanned
+from llmtrace.instrumentation._langchain_runs import TOOL, context_of, handler
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.recorder import Recording, active
+from llmtrace.recorder.guard import guard
+
+SUPPORTED = (1,)
+"""Major versions of langchain-core and langgraph that are tested."""
+
+
+def with_handler(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the function that makes every callback manager: ours is among its handlers, and inherited."""
+    manager = wrapped(*args, **kwargs)
+    if active() is not None:
+        guard(_add, manager)
+    return manager
+
+
+def _add(manager: Any) -> None:
+    ours = handler()
+    if ours is not None and ours not in manager.handlers:
+        manager.add_handler(ours, inherit=True)
+
+
+def in_context(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for what the frameworks run inside the copy of the context that a step gets: the step's span is current there.
+
+    Nothing has to be detached: the copy is the step's alone.
+    """
+    result = wrapped(*args, **kwargs)
+    guard(_attach, args[0] if args else kwargs.get("config"))
+    return result
+
+
+def _attach(config: Any) -> None:
+    context = context_of(getattr((config or {}).get("callbacks"), "parent_run_id", None))
+    if context is not None:
+        otel_context.attach(context)
+
+
+def with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``BaseTool.run``: the callback is not told which tool runs."""
+    if active() is None:
+        return wrapped(*args, **kwargs)
+    token = otel_context.attach(otel_context.set_value(TOOL, instance))
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        Recording.detach(token)
+
+
+class _WithTool:
+    """`with_tool` for ``BaseTool.arun``; a `Step` that only sets the context."""
+
+    def __init__(self, tool: Any) -> None:
+        self.context = otel_context.set_value(TOOL, tool)
+
+    def returned(self, result: Any) -> None:
+        """The callback is told."""
+
+    def raised(self, error: BaseException) -> None:
+        """The callback is told."""
+
+
+def _with_tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
+    return _WithTool(tool)
+
+
+PATCHES = (
+    Patch("langchain_core.callbacks.manager", "_configure", with_handler),
+    Patch("langchain_core.runnables.config", "_set_config_context", in_context),
+    Patch("langgraph._internal._runnable", "_set_config_context", in_context),
+    Patch("langchain_core.tools.base", "BaseTool.run", with_tool),
+    Patch("langchain_core.tools.base", "BaseTool.arun", spanned(_with_tool)),
+    *_langchain_models.PATCHES,
+)
