@@ -88,7 +88,15 @@ def _generic(block: Mapping[str, Any]) -> Generic:
 
 def _rest(block: Mapping[str, Any], *known: str) -> dict[str, JsonValue]:
     """What a block has besides its type and what is ``known``; members that are null are left out."""
-    return {name: to_json(value) for name, value in block.items() if name not in ("type", *known) and value is not None}
+    return {name: _as_told(value) for name, value in block.items() if name not in ("type", *known) and value is not None}
+
+
+def _as_told(value: Any) -> JsonValue:
+    """As JSON: what the server said, without the members that the SDK's models have besides."""
+    if isinstance(value, list):
+        return [_as_told(one) for one in value]
+    dump = getattr(value, "model_dump", None)
+    return to_json(value if dump is None else dump(mode="json", exclude_unset=True, warnings=False))
 
 
 def _a_text(value: Any) -> str:
@@ -104,7 +112,7 @@ def _text(block: Mapping[str, Any]) -> Iterator[Part]:
     if _a_text(block["text"]):
         yield Text(block["text"])
     if block.get("citations"):
-        yield Generic("citations", {"citations": to_json(block["citations"])})
+        yield Generic("citations", {"citations": _as_told(block["citations"])})
 
 
 def _thinking(block: Mapping[str, Any]) -> Iterator[Part]:

@@ -1,0 +1,431 @@
+"""Streams of the anthropic client: events, the helper ``.stream()``, raw ones; left, broken and forgotten ones."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic_server import (
+    GIVEN,
+    SEARCHED,
+    TOOLS,
+    Server,
+    answered,
+    events,
+    http,
+    inference,
+    message,
+    refused,
+    spans,
+    streamed,
+    text,
+    tool_use,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmtrace.instrumentation._anthropic_blocks import read_message
+from llmtrace.instrumentation._anthropic_events import EventReader
+from llmtrace.model import Generic, Inference, Reasoning, ServerToolCall, Text, ToolCall, Usage, replace
+from llmtrace.testing import Captured, capture
+
+EVERYTHING = message(*SEARCHED, stop="tool_use")
+
+
+@pytest.fixture
+def captured() -> Iterator[Captured]:
+    with capture(instrument=("anthropic",), redact=False) as found:
+        yield found
+
+
+# -- every way to read a stream
+
+
+def create(client: Any) -> None:
+    list(client.messages.create(stream=True, **GIVEN))
+
+
+def beta_create(client: Any) -> None:
+    list(client.beta.messages.create(stream=True, **GIVEN))
+
+
+def helper(client: Any) -> None:
+    with client.messages.stream(**GIVEN) as stream:
+        list(stream)
+
+
+def helper_text(client: Any) -> None:
+    with client.messages.stream(**GIVEN) as stream:
+        assert "".join(stream.text_stream) == "Let me look.Sent."
+
+
+def helper_final(client: Any) -> None:
+    with client.beta.messages.stream(**GIVEN) as stream:
+        assert stream.get_final_message().stop_reason == "tool_use"
+
+
+def raw(client: Any) -> None:
+    list(client.messages.with_raw_response.create(stream=True, **GIVEN).parse())
+
+
+def raw_streaming(client: Any) -> None:
+    with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
+        list(response.parse())
+
+
+def raw_lines(client: Any) -> None:
+    with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
+        list(response.iter_lines())
+
+
+async def acreate(client: Any) -> None:
+    [_ async for _ in await client.messages.create(stream=True, **GIVEN)]
+
+
+async def ahelper(client: Any) -> None:
+    async with client.messages.stream(**GIVEN) as stream:
+        [_ async for _ in stream]
+
+
+async def ahelper_text(client: Any) -> None:
+    async with client.beta.messages.stream(**GIVEN) as stream:
+        assert "".join([piece async for piece in stream.text_stream]) == "Let me look.Sent."
+
+
+async def ahelper_final(client: Any) -> None:
+    async with client.messages.stream(**GIVEN) as stream:
+        assert (await stream.get_final_message()).stop_reason == "tool_use"
+
+
+async def araw(client: Any) -> None:
+    response = await client.messages.with_raw_response.create(stream=True, **GIVEN)
+    [_ async for _ in await response.parse()]
+
+
+async def araw_lines(client: Any) -> None:
+    async with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
+        [_ async for _ in response.iter_lines()]
+
+
+WAYS = (create, beta_create, helper, helper_text, helper_final, raw, raw_streaming, raw_lines)
+AWAYS = (acreate, ahelper, ahelper_text, ahelper_final, araw, araw_lines)
+
+
+def run(way: Callable[[Any], Any], reply: Any) -> None:
+    server = Server(reply)
+    if way in WAYS:
+        way(server.client())
+    else:
+        asyncio.run(way(server.aclient()))
+
+
+@pytest.mark.parametrize("way", [*WAYS, *AWAYS], ids=lambda way: way.__name__)
+def test_streamed_is_whole(captured: Captured, way: Any) -> None:
+    """Whichever way a stream is read, what is recorded is what a whole answer would have left, timing and chunks apart."""
+    Server(answered(*SEARCHED, stop="tool_use")).client().messages.create(**GIVEN)
+    run(way, streamed(events(EVERYTHING)))
+    whole, found = (span.operation for span in spans(captured))
+    assert isinstance(whole, Inference)
+    assert isinstance(found, Inference)
+    assert found.chunks == len(events(EVERYTHING)) - 1  # a ping is none
+    assert found.time_to_first_chunk is not None
+    timing = {"stream": True, "chunks": found.chunks, "time_to_first_chunk": found.time_to_first_chunk}
+    assert found == replace(whole, **timing)
+
+
+def _reader(told: list[dict[str, Any]]) -> EventReader:
+    reader = EventReader()
+    for event in told:
+        reader.add(event)
+    return reader
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_said = st.text(min_size=1, max_size=12)
+_blocks = st.one_of(
+    _said.map(text),
+    st.tuples(_said, _said).map(lambda both: {"type": "thinking", "thinking": both[0], "signature": both[1]}),
+    st.dictionaries(st.text(max_size=4), _json, max_size=3).map(tool_use),
+    st.just({"type": "redacted_thinking", "data": "x"}),
+    st.just({"type": "of_tomorrow", "what": [1]}),
+    _said.map(lambda name: {"type": "server_tool_use", "id": "s", "name": name, "input": {"q": name}}),
+)
+
+
+@given(st.lists(_blocks, max_size=5), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_any_message_is_read_alike_from_its_stream(blocks: list[dict[str, Any]], size: int) -> None:
+    """For any blocks, in pieces of any size: the message of the stream is the message."""
+    whole = {**message(), "content": blocks}
+    fields = _reader(events(whole, size=size)).fields()
+    assert fields["output"] == (read_message(whole, "end_turn"),)
+    assert fields["usage"] == Usage(20, 7, 8, 3)
+
+
+# -- tool calls in deltas
+
+
+def test_tool_calls_in_deltas_are_judged(captured: Captured) -> None:
+    """Interleaved with text and a thought; the raw text of each call is put together and judged by its definition."""
+    said = message(
+        {"type": "thinking", "thinking": "Two orders.", "signature": "c2ln"},
+        text("I look both up."),
+        tool_use({"order_id": "7"}),
+        tool_use({"order_id": 8, "why": "x"}, id="toolu_2"),
+        stop="tool_use",
+    )
+    list(Server(streamed(events(said, size=2))).client().messages.create(stream=True, tools=TOOLS, **GIVEN))
+    (span,) = spans(captured)
+    assert isinstance(span.operation, Inference)
+    assert span.operation.output[0].parts == (
+        Reasoning("Two orders."),
+        Generic("signature", {"signature": "c2ln"}),
+        Text("I look both up."),
+        ToolCall("look_up", {"order_id": "7"}, "toolu_1"),
+        ToolCall("look_up", {"order_id": 8, "why": "x"}, "toolu_2"),
+    )
+    found = {(one.code, one.pointer, one.call_id) for one in span.violations}
+    assert found == {("wrong_type", "/order_id", "toolu_2"), ("unexpected", "/why", "toolu_2")}
+
+
+@pytest.mark.parametrize(
+    ("raw", "arguments"),
+    [
+        ('{"order_id": "7"', '{"order_id": "7"'),
+        ('{"order_id": "7", "order_id": "8"}', '{"order_id": "7", "order_id": "8"}'),
+        ('["7"]', '["7"]'),
+        ("{}", {}),
+        ("", {}),
+        ('{"a": "\\ud83d\\ude00"}', {"a": "😀"}),
+    ],
+)
+def test_raw_text_of_arguments_is_kept(captured: Captured, raw: str, arguments: Any) -> None:
+    """What is no JSON object stays as the model wrote it; no text at all is a call without arguments."""
+    said = events(message(tool_use(raw), stop="tool_use"), size=5)
+    list(Server(streamed(said)).client().messages.create(stream=True, tools=TOOLS, **GIVEN))
+    assert inference(captured).output[0].tool_calls() == (ToolCall("look_up", arguments, "toolu_1"),)
+
+
+def test_blocks_may_come_mixed(captured: Captured) -> None:
+    """Deltas are put to their block by index, whatever the order in which they come."""
+    told = events(message(tool_use({"order_id": "7"}), tool_use({"order_id": "8"}, id="toolu_2"), stop="tool_use"))
+    starts = [event for event in told if event["type"] == "content_block_start"]
+    deltas = [[event for event in told if event["type"] == "content_block_delta" and event["index"] == i] for i in (0, 1)]
+    mixed = [event for pair in zip(*deltas, strict=True) for event in pair]
+    list(Server(streamed([told[0], *starts, *mixed, *told[-2:]])).client().messages.create(stream=True, **GIVEN))
+    assert [call.arguments for call in inference(captured).output[0].tool_calls()] == [{"order_id": "7"}, {"order_id": "8"}]
+
+
+def test_odd_events_are_taken(captured: Captured) -> None:
+    """Events and deltas of kinds that are not known here cost nothing of the rest."""
+    told = events()
+    odd = [
+        {"type": "content_block_delta", "index": 9, "delta": {"type": "text_delta", "text": "?"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "of_tomorrow", "text": "?"}},
+        {"type": "of_tomorrow", "index": 0},
+    ]
+    list(Server(streamed([*told[:4], *odd, *told[4:]])).client().messages.create(stream=True, **GIVEN))
+    assert inference(captured).output[0].text() == "On its way."
+
+
+def test_counts_of_the_end_replace_those_of_the_start(captured: Captured) -> None:
+    """Tools that run on the server add to the input; what is told last is what is billed."""
+    told = events()
+    told[-2]["usage"] = {"input_tokens": 100, "output_tokens": 50, "cache_read_input_tokens": 30}
+    list(Server(streamed(told)).client().messages.create(stream=True, **GIVEN))
+    assert inference(captured).usage == Usage(133, 50, 30, 3)
+
+
+# -- streams that end early
+
+
+def _before_end(client: Any) -> None:
+    stream = client.messages.create(stream=True, **GIVEN)
+    assert [next(stream).type for _ in range(3)][-1] == "content_block_delta"
+    stream.close()
+
+
+def _left_helper(client: Any) -> None:
+    with client.messages.stream(**GIVEN) as stream:
+        assert next(iter(stream.text_stream)) == "On "
+
+
+def _forgotten(client: Any) -> None:
+    stream = client.messages.create(stream=True, **GIVEN)
+    for _ in range(3):
+        next(stream)
+    del stream
+    gc.collect()
+
+
+def _raised_over(client: Any) -> None:
+    with pytest.raises(KeyError), client.messages.stream(**GIVEN) as stream:
+        for kind in (event.type for event in stream):
+            if kind == "text":
+                raise KeyError(kind)
+
+
+@pytest.mark.parametrize("way", [_before_end, _left_helper, _forgotten, _raised_over], ids=lambda way: way.__name__)
+def test_a_stream_that_is_left_is_partial(captured: Captured, way: Any) -> None:
+    """Closed, left, forgotten or raised over: the text so far, no error, no output tokens that nobody told."""
+    way(Server(streamed()).client())
+    (span,) = spans(captured)
+    found = span.operation
+    assert isinstance(found, Inference)
+    assert (span.failure, found.partial, found.finish_reasons) == (None, True, ())
+    assert found.output[0].text() == "On "
+    assert found.usage == Usage(20, None, 8, 3)
+
+
+def test_a_stream_left_after_its_stop_reason_is_whole(captured: Captured) -> None:
+    """What comes after it tells nothing more."""
+    stream = Server(streamed()).client().messages.create(stream=True, **GIVEN)
+    while next(stream).type != "message_delta":
+        pass
+    stream.close()
+    found = inference(captured)
+    assert (found.partial, found.finish_reasons, found.output[0].text()) == (False, ("stop",), "On its way.")
+
+
+def test_a_call_that_was_cut_is_not_judged(captured: Captured) -> None:
+    """Half a call is kept as text and breaks no schema."""
+    told = events(message(tool_use(), stop="tool_use"), size=4)
+    stream = Server(streamed(told)).client().messages.create(stream=True, tools=TOOLS, **GIVEN)
+    for _ in range(4):
+        next(stream)
+    stream.close()
+    (span,) = spans(captured)
+    assert span.violations == ()
+    assert isinstance(span.operation, Inference)
+    assert span.operation.output[0].tool_calls() == (ToolCall("look_up", '{"or', "toolu_1"),)
+
+
+def test_a_connection_that_breaks(captured: Captured) -> None:
+    """The library's exception goes through; the span has what had come."""
+    stream = Server(streamed(events()[:4], breaks=http.ReadError("reset"))).client().messages.create(stream=True, **GIVEN)
+    with pytest.raises(http.ReadError):
+        list(stream)
+    (span,) = spans(captured)
+    assert isinstance(span.operation, Inference)
+    assert span.failure is not None
+    assert (span.failure.type, span.operation.partial, span.operation.output[0].text()) == ("connection", True, "On ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("overloaded_error", "overloaded"), ("rate_limit_error", "rate_limit"), ("api_error", "server_error")]
+)
+@pytest.mark.parametrize("raw", [False, True])
+def test_an_error_in_the_middle_of_a_stream(captured: Captured, kind: str, word: str, raw: bool) -> None:
+    """By its own word, though the HTTP status was 200; also where the program reads the lines by itself."""
+    broken = [*events()[:4], {"type": "error", "error": {"type": kind, "message": "no"}}]
+    client = Server(streamed(broken)).client()
+    if raw:
+        with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
+            assert json.loads(list(response.iter_lines())[-2][5:])["type"] == "error"
+    else:
+        with pytest.raises(anthropic.APIStatusError):
+            list(client.messages.create(stream=True, **GIVEN))
+    (span,) = spans(captured)
+    assert isinstance(span.operation, Inference)
+    assert span.failure is not None
+    assert (span.failure.type, span.operation.output[0].text()) == (word, "On ")
+
+
+def test_a_helper_that_is_never_entered_records_nothing(captured: Captured) -> None:
+    """`.stream()` makes no request: there is no call yet, and so no span."""
+    server = Server(streamed())
+    server.client().messages.stream(**GIVEN)
+    assert (spans(captured), server.requests) == ((), [])
+
+
+def test_the_helpers_span_begins_when_it_is_entered(captured: Captured) -> None:
+    """Its time, its attempts and its ``traceparent`` are the request's."""
+    server = Server(refused(503), streamed())
+    manager = server.client(max_retries=1).messages.stream(**GIVEN)
+    assert captured.traces == ()
+    with manager as stream:
+        (open_span,) = captured.trace.spans
+        stream.until_done()
+    assert inference(captured).attempts == 2
+    sent = {request.headers["traceparent"] for request in server.requests}
+    assert sent == {f"00-{open_span.trace_id}-{open_span.span_id}-01"}
+
+
+def test_a_task_that_is_cancelled(captured: Captured) -> None:
+    """The span ends when the stream is left, partial."""
+
+    async def main() -> None:
+        server = Server(streamed())
+
+        async def read() -> None:
+            async with server.aclient().messages.stream(**GIVEN) as stream:
+                async for _ in stream.text_stream:
+                    await asyncio.sleep(60)
+
+        task = asyncio.create_task(read())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert inference(captured).partial
+
+
+def test_bedrocks_event_stream(captured: Captured) -> None:
+    """Bedrock's own framing is decoded by the SDK; what is read of it is the same."""
+    eventstream = pytest.importorskip("botocore.eventstream")
+    assert eventstream is not None
+    body = b"".join(_framed(event) for event in events(EVERYTHING) if event["type"] != "ping")
+    reply = http.Response(200, headers={"content-type": "application/vnd.amazon.eventstream"}, content=body)
+    server = Server(reply)
+    keys = {"aws_access_key": "a", "aws_secret_key": "b", "aws_region": "us-east-1"}
+    with server.client(anthropic.AnthropicBedrock, **keys).messages.stream(**GIVEN) as stream:
+        stream.until_done()
+    found = inference(captured)
+    assert found.provider == "aws.bedrock"
+    assert found.output == (read_message(EVERYTHING, "tool_use"),)
+    assert any(isinstance(part, ServerToolCall) for part in found.output[0].parts)
+
+
+def _framed(event: dict[str, Any]) -> bytes:
+    """One message of AWS's event stream: lengths, headers, payload, each with its checksum."""
+    import base64
+    import binascii
+    import struct
+
+    payload = json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode()
+    headers = b""
+    for name, value in ((":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event")):
+        headers += bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
+    prelude = struct.pack(">II", len(payload) + len(headers) + 16, len(headers))
+    framed = prelude + struct.pack(">I", binascii.crc32(prelude)) + headers + payload
+    return framed + struct.pack(">I", binascii.crc32(framed))
+
+
+async def _events(stream: Any) -> AsyncIterator[Any]:
+    async for event in stream:
+        yield event
+
+
+def test_through_a_generator_of_the_programs_own(captured: Captured) -> None:
+    """A program's own generator around a stream, closed early, ends the span."""
+
+    async def main() -> None:
+        async with Server(streamed()).aclient().messages.stream(**GIVEN) as stream:
+            generator = _events(stream)
+            await generator.__anext__()
+            await generator.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(main())
+    assert inference(captured).partial
