@@ -124,7 +124,8 @@ class ConverseReader:
         if self._joins:
             parts = _joined(parts)
         fields: Fields = {"usage": self._usage, **traced_fields(self._trace, parts)}
-        fields["output"] = (Message(self._role, tuple(parts), finish_reason=self._finish),)
+        if parts or self._finish is not None:
+            fields["output"] = (Message(self._role, tuple(parts), finish_reason=self._finish),)
         if self._finish is not None:
             fields["finish_reasons"] = (self._finish,)
             fields["partial"] = False  # also where the metadata, which tells the usage, was left

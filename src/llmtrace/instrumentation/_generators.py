@@ -169,8 +169,12 @@ class _Unwatched(Watch):
 def _unhooked(generator: AsyncGenerator[Any, Any]) -> Any:
     """The first step of a generator that ours closes: an event loop that knew it too would close it twice, and say so."""
     hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
+    sys.set_asyncgen_hooks(None, hooks.finalizer and _left_to_ours)
     try:
         return generator.asend(None)
     finally:
         sys.set_asyncgen_hooks(*hooks)
+
+
+def _left_to_ours(generator: Any) -> None:
+    """What the garbage collector is to do with a generator in place of throwing into it: ours closes it, in an event loop."""
