@@ -1,8 +1,10 @@
 """What a model could have seen so far in a run, as sources in order, and which of them hold a key.
 
-Law: the cost is linear in the text. A source is indexed at most once, and only when a value is looked for that is not found
-by a plain search of what is not indexed yet. In a bounded context the oldest sources are forgotten; of these a filter of fixed
-size remains, which can say "this may have been there" and so never calls a value made up that was seen.
+Law: the cost is linear in the text. A source's keys are read at most once. A context that is read as a whole indexes all of
+them. A live one first searches the newest text as it stands, and reads the keys of a source only where its letters and digits
+alone (`forms.flat`) do not rule the value out: what was made up is mostly ruled out everywhere, what was copied is mostly found
+as it was written. In a bounded context the oldest sources are forgotten; of these a filter of fixed size remains, which can
+say "this may have been there" and so never calls a value made up that was seen.
 """
 
 from __future__ import annotations
@@ -11,96 +13,121 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from zlib import crc32
 
-from llmtrace.lineage import dates
-from llmtrace.lineage.forms import keys_of_word, occurs, occurs_as_number, words_with_keys
+from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 
-UNINDEXED = 1 << 18
-"""Characters that are searched as they stand; beyond that the index is brought up to date first."""
+UNINDEXED = 1 << 16
+"""Characters of text with keys that a live context searches; what is older is indexed."""
 SCANNED = 1 << 26
 """Characters that searches for plain words may read in one run; after that they answer "it may be there"."""
-_WORDS_CACHED = 2000
-_KEYS_CACHED = 64
-_COUNTING = frozenset({"~day", "~week"})
 _FILTER_BITS = 1 << 20
+_FULL_DATE = 11
+_MOST_KNOWN = 1 << 13
 
 
 class _Index:
     """From each key to the numbers of the first and the last source that hold it."""
 
-    __slots__ = ("dated", "days", "done", "extract", "first", "last", "name")
+    __slots__ = ("dated", "days", "done", "first", "last")
 
-    def __init__(self, name: str, extract: Callable[[str], set[str]]) -> None:
-        self.name = name
-        """Key in the cache of a message."""
-        self.extract = extract
+    def __init__(self) -> None:
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
         self.days: dict[str, int] = {}
         """The keys of full dates, with the day's ordinal."""
         self.dated = False
-        """True once any key of a date, or of words that count from one, was seen."""
+        """True once any key of a date was seen."""
         self.done = 0
         """Number of the first source that is not indexed yet."""
 
-    def take(self, number: int, source: Source) -> None:
+    def take(self, number: int, source: Source, keys: set[str]) -> None:
         self.done = number + 1
-        keys = self._keys_of(source)
         if not keys:
             return
         if source.echo:
             keys = keys.difference(source.echo)
         for key in keys.difference(self.first):  # of a set and a dict this costs the set; with a keys view, the dict
             self.first[key] = number
-            if key[0] in "@~":
+            if key[0] == "@":
                 self.dated = True
-                if len(key) == 11:
+                if len(key) == _FULL_DATE:
                     self.days[key] = date.fromisoformat(key[1:]).toordinal()
         self.last.update(dict.fromkeys(keys, number))
 
-    def _keys_of(self, source: Source) -> set[str]:
-        cache = source.cache
-        if cache is None:
-            return self.extract(source.text)
-        keys: set[str] | None = cache.get(self.name)
-        if keys is None:
-            keys = self.extract(source.text)
-            if len(keys) <= _KEYS_CACHED:
-                cache[self.name] = keys
-        return keys
-
-    def drop(self, number: int, source: Source) -> Iterator[str]:
-        """Forget the oldest source; gives its keys."""
-        for key in self._keys_of(source).difference(source.echo):
+    def drop(self, number: int, keys: Iterable[str]) -> None:
+        """Forget the oldest source, which had these keys."""
+        for key in keys:
             if self.last.get(key) == number:
                 del self.first[key], self.last[key]
                 self.days.pop(key, None)
-            yield key
+
+
+class _New:
+    """A source of a live context that is not indexed yet and may have keys."""
+
+    __slots__ = ("_flat", "_keys", "source")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._flat: bytes | None = None
+        self._keys: set[str] | None = source._words
+
+    def keys_if_cheap(self) -> set[str] | None:
+        """None for a text full of digits, of which all that is looked for can mostly be ruled out as it stands."""
+        if self._keys is None and is_sparse(self.source.text):
+            self._keys = self.source.word_keys()
+        return self._keys
+
+    @property
+    def keys(self) -> set[str]:
+        if self._keys is None:
+            self._keys = self.source.word_keys()
+        return self._keys
+
+    def holds(self, key: str, trace: bytes) -> bool:
+        keys = self._keys
+        if keys is None:
+            if self._flat is None:
+                self._flat = flat(self.source.text)
+            if not may_hold(self._flat, trace) or (key[0] == "@" and not self.source.dated):
+                return False
+            keys = self.keys
+        return key in keys and key not in self.source.echo
+
+    def days(self) -> Iterator[tuple[int, str]]:
+        """The full dates, each with its ordinal."""
+        for key in self.keys:
+            if len(key) == _FULL_DATE and key[0] == "@" and key not in self.source.echo:
+                yield date.fromisoformat(key[1:]).toordinal(), key
 
 
 class Context:
     def __init__(self, *, sources: int | None = None, characters: int | None = None, search: bool = False) -> None:
-        """``sources`` and ``characters``: how much is remembered, None for all. ``search``: look through new text as it
-        stands before indexing it; quicker for few values, and the first place found is given, not the earliest."""
+        """``sources`` and ``characters``: how much is remembered, None for all. ``search``: this is a live context, which
+        searches before it indexes; quicker for few values, and the first place found is given, not the earliest."""
         self._most_sources, self._most_characters, self._search = sources, characters, search
         self._sources: dict[int, Source] = {}
-        self._oldest = self._next = self._characters = self._unindexed = self._scanned = 0
-        self._word_keys: dict[str, tuple[str, ...]] = {}
-        self._words = _Index("llmtrace.lineage.words", self._keys)
-        self._dates = _Index("llmtrace.lineage.dates", dates.dates_in)
+        self._oldest = self._next = self._sorted = self._characters = self._unindexed = self._scanned = 0
+        self._words, self._dates = _Index(), _Index()
+        self._new: dict[int, _New] = {}
+        self._known: set[str] = set()
+        """The keys of those new sources whose keys were read at once, or in an earlier run."""
+        self._unknown: dict[int, _New] = {}
+        """The others."""
         self._forgotten: bytearray | None = None
 
     def add(self, source: Source) -> None:
-        size = len(source.text)
+        text = source._text
+        size = len(source.text if text is None else text)
         if not size:
             return
         self._sources[self._next] = source
         self._next += 1
         self._characters += size
-        self._unindexed += size
-        while self._over():
-            self._forget()
+        if self._most_sources is not None:
+            while self._over():
+                self._forget()
 
     def find(self, value: Value) -> Found | None:
         """Where the value stands, whatever its spelling; None where nothing visible holds it."""
@@ -116,11 +143,11 @@ class Context:
 
     def at(self, key: str) -> Found | None:
         """The first and the last source that hold a key."""
-        words = self._words
-        if words.done < self._next:
-            self._catch_up(words, self._next)
-        last = words.last.get(key)
-        first = None if last is None else words.first[key]
+        self._catch_up_words()
+        last = self._words.last.get(key)
+        first = None if last is None else self._words.first[key]
+        if self._new:
+            first, last = self._with_new(key, first, last)
         if key[0] in "@~":
             first, last = self._with_dates(key, first, last)
         if last is not None:
@@ -130,11 +157,21 @@ class Context:
             return Found(None, None)
         return None
 
+    def _with_new(self, key: str, first: int | None, last: int | None) -> tuple[int | None, int | None]:
+        """The same with what is not indexed yet, all of which is newer."""
+        new = self._new if key in self._known else self._unknown
+        if not new:
+            return first, last
+        trace = trace_of(key)
+        holding = [number for number, one in new.items() if one.holds(key, trace)]
+        if not holding:
+            return first, last
+        return holding[0] if first is None else first, holding[-1]
+
     def _with_dates(self, key: str, first: int | None, last: int | None) -> tuple[int | None, int | None]:
         """The same with what the index of dates says."""
+        self._catch_up_dates()
         index = self._dates
-        if index.done < self._next:
-            self._catch_up(index, self._next)
         if key not in index.last:
             return first, last
         if first is None or last is None:
@@ -142,25 +179,24 @@ class Context:
         return min(first, index.first[key]), max(last, index.last[key])
 
     def tells_of_dates(self) -> bool:
-        """False where nothing visible holds a date, or a word that counts from one."""
+        """False where nothing visible holds a date, or a part of one."""
         self.settle()
-        return self._words.dated or self._dates.dated or self._forgotten is not None
+        if self._words.dated or self._dates.dated or self._forgotten is not None:
+            return True
+        return any(new.source.dated for new in self._new.values())
 
     def holds_no_key(self) -> bool:
-        """True where nothing visible has a digit, a date or an address in it: then no key can be found."""
-        self.settle()
-        return (
-            not self._words.last
-            and not self._dates.days
-            and not self._dates.last.keys() - _COUNTING
-            and self._forgotten is None
-        )
+        """True where no word that is visible has keys."""
+        self._catch_up_words()
+        return not self._new and not self._words.last and self._forgotten is None
 
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
         """How many days off the nearest full date is that stands anywhere, and its key."""
         self.settle()
-        days = ((abs(day - ordinal), key) for index in (self._words, self._dates) for key, day in index.days.items())
-        return min(days, default=None)
+        known = [(abs(day - ordinal), key) for index in (self._words, self._dates) for key, day in index.days.items()]
+        dated = [new for new in self._new.values() if new.source.dated]
+        known += [(abs(day - ordinal), key) for new in dated for day, key in new.days()]
+        return min(known, default=None)
 
     def newest_first(self) -> Iterator[Source]:
         return (self._sources[number] for number in range(self._next - 1, self._oldest - 1, -1))
@@ -173,10 +209,9 @@ class Context:
         return Found(first, next((source for source in self.newest_first() if self._holds(source, text, keys)), first))
 
     def settle(self) -> None:
-        """Index everything now, so that later look-ups change nothing and may come from several threads."""
-        for index in (self._words, self._dates):
-            if index.done < self._next:
-                self._catch_up(index, self._next)
+        """Unless live: index everything now, so that later look-ups change nothing and may come from several threads."""
+        self._catch_up_words()
+        self._catch_up_dates()
 
     @property
     def exhausted(self) -> bool:
@@ -193,55 +228,85 @@ class Context:
 
     def _forget(self) -> None:
         number = self._oldest
-        if self._words.done <= number:
-            self._catch_up(self._words, number + 1)
-        if self._dates.done <= number:
-            self._catch_up(self._dates, number + 1)
         source = self._sources.pop(number)
         self._oldest += 1
         self._characters -= len(source.text)
+        if self._new.pop(number, None) is not None:
+            self._unindexed -= len(source.text)
+            self._unknown.pop(number, None)
         if self._forgotten is None:
             self._forgotten = bytearray(_FILTER_BITS // 8)
-        for index in (self._words, self._dates):
-            for key in index.drop(number, source):
+        for index, keys in ((self._words, source.word_keys()), (self._dates, source.date_keys())):
+            keys = keys.difference(source.echo)
+            index.drop(number, keys)
+            for key in keys:
                 for bit in _bits(key):
                     self._forgotten[bit >> 3] |= 1 << (bit & 7)
 
-    def _catch_up(self, index: _Index, until: int) -> None:
-        words = index is self._words
-        for number in range(max(index.done, self._oldest), until):
-            source = self._sources[number]
-            index.take(number, source)
-            if words:
-                self._unindexed -= len(source.text)
+    def _catch_up_words(self) -> None:
+        if self._sorted < self._next:
+            self._sort()
+            if len(self._known) > _MOST_KNOWN:  # grown by keys of what is indexed by now
+                self._known = {key for number, new in self._new.items() if number not in self._unknown for key in new.keys}
+        most = UNINDEXED if self._search else 0
+        if self._unindexed > most:
+            self._index(most)
 
-    def _keys(self, text: str) -> set[str]:
-        known, keys = self._word_keys, set[str]()
-        for word in words_with_keys(text):
-            of_word = known.get(word)
-            if of_word is None:
-                if len(known) > _WORDS_CACHED:
-                    known.clear()
-                of_word = known[word] = keys_of_word(word)
-            keys.update(of_word)
-        return keys
+    def _index(self, most: int) -> None:
+        """The oldest that are new, until no more than so many characters are left."""
+        while self._unindexed > most:
+            number = next(iter(self._new))
+            new = self._new.pop(number)
+            self._unknown.pop(number, None)
+            self._unindexed -= len(new.source.text)
+            self._words.take(number, new.source, new.keys)
+        if not self._new:
+            self._known.clear()
+
+    def _sort(self) -> None:
+        """Of what was added, only the sources that may have keys are of interest."""
+        for number in range(max(self._sorted, self._oldest), self._next):
+            source = self._sources[number]
+            if source.marked:
+                new = self._new[number] = _New(source)
+                self._unindexed += len(source.text)
+                keys = new.keys_if_cheap() if self._search else None
+                if keys is None:
+                    self._unknown[number] = new
+                elif keys:
+                    self._known.update(keys)
+        self._sorted = self._next
+
+    def _catch_up_dates(self) -> None:
+        index = self._dates
+        for number in range(max(index.done, self._oldest), self._next):
+            source = self._sources[number]
+            index.take(number, source, source.date_keys())
+        index.done = self._next
 
     def _search_new(self, value: Value) -> Source | None:
         """Search the text that is not indexed yet for the value as it is written."""
-        if self._unindexed > UNINDEXED:
-            self._catch_up(self._words, self._next)
+        self._catch_up_words()
         written, holds = (_number_as_text(value), occurs_as_number) if value.kind == "number" else (value.text.strip(), occurs)
         if value.kind == "identifier":
             written = written.strip("#@.:")
-        for number in range(self._next - 1, max(self._words.done, self._oldest) - 1, -1):
-            source = self._sources[number]
-            if holds(written, source.text) and source.echo.isdisjoint(value.keys):
-                return source
+        if not has_mark(written):  # what is written without a mark may stand in a text without one
+            return next((source for source in self.newest_first() if _stands(written, holds, source, value)), None)
+        digits = [character for character in written if character.isdigit()] or [written]
+        first, last = digits[0], digits[-1]
+        for new in reversed(self._new.values()):
+            text = new.source.text  # a search for one character takes a tenth of that for more, and mostly fails
+            if first in text and last in text and written in text and _stands(written, holds, new.source, value):
+                return new.source
         return None
 
     def _holds(self, source: Source, text: str, keys: Iterable[str]) -> bool:
         self._scanned += len(source.text)
         return self._scanned <= SCANNED and text in source.text and source.echo.isdisjoint(keys)
+
+
+def _stands(written: str, holds: Callable[[str, str], bool], source: Source, value: Value) -> bool:
+    return holds(written, source.text) and source.echo.isdisjoint(value.keys)
 
 
 def _bits(key: str) -> tuple[int, int]:

@@ -36,6 +36,8 @@ _MAY_HOLD_MONTH, _MAY_HOLD_DAY, _MAY_HOLD_WEEK = (
     matcher(pattern.pattern.replace(r"\b", r"(?-u:\b)")) for pattern in (_MONTH_NAME, _DAY_WORDS, _WEEK_WORDS)
 )
 """The same for pydantic-core's engine, which reads 2 KB of small ASCII letters in 0.4 µs where ``re`` takes 45."""
+may_be_numeric = matcher(r"[0-9][-/.][0-9]{1,2}[-/.][0-9]|[0-9]/[0-9]|(?:19|20)[0-9]{6}|[0-9](?i:st|nd|rd|th)|[\p{Nd}--[0-9]]")
+"""False where `numeric_dates` finds nothing in any word of a text; of a text with a lone surrogate nothing is said."""
 _OF_MONTH = re.compile(
     r"\b(?:in|of|this|next|last|early|late|mid|during|for|until|by|since|from)[\s-]+(?:the\s+month\s+of\s+)?$"
 )

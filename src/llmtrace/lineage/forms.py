@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-from llmtrace.lineage.dates import numeric_dates
+from llmtrace.lineage.dates import may_be_numeric, numeric_dates
 
 LONGEST_KEY = 200
 """Longer words (base64, minified code) are no identifiers that anyone would copy; they get no keys."""
@@ -45,6 +45,7 @@ _CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match
 out, at the speed of memchr."""
 _ALNUM = re.compile(r"[^\W_]", re.ASCII)
 _NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not _ALNUM.match(chr(byte)))
+_SPARSE = 40
 _SMALL = bytes(range(256)).lower()
 _LONGEST_KEPT = 64
 """Characters of a word up to which its keys are remembered."""
@@ -120,6 +121,11 @@ def has_mark(text: str) -> bool:
     )
 
 
+def is_sparse(text: str) -> bool:
+    """True where so few characters are marks that reading the keys costs no more than `flat` does."""
+    return text.encode("ascii", "replace").translate(_CLASSES).count(b"0") * _SPARSE < len(text)
+
+
 def flat(text: str) -> bytes:
     """ASCII letters and digits only, in small letters: whatever key the text has, `trace_of` it stands in here. Takes 1 µs for
     1 KB, where the keys of 1 KB of records take a hundred."""
@@ -149,6 +155,13 @@ _ROUNDED = b"9" * (10 - _EXACT)
 
 def may_hold(flattened: bytes, trace: bytes) -> bool:
     return trace in flattened or (_ROUNDED in flattened and trace.isdigit())
+
+
+def may_hold_date(text: str) -> bool:
+    """False where no word of the text is a date."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode()
+    return may_be_numeric(text) or ("\\" in text and may_be_numeric(unescape(text)))
 
 
 def words_with_keys(text: str) -> set[str]:

@@ -1,6 +1,7 @@
 """Which messages of a request are new: an agent sends its whole history again with every call.
 
 Law: a message seen before costs a look-up, not a search; by identity where the same objects come again, by content else.
+Digests are made when they are first asked for: a run of one call needs none.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from llmtrace.model import Message, Part, Text, ToolCall, ToolResult
 
 _REMEMBERED = 8192
 """Messages and texts that a bounded history remembers; the oldest go first."""
+_MOST_SAID = 64
 
 
 class History:
     def __init__(self, *, bounded: bool) -> None:
         self._most = _REMEMBERED if bounded else None
         self._last: Sequence[Message] = ()
+        self._undigested: list[Message] = []
+        """Messages of the first request."""
+        self._said: list[Part] = []
+        """What the model said since its own words were last asked for."""
         self._seen: dict[int, None] = {}
         self._own: dict[int, None] = {}
         self._results: dict[int, None] = {}
@@ -26,6 +32,10 @@ class History:
     def new(self, messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
         """The messages that were not sent before, with their position from 1."""
         last, self._last = self._last, messages
+        if not last and not self._seen:
+            self._undigested = list(messages)
+            yield from enumerate(messages, 1)  # one that is in it twice does no harm
+            return
         start = 0
         while start < len(last) and start < len(messages) and messages[start] is last[start]:
             start += 1
@@ -35,16 +45,32 @@ class History:
                 yield number + 1, message
 
     def is_new(self, role: str, parts: Sequence[Part]) -> bool:
+        if self._undigested:
+            earlier, self._undigested = self._undigested, []
+            for message in earlier:
+                self._see(message.role, message.parts)
+        return self._see(role, parts)
+
+    def _see(self, role: str, parts: Sequence[Part]) -> bool:
         if len(parts) == 1:  # as most have
             return self._keep(self._seen, hash((role, _digest(parts[0]))))
         return self._keep(self._seen, hash((role, *map(_digest, parts))))
 
     def keep_own(self, part: Part) -> None:
         """Something that the model said in this run."""
-        self._keep(self._own, _digest(part))
+        self._said.append(part)
+        if len(self._said) > _MOST_SAID:
+            self._digest_said()
 
     def is_own(self, part: Part) -> bool:
-        return _digest(part) in self._own
+        if self._said:
+            self._digest_said()
+        return bool(self._own) and _digest(part) in self._own
+
+    def _digest_said(self) -> None:
+        said, self._said = self._said, []
+        for part in said:
+            self._keep(self._own, _digest(part))
 
     def keep_result(self, call_id: str | None, text: str) -> None:
         """What an execution gave, so that the message with the same text is known to be the same."""

@@ -20,8 +20,8 @@ RECENT_CHARACTERS = 1 << 13
 """How many numbers, out of how much text, counted from the newest source, a number may be computed from."""
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
-_BY_KEYS_ALONE = frozenset({"identifier", "phone", "date", "email"})
-"""Kinds whose other forms, and what they follow from, are found by keys and never by words."""
+_BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
+"""Kinds whose other forms are found by the keys of words and by nothing else."""
 _SHORTEST_PHONE = 7
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
@@ -144,7 +144,7 @@ def _recent_numbers(context: Context) -> dict[float, Source]:
     numbers: dict[float, Source] = {}
     read = 0
     for source in context.newest_first():
-        for seen in numbers_in(source.text[:RECENT_CHARACTERS]):
+        for seen in numbers_in(source.text[:RECENT_CHARACTERS]) if source.marked else ():
             if number_key(seen) not in source.echo:
                 numbers.setdefault(seen, source)
             if len(numbers) >= RECENT_NUMBERS:

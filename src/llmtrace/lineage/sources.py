@@ -7,7 +7,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from llmtrace.lineage import dates
+from llmtrace.lineage.forms import has_mark, keys_of_word, may_hold_date, words_with_keys
 from llmtrace.model import JsonValue
+
+MOST_KEPT = 64
+"""Keys of one kind that are kept with a source; more are read out of its text again."""
 
 
 @dataclass(slots=True)
@@ -23,18 +28,64 @@ class Source:
     asked: bool = False
     """True for what a user, a developer or an operator wrote."""
     call_id: str | None = None
-    cache: dict[Any, Any] | None = None
-    """Of a message that this is the whole text of: what was read out of it is remembered there, for the next run."""
     places: dict[str, Any] | None = None
     keys: dict[str, Any] | None = None
     """For `places`: the way to each value by its text, and by its keys."""
     _text: str | None = None
+    _marked: bool | None = None
+    _dated: bool | None = None
+    _words: set[str] | None = None
+    _dates: set[str] | None = None
 
     @property
     def text(self) -> str:
         if self._text is None:
             self._text = self.content if isinstance(self.content, str) else _as_text(self.content)
         return self._text
+
+    @property
+    def marked(self) -> bool:
+        """False where no word of the text can have keys."""
+        if self._marked is None:
+            self._marked = has_mark(self.text)
+        return self._marked
+
+    @property
+    def dated(self) -> bool:
+        """False where no word of the text can be a date."""
+        if self._dated is None:
+            self._dated = self.marked and may_hold_date(self.text)
+        return self._dated
+
+    def word_keys(self) -> set[str]:
+        """The keys of its words. Not to be changed."""
+        keys = self._words
+        if keys is None:
+            keys = {key for word in words_with_keys(self.text) for key in keys_of_word(word)} if self.marked else set()
+            if len(keys) <= MOST_KEPT:
+                self._words = keys
+        return keys
+
+    def date_keys(self) -> set[str]:
+        """The keys of its dates that take more than a word. Not to be changed."""
+        keys = self._dates
+        if keys is None:
+            keys = dates.dates_in(self.text)
+            if len(keys) <= MOST_KEPT:
+                self._dates = keys
+        return keys
+
+    def echoing(self, echo: frozenset[str]) -> Source:
+        """The same text where it only repeats these keys; so nobody asked for anything by it."""
+        copy = Source(self.span_id, self.place, self.content, echo, False, self.call_id)
+        copy._text, copy._marked, copy._dated, copy._words, copy._dates = (
+            self._text,
+            self._marked,
+            self._dated,
+            self._words,
+            self._dates,
+        )
+        return copy
 
 
 def _as_text(content: JsonValue) -> str:

@@ -48,6 +48,8 @@ _HIDING_PARAMETERS = {
     "web_search_options": "the provider searched the web",
 }
 _NOTHING: frozenset[str] = frozenset()
+_SOURCE = "llmtrace.lineage"
+"""In the cache of a message whose only part is text: what was read out of it, for the next run."""
 _CUT = (semconv.CONTENT_TRUNCATED, semconv.CONTENT_REDACTED, semconv.CONTENT_LEVEL)
 
 
@@ -73,6 +75,8 @@ class Visible:
         self.sources: dict[tuple[str, str, str | None], Source] = {}
         """Unless bounded: by span, place and call, to look for a value inside later."""
         self.calls: dict[str, Call] = {}
+        self._suspect: dict[str, Call] = {}
+        """Of the calls those with made-up values that may not be answered yet."""
         self.made_up: dict[str, Origin] = {}
         """By key, where the model said an ungrounded value for the first time."""
         self.hidden: dict[str, str] = {}
@@ -80,6 +84,8 @@ class Visible:
 
     def remember_call(self, call_id: str, call: Call) -> None:
         self._bounded(self.calls, call_id, call)
+        if call.made_up:
+            self._suspect[call_id] = call
 
     def remember_made_up(self, key: str, first: Origin) -> None:
         self._bounded(self.made_up, key, first)
@@ -115,22 +121,40 @@ class Visible:
             if self.history.is_new("system", (part,)):
                 self._part(span, part, "system prompt", asked=True)
         for number, message in self.history.new(inference.input):
-            self._see(span, message, _name(number, message))
+            if self._most is not None and message.cache is not None and len(message.parts) == 1:
+                self._see_live(span, message, message.parts[0], message.cache)
+            else:
+                self._see(span, message, _name(number, message))
 
     def _hide(self, span: Span, inference: Inference) -> None:
         if inference.previous_response_id:
             self.hidden.setdefault("earlier responses are kept by the provider", span.span_id)
         if not inference.input and not inference.system:
             self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
-        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()):
+        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()) if inference.parameters else ():
             self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
 
     def _see(self, span: Span, message: Message, place: str) -> None:
         own = message.role in _OWN
-        cache = message.cache if len(message.parts) == 1 else None
         for part in message.parts:
             if not (own and self.history.is_own(part)):
-                self._part(span, part, place, asked=message.role in _ASKED, own=own, cache=cache)
+                self._part(span, part, place, asked=message.role in _ASKED, own=own)
+
+    def _see_live(self, span: Span, message: Message, part: Part, cache: dict[Any, Any]) -> None:
+        """The same for a message of one part, where nobody will ask for its place."""
+        if type(part) is not Text:
+            self._see(span, message, message.role)
+            return
+        own = message.role in _OWN
+        if own and self.history.is_own(part):
+            return
+        source = cache.get(_SOURCE)
+        if source is None:
+            source = cache[_SOURCE] = Source("", message.role, part.content, _NOTHING, message.role in _ASKED)
+        if self.made_up:
+            echo = frozenset(self.made_up) if own else self._running()
+            source = source.echoing(echo) if echo else source
+        self.context.add(source)
 
     def _part(
         self,
@@ -140,13 +164,12 @@ class Visible:
         *,
         asked: bool = False,
         own: bool = False,
-        cache: dict[Any, Any] | None = None,
     ) -> None:
         if isinstance(part, ToolResult):
             self._result(span, part)
         elif isinstance(part, Text):
             echo = frozenset(self.made_up) if own else self._running()
-            self._add(Source(span.span_id, place, part.content, echo, asked and not echo, cache=cache))
+            self._add(Source(span.span_id, place, part.content, echo, asked and not echo))
         elif isinstance(part, ToolCall):
             self._earlier_call(span, part, place)
         elif not isinstance(part, Reasoning):
@@ -224,9 +247,12 @@ class Visible:
 
     def _running(self) -> frozenset[str]:
         """Made-up values of calls that have not been answered yet."""
-        if not self.made_up:
+        if not self._suspect:
             return _NOTHING
-        return _NOTHING.union(*(call.made_up for call in self.calls.values() if call.open and call.made_up))
+        answered = [key for key, call in self._suspect.items() if not call.open or self.calls.get(key) is not call]
+        for key in answered:
+            del self._suspect[key]
+        return _NOTHING.union(*(call.made_up for call in self._suspect.values()))
 
 
 def _name(number: int, message: Message) -> str:
