@@ -112,9 +112,14 @@ def response(*items: dict[str, Any], **fields: Any) -> dict[str, Any]:
         "temperature": 1.0,
         "top_p": 1.0,
         "usage": USAGE,
-        "output": list(items or (said(),)),
+        "output": [_numbered(number, item) for number, item in enumerate(items or (said(),))],
         **fields,
     }
+
+
+def _numbered(number: int, item: dict[str, Any]) -> dict[str, Any]:
+    """Messages and thoughts have no id of their own in the tests, and no two items of an answer have the same."""
+    return {**item, "id": f"{item['type']}_{number}"} if item["type"] in ("message", "reasoning") else item
 
 
 def waiting(status: str = "queued", **fields: Any) -> dict[str, Any]:
