@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for piece in reply.pieces:
+        for piece in filter(None, reply.pieces):  # an empty piece would end the body
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.flush()
         if reply.stalls:
