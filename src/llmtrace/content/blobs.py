@@ -13,7 +13,7 @@ from llmtrace.model import Blob, Part, Uri, replace
 _DATA_URL = re.compile(
     r"data:(?P<type>[A-Za-z0-9.+/-]{0,128})(?:;[A-Za-z0-9=._-]{1,128}){0,8};base64,(?P<data>[A-Za-z0-9+/_%=-]*)"
 )
-_LEAST = 1024
+LEAST_BASE64 = 1024
 """Characters from which on a value that is base64 and nothing else is taken for inline bytes."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+={0,2}")
 
@@ -51,7 +51,7 @@ def without_bytes(part: Part) -> Part:
 def is_base64(text: str) -> bool:
     """True for a long text that can hardly be anything else."""
     return (
-        len(text) >= _LEAST
+        len(text) >= LEAST_BASE64
         and " " not in text[:128]
         and text.isascii()
         and _BASE64.fullmatch(text) is not None

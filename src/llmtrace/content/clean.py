@@ -14,6 +14,7 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.config import Config
 from llmtrace.content import bare as without
+from llmtrace.content.glance import Glance
 from llmtrace.content.messages import Messages
 from llmtrace.content.redaction import Redactor
 from llmtrace.content.tally import Tally
@@ -49,6 +50,7 @@ class Content:
         self._level = "none" if redactor.broken else config.content
         self._values = Values(redactor, config.max_content_bytes)
         self._messages = Messages(self._values)
+        self._glance = Glance(self._values, self._messages, _FIELDS)
         self._resource: tuple[Any, Any] = (None, None)
         self._said = False
 
@@ -80,6 +82,8 @@ class Content:
             return self._closed(span, error)
 
     def _clean(self, span: Span) -> Span:
+        if self._of_resource(span.resource) is span.resource and self._glance.is_clean(span):
+            return span
         tally = Tally()
         operation = self._operation(span.operation, tally)
         name = self._values.name(span.name, tally)
@@ -234,6 +238,7 @@ class Content:
 
 _NAMES = frozenset({"name", "agent_name", "record_id", "store_id", "data_source_id", "request_model", "response_model"})
 _FIELDS: dict[type, tuple[str, ...]] = {
+    Inference: ("request_model", "response_model", "parameters", "system", "input", "output", "tools"),
     ToolExecution: ("arguments", "repaired", "result", "definition", "name"),
     AgentInvocation: ("name", "description", "input", "output"),
     Workflow: ("name", "input", "output"),

@@ -17,13 +17,13 @@ from pydantic_core import from_json
 from pydantic_core import to_json as write_json
 
 from llmtrace.config import Config
-from llmtrace.content.blobs import blob_mark, blob_rule, is_base64
+from llmtrace.content.blobs import LEAST_BASE64, blob_mark, blob_rule, is_base64
 from llmtrace.content.keys import is_schema, is_secret, is_token, words
 from llmtrace.content.pairs import pair_rules, secret_pairs
 from llmtrace.content.paths import Path, names, parse_path, replace_at
 from llmtrace.content.scan import Rule, Scanner
 from llmtrace.content.secrets import secret_rules
-from llmtrace.content.snapshot import to_json
+from llmtrace.content.snapshot import to_json, well_formed
 from llmtrace.content.tally import ERROR, MARK, Tally, mark
 from llmtrace.model import JsonValue
 
@@ -111,11 +111,44 @@ class Redactor:
                     text = self._by_user(text, tally)
                 elif size <= _KNOWN_LENGTH and text is given:
                     self._know(text)
-            if size >= 1024 and self._blobs and is_base64(text):
+            if size >= LEAST_BASE64 and self._blobs and is_base64(text):
                 return blob_mark(text)
             return tally.without_secrets(text) if tally.secrets else text
         except Exception as error:
             return self._failed(error, tally)
+
+    # -- the same for many texts at once, as far as it can be told by one look
+
+    @property
+    def asks_for_more(self) -> bool:
+        """True where the user has set rules that no scan can stand for."""
+        return self._always
+
+    def is_innocent(self, name: str) -> bool:
+        """True for a key name that neither is nor stands for a secret."""
+        what = self._keys.get(name)
+        if what is None:
+            return type(name) is str and len(name) <= _KNOWN_LENGTH and self._judge(name) == _CLEAN
+        return what == _CLEAN
+
+    def are_clean(self, texts: Sequence[str]) -> bool:
+        """True where no rule would change one of these texts; False: one might.
+
+        They are scanned as one text, which is five times as fast. No anchor asks where a text begins or ends, so what matches
+        in one of them matches in all together, too.
+        """
+        new = set(texts) - self._known
+        if not new:
+            return True
+        joined = "\n".join(new)
+        if not (joined.isascii() or well_formed(joined) is joined) or self._scan.may_change(joined):
+            return False
+        for text in new:
+            if len(text) <= _KNOWN_LENGTH:
+                self._know(text)
+            elif len(text) >= LEAST_BASE64 and self._blobs and is_base64(text):
+                return False
+        return True
 
     def _know(self, text: str) -> None:
         if len(self._known) >= _MAX_KNOWN:

@@ -46,11 +46,18 @@ class Scanner:
         self._long = tuple(_any_of(group) for group in groups if group)
         self._tests: dict[str, Callable[[str], bool]] = {}
 
+    def may_change(self, text: str) -> bool:
+        """False where no rule would do anything to a well-formed text."""
+        tests = self._short if len(text) < _SHORT else self._long
+        for test in tests:  # noqa: SIM110 (any() takes three times as long)
+            if test(text):
+                return True
+        return False
+
     def __call__(self, text: str, tally: Tally) -> str:
         """``text`` with all rules applied; the same object where none of them matches."""
-        for test in self._short if len(text) < _SHORT else self._long:
-            if test(text):
-                return self._apply(text, tally)
+        if self.may_change(text):
+            return self._apply(text, tally)
         if text.isascii():
             return text
         repaired = well_formed(text)  # a lone surrogate is no text to the engine: it says no to everything
