@@ -154,5 +154,10 @@ __all__ = [
     "inference",
     "message",
     "refused",
+    "spans",
+    "sse",
+    "streamed",
+    "text",
+    "tool_use",
+    "whole",
 ]
-__all__ += ["spans", "sse", "streamed", "text", "tool_use", "whole"]

@@ -1,0 +1,496 @@
+"""What programs do with the anthropic client, as a table: the idioms of its own tests and README.
+
+As in `openai_scenarios`: a scenario tells everything that the program can see; `observe` runs one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anthropic
+import pydantic
+from anthropic_server import (
+    ASK,
+    GIVEN,
+    MODEL,
+    SEARCHED,
+    TOOLS,
+    Server,
+    answered,
+    events,
+    http,
+    message,
+    refused,
+    streamed,
+    text,
+    tool_use,
+    whole,
+)
+from openai_scenarios import Detail, _awatch, _request, _watch, describe
+
+SYNC: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
+ASYNC: dict[str, tuple[Any, Callable[[], list[Any]]]] = {}
+
+EVERYTHING = message(*SEARCHED, stop="tool_use")
+
+
+class City(pydantic.BaseModel):
+    city: str
+    days: int
+
+
+def scenario(*replies: Callable[[], Any]) -> Callable[[Any], Any]:
+    """Register a scenario, with what its server will answer."""
+
+    def register(function: Any) -> Any:
+        table = ASYNC if inspect.isasyncgenfunction(function) else SYNC
+        table[function.__name__] = function, lambda: [reply() for reply in replies]
+        return function
+
+    return register
+
+
+def observe(name: str) -> tuple[list[Any], list[Any]]:
+    """Run a scenario. Gives what was seen, and the requests that were sent, without ``traceparent``."""
+    function, replies = SYNC.get(name) or ASYNC[name]
+    server, seen = Server(*replies()), list[Any]()
+    if name in SYNC:
+        with server.client(max_retries=2) as client:
+            _watch(function(client), seen)
+    else:
+        asyncio.run(_awatch(function, server, seen))
+    kept = [describe(one.seen) if isinstance(one, Detail) else one for one in seen]
+    return kept, [_request(request) for request in server.requests]
+
+
+def everything() -> Any:
+    return streamed(events(EVERYTHING))
+
+
+# -- whole answers
+
+
+@scenario(answered)
+def create(client: anthropic.Anthropic) -> Iterator[Any]:
+    result = client.messages.create(**GIVEN)
+    yield result
+    yield isinstance(result, anthropic.types.Message)
+    yield result._request_id
+    yield result.to_dict()
+
+
+@scenario(lambda: answered(*SEARCHED, stop="tool_use"))
+def create_with_every_block(client: anthropic.Anthropic) -> Iterator[Any]:
+    tools: Any = [*TOOLS, {"type": "web_search_20250305", "name": "web_search"}]
+    yield client.messages.create(tools=tools, tool_choice={"type": "auto"}, system=[text("Be brief.")], **GIVEN)  # type: ignore[list-item]
+
+
+@scenario(answered)
+def create_with_an_iterator(client: anthropic.Anthropic) -> Iterator[Any]:
+    messages = iter(ASK)
+    yield client.messages.create(**{**GIVEN, "messages": messages})
+    yield next(messages, "consumed")
+
+
+@scenario(answered)
+def create_with_headers(client: anthropic.Anthropic) -> Iterator[Any]:
+    headers = {"x-one": "1"}
+    yield client.messages.create(extra_headers=headers, extra_query={"a": "b"}, extra_body={"odd": 1}, timeout=5, **GIVEN)
+    yield headers
+
+
+@scenario(answered, answered)
+def create_again(client: anthropic.Anthropic) -> Iterator[Any]:
+    first = client.messages.create(**GIVEN)
+    later = [*ASK, {"role": first.role, "content": first.content}, *ASK]
+    yield client.with_options(max_retries=0).messages.create(**{**GIVEN, "messages": later})
+    yield later
+
+
+@scenario(lambda: whole({"input_tokens": 7}))
+def count_tokens(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.messages.count_tokens(model=MODEL, messages=ASK)
+
+
+@scenario(answered)
+def beta(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.beta.messages.create(betas=["files-api-2025-04-14"], **GIVEN)
+
+
+@scenario(answered)
+def raw(client: anthropic.Anthropic) -> Iterator[Any]:
+    response = client.messages.with_raw_response.create(**GIVEN)
+    yield response
+    yield response.headers["x-request-id"], response.status_code, response.retries_taken
+    yield response.parse()
+    yield response.parse() is response.parse()
+    yield Detail(sorted(vars(response.http_response)))
+
+
+@scenario(answered)
+def raw_streaming(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.with_streaming_response.create(**GIVEN) as response:
+        yield response
+        yield response.is_closed
+        yield response.parse()
+        yield response.json()
+    yield response.is_closed
+    yield Detail(sorted(vars(response.http_response)))
+
+
+@scenario(answered, answered)
+def raw_bytes(client: anthropic.Anthropic) -> Iterator[Any]:
+    for read in ("iter_bytes", "iter_lines"):
+        with client.messages.with_streaming_response.create(**GIVEN) as response:
+            yield list(getattr(response, read)())
+            yield next(iter(getattr(response, read)()), "nothing more")
+
+
+@scenario(lambda: answered(text('{"city": "Oslo", "days": 2}')), lambda: answered(text('{"city": "Oslo"}')))
+def parse(client: anthropic.Anthropic) -> Iterator[Any]:
+    result = client.messages.parse(output_format=City, **GIVEN)
+    yield result.parsed_output
+    yield result.to_dict()
+    yield client.beta.messages.parse(output_format=City, **GIVEN)
+
+
+@scenario(lambda: http.Response(200, headers={"content-type": "text/html"}, content=b"<html>"))
+def not_json(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.messages.create(**GIVEN)
+
+
+# -- failures
+
+
+@scenario(lambda: refused(529, "overloaded_error"), lambda: refused(503, "api_error"), answered)
+def retries(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.messages.create(**GIVEN)
+
+
+@scenario(*[lambda: refused(529, "overloaded_error")] * 3)
+def overloaded(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.messages.create(**GIVEN)
+
+
+@scenario(lambda: refused(400), lambda: refused(404, "not_found_error"))
+def bad_request(client: anthropic.Anthropic) -> Iterator[Any]:
+    try:
+        client.messages.create(**GIVEN)
+    except anthropic.BadRequestError as raised:
+        yield raised
+        yield raised.response.json()
+    yield client.beta.messages.create(**GIVEN)
+
+
+@scenario(lambda: http.ConnectError("refused"))
+def no_connection(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.with_options(max_retries=0).messages.create(**GIVEN)
+
+
+@scenario()
+def wrong_arguments(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.messages.create(model=MODEL)  # type: ignore[call-overload]
+
+
+@scenario()
+def wrong_arguments_of_the_helper(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield client.messages.stream(model=MODEL)  # type: ignore[call-arg]
+
+
+# -- streams
+
+
+@scenario(everything)
+def stream(client: anthropic.Anthropic) -> Iterator[Any]:
+    result = client.messages.create(stream=True, **GIVEN)
+    yield result
+    yield isinstance(result, anthropic.Stream), type(result._iterator).__name__, type(iter(result)).__name__
+    yield list(result)
+    yield next(result, "over"), result.response.is_closed
+    yield result.close()
+    yield result.close()
+
+
+@scenario(streamed)
+def stream_left(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.create(stream=True, **GIVEN) as result:
+        yield next(result)
+    yield result.response.is_closed
+    yield from result
+
+
+@scenario(streamed)
+def stream_in_two_goes(client: anthropic.Anthropic) -> Iterator[Any]:
+    result = client.messages.create(stream=True, **GIVEN)
+    for one in result:
+        yield one
+        break
+    yield list(result)
+
+
+@scenario(lambda: streamed(events()[:4], breaks=http.ReadError("reset")))
+def stream_breaks(client: anthropic.Anthropic) -> Iterator[Any]:
+    result = client.messages.create(stream=True, **GIVEN)
+    try:
+        yield from result
+    except Exception as raised:
+        yield raised
+    yield list(result)
+
+
+@scenario(lambda: streamed([*events()[:4], {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}]))
+def stream_with_an_error(client: anthropic.Anthropic) -> Iterator[Any]:
+    yield from client.messages.create(stream=True, **GIVEN)
+
+
+@scenario(everything)
+def raw_stream(client: anthropic.Anthropic) -> Iterator[Any]:
+    response = client.messages.with_raw_response.create(stream=True, **GIVEN)
+    yield response
+    yield response.parse()
+    yield response.parse() is response.parse()
+    yield list(response.parse())
+
+
+@scenario(streamed, streamed)
+def raw_stream_streaming(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
+        yield list(response.parse())
+    with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
+        yield list(response.iter_lines())
+        yield Detail(sorted(vars(response.http_response)))
+
+
+@scenario(everything)
+def helper(client: anthropic.Anthropic) -> Iterator[Any]:
+    manager = client.messages.stream(tools=TOOLS, **GIVEN)
+    yield manager
+    with manager as result:
+        yield result
+        yield isinstance(result, anthropic.MessageStream), type(result.text_stream).__name__
+        yield from result
+        yield result.get_final_message()
+        yield result.get_final_text()
+        yield result.current_message_snapshot is result.get_final_message()
+        yield result.request_id, result.response.is_closed
+
+
+@scenario(everything)
+def helper_text(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.stream(**GIVEN) as result:
+        yield list(result.text_stream)
+        yield next(result.text_stream, "over")
+
+
+@scenario(streamed)
+def helper_left(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.stream(**GIVEN) as result:
+        yield next(iter(result)).type
+        yield result.current_message_snapshot
+    yield result.response.is_closed
+    yield list(result)
+
+
+@scenario(streamed)
+def helper_closed(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.stream(**GIVEN) as result:
+        result.close()
+        yield result.response.is_closed
+        yield result.get_final_message()
+
+
+@scenario(lambda: streamed([*events()[:4], {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}]))
+def helper_with_an_error(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.stream(**GIVEN) as result:
+        yield from result.text_stream
+
+
+@scenario(lambda: refused(400))
+def helper_refused(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.stream(**GIVEN) as result:
+        yield result
+
+
+@scenario(lambda: streamed(events(message(tool_use('{"order_id": '), stop="max_tokens"))))
+def helper_with_half_a_call(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.messages.stream(**GIVEN) as result:
+        yield result.get_final_message()
+
+
+@scenario(everything)
+def beta_helper(client: anthropic.Anthropic) -> Iterator[Any]:
+    with client.beta.messages.stream(**GIVEN) as result:
+        yield [event.type for event in result]
+        yield result.get_final_message()
+
+
+def _runner_tool() -> Any:
+    @anthropic.beta_tool
+    def look_up(order_id: str) -> str:
+        "Look an order up."
+        if order_id == "8":
+            raise ValueError("no such order")
+        return f"order {order_id}: sent"
+
+    return look_up
+
+
+@scenario(lambda: answered(tool_use(), tool_use({"order_id": "8"}, id="toolu_2"), stop="tool_use"), answered)
+def tool_runner(client: anthropic.Anthropic) -> Iterator[Any]:
+    runner = client.beta.messages.tool_runner(tools=[_runner_tool()], **GIVEN)
+    yield runner
+    for one in runner:
+        yield one
+        yield runner.generate_tool_call_response()
+    yield runner.until_done()
+
+
+@scenario(lambda: streamed(events(message(tool_use(), stop="tool_use"))), streamed)
+def tool_runner_streaming(client: anthropic.Anthropic) -> Iterator[Any]:
+    for one in client.beta.messages.tool_runner(tools=[_runner_tool()], stream=True, **GIVEN):
+        yield [event.type for event in one]
+        yield one.get_final_message()
+
+
+# -- async
+
+
+@scenario(answered)
+async def acreate(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    waiting = client.messages.create(**GIVEN)
+    yield inspect.iscoroutine(waiting)
+    yield Detail(waiting.__qualname__)
+    yield await waiting
+
+
+@scenario(answered)
+async def acreate_in_a_task(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    yield await asyncio.wait_for(asyncio.create_task(client.messages.create(**GIVEN)), 5)
+
+
+@scenario(lambda: refused(529, "overloaded_error"), answered)
+async def aretries(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    yield await client.messages.create(**GIVEN)
+
+
+@scenario(lambda: refused(400))
+async def abad_request(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    yield await client.messages.create(**GIVEN)
+
+
+@scenario()
+async def awrong_arguments(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    try:
+        client.messages.create(model=MODEL)  # type: ignore[call-overload]
+    except TypeError as raised:
+        yield raised
+
+
+@scenario()
+async def anever_awaited(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    client.messages.create(**GIVEN).close()
+    yield "closed"
+
+
+@scenario()
+async def ahelper_never_entered(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    yield client.messages.stream(**GIVEN)
+
+
+@scenario(answered, answered)
+async def araw(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    response = await client.messages.with_raw_response.create(**GIVEN)
+    yield response
+    yield await response.parse()
+    async with client.messages.with_streaming_response.create(**GIVEN) as streaming:
+        yield streaming
+        yield await streaming.parse()
+
+
+@scenario(lambda: answered(text('{"city": "Oslo"}')))
+async def aparse_fails(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    yield await client.messages.parse(output_format=City, **GIVEN)
+
+
+@scenario(everything)
+async def astream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    result = await client.messages.create(stream=True, **GIVEN)
+    yield result
+    yield isinstance(result, anthropic.AsyncStream), type(result._iterator).__name__
+    yield [one async for one in result]
+    yield [one async for one in result], result.response.is_closed
+    yield await result.close()
+
+
+@scenario(streamed)
+async def astream_left(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    async with await client.messages.create(stream=True, **GIVEN) as result:
+        yield await result.__anext__()
+    yield result.response.is_closed
+
+
+@scenario(lambda: streamed(events()[:4], breaks=http.ReadTimeout("slow")))
+async def astream_breaks(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    async for one in await client.messages.create(stream=True, **GIVEN):
+        yield one
+
+
+@scenario(everything)
+async def araw_stream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    response = await client.messages.with_raw_response.create(stream=True, **GIVEN)
+    yield response
+    yield [one async for one in await response.parse()]
+
+
+@scenario(streamed)
+async def araw_stream_lines(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    async with client.messages.with_streaming_response.create(stream=True, **GIVEN) as response:
+        yield [line async for line in response.iter_lines()]
+
+
+@scenario(everything)
+async def ahelper(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    manager = client.messages.stream(tools=TOOLS, **GIVEN)
+    yield manager
+    async with manager as result:
+        yield result
+        async for event in result:
+            yield event
+        yield await result.get_final_message()
+        yield await result.get_final_text()
+
+
+@scenario(streamed)
+async def ahelper_text_left(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    async with client.beta.messages.stream(**GIVEN) as result:
+        async for piece in result.text_stream:
+            yield piece
+            break
+    yield result.response.is_closed
+
+
+@scenario(lambda: refused(400))
+async def ahelper_refused(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    async with client.messages.stream(**GIVEN) as result:
+        yield result
+
+
+@scenario(lambda: answered(tool_use(), tool_use({"order_id": "8"}, id="toolu_2"), stop="tool_use"), answered)
+async def atool_runner(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
+    @anthropic.beta_async_tool
+    async def look_up(order_id: str) -> str:
+        "Look an order up."
+        await asyncio.sleep(0)
+        return json.dumps({"order": int(order_id) // (8 - int(order_id))})
+
+    runner = client.beta.messages.tool_runner(tools=[look_up], **GIVEN)
+    async for one in runner:
+        yield one
+        yield await runner.generate_tool_call_response()
+
+
+NAMES = (*SYNC, *ASYNC)
