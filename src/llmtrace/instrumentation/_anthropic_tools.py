@@ -7,6 +7,7 @@ the SDK's own is left out, unless the program gave the client a TracerProvider o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from llmtrace.content import to_json
@@ -104,6 +105,21 @@ def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, A
     if call is None or _has_own_provider(call.client):
         return wrapped(*args, **kwargs)
     return None
+
+
+def without_own_tool_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the SDK's block around the run of a tool: for a client without a tracer, it makes no span."""
+    return wrapped(*(guard(_untraced, *args) or args), **kwargs)
+
+
+def _untraced(client: Any, tool: Any) -> tuple[Any, ...] | None:
+    """None where its span is wanted: nothing is recorded, or not this (a toolset), or the program asked for it."""
+    if active() is None or not hasattr(tool, "call") or _has_own_provider(client):
+        return None
+    return _UNTRACED, tool
+
+
+_UNTRACED = SimpleNamespace(_tracer=None)
 
 
 def _has_own_provider(client: Any) -> bool:

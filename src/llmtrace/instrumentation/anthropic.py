@@ -16,7 +16,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_content, read_message, read_usage
 from llmtrace.instrumentation._anthropic_events import EventReader
-from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span
+from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
 from llmtrace.instrumentation._memo import known, known_tools
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
@@ -197,6 +197,7 @@ def _propagates(client: Any) -> bool:
 
 
 _MODULE, _BETA_MODULE = "anthropic.resources.messages.messages", "anthropic.resources.beta.messages.messages"
+_RUNNER = "anthropic.lib.tools._beta_runner"
 _COPIES = ("anthropic.lib.bedrock._beta_messages", "anthropic.lib.vertex._beta_messages")
 """Classes of their own, made of the same functions."""
 
@@ -226,7 +227,8 @@ PATCHES = (
     Patch(_BETA_MODULE, "parse_beta_response", keep_answer),
     Patch("anthropic._base_client", "BaseClient._build_request", send),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
-    Patch("anthropic.lib.tools._beta_runner", "BaseSyncToolRunner._run_tool", run_tool),
-    Patch("anthropic.lib.tools._beta_runner", "BaseAsyncToolRunner._run_tool", run_tool_async),
+    Patch(_RUNNER, "tool_use_span", without_own_tool_span),
+    Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),
+    Patch(_RUNNER, "BaseAsyncToolRunner._run_tool", run_tool_async),
     *_stainless.patches("anthropic"),
 )
