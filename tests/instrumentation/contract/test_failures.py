@@ -1,0 +1,105 @@
+"""Calls that fail, of every library: the program gets the library's own exception, the span a stable word."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from kit import Answer, Reply
+from way import Way, see
+
+WORDS = {
+    400: "bad_request",
+    401: "authentication",
+    404: "not_found",
+    429: "rate_limit",
+    500: "server_error",
+    503: "server_error",
+}
+
+
+async def ask(way: Way, client: Any) -> Any:
+    return way.kit.seen(await way.ask(client))
+
+
+async def stream(way: Way, client: Any) -> Any:
+    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
+
+
+BOTH = pytest.mark.parametrize("program", [ask, stream], ids=["whole", "streamed"])
+
+
+@BOTH
+@pytest.mark.parametrize("status", WORDS)
+def test_an_error_status_is_a_failure(way: Way, status: int, program: Any) -> None:
+    """The library's own exception, with its own text; the span has the word, and its text."""
+    watched = way.watch(program, way.kit.error(status))
+    kind, text, _ = watched.seen
+    failure = watched.span.failure
+    assert failure is not None
+    assert (failure.type, failure.message) == (WORDS[status], text)
+    assert kind.rpartition(".")[2] in failure.stacktrace
+    found = watched.inference
+    assert (found.output, found.usage, found.attempts) == ((), None, 1)
+
+
+@BOTH
+def test_a_refused_connection_is_a_failure(way: Way, program: Any) -> None:
+    """Nobody listens there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        way.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        span = way.watch(program, way.kit.whole(Answer())).span
+    assert span.failure is not None
+    assert span.failure.type == "connection_refused"
+
+
+def test_a_connection_that_is_lost_before_the_answer_is_a_failure(way: Way) -> None:
+    """The server goes away in the middle of a whole answer."""
+    reply = way.kit.whole(Answer())
+    (body,) = reply.pieces
+    span = way.watch(ask, Reply((body[: len(body) // 2],), 200, reply.content_type, True)).span
+    assert span.failure is not None
+    assert span.failure.type == "connection"
+
+
+@BOTH
+def test_retries_are_one_span(way: Way, program: Any) -> None:
+    """Two times 503, then an answer: one inference of three attempts."""
+    if not way.kit.retries:
+        pytest.skip(f"{way.kit.name} does not try again by itself")
+    way.retries = 2
+    reply = way.kit.whole(Answer()) if program is ask else way.kit.streamed(Answer())
+    watched = way.watch(program, way.kit.error(503), way.kit.error(503), reply)
+    assert len(watched.requests) == 3
+    assert (watched.inference.attempts, watched.span.failure) == (3, None)
+    assert watched.inference.output[0].text() == Answer().text
+
+
+def test_retries_that_do_not_help_are_one_span(way: Way) -> None:
+    """503 each time: one inference, its failure the last one."""
+    if not way.kit.retries:
+        pytest.skip(f"{way.kit.name} does not try again by itself")
+    way.retries = 1
+    watched = way.watch(ask, way.kit.error(503))
+    assert len(watched.requests) == 2
+    assert watched.inference.attempts == 2
+    assert watched.span.failure is not None
+    assert watched.span.failure.type == "server_error"
+
+
+@BOTH
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'"text"', b"{}", b'{"error": "busy"}', b"\xff\x00"])
+def test_an_answer_that_is_none_of_the_protocol_changes_nothing(way: Way, body: bytes, program: Any) -> None:
+    """Whatever the library makes of rubbish, it makes of it with llmtrace too; there is one span, and nothing is logged."""
+
+    async def guarded(way: Way, client: Any) -> Any:
+        try:
+            return repr(await program(way, client))
+        except Exception as raised:
+            return see(raised)
+
+    reply = way.kit.whole(Answer()) if program is ask else way.kit.streamed(Answer())
+    watched = way.watch(guarded, Reply((body,), 200, reply.content_type))
+    assert len(watched.spans) == 1

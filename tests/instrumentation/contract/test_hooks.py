@@ -1,0 +1,175 @@
+"""Each hook of a provider's file made to raise, one after the other: the program sees the same and nothing reaches it.
+
+The engine's own hooks are broken likewise in `test_chaos`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from kit import CALLS, Answer, Question
+from server import Server
+from way import Way, see, settled
+
+from llmtrace import instrumentation
+from llmtrace.instrumentation import _memo
+from llmtrace.recorder import guard
+from llmtrace.testing import capture
+
+ENGINE = {"_failures", "_generators", "_memo", "_patches", "_provider", "_streams"}
+"""Broken in `test_chaos`."""
+
+
+class Broken(Exception):
+    """What a hook of ours raises here."""
+
+
+@pytest.fixture(autouse=True)
+def _silence(caplog: pytest.LogCaptureFixture) -> None:
+    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
+
+
+def modules(name: str) -> list[ModuleType]:
+    """The provider's file and those that it is made of, the engine apart."""
+    own = importlib.import_module(f"llmtrace.instrumentation.{name}")
+    prefix = "llmtrace.instrumentation._"
+    used = {str(getattr(thing, "__module__", "")) for thing in vars(own).values()} | {
+        thing.__name__ for thing in vars(own).values() if inspect.ismodule(thing)
+    }
+    parts = sorted(part for part in used if part.startswith(prefix) and part.rpartition(".")[2] not in ENGINE)
+    return [own, *(importlib.import_module(part) for part in parts)]
+
+
+def hooks(way: Way) -> Iterator[tuple[Any, str]]:
+    """Every function and method that is defined there: (where it stands, its name).
+
+    Left out is what stands in for the library's own functions (``wrapped`` is its first argument, or the kit names it).
+    """
+    for module in modules(way.kit.name):
+        for member, thing in vars(module).items():
+            if getattr(thing, "__module__", "") != module.__name__:
+                continue
+            if inspect.isfunction(thing) and not _stands_in(way, thing):
+                yield module, member
+            elif inspect.isclass(thing) and not issubclass(thing, Exception):
+                for method, function in vars(thing).items():
+                    if inspect.isfunction(function) and not method.startswith("__") and not _stands_in(way, function):
+                        yield thing, method
+
+
+def _stands_in(way: Way, function: Any) -> bool:
+    parameters = list(inspect.signature(function).parameters)
+    return (
+        parameters[:1] == ["wrapped"] or function.__name__ in getattr(way.kit, "guards", ()) or function.__name__ == "patches"
+    )
+
+
+async def program(way: Way, client: Any) -> list[Any]:
+    """Everything once: whole, with tools, streamed to the end and left, refused."""
+    seen: list[Any] = []
+    for step in (_whole, _with_tools, _streamed, _streamed_with_tools, _left, _refused):
+        try:
+            seen.append(await step(way, client))
+        except Exception as raised:
+            seen.append(see(raised))
+    return seen
+
+
+async def _whole(way: Way, client: Any) -> Any:
+    return way.kit.seen(await way.ask(client))
+
+
+async def _with_tools(way: Way, client: Any) -> Any:
+    return way.kit.seen(await way.ask(client, Question(tools=True)))
+
+
+async def _streamed(way: Way, client: Any) -> Any:
+    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client))]
+
+
+async def _streamed_with_tools(way: Way, client: Any) -> Any:
+    return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
+
+
+async def _left(way: Way, client: Any) -> Any:
+    stream = await way.open(client)
+    seen = [way.kit.seen(chunk) for chunk in await way.read(stream, 2)]
+    close = getattr(stream, "aclose" if way.asynchronous else "close", None) or getattr(stream, "close", None)
+    await settled(close() if close is not None else None)
+    return seen
+
+
+_refused = _whole
+
+
+def test_a_hook_that_raises_changes_nothing(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, chunks and exceptions are the same, whichever hook is broken: all that this program comes through."""
+    kit = way.kit
+    replies = [
+        kit.whole(Answer()),
+        kit.whole(CALLS),
+        kit.streamed(Answer()),
+        kit.streamed(CALLS),
+        kit.streamed(Answer()),
+        kit.error(400),
+    ]
+    with Server(*replies) as server:
+
+        async def run(client: Any, *broken: tuple[Any, str], hit: set[Any] | None = None) -> list[Any]:
+            server.restart(*replies)
+            monkeypatch.setattr(guard, "_reported", set())
+            monkeypatch.setattr(_memo, "_tools", {})
+            monkeypatch.setattr(_memo, "_messages", {})
+            with capture(instrument=(kit.name,)), monkeypatch.context() as patched:
+                for owner, name in broken:
+                    _replace(owner, name, patched, hit)
+                # in a context of its own, since a hook that should have left the context may be the broken one
+                return await _apart(way, client)
+
+        async def main() -> set[str]:
+            client = kit.client(server.url, asynchronous=way.asynchronous)
+            expected = await program(way, client)
+            hit: set[tuple[Any, str]] = set()
+            assert await run(client, *hooks(way), hit=hit) == expected
+            for owner, name in sorted(hit, key=str):
+                assert await run(client, (owner, name)) == expected, f"{owner} {name}"
+            await settled(kit.close(client))
+            return {name for _, name in hit}
+
+        assert way.run(main()) >= {"client", "outline", "carry", "request", "answer", "settle"}
+    instrumentation.end_forgotten()
+
+
+async def _apart(way: Way, client: Any) -> list[Any]:
+    if way.asynchronous:
+        return await asyncio.create_task(program(way, client), context=contextvars.copy_context())
+    return contextvars.copy_context().run(way.run, program(way, client))
+
+
+def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, hit: set[Any] | None) -> None:
+    """Under every name by which it was imported, make one function raise; or have it tell ``hit`` that it was called."""
+    original = inspect.getattr_static(owner, name)
+    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
+
+    @functools.wraps(function)
+    def instead(*args: Any, **kwargs: Any) -> Any:
+        if hit is None:
+            raise Broken(name)
+        hit.add((owner, name))
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("llmtrace"):
+            for alias, thing in list(vars(module).items()):
+                if thing is function:
+                    monkeypatch.setattr(module, alias, instead)
