@@ -23,6 +23,7 @@ _MAX_REMEMBERED = 256
 _LONGEST = 64 * 1024
 """Longer texts are not kept in memory just to be recognised."""
 _texts: dict[str, bytes] = {}
+_joints: dict[bytes, str] = {}
 _parameters: dict[bytes, str] = {}
 
 
@@ -39,7 +40,12 @@ def fingerprint(inference: Inference) -> Fingerprint:
 
 
 def _joined(digests: list[bytes]) -> str:
-    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+    joined = b"".join(digests)
+    known = _joints.get(joined)
+    if known is None:
+        known = hashlib.sha256(joined).hexdigest()[:16]
+        _remember(_joints, joined, known)
+    return known
 
 
 def _message(message: Message) -> bytes:

@@ -138,9 +138,9 @@ def _is_price(price: object) -> bool:
 
 
 def _known_rates(provider: str, model: str, input_tokens: int) -> _Rates | None:
-    found = _find(provider, model)
-    if found is None:
-        return None
+    found, flat = _find(provider, model)
+    if found is None or flat is not None:
+        return flat
     prices = found.prices
     if isinstance(prices, list):  # by date or time of day
         prices = found.get_prices(datetime.datetime.now(datetime.timezone.utc))
@@ -148,14 +148,20 @@ def _known_rates(provider: str, model: str, input_tokens: int) -> _Rates | None:
 
 
 @lru_cache(maxsize=1024)
-def _find(provider: str, model: str) -> Any:
+def _find(provider: str, model: str) -> tuple[Any, _Rates | None]:
+    """The model's entry in the price list, and its rates where they depend on nothing else; None where there are none."""
     prices = _price_list()
     if prices is None:
-        return None
+        return None, None
     try:
-        return prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider), None)[1]
+        found = prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider), None)[1]
     except LookupError:
-        return None
+        return None, None
+    return found, None if isinstance(found.prices, list) or _has_tiers(found.prices) else _rates(found.prices, 0)
+
+
+def _has_tiers(prices: Any) -> bool:
+    return any(getattr(price, "tiers", ()) for price in prices.__dict__.values())
 
 
 @lru_cache(maxsize=1)

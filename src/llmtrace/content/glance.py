@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmtrace.content.messages import Messages
+from llmtrace.content.redaction import Redactor
 from llmtrace.content.values import WIDEST, Values
 from llmtrace.model import (
     Evaluation,
     Message,
     Operation,
-    Part,
     Span,
     Text,
     ToolCall,
@@ -45,7 +45,7 @@ class Glance:
     def is_clean(self, span: Span) -> bool:
         if self._redactor.asks_for_more:
             return False
-        seen = _Seen(self._redactor.is_innocent, self._messages)
+        seen = _Seen(self._redactor, self._messages)
         try:
             seen.texts.append(span.name)
             seen.operation(span.operation, self._fields[type(span.operation)])
@@ -66,15 +66,16 @@ class Glance:
 class _Seen:
     """The texts of one span, gathered. Each method raises `_CloserLook` where texts are not all there is to look at."""
 
-    __slots__ = ("_innocent", "_known", "messages", "size", "texts")
+    __slots__ = ("_known", "_names", "_redactor", "messages", "size", "texts")
 
-    def __init__(self, innocent: Any, known: Messages) -> None:
+    def __init__(self, redactor: Redactor, known: Messages) -> None:
         self.texts: list[str] = []
         self.size = 0
         """Characters, beside those of the texts."""
         self.messages: list[tuple[Message, int]] = []
         """Messages that were not known before, and their sizes."""
-        self._innocent = innocent
+        self._redactor = redactor
+        self._names = redactor.innocent
         self._known = known
 
     def value(self, value: Any) -> None:
@@ -85,7 +86,7 @@ class _Seen:
         elif kind is dict:
             self.size += _MEMBER * len(value)
             for name, item in value.items():
-                if not self._innocent(name):
+                if name not in self._names and not self._redactor.is_innocent(name):
                     raise _CloserLook
                 kind = type(item)
                 if kind is str:
@@ -107,25 +108,24 @@ class _Seen:
             kind = type(held)
             if kind is str:
                 self.texts.append(held)
-            elif kind is ToolDefinition:
-                self.known(held)
             elif kind is tuple and name in _OF_MESSAGES:
                 for each in held:
-                    if type(each) is Message and not (each.cache and self._known in each.cache):
-                        self.message(each)
-                    elif type(each) is Message or type(each) is ToolDefinition:
-                        self.known(each)
-                    else:
-                        self.part(each)
+                    self.cached(each)
+            elif kind is ToolDefinition:
+                self.cached(held)
             else:
                 self.value(held)
 
-    def known(self, owner: Message | ToolDefinition) -> None:
-        """One that was cleaned before, and came out as it was."""
-        size = self._known.clean_size(owner)
-        if size is None:
-            raise _CloserLook
-        self.size += size
+    def cached(self, owner: Any) -> None:
+        """A message or definition, or a part of system instructions. One that came out clean before is known."""
+        cache = getattr(owner, "cache", None)
+        size = self._known.clean_size(cache) if cache else None
+        if size is not None:
+            self.size += size
+        elif type(owner) is Message:
+            self.message(owner)
+        else:
+            self.part(owner)
 
     def message(self, message: Message) -> None:
         texts, first, size = self.texts, len(self.texts), self.size
@@ -137,7 +137,7 @@ class _Seen:
         if message.cache is not None:
             self.messages.append((message, self.size - size + sum(map(len, texts[first:]))))
 
-    def part(self, part: Part) -> None:
+    def part(self, part: Any) -> None:
         self.size += _MEMBER
         if isinstance(part, Text):
             self.texts.append(part.content)
@@ -146,7 +146,7 @@ class _Seen:
             self.value(part.arguments)
         elif isinstance(part, ToolResult):
             self.value(part.response)
-        else:
+        else:  # of another kind, or a definition that was never cleaned, or did not come out as it was
             raise _CloserLook
 
     # -- what was found, and what the program added
@@ -189,7 +189,7 @@ class _Seen:
             raise _CloserLook
         if pointer:
             for name in pointer[1:].split("/"):
-                if not self._innocent(name):
+                if name not in self._names and not self._redactor.is_innocent(name):
                     raise _CloserLook
         self.value(value)
 

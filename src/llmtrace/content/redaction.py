@@ -52,6 +52,8 @@ class Redactor:
         self._defaults = config.redact
         self._own_keys = frozenset(words(str(key)) for key in config.redact_keys) - {""}
         self._keys: dict[str, int] = {}
+        self.innocent: set[str] = set()
+        """Key names that `is_innocent` has said yes to."""
         self._known: set[str] = set()
         self._patterns: list[re.Pattern[str]] = []
         self._paths: list[Path] = []
@@ -126,10 +128,11 @@ class Redactor:
 
     def is_innocent(self, name: str) -> bool:
         """True for a key name that neither is nor stands for a secret."""
-        what = self._keys.get(name)
-        if what is None:
-            return type(name) is str and len(name) <= _KNOWN_LENGTH and self._judge(name) == _CLEAN
-        return what == _CLEAN
+        if type(name) is not str or len(name) > _KNOWN_LENGTH or self._judge(name) != _CLEAN:
+            return False
+        if len(self.innocent) < _MAX_KEYS:
+            self.innocent.add(name)
+        return True
 
     def are_clean(self, texts: Sequence[str]) -> bool:
         """True where no rule would change one of these texts; False: one might.
