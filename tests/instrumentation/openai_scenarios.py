@@ -93,7 +93,7 @@ async def _awatch(function: Any, server: Server, seen: list[Any]) -> None:
 
 def _request(request: Any) -> Any:
     headers = {name: value for name, value in request.headers.items() if name != "traceparent"}
-    return request.method, str(request.url), headers, json.loads(request.content)
+    return request.method, str(request.url), headers, json.loads(request.content or b"null")
 
 
 def describe(thing: Any) -> Any:

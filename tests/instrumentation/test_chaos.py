@@ -14,19 +14,21 @@ import pytest
 from openai_scenarios import NAMES, observe
 
 from llmtrace import instrumentation
-from llmtrace.instrumentation import _memo
+from llmtrace.instrumentation import _memo, _openai_vendors
 from llmtrace.recorder import guard
 from llmtrace.testing import capture
 
 _MODULES = (
     "llmtrace.instrumentation._failures",
     "llmtrace.instrumentation._memo",
+    "llmtrace.instrumentation._openai_chat",
     "llmtrace.instrumentation._openai_chunks",
     "llmtrace.instrumentation._openai_messages",
+    "llmtrace.instrumentation._openai_parameters",
+    "llmtrace.instrumentation._openai_vendors",
     "llmtrace.instrumentation._provider",
     "llmtrace.instrumentation._stainless",
     "llmtrace.instrumentation._streams",
-    "llmtrace.instrumentation.openai",
     "llmtrace.recorder.current",
     "llmtrace.recorder.otel",
     "llmtrace.recorder.recorder",
@@ -95,6 +97,7 @@ def test_a_hook_that_raises_changes_nothing(
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_memo, "_tools", {})
     monkeypatch.setattr(_memo, "_messages", {})
+    monkeypatch.setattr(_openai_vendors, "_known", {})
     with capture(instrument=("openai",)):
         hit = _break(owner, name, monkeypatch)
         for scenario, seen in plain.items():
