@@ -44,6 +44,8 @@ BY_CLASS = {
     "APIResponseValidationError": "invalid_response",
     "LengthFinishReasonError": "length",
     "ContentFilterFinishReasonError": "content_filter",
+    "ContentPolicyViolationError": "content_filter",
+    "ContextWindowExceededError": "context_length",
     "APIError": "server_error",
 }
 """Class name to word. ``APIError`` itself is what a server reports in the middle of a stream."""

@@ -77,6 +77,7 @@ class Call:
         "answered",
         "attempts",
         "client",
+        "counted",
         "covers",
         "endpoint",
         "fields",
@@ -98,6 +99,8 @@ class Call:
         self.kwargs = kwargs
         self.started = time.perf_counter()
         self.attempts = 0
+        self.counted: tuple[Any, ...] = ()
+        """The request that was counted last, since two instrumentors may see the same."""
         self.needs_body = False
         self.answered: Any = None
         """The library's own answer, where a hook saw it before the library refused it (``.parse()``)."""
@@ -328,14 +331,18 @@ def call_of(client: object) -> Call | None:
 
 def count_attempt(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for the function that builds one HTTP request, called anew for each retry inside the client."""
-    guard(_count, instance, args)
+    guard(_count, instance, args, kwargs)
     return wrapped(*args, **kwargs)
 
 
-def _count(client: object, args: tuple[Any, ...]) -> None:
+def _count(client: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     call = call_of(client)
-    if call is not None:
-        call.attempt(getattr(args[0], "json_data", None) if args else None)
+    if call is None:
+        return
+    body, retry = getattr(args[0], "json_data", None) if args else None, kwargs.get("retries_taken")
+    if retry is None or not call.counted or call.counted[0] is not body or call.counted[1] != retry:
+        call.counted = body, retry
+        call.attempt(body)
 
 
 def keep_answer(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001

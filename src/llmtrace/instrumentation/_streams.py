@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import wrapt
 
-from llmtrace.instrumentation._provider import Call, Fields, stepwise
+from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.recorder.guard import guard, report
 
 
@@ -209,51 +209,6 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not gene
         return self if entered is self.__wrapped__ else entered
 
 
-# -- streams whose class is patched: they are `watched` by themselves
-
-
-def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``__next__`` of a stream. Each step is within the call, since some requests go out with the first."""
-    watch = _open.get(instance)
-    call = None if watch is None else watch.call
-    if watch is None or call is None:
-        return wrapped(*args, **kwargs)
-    tokens = guard(call.enter)
-    try:
-        chunk = wrapped(*args, **kwargs)
-    except StopIteration:
-        guard(watch.finish)
-        raise
-    except BaseException as error:
-        guard(watch.fail, error)
-        raise
-    finally:
-        if tokens is not None:
-            guard(call.leave, tokens)
-    guard(watch.see, chunk)
-    return chunk
-
-
-def astepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """`stepping` for ``__anext__``."""
-    step = wrapped(*args, **kwargs)
-    watch = _open.get(instance)
-    return step if watch is None or watch.call is None else _astepped(watch, watch.call, step)
-
-
-async def _astepped(watch: Watch, call: Call, step: Any) -> Any:
-    try:
-        chunk = await stepwise(call, step)
-    except StopAsyncIteration:
-        guard(watch.finish)
-        raise
-    except BaseException as error:
-        guard(watch.fail, error)
-        raise
-    guard(watch.see, chunk)
-    return chunk
-
-
 # -- the ends that no iterator sees
 
 _open: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
@@ -302,11 +257,17 @@ def end_open() -> None:
         guard(watch.leave)
 
 
+def watch_of(source: Any) -> Watch | None:
+    """The watch over what `watched` was given, as long as its stream is open."""
+    watch = None if source is None or source.__hash__ is None else _open.get(source)
+    return watch if watch is not None and watch.call is not None else None
+
+
 def _left(holder: Any) -> None:
     """``holder`` (a stream, a raw response) was closed."""
     held = (getattr(holder, name, None) for name in ("response", "http_response", "_response", "_raw_stream"))
     for source in (holder, *held):
-        watch = None if source is None or source.__hash__ is None else _open.get(source)
+        watch = watch_of(source)
         if watch is not None:
             watch.leave()
             return
