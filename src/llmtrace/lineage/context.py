@@ -22,6 +22,8 @@ UNINDEXED = 1 << 16
 SCANNED = 1 << 26
 """Characters that searches for plain words may read in one run; after that they answer "it may be there"."""
 _FILTER_BITS = 1 << 20
+_MAYBE_UNMARKED = frozenset({"url", "path", "identifier"})
+"""Kinds of values that may be written without an ASCII digit, ``@`` or ``/``, and so stand in a text without one."""
 _FULL_DATE = 11
 _MOST_KNOWN = 1 << 13
 
@@ -180,14 +182,17 @@ class Context:
 
     def tells_of_dates(self) -> bool:
         """False where nothing visible holds a date, or a part of one."""
-        self.settle()
+        self._catch_up_words()
+        if self._dates.done < self._next:
+            self._catch_up_dates()
         if self._words.dated or self._dates.dated or self._forgotten is not None:
             return True
-        return any(new.source.dated for new in self._new.values())
+        return bool(self._new) and any(new.source.dated for new in self._new.values())
 
     def holds_no_key(self) -> bool:
         """True where no word that is visible has keys."""
-        self._catch_up_words()
+        if self._sorted < self._next:
+            self._catch_up_words()
         return not self._new and not self._words.last and self._forgotten is None
 
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
@@ -267,7 +272,7 @@ class Context:
         """Of what was added, only the sources that may have keys are of interest."""
         for number in range(max(self._sorted, self._oldest), self._next):
             source = self._sources[number]
-            if source.marked:
+            if source._marked is not False and source.marked:
                 new = self._new[number] = _New(source)
                 self._unindexed += len(source.text)
                 keys = new.keys_if_cheap() if self._search else None
@@ -281,7 +286,11 @@ class Context:
         index = self._dates
         for number in range(max(index.done, self._oldest), self._next):
             source = self._sources[number]
-            index.take(number, source, source.date_keys())
+            keys = source._dates
+            if keys is None:
+                keys = source.date_keys()
+            if keys:
+                index.take(number, source, keys)
         index.done = self._next
 
     def _search_new(self, value: Value) -> Source | None:
@@ -290,13 +299,14 @@ class Context:
         written, holds = (_number_as_text(value), occurs_as_number) if value.kind == "number" else (value.text.strip(), occurs)
         if value.kind == "identifier":
             written = written.strip("#@.:")
-        if not has_mark(written):  # what is written without a mark may stand in a text without one
+        if value.kind in _MAYBE_UNMARKED and not has_mark(written):
             return next((source for source in self.newest_first() if _stands(written, holds, source, value)), None)
-        digits = [character for character in written if character.isdigit()] or [written]
-        first, last = digits[0], digits[-1]
+        if not self._new or not written:
+            return None
+        last, middle = written[-1], written[len(written) // 2]
         for new in reversed(self._new.values()):
             text = new.source.text  # a search for one character takes a tenth of that for more, and mostly fails
-            if first in text and last in text and written in text and _stands(written, holds, new.source, value):
+            if last in text and middle in text and written in text and _stands(written, holds, new.source, value):
                 return new.source
         return None
 

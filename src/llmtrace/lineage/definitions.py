@@ -11,40 +11,55 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from llmtrace.lineage.arguments import Path
+from llmtrace.lineage.arguments import Path, name_of, pointer_of_path
 from llmtrace.lineage.context import Context
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.values import Value
 from llmtrace.model import JsonValue, ToolDefinition
 
 DEEPEST = 24
+_LISTING = frozenset({"enum", "const", "default"})
 _COMPOSING = frozenset({"anyOf", "oneOf", "allOf", "$ref"})
 _CACHED = "llmtrace.lineage.examples"
 _PATHS = "llmtrace.lineage.paths"
 _MOST_PATHS = 256
 
 
-def declared(definition: ToolDefinition, path: Path) -> bool:
-    """True if the schema names every member on the way to this place."""
-    return not path or bool(_schemas(definition, path))
+class Argument:
+    """A place in the arguments of a tool, and what its definition says of it. Made once for each definition."""
+
+    __slots__ = ("_listing", "declared", "name", "path", "place", "pointer")
+
+    def __init__(self, tool: str, path: Path, schemas: Sequence[Mapping[str, Any]]) -> None:
+        self.path = path
+        self.name = name_of(path)
+        self.pointer = pointer_of_path(path)
+        self.place = f"argument {self.pointer} of {tool}"
+        """For people."""
+        self.declared = not path or bool(schemas)
+        """The schema names every member on the way to this place."""
+        self._listing = [schema for schema in schemas if not _LISTING.isdisjoint(schema)]
+
+    def may_choose(self, value: JsonValue) -> bool:
+        """True if the schema lists the value itself: as enum member, constant or default."""
+        return bool(self._listing) and any(_lists(schema, value) for schema in self._listing)
 
 
-def may_choose(definition: ToolDefinition, path: Path, value: JsonValue) -> bool:
-    """True if the schema lists the value itself: as enum member, constant or default."""
-    return any(_lists(schema, value) for schema in _schemas(definition, path))
-
-
-def _schemas(definition: ToolDefinition, path: Path) -> tuple[Mapping[str, Any], ...]:
-    """Every schema that applies at a path. Remembered with the definition, which is the same in each call."""
+def argument(definition: ToolDefinition | None, tool: str, path: Path) -> Argument:
+    """The place at a path. ``definition``: None where it is not known."""
+    if definition is None:
+        return Argument(tool, path, ())
     cache, schema = definition.cache, definition.parameters
     if cache is None:
-        return tuple(_at(schema, schema, path, 0))
-    known: dict[Path, tuple[Mapping[str, Any], ...]] = cache.setdefault(_PATHS, {})
+        return Argument(tool, path, tuple(_at(schema, schema, path, 0)))
+    known: dict[Path, Argument] | None = cache.get(_PATHS)
+    if known is None:
+        known = cache[_PATHS] = {}
     found = known.get(path)
     if found is None:
         if len(known) >= _MOST_PATHS:
             known.clear()
-        found = known[path] = tuple(_at(schema, schema, path, 0))
+        found = known[path] = Argument(tool, path, tuple(_at(schema, schema, path, 0)))
     return found
 
 

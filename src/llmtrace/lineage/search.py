@@ -29,8 +29,15 @@ _SHORTEST_BARE = 5
 
 def find(context: Context, value: Value) -> Found | None:
     """The first and last place of the value, or of what it follows from; None where it is in nothing visible."""
+    kind = value.kind
+    if (
+        context.holds_no_key()
+        and (kind in _BY_KEYS_ALONE or (kind == "date" and not context.tells_of_dates()))
+        and value.text.isascii()
+    ):
+        return None
     found = context.find(value)
-    if found is not None or (value.kind in _BY_KEYS_ALONE and context.holds_no_key()):
+    if found is not None:
         return found
     return _in_another_form(context, value) or _follows(context, value)
 

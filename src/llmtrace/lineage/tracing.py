@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmtrace.lineage.arguments import Path, candidates, name_of, pointer_of_path, scalars
+from llmtrace.lineage.arguments import Path, candidates, name_of, scalars
 from llmtrace.lineage.claims import claims
-from llmtrace.lineage.definitions import may_choose, shows
+from llmtrace.lineage.definitions import Argument, argument, shows
 from llmtrace.lineage.places import pointer_of
-from llmtrace.lineage.provenance import Form, Origin, Part, Provenance, Use
+from llmtrace.lineage.provenance import Form, Origin, Provenance, Use
 from llmtrace.lineage.search import find
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import (
@@ -38,6 +38,7 @@ from llmtrace.model import (
 )
 
 MOST_WAITING = 16
+_NONE: frozenset[str] = frozenset()
 _PIECE, _WHOLE = 40, 60
 """Characters of a long text that are looked for together, and up to which a text is looked for as a whole."""
 
@@ -124,22 +125,38 @@ class Lineage:
     def _call(self, span: Span, choice: int, call: ToolCall, definition: ToolDefinition | None) -> list[Use]:
         uses: list[Use] = []
         made_up: set[str] = set()
-        for path, content in scalars(call.arguments) if self._thorough else candidates(call.arguments):
+        trace = self._trace if self._thorough else self._trace_new
+        for path, piece, value in self._values(call) if self._thorough else self._found_nowhere(call):
+            said = _Said(span.span_id, choice, argument(definition, call.name, path), call, definition)
+            provenance = trace(said, value)
+            if provenance is None:
+                continue
+            if provenance.status == "ungrounded":
+                made_up.update(value.keys)
+            uses.append(said.use(piece, value, provenance))
+        call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
+        self._visible.remember_call(call_id, Call(call.name, frozenset(made_up) if made_up else _NONE))
+        return uses
+
+    def _values(self, call: ToolCall) -> Iterator[tuple[Path, JsonValue, Value]]:
+        """The values among the arguments of a call, each with its way."""
+        for path, content in scalars(call.arguments):
+            for piece in elements(content) or (content,):
+                value = read_value(piece, name_of(path))
+                if value is not None:
+                    yield path, piece, value
+
+    def _found_nowhere(self, call: ToolCall) -> Iterator[tuple[Path, JsonValue, Value]]:
+        """The quick look of the live lineage: of these values those that can be made up and are found nowhere."""
+        context = self._visible.context
+        for path, content in candidates(call.arguments):
             name = name_of(path)
             for piece in elements(content) or (content,):
                 value = read_value(piece, name)
-                if value is None or not (self._thorough or value.kind in SPECIFIC):
+                if value is None or value.kind not in SPECIFIC or (value.kind == "number" and is_chosen(name)):
                     continue
-                said = _Said(span.span_id, choice, path, name, call, definition)
-                provenance = self._trace(said, value)
-                if provenance.status == "ungrounded":
-                    made_up.update(value.keys)
-                elif not self._thorough:
-                    continue
-                uses.append(said.use(piece, value, provenance))
-        call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
-        self._visible.remember_call(call_id, Call(call.name, frozenset(made_up)))
-        return uses
+                if find(context, value) is None:
+                    yield path, piece, value
 
     def _answer(self, span: Span, choice: int, text: str) -> Iterator[Use]:
         for value in claims(text):
@@ -147,7 +164,7 @@ class Lineage:
             yield said.use(value.content, value, self._trace(said, value))
 
     def _trace(self, said: _Said, value: Value) -> Provenance:
-        if self._thorough and said.may_choose(value):
+        if said.may_choose(value):
             return Provenance("unknown", reason="a value that the tool's schema lists")
         if value.kind not in SPECIFIC:
             return self._of_words(value)
@@ -156,19 +173,24 @@ class Lineage:
         found = find(self._visible.context, value)
         if found is not None:
             return _grounded(found)
-        first = self._visible.made_up.get(value.key)
+        made_up = self._trace_new(said, value)
+        if made_up is not None:
+            return made_up
+        reason = said.excuse(value) or next(iter(self._visible.hidden), None)
+        return Provenance("unknown", reason=reason) if reason is not None else Provenance("grounded", "given")
+
+    def _trace_new(self, said: _Said, value: Value) -> Provenance | None:
+        """Of a value that is found nowhere: where it was made up; None where it need not be."""
+        visible = self._visible
+        first = visible.made_up.get(value.key)
         if first is not None:
             return Provenance("ungrounded", first=first)
-        reason = said.excuse(value) or next(iter(self.hidden), None)
-        if reason is not None:
-            return Provenance("unknown", reason=reason)
-        return self._ungrounded(said, value)
-
-    def _ungrounded(self, said: _Said, value: Value) -> Provenance:
+        if visible.hidden or said.excuse(value) is not None:
+            return None
         example = said.definition is not None and shows(said.definition, value)
         if example and value.kind == "number":
-            return Provenance("grounded", "given")
-        self._visible.remember_made_up(value.key, said.place)
+            return None
+        visible.remember_made_up(value.key, said.place)
         return Provenance("ungrounded", "from_example" if example else "", first=said.place)
 
     def _of_words(self, value: Value) -> Provenance:
@@ -205,50 +227,55 @@ def _origin(source: Source | None) -> Origin | None:
 class _Said:
     """Where the model says a value: an argument of a call, or an answer."""
 
-    __slots__ = ("_place", "call", "choice", "definition", "name", "path", "pointer", "span_id")
+    __slots__ = ("_place", "argument", "call", "choice", "definition", "span_id")
 
     def __init__(
         self,
         span_id: str,
         choice: int,
-        path: Path = (),
-        name: str = "",
+        argument: Argument | None = None,
         call: ToolCall | None = None,
         definition: ToolDefinition | None = None,
     ) -> None:
-        self.span_id, self.choice, self.path, self.call, self.definition = span_id, choice, path, call, definition
-        self.name = name
+        self.span_id, self.choice, self.argument, self.call, self.definition = span_id, choice, argument, call, definition
         self._place: Origin | None = None
+
+    @property
+    def name(self) -> str:
+        return "" if self.argument is None else self.argument.name
 
     @property
     def place(self) -> Origin:
         """Made only for what is found nowhere; the rest is never told of."""
         if self._place is None:
-            call = self.call
-            self.pointer = pointer_of_path(self.path)
-            place = "answer" if call is None else f"argument {self.pointer} of {call.name}"
-            self._place = Origin(self.span_id, place, None if call is None else call.id)
+            place = "answer" if self.argument is None else self.argument.place
+            self._place = Origin(self.span_id, place, None if self.call is None else self.call.id)
         return self._place
 
     def use(self, content: JsonValue, value: Value, provenance: Provenance) -> Use:
-        part: Part = "answer" if self.call is None else "argument"
-        tool, call_id = (self.call.name, self.call.id) if self.call is not None else (None, None)
-        first = provenance.first == self.place
-        where = (self.pointer, self.path, tool, call_id, self.choice, first)
-        return Use(self.span_id, part, content, value.kind, provenance, value.key, *where)
+        first, argument, call = provenance.first, self.argument, self.call
+        here = first is not None and (first is self._place or first == self.place)
+        if argument is None or call is None:
+            where = ("", (), None, None, self.choice, here)
+            return Use(self.span_id, "answer", content, value.kind, provenance, value.key, *where)
+        told = (argument.pointer, argument.path, call.name, call.id, self.choice, here)
+        return Use(self.span_id, "argument", content, value.kind, provenance, value.key, *told)
 
     def may_choose(self, value: Value) -> bool:
-        return self.definition is not None and may_choose(self.definition, self.path, value.content)
+        return self.argument is not None and self.argument.may_choose(value.content)
 
     def excuse(self, value: Value) -> str | None:
         """Why a value that is found nowhere need not be made up."""
-        if value.kind == "number" and is_round(value):
+        kind, argument, call = value.kind, self.argument, self.call
+        if kind == "number" and is_round(value):
             return "a round number"
-        if value.kind == "path" and is_well_known(value.text):
+        if kind == "path" and is_well_known(value.text):
             return "a path that every system has"
-        if self.call is not None and is_invented(value.kind, self.name, self.call.name):
+        if argument is None or call is None:
+            return None
+        if is_invented(kind, argument.name, call.name):
             return "a name that a caller invents"
-        return "a value that the tool's schema lists" if self.may_choose(value) else None
+        return "a value that the tool's schema lists" if argument.may_choose(value.content) else None
 
 
 def _pieces(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.lineage import NOUNS, Lineage, Use
-from llmtrace.lineage.definitions import declared
+from llmtrace.lineage.definitions import argument
 from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.signals import Signal
 
@@ -51,11 +51,11 @@ def _place(span: Span, use: Use) -> str:
     """Names of tools and arguments are the program's words only where a definition has them; else the model chose them."""
     inference = span.operation
     tools = inference.tools if isinstance(inference, Inference) else ()
-    definition = next((tool for tool in tools if tool.name == use.tool), None)
-    if definition is None:
-        return "an argument of a tool"
-    known = declared(definition, use.path)
-    return f"{use.pointer if known else 'an argument'} of {use.tool}"
+    for tool in tools:
+        if tool.name == use.tool:
+            known = argument(tool, tool.name, use.path).declared
+            return f"{use.pointer if known else 'an argument'} of {tool.name}"
+    return "an argument of a tool"
 
 
 def _short(value: JsonValue) -> JsonValue:
