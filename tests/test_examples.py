@@ -23,6 +23,8 @@ SAID = {
     "06_own_tracer_provider.py": "  chat gpt-4o     content: -",
     "07_testing.py": "test_a_wrong_call_is_answered_and_mended passed",
     "08_why_in_code.py": "answer <- refund <- look_up <- argument /order_id",
+    "10_anthropic.py": "I refunded 42 EUR for your blue kettle.",
+    "09_openai_responses.py": "The blue kettle of order KS-20457 is on its way.\nthe report is queued\nthe report is completed",
 }
 """Something of what each example prints."""
 
@@ -35,6 +37,8 @@ HEALTH = {
     "06_own_tracer_provider.py": ["ok", "ok"],
     "07_testing.py": [],
     "08_why_in_code.py": ["failed"],
+    "10_anthropic.py": ["recovered"],
+    "09_openai_responses.py": ["recovered", "ok"],
 }
 """The traces that each leaves in the store, oldest first."""
 
@@ -49,9 +53,10 @@ def test_every_example_is_here_and_in_the_list() -> None:
 @pytest.mark.parametrize("name", sorted(SAID))
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
     """Exit code 0, what its page says on stdout, nothing on stderr, and its traces in the store."""
-    pytest.importorskip("openai")
+    pytest.importorskip("anthropic" if "anthropic" in name else "openai")
     store = tmp_path / "store"
-    environment = {key: set_ for key, set_ in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
+    set_elsewhere = ("OPENAI_", "ANTHROPIC_", "LLMTRACE_", "OTEL_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(set_elsewhere)}
     command = ["-m", "llmtrace", "run"] if "llmtrace run examples/" in (FOLDER / name).read_text(encoding="utf-8") else []
     ran = subprocess.run(
         [sys.executable, *command, str(FOLDER / name)],

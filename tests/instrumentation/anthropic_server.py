@@ -10,7 +10,7 @@ import anthropic
 from openai_server import Body, Reply, http, inference, spans, whole
 from openai_server import Server as _Server
 
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-sonnet-4-6"
 ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
 TOOLS: list[Any] = [
     {
