@@ -68,12 +68,13 @@ class _Index:
 class _New:
     """A source of a live context that is not indexed yet and may have keys."""
 
-    __slots__ = ("_flat", "_keys", "source")
+    __slots__ = ("_dated", "_flat", "_keys", "source")
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self._flat: bytes | None = None
         self._keys: set[str] | None = source._words
+        self._dated: bool | None = None
 
     def keys_if_cheap(self) -> set[str] | None:
         """None for a text full of digits, of which all that is looked for can mostly be ruled out as it stands."""
@@ -92,10 +93,17 @@ class _New:
         if keys is None:
             if self._flat is None:
                 self._flat = flat(self.source.text)
-            if not may_hold(self._flat, trace) or (key[0] == "@" and not self.source.dated):
+            if not may_hold(self._flat, trace) or (key[0] == "@" and not self.dated):
                 return False
             keys = self.keys
         return key in keys and key not in self.source.echo
+
+    @property
+    def dated(self) -> bool:
+        """False where no key is one of a date; known keys tell it more quickly than the text."""
+        if self._dated is None:
+            self._dated = self.source.dated if self._keys is None else any(key[0] == "@" for key in self._keys)
+        return self._dated
 
     def days(self) -> Iterator[tuple[int, str]]:
         """The full dates, each with its ordinal."""
@@ -187,7 +195,7 @@ class Context:
             self._catch_up_dates()
         if self._words.dated or self._dates.dated or self._forgotten is not None:
             return True
-        return bool(self._new) and any(new.source.dated for new in self._new.values())
+        return bool(self._new) and any(new.dated for new in self._new.values())
 
     def holds_no_key(self) -> bool:
         """True where no word that is visible has keys."""
@@ -199,8 +207,7 @@ class Context:
         """How many days off the nearest full date is that stands anywhere, and its key."""
         self.settle()
         known = [(abs(day - ordinal), key) for index in (self._words, self._dates) for key, day in index.days.items()]
-        dated = [new for new in self._new.values() if new.source.dated]
-        known += [(abs(day - ordinal), key) for new in dated for day, key in new.days()]
+        known += [(abs(day - ordinal), key) for new in self._new.values() if new.dated for day, key in new.days()]
         return min(known, default=None)
 
     def newest_first(self) -> Iterator[Source]:

@@ -123,7 +123,8 @@ def has_mark(text: str) -> bool:
 
 def is_sparse(text: str) -> bool:
     """True where so few characters are marks that reading the keys costs no more than `flat` does."""
-    return text.encode("ascii", "replace").translate(_CLASSES).count(b"0") * _SPARSE < len(text)
+    plain = text.encode("ascii", "replace")
+    return (len(plain) - len(plain.translate(None, _MARKS))) * _SPARSE < len(plain)
 
 
 def flat(text: str) -> bytes:
