@@ -42,7 +42,7 @@ def traced_generator(endpoint: Streaming) -> Wrapper:
         def ours(generator: Any) -> Any:
             if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
                 return generator  # somebody has put something else in its place
-            return guard(_ours, generator, lambda: _begun(endpoint, instance, kwargs, headers, generator)) or generator
+            return guard(followed, generator, lambda: _begun(endpoint, instance, kwargs, headers, generator)) or generator
 
         if not isinstance(inner, CoroutineType):
             return ours(inner)
@@ -60,10 +60,11 @@ async def _given(held: Held, ours: Callable[[Any], Any]) -> Any:
 def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
     """Have ``call`` ended by a generator, sync or async, that is the library's stream. Gives one of the same kind and name."""
     watch = watched(call, reader, generator)
-    return _ours(generator, lambda: watch)
+    return followed(generator, lambda: watch)
 
 
-def _ours(generator: Any, opened: Open) -> Any:
+def followed(generator: Any, opened: Open) -> Any:
+    """A generator of the same kind and name, which does what ``generator`` does and tells the watch of it."""
     ours: Any = _astepped(opened, generator) if hasattr(generator, "__anext__") else _stepped(opened, generator)
     guard(rename, ours, generator)
     return ours
@@ -104,7 +105,7 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
         try:
             step, given, thrown = generator.send, (yield chunk), None
         except GeneratorExit:
-            watch.abandon()
+            guard(watch.abandon)
             generator.close()
             raise
         except BaseException as error:
@@ -148,7 +149,7 @@ async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncG
         try:
             step, thrown = generator.asend((yield chunk)), None
         except GeneratorExit:
-            watch.abandon()
+            guard(watch.abandon)
             await generator.aclose()
             raise
         except BaseException as error:

@@ -107,7 +107,8 @@ class Kit(Protocol):
     """One provider. What it cannot do it says (``has_choices``, ``retries`` …), and the suite leaves it out.
 
     A kit may say more; what is not said is True: ``has_cached_tokens`` (its usage tells them), ``sends_traceparent`` (its
-    requests can carry a header of ours), ``tells_cut`` (a stream that is cut off raises in the program).
+    requests can carry a header of ours), ``tells_cut`` (a stream that is cut off raises in the program), ``retries_streams``
+    (streams are tried again too).
     """
 
     name: str

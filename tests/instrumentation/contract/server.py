@@ -102,5 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return found
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Always the same: it may stand in the text of an exception."""
+        return "Thu, 01 Jan 2026 00:00:00 GMT"
+
     def log_message(self, *_: object) -> None:
         """Quiet."""

@@ -1,0 +1,207 @@
+"""Cohere's ``chat`` and ``chat_stream`` of the v2 clients, sync and async, raw or not; ``embed`` of both.
+
+Works with cohere 5.x to 7.x. What is patched is the raw client below the others, which all of them call: a client binds its
+own methods when it is made. Chat by the v1 API is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmtrace import semconv
+from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._cohere_chat import (
+    EventReader,
+    finish_word,
+    read_chat_message,
+    read_documents,
+    read_format,
+    read_usage,
+)
+from llmtrace.instrumentation._generators import followed
+from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import Call, Fields, Headers, begin, call_of, carried_by, traced, traced_async
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Watch, apump, pump, watched
+from llmtrace.model import Embedding, ToolDefinition
+from llmtrace.recorder.guard import guard
+from llmtrace.validation.schema import read_definition
+
+SUPPORTED = (5, 6, 7)
+"""Major versions of the library that are tested."""
+
+_NAMES = {"p": "top_p", "k": "top_k"}
+_LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
+_PORTS = {"https": 443, "http": 80}
+
+
+class _Endpoint:
+    """What all calls of the SDK share."""
+
+    def client(self, instance: Any) -> Any:
+        return instance._client_wrapper.httpx_client
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        url = urlsplit(client.get_base_url(None))
+        model = kwargs.get("model")
+        return {
+            "provider": "cohere",
+            "request_model": model if isinstance(model, str) else None,
+            "server_address": url.hostname,
+            "server_port": url.port or _PORTS.get(url.scheme),
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+        options = kwargs.get("request_options") or {}
+        own = dict(options.get("additional_headers") or {})
+        if any(name.lower() == "traceparent" for name in (*own, *client.base_headers())):
+            return dict(kwargs), None
+        return {**kwargs, "request_options": {**options, "additional_headers": own}}, own
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
+        return {}, False
+
+    def answer(self, result: Any) -> Fields:
+        raise NotImplementedError
+
+    def settle(self, call: Call, result: Any) -> Any:
+        call.end(self.answer(result.data))
+        return result
+
+
+class Chat(_Endpoint):
+    """The endpoint of ``chat`` and ``chat_stream``."""
+
+    def __init__(self, *, stream: bool) -> None:
+        self._stream = stream
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        given = {name: value for name, value in kwargs.items() if value is not None and value is not ...}
+        parameters = read_parameters(given, _NAMES, _LEFT_OUT)
+        if isinstance(parameters.get("response_format"), dict):
+            parameters["response_format"] = read_format(parameters["response_format"])
+        fields: Fields = {
+            "input": tuple([known(message, read_chat_message) for message in given.get("messages") or ()]),
+            "system": tuple(read_documents(given.get("documents") or ())),
+            "parameters": parameters,
+        }
+        if given.get("tools"):
+            fields["tools"] = known_tools(given["tools"], _read_tools)
+        return fields, False
+
+    def answer(self, result: Any) -> Fields:
+        said = members(result)
+        finish = finish_word(said.get("finish_reason"))
+        return {
+            "response_id": said.get("id"),
+            "usage": read_usage(said.get("usage")),
+            "output": (read_chat_message(said.get("message"), finish),),
+            "finish_reasons": (finish or "error",),
+        }
+
+
+class Embeddings(_Endpoint):
+    """The endpoint of ``embed``."""
+
+    makes = Embedding
+
+    def answer(self, result: Any) -> Fields:
+        return {"usage": read_usage(members(result).get("meta")), "dimensions": _dimensions(members(result).get("embeddings"))}
+
+
+def _dimensions(embeddings: Any) -> int | None:
+    """Of numbers that stand one for one; the packed kinds (``binary``, ``base64``) have fewer."""
+    if not isinstance(embeddings, list):
+        by_kind = members(embeddings)
+        embeddings = next((by_kind[kind] for kind in ("float_", "float", "int8", "uint8") if by_kind.get(kind)), None)
+    return len(embeddings[0]) if embeddings else None
+
+
+def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
+    return tuple([read_definition(tool if isinstance(tool, Mapping) else tool.model_dump()) for tool in raw])
+
+
+class _Opened:
+    """A stream: first its response is opened, then its events are read. Followed like a `Watch`."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.chunks = 0
+        self.watch: Watch | None = None
+
+    def see(self, response: Any) -> None:
+        """The response is open; what the program reads of it is pumped."""
+        self.chunks = 1
+        self.watch = watch = watched(self.call, EventReader(), response.response)
+        events = response.data
+        response._data = apump(watch, events) if hasattr(events, "__anext__") else pump(watch, events)
+
+    def finish(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        if self.watch is not None:
+            self.watch.leave()
+
+    def abandon(self) -> None:
+        if self.watch is not None:
+            self.watch.abandon()
+
+    def fail(self, error: BaseException) -> None:
+        if self.watch is None:
+            self.call.fail(error)
+        else:
+            self.watch.fail(error)
+
+
+def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``chat_stream`` of a raw client, which gives a context manager made of a generator."""
+    carried, headers = guard(carried_by, _STREAM, instance, kwargs) or (None, None)
+    if carried is None:
+        return wrapped(*args, **kwargs)
+    manager = wrapped(*args, **carried)
+    guard(_follow, manager, instance, kwargs, headers)
+    return manager
+
+
+def _follow(manager: Any, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> None:
+    manager.gen = followed(manager.gen, lambda: _open(instance, kwargs, headers))
+
+
+def _open(instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Any:
+    call = begin(_STREAM, instance, kwargs, headers)
+    return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
+
+
+def count(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the functions that make one HTTP request; to try again they call themselves."""
+    call = guard(call_of, instance)
+    if call is not None:
+        guard(call.attempt, None)
+    return wrapped(*args, **kwargs)
+
+
+_WHOLE, _STREAM, _EMBEDDINGS = Chat(stream=False), Chat(stream=True), Embeddings()
+_V2, _V1, _HTTP = "cohere.v2.raw_client", "cohere.raw_base_client", "cohere.core.http_client"
+
+PATCHES = (
+    Patch(_V2, "RawV2Client.chat", traced(_WHOLE)),
+    Patch(_V2, "RawV2Client.chat_stream", stream),
+    Patch(_V2, "RawV2Client.embed", traced(_EMBEDDINGS)),
+    Patch(_V2, "AsyncRawV2Client.chat", traced_async(_WHOLE)),
+    Patch(_V2, "AsyncRawV2Client.chat_stream", stream),
+    Patch(_V2, "AsyncRawV2Client.embed", traced_async(_EMBEDDINGS)),
+    Patch(_V1, "RawBaseCohere.embed", traced(_EMBEDDINGS)),
+    Patch(_V1, "AsyncRawBaseCohere.embed", traced_async(_EMBEDDINGS)),
+    Patch(_HTTP, "HttpClient.request", count),
+    Patch(_HTTP, "HttpClient.stream", count),
+    Patch(_HTTP, "AsyncHttpClient.request", count),
+    Patch(_HTTP, "AsyncHttpClient.stream", count),
+)
