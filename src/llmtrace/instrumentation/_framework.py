@@ -34,14 +34,18 @@ Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None
 """Opens the span: (instance, args, kwargs). None: there is nothing to record. May raise what a budget raises."""
 
 
-def spanned(begin: Begin) -> Wrapper:
-    """A wrapper for a function that gives a coroutine: ``begin`` is called when the program awaits it."""
+def spanned(begin: Begin, *, inside: bool = False) -> Wrapper:
+    """A wrapper for a function that gives a coroutine: ``begin`` is called when the program awaits it.
+
+    ``inside``: what the coroutine itself makes current stays so in its later steps (see `isolated`).
+    """
+    steps = isolated if inside else stepwise
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inner = wrapped(*args, **kwargs)
         if active() is None or not hasattr(inner, "send"):
             return inner
-        coroutine = _awaited(_Held(inner), begin, instance, args, kwargs)
+        coroutine = _awaited(_Held(inner), lambda: begin(instance, args, kwargs), steps)
         guard(_rename, coroutine, inner)
         return coroutine
 
@@ -64,16 +68,16 @@ def _rename(coroutine: Any, inner: Any) -> None:
     coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
 
 
-async def _awaited(held: _Held, begin: Begin, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def _awaited(held: _Held, begin: Callable[[], Step | None], steps: Callable[[Context, Any], Any]) -> Any:
     inner = held.coroutine
-    step = guard(_opened, begin, instance, args, kwargs)
+    step = guard(_opened, begin)
     if step is None:
         return await inner
     if isinstance(step, LlmtraceError):
         inner.close()
         raise step
     try:
-        result = await stepwise(step.context, inner)
+        result = await steps(step.context, inner)
     except BaseException as error:
         guard(step.raised, error)
         raise
@@ -81,16 +85,29 @@ async def _awaited(held: _Held, begin: Begin, instance: Any, args: tuple[Any, ..
     return result
 
 
-def _opened(begin: Begin, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | LlmtraceError | None:
+def _opened(begin: Callable[[], Step | None]) -> Step | LlmtraceError | None:
     try:
-        return begin(instance, args, kwargs)
+        return begin()
     except LlmtraceError as refusal:
         return refusal
 
 
-@types.coroutine
 def stepwise(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Run a coroutine with ``context`` current in each of its steps."""
+    return _steps(context, inner, keeps=False)
+
+
+def isolated(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a coroutine that begins with ``context`` as the current one, and goes on in each step with what it had left.
+
+    For a framework that sets and resets what is current in the course of its coroutine: outside, nothing of it is seen
+    between the steps; inside, nothing that is made current around each step (by a decorator, say) takes its place.
+    """
+    return _steps(context, inner, keeps=True)
+
+
+@types.coroutine
+def _steps(context: Context, inner: Coroutine[Any, Any, Any], *, keeps: bool) -> Generator[Any, Any, Any]:
     step, given = cast(Any, inner.send), cast(Any, None)
     while True:
         token = otel_context.attach(context)
@@ -99,6 +116,8 @@ def stepwise(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any
         except StopIteration as done:
             return done.value
         finally:
+            if keeps:
+                context = otel_context.get_current()
             Recording.detach(token)
         try:
             step, given = inner.send, (yield waited_for)

@@ -1,0 +1,171 @@
+"""A model behind a loopback server that speaks both of OpenAI's APIs, by one script: what it was told in, what it says out."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Call = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One request: the system's instructions, the names of the tools on offer, and the tools' answers in it so far."""
+
+    instructions: str
+    tools: tuple[str, ...]
+    results: tuple[str, ...] = field(default=())
+
+
+Script = Callable[[Told], "str | list[Call]"]
+
+
+def _by_chat(body: Mapping[str, Any]) -> Told:
+    messages = body["messages"]
+    return Told(
+        "".join(str(each["content"]) for each in messages if each["role"] in ("system", "developer")),
+        tuple(each["function"]["name"] for each in body.get("tools") or ()),
+        tuple(str(each["content"]) for each in messages if each["role"] == "tool"),
+    )
+
+
+def _by_responses(body: Mapping[str, Any]) -> Told:
+    items: Sequence[Any] = body["input"] if isinstance(body["input"], list) else []
+    return Told(
+        body.get("instructions") or "",
+        tuple(each["name"] for each in body.get("tools") or ()),
+        tuple(str(each["output"]) for each in items if each.get("type") == "function_call_output"),
+    )
+
+
+def _chat(said: str | list[Call], model: str, turn: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": said if isinstance(said, str) else None}
+    if not isinstance(said, str):
+        message["tool_calls"] = [
+            {"id": f"c{turn}{i}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+            for i, (name, arguments) in enumerate(said)
+        ]
+    reason = "stop" if isinstance(said, str) else "tool_calls"
+    usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        "usage": usage,
+    }
+
+
+def _chat_events(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    choice = whole["choices"][0]
+    delta = dict(choice["message"])
+    if "tool_calls" in delta:
+        delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(delta["tool_calls"])]
+    chunk = {"id": whole["id"], "object": "chat.completion.chunk", "created": 1, "model": whole["model"]}
+    return [
+        {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+        {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]},
+        {**chunk, "choices": [], "usage": whole["usage"]},
+    ]
+
+
+def _response(said: str | list[Call], model: str, turn: int) -> dict[str, Any]:
+    if isinstance(said, str):
+        content = [{"type": "output_text", "text": said, "annotations": []}]
+        output: list[Any] = [{"type": "message", "id": "m1", "role": "assistant", "status": "completed", "content": content}]
+    else:
+        output = [
+            {
+                "type": "function_call",
+                "id": f"f{turn}{i}",
+                "call_id": f"c{turn}{i}",
+                "name": name,
+                "arguments": json.dumps(arguments),
+                "status": "completed",
+            }
+            for i, (name, arguments) in enumerate(said)
+        ]
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "status": "completed",
+        "model": model,
+        "output": output,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 11,
+            "output_tokens": 3,
+            "total_tokens": 14,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        },
+    }
+
+
+def _response_events(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    begun = {**whole, "status": "in_progress", "output": []}
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}]
+    for i, item in enumerate(whole["output"]):
+        events.append({"type": "response.output_item.added", "output_index": i, "item": item})
+        events.append({"type": "response.output_item.done", "output_index": i, "item": item})
+    events.append({"type": "response.completed", "response": whole})
+    return [{**event, "sequence_number": i} for i, event in enumerate(events)]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: AgentsServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        chat = self.path.endswith("/chat/completions")
+        told = _by_chat(body) if chat else _by_responses(body)
+        made = (_chat if chat else _response)(self.server.script(told), body["model"], len(told.results))
+        if body.get("stream"):
+            events = _chat_events(made) if chat else _response_events(made)
+            lines = [
+                (f"event: {event['type']}\n" if "type" in event else "") + f"data: {json.dumps(event)}\n\n" for event in events
+            ]
+            self._send("".join([*lines, "data: [DONE]\n\n"] if chat else lines), "text/event-stream")
+        else:
+            self._send(json.dumps(made), "application/json")
+
+    def _send(self, text: str, kind: str) -> None:
+        data = text.encode()
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+class AgentsServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.script = script
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def __enter__(self) -> AgentsServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
