@@ -23,6 +23,7 @@ SAID = {
     "06_own_tracer_provider.py": "  chat gpt-4o     content: -",
     "07_testing.py": "test_a_wrong_call_is_answered_and_mended passed",
     "08_why_in_code.py": "answer <- refund <- look_up <- argument /order_id",
+    "09_openai_responses.py": "The blue kettle of order KS-20457 is on its way.\nthe report is queued\nthe report is completed",
     "10_anthropic.py": "I refunded 42 EUR for your blue kettle.",
     "09_openai_responses.py": "The blue kettle of order KS-20457 is on its way.\nthe report is queued\nthe report is completed",
 }
@@ -37,6 +38,7 @@ HEALTH = {
     "06_own_tracer_provider.py": ["ok", "ok"],
     "07_testing.py": [],
     "08_why_in_code.py": ["failed"],
+    "09_openai_responses.py": ["recovered", "ok"],
     "10_anthropic.py": ["recovered"],
     "09_openai_responses.py": ["recovered", "ok"],
 }
