@@ -15,6 +15,7 @@ from llmtrace.evaluation import INVALID_TOOL_CALL
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
+    FetchResponse,
     Inference,
     Message,
     Operation,
@@ -96,6 +97,8 @@ class _Tree:
         operation = span.operation
         if isinstance(operation, Inference):
             self._inference(span, operation, at.body)
+        elif isinstance(operation, FetchResponse):
+            self._answers(span, operation, at.body)
         elif isinstance(operation, ToolExecution):
             self._tool_execution(span, operation, at.body)
         else:
@@ -133,11 +136,16 @@ class _Tree:
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
         for message in self._messages.of(span):
             self._line(message.role, told(message), prefix)
+        self._answers(span, inference, prefix)
+
+    def _answers(self, span: Span, operation: Inference | FetchResponse, prefix: str) -> None:
         left = _Findings(span)
-        for message in inference.output:
+        if operation.status not in (None, "completed"):
+            self._line("status", str(operation.status), prefix)
+        for message in operation.output:
             self._answer(message, left, prefix)
         self._findings(left.violations, left.evaluations, prefix)
-        if inference.partial:
+        if operation.partial:
             self._line("!", "the stream ended before its end", prefix, "yellow")
 
     def _answer(self, message: Message, left: _Findings, prefix: str) -> None:
