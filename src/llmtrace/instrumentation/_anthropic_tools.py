@@ -102,7 +102,7 @@ def _end(recording: Recording, result: Any) -> None:
 def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the SDK's function that starts the span of a call; None is what it gives when there is to be none."""
     call = current_call()
-    if call is None or _has_own_provider(call.client):
+    if call is None or guard(_has_own_provider, call.client) is not False:
         return wrapped(*args, **kwargs)
     return None
 

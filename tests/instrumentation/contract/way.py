@@ -7,6 +7,7 @@ sees, and what the server is sent (``traceparent`` apart), are the same; then th
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import importlib
 import importlib.util
@@ -35,13 +36,19 @@ Program = Callable[["Way", Any], Awaitable[Any]]
 """A program over a client. What it gives, or raises, is what it has seen; `see` makes it comparable."""
 
 
+@functools.cache
 def load(name: str) -> Kit:
-    """The kit of this name; the test is skipped where its library is missing."""
+    """The kit of this name; the test is skipped where its library is missing.
+
+    What a library has made by then is there to stay, so that `Way.watch` need not search all of it for streams that are dead.
+    """
     try:
         kit: Kit = importlib.import_module(f"kits.{name}").KIT
         importlib.import_module(kit.library)
     except ModuleNotFoundError as missing:
         pytest.skip(f"{missing.name} is not installed")
+    gc.collect()
+    gc.freeze()
     return kit
 
 
