@@ -268,6 +268,24 @@ def test_a_call_inside_the_tools_own_execution_adds_to_it(captured: Captured) ->
     assert server.parent_id == outer.span_id
 
 
+def test_an_error_inside_the_tools_own_execution_is_marked(captured: Captured) -> None:
+    """Whether it is a failure is for whoever runs the tool to say; that the server said so stands on the span."""
+
+    async def work(client: Any) -> None:
+        @llmtrace.tool
+        async def look_up(order_id: str) -> str:
+            "Takes it lightly."
+            await client.call_tool("look_up", {"order_id": order_id})
+            return "no matter"
+
+        await look_up("none")
+
+    run(work)
+    (outer,) = (span for span in captured.spans if span.name == "execute_tool look_up")
+    assert outer.attributes["llmtrace.mcp.tool_error"] is True
+    assert outer.failure is None
+
+
 def test_calls_inside_another_tool_are_executions_of_their_own(captured: Captured) -> None:
     """A tool that makes two calls of other tools is not one of them; nothing of theirs is lost."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -420,6 +422,29 @@ def test_what_the_program_is_handling_is_no_failure_of_the_run(shop: Any, captur
 
     asyncio.run(main())
     assert [span.failure for span in captured.spans] == [None] * 6
+
+
+def test_a_tool_of_an_mcp_server_has_one_execution(shop: Any) -> None:
+    """The client's call adds to the agent's own span: the method on it, judged by the server's schema, and its error seen."""
+    pytest.importorskip("mcp")
+
+    def script(told: Told) -> Any:
+        turns = [[("look_up", {"order_id": "7"})], [("look_up", {"order_id": "none"})], "Done."]
+        return turns[len(told.results)]
+
+    async def main() -> None:
+        program = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py"))], "env": dict(os.environ)}
+        async with agents.mcp.MCPServerStdio(params=program) as server:
+            await run(shop(script).agent(tools=[], mcp_servers=[server]))
+
+    with capture(instrument=("openai_agents", "openai", "mcp"), redact=False) as captured:
+        asyncio.run(main())
+    first, second = (span for span in captured.spans if isinstance(span.operation, ToolExecution))
+    assert first.attributes["mcp.method.name"] == "tools/call"
+    assert first.operation.definition.parameters["required"] == ["order_id"]
+    assert first.failure is None
+    assert second.failure is not None
+    assert (second.failure.type, "no such order" in second.failure.message) == ("tool_error", True)
 
 
 # -- what the program sees

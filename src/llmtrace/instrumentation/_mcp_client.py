@@ -35,7 +35,7 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import Custom, JsonValue, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
-from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, RPC_STATUS_CODE
+from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_TOOL_ERROR, RPC_STATUS_CODE
 
 
 class _ToolCall:
@@ -62,12 +62,14 @@ class _Covered:
 
     def __init__(self, recording: Recording) -> None:
         self.context = recording.context
+        self._recording = recording
 
     def returned(self, result: Any) -> None:
-        """Whoever runs the tool tells of it."""
+        if wire(result).get("isError") is True:
+            self._recording.set({MCP_TOOL_ERROR: True})
 
     def raised(self, error: BaseException) -> None:
-        """As `returned`."""
+        """Whoever runs the tool tells of it."""
 
 
 class _Request:

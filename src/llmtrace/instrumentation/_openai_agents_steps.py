@@ -105,7 +105,10 @@ def _execution(operation: ToolExecution, said: Any) -> ToolExecution:
     operation = replace(operation, arguments=arguments)
     if said.output is None:
         return operation
-    return replace(operation, result=to_json(said.output), has_result=True)
+    result = to_json(said.output)
+    if isinstance(result, dict) and result.keys() == {"type", "text"}:  # what an MCP server answered
+        result = result["text"]
+    return replace(operation, result=result, has_result=True)
 
 
 # -- models

@@ -24,7 +24,7 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import AgentInvocation, Custom, Failure, JsonValue, Operation, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
-from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, PARTIAL
+from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
 
 SUPPORTED = (0,)
 """Major versions of the library that are tested (0.24)."""
@@ -137,7 +137,8 @@ def _finish(span: Any, one: _Open, recording: Recording) -> None:
         kept = operation.arguments is not None  # else the program told the framework to keep tools' data out of traces
         recording.end(operation, failure=failure if kept or failure is None else Failure(failure.type))
     else:
-        _end(one, recording, operation, _reported(span.error))
+        wrong = _reported(span.error) or _answered_wrong(operation, recording)
+        _end(one, recording, operation, wrong)
 
 
 def _waiting(operation: ToolExecution, one: _Open) -> ToolExecution:
@@ -155,6 +156,13 @@ def _reported(error: Mapping[str, Any] | None) -> Failure | None:
         return None
     data = error.get("data") or {}
     return Failure("tool_error" if "tool_name" in data else "agent_error", str(data.get("error") or error.get("message") or ""))
+
+
+def _answered_wrong(operation: Operation, recording: Recording) -> Failure | None:
+    """The failure of a tool of an MCP server's, which the framework hands to the model as any other answer."""
+    if not isinstance(operation, ToolExecution) or MCP_TOOL_ERROR not in recording.attributes:
+        return None
+    return Failure("tool_error", operation.result if isinstance(operation.result, str) else "")
 
 
 def _end(one: _Open, recording: Recording, operation: Operation, reported: Failure | None) -> None:
