@@ -1,0 +1,154 @@
+"""What litellm's answers say beyond OpenAI's form: who answered, where, and tokens by whichever name.
+
+Law: nothing of litellm's own arguments (keys, addresses, callbacks, metadata) is recorded: only what it passes to the model.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_messages import read_usage as read_openai_usage
+from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._stainless import members
+from llmtrace.model import Usage, replace
+
+PARAMETERS = frozenset(
+    {
+        "audio",
+        "dimensions",
+        "frequency_penalty",
+        "function_call",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "reasoning",
+        "reasoning_effort",
+        "response_format",
+        "seed",
+        "service_tier",
+        "stop",
+        "stream_options",
+        "temperature",
+        "text",
+        "thinking",
+        "tool_choice",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "verbosity",
+        "web_search_options",
+    }
+)
+
+_PROVIDERS = {
+    "anthropic_text": "anthropic",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "azure_text": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "codestral": "mistral_ai",
+    "cohere_chat": "cohere",
+    "custom_openai": "openai",
+    "fireworks_ai": "fireworks",
+    "gemini": "gcp.gemini",
+    "hosted_vllm": "vllm",
+    "huggingface": "hugging_face",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "nvidia_nim": "nvidia",
+    "ollama_chat": "ollama",
+    "text-completion-codestral": "mistral_ai",
+    "text-completion-openai": "openai",
+    "together_ai": "together",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertex_ai_beta": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "watsonx_text": "ibm.watsonx.ai",
+    "xai": "x_ai",
+}
+"""litellm's name of a provider to the conventions' name, where they differ."""
+
+UNKNOWN = "litellm"
+"""The provider, where nobody knows yet who will answer (a router's group of models)."""
+
+_PORTS = {"https": 443, "http": 80}
+
+
+def provider_name(litellm_name: str) -> str:
+    if litellm_name.startswith("vertex_ai-"):  # the table of prices tells kinds of models apart
+        litellm_name = "vertex_ai"
+    return _PROVIDERS.get(litellm_name, litellm_name)
+
+
+def told_of(model: Any, given: Any) -> tuple[str, str | None]:
+    """Provider and model of a request. ``given``: the provider that it names apart from the model."""
+    library: Any = sys.modules.get("litellm")
+    name = model if isinstance(model, str) else None
+    if isinstance(given, str) and given:
+        return provider_name(given), name.removeprefix(f"{given}/") if name else None
+    prefix, _, rest = (name or "").partition("/")
+    if rest and prefix in getattr(library, "provider_list", ()):
+        return provider_name(prefix), rest
+    priced = getattr(library, "model_cost", {}).get(name) or {}
+    return provider_name(priced.get("litellm_provider") or UNKNOWN), name
+
+
+def server_of(url: Any) -> Fields:
+    """Host and port of a base URL, where there is one."""
+    parts = urlsplit(url) if isinstance(url, str) and url else None
+    if parts is None or not parts.hostname:
+        return {}
+    return {"server_address": parts.hostname, "server_port": parts.port or _PORTS.get(parts.scheme)}
+
+
+def answered_by(answer: Any) -> Fields:
+    """Who answered, and where: litellm puts it beside the answer."""
+    hidden = getattr(answer, "_hidden_params", None)
+    told = hidden if isinstance(hidden, Mapping) else {}
+    provider = told.get("custom_llm_provider") or getattr(answer, "custom_llm_provider", None)
+    fields: Fields = {"provider": provider_name(provider)} if isinstance(provider, str) and provider else {}
+    return {**fields, **server_of(told.get("api_base"))}
+
+
+def read_usage(raw: Any) -> Usage | None:
+    """As OpenAI's; what was written to a cache has names of its own here."""
+    usage = read_openai_usage(raw)
+    if usage is None or usage.cache_write_input_tokens is not None:
+        return usage
+    said = members(raw)
+    written = members(said.get("prompt_tokens_details")).get("cache_creation_tokens")
+    return replace(usage, cache_write_input_tokens=said.get("cache_creation_input_tokens") if written is None else written)
+
+
+class StreamReader:
+    """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; the stream keeps it."""
+
+    def __init__(self, stream: Any, asked: int) -> None:
+        self._chunks = ChunkReader(asked)
+        self._kept = getattr(stream, "chunks", None)  # not the stream, which is to die when the program forgets it
+        self._by = answered_by(stream)
+
+    def feed(self, chunk: Any) -> None:
+        self._chunks.add(chunk)
+        hidden = getattr(chunk, "_hidden_params", None) or {}
+        if hidden.get("custom_llm_provider"):
+            self._by = {**self._by, "provider": provider_name(hidden["custom_llm_provider"])}
+
+    def fields(self) -> Fields:
+        fields = {**self._by, **self._chunks.fields()}
+        kept = self._kept if isinstance(self._kept, list) else []
+        told = next((one.usage for one in reversed(kept) if getattr(one, "usage", None) is not None), None)
+        usage = fields.get("usage") or read_usage(told)
+        return {**fields, "usage": usage}

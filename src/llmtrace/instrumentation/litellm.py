@@ -1,0 +1,257 @@
+"""litellm: completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
+
+One call is one span, whatever goes on within it: the SDK that litellm makes its requests by (`Endpoint.covers`), its retries
+and its fallbacks to other models. litellm's own callbacks are left alone. Only what is peculiar to litellm stands here; the
+engine is `_provider`, and answers have the form of OpenAI's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from llmtrace.instrumentation._generators import watch_generator
+from llmtrace.instrumentation._litellm_answers import PARAMETERS, StreamReader, answered_by, provider_name, read_usage, told_of
+from llmtrace.instrumentation._litellm_answers import server_of as server_of_url
+from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_events import EventReader
+from llmtrace.instrumentation._openai_responses import Responses, read_response
+from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
+from llmtrace.instrumentation._stainless import is_given, members
+from llmtrace.instrumentation._steps import astepping, is_patched, stepping
+from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream, watched
+from llmtrace.model import Embedding
+from llmtrace.recorder.guard import guard
+from llmtrace.validation.schema import output_schema
+
+SUPPORTED = (1,)
+"""Major versions of the library that are tested."""
+
+_FLAGS = ("acompletion", "aembedding", "aresponses")
+"""Set where a sync function is to give a coroutine: litellm's own async functions do it."""
+
+
+class _Covering:
+    """What the endpoints have in common. There is no client: litellm makes them as it needs them."""
+
+    covers = True
+
+    def client(self, instance: Any) -> Any:  # noqa: ARG002
+        return self
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None  # see `send` and `post`
+
+    def refused(self, error: BaseException, fields: Fields) -> Fields:
+        """litellm's exceptions say who raised them."""
+        provider = getattr(error, "llm_provider", None)
+        return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
+
+
+def _outline(kwargs: Mapping[str, Any]) -> Fields:
+    provider, model = told_of(kwargs.get("model"), kwargs.get("custom_llm_provider"))
+    return {
+        "provider": provider,
+        "request_model": model,
+        **server_of_url(kwargs.get("api_base") or kwargs.get("base_url")),
+    }
+
+
+class Completion(_Covering, Chat):
+    """The endpoint of chats."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        given = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
+        form = given.get("response_format")
+        if isinstance(form, type):
+            given["response_format"] = {"type": "json_schema", "json_schema": {"schema": output_schema(form)}}
+        return super().request(given)
+
+    def answer(self, result: Any) -> Fields:
+        usage = read_usage(members(result).get("usage"))
+        return {**super().answer(result), "usage": usage, **answered_by(result)}
+
+    def settle(self, call: Call, result: Any) -> Any:
+        asked = call.fields.get("parameters", {}).get("choice.count")
+        return _settle(self, call, result, lambda: StreamReader(result, asked if isinstance(asked, int) else 1))
+
+
+class Respond(_Covering, Responses):
+    """The endpoint of the Responses API."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        given = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
+        return super().request(given)
+
+    def answer(self, result: Any) -> Fields:
+        return {**super().answer(result), **answered_by(result)}
+
+    def settle(self, call: Call, result: Any) -> Any:
+        return _settle(self, call, result, lambda: EventReader(read_response))
+
+
+class Embed(_Covering):
+    """The endpoint that turns texts into vectors; neither is recorded."""
+
+    makes = Embedding
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        return _outline(kwargs)
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        return {"dimensions": kwargs.get("dimensions")}, False
+
+    def answer(self, result: Any) -> Fields:
+        said = members(result)
+        vector = members((said.get("data") or [{}])[0]).get("embedding")
+        length = {"dimensions": len(vector)} if isinstance(vector, list) else {}
+        return {"response_model": said.get("model"), "usage": read_usage(said.get("usage")), **length, **answered_by(result)}
+
+    def settle(self, call: Call, result: Any) -> Any:
+        call.end(self.answer(result))
+        return result
+
+
+def _settle(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
+    """End ``call`` with a whole answer, or have it ended by a stream."""
+    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
+        return watch_generator(call, reader(), result)
+    if is_patched(result, "__next__") or is_patched(result, "__anext__"):
+        watched(call, reader(), result)
+        return result
+    if hasattr(result, "__next__") or hasattr(result, "__anext__"):
+        return watch_stream(call, reader(), result, result)
+    call.end(endpoint.answer(result))
+    return result
+
+
+# -- functions, and methods of the Router
+
+_COMPLETION, _EMBED, _RESPOND = Completion(), Embed(), Respond()
+_NAMES: dict[Any, tuple[str, ...]] = {
+    _COMPLETION: ("model", "messages"),
+    _EMBED: ("model", "input"),
+    _RESPOND: ("input", "model"),
+}
+"""What may be given by position."""
+
+
+def function(trace: Callable[[Endpoint], Wrapper], endpoint: Any) -> Wrapper:
+    """A wrapper for one of litellm's functions."""
+    ours, names = trace(endpoint), _NAMES[endpoint]
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if any(kwargs.get(flag) for flag in _FLAGS):
+            return wrapped(*args, **kwargs)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        return ours(lambda **_: wrapped(*args, **kwargs), instance, (), given)
+
+    return wrapper
+
+
+def routed(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
+    """A wrapper for what all functions of a kind go through, however the program imported them: (args, kwargs, …)."""
+    by_route = {"chat_completions": _COMPLETION, "embeddings": _EMBED, "responses": _RESPOND}
+    functions = {route: function(trace, endpoint) for route, endpoint in by_route.items()}
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        ours = guard(lambda: functions.get(instance.route.value)) if len(args) == 2 else None
+        if ours is None:
+            return wrapped(*args, **kwargs)
+        return ours(lambda *_, **__: wrapped(*args, **kwargs), instance, *args)
+
+    return wrapper
+
+
+def falling_back(trace: Callable[[Endpoint], Wrapper]) -> Wrapper:
+    """A wrapper for what all methods of an older Router go through: (original_function=…, model=…, …)."""
+    by_name = {"completion": _COMPLETION, "embedding": _EMBED}
+    functions = {name: function(trace, endpoint) for name, endpoint in by_name.items()}
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        made_for = getattr(kwargs.get("original_function"), "__name__", "")
+        ours = functions.get(made_for.removeprefix("_").removeprefix("a"))
+        return wrapped(*args, **kwargs) if ours is None else ours(wrapped, instance, args, kwargs)
+
+    return wrapper
+
+
+# -- requests
+
+
+def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for the function of OpenAI's SDK that builds one HTTP request: puts ``traceparent`` into it."""
+    return wrapped(*(guard(_with_traceparent, instance, args) or args), **kwargs)
+
+
+def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    call = call_of(client)
+    if call is None or not isinstance(call.endpoint, _Covering):
+        return args
+    options = args[0]
+    given = options.headers if is_given(options.headers) and options.headers else {}
+    if any(name.lower() == "traceparent" for name in (*given, *(getattr(client, "_custom_headers", None) or {}))):
+        return args
+    return options.model_copy(update={"headers": {**given, **call.recording.headers()}}), *args[1:]
+
+
+def post(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``post`` of litellm's own HTTP clients: counts, and puts ``traceparent`` into the headers."""
+    return wrapped(*args, **(guard(_posted, instance, kwargs) or kwargs))
+
+
+def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    call = call_of(client)
+    if call is None or not isinstance(call.endpoint, _Covering):
+        return kwargs
+    call.attempt(None)
+    given = kwargs.get("headers") or {}
+    if not isinstance(given, dict) or any(name.lower() == "traceparent" for name in given):
+        return kwargs
+    return {**kwargs, "headers": {**given, **call.recording.headers()}}
+
+
+_CLIENT = "openai._base_client"
+_HTTP = "litellm.llms.custom_httpx.http_handler"
+_STREAM = "litellm.litellm_core_utils.streaming_handler"
+_ROUTED_STREAMS = "litellm.router_rust.invoke.streaming"
+_RESPONSES = "litellm.responses.streaming_iterator"
+
+PATCHES = (
+    Patch("litellm", "completion", function(traced, _COMPLETION)),
+    Patch("litellm", "acompletion", function(traced_async, _COMPLETION)),
+    Patch("litellm", "embedding", function(traced, _EMBED)),
+    Patch("litellm", "aembedding", function(traced_async, _EMBED)),
+    Patch("litellm", "responses", function(traced, _RESPOND)),
+    Patch("litellm", "aresponses", function(traced_async, _RESPOND)),
+    Patch("litellm.rust_bridge.dispatch", "PublicDispatch.run", routed(traced)),  # 1.110
+    Patch("litellm.rust_bridge.dispatch", "PublicDispatch.arun", routed(traced_async)),
+    Patch("litellm.router_rust.core", "RustCore.completion", function(traced, _COMPLETION)),
+    Patch("litellm.router_rust.core", "RustCore.acompletion", function(traced_async, _COMPLETION)),
+    Patch("litellm.router_rust.core", "RustCore.embedding", function(traced, _EMBED)),
+    Patch("litellm.router_rust.core", "RustCore.aembedding", function(traced_async, _EMBED)),
+    Patch("litellm.router", "Router.function_with_fallbacks", falling_back(traced)),  # before
+    Patch("litellm.router", "Router.async_function_with_fallbacks", falling_back(traced_async)),
+    Patch(_STREAM, "CustomStreamWrapper.__next__", stepping),
+    Patch(_STREAM, "CustomStreamWrapper.__anext__", astepping),
+    Patch(_STREAM, "CustomStreamWrapper.close", closing),
+    Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
+    Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
+    Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
+    Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),
+    Patch(_RESPONSES, "ResponsesAPIStreamingIterator.aclose", aclosing),
+    Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.__next__", stepping),
+    Patch(_RESPONSES, "SyncResponsesAPIStreamingIterator.close", closing),
+    Patch(_HTTP, "HTTPHandler.post", post),
+    Patch(_HTTP, "AsyncHTTPHandler.post", post),
+    Patch(_CLIENT, "BaseClient._build_request", count_attempt),
+    Patch(_CLIENT, "BaseClient._build_request", send),
+)
