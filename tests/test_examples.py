@@ -23,9 +23,11 @@ SAID = {
     "06_own_tracer_provider.py": "  chat gpt-4o     content: -",
     "07_testing.py": "test_a_wrong_call_is_answered_and_mended passed",
     "08_why_in_code.py": "answer <- refund <- look_up <- argument /order_id",
-    "09_openai_responses.py": "The blue kettle of order KS-20457 is on its way.\nthe report is queued\nthe report is completed",
     "10_anthropic.py": "I refunded 42 EUR for your blue kettle.",
     "09_openai_responses.py": "The blue kettle of order KS-20457 is on its way.\nthe report is queued\nthe report is completed",
+    "11_mcp.py": "order KS-20457 is on its way",
+    "12_langgraph.py": "waits for: {'refund?': 42}\nwas told: yes",
+    "13_openai_agents.py": "The blue kettle of order KS-20457 is on its way.",
 }
 """Something of what each example prints."""
 
@@ -38,9 +40,11 @@ HEALTH = {
     "06_own_tracer_provider.py": ["ok", "ok"],
     "07_testing.py": [],
     "08_why_in_code.py": ["failed"],
-    "09_openai_responses.py": ["recovered", "ok"],
     "10_anthropic.py": ["recovered"],
     "09_openai_responses.py": ["recovered", "ok"],
+    "11_mcp.py": ["recovered"],
+    "12_langgraph.py": ["ok"] * 3,
+    "13_openai_agents.py": ["ok"],
 }
 """The traces that each leaves in the store, oldest first."""
 

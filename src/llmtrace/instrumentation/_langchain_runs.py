@@ -187,10 +187,10 @@ def _says_something(context: Context, said: Mapping[str, Any]) -> bool:
 
 
 def _open_graph(run_id: Any, run: Run) -> None:
-    said = guard(read_input, run.inputs) or ()
+    resumed = getattr(run.inputs, "resume", None)
+    said = guard(read_input, run.inputs if resumed is None else plain(resumed)) or ()
     operation = AgentInvocation(run.name, input=said) if run.is_agent else Workflow(run.name, input=said)
     _open(run_id, run, operation)
-    resumed = getattr(run.inputs, "resume", None)
     if resumed is not None:
         _note(run, "resume", plain(resumed))
     run.inputs = None
