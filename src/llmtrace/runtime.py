@@ -18,6 +18,10 @@ from llmtrace.content import Content
 from llmtrace.errors import StoreError
 from llmtrace.evaluation import Evaluator
 from llmtrace.fingerprints import fingerprint
+from llmtrace.foreign import provider
+from llmtrace.foreign.intake import Intake
+from llmtrace.foreign.processor import ForeignSpans
+from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, Operation, Scope, replace
 from llmtrace.prices import cost_usd, preload
@@ -38,6 +42,8 @@ logger = logging.getLogger("llmtrace")
 class _Running:
     config: Config
     store: Store | None
+    others: ForeignSpans | None
+    """Takes what other instrumentations record; None where there is no store to put it in."""
 
 
 _running: _Running | None = None
@@ -101,16 +107,45 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
         tracer_provider = None
     before = _running
     opened = before.store if before is not None and _same_store(before.config, config) else _open(config)
-    sinks: list[Sink] = [Metrics()] if opened is None else [opened, Metrics()]
+    others = None if opened is None else guard(_others, config, opened, tracer_provider)
+    sinks: list[Sink] = [sink for sink in (opened, others, Metrics()) if sink is not None]
     activate(build(config, sinks=sinks, tracer_provider=tracer_provider))
-    _running = _Running(config, opened)
-    if before is not None and before.store is not None and before.store is not opened:
-        guard(before.store.close)
+    _running = _Running(config, opened, others)
+    if before is not None:
+        guard(_close, before, kept=opened)
     guard(instrumentation.instrument, config.instrument)
     preload()
     if not _at_exit:
         _at_exit = True
         atexit.register(shutdown)
+
+
+def _others(config: Config, store: Store, tracer_provider: TracerProvider | None) -> ForeignSpans:
+    """Take the spans that other instrumentations make in this process into the store, too."""
+    found = ForeignSpans(Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals))))
+    provider.hand_to(found)
+    provider.stand_in(describe(config.service_name))
+    provider.listen(tracer_provider)
+    provider.listen()
+    _SETTING.apply()
+    return found
+
+
+def _set_provider(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        guard(provider.listen)
+
+
+_SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider)])
+
+
+def _close(running: _Running, kept: Store | None = None) -> None:
+    if running.others is not None:
+        guard(running.others.close)
+    if running.store is not None and running.store is not kept:
+        guard(running.store.close)
 
 
 def build(
@@ -148,6 +183,8 @@ def flush() -> None:
     """Hand everything recorded so far to the operating system and bring the index up to date. Never raises."""
     running = _running
     guard(instrumentation.end_forgotten)
+    if running is not None and running.others is not None:
+        guard(running.others.force_flush)
     if running is not None and running.store is not None:
         guard(running.store.flush)
 
@@ -159,8 +196,11 @@ def shutdown() -> None:
         running, _running = _running, None
         activate(None)
         guard(instrumentation.uninstrument)
-        if running is not None and running.store is not None:
-            guard(running.store.close)
+        guard(_SETTING.undo)
+        guard(provider.hand_to, None)
+        guard(provider.step_back)
+        if running is not None:
+            guard(_close, running)
 
 
 def _same_store(before: Config, now: Config) -> bool:

@@ -25,8 +25,9 @@ from llmtrace.codec import otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import PortBusy
+from llmtrace.foreign.intake import Intake
 from llmtrace.model import Inference, RawSpan, Trace
-from llmtrace.receiver import Intake, Receiver, request
+from llmtrace.receiver import Receiver, request
 from llmtrace.receiver.request import JSON, PROTOBUF
 from llmtrace.store import Query
 from llmtrace.store.memory import MemoryStore

@@ -15,8 +15,9 @@ from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
+from llmtrace.foreign.intake import Intake
 from llmtrace.model import Trace
-from llmtrace.receiver import Intake, Receiver
+from llmtrace.receiver import Receiver
 from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
 from llmtrace.signals import load
 from llmtrace.store import open_store

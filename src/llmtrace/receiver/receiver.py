@@ -6,8 +6,8 @@ import threading
 from typing import Any
 
 from llmtrace.errors import PortBusy
+from llmtrace.foreign.intake import Intake
 from llmtrace.receiver import http
-from llmtrace.receiver.intake import Intake
 from llmtrace.receiver.request import Request
 
 HTTP_PORT, GRPC_PORT = 4318, 4317

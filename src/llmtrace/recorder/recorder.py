@@ -214,6 +214,14 @@ class Recorder:
         otel.finish(recording.otel, clean, None if clean is None else self._hand_on(clean), self.content)
         return span
 
+    def adopt(self, span: Span, owner: Recording) -> None:
+        """Take a span that another instrumentation made below ``owner`` into its run, as if it were ours."""
+        span = replace(span, run_id=owner.run.id, operation=self._enrich(span.operation))
+        span = self._watched(owner.watchers, owner.run.step(span, outermost=False))
+        clean = guard(self.content.clean, span)
+        if clean is not None:
+            self._hand_on(clean)
+
     def _hand_on(self, clean: Span) -> RawSpan | None:
         """Give a span to the sinks. Returns its encoded form, where one of them needed it."""
         raw: RawSpan | None = None
@@ -228,8 +236,10 @@ class Recorder:
         return raw
 
     def _evaluated(self, recording: Recording, span: Span) -> Span:
-        span = recording.run.step(span, outermost=recording.outermost)
-        for watcher in recording.watchers:
+        return self._watched(recording.watchers, recording.run.step(span, outermost=recording.outermost))
+
+    def _watched(self, watchers: Sequence[Watcher], span: Span) -> Span:
+        for watcher in watchers:
             found = guard(watcher.after, span)
             if found:
                 span = replace(span, evaluations=(*span.evaluations, *found))
@@ -238,11 +248,14 @@ class Recorder:
 
 def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Context:
     """The context in which ``recording`` is current, for us and for other instrumentations."""
-    values: dict[str, Any] = dict(otel_trace.set_span_in_context(recording.otel, context))
-    values[keys.RECORDING] = recording
+    made = Context({**context, _SPAN: recording.otel, keys.RECORDING: recording})
     if clear_genai:  # below a tool or agent a nested inference is a call of its own, not a part of the outer one
-        values.pop(keys.GENAI_INFERENCE, None)
-    return Context(values)
+        dict.pop(made, keys.GENAI_INFERENCE, None)
+    return made
+
+
+(_SPAN,) = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, Context())
+"""The key of the current span in OpenTelemetry's contexts; it has no public name."""
 
 
 def _outline(operation: Operation) -> Operation:

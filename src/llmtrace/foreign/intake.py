@@ -6,6 +6,7 @@ later they are judged again. Verdicts are marked derived. Law: a span that canno
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,10 +41,15 @@ class Intake:
         self._evaluator = evaluator or Evaluator()
         self._quiet = quiet
         self._judged = judged
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing waits, nobody works: at first, and in a fork, which has neither our thread nor a lock that can be trusted."""
+        self._process = os.getpid()
         self._due: dict[str, float] = {}
         """When each trace will have been quiet for long enough, the soonest first (monotonic seconds)."""
         self._lock = threading.Condition()
-        self._closed = False
         self._thread: threading.Thread | None = None
 
     def take(self, spans: Sequence[RawSpan]) -> int:
@@ -51,12 +57,18 @@ class Intake:
         return sum([guard(self._take, raw) is not None for raw in spans])
 
     def _take(self, raw: RawSpan) -> Span:
-        span = self._content.clean(decode(raw))
+        return self.take_span(decode(raw))
+
+    def take_span(self, span: Span) -> Span:
+        """Store one span that was decoded already. Gives it as it was stored."""
+        span = self._content.clean(span)
         self._store.append(span)
         self._wait_for(span.trace_id)
         return span
 
     def _wait_for(self, trace_id: str) -> None:
+        if self._process != os.getpid():
+            self._begin()
         with self._lock:
             self._due.pop(trace_id, None)
             if len(self._due) >= MOST_WAITING:
@@ -97,15 +109,22 @@ class Intake:
         if self._judged is not None:
             self._judged(after)
 
+    def judge_all(self) -> None:
+        """Judge every trace that waits, now."""
+        with self._lock:
+            waiting, self._due = list(self._due), {}
+        for trace_id in waiting:
+            guard(self._judge, trace_id)
+
     def close(self) -> None:
         """Judge what still waits, and flush the store. Spans that are taken later are stored and not judged."""
+        if self._process != os.getpid():
+            return
         with self._lock:
             self._closed = True
-            waiting, self._due = list(self._due), {}
             self._lock.notify_all()
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
-        for trace_id in waiting:
-            guard(self._judge, trace_id)
+        self.judge_all()
         guard(self._store.flush)

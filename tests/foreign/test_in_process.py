@@ -1,0 +1,186 @@
+"""Spans that other instrumentations make in this process get the same signals, once, and the program notices nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from llmtrace.model import Custom, Inference, Span
+from llmtrace.store import Query, open_store
+
+OUTPUT = json.dumps([{"role": "assistant", "parts": [{"type": "tool_call", "id": "1", "name": "f", "arguments": "{"}]}])
+PRELUDE = f"""
+import llmtrace
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+CHAT = {{"gen_ai.operation.name": "chat", "gen_ai.provider.name": "theirs", "gen_ai.output.messages": {OUTPUT!r}}}
+
+def their(name, **attributes):
+    return trace.get_tracer("theirs").start_as_current_span(name, attributes=attributes)
+
+def our_inference():
+    from llmtrace.recorder import active
+    from llmtrace.model import Inference
+    return active().start(Inference("ours"))
+"""
+
+
+def spans_of(tmp_path: Path, program: str) -> dict[str, Span]:
+    """Run a program of its own, since a provider is set once a process; its spans by name."""
+    path = tmp_path / "program.py"
+    path.write_text(PRELUDE + textwrap.dedent(program).replace("STORE", repr(str(tmp_path / "store"))))
+    ran = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    store = open_store(str(tmp_path / "store"))
+    found = [span for one in store.traces(Query(limit=100)) for span in store.trace(one.trace_id).spans]
+    store.close()
+    assert len({span.name for span in found}) == len(found)
+    return {span.name: span for span in found}
+
+
+def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
+    """Their inferences are recorded and judged when we are the only one there; other spans of a program are not taken."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with their("chat", **CHAT):
+            pass
+        with their("select from orders"):
+            pass
+        """,
+    )
+    assert list(spans) == ["chat"]
+    assert isinstance(spans["chat"].operation, Inference)
+    assert [violation.code for violation in spans["chat"].violations] == ["malformed_json"]
+    assert any(found.derived for found in spans["chat"].evaluations)
+
+
+def test_whoever_looks_sees_no_provider_of_ours(tmp_path: Path) -> None:
+    """A program may still set its provider, and tracers that were handed out before go over to it."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+        tracer = trace.get_tracer("theirs")
+        with tracer.start_as_current_span("before", attributes=CHAT):
+            pass
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+        exporter = InMemorySpanExporter()
+        own = TracerProvider()
+        own.add_span_processor(SimpleSpanProcessor(exporter))
+        trace.set_tracer_provider(own)
+        assert trace.get_tracer_provider() is own
+        with tracer.start_as_current_span("after", attributes=CHAT):
+            pass
+        assert [span.name for span in exporter.get_finished_spans()] == ["after"]
+        llmtrace.shutdown()
+        with tracer.start_as_current_span("when it was over", attributes=CHAT):
+            pass
+        """,
+    )
+    assert sorted(spans) == ["after", "before"]
+
+
+def test_where_the_program_has_set_its_provider_before(tmp_path: Path) -> None:
+    spans = spans_of(
+        tmp_path,
+        """
+        trace.set_tracer_provider(TracerProvider())
+        llmtrace.configure(store=STORE)
+        llmtrace.configure(store=STORE)
+        with their("chat", **CHAT):
+            pass
+        """,
+    )
+    assert list(spans) == ["chat"]
+
+
+def test_below_ours_everything_is_taken_into_the_run(tmp_path: Path) -> None:
+    """What happens in a tool is seen, whoever records it; it is judged at once, and has its place in the run."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with llmtrace.span("ours"):
+            with their("query"):
+                with their("chat", **CHAT):
+                    pass
+        """,
+    )
+    ours = spans["ours"]
+    assert spans["query"].parent_id == ours.span_id
+    assert spans["chat"].parent_id == spans["query"].span_id
+    assert [spans[name].sequence for name in ("chat", "query", "ours")] == [0, 1, 2]
+    assert {span.run_id for span in spans.values()} == {ours.run_id}
+    assert [violation.code for violation in spans["chat"].violations] == ["malformed_json"]
+    assert not any(found.derived for found in spans["chat"].evaluations)
+
+
+def test_inside_ours_theirs_is_left_out(tmp_path: Path) -> None:
+    """One inference a call: another instrumentation of the same call adds none."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        ours = our_inference()
+        with ours.use():
+            with their("inside", **CHAT):
+                pass
+        ours.end()
+        """,
+    )
+    assert list(spans) == ["chat"]
+    assert spans["chat"].operation == Inference("ours", fingerprint=spans["chat"].operation.fingerprint)  # type: ignore[union-attr]
+
+
+def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
+    """Theirs keeps its place in the tree; the inference is ours."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with their("around", **CHAT):
+            our_inference().end()
+        """,
+    )
+    assert isinstance(spans["around"].operation, Custom)
+    assert isinstance(spans["chat"].operation, Inference)
+    assert spans["chat"].parent_id == spans["around"].span_id
+
+
+def test_a_fork_in_between(tmp_path: Path) -> None:
+    """A child has neither our thread nor a lock that somebody holds: it goes on, and its spans are there."""
+    spans = spans_of(
+        tmp_path,
+        """
+        import os
+        llmtrace.configure(store=STORE)
+        with their("parent", **CHAT):
+            pass
+        child = os.fork()
+        if child == 0:
+            with their("child", **CHAT):
+                pass
+            llmtrace.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+    )
+    assert sorted(spans) == ["child", "parent"]
+    assert all(span.violations for span in spans.values())
+
+
+def test_nothing_is_taken_where_nothing_is_kept(tmp_path: Path) -> None:
+    """``store="off"`` leaves OpenTelemetry alone."""
+    path = tmp_path / "program.py"
+    path.write_text(
+        PRELUDE + "before = trace.get_tracer_provider()\nllmtrace.configure(store='off')\n"
+        "assert trace.get_tracer_provider() is before\n"
+    )
+    subprocess.run([sys.executable, str(path)], check=True, timeout=60)
