@@ -113,11 +113,20 @@ def _word(error: BaseException) -> str | None:
         return word
     for cls in type(error).__mro__:
         word = BY_CLASS.get(cls.__name__)
-        if word == "connection":
-            return CONNECTION_REFUSED if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error)) else word
+        if word == "connection" or (word == "server_error" and _never_connected(error)):
+            return (
+                CONNECTION_REFUSED
+                if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+                else "connection"
+            )
         if word is not None:
             return _by_status(error) or word if cls.__name__ == "APIError" else word
     return _by_status(error)
+
+
+def _never_connected(error: BaseException) -> bool:
+    """litellm calls it an error of the server when there is none; what led to it says otherwise."""
+    return any(type(cause).__name__ == "APIConnectionError" for cause in _causes(error))
 
 
 def _by_code(code: object) -> str | None:

@@ -133,22 +133,32 @@ def read_usage(raw: Any) -> Usage | None:
 
 
 class StreamReader:
-    """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; the stream keeps it."""
+    """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; litellm keeps it elsewhere."""
 
     def __init__(self, stream: Any, asked: int) -> None:
         self._chunks = ChunkReader(asked)
         self._kept = getattr(stream, "chunks", None)  # not the stream, which is to die when the program forgets it
+        self._beside: Mapping[str, Any] = {}
+        """What stands beside the last chunk. litellm adds to it until the stream ends."""
         self._by = answered_by(stream)
 
     def feed(self, chunk: Any) -> None:
         self._chunks.add(chunk)
-        hidden = getattr(chunk, "_hidden_params", None) or {}
-        if hidden.get("custom_llm_provider"):
-            self._by = {**self._by, "provider": provider_name(hidden["custom_llm_provider"])}
+        self._beside = getattr(chunk, "_hidden_params", None) or self._beside
 
     def fields(self) -> Fields:
         fields = {**self._by, **self._chunks.fields()}
+        provider = self._beside.get("custom_llm_provider")
+        if provider:
+            fields["provider"] = provider_name(provider)
+        if fields.get("usage") is None:
+            fields["usage"] = self._counted()
+        return fields
+
+    def _counted(self) -> Usage | None:
+        """Zeros are litellm's way to say that nobody has counted."""
         kept = self._kept if isinstance(self._kept, list) else []
-        told = next((one.usage for one in reversed(kept) if getattr(one, "usage", None) is not None), None)
-        usage = fields.get("usage") or read_usage(told)
-        return {**fields, "usage": usage}
+        told = [getattr(one, "usage", None) for one in reversed(kept)] + [self._beside.get("usage")]
+        usage = next((one for one in told if one is not None), None)
+        read = read_usage(usage)
+        return read if read is not None and (read.input_tokens or read.output_tokens) else None

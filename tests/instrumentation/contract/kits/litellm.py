@@ -1,0 +1,66 @@
+"""litellm: completion and acompletion, by OpenAI's client below. Answers are those of the kit of openai."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing it asks the network for a table of prices
+
+import litellm
+import pydantic
+from kit import MODEL, SYSTEM, TOOL, Question
+from kits.openai import OpenAI
+
+
+@dataclass(frozen=True)
+class Client:
+    """What a program would give to each call."""
+
+    url: str
+    asynchronous: bool
+    retries: int
+
+    def ask(self, question: Question, **more: Any) -> Any:
+        call = litellm.acompletion if self.asynchronous else litellm.completion
+        return call(
+            f"openai/{MODEL}",
+            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}],
+            api_base=f"{self.url}/v1",
+            api_key="sk-test",
+            max_retries=self.retries,
+            max_tokens=question.max_tokens,
+            **({"tools": [{"type": "function", "function": TOOL}]} if question.tools else {}),
+            **({"n": question.n} if question.n > 1 else {}),
+            **more,
+        )
+
+
+class LiteLLM(OpenAI):
+    name = "litellm"
+    library = "litellm"
+    provider = "openai"
+
+    def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
+        litellm.suppress_debug_info = True
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        return Client(url, asynchronous, retries)
+
+    def close(self, client: Any) -> Any:
+        return None
+
+    def ask(self, client: Any, question: Question) -> Any:
+        return client.ask(question)
+
+    def stream(self, client: Any, question: Question) -> Any:
+        return client.ask(question, stream=True, stream_options={"include_usage": True})
+
+    def seen(self, answer: Any) -> Any:
+        assert isinstance(answer, pydantic.BaseModel)
+        said = answer.model_dump()
+        said.pop("created", None)
+        return type(answer).__qualname__, said
+
+
+KIT = LiteLLM()
