@@ -190,6 +190,14 @@ def responses_in_the_background(client: openai.OpenAI) -> Iterator[Any]:
     yield list(client.responses.retrieve(made.id, stream=True, starting_after=3))
 
 
+@scenario(answered, streamed, answered)
+def beta_responses(client: openai.OpenAI) -> Iterator[Any]:
+    responses: Any = getattr(client.beta, "responses", client.responses)  # not in every 2.x
+    yield responses.create(**GIVEN)
+    yield list(responses.create(stream=True, **GIVEN))
+    yield responses.retrieve("resp_1")
+
+
 @scenario(lambda: error(404))
 def responses_retrieve_refused(client: openai.OpenAI) -> Iterator[Any]:
     try:

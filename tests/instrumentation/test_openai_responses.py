@@ -637,6 +637,19 @@ def _timeless(operation: Any) -> Any:
     return {name: getattr(operation, name) for name in Inference.__slots__ if name != "time_to_first_chunk"}  # type: ignore[attr-defined]
 
 
+def test_beta_is_covered(captured: Captured) -> None:
+    """``client.beta.responses``, where the library has it."""
+    client = Server(answered(), streamed(), answered()).client()
+    beta: Any = getattr(client.beta, "responses", None)
+    if beta is None:
+        pytest.skip("this version of openai has no beta.responses")
+    beta.create(model=MODEL, input="?")
+    list(beta.create(model=MODEL, input="?", stream=True))
+    beta.retrieve("resp_1")
+    outputs = [span.operation.output for span in spans(captured)]  # type: ignore[union-attr]
+    assert outputs == [(Message("assistant", (Text("On its way."),), finish_reason="stop"),)] * 3
+
+
 # -- structured output
 
 

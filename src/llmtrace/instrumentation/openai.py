@@ -35,6 +35,7 @@ _CHAT, _RESPONSES, _FETCHED, _EMBEDDINGS = Chat(), Responses(), FetchedResponses
 
 _IN_CHAT = "openai.resources.chat.completions.completions"
 _IN_RESPONSES = "openai.resources.responses.responses"
+_IN_BETA = "openai.resources.beta.responses.responses"
 _IN_EMBEDDINGS = "openai.resources.embeddings"
 _CHAT_STREAMS = "openai.lib.streaming.chat._completions"
 _RESPONSE_STREAMS = "openai.lib.streaming.responses._responses"
@@ -54,6 +55,10 @@ PATCHES = (
     Patch(_IN_RESPONSES, "AsyncResponses.create", traced_async(_RESPONSES)),
     Patch(_IN_RESPONSES, "AsyncResponses.parse", traced_async(_RESPONSES)),
     Patch(_IN_RESPONSES, "AsyncResponses.retrieve", by_name(traced_async(_FETCHED))),
+    Patch(_IN_BETA, "Responses.create", traced(_RESPONSES)),
+    Patch(_IN_BETA, "Responses.retrieve", by_name(traced(_FETCHED))),
+    Patch(_IN_BETA, "AsyncResponses.create", traced_async(_RESPONSES)),
+    Patch(_IN_BETA, "AsyncResponses.retrieve", by_name(traced_async(_FETCHED))),
     Patch(_IN_RESPONSES, "parse_response", keep_answer),  # 2.x
     Patch("openai.lib._response_resources", "parse_response", keep_answer),  # 3.x
     Patch(_RESPONSE_STREAMS, "ResponseStream.close", closing),
