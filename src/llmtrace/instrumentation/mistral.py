@@ -1,0 +1,212 @@
+"""Mistral's ``chat`` and ``agents`` (complete, parse, stream), sync and async; ``embeddings``.
+
+Works with mistralai 1.x to 3.x. Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's
+(`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, and how events are wrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic_core import from_json, to_json
+
+from llmtrace import semconv
+from llmtrace.content import to_json as snapshot
+from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_embeddings import Embeddings
+from llmtrace.instrumentation._openai_messages import read_usage
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
+from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import aclosing, closing, watch_stream
+from llmtrace.model import Message, ToolCall, Usage, replace
+from llmtrace.recorder.guard import guard
+
+SUPPORTED = (1, 2, 3)
+"""Major versions of the library that are tested."""
+
+PROVIDER = "mistral_ai"
+
+_LEFT_OUT = frozenset({"retries", "server_url", "timeout_ms", "http_headers"})
+_PORTS = {"https": 443, "http": 80}
+_NO_ID = "null"
+"""What the SDK says for an id that the server did not give."""
+_FINISH = {"model_length": "length"}
+
+
+class _Client:
+    """How a resource of the SDK is called, whatever it is."""
+
+    def client(self, instance: Any) -> Any:
+        return instance.sdk_configuration
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        own = dict(kwargs.get("http_headers") or {})
+        if any(name.lower() == "traceparent" for name in own):
+            return dict(kwargs), None
+        return {**kwargs, "http_headers": own}, own
+
+
+def _outline(client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    url = urlsplit(kwargs.get("server_url") or client.get_server_details()[0])
+    model = kwargs.get("model")
+    return {
+        "provider": PROVIDER,
+        "request_model": model if isinstance(model, str) else None,
+        "server_address": url.hostname,
+        "server_port": url.port or _PORTS.get(url.scheme),
+    }
+
+
+class MistralChat(_Client, Chat):
+    """The endpoint of chat completions, and of completions by an agent."""
+
+    def __init__(self, *, stream: bool) -> None:
+        self._stream = stream
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        given = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and _is_set(value)}
+        if "random_seed" in given:
+            given["seed"] = given.pop("random_seed")
+        if "response_format" in given:
+            given["response_format"] = _read_format(given["response_format"])
+        return super().request(given)
+
+    def answer(self, result: Any) -> Fields:
+        fields = super().answer(result)
+        reasons = fields["finish_reasons"]
+        return {
+            **fields,
+            "usage": _read_usage(members(result).get("usage")),
+            "output": tuple([_named(message) for message in fields["output"]]),
+            "finish_reasons": tuple([_FINISH.get(reason, reason) for reason in reasons]),
+        }
+
+    def settle(self, call: Call, result: Any) -> Any:
+        if not hasattr(result, "generator"):
+            call.end(self.answer(result))
+            return result
+        asked = call.fields.get("parameters", {}).get("choice.count")
+        reader = EventReader(asked if isinstance(asked, int) else 1)
+        return watch_stream(call, reader, result, result.response, slot="generator")
+
+
+class MistralEmbeddings(_Client, Embeddings):
+    """The endpoint of embeddings."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return _outline(client, kwargs)
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        form = kwargs.get("encoding_format")
+        return super().request({"encoding_format": str(form)} if _is_set(form) else {})
+
+    def settle(self, call: Call, result: Any) -> Any:
+        call.end(self.answer(result))
+        return result
+
+
+class EventReader(ChunkReader):
+    """`Reader` of ``CompletionEvent``s, each of which holds a chunk of OpenAI's form."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: Any) -> None:
+        self.add(members(chunk).get("data"))
+
+    def add(self, chunk: Any) -> None:
+        said = members(chunk)
+        super().add({**said, "choices": [_plain(members(choice)) for choice in said.get("choices") or ()], "usage": None})
+        if _is_set(said.get("usage")):
+            self._usage = _read_usage(said["usage"])
+
+
+def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A choice of a chunk with its calls as OpenAI would write them."""
+    delta = members(choice.get("delta"))
+    reason = choice.get("finish_reason")
+    calls = [_plain_call(members(call)) for call in delta.get("tool_calls") or ()]
+    return {**choice, "finish_reason": _FINISH.get(reason, reason), "delta": {**delta, "tool_calls": calls}}  # type: ignore[arg-type]
+
+
+def _plain_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    function = members(call.get("function"))
+    arguments = function.get("arguments")
+    text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
+    return {**call, "id": None if call.get("id") == _NO_ID else call.get("id"), "function": {**function, "arguments": text}}
+
+
+def _named(message: Message) -> Message:
+    """A message of an answer, in the conventions' words."""
+    parts = tuple(
+        replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
+    )
+    return replace(message, parts=parts, finish_reason=_FINISH.get(message.finish_reason or "", message.finish_reason))
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and type(value).__name__ != "Unset"
+
+
+def _read_format(asked: Any) -> Any:
+    """``response_format`` as OpenAI says it; the SDK's model calls the schema ``schema_definition``."""
+    form = members(asked)
+    schema = members(form.get("json_schema"))
+    if not schema:
+        return snapshot(asked)
+    return {"type": "json_schema", "json_schema": {"name": schema.get("name"), "schema": _schema(schema)}}
+
+
+def _schema(given: Mapping[str, Any]) -> Any:
+    return snapshot(given.get("schema_definition") or given.get("schema"))
+
+
+def _read_usage(raw: Any) -> Usage | None:
+    usage = read_usage(raw)
+    cached = members(raw).get("num_cached_tokens")
+    if usage is None or usage.cache_read_input_tokens is not None or not isinstance(cached, int):
+        return usage
+    return replace(usage, cache_read_input_tokens=cached)
+
+
+def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the hooks that see one HTTP request before it goes out, called anew for each retry inside the client."""
+    guard(_count, *args, **kwargs)
+    return wrapped(*args, **kwargs)
+
+
+def _count(hook_ctx: Any, request: Any) -> None:
+    call = call_of(hook_ctx.config)
+    if call is not None:
+        call.attempt(from_json(request.content) if call.needs_body else None)
+
+
+_WHOLE, _STREAM, _EMBEDDINGS = MistralChat(stream=False), MistralChat(stream=True), MistralEmbeddings()
+
+
+def _patches(package: str) -> tuple[Patch, ...]:
+    events = f"{package}.utils.eventstreaming"
+    completions = ((f"{package}.chat", "Chat"), (f"{package}.agents", "Agents"))
+    return (
+        *(Patch(module, f"{name}.complete", traced(_WHOLE)) for module, name in completions),
+        *(Patch(module, f"{name}.complete_async", traced_async(_WHOLE)) for module, name in completions),
+        *(Patch(module, f"{name}.stream", traced(_STREAM)) for module, name in completions),
+        *(Patch(module, f"{name}.stream_async", traced_async(_STREAM)) for module, name in completions),
+        Patch(f"{package}.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
+        Patch(f"{package}.embeddings", "Embeddings.create_async", traced_async(_EMBEDDINGS)),
+        Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", send),
+        Patch(events, "EventStream.close", closing),
+        Patch(events, "EventStream.__exit__", closing),
+        Patch(events, "EventStreamAsync.close", aclosing),
+        Patch(events, "EventStreamAsync.__aexit__", aclosing),
+    )
+
+
+PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"))
+"""From 2.x on the client stands in ``mistralai.client``."""

@@ -1,0 +1,111 @@
+"""mistralai: chat.complete and chat.stream. Its calls come in one piece, also in a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pydantic
+from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, pieces_of, sse_reply
+from mistralai.client import Mistral as Client
+from mistralai.client.utils import BackoffStrategy, RetryConfig
+
+_PAUSE = 300
+"""Milliseconds."""
+
+
+class Mistral:
+    name = "mistral"
+    library = "mistralai.client"
+    provider = "mistral_ai"
+    has_sync = True
+    has_async = True
+    has_choices = True
+    has_call_ids = True
+    retries = True
+
+    def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
+        # The SDK tries until a time has passed: here, that of so many pauses.
+        pauses = BackoffStrategy(_PAUSE, _PAUSE, 1.0, retries * _PAUSE - _PAUSE // 2, 0)
+        again = RetryConfig("backoff", pauses, True) if retries else None
+        client: Any = Client(api_key="none", server_url=url, retry_config=again)
+        client.is_async = asynchronous
+        return client
+
+    def close(self, client: Any) -> Any:
+        made = client.sdk_configuration
+        return made.async_client.aclose() if client.is_async else made.client.close()
+
+    def ask(self, client: Any, question: Question) -> Any:
+        chat = client.chat
+        return (chat.complete_async if client.is_async else chat.complete)(**_request(question))
+
+    def stream(self, client: Any, question: Question) -> Any:
+        chat = client.chat
+        return (chat.stream_async if client.is_async else chat.stream)(**_request(question))
+
+    def seen(self, answer: Any) -> Any:
+        assert isinstance(answer, pydantic.BaseModel)
+        return type(answer).__qualname__, answer.model_dump(), sorted(answer.model_fields_set)
+
+    def text(self, chunk: Any) -> str:
+        return "".join(choice.delta.content or "" for choice in chunk.data.choices if choice.index == 0)
+
+    def whole(self, answer: Answer) -> Reply:
+        message: dict[str, Any] = {"role": "assistant", "content": answer.text, **_calls(answer)}
+        choices = [{"index": index, "message": message, "finish_reason": _finish(answer)} for index in range(answer.n)]
+        about = {"id": "chat-1", "created": 1_700_000_000, "model": MODEL, "object": "chat.completion"}
+        return json_reply({**about, "choices": choices, "usage": _usage(answer)})
+
+    def streamed(self, answer: Answer) -> Reply:
+        about = {"id": "chat-1", "created": 1_700_000_000, "model": MODEL, "object": "chat.completion.chunk"}
+        chunks = [{**about, "choices": [delta]} for index in range(answer.n) for delta in _deltas(answer, index)]
+        return sse_reply([*chunks[:-1], {**chunks[-1], "usage": _usage(answer)}], done=b"data: [DONE]\n\n")
+
+    def error(self, status: int) -> Reply:
+        told = {"object": "error", "message": f"refused with {status}", "type": "error", "code": str(status)}
+        return json_reply(told, status)
+
+
+def _request(question: Question) -> dict[str, Any]:
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
+    asked: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
+    if question.tools:
+        asked["tools"] = [{"type": "function", "function": TOOL}]
+    if question.n > 1:
+        asked["n"] = question.n
+    return asked
+
+
+def _calls(answer: Answer) -> dict[str, Any]:
+    called = [
+        {"id": said.id, "index": index, "function": {"name": said.name, "arguments": said.arguments}}
+        for index, said in enumerate(answer.calls)
+    ]
+    return {"tool_calls": called} if called else {}
+
+
+def _deltas(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
+    def choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        return {"index": index, "delta": delta, "finish_reason": finish}
+
+    yield choice({"role": "assistant", "content": ""})
+    for piece in pieces_of(answer.text):
+        yield choice({"content": piece})
+    yield choice({"content": "", **_calls(answer)}, _finish(answer))
+
+
+def _finish(answer: Answer) -> str:
+    return "tool_calls" if answer.finish == "tool_call" else answer.finish
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    return {
+        "prompt_tokens": answer.input_tokens,
+        "completion_tokens": answer.output_tokens,
+        "total_tokens": answer.input_tokens + answer.output_tokens,
+        "num_cached_tokens": answer.cached_tokens,
+    }
+
+
+KIT = Mistral()
