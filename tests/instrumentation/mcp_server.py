@@ -6,10 +6,16 @@ import sys
 from typing import Any
 
 try:
+    import mcp_types as types
+    from mcp.server.mcpserver import Context
     from mcp.server.mcpserver import MCPServer as FastMCP
     from mcp.server.mcpserver.exceptions import ToolError
 except ImportError:
-    from mcp.server.fastmcp import FastMCP  # type: ignore[no-redef,attr-defined]
+    from mcp import types  # type: ignore[no-redef]
+    from mcp.server.fastmcp import (
+        Context,  # type: ignore[no-redef,attr-defined]
+        FastMCP,  # type: ignore[no-redef,attr-defined]
+    )
     from mcp.server.fastmcp.exceptions import ToolError  # type: ignore[no-redef,import-not-found]
 
 
@@ -38,6 +44,13 @@ def make() -> Any:
 
         await anyio.sleep(seconds)
         return "rested"
+
+    @server.tool()
+    async def ask_back(ctx: Context) -> str:
+        "Has the client's model answer."
+        message = types.SamplingMessage(role="user", content=types.TextContent(type="text", text="?"))
+        answer = await ctx.session.create_message([message], max_tokens=10)
+        return str(getattr(answer.content, "text", ""))
 
     @server.prompt()
     def greet(name: str) -> str:

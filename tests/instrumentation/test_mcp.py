@@ -437,6 +437,31 @@ def test_stdio_joins_two_processes(traced: bool, captured: Captured, tmp_path: P
         assert spans["tools/call look_up"].parent_id == client.span_id
 
 
+def test_what_a_server_asks_of_the_clients_model_belongs_to_the_call(captured: Captured, tmp_path: Path) -> None:
+    """Sampling over stdio: what the client's callback does is in the call's trace, below the server's span."""
+    types: Any = pytest.importorskip("mcp.types")
+    program = [str(Path(__file__).with_name("mcp_server.py")), "--trace", str(tmp_path / "store")]
+
+    async def answer(context: Any, params: Any) -> Any:
+        with llmtrace.span("the client's model"):
+            said = types.TextContent(type="text", text="42")
+        return types.CreateMessageResult(role="assistant", content=said, model="m")
+
+    async def main() -> Any:
+        parameters = StdioServerParameters(command=sys.executable, args=program, env=dict(os.environ))
+        async with stdio_client(parameters) as (read, write), ClientSession(read, write, sampling_callback=answer) as session:
+            await session.initialize()
+            return await session.call_tool("ask_back", {})
+
+    assert wire(asyncio.run(main()))["structuredContent"] == {"result": "42"}
+    (client,) = calls(captured)
+    (model,) = (span for span in captured.spans if span.name == "the client's model")
+    (server,) = (
+        span for span in open_store(str(tmp_path / "store")).trace(client.trace_id).spans if span.name == "tools/call ask_back"
+    )
+    assert (model.trace_id, model.parent_id) == (client.trace_id, server.span_id)
+
+
 @contextmanager
 def over_http() -> Iterator[str]:
     """The server behind uvicorn in a thread; gives its URL."""

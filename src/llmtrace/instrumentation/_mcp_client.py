@@ -24,6 +24,7 @@ from llmtrace.instrumentation._mcp_tools import (
     SPANS,
     answered,
     code_of,
+    context_in,
     describe,
     failure_in_request,
     listed,
@@ -149,7 +150,7 @@ def _execution_around(name: str, arguments: JsonValue) -> Recording | None:
     if not isinstance(operation, ToolExecution):
         return None
     same = operation.name == name or operation.name.endswith(("_" + name, "." + name, "/" + name, ":" + name, "-" + name))
-    return recording if same or operation.arguments == arguments else None
+    return recording if same or (arguments and operation.arguments == arguments) else None
 
 
 def _attributes(session: Any, method: str) -> dict[str, JsonValue]:
@@ -242,6 +243,34 @@ def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
     return nullcontext(trace.INVALID_SPAN)
 
 
+# -- what the server asks of the client
+
+
+class _Answering:
+    """A request of the server's (sampling, elicitation), answered by a callback of the program's; a `Step` without a span."""
+
+    def __init__(self, meta: Any) -> None:
+        self.context, _ = context_in(meta)
+
+    def returned(self, result: Any) -> None:
+        """What the callback does has spans of its own."""
+
+    def raised(self, error: BaseException) -> None:
+        """What the callback does has spans of its own."""
+
+
+def _asked(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
+    """2.x: (dispatch context, method, params)."""
+    meta = ((args[2] if len(args) > 2 else kwargs.get("params")) or {}).get("_meta")
+    return _Answering(meta) if meta else None
+
+
+def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
+    """1.x: (responder)."""
+    meta = wire(getattr(args[0], "request_meta", None)) if args else None
+    return _Answering(meta) if meta else None
+
+
 # -- the tools that a session lists
 
 
@@ -259,6 +288,8 @@ PATCHES = (
     Patch("mcp.shared.session", "BaseSession.send_request", _carrying_old),  # 1.x; before the class that inherits it
     Patch(_SESSION, "ClientSession.call_tool", spanned(_call_tool)),
     Patch(_SESSION, "ClientSession.send_request", spanned(_send_request)),
+    Patch(_SESSION, "ClientSession._on_request", spanned(_asked)),  # 2.x
+    Patch(_SESSION, "ClientSession._received_request", spanned(_asked_old)),  # 1.x
     Patch(_SESSION, "ClientSession._absorb_tool_listing", _absorb),  # 2.x
     Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", _carrying_direct),  # 2.x
     Patch("mcp.shared.jsonrpc_dispatcher", "otel_span", _own_span),  # 2.x

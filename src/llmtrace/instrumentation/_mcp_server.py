@@ -10,11 +10,6 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import Step, spanned
@@ -25,6 +20,7 @@ from llmtrace.instrumentation._mcp_tools import (
     SPANS,
     answered,
     code_of,
+    context_in,
     describe,
     failure_in_request,
     listed,
@@ -33,12 +29,11 @@ from llmtrace.instrumentation._mcp_tools import (
     wire,
 )
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.model import Custom, Failure, JsonValue, Link, ToolDefinition, ToolExecution, replace
-from llmtrace.recorder import active, current, keys
+from llmtrace.model import Custom, Failure, JsonValue, ToolDefinition, ToolExecution, replace
+from llmtrace.recorder import active, current
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import JSONRPC_REQUEST_ID, MCP_METHOD, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, RPC_STATUS_CODE
 
-_W3C = TraceContextTextMapPropagator()
 _SESSIONLESS = "2026-07-28"
 """The revision of the protocol from which on there are no sessions; revisions are dates, so they sort."""
 _INVALID_PARAMS = -32602
@@ -61,7 +56,7 @@ class _Serving:
         if method == CALL and isinstance(params.get("name"), str):
             self._operation = ToolExecution(params["name"], to_json(params.get("arguments") or {}))
             name = f"{CALL} {params['name']}"
-        context, links = _context(params.get("_meta"))
+        context, links = context_in(params.get("_meta"))
         self._recording = recorder.start(
             self._operation,
             name=name,
@@ -104,20 +99,6 @@ class _Serving:
             self._recording.end(operation)
         else:
             self._recording.end(operation, failure=failure, exception=error)
-
-
-def _context(meta: Any) -> tuple[Context, tuple[Link, ...]]:
-    """The context to start in, and a link to what is current here where that is not the parent."""
-    here = otel_context.get_current()
-    carrier = {key: each for key, each in meta.items() if isinstance(each, str)} if isinstance(meta, Mapping) else {}
-    values = dict(_W3C.extract(carrier, here))
-    values.pop(keys.RECORDING, None)
-    context = Context(values)
-    ambient = trace.get_current_span(here).get_span_context()
-    parent = trace.get_current_span(context).get_span_context()
-    if not ambient.is_valid or ambient.span_id == parent.span_id:
-        return context, ()
-    return context, (Link(f"{ambient.trace_id:032x}", f"{ambient.span_id:016x}"),)
 
 
 def _definition(server: Any, name: str) -> ToolDefinition | None:

@@ -9,10 +9,18 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.model import Failure, JsonValue, ToolDefinition, ToolExecution, replace
+from llmtrace.model import Failure, JsonValue, Link, ToolDefinition, ToolExecution, replace
+from llmtrace.recorder import keys
+
+_W3C = TraceContextTextMapPropagator()
 
 CALL = "tools/call"
 LIST = "tools/list"
@@ -82,6 +90,23 @@ def _content(part: Any) -> JsonValue:
     if isinstance(data, str):
         return {**{name: to_json(each) for name, each in part.items() if name != "data"}, "size": len(data) * 3 // 4}
     return to_json(dict(part))
+
+
+def context_in(meta: Any) -> tuple[Context, tuple[Link, ...]]:
+    """The context that a request's ``_meta`` names, and a link to what is current here where that is another.
+
+    No run of this process goes on in it: the request came from outside, as far as anybody can tell.
+    """
+    here = otel_context.get_current()
+    carrier = {key: each for key, each in meta.items() if isinstance(each, str)} if isinstance(meta, Mapping) else {}
+    values = dict(_W3C.extract(carrier, here))
+    values.pop(keys.RECORDING, None)
+    context = Context(values)
+    ambient = trace.get_current_span(here).get_span_context()
+    parent = trace.get_current_span(context).get_span_context()
+    if not ambient.is_valid or ambient.span_id == parent.span_id:
+        return context, ()
+    return context, (Link(f"{ambient.trace_id:032x}", f"{ambient.span_id:016x}"),)
 
 
 def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> str:

@@ -117,14 +117,14 @@ def _context(span: Any) -> Context:
 
 def _finishing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``finish()`` of a span."""
-    one = _open.pop(instance, None)
-    if one is not None and one.recording is not None:
-        guard(_finish, instance, one, one.recording)
+    guard(_finish, instance)
     return wrapped(*args, **kwargs)
 
 
-def _finish(span: Any, one: _Open, recording: Recording) -> None:
-    if one.operation is None:
+def _finish(span: Any) -> None:
+    one = _open.pop(span, None)
+    recording = None if one is None else one.recording
+    if one is None or recording is None or one.operation is None:
         return
     data = span.span_data
     operation = steps.ended(one.operation, data, one.output)
@@ -216,15 +216,14 @@ def _start_trace(trace: Any) -> None:
 
 def _finishing_trace(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``finish()`` of a trace."""
-    one = _open.pop(instance, None)
-    if one is not None and one.recording is not None:
-        guard(_finish_trace, one, one.recording)
+    guard(_finish_trace, instance)
     return wrapped(*args, **kwargs)
 
 
-def _finish_trace(one: _Open, recording: Recording) -> None:
-    if isinstance(one.operation, Workflow):
-        _end(one, recording, replace(one.operation, output=steps.read_output(one.output)), None)
+def _finish_trace(trace: Any) -> None:
+    one = _open.pop(trace, None)
+    if one is not None and one.recording is not None and isinstance(one.operation, Workflow):
+        _end(one, one.recording, replace(one.operation, output=steps.read_output(one.output)), None)
 
 
 # -- what is current
@@ -234,13 +233,15 @@ def _setting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[st
     """Wrapper for the function that makes a span or trace of the framework's the current one: ours with it."""
     token = wrapped(*args, **kwargs)
     thing = args[0] if args else next(iter(kwargs.values()), None)
-    one = _open.get(thing) if thing is not None else None
-    if one is not None and active() is not None:
-        guard(_attach, token, one)
+    if thing is not None and active() is not None:
+        guard(_attach, token, thing)
     return token
 
 
-def _attach(token: Any, one: _Open) -> None:
+def _attach(token: Any, thing: Any) -> None:
+    one = _open.get(thing)
+    if one is None:
+        return
     if len(_attached) >= _KEPT:
         _attached.pop(next(iter(_attached)), None)
     _attached[id(token)] = token, otel_context.attach(one.context)
