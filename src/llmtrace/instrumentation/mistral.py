@@ -112,19 +112,22 @@ class MistralEmbeddings(_Client, Embeddings):
         return result
 
 
-class EventReader(ChunkReader):
+class EventReader:
     """`Reader` of ``CompletionEvent``s, each of which holds a chunk of OpenAI's form."""
 
-    __slots__ = ()
+    def __init__(self, asked: int = 1) -> None:
+        self._chunks = ChunkReader(asked)
+        self._usage: Usage | None = None
 
     def feed(self, chunk: Any) -> None:
-        self.add(members(chunk).get("data"))
-
-    def add(self, chunk: Any) -> None:
-        said = members(chunk)
-        super().add({**said, "choices": [_plain(members(choice)) for choice in said.get("choices") or ()], "usage": None})
+        said = members(members(chunk).get("data"))
+        choices = [_plain(members(choice)) for choice in said.get("choices") or ()]
+        self._chunks.add({**said, "choices": choices, "usage": None})
         if _is_set(said.get("usage")):
             self._usage = _read_usage(said["usage"])
+
+    def fields(self) -> Fields:
+        return {**self._chunks.fields(), "usage": self._usage}
 
 
 def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
