@@ -122,6 +122,7 @@ def test_a_call_is_one_inference(captured: Captured) -> None:
         ({"type": "compaction", "content": "Before: much."}, (Compaction("Before: much."),)),
         ({"type": "of_tomorrow", "what": [1]}, (Generic("of_tomorrow", {"what": [1]}),)),
         ({"type": "image", "source": "broken"}, (Generic("image", {"source": "broken"}),)),
+        ({"type": "text", "text": 7}, (Generic("text_block", {"text": 7}),)),
         ({"type": "tool_use", "name": 7}, (Generic("tool_use", {"name": 7}),)),
         (
             {"type": "tool_result", "tool_use_id": "t1", "content": "{}", "is_error": False},

@@ -43,6 +43,9 @@ FINISH_REASONS = {
 _MEDIA = {"image": "image", "document": "file"}
 """Kinds of blocks with a source, to their modality."""
 
+_OF_THE_CONVENTIONS = ("text", "compaction")
+"""Kinds of blocks whose name is that of a part of the conventions, for which only its own form will do."""
+
 
 def read_message(raw: Any, stop_reason: str | None = None) -> Message:
     """A message of a request or of an answer. ``stop_reason``: Anthropic's word."""
@@ -83,7 +86,8 @@ def read_block(raw: Any) -> tuple[Part, ...]:
 
 
 def _generic(block: Mapping[str, Any]) -> Generic:
-    return Generic(str(block.get("type")), _rest(block))
+    kind = str(block.get("type"))
+    return Generic(f"{kind}_block" if kind in _OF_THE_CONVENTIONS else kind, _rest(block))
 
 
 def _rest(block: Mapping[str, Any], *known: str) -> dict[str, JsonValue]:
