@@ -162,6 +162,9 @@ class AgentsServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
     def __enter__(self) -> AgentsServer:
         self._thread.start()
         return self

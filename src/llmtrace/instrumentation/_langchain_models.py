@@ -142,7 +142,9 @@ def _by_name(names: tuple[str, ...], engine: Callable[[_Chat], Wrapper]) -> Wrap
 
     def named(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = dict(zip(names, args, strict=False))
-        if active() is None or len(args) > len(names) or given.keys() & kwargs.keys() or covered_by_sdk(instance):
+        if active() is None or len(args) > len(names) or given.keys() & kwargs.keys():
+            return wrapped(*args, **kwargs)
+        if guard(covered_by_sdk, instance) is not False:
             return wrapped(*args, **kwargs)
         return engine(_Chat(instance))(wrapped, instance, (), {**given, **kwargs})
 

@@ -58,6 +58,8 @@ class Run:
 
 _runs: dict[Any, Run] = {}
 """By the framework's id."""
+_KEPT = 10_000
+"""Runs of which no end was told; the oldest are forgotten."""
 _interrupted: weakref.WeakSet[BaseException] = weakref.WeakSet()
 """Interrupts that have been told of, further in."""
 
@@ -156,6 +158,8 @@ def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None) 
 
 def _begun(run_id: Any, parent_id: Any, name: str, inputs: Any = None) -> Run:
     context = otel_context.set_value(_RUN, run_id, _context(parent_id))
+    if len(_runs) >= _KEPT:
+        _runs.pop(next(iter(_runs)), None)
     run = _runs[run_id] = Run(name, context, inputs=inputs)
     return run
 

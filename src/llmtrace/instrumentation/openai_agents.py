@@ -277,9 +277,10 @@ def _run(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  #
 
 def _run_streamed(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Wrapper for the function that starts a task in which the run goes on."""
-    if active() is None:
+    step = guard(_run, instance, args, kwargs) if active() is not None else None
+    if step is None:
         return wrapped(*args, **kwargs)
-    token = otel_context.attach(_run(instance, args, kwargs).context)
+    token = otel_context.attach(step.context)
     try:
         return wrapped(*args, **kwargs)
     finally:

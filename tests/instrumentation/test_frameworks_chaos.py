@@ -1,0 +1,137 @@
+"""Each hook on MCP, LangChain and openai-agents made to raise, one after the other: the program sees what it always sees."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from llmtrace.instrumentation import _langchain_runs, openai_agents
+from llmtrace.recorder import guard
+from llmtrace.testing import capture
+
+_WRAPPERS = {
+    "mcp": {"_carrying_old", "_carrying_direct", "_own_span", "_absorb", "_own_middleware", "_respond", "model_dump"},
+    "langchain": {"with_handler", "in_context", "with_tool", "_by_name", "_guarded"},
+    "openai_agents": {
+        *("_starting", "_finishing", "_creating", "_starting_trace", "_finishing_trace", "_setting", "_resetting"),
+        *("_run_streamed", "_final", "_invoking", "_failing", "_told_of_call"),
+    },
+}
+"""What stands in for the library's own functions: these hold the guards."""
+
+_MODULES = {
+    "mcp": ("_mcp_client", "_mcp_server", "_mcp_tools"),
+    "langchain": ("langchain", "_langchain_runs", "_langchain_models", "_langchain_messages"),
+    "openai_agents": ("openai_agents", "_openai_agents_steps"),
+}
+
+
+class Broken(Exception):
+    """What a hook of ours raises here."""
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> None:
+    """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
+
+
+def _hooks(framework: str) -> Iterator[tuple[Any, str]]:
+    for name in _MODULES[framework]:
+        module = importlib.import_module(f"llmtrace.instrumentation.{name}")
+        for member, thing in list(vars(module).items()):
+            if getattr(thing, "__module__", None) != module.__name__ or member in _WRAPPERS[framework]:
+                continue
+            if inspect.isfunction(thing):
+                yield module, member
+            elif inspect.isclass(thing):
+                for method, function in list(vars(thing).items()):
+                    guards = method.startswith(("on_", "__")) or method in _WRAPPERS[framework]
+                    if inspect.isfunction(function) and not guards:
+                        yield thing, method
+
+
+def _break(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a function raise, under every name by which it was imported."""
+    original = inspect.getattr_static(owner, name)
+
+    @functools.wraps(original)
+    def broken(*_: Any, **__: Any) -> Any:
+        raise Broken(name)
+
+    monkeypatch.setattr(owner, name, broken)
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith("llmtrace"):
+            for alias, thing in list(vars(module).items()):
+                if thing is original:
+                    monkeypatch.setattr(module, alias, broken)
+
+
+def _mcp() -> Callable[[], Any]:
+    pytest.importorskip("mcp")
+    import test_mcp
+
+    return lambda: test_mcp.run(test_mcp._all_there_is)
+
+
+def _langchain() -> Callable[[], Any]:
+    pytest.importorskip("langchain")
+    import test_langchain as here
+
+    async def some() -> Any:
+        question, config = {"messages": [("user", "Where is order 7?")]}, {"configurable": {"thread_id": "T"}}
+        desk = here.asking()
+        seen = [
+            here.shop().invoke(question),
+            [each async for each in here.shop("Hi there.").astream(question, stream_mode="messages")],
+            [each.content for each in here.says("a b").stream("x")],
+            await here.Shelf().ainvoke("x"),
+            desk.invoke({"seen": []}, config),
+            desk.invoke(here.Command(resume="yes"), config),
+        ]
+        return here.without_ids(seen)
+
+    return lambda: asyncio.run(some())
+
+
+def _openai_agents() -> Callable[[], Any]:
+    pytest.importorskip("agents")
+    import test_openai_agents as here
+
+    here.agents.set_trace_processors([])
+    server = here.AgentsServer(here.once).__enter__()
+
+    async def some() -> Any:
+        return [await here.run(here.Shop(server, "chat").agent(), way) for way in ("run", "run_streamed")]
+
+    return lambda: asyncio.run(some())
+
+
+@pytest.mark.parametrize("framework", ["mcp", "langchain", "openai_agents"])
+def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, types, exceptions and streams are the same, whichever hook is broken."""
+    observe = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents}[framework]()
+    with capture(instrument=()):
+        plain = observe()
+    wrong = []
+    hooks = list(_hooks(framework))
+    for owner, name in hooks:
+        monkeypatch.setattr(guard, "_reported", set())
+        with capture(instrument=(framework,)), monkeypatch.context() as broken:
+            _break(owner, name, broken)
+            try:
+                same = observe() == plain
+            except Exception as error:
+                same, name = False, f"{name}: {error!r}"
+        _langchain_runs._runs.clear()  # a broken hook may leave them
+        openai_agents._attached.clear()
+        if not same:
+            wrong.append(name)
+    assert wrong == []
+    assert len(hooks) > 10
