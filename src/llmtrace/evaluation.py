@@ -7,7 +7,7 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,8 @@ class Evaluator:
     def __init__(self, signals: Sequence[Signal] | None = None) -> None:
         """``signals``: default, all that are built in or installed."""
         self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
-        self._looking: dict[type, tuple[tuple[int, Signal], ...]] = {}
+        self._looking: dict[type, tuple[tuple[int, Signal, Callable[[Any, Span], Iterable[Evaluation]]], ...]] = {}
+        """By class of operations, the signals that look at it: their positions and steps."""
         self._finishing = tuple(
             (number, signal, end)
             for number, signal in enumerate(self.signals)
@@ -76,9 +77,11 @@ class Evaluator:
         if looking is None:
             looking = self._looking[kind] = tuple(self._looking_at(kind))
         evaluations: list[Evaluation] = []
-        for number, signal in looking:
+        memories = state.signals
+        for number, signal, look in looking:
             try:
-                evaluations.extend(signal.step(_memory(state, number, signal), span))
+                memory = memories[number]
+                evaluations.extend(look(_memory(state, number, signal) if memory is _NEW else memory, span))
             except Exception as error:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
@@ -93,12 +96,12 @@ class Evaluator:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
-    def _looking_at(self, kind: type) -> Iterator[tuple[int, Signal]]:
+    def _looking_at(self, kind: type) -> Iterator[tuple[int, Signal, Callable[[Any, Span], Iterable[Evaluation]]]]:
         """The signals that spans of this class of operation are for; that it is so for every subclass is not assumed."""
         for number, signal in enumerate(self.signals):
             looks_at = getattr(signal, "looks_at", None)
             if looks_at is None or kind in looks_at:
-                yield number, signal
+                yield number, signal, signal.step
 
     def bare(self, span: Span) -> Span:
         """The span as it was before evaluation: verdicts that are not ours to give (an outcome, a budget) stay."""

@@ -50,6 +50,8 @@ class Metrics:
         """True where nobody records: no provider is set, or the API's own that does nothing."""
         if self._given is not None:
             return False
+        if self._idle is not None and getattr(metrics._internal, "_METER_PROVIDER", self) is None:
+            return True  # still none: to ask for it costs 2 µs, since that looks into the environment, too
         provider = metrics.get_meter_provider()
         if provider is self._idle:
             return True

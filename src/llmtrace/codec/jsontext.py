@@ -23,6 +23,14 @@ def write(value: JsonValue) -> str:
         return _write_odd(value)
 
 
+def write_plain(value: JsonValue) -> str | None:
+    """As `write`, where it is plain JSON; else None."""
+    try:
+        return to_json(value).decode()
+    except ValueError:
+        return None
+
+
 def _write_odd(value: JsonValue) -> str:
     try:
         return json.dumps(value, separators=(",", ":"), default=repr)

@@ -59,12 +59,19 @@ def _write_message(message: Message) -> str:
         head = _TEXT_OF.get(message.role)
         if head is not None:  # the common message, and the long one
             return f"{head}{jsontext.write(held[0].content)}}}]}}"
-    text = '{"role":' + jsontext.write(message.role) + ',"parts":' + write_parts(message.parts)
+    item: dict[str, JsonValue] = {"role": message.role, "parts": [parts.item(part) for part in held]}
     if message.name is not None:
-        text += ',"name":' + jsontext.write(message.name)
+        item["name"] = message.name
     if message.finish_reason is not None:
-        text += ',"finish_reason":' + jsontext.write(message.finish_reason)
-    return text + "}"
+        item["finish_reason"] = message.finish_reason
+    return jsontext.write_plain(item) or _write_odd(item, held)
+
+
+def _write_odd(item: dict[str, JsonValue], held: tuple[Part, ...]) -> str:
+    """Part by part, so that one that cannot be written as it is does not cost the others."""
+    members = [f"{jsontext.write(name)}:{jsontext.write(member)}" for name, member in item.items() if name != "parts"]
+    members.insert(1, f'"parts":{write_parts(held)}')
+    return f"{{{','.join(members)}}}"
 
 
 def _write_definition(tool: ToolDefinition) -> str:

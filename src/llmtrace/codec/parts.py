@@ -48,17 +48,20 @@ def write(part: Part) -> str:
     """The JSON text of a part."""
     if type(part) is Text:  # the common one, and the long one
         return '{"type":"text","content":' + jsontext.write(part.content) + "}"
-    return jsontext.write(_generic(part) if isinstance(part, Generic) else _members(part))
+    return jsontext.write(item(part))
 
 
-def _members(part: Part) -> dict[str, JsonValue]:
+def item(part: Part) -> dict[str, JsonValue]:
+    """A part as a JSON object. Shares values with it."""
+    if isinstance(part, Generic):
+        return _generic(part)
     kind, names = _MEMBERS[type(part)]
-    item: dict[str, JsonValue] = {"type": kind}
+    made: dict[str, JsonValue] = {"type": kind}
     for name in names:
         member = getattr(part, name)
         if member is not None or name == "response":  # a tool may answer null
-            item[name] = member
-    return item
+            made[name] = member
+    return made
 
 
 def _generic(part: Generic) -> dict[str, JsonValue]:

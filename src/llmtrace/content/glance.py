@@ -38,12 +38,13 @@ class Glance:
 
     def __init__(self, values: Values, messages: Messages, fields: dict[type, tuple[str, ...]]) -> None:
         self._redactor = values.redactor
+        self._off = values.redactor.asks_for_more
         self._limit = values.limit
         self._messages = messages
         self._fields = fields
 
     def is_clean(self, span: Span) -> bool:
-        if self._redactor.asks_for_more:
+        if self._off:
             return False
         seen = _Seen(self._redactor, self._messages)
         try:

@@ -107,7 +107,7 @@ class Redactor:
         if size <= _KNOWN_LENGTH and text in self._known and not tally.secrets:
             return text
         try:
-            if size >= _SHORTEST or self._always:
+            if size >= _SHORTEST or self._always or not text.isascii():
                 text = self._scan(given := text, tally)
                 if self._always:
                     text = self._by_user(text, tally)

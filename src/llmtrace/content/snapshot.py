@@ -44,11 +44,8 @@ def to_json(value: object, *, limit: int = 1 << 20) -> JsonValue:
     ``limit`` is roughly the number of characters of JSON that the snapshot may have; what lies beyond it is left out and
     a placeholder says how much. Never raises.
     """
-    try:
-        copied = _plain(value, 0) if limit >= _PLAIN_LIMIT else _NOT_PLAIN
-    except Exception:  # another thread changed it
-        copied = _NOT_PLAIN
-    if copied is not _NOT_PLAIN:
+    copied = plain(value) if limit >= _PLAIN_LIMIT else NOT_PLAIN
+    if copied is not NOT_PLAIN:
         return copied
     try:
         return _Snapshot(limit).of(value, 0)
@@ -56,37 +53,57 @@ def to_json(value: object, *, limit: int = 1 << 20) -> JsonValue:
         return _placeholder("unserialisable", value)
 
 
-_NOT_PLAIN: Any = object()
+NOT_PLAIN: Any = object()
 _MEMBERS, _LEVELS, _CHARACTERS, _KEY = 12, 3, 400, 64
 _PLAIN_LIMIT = (_MEMBERS + _MEMBERS**2 + _MEMBERS**3) * (_CHARACTERS + _KEY + 8)
-"""Characters of JSON that a value copied by `_plain` may have at most."""
+"""Characters of JSON that a value copied by `plain` may have at most."""
+_NOTHING_TO_COPY = frozenset({bool, type(None)})
+_SCALARS = frozenset({str, int, float, *_NOTHING_TO_COPY})
+
+
+def plain(value: object) -> JsonValue:
+    """A copy of a value that is JSON already and small, as arguments and results mostly are, at a third of the cost of a
+    `_Snapshot`; else `NOT_PLAIN`. Never raises."""
+    try:
+        return _plain(value, 0)
+    except Exception:  # another thread changed it
+        return NOT_PLAIN
 
 
 def _plain(value: Any, level: int) -> Any:
-    """A copy of a value that is JSON already and small, as arguments and results mostly are, at a third of the cost of a
-    `_Snapshot`; else `_NOT_PLAIN`. So few levels and members need no look at cycles or at the room that is left."""
+    """So few levels and members need no look at cycles or at the room that is left."""
     kind = type(value)
-    if kind is str:
-        return value if len(value) <= _CHARACTERS and value.isascii() else _NOT_PLAIN
+    made: Any
     if kind is dict and len(value) <= _MEMBERS and level < _LEVELS:
         made = {}
         for key, item in value.items():
             if type(key) is not str or len(key) > _KEY or not key.isascii():
-                return _NOT_PLAIN
+                return NOT_PLAIN
             kind = type(item)
-            if kind is str and len(item) <= _CHARACTERS and item.isascii():
-                made[key] = item
-            elif (copied := _plain(item, level + 1)) is not _NOT_PLAIN:
-                made[key] = copied
-            else:
-                return _NOT_PLAIN
+            made[key] = copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
+            if copied is NOT_PLAIN:
+                return NOT_PLAIN
         return made
     if kind is list and len(value) <= _MEMBERS and level < _LEVELS:
-        copies = [_plain(item, level + 1) for item in value]
-        return _NOT_PLAIN if any(copied is _NOT_PLAIN for copied in copies) else copies
-    if kind is bool or value is None:
-        return value
-    return value if kind is int and -_PLAIN_INT < value < _PLAIN_INT else _NOT_PLAIN
+        made = []
+        for item in value:
+            kind = type(item)
+            copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
+            if copied is NOT_PLAIN:
+                return NOT_PLAIN
+            made.append(copied)
+        return made
+    return _plain_scalar(value, kind)
+
+
+def _plain_scalar(value: Any, kind: type) -> Any:
+    if kind is str:
+        return value if len(value) <= _CHARACTERS and value.isascii() else NOT_PLAIN
+    if kind is int:
+        return value if -_PLAIN_INT < value < _PLAIN_INT else NOT_PLAIN
+    if kind is float:
+        return value if math.isfinite(value) else NOT_PLAIN
+    return value if kind in _NOTHING_TO_COPY else NOT_PLAIN
 
 
 class _Snapshot:

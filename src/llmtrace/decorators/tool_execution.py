@@ -14,6 +14,7 @@ from pydantic_core import to_json as dump
 
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
+from llmtrace.content.snapshot import NOT_PLAIN, plain
 from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
@@ -78,17 +79,20 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     execution = Execution(args, kwargs)
     visible = without_receiver(spec.signature, bound, args, kwargs)
     given = guard(spec.signature.arguments, *visible) or {}
-    call = ToolCall(spec.definition.name, {name: to_json(each) for name, each in given.items()})
+    definition = spec.definition
+    arguments = {name: plain(each) for name, each in given.items()}
+    if NOT_PLAIN in arguments.values():
+        arguments = {name: to_json(given[name]) if copied is NOT_PLAIN else copied for name, copied in arguments.items()}
+        definition = guard(_judgeable, definition, given) or definition
     recording = current()
-    if recording is not None:
-        call = replace(call, id=guard(recording.run.match, call.name, call.arguments))
-    definition = guard(_judgeable, spec.definition, given) or spec.definition
+    call_id = None if recording is None else guard(recording.run.match, definition.name, arguments)
+    call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
     if verdict.repaired is not None:
         receiver = args[: len(args) - len(visible[0])]
         positional, execution.kwargs = _bound(spec, _corrected(given, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
-    _start(definition, execution, call, verdict, inferred=call.id is not None)
+    _start(definition, execution, call, verdict, inferred=call_id is not None)
     return execution
 
 

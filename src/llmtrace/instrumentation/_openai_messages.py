@@ -34,8 +34,6 @@ FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
 _TOOL_ROLES = ("tool", "function")
 _PLAIN_ROLES = ("user", "system")
 """In whose messages nothing stands beside the content; elsewhere only where there are no other members."""
-_REASONING = ("reasoning_content", "reasoning")
-"""Where servers that speak OpenAI's protocol put what the model thought (DeepSeek and vLLM; OpenRouter and Ollama)."""
 
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
@@ -57,8 +55,9 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
 
 
 def _parts(said: Mapping[str, Any]) -> Iterator[Part]:
-    thought = next((said[key] for key in _REASONING if said.get(key)), None)
-    if isinstance(thought, str):
+    # where servers that speak OpenAI's protocol put what the model thought: DeepSeek and vLLM; OpenRouter and Ollama
+    thought = said.get("reasoning_content") or said.get("reasoning")
+    if thought and isinstance(thought, str):
         yield Reasoning(thought)
     yield from _content_parts(said.get("content"))
     if said.get("refusal"):

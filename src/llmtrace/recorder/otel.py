@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, ProxyTracerProvider, SpanContext, SpanKind, TraceFlags, Tracer
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    ProxyTracerProvider,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    Tracer,
+)
 from opentelemetry.trace.status import Status, StatusCode
 
 from llmtrace.codec import genai
@@ -31,6 +39,9 @@ _KINDS: dict[Kind, SpanKind] = {
     "producer": SpanKind.PRODUCER,
     "consumer": SpanKind.CONSUMER,
 }
+
+(SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
+"""The key of the current span in OpenTelemetry's contexts; it has no public name."""
 
 
 class Started(NamedTuple):
@@ -59,19 +70,23 @@ class Tracers:
         attributes: Mapping[str, Any],
         links: Sequence[Link] = (),
     ) -> Started:
-        parent = trace.get_current_span(context).get_span_context()
+        current = context.get(SPAN)
+        parent = current.get_span_context() if isinstance(current, trace.Span) else INVALID_SPAN_CONTEXT
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
         tracer = self._current()
         if tracer is not None:
             # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
             named = name if name.isascii() else well_formed(name)
-            span = tracer.start_span(named, context, _KINDS[kind], attributes, _linked(links), start_time=start)
+            span = tracer.start_span(
+                named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start
+            )
             own = span.get_span_context()
-            if own.is_valid and own.span_id != parent.span_id:
-                return Started(span, f"{own.trace_id:032x}", f"{own.span_id:016x}", parent_id)
-        trace_id = f"{parent.trace_id:032x}" if parent.is_valid else identity.trace_id()
+            span_id = f"{own.span_id:016x}"
+            if own.is_valid and span_id != parent_id:
+                return Started(span, f"{own.trace_id:032x}", span_id, parent_id)
+        trace_id = f"{parent.trace_id:032x}" if parent_id else identity.trace_id()
         span_id = identity.span_id()
-        flags = parent.trace_flags if parent.is_valid else TraceFlags(TraceFlags.SAMPLED)
+        flags = parent.trace_flags if parent_id else TraceFlags(TraceFlags.SAMPLED)
         own = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
         return Started(NonRecordingSpan(own), trace_id, span_id, parent_id)
 
@@ -85,9 +100,7 @@ class Tracers:
         return self._tracer
 
 
-def _linked(links: Sequence[Link]) -> list[trace.Link] | None:
-    if not links:
-        return None
+def _linked(links: Sequence[Link]) -> list[trace.Link]:
     return [trace.Link(SpanContext(int(each.trace_id, 16), int(each.span_id, 16), True), each.attributes) for each in links]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.trace import TracerProvider
 
@@ -248,14 +247,10 @@ class Recorder:
 
 def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Context:
     """The context in which ``recording`` is current, for us and for other instrumentations."""
-    made = Context({**context, _SPAN: recording.otel, keys.RECORDING: recording})
+    made = Context({**context, otel.SPAN: recording.otel, keys.RECORDING: recording})
     if clear_genai:  # below a tool or agent a nested inference is a call of its own, not a part of the outer one
         dict.pop(made, keys.GENAI_INFERENCE, None)
     return made
-
-
-(_SPAN,) = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, Context())
-"""The key of the current span in OpenTelemetry's contexts; it has no public name."""
 
 
 def _outline(operation: Operation) -> Operation:
