@@ -1,0 +1,124 @@
+"""Coroutines run step by step, with a context that is theirs alone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import types
+import warnings
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from llmtrace.instrumentation._framework import isolated, spanned, stepwise
+from llmtrace.recorder import Recording
+from llmtrace.testing import capture
+
+OURS = Context({"who": "ours"})
+
+
+def who() -> object:
+    return otel_context.get_value("who")
+
+
+@types.coroutine
+def pause(value: Any = None) -> Generator[Any, Any, Any]:
+    return (yield value)
+
+
+def finish(steps: Generator[Any, Any, Any]) -> Any:
+    try:
+        while True:
+            assert who() is None
+            next(steps)
+    except StopIteration as done:
+        return done.value
+
+
+@pytest.mark.parametrize("way", [stepwise, isolated])
+def test_a_context_is_current_in_the_steps_and_nowhere_between(way: Callable[..., Any]) -> None:
+    """Seen inside before and after each suspension; outside, never. What comes in and goes out passes through."""
+
+    async def inner() -> list[Any]:
+        seen = [who(), await pause(1), who()]
+        try:
+            await pause(2)
+        except KeyError:
+            seen.append(who())
+        return seen
+
+    steps = way(OURS, inner())
+    assert (next(steps), who()) == (1, None)
+    assert (steps.send("sent"), who()) == (2, None)
+    with pytest.raises(StopIteration) as done:
+        steps.throw(KeyError())
+    assert done.value.value == ["ours", "sent", "ours", "ours"]
+    assert who() is None
+
+
+def test_what_a_coroutine_makes_current_lasts_inside_it_only() -> None:
+    """`isolated`: set before a suspension, still there after it, not seen outside, undone where it is undone."""
+
+    async def inner() -> list[Any]:
+        token = otel_context.attach(Context({"who": "inner"}))
+        await pause()
+        seen = [who()]
+        Recording.detach(token)
+        seen.append(who())
+        await pause()
+        return [*seen, who()]
+
+    assert finish(isolated(OURS, inner())) == ["inner", "ours", "ours"]
+
+
+def test_a_decorator_around_it_takes_nothing_away() -> None:
+    """What is made current around every step of an outer coroutine does not replace what the inner one had left."""
+
+    async def inner() -> Any:
+        otel_context.attach(Context({"who": "inner"}))
+        await pause()
+        return who()
+
+    async def outer() -> Any:
+        found = await isolated(OURS, inner())  # type: ignore[misc]
+        return found, who()
+
+    assert finish(stepwise(Context({"who": "outer"}), outer())) == ("inner", "outer")
+
+
+def test_a_coroutine_that_is_closed_closes_the_library_s() -> None:
+    """GeneratorExit reaches it, and what it does on its way out."""
+    left: list[object] = []
+
+    async def inner() -> None:
+        try:
+            await pause()
+        finally:
+            left.append(who())
+
+    steps = stepwise(OURS, inner())
+    next(steps)
+    steps.close()
+    assert len(left) == 1
+
+
+def test_a_coroutine_that_is_never_awaited_warns_once_by_its_own_name() -> None:
+    """As without us; nothing is recorded of it."""
+
+    class Library:
+        async def work(self) -> None:
+            """Never begun."""
+
+    def begin(*_: Any) -> Any:
+        raise AssertionError("begun")
+
+    with capture(instrument=()), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        coroutine = spanned(begin)(Library().work, None, (), {})
+        assert (coroutine.__name__, asyncio.iscoroutine(coroutine)) == ("work", True)
+        del coroutine
+        gc.collect()
+    assert [str(one.message).endswith("Library.work' was never awaited") for one in caught] == [True]
