@@ -14,13 +14,12 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import TracerProvider
 
+from llmtrace import semconv
 from llmtrace.codec import genai
 from llmtrace.config import OnInvalid
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
-    AgentInvocation,
-    Custom,
     Evaluation,
     Failure,
     Inference,
@@ -31,8 +30,6 @@ from llmtrace.model import (
     RawSpan,
     Scope,
     Span,
-    ToolExecution,
-    Workflow,
     replace,
 )
 from llmtrace.recorder import keys, otel, root
@@ -130,12 +127,13 @@ class Recorder:
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
+        known = genai.start_attributes(operation)
         name = name or genai.span_name(operation)
         kind = kind or genai.span_kind(operation)
         inherited: Any = context.get(keys.ATTRIBUTES)
         own: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
         start = self.identity.clock()
-        made = self._tracers.start(context, name, kind, start, self.identity, genai.start_attributes(operation), links)
+        made = self._tracers.start(context, name, kind, start, self.identity, known, links)
         recording = Recording(
             self,
             Run(self.identity.run_id(), self.evaluator) if run is None else run,
@@ -154,28 +152,31 @@ class Recorder:
         )
         recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
         if self._marked:
-            self._mark(recording)
+            self._mark(recording, known)
         return recording
 
-    def _mark(self, recording: Recording) -> None:
+    def _mark(self, recording: Recording, known: Mapping[str, JsonValue]) -> None:
         """Tell the sinks that a span started: small, without content, so that a killed run shows what it was doing."""
-        mark = Span(
+        raw = RawSpan(
             recording.trace_id,
             recording.span_id,
             recording.name,
             recording.start,
-            parent_id=recording.parent_id,
-            kind=recording.kind,
-            operation=_outline(recording.operation),
-            run_id=recording.run.id,
-            attributes=recording.attributes,
+            None,
+            recording.parent_id,
+            recording.kind,
+            attributes={**known, semconv.RUN_ID: recording.run.id},
             resource=self._resource,
             scope=self._scope,
         )
         if recording.attributes:
-            mark = self.content.clean(mark)
+            raw = genai.encode(self.content.clean(replace(genai.decode(raw), attributes=recording.attributes)))
         for sink in self._marked:
-            guard(sink.append, mark)
+            append: Callable[[RawSpan], None] | None = getattr(sink, "append_encoded", None)
+            if append is None:
+                guard(sink.append, genai.decode(raw))
+            else:
+                guard(append, raw)
 
     def finish(
         self,
@@ -251,22 +252,3 @@ def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Conte
     if clear_genai:  # below a tool or agent a nested inference is a call of its own, not a part of the outer one
         dict.pop(made, keys.GENAI_INFERENCE, None)
     return made
-
-
-def _outline(operation: Operation) -> Operation:
-    """The operation as far as it is free of content and known at the start."""
-    if isinstance(operation, Inference):
-        return Inference(
-            operation.provider,
-            operation.operation,
-            operation.request_model,
-            server_address=operation.server_address,
-            server_port=operation.server_port,
-        )
-    if isinstance(operation, ToolExecution):
-        return ToolExecution(operation.name, call_id=operation.call_id, type=operation.type)
-    if isinstance(operation, AgentInvocation):
-        return AgentInvocation(operation.name)
-    if isinstance(operation, Workflow):
-        return Workflow(operation.name)
-    return Custom()
