@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict
@@ -107,6 +108,8 @@ AGENT = ["invoke_agent shop", "  chat", "  execute_tool look_up", "    the wareh
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream", "astream_events"])
 def test_an_agent_is_a_tree_of_what_it_did(way: str, captured: Captured) -> None:
     """Agent, model calls, tool calls, and the program's own spans inside: each below the right one; nothing else."""
+    if way == "astream_events" and sys.version_info < (3, 11):
+        pytest.skip("the framework itself loses the parents")
     question = {"messages": [("user", "Where is order 7?")]}
 
     async def main() -> None:
@@ -356,7 +359,8 @@ def test_a_model_whose_sdk_is_instrumented_has_one_inference(way: str, chat_open
     assert lines == AGENT
     inferences = [span.operation for span in captured.spans if isinstance(span.operation, Inference)]
     assert [each.server_address for each in inferences] == ["127.0.0.1"] * 2
-    assert {each.stream for each in inferences} == {way.endswith("stream")}
+    if sys.version_info >= (3, 11):  # before, the framework does not know that it streams
+        assert {each.stream for each in inferences} == {way.endswith("stream")}
 
 
 def test_a_model_whose_sdk_is_not_instrumented_has_one_inference_too(chat_openai: Any) -> None:
@@ -516,8 +520,6 @@ def test_the_programs_own_handlers_stay() -> None:
 
 def test_uninstrument_restores_the_very_objects() -> None:
     """Every function and method is itself again."""
-    import sys
-
     from llmtrace.instrumentation.langchain import PATCHES
 
     def present() -> list[Any]:

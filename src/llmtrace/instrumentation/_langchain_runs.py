@@ -34,6 +34,8 @@ from llmtrace.semconv import CONVERSATION_ID, PARTIAL
 
 TOOL = "llmtrace-langchain-tool"
 """In the context: the tool that is being run, which the callback is not told."""
+OWN = "llmtrace-langchain-own"
+"""In the context: an empty list, where the next run to start is the coroutine's own, and is to be current in the rest of it."""
 _RUN = "llmtrace-langchain-run"
 """In the context: the id of the run that it belongs to."""
 _NODE = "graph:step:"
@@ -164,6 +166,14 @@ def _begun(run_id: Any, parent_id: Any, name: str, inputs: Any = None) -> Run:
     return run
 
 
+def _go_on(run: Run) -> None:
+    """Before Python 3.11 a coroutine cannot be given a context by the framework: the one of this run goes on in the run's."""
+    own: Any = otel_context.get_value(OWN)
+    if own == []:
+        own.append(True)
+        otel_context.attach(run.context)  # inside `_framework.isolated`, which undoes it
+
+
 # -- chains, graphs, agents, nodes
 
 
@@ -181,6 +191,7 @@ def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, said: Mapping[str, A
     elif node and not name.startswith("__") and not (parent is not None and parent.is_agent and name in _PLUMBING):
         run.inputs = None
         _open(run_id, run, Custom(), name)
+    _go_on(run)
 
 
 def _says_something(context: Context, said: Mapping[str, Any]) -> bool:
@@ -269,6 +280,7 @@ def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, said: 
     arguments = _single(text, definition) if given is None else to_json(given)
     call_id = said.get("tool_call_id")
     _open(run_id, run, ToolExecution(name, arguments, call_id=call_id, definition=definition))
+    _go_on(run)
 
 
 def _single(text: str, definition: Any) -> JsonValue:

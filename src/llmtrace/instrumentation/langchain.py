@@ -5,13 +5,15 @@ Agents, graphs, nodes, tools and retrievers are `_langchain_runs`, chat models `
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from llmtrace.instrumentation import _langchain_models
 from llmtrace.instrumentation._framework import Step, spanned
-from llmtrace.instrumentation._langchain_runs import TOOL, context_of, handler
+from llmtrace.instrumentation._langchain_runs import OWN, TOOL, context_of, handler
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
@@ -61,11 +63,11 @@ def with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
         Recording.detach(token)
 
 
-class _WithTool:
-    """`with_tool` for ``BaseTool.arun``; a `Step` that only sets the context."""
+class _Within:
+    """A `Step` that only sets the context; the callbacks are told what comes of it."""
 
-    def __init__(self, tool: Any) -> None:
-        self.context = otel_context.set_value(TOOL, tool)
+    def __init__(self, context: Context) -> None:
+        self.context = otel_context.set_value(OWN, [], context) if _WITHOUT_CONTEXTS else context
 
     def returned(self, result: Any) -> None:
         """The callback is told."""
@@ -75,14 +77,29 @@ class _WithTool:
 
 
 def _with_tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    return _WithTool(tool)
+    """`with_tool` for ``BaseTool.arun``."""
+    return _Within(otel_context.set_value(TOOL, tool))
 
+
+def _alone(runnable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
+    """For the coroutine of a chain or node."""
+    return _Within(otel_context.get_current())
+
+
+_WITHOUT_CONTEXTS = sys.version_info < (3, 11)
+"""A task cannot be given a context, so the frameworks run their coroutines in the one that is there."""
+
+_ALONE = (
+    Patch("langchain_core.runnables.base", "RunnableSequence.ainvoke", spanned(_alone, inside=True)),
+    Patch("langgraph._internal._runnable", "RunnableSeq.ainvoke", spanned(_alone, inside=True)),
+)
 
 PATCHES = (
     Patch("langchain_core.callbacks.manager", "_configure", with_handler),
     Patch("langchain_core.runnables.config", "_set_config_context", in_context),
     Patch("langgraph._internal._runnable", "_set_config_context", in_context),
     Patch("langchain_core.tools.base", "BaseTool.run", with_tool),
-    Patch("langchain_core.tools.base", "BaseTool.arun", spanned(_with_tool)),
+    Patch("langchain_core.tools.base", "BaseTool.arun", spanned(_with_tool, inside=True)),
+    *(_ALONE if _WITHOUT_CONTEXTS else ()),
     *_langchain_models.PATCHES,
 )
