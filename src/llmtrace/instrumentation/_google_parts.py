@@ -94,7 +94,7 @@ def _read_part(part: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _generic(part: Mapping[str, Any]) -> Generic:
-    kind = next((name for name in part if name not in _BESIDE), "part")
+    kind = next((name for name in part if name not in _BESIDE and name != "text"), "part")
     return Generic(kind, {name: to_json(member) for name, member in part.items() if name != "thought_signature"})
 
 

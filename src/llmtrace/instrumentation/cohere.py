@@ -26,7 +26,7 @@ from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Fields, Headers, begin, call_of, carried_by, traced, traced_async
 from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._streams import Watch, apump, pump, watched
+from llmtrace.instrumentation._streams import Watch, watched
 from llmtrace.model import Embedding, ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import read_definition
@@ -137,17 +137,18 @@ class _Opened:
         self.watch: Watch | None = None
 
     def see(self, response: Any) -> None:
-        """The response is open; what the program reads of it is pumped."""
+        """The response is open; what the program reads of it is watched."""
         self.chunks = 1
-        self.watch = watch = watched(self.call, EventReader(), response.response)
-        events = response.data
-        response._data = apump(watch, events) if hasattr(events, "__anext__") else pump(watch, events)
+        self.watch = watch = watched(self.call, EventReader(), response._response)
+        response._data = followed(response.data, lambda: watch)
 
     def finish(self) -> None:
         self.leave()
 
     def leave(self) -> None:
-        if self.watch is not None:
+        if self.watch is None:
+            self.call.end({"partial": True})
+        else:
             self.watch.leave()
 
     def abandon(self) -> None:

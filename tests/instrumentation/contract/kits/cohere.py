@@ -27,17 +27,19 @@ class Cohere:
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         made: Any = cohere.AsyncClientV2 if asynchronous else cohere.ClientV2
-        return made(api_key="none", base_url=url, max_retries=retries)
+        client = made(api_key="none", base_url=url)
+        client.options = {"max_retries": retries}
+        return client
 
     def close(self, client: Any) -> Any:
         http = client._client_wrapper.httpx_client.httpx_client
         return http.aclose() if hasattr(http, "aclose") else http.close()
 
     def ask(self, client: Any, question: Question) -> Any:
-        return client.chat(**_request(question))
+        return client.chat(**_request(question), request_options=client.options)
 
     def stream(self, client: Any, question: Question) -> Any:
-        return client.chat_stream(**_request(question))
+        return client.chat_stream(**_request(question), request_options=client.options)
 
     def seen(self, answer: Any) -> Any:
         assert isinstance(answer, pydantic.BaseModel)

@@ -7,8 +7,13 @@ from typing import Any
 
 import pydantic
 from kit import MODEL, SYSTEM, TOOL, Answer, Question, Reply, json_reply, pieces_of, sse_reply
-from mistralai.client import Mistral as Client
-from mistralai.client.utils import BackoffStrategy, RetryConfig
+
+try:
+    from mistralai.client import Mistral as Client
+    from mistralai.client.utils import BackoffStrategy, RetryConfig
+except ImportError:  # 1.x
+    from mistralai import Mistral as Client
+    from mistralai.utils import BackoffStrategy, RetryConfig
 
 _PAUSE = 300
 """Milliseconds."""
@@ -16,7 +21,7 @@ _PAUSE = 300
 
 class Mistral:
     name = "mistral"
-    library = "mistralai.client"
+    library = "mistralai"
     provider = "mistral_ai"
     has_sync = True
     has_async = True
@@ -26,7 +31,9 @@ class Mistral:
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         # The SDK tries until a time has passed: here, that of so many pauses.
-        pauses = BackoffStrategy(_PAUSE, _PAUSE, 1.0, retries * _PAUSE - _PAUSE // 2, 0)
+        pauses = BackoffStrategy(_PAUSE, _PAUSE, 1.0, retries * _PAUSE - _PAUSE // 2)
+        if hasattr(pauses, "jitter_ms"):
+            pauses.jitter_ms = 0
         again = RetryConfig("backoff", pauses, True) if retries else None
         client: Any = Client(api_key="none", server_url=url, retry_config=again)
         client.is_async = asynchronous
@@ -34,7 +41,7 @@ class Mistral:
 
     def close(self, client: Any) -> Any:
         made = client.sdk_configuration
-        return made.async_client.aclose() if client.is_async else made.client.close()
+        return (made.async_client.aclose if client.is_async else made.client.close)()
 
     def ask(self, client: Any, question: Question) -> Any:
         chat = client.chat
