@@ -123,13 +123,14 @@ def answered_by(answer: Any) -> Fields:
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """As OpenAI's; what was written to a cache has names of its own here."""
+    """As OpenAI's; what was written to a cache has names of its own here, and reasoning is 0 where nobody told it."""
     usage = read_openai_usage(raw)
-    if usage is None or usage.cache_write_input_tokens is not None:
-        return usage
+    if usage is None:
+        return None
     said = members(raw)
-    written = members(said.get("prompt_tokens_details")).get("cache_creation_tokens")
-    return replace(usage, cache_write_input_tokens=said.get("cache_creation_input_tokens") if written is None else written)
+    names = (usage.cache_write_input_tokens, members(said.get("prompt_tokens_details")).get("cache_creation_tokens"))
+    written = next((count for count in names if count is not None), said.get("cache_creation_input_tokens"))
+    return replace(usage, cache_write_input_tokens=written, reasoning_output_tokens=usage.reasoning_output_tokens or None)
 
 
 class StreamReader:
@@ -141,9 +142,11 @@ class StreamReader:
         self._beside: Mapping[str, Any] = {}
         """What stands beside the last chunk. litellm adds to it until the stream ends."""
         self._by = answered_by(stream)
+        self._usage: Any = None
 
     def feed(self, chunk: Any) -> None:
         self._chunks.add(chunk)
+        self._usage = getattr(chunk, "usage", None) or self._usage
         self._beside = getattr(chunk, "_hidden_params", None) or self._beside
 
     def fields(self) -> Fields:
@@ -151,14 +154,13 @@ class StreamReader:
         provider = self._beside.get("custom_llm_provider")
         if provider:
             fields["provider"] = provider_name(provider)
-        if fields.get("usage") is None:
-            fields["usage"] = self._counted()
+        fields["usage"] = self._counted()
         return fields
 
     def _counted(self) -> Usage | None:
         """Zeros are litellm's way to say that nobody has counted."""
         kept = self._kept if isinstance(self._kept, list) else []
-        told = [getattr(one, "usage", None) for one in reversed(kept)] + [self._beside.get("usage")]
+        told = [self._usage, *(getattr(one, "usage", None) for one in reversed(kept)), self._beside.get("usage")]
         usage = next((one for one in told if one is not None), None)
         read = read_usage(usage)
         return read if read is not None and (read.input_tokens or read.output_tokens) else None

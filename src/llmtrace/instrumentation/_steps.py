@@ -11,7 +11,7 @@ from typing import Any
 
 import wrapt
 
-from llmtrace.instrumentation._provider import Call, stepwise
+from llmtrace.instrumentation._provider import Call, current_call, stepwise
 from llmtrace.instrumentation._streams import Watch, watch_of
 from llmtrace.recorder.guard import guard
 
@@ -61,3 +61,32 @@ async def _stepped(watch: Watch, call: Call, step: Any) -> Any:
         raise
     guard(watch.see, chunk)
     return chunk
+
+
+# A stream may close itself in a step, before it says why; that the step says.
+
+
+def closing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``close``."""
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        guard(_left, instance)
+
+
+def aclosing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``aclose``."""
+    return _closed(wrapped(*args, **kwargs), instance)
+
+
+async def _closed(waiting: Any, stream: Any) -> Any:
+    try:
+        return await waiting
+    finally:
+        guard(_left, stream)
+
+
+def _left(stream: Any) -> None:
+    watch = watch_of(stream)
+    if watch is not None and current_call() is not watch.call:
+        watch.leave()

@@ -20,8 +20,8 @@ from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._steps import astepping, is_patched, stepping
-from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream, watched
+from llmtrace.instrumentation._steps import aclosing, astepping, closing, is_patched, stepping
+from llmtrace.instrumentation._streams import Reader, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import output_schema

@@ -25,7 +25,7 @@ from llmtrace.instrumentation import _memo
 from llmtrace.recorder import guard
 from llmtrace.testing import capture
 
-ENGINE = {"_failures", "_generators", "_memo", "_patches", "_provider", "_streams"}
+ENGINE = {"_failures", "_generators", "_memo", "_patches", "_provider", "_steps", "_streams"}
 """Broken in `test_chaos`."""
 
 

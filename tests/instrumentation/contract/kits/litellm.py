@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ class LiteLLM(OpenAI):
     name = "litellm"
     library = "litellm"
     provider = "openai"
+    has_choices = False
+    """It has, but leaves the finish reasons of all but the first out of its streams."""
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
         litellm.suppress_debug_info = True
@@ -60,7 +63,18 @@ class LiteLLM(OpenAI):
         assert isinstance(answer, pydantic.BaseModel)
         said = answer.model_dump()
         said.pop("created", None)
+        if said.get("id") != "chatcmpl-1":
+            said["id"] = "made up by litellm"
         return type(answer).__qualname__, said
 
+
+def warm_up() -> None:
+    """Have litellm build its models of answers, over whose annotations pydantic warns; once, and not in a test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        list(litellm.completion("openai/any", [{"role": "user", "content": ""}], mock_response="any", stream=True))
+
+
+warm_up()
 
 KIT = LiteLLM()
