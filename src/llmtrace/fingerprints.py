@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pydantic_core
@@ -29,14 +29,24 @@ _parameters: dict[bytes, str] = {}
 
 def fingerprint(inference: Inference) -> Fingerprint:
     """The fingerprint of a request. A part of it is None where the request had none of it."""
-    system = [_part(part) for part in inference.system]
-    system += [_message(message) for message in inference.input if message.role in _SYSTEM_ROLES]
-    tools = [_tool(tool) for tool in inference.tools]
+    system = [_part(part) for part in inference.system] if inference.system else []
+    system += [_remembered(each, _message) for each in inference.input if each.role in _SYSTEM_ROLES]
+    tools = [_remembered(tool, _tool) for tool in inference.tools]
     return Fingerprint(
         _joined(system) if system else None,
         _joined(tools) if tools else None,
         _of_parameters(inference.parameters) if inference.parameters else None,
     )
+
+
+def _remembered(owner: Any, digest: Callable[[Any], bytes]) -> bytes:
+    cache = owner.cache
+    known: bytes | None = None if cache is None else cache.get(_KEY)
+    if known is None:
+        known = digest(owner)
+        if cache is not None:
+            cache[_KEY] = known
+    return known
 
 
 def _joined(digests: list[bytes]) -> str:
@@ -49,16 +59,9 @@ def _joined(digests: list[bytes]) -> str:
 
 
 def _message(message: Message) -> bytes:
-    cache = message.cache
-    known: bytes | None = None if cache is None else cache.get(_KEY)
-    if known is not None:
-        return known
-    # A system prompt of one text has one fingerprint, whether it came as a message or apart from the messages.
+    """A system prompt of one text has one fingerprint, whether it came as a message or apart from the messages."""
     parts = [_part(part) for part in message.parts]
-    made = parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(parts)).digest()
-    if cache is not None:
-        cache[_KEY] = made
-    return made
+    return parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(parts)).digest()
 
 
 def _part(part: Part) -> bytes:
@@ -73,14 +76,7 @@ def _part(part: Part) -> bytes:
 
 
 def _tool(tool: ToolDefinition) -> bytes:
-    cache = tool.cache
-    known: bytes | None = None if cache is None else cache.get(_KEY)
-    if known is not None:
-        return known
-    made = _digest(_fields(tool))
-    if cache is not None:
-        cache[_KEY] = made
-    return made
+    return _digest(_fields(tool))
 
 
 def _of_parameters(parameters: Mapping[str, JsonValue]) -> str:

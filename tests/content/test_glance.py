@@ -84,7 +84,7 @@ def test_a_clean_span_comes_back_itself() -> None:
     span = Span("0" * 32, "0" * 16, "name", 1, 2, operation=Inference("openai", output=(message,)))
     content = Content(Config.read(content="all"))
     assert content.clean(span) is span
-    assert content._messages.clean_size(message.cache or {}) is not None
+    assert content._messages in (message.cache or {})
 
 
 def test_no_rule_asks_where_a_text_begins_or_ends() -> None:

@@ -51,8 +51,12 @@ def writer(rows: Rows) -> Write:
     Its source is generated, as `dataclasses` generates ``__init__``: two lines a field take a third of the time of a loop over
     the rows, and a caller runs this between two calls of a model, when nothing is in the processor's caches.
     """
+    return _generated(rows, "def write(value, out):")
+
+
+def _generated(rows: Rows, head: str) -> Write:
     scope: dict[str, Any] = {f"write_{row.field}": row.write for row in rows}
-    exec("\n".join(("def write(value, out):", *(_line(row) for row in rows))), scope)  # noqa: S102
+    exec("\n".join((head, *(_line(row) for row in rows))), scope)  # noqa: S102
     made: Write = scope["write"]
     return made
 
@@ -88,12 +92,7 @@ def read(rest: Attributes, rows: Rows) -> dict[str, Any]:
 def nested(field: str, made: type[Any], rows: Rows, *, older: Mapping[str, str] | None = None) -> Extra:
     """A value in a field. ``older``: former names of counts, read where the name of today is absent."""
     former = older or {}
-    write = writer(rows)
-
-    def write_it(value: object, out: Attributes) -> None:
-        held = getattr(value, field)
-        if held is not None:
-            write(held, out)
+    write = _generated(rows, f"def write(value, out):\n value = value.{field}\n if value is None: return")
 
     def read_it(rest: Attributes) -> dict[str, Any]:
         for old, new in former.items():
@@ -102,7 +101,7 @@ def nested(field: str, made: type[Any], rows: Rows, *, older: Mapping[str, str] 
         found = read(rest, rows)
         return {field: made(**found)} if found else {}
 
-    return Extra(write_it, read_it, (*(row.key for row in rows), *former))
+    return Extra(write, read_it, (*(row.key for row in rows), *former))
 
 
 _EXACT: Final = 1 << 53

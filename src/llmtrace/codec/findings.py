@@ -95,16 +95,18 @@ def events(span: Span) -> tuple[Event, ...]:
     ]
     time = span.start if span.end is None else span.end
     if span.failure is not None and _needs_event(span):
-        written.append(Event(sc.EXCEPTION_EVENT, time, _attributes(span.failure, _WRITE_FAILURE) | {sc.FAILURE_MARK: True}))
-    written += [Event(sc.VIOLATION_EVENT, time, _attributes(found, _WRITE_VIOLATION)) for found in span.violations]
-    written += [Event(sc.EVALUATION_EVENT, time, _attributes(found, _WRITE_EVALUATION)) for found in span.evaluations]
+        said: Attributes = {}
+        _WRITE_FAILURE(span.failure, said)
+        written.append(Event(sc.EXCEPTION_EVENT, time, said | {sc.FAILURE_MARK: True}))
+    for violation in span.violations:
+        said = {}
+        _WRITE_VIOLATION(violation, said)
+        written.append(Event(sc.VIOLATION_EVENT, time, said))
+    for evaluation in span.evaluations:
+        said = {}
+        _WRITE_EVALUATION(evaluation, said)
+        written.append(Event(sc.EVALUATION_EVENT, time, said))
     return tuple(written)
-
-
-def _attributes(found: object, write: fields.Write) -> Attributes:
-    out: Attributes = {}
-    write(found, out)
-    return out
 
 
 def _kept(event: Event) -> bool:

@@ -18,32 +18,27 @@ _TEXT: Final = "codec.messages"
 """Key of a message's or definition's JSON text in its cache."""
 
 
-def write_messages(messages: Iterable[Message]) -> str:
-    """A JSON array of messages."""
-    return _write_all(messages, _write_message)
-
-
-def write_definitions(tools: Iterable[ToolDefinition]) -> str:
-    """A JSON array of tool definitions."""
-    return _write_all(tools, _write_definition)
-
-
 def write_parts(system: Iterable[Part]) -> str:
     """A JSON array of parts: system instructions."""
     return f"[{','.join([parts.write(part) for part in system])}]"
 
 
-def _write_all(values: Iterable[Any], write: Callable[[Any], str]) -> str:
-    texts = []
-    for value in values:
-        cache = value.cache
-        text = None if cache is None else cache.get(_TEXT)
-        if text is None:
-            text = write(value)
-            if cache is not None:
-                cache[_TEXT] = text
-        texts.append(text)
-    return f"[{','.join(texts)}]"
+def _array_of(write: Callable[[Any], str]) -> Callable[[Iterable[Any]], str]:
+    """A function that writes values as a JSON array, each once."""
+
+    def write_all(values: Iterable[Any]) -> str:
+        texts = []
+        for value in values:
+            cache = value.cache
+            text = None if cache is None else cache.get(_TEXT)
+            if text is None:
+                text = write(value)
+                if cache is not None:
+                    cache[_TEXT] = text
+            texts.append(text)
+        return f"[{','.join(texts)}]"
+
+    return write_all
 
 
 _TEXT_OF: Final = {
@@ -86,6 +81,12 @@ def _write_definition(tool: ToolDefinition) -> str:
     if tool.output is not None:
         item["output"] = tool.output
     return jsontext.write(item)
+
+
+write_messages: Final = _array_of(_write_message)
+"""A JSON array of messages."""
+write_definitions: Final = _array_of(_write_definition)
+"""A JSON array of tool definitions."""
 
 
 def read_list(value: JsonValue) -> list[JsonValue] | None:

@@ -120,9 +120,9 @@ class _Seen:
     def cached(self, owner: Any) -> None:
         """A message or definition, or a part of system instructions. One that came out clean before is known."""
         cache = getattr(owner, "cache", None)
-        size = self._known.clean_size(cache) if cache else None
-        if size is not None:
-            self.size += size
+        seen = cache.get(self._known) if cache else None
+        if seen is not None and seen.clean is None:
+            self.size += seen.size
         elif type(owner) is Message:
             self.message(owner)
         else:

@@ -75,11 +75,6 @@ class Messages:
         cleaned = messages if made is None else tuple(made)
         return cleaned if size * WIDEST <= self._limit else self._fewer(cleaned, all_seen, tally)
 
-    def clean_size(self, cache: dict[Any, Any]) -> int | None:
-        """The size of a message or definition that was cleaned before and came out as it was; None where that is not known."""
-        seen: _Seen | None = cache.get(self)
-        return None if seen is None or seen.clean is not None else seen.size
-
     def remember_clean(self, message: Message, size: int) -> None:
         """Somebody has looked at a message and found nothing to do."""
         if message.cache is not None:

@@ -126,7 +126,7 @@ class Message:
         return "\n".join(part.content for part in self.parts if isinstance(part, Text))
 
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+        return tuple([part for part in self.parts if isinstance(part, ToolCall)])
 
 
 @value
