@@ -39,18 +39,25 @@ def traced_generator(endpoint: Streaming) -> Wrapper:
             return wrapped(*args, **kwargs)
         inner = wrapped(*args, **carried)
 
-        def ours(generator: Any) -> Any:
-            if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
-                return generator  # somebody has put something else in its place
-            return guard(followed, generator, lambda: _begun(endpoint, instance, kwargs, headers, generator)) or generator
-
-        if not isinstance(inner, CoroutineType):
-            return ours(inner)
-        coroutine = _given(Held(inner), ours)
-        guard(rename, coroutine, inner)
-        return coroutine
+        return follow(inner, lambda generator: _begun(endpoint, instance, kwargs, headers, generator))
 
     return wrapper
+
+
+def follow(inner: Any, opened: Callable[[Any], Any]) -> Any:
+    """What the program is to get for a generator, or for a coroutine that gives one: `followed`, with a watch that ``opened``
+    gives for it; anything else as it is."""
+
+    def ours(generator: Any) -> Any:
+        if not isinstance(generator, (GeneratorType, AsyncGeneratorType)):
+            return generator  # somebody has put something else in its place
+        return guard(followed, generator, lambda: opened(generator)) or generator
+
+    if not isinstance(inner, CoroutineType):
+        return ours(inner)
+    coroutine = _given(Held(inner), ours)
+    guard(rename, coroutine, inner)
+    return coroutine
 
 
 async def _given(held: Held, ours: Callable[[Any], Any]) -> Any:

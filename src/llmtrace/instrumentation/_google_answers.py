@@ -10,7 +10,7 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._google_arguments import Arguments
-from llmtrace.instrumentation._google_parts import read_parts, said, word
+from llmtrace.instrumentation._google_parts import read_parts, said, server_call, server_result, word
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import (
     Generic,
@@ -18,8 +18,6 @@ from llmtrace.model import (
     Message,
     Part,
     Reasoning,
-    ServerToolCall,
-    ServerToolResult,
     Text,
     ToolCall,
     Usage,
@@ -132,16 +130,16 @@ def _grounding(metadata: Mapping[str, Any]) -> Iterator[Part]:
     queries = metadata.get("web_search_queries") or metadata.get("image_search_queries")
     found = _told(metadata, "search_entry_point", "web_search_queries")
     if queries:
-        yield ServerToolCall("google_search", {"queries": to_json(queries)})
+        yield server_call("google_search", {"queries": to_json(queries)})
     if found:
-        yield ServerToolResult(found)
+        yield server_result("google_search", found)
 
 
 def _url_context(metadata: Mapping[str, Any]) -> Iterator[Part]:
     found = _told(metadata)
     if found:
-        yield ServerToolCall("url_context", {})
-        yield ServerToolResult(found)
+        yield server_call("url_context", {})
+        yield server_result("url_context", found)
 
 
 def _citations(metadata: Mapping[str, Any]) -> Iterator[Part]:

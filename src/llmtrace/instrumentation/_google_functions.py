@@ -1,4 +1,5 @@
-"""Automatic function calling: the Python functions that the SDK runs for the model, each an execution of a tool.
+"""Automatic function calling: the Python functions that the SDK runs for the model, each an execution of a tool; and, where
+nothing else is around it, the loop of calls and executions, so that they are one run.
 
 What a function raises becomes the answer to the model inside the SDK; here it is the span's failure. A function that is
 llmtrace's own ``@tool`` records itself.
@@ -6,33 +7,53 @@ llmtrace's own ``@tool`` records itself.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._framework import spanned
-from llmtrace.instrumentation._patches import Patch
-from llmtrace.model import ToolCall, ToolExecution, replace
+from llmtrace.instrumentation._generators import follow
+from llmtrace.instrumentation._google_parts import said
+from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._streams import Watch
+from llmtrace.model import ToolCall, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
 
+LOOP = "automatic_function_calling"
+"""The name of the workflow that a loop is."""
 
-class _Execution:
-    """A function that the SDK runs for the model."""
 
-    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
+class _Step:
+    """A function or a loop that the SDK runs."""
+
+    def __init__(self, recording: Recording, operation: ToolExecution | Workflow) -> None:
         self.recording = recording
         self.context = recording.context
         self.operation = operation
 
     def returned(self, result: Any) -> None:
-        self.recording.end(replace(self.operation, result=to_json(result), has_result=True))
+        operation = self.operation
+        if isinstance(operation, ToolExecution):
+            operation = replace(operation, result=to_json(result), has_result=True)
+        self.recording.end(operation)
 
     def raised(self, error: BaseException) -> None:
         self.recording.end(self.operation, exception=error)
 
+    def enter(self) -> Any:
+        return self.recording.attach()
 
-def _begin(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Execution | None:
+    def leave(self, token: Any) -> None:
+        self.recording.detach(token)
+
+
+_Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "_Step | None"]
+"""Opens the span: (instance, args, kwargs). None: there is nothing to record. May raise what a budget raises."""
+
+
+def _execution(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
     """Both functions of the SDK are called with (arguments, function)."""
     given = dict(zip(("args", "function_to_invoke"), args, strict=False)) | kwargs
     function, recorder, around = given["function_to_invoke"], active(), current()
@@ -41,38 +62,97 @@ def _begin(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Ex
     call = ToolCall(function.__name__, to_json(given["args"]))
     call_id = None if around is None else guard(around.run.match, call.name, call.arguments)
     operation = ToolExecution(call.name, call.arguments, call_id=call_id, inferred=call_id is not None)
-    return _Execution(recorder.start(operation), operation)
+    return _Step(recorder.start(operation), operation)
 
 
-def _run(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for the function of the SDK that runs a plain function."""
-    execution = guard(_begun, instance, args, kwargs)
-    if execution is None:
-        return wrapped(*args, **kwargs)
-    if isinstance(execution, LlmtraceError):
-        raise execution
-    token = execution.recording.attach()
+def _loop(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Step | None:
+    recorder = active()
+    if recorder is None or current() is not None or not _may_loop(instance, args, kwargs):
+        return None
+    operation = Workflow(LOOP)
+    return _Step(recorder.start(operation), operation)
+
+
+def _may_loop(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether there is something among the tools that the SDK can run: a function, or a session with an MCP server.
+
+    The tools stand in the configuration of the call, or in that of the chat whose method it is.
+    """
+    config = kwargs.get("config") or (args[1] if len(args) > 1 else None) or getattr(instance, "_config", None)
+    tools = said(config).get("tools")
+    return isinstance(tools, (list, tuple)) and any(callable(tool) or hasattr(tool, "call_tool") for tool in tools)
+
+
+def _begun(begin: _Begin, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | LlmtraceError | None:
     try:
-        result = wrapped(*args, **kwargs)
-    except BaseException as error:
-        Recording.detach(token)
-        guard(execution.raised, error)
-        raise
-    Recording.detach(token)
-    guard(execution.returned, result)
-    return result
-
-
-def _begun(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Execution | LlmtraceError | None:
-    try:
-        return _begin(instance, args, kwargs)
+        return begin(instance, args, kwargs)
     except LlmtraceError as refusal:
         return refusal
 
 
-_MODULE = "google.genai._extra_utils"
+def _run(begin: _Begin) -> Wrapper:
+    """A wrapper for a plain function."""
+
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        step = guard(_begun, begin, instance, args, kwargs)
+        if step is None:
+            return wrapped(*args, **kwargs)
+        if isinstance(step, LlmtraceError):
+            raise step
+        token = step.enter()
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            step.leave(token)
+            guard(step.raised, error)
+            raise
+        step.leave(token)
+        guard(step.returned, result)
+        return result
+
+    return wrapper
+
+
+def _run_stream(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Wrapper for a function whose generator goes through the loop."""
+    inner = wrapped(*args, **kwargs)
+    if active() is None or not guard(_may_loop, instance, args, kwargs):
+        return inner
+    return follow(inner, lambda _: _streamed(instance, args, kwargs))
+
+
+def _streamed(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Watch | LlmtraceError | None:
+    step = _begun(_loop, instance, args, kwargs)
+    return _Loop(step) if isinstance(step, _Step) else step
+
+
+class _Loop(Watch):
+    """A loop whose chunks go to the program. As no chunk is counted, each step is taken within it."""
+
+    def __init__(self, step: _Step) -> None:
+        self.call: Any = step
+        self.chunks = 0
+
+    def see(self, chunk: Any) -> None:
+        pass
+
+    def _end(self, error: BaseException | None, *, partial: bool) -> None:  # noqa: ARG002
+        step, self.call = self.call, None
+        if step is not None:
+            step.recording.end(step.operation, exception=error)
+
+
+_MODULE, _MODELS, _CHATS = "google.genai._extra_utils", "google.genai.models", "google.genai.chats"
 
 FUNCTIONS = (
-    Patch(_MODULE, "invoke_function_from_dict_args", _run),
-    Patch(_MODULE, "invoke_function_from_dict_args_async", spanned(_begin)),
+    Patch(_MODULE, "invoke_function_from_dict_args", _run(_execution)),
+    Patch(_MODULE, "invoke_function_from_dict_args_async", spanned(_execution)),
+    Patch(_MODELS, "Models.generate_content", _run(_loop)),
+    Patch(_MODELS, "AsyncModels.generate_content", spanned(_loop)),
+    Patch(_MODELS, "Models.generate_content_stream", _run_stream),
+    Patch(_MODELS, "AsyncModels.generate_content_stream", _run_stream),
+    Patch(_CHATS, "Chat.send_message", _run(_loop)),
+    Patch(_CHATS, "AsyncChat.send_message", spanned(_loop)),
+    Patch(_CHATS, "Chat.send_message_stream", _run_stream),
+    Patch(_CHATS, "AsyncChat.send_message_stream", _run_stream),
 )

@@ -130,24 +130,37 @@ def _modality(mime: Any) -> str:
 
 def _executable_code(raw: Any) -> Iterator[Part]:
     code = said(raw)
-    told = {name: to_json(code.get(name)) for name in ("language", "code") if code.get(name) is not None}
-    yield ServerToolCall(CODE_EXECUTION, told, code.get("id"))
+    told = {name: to_json(code[name]) for name in ("language", "code") if code.get(name) is not None}
+    yield server_call(CODE_EXECUTION, told, code.get("id"))
 
 
 def _code_execution_result(raw: Any) -> Iterator[Part]:
     result = said(raw)
-    told = {name: to_json(result.get(name)) for name in ("outcome", "output") if result.get(name) is not None}
-    yield ServerToolResult(told, result.get("id"))
+    told = {name: to_json(result[name]) for name in ("outcome", "output") if result.get(name) is not None}
+    yield server_result(CODE_EXECUTION, told, result.get("id"))
 
 
 def _tool_call(raw: Any) -> Iterator[Part]:
     call = said(raw)
-    yield ServerToolCall(word(call.get("tool_type") or "").lower(), to_json(call.get("args") or {}), call.get("id"))
+    yield server_call(_tool_type(call), {"args": to_json(call.get("args") or {})}, call.get("id"))
 
 
 def _tool_response(raw: Any) -> Iterator[Part]:
     answer = said(raw)
-    yield ServerToolResult(to_json(answer.get("response") or {}), answer.get("id"))
+    yield server_result(_tool_type(answer), {"response": to_json(answer.get("response"))}, answer.get("id"))
+
+
+def _tool_type(told: Mapping[str, Any]) -> str:
+    return word(told.get("tool_type") or "").lower()
+
+
+def server_call(kind: str, told: Mapping[str, JsonValue], id: str | None = None) -> ServerToolCall:  # noqa: A002
+    """A call of a tool that Google runs. The conventions want its kind in it, too."""
+    return ServerToolCall(kind, {"type": kind, **told}, id)
+
+
+def server_result(kind: str, told: Mapping[str, JsonValue], id: str | None = None) -> ServerToolResult:  # noqa: A002
+    return ServerToolResult({"type": kind, **told}, id)
 
 
 _READERS = {
