@@ -28,7 +28,7 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
-from llmtrace.signals import Signal, load
+from llmtrace.signals import Signal, Stateless, load
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result
 from llmtrace.validation.schema import output_schema
 
@@ -56,6 +56,7 @@ class Evaluator:
     def __init__(self, signals: Sequence[Signal] | None = None) -> None:
         """``signals``: default, all that are built in or installed."""
         self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
+        self._fresh = [None if type(signal) is Stateless else _NEW for signal in self.signals]
         self._looking: dict[type, tuple[tuple[int, Signal, Callable[[Any, Span], Iterable[Evaluation]]], ...]] = {}
         """By class of operations, the signals that look at it: their positions and steps."""
         self._finishing = tuple(
@@ -65,7 +66,7 @@ class Evaluator:
         )
 
     def start(self) -> RunState:
-        return RunState([_NEW] * len(self.signals))
+        return RunState(self._fresh.copy())
 
     def step(self, state: RunState, span: Span) -> Span:
         """The span with its verdicts. ``span`` carries none yet (see `bare`)."""

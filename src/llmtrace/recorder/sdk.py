@@ -36,19 +36,26 @@ def fill(span: Any, attributes: Mapping[str, JsonValue], events: Sequence[Event]
         return False
     if held.maxlen is not None and len(held._dict) + len(made) > held.maxlen:
         return False
+    if events:
+        written = _made(event_of, events, limits.max_event_attributes)
+        if written is None:
+            return False
+        span._events.extend(written)
+    held._dict.update(made)
+    return True
+
+
+def _made(event_of: Any, events: Sequence[Event], most: int | None) -> list[Any] | None:
+    """The SDK's events; None where it would have to change one."""
     written = []
-    most = limits.max_event_attributes
     for event in events:
         kept = _kept(event.attributes)
         if kept is None or (most is not None and len(kept) > most):
-            return False
+            return None
         bounded: Any = BoundedAttributes(most)
         bounded._dict = dict(kept)
         written.append(event_of(event.name, bounded, event.time))
-    held._dict.update(made)
-    if written:
-        span._events.extend(written)
-    return True
+    return written
 
 
 def _kept(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue] | None:
