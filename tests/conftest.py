@@ -1,15 +1,20 @@
-"""What all tests share: no LLMTRACE_* variable of the developer's, and no store of the user's, is ever touched."""
+"""What all tests share: no LLMTRACE_* variable of the developer's, and no store of the user's, is ever touched; and every span
+that a recorder emits in any test is held against the conventions.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry import trace
 
-from llmtrace.recorder import activate
+from llmtrace.recorder import activate, otel
+from tests.conformance import FOLDER, Conventions
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +26,34 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     before = activate(None)
     yield
     activate(before)
+
+
+@functools.cache
+def _conventions() -> Conventions | None:
+    return Conventions() if FOLDER.is_dir() else None
+
+
+@pytest.fixture(autouse=True)
+def _conforms(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every span is as the GenAI conventions say (`tests.conformance`), where these are at hand. Not in soak tests."""
+    conventions = _conventions()
+    if conventions is None or request.node.get_closest_marker("long"):
+        yield
+        return
+    finish, faults = otel.finish, dict[str, None]()
+
+    @functools.wraps(finish)
+    def checked(made: Any, clean: Any, *rest: Any) -> None:
+        finish(made, clean, *rest)
+        try:
+            faults.update(dict.fromkeys(conventions.faults(clean) if clean is not None else ()))
+        except Exception as error:  # the recorder's guard would swallow it
+            faults[repr(error)] = None
+
+    otel.finish = checked
+    yield
+    otel.finish = finish
+    assert list(faults) == []
 
 
 @pytest.fixture

@@ -38,6 +38,11 @@ class Broken(Exception):
 
 
 @pytest.fixture(autouse=True)
+def _conforms() -> None:
+    """Here spans are broken on purpose. Overrides the fixture that holds them against the conventions."""
+
+
+@pytest.fixture(autouse=True)
 def _silence() -> None:
     """Here llmtrace does log: once for each place. Overrides the fixture that forbids it."""
 
