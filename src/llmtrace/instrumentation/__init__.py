@@ -1,6 +1,8 @@
 """Instrumentors: each library whose calls become spans by themselves is one file here. The folder is the registry.
 
-A file states ``PATCHES`` and is imported when instrumentation is turned on; the library itself never is (see `_patches`).
+A file states ``LIBRARY, DISTRIBUTION = "module", "name to install"`` at the left margin, which is read from its text, and
+``PATCHES``. It is imported when its library is, and the library itself never by us (see `_patches`): what a program does not
+use costs it nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +11,12 @@ import difflib
 import importlib
 import logging
 import pkgutil
+import re
+import sys
 from collections.abc import Iterable
+from functools import cache
+
+import wrapt
 
 from llmtrace.instrumentation._patches import Patches
 from llmtrace.instrumentation._streams import end_forgotten, end_open
@@ -17,7 +24,53 @@ from llmtrace.recorder.guard import guard
 
 logger = logging.getLogger("llmtrace")
 
-_instrumentors: dict[str, Patches] = {}
+_STATED = re.compile(r'^LIBRARY, DISTRIBUTION = "(.*)", "(.*)"$', re.MULTILINE)
+
+
+class _Instrumentor:
+    """One of them, off or on. Its file is loaded once its library is there."""
+
+    def __init__(self, name: str) -> None:
+        self.is_on = False
+        self._name = name
+        self._library = stated(name)[0]
+        self._patches: Patches | None = None
+        self._is_awaited = False
+
+    def turn_on(self) -> None:
+        self.is_on = True
+        if self._library in sys.modules:
+            self._apply()
+        elif not self._is_awaited:
+            self._is_awaited = True
+            wrapt.register_post_import_hook(self._imported, self._library)
+
+    def turn_off(self) -> None:
+        self.is_on = False
+        if self._patches is not None:
+            self._patches.undo()
+
+    def _imported(self, _: object) -> None:
+        if self.is_on:
+            guard(self._apply)
+
+    def _apply(self) -> None:
+        if self._patches is None:
+            self._patches = Patches(importlib.import_module(f"{__name__}.{self._name}").PATCHES)
+        self._patches.apply()
+
+
+_instrumentors: dict[str, _Instrumentor] = {}
+
+
+@cache
+def stated(name: str) -> tuple[str, str]:
+    """The module and the distribution of an instrumentor's library, without loading either."""
+    module = f"{__name__}.{name}"
+    spec = next(found for found in pkgutil.iter_modules(__path__) if found.name == name).module_finder.find_spec(module, None)
+    source = spec.loader.get_source(module) if spec is not None else None  # type: ignore[union-attr]
+    found = _STATED.search(source or "")
+    return (found[1], found[2]) if found else (name, name)
 
 
 def available() -> tuple[str, ...]:
@@ -38,29 +91,29 @@ def instrument(names: Iterable[str] | None = None) -> tuple[str, ...]:
             near = difflib.get_close_matches(name, known, n=1)
             meant = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
             logger.warning("llmtrace: there is no instrumentor %r (%s); it is left out", name, meant)
-    return tuple(name for name, patches in sorted(_instrumentors.items()) if patches.is_on())
+    return tuple(name for name, one in sorted(_instrumentors.items()) if one.is_on)
 
 
 def uninstrument(names: Iterable[str] | None = None) -> None:
     """Turn instrumentors off, those named or all: every function that was wrapped is itself again. Where all are, streams
     that are still open end their spans now."""
     wanted = None if names is None else set(names)
-    for name, patches in _instrumentors.items():
+    for name, one in _instrumentors.items():
         if wanted is None or name in wanted:
-            patches.undo()
+            one.turn_off()
     if wanted is None:
         end_open()
 
 
 def is_on(name: str) -> bool:
     """Whether the instrumentor of this name is on: a framework above it leaves the model's calls to it."""
-    return name in _instrumentors and _instrumentors[name].is_on()
+    return name in _instrumentors and _instrumentors[name].is_on
 
 
 def _turn_on(name: str) -> None:
     if name not in _instrumentors:
-        _instrumentors[name] = Patches(importlib.import_module(f"{__name__}.{name}").PATCHES)
-    _instrumentors[name].apply()
+        _instrumentors[name] = _Instrumentor(name)
+    _instrumentors[name].turn_on()
 
 
-__all__ = ["available", "end_forgotten", "end_open", "instrument", "is_on", "uninstrument"]
+__all__ = ["available", "end_forgotten", "end_open", "instrument", "is_on", "stated", "uninstrument"]

@@ -26,6 +26,7 @@ from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import read_definition
 
+LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = (1, 2)
 """Major versions of the library that are tested."""
 

@@ -25,6 +25,7 @@ from llmtrace.instrumentation._streams import Watch, closing, pump, watched
 from llmtrace.model import Usage
 from llmtrace.recorder.guard import guard
 
+LIBRARY, DISTRIBUTION = "botocore", "boto3"
 SUPPORTED = (1,)
 """Major versions of the library that are tested."""
 

@@ -31,6 +31,7 @@ from llmtrace.model import Embedding, ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import read_definition
 
+LIBRARY, DISTRIBUTION = "cohere", "cohere"
 SUPPORTED = (5, 6, 7)
 """Major versions of the library that are tested."""
 

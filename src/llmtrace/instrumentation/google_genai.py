@@ -24,6 +24,7 @@ from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, t
 from llmtrace.model import Embedding, Usage
 from llmtrace.recorder.guard import guard
 
+LIBRARY, DISTRIBUTION = "google.genai", "google-genai"
 SUPPORTED = (1, 2, 3)
 """Major versions of the library that are tested."""
 

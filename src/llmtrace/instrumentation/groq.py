@@ -23,6 +23,7 @@ from llmtrace.instrumentation._provider import Call, Fields, traced, traced_asyn
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, ServerToolResult, ToolCall, replace
 
+LIBRARY, DISTRIBUTION = "groq", "groq"
 SUPPORTED = (1,)
 """Major versions of the library that are tested."""
 

@@ -18,6 +18,7 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
 
+LIBRARY, DISTRIBUTION = "langchain_core", "langchain-core"
 SUPPORTED = (1,)
 """Major versions of langchain-core and langgraph that are tested."""
 

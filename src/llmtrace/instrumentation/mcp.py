@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from llmtrace.instrumentation import _mcp_client, _mcp_server
 
+LIBRARY, DISTRIBUTION = "mcp", "mcp"
 SUPPORTED = (1, 2)
 """Major versions of the library that are tested."""
 

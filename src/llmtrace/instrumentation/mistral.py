@@ -25,6 +25,7 @@ from llmtrace.instrumentation._streams import aclosing, closing, watch_stream
 from llmtrace.model import Message, ToolCall, Usage, replace
 from llmtrace.recorder.guard import guard
 
+LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
 SUPPORTED = (1, 2, 3)
 """Major versions of the library that are tested."""
 

@@ -18,6 +18,7 @@ from llmtrace.instrumentation._stainless import members, server_of
 from llmtrace.model import Embedding, Inference
 from llmtrace.recorder.guard import guard
 
+LIBRARY, DISTRIBUTION = "ollama", "ollama"
 SUPPORTED = (0,)
 """Major versions of the library that are tested."""
 

@@ -16,6 +16,7 @@ from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import keep_answer, traced, traced_async
 from llmtrace.instrumentation._streams import aclosing, closing
 
+LIBRARY, DISTRIBUTION = "openai", "openai"
 SUPPORTED = (2, 3)
 """Major versions of the library that are tested."""
 

@@ -26,6 +26,7 @@ from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
 
+LIBRARY, DISTRIBUTION = "agents", "openai-agents"
 SUPPORTED = (0,)
 """Major versions of the library that are tested (0.24)."""
 

@@ -17,6 +17,8 @@ from llmtrace.recorder import keys
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 
+LIBRARY, DISTRIBUTION = "threading", ""
+
 _CARRIED = "_llmtrace_context"
 _OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS)
 
