@@ -2,7 +2,7 @@
 
 ``gen_ai.*`` names are those of open-telemetry/semantic-conventions-genai, vendored as read in November 2026 (registry at
 e9de14b; no release is tagged yet). Core names (``error.type``, ``server.address`` …) are of semantic conventions 1.44.0.
-``llmtrace.*`` are our own.
+``llmtrace.*`` are our own. Names that only other instrumentations use stand with their dialect (`codec.dialects`).
 """
 
 from typing import Final
@@ -187,6 +187,8 @@ EVENT_PREFIX: Final = "llmtrace.event."
 """Goes before the name of a user's event that could be mistaken for one of llmtrace's findings."""
 GENERIC_PART: Final = "llmtrace.generic"
 """Member of a message part that holds all its fields, where they would be read as another kind of part without it."""
+SAME_CALL: Final = "llmtrace.same_call"
+"""On another writer's span that tells of a model call for which a second span stands: the id of the span that counts."""
 CONTENT_LEVEL: Final = "llmtrace.content.level"
 """`none` on a span whose content was left out. Absent where content is there."""
 CONTENT_REDACTED: Final = "llmtrace.content.redacted"

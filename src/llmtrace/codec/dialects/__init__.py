@@ -1,11 +1,85 @@
-"""Spans of other instrumentations, read as what they tell of. A dialect is one file; the folder is the registry."""
+"""Spans of other instrumentations, read as what they tell of. A dialect is one file; the folder is the registry.
+
+A dialect says by ``knows(raw)`` whether a span is in its writing (a look or two: it is asked of every span), and by
+``read(reading)`` what the span did: it takes what it understands out of ``reading.rest`` and ``reading.events``, or gives
+attributes today's names there, and returns the operation, or None where those names say it. Laws: `decode` never raises;
+what is not understood stays in attributes and events; what `genai.encode` makes of a decoded span decodes to the same.
+"""
 
 from __future__ import annotations
 
-from llmtrace.codec import genai
-from llmtrace.model import RawSpan, Span
+import pkgutil
+from importlib import import_module
+from typing import Any, Final, Protocol, cast
+
+from llmtrace import semconv as sc
+from llmtrace.codec import genai, operations
+from llmtrace.codec.dialects._reading import Reading
+from llmtrace.model import Operation, RawSpan, Span, replace
+
+
+class Dialect(Protocol):
+    def knows(self, raw: RawSpan) -> bool: ...
+
+    def read(self, reading: Reading) -> Operation | None: ...
+
+
+DIALECTS: Final[tuple[Dialect, ...]] = tuple(
+    [
+        cast("Dialect", import_module(f"{__name__}.{found.name}"))
+        for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: (found.name == "older", found.name))
+        if not found.name.startswith("_")
+    ]
+)
+"""In the order in which they are asked; `older`, which takes whatever has names of former conventions, comes last."""
 
 
 def decode(raw: RawSpan) -> Span:
     """The span of any writer. Never raises; what no dialect understands stays in attributes and events."""
+    if sc.RUN_ID not in raw.attributes:
+        for dialect in DIALECTS:
+            try:
+                if dialect.knows(raw):
+                    return _decoded(raw, dialect)
+            except Exception:  # somebody's odd span, of which the plain reading makes what it can
+                break
     return genai.decode(raw)
+
+
+def _decoded(raw: RawSpan, dialect: Dialect) -> Span:
+    reading = Reading(raw)
+    operation = dialect.read(reading)
+    hidden: dict[str, Any] = {}
+    if operation is not None and operations.name_of(operation) != reading.rest.get(sc.OPERATION_NAME):
+        hidden = _other_names(reading, operation)
+    span = genai.decode(replace(raw, attributes=reading.rest, events=tuple(reading.events)))
+    if operation is None:
+        return span
+    if hidden:
+        span = replace(span, attributes={**span.attributes, **hidden})
+    return replace(span, operation=filled(operation, span.operation))
+
+
+def _other_names(reading: Reading, operation: Operation) -> dict[str, Any]:
+    """Have today's names read for the operation that the dialect found, should a span have both; what another name said."""
+    name = operations.name_of(operation)
+    said = reading.rest.pop(sc.OPERATION_NAME, None)
+    if name is not None:
+        reading.rest[sc.OPERATION_NAME] = name
+    shape = operations.BY_NAME.get(said) if isinstance(said, str) else None
+    if said is None or (shape is not None and shape.made is type(operation)):
+        return {}
+    return {sc.OPERATION_NAME: said}
+
+
+def filled(operation: Operation, other: Operation) -> Operation:
+    """An operation with what it does not say filled in from another of its class."""
+    if type(operation) is not type(other):
+        return operation
+    changes: dict[str, Any] = {}
+    made: Any = type(operation)
+    for name in made.__slots__:
+        held, given = getattr(operation, name), getattr(other, name)
+        if (held is None or held == () or held == {} or held == "" or held is False) and given != held and given is not None:
+            changes[name] = given
+    return replace(operation, **changes) if changes else operation

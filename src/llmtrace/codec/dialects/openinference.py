@@ -1,0 +1,276 @@
+"""OpenInference: Arize's conventions, by their instrumentors of some thirty libraries, smolagents and CrewAI among them.
+
+Known by ``openinference.span.kind``. Lists are flattened into numbered attributes (``llm.input_messages.0.message.role``).
+``input.value`` and ``output.value`` of a model call repeat the whole request and answer; what they alone say (the answer's
+id) is taken, and they are left out where the messages were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import parts
+from llmtrace.codec.dialects import _messages, _tools
+from llmtrace.codec.dialects._reading import Node, Reading, count_of, parsed
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Inference,
+    JsonValue,
+    Message,
+    Operation,
+    Part,
+    RawSpan,
+    Retrieval,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Usage,
+    Workflow,
+)
+
+KIND: Final = "openinference.span.kind"
+_INPUT: Final = "input.value"
+_OUTPUT: Final = "output.value"
+_GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}
+
+
+def knows(raw: RawSpan) -> bool:
+    return KIND in raw.attributes
+
+
+def read(reading: Reading) -> Operation | None:
+    kind = reading.rest[KIND]
+    reader = _READERS.get(kind.upper()) if isinstance(kind, str) else None
+    operation = reader(reading) if reader is not None else _step(reading)
+    if not isinstance(operation, Custom) or kind == "CHAIN":
+        del reading.rest[KIND]
+    reading.rename(_GENERAL)
+    return operation
+
+
+# -- model calls
+
+
+def _llm(reading: Reading) -> Operation:
+    model = reading.text("llm.model_name")
+    said = reading.object("llm.invocation_parameters") or {}
+    asked = said.pop("model", None)
+    tools = _definitions(reading, said)
+    given, answered = _messages_of(reading, "llm.input_messages."), _messages_of(reading, "llm.output_messages.")
+    prompts, completions = _completion(reading)
+    raw_input, raw_output = reading.rest.pop(_INPUT, None), reading.rest.pop(_OUTPUT, None)
+    reading.drop("input.mime_type", "output.mime_type")
+    answer = parsed(raw_output)
+    finish = reading.text("llm.finish_reason") or _finish(answer)
+    return Inference(
+        provider=reading.text("llm.provider", "llm.system") or "",
+        operation=sc.TEXT_COMPLETION if prompts and not given else sc.CHAT,
+        request_model=asked if isinstance(asked, str) else model,
+        response_model=model,
+        input=given or prompts or _messages.of_text("user", raw_input),
+        output=answered or completions or _messages.of_text("assistant", raw_output),
+        tools=tools,
+        parameters=_tools.parameters(said),
+        response_id=_id(answer),
+        finish_reasons=(finish,) if finish else (),
+        usage=_usage(reading),
+        cost_usd=reading.number("llm.cost.total"),
+    )
+
+
+def _definitions(reading: Reading, said: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
+    """The tools on offer, from attributes of their own or, by older versions, from the request's parameters."""
+    found = []
+    for node in reading.nested("llm.tools.").items():
+        made = _tools.definition(node.value("tool", "json_schema"))
+        if made is not None:
+            found.append(made)
+    listed = [said.pop(name, None) for name in ("tools", "functions")]
+    if not found:
+        items = [item for held in listed if isinstance(held, list) for item in held]
+        found = [made for made in map(_tools.definition, items) if made is not None]
+    return tuple(found)
+
+
+def _messages_of(reading: Reading, prefix: str) -> tuple[Message, ...]:
+    return tuple([_message(node) for node in reading.nested(prefix).items()])
+
+
+def _message(item: Node) -> Message:
+    node = item.at("message") or item
+    said = node.text("role") or "user"
+    role = _messages.ROLES.get(said, said)
+    content: list[Part] = [_content(part) for part in node.items("contents")]
+    text = node.value("content")
+    answered = node.text("tool_call_id")
+    if answered is not None:
+        held = text if text is not None else _messages.plain([{"text": part.content} for part in _texts(content)])
+        return Message(role, (ToolResult(held, answered),), node.text("name"))
+    if text is not None and text != "":
+        content.append(_messages.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
+    content += [_call(call) for call in node.items("tool_calls")]
+    old = node.text("function_call_name")
+    if old is not None:
+        content.append(ToolCall(old, parts.arguments(node.value("function_call_arguments_json"))))
+    return Message(role, tuple(content), node.text("name"), node.text("finish_reason"))
+
+
+def _texts(content: list[Part]) -> list[Any]:
+    return [part for part in content if hasattr(part, "content")]
+
+
+def _content(item: Node) -> Part:
+    held = (item.at("message_content") or item).everything()
+    return _messages.as_part(held)
+
+
+def _call(item: Node) -> ToolCall:
+    node = item.at("tool_call") or item
+    return ToolCall(
+        node.text("function", "name") or "",
+        parts.arguments(node.value("function", "arguments")),
+        node.text("id"),
+    )
+
+
+def _completion(reading: Reading) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """Prompts and choices of a text completion."""
+    prompts = [node.text("prompt", "text") for node in reading.nested("llm.prompts.").items()]
+    choices = [node.text("completion", "text") for node in reading.nested("llm.choices.").items()]
+    return (
+        tuple(message for text in prompts for message in _messages.of_text("user", text)),
+        tuple(message for text in choices for message in _messages.of_text("assistant", text)),
+    )
+
+
+def _finish(answer: JsonValue) -> str | None:
+    choices = answer.get("choices") if isinstance(answer, Mapping) else None
+    first = choices[0] if isinstance(choices, list) and choices else answer
+    if not isinstance(first, Mapping):
+        return None
+    found = first.get("finish_reason") or first.get("stop_reason")
+    return found if isinstance(found, str) else None
+
+
+def _id(answer: JsonValue) -> str | None:
+    found = answer.get("id") if isinstance(answer, Mapping) else None
+    return found if isinstance(found, str) and found else None
+
+
+def _usage(reading: Reading) -> Usage | None:
+    counts = (
+        reading.count("llm.token_count.prompt"),
+        reading.count("llm.token_count.completion"),
+        reading.count("llm.token_count.prompt_details.cache_read"),
+        reading.count("llm.token_count.prompt_details.cache_write"),
+        reading.count("llm.token_count.completion_details.reasoning"),
+    )
+    total = count_of(reading.rest.get("llm.token_count.total"))
+    if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
+        del reading.rest["llm.token_count.total"]
+    return None if counts == (None,) * 5 else Usage(*counts)
+
+
+# -- everything else
+
+
+def _tool(reading: Reading) -> Operation:
+    name = reading.text("tool.name") or reading.raw.name
+    known = _tool_definition(reading, name)
+    said = reading.rest.pop(_INPUT, None)
+    given = _tools.arguments(said, known)
+    bare = reading.rest.get("tool.parameters")
+    if given is None and isinstance(parsed(bare), Mapping):  # by some, the arguments themselves
+        given = parsed(reading.rest.pop("tool.parameters"))
+    has_result = _OUTPUT in reading.rest
+    result = reading.json(_OUTPUT)
+    reading.drop("input.mime_type", "output.mime_type")
+    call_id = reading.text("tool_call.id", "tool.id")
+    if isinstance(result, Mapping) and isinstance(result.get("tool_call_id"), str) and "content" in result:
+        call_id, result = call_id or result["tool_call_id"], result["content"]  # LangChain's ToolMessage
+    return ToolExecution(name, given, result=result, has_result=has_result, call_id=call_id, definition=known)
+
+
+def _tool_definition(reading: Reading, name: str) -> ToolDefinition | None:
+    description = reading.text("tool.description")
+    whole = _tools.definition(reading.rest.get("tool.json_schema"))
+    schema = whole.parameters if whole is not None and whole.parameters is not None else None
+    if schema is None:
+        schema = _tools.schema_of(parsed(reading.rest.get("tool.json_schema")))
+    if schema is not None:
+        reading.drop("tool.json_schema")
+    parameters = _tools.schema_of(parsed(reading.rest.get("tool.parameters")))
+    if parameters is not None:
+        reading.drop("tool.parameters")
+    schema = parameters if schema is None else schema
+    if schema is None and description is None:
+        return None
+    return ToolDefinition(name, schema, description)
+
+
+def _agent(reading: Reading) -> Operation:
+    stem, _, method = reading.raw.name.rpartition(".")
+    name = stem if stem and method.replace("_", "").isalpha() and method.islower() else reading.raw.name
+    return AgentInvocation(
+        reading.text("agent.name", "graph.node.id") or name,
+        input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
+        output=_messages.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
+    )
+
+
+def _chain(reading: Reading) -> Operation:
+    """A step; the outermost one is the workflow."""
+    if reading.raw.parent_id is not None:
+        return _step(reading)
+    return Workflow(
+        reading.raw.name,
+        input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
+        output=_messages.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
+    )
+
+
+def _step(reading: Reading) -> Operation:
+    has_result = _OUTPUT in reading.rest
+    given, result = reading.json(_INPUT), reading.json(_OUTPUT)
+    reading.drop("input.mime_type", "output.mime_type")
+    return Custom(given, result, has_result)
+
+
+def _taken(reading: Reading, key: str, mime_type: str) -> JsonValue:
+    reading.drop(mime_type)
+    return reading.rest.pop(key, None)
+
+
+def _retriever(reading: Reading) -> Operation:
+    query = reading.rest.get(_INPUT)
+    documents = [(node.at("document") or node).everything() for node in reading.nested("retrieval.documents.").items()]
+    if isinstance(query, str):
+        reading.drop(_INPUT, "input.mime_type")
+    if documents:
+        reading.drop(_OUTPUT, "output.mime_type")
+    elif _OUTPUT in reading.rest:
+        documents = _taken(reading, _OUTPUT, "output.mime_type")
+    return Retrieval(query=query if isinstance(query, str) else None, documents=parsed(documents) or None)
+
+
+def _embedding(reading: Reading) -> Operation:
+    model = reading.text("embedding.model_name")
+    return Embedding(
+        reading.text("llm.provider", "llm.system") or "", request_model=model, response_model=model, usage=_usage(reading)
+    )
+
+
+_READERS: Final[dict[str, Callable[[Reading], Operation]]] = {
+    "LLM": _llm,
+    "TOOL": _tool,
+    "AGENT": _agent,
+    "CHAIN": _chain,
+    "RETRIEVER": _retriever,
+    "EMBEDDING": _embedding,
+}
+"""Other kinds (RERANKER, GUARDRAIL, EVALUATOR, PROMPT) are plain steps, which keep their kind as an attribute."""

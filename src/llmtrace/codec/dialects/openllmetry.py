@@ -1,0 +1,185 @@
+"""OpenLLMetry: Traceloop's instrumentors and decorators, in their present and their former, flattened writing.
+
+Known by ``traceloop.span.kind`` on workflows, tasks, agents and tools, and by ``llm.request.type`` or numbered prompts
+(``gen_ai.prompt.0.content``) on model calls. Present model calls follow the official conventions, but for a few names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import parts
+from llmtrace.codec.dialects import _messages, _names, _tools
+from llmtrace.codec.dialects._reading import Node, Reading, parsed
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Inference,
+    JsonValue,
+    Message,
+    Operation,
+    Part,
+    RawSpan,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Workflow,
+)
+
+KIND: Final = "traceloop.span.kind"
+_NAME: Final = "traceloop.entity.name"
+_INPUT: Final = "traceloop.entity.input"
+_OUTPUT: Final = "traceloop.entity.output"
+_TYPE: Final = "llm.request.type"
+_FLAT: Final = ("gen_ai.prompt.0.role", "gen_ai.prompt.0.content", "gen_ai.completion.0.role", "gen_ai.completion.0.content")
+_GENERAL: Final = {
+    "traceloop.association.properties.session_id": sc.CONVERSATION_ID,
+    "traceloop.association.properties.user_id": sc.USER_ID,
+    "gen_ai.usage.cache_read_input_tokens": sc.USAGE_CACHE_READ,
+}
+_KINDS: Final = ("workflow", "task", "agent", "tool")
+_PARAMETERS: Final = {
+    "gen_ai.request.max_tokens": "max_tokens",
+    "gen_ai.request.temperature": "temperature",
+    "gen_ai.request.top_p": "top_p",
+    "llm.frequency_penalty": "frequency_penalty",
+    "llm.presence_penalty": "presence_penalty",
+    "llm.chat.stop_sequences": "stop_sequences",
+    "llm.top_k": "top_k",
+}
+
+
+def knows(raw: RawSpan) -> bool:
+    held = raw.attributes
+    if KIND in held:
+        return held[KIND] in _KINDS
+    return _TYPE in held or any(key in held for key in _FLAT)
+
+
+def read(reading: Reading) -> Operation | None:
+    reading.rename(_GENERAL)
+    kind = reading.rest.get(KIND)
+    if kind is not None:
+        return _entity(reading, str(kind))
+    _names.renew(reading)
+    operation = _flattened(reading)
+    reading.drop(_TYPE)
+    return operation
+
+
+# -- what a decorator or a framework's instrumentor made
+
+
+def _entity(reading: Reading, kind: str) -> Operation:
+    del reading.rest[KIND]
+    name = reading.text(_NAME) or reading.raw.name
+    if kind == "tool":
+        return _tool(reading, name)
+    if kind == "task":
+        has_result = _OUTPUT in reading.rest
+        return Custom(reading.json(_INPUT), _bare(reading.rest.pop(_OUTPUT, None)), has_result)
+    given = _messages.of_text("user", _asked(reading.rest.pop(_INPUT, None)))
+    answered = _messages.of_text("assistant", _bare(reading.rest.pop(_OUTPUT, None)))
+    if kind == "agent":
+        return AgentInvocation(reading.text(sc.AGENT_NAME) or name, input=given, output=answered)
+    return Workflow(name, input=given, output=answered)
+
+
+def _tool(reading: Reading, name: str) -> Operation:
+    known = None
+    schema = _tools.schema_of(parsed(reading.rest.get("traceloop.entity.schema")))
+    if schema is not None:
+        known = ToolDefinition(name, schema)
+        reading.drop("traceloop.entity.schema")
+    said = parsed(reading.rest.pop(_INPUT, None))
+    if isinstance(said, Mapping) and "input_str" in said:  # LangChain's callback: the input, and how it was called
+        inputs = said.get("inputs")
+        said = inputs if isinstance(inputs, Mapping) else said["input_str"]
+    has_result = _OUTPUT in reading.rest
+    result = _bare(reading.rest.pop(_OUTPUT, None))
+    if isinstance(result, Mapping) and set(result) & {"output"} and set(result) <= {"output", "kwargs"}:
+        result = result["output"]
+    return ToolExecution(
+        reading.text(sc.TOOL_NAME) or name,
+        _tools.arguments(said, known),
+        result=result,
+        has_result=has_result,
+        call_id=reading.text(sc.TOOL_CALL_ID),
+        definition=known,
+    )
+
+
+def _bare(said: JsonValue) -> JsonValue:
+    """A value that was written as JSON text: a quoted text without its quotes."""
+    if isinstance(said, str) and said[:1] == '"' == said[-1:]:
+        found = parsed(f"[{said}]")
+        return found[0] if isinstance(found, list) and len(found) == 1 else said
+    return parsed(said)
+
+
+def _asked(said: JsonValue) -> JsonValue:
+    """What an agent was asked: the only argument, where there is one."""
+    held = parsed(said)
+    if isinstance(held, Mapping) and set(held) == {"args", "kwargs"}:
+        args, kwargs = held["args"], held["kwargs"]
+        if isinstance(args, list) and isinstance(kwargs, Mapping):
+            given = [*args, *kwargs.values()]
+            return given[0] if len(given) == 1 and isinstance(given[0], str) else said
+    return said
+
+
+# -- model calls in numbered attributes
+
+
+def _flattened(reading: Reading) -> Operation | None:
+    """The operation of a model call; None for a call that the official names tell all of."""
+    given = tuple([_message(node, "user") for node in reading.nested("gen_ai.prompt.").items()])
+    answered = tuple([_message(node, "assistant") for node in reading.nested("gen_ai.completion.").items()])
+    tools = tuple([_function(node) for node in reading.nested("llm.request.functions.").items()])
+    kind = reading.rest.get(_TYPE)
+    if sc.OPERATION_NAME not in reading.rest:
+        known = {"completion": sc.TEXT_COMPLETION, "embedding": sc.EMBEDDINGS}
+        reading.rest[sc.OPERATION_NAME] = known.get(kind, sc.CHAT) if isinstance(kind, str) else sc.CHAT
+    if reading.rest[sc.OPERATION_NAME] not in (sc.CHAT, sc.TEXT_COMPLETION, sc.GENERATE_CONTENT):
+        return None
+    found = {name: reading.rest.pop(key) for key, name in _PARAMETERS.items() if key in reading.rest}
+    reasons = tuple(message.finish_reason for message in answered if message.finish_reason)
+    provider = reading.text(sc.PROVIDER_NAME) or ""
+    return Inference(
+        provider.lower(),  # "OpenAI", in former versions
+        operation=reading.rest[sc.OPERATION_NAME],
+        input=given,
+        output=answered,
+        tools=tools,
+        parameters=found,
+        finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reading.rest else reasons,
+    )
+
+
+def _message(node: Node, role: str) -> Message:
+    role = node.text("role") or role
+    role = _messages.ROLES.get(role, role)
+    content, answered = parsed(node.value("content")), node.text("tool_call_id")
+    if answered is not None:
+        return Message(role, (ToolResult(content, answered),))
+    held: tuple[Part, ...] = ()
+    if isinstance(content, list) and all(isinstance(item, Mapping) for item in content):
+        held = tuple([_messages.as_part(item) for item in content])
+    elif content is not None and content != "":
+        held = (parts.read(content if isinstance(content, str) else {"content": content}),)
+    calls = [
+        ToolCall(call.text("name") or "", parts.arguments(call.value("arguments")), call.text("id"))
+        for call in node.items("tool_calls")
+    ]
+    old = node.text("function_call", "name")
+    if old is not None:
+        calls.append(ToolCall(old, parts.arguments(node.value("function_call", "arguments"))))
+    return Message(role, (*held, *calls), finish_reason=node.text("finish_reason"))
+
+
+def _function(node: Node) -> ToolDefinition:
+    schema = parsed(node.value("parameters") or node.value("input_schema"))
+    return ToolDefinition(node.text("name") or "", schema if isinstance(schema, Mapping) else None, node.text("description"))

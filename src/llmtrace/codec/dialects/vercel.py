@@ -1,0 +1,198 @@
+"""The Vercel AI SDK (JavaScript): ``ai.generateText``, its model calls ``ai.generateText.doGenerate``, and ``ai.toolCall``.
+
+Known by ``ai.operationId``. The outer span runs the loop of model and tools, so it is an agent's; each of its inner ``do…``
+spans is one model call. They carry official names for model and usage beside their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import parts
+from llmtrace.codec.dialects import _messages, _names, _tools
+from llmtrace.codec.dialects._reading import Reading, parsed
+from llmtrace.model import (
+    AgentInvocation,
+    Embedding,
+    Inference,
+    JsonValue,
+    Message,
+    Operation,
+    Part,
+    RawSpan,
+    Text,
+    ToolCall,
+    ToolExecution,
+    Usage,
+)
+
+OPERATION: Final = "ai.operationId"
+_SETTINGS: Final = {
+    "temperature": "temperature",
+    "maxTokens": "max_tokens",
+    "maxOutputTokens": "max_tokens",
+    "topP": "top_p",
+    "topK": "top_k",
+    "seed": "seed",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
+}
+_SAID_TWICE: Final = ("operation.name", "ai.model.id", "ai.model.provider")
+
+
+def knows(raw: RawSpan) -> bool:
+    held = raw.attributes.get(OPERATION)
+    return isinstance(held, str) and held.startswith("ai.")
+
+
+def read(reading: Reading) -> Operation | None:
+    name = reading.rest.pop(OPERATION)
+    _names.renew(reading)
+    if name == "ai.toolCall":
+        operation = _tool(reading)
+    elif "embed" in name.lower():
+        operation = _embedding(reading) if ".do" in name else _outer(reading, name)
+    else:
+        operation = _inference(reading, name) if ".do" in name else _outer(reading, name)
+    reading.drop(*_SAID_TWICE)
+    reading.rename({"ai.telemetry.metadata.sessionId": sc.CONVERSATION_ID, "ai.telemetry.metadata.userId": sc.USER_ID})
+    return operation
+
+
+def _tool(reading: Reading) -> Operation:
+    has_result = "ai.toolCall.result" in reading.rest
+    return ToolExecution(
+        reading.text("ai.toolCall.name") or "",
+        parts.arguments(reading.rest.pop("ai.toolCall.args", reading.rest.pop("ai.toolCall.input", None))),
+        result=_value(reading.rest.pop("ai.toolCall.result", None)),
+        has_result=has_result,
+        call_id=reading.text("ai.toolCall.id"),
+    )
+
+
+def _value(said: JsonValue) -> JsonValue:
+    """JSON text without its quotes, where it is the text of a text."""
+    if isinstance(said, str) and said[:1] == '"':
+        held = parsed(f"[{said}]")
+        return held[0] if isinstance(held, list) and len(held) == 1 else said
+    return parsed(said)
+
+
+def _outer(reading: Reading, name: str) -> Operation:
+    """Usage stays an attribute: it is the sum of the model calls', which count theirs."""
+    asked = parsed(reading.rest.pop("ai.prompt", None))
+    given = _prompt(asked)
+    return AgentInvocation(reading.text("ai.telemetry.functionId") or name, input=given, output=_answer(reading, finish=False))
+
+
+def _prompt(asked: JsonValue) -> tuple[Message, ...]:
+    if not isinstance(asked, Mapping):
+        return _messages.of_text("user", asked)
+    listed = asked.get("messages")
+    system = _messages.of_text("system", asked.get("system"))
+    held = asked.get("prompt")
+    listed = held if isinstance(held, list) else listed
+    if isinstance(listed, list):
+        return (*system, *_messages.of_items(listed, "user"))
+    return (*system, *_messages.of_text("user", held))
+
+
+def _inference(reading: Reading, name: str) -> Operation:
+    listed = parsed(reading.rest.pop("ai.prompt.messages", None))
+    given = _messages.of_items(listed, "user") if isinstance(listed, list) else _messages.of_text("user", listed)
+    offered = reading.rest.pop("ai.prompt.tools", None)
+    offered = parsed(offered) if isinstance(offered, str) else offered
+    tools = [_tools.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
+    model = reading.text("ai.model.id")
+    reason = reading.text("ai.response.finishReason")
+    first = reading.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
+    return Inference(
+        (reading.text(sc.PROVIDER_NAME) or reading.text("ai.model.provider") or "").partition(".")[0],
+        request_model=reading.text(sc.REQUEST_MODEL) or model,
+        response_model=reading.text(sc.RESPONSE_MODEL, "ai.response.model"),
+        response_id=reading.text(sc.RESPONSE_ID, "ai.response.id"),
+        input=given,
+        output=_answer(reading, finish=True),
+        tools=tuple([tool for tool in tools if tool is not None]),
+        parameters=_settings(reading),
+        finish_reasons=() if sc.RESPONSE_FINISH_REASONS in reading.rest or reason is None else (reason,),
+        usage=_usage(reading),
+        stream="stream" in name.lower(),
+        time_to_first_chunk=None if first is None else first / 1000,
+    )
+
+
+def _answer(reading: Reading, *, finish: bool) -> tuple[Message, ...]:
+    held: list[Part] = []
+    thought = reading.text("ai.response.reasoning")
+    if thought is not None:
+        held.append(parts.read({"type": "reasoning", "content": thought}))
+    said = reading.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
+    if said is not None:
+        held.append(Text(said))
+    calls = reading.rest.pop("ai.response.toolCalls", reading.rest.pop("ai.result.toolCalls", None))
+    calls = parsed(calls)
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, Mapping):
+            given: Any = call.get("input", call.get("args"))
+            called, call_id = call.get("toolName"), call.get("toolCallId")
+            held.append(
+                ToolCall(
+                    called if isinstance(called, str) else "",
+                    parts.arguments(given),
+                    call_id if isinstance(call_id, str) else None,
+                )
+            )
+    if not finish:
+        reading.drop("ai.response.finishReason")
+    return (Message("assistant", tuple(held)),) if held else ()
+
+
+def _settings(reading: Reading) -> dict[str, JsonValue]:
+    found = {}
+    for name, ours in _SETTINGS.items():
+        value = reading.rest.pop(f"ai.settings.{name}", None)
+        if value is not None and f"{sc.REQUEST_PREFIX}{ours}" not in reading.rest:
+            found[ours] = value
+    choice = parsed(reading.rest.pop("ai.prompt.toolChoice", None))
+    if choice is not None:
+        found["tool_choice"] = choice
+    return {**_official(reading), **found}
+
+
+def _official(reading: Reading) -> dict[str, JsonValue]:
+    """What stands under official names, since parameters are taken as one."""
+    keys: dict[str, Callable[..., Any]] = {
+        "max_tokens": reading.count,
+        "top_k": reading.count,
+        "temperature": reading.number,
+        "top_p": reading.number,
+        "frequency_penalty": reading.number,
+        "presence_penalty": reading.number,
+    }
+    found = {name: take(sc.REQUEST_PREFIX + name) for name, take in keys.items()}
+    stops = reading.rest.pop(f"{sc.REQUEST_PREFIX}stop_sequences", None)
+    found["stop_sequences"] = list(stops) if isinstance(stops, (list, tuple)) else None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _usage(reading: Reading) -> Usage | None:
+    names = {
+        "input": (sc.USAGE_INPUT_TOKENS, "ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
+        "output": (sc.USAGE_OUTPUT_TOKENS, "ai.usage.outputTokens", "ai.usage.completionTokens"),
+        "cached": (sc.USAGE_CACHE_READ, "ai.usage.cachedInputTokens"),
+        "reasoning": (sc.USAGE_REASONING, "ai.usage.reasoningTokens"),
+    }
+    counts = {name: reading.count(*keys) for name, keys in names.items()}
+    reading.drop("ai.usage.totalTokens", *(key for keys in names.values() for key in keys))
+    if all(count is None for count in counts.values()):
+        return None
+    return Usage(counts["input"], counts["output"], counts["cached"], None, counts["reasoning"])
+
+
+def _embedding(reading: Reading) -> Operation:
+    model = reading.text(sc.REQUEST_MODEL, "ai.model.id")
+    provider = reading.text(sc.PROVIDER_NAME) or reading.text("ai.model.provider") or ""
+    return Embedding(provider.partition(".")[0], request_model=model, usage=_usage(reading))
