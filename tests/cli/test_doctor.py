@@ -14,6 +14,7 @@ import pytest
 
 from llmtrace.cli import examine
 from llmtrace.config import Config
+from llmtrace.testing import capture
 
 
 def wrong(found: list[examine.Finding]) -> list[str]:
@@ -112,13 +113,30 @@ def test_the_other_llmtrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_rivals_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another instrumentor of openai would record each call twice; one of another library is none of our business."""
+    """Another instrumentor of openai is told, with what it means; one of another library is none of our business."""
     distribution(tmp_path, "other-openai", "1.0", "[opentelemetry_instrumentor]\nopenai = other:Instrumentor\n")
     distribution(tmp_path, "other-redis", "1.0", "[opentelemetry_instrumentor]\nredis = other:Instrumentor\n")
     monkeypatch.syspath_prepend(tmp_path)
     notes = [finding.text for finding in examine.everything() if finding.status == "note"]
     assert any("other-openai can instrument it too" in note for note in notes)
     assert not any("redis" in note for note in notes)
+
+
+def test_who_patched_what_is_told() -> None:
+    """Every package that has wrapped a function of a loaded library in this process."""
+    import openai
+    import wrapt
+
+    def rival(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    rival.__module__ = "rival.instrumentation"
+    create = openai.resources.chat.completions.Completions.__dict__["create"]
+    with capture(instrument=["openai"]):
+        wrapt.wrap_function_wrapper("openai.resources.chat.completions.completions", "Completions.create", rival)
+        told = [finding.text for finding in examine.everything() if "in this process by" in finding.text]
+        openai.resources.chat.completions.Completions.create = create  # type: ignore[method-assign]
+    assert told == ["its functions are wrapped in this process by llmtrace, rival.instrumentation"]
 
 
 @pytest.mark.parametrize(("version", "status"), [("1.99.0", "wrong"), ("2.1.0", "ok"), ("3.57.0", "ok"), ("9.0.0", "note")])

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ def everything(store: str | None = None) -> list[Finding]:
         _content,
         _libraries,
         _rivals,
+        _patched,
         _provider,
     )
     for examination in examinations:
@@ -173,44 +175,91 @@ def _libraries(config: Config) -> Iterator[Finding]:
                 "LLMTRACE_INSTRUMENT names it, but there is no such instrumentor",
                 f"There are: {', '.join(known)}.",
             )
+    missing = []
     for name in known:
-        version = version_of(name)
+        distribution = instrumentation.stated(name)[1]
+        if not distribution:
+            continue  # a part of Python
+        version = version_of(distribution)
         if config.instrument is not None and name not in config.instrument:
             text = f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT"
             yield Finding("note", name, text, "Unset LLMTRACE_INSTRUMENT to trace it.")
         else:
-            yield _version(name, version)
+            found = _version(name, distribution, version)
+            if found is not None:
+                yield found
+            else:
+                missing.append(name)
+    yield Finding("ok", "libraries", "traced once a program calls llmtrace.configure(), or by llmtrace run")
+    if missing:
+        yield Finding("ok", "not installed", ", ".join(missing))
 
 
-def _version(name: str, version: str | None) -> Finding:
-    """How a library's version stands to those that its instrumentor is tested with."""
+def _version(name: str, distribution: str, version: str | None) -> Finding | None:
+    """How a library's version stands to those that its instrumentor is tested with; None where it is not installed."""
     module = import_module(f"{instrumentation.__name__}.{name}")
     tested: tuple[int, ...] = getattr(module, "SUPPORTED", ())
     listed = ", ".join(f"{major}.x" for major in tested) or "any version"
     if version is None:
-        return Finding("ok", name, f"not installed (works with {listed})")
+        return None
     major = int(version.partition(".")[0])
     if tested and major < min(tested):
         return Finding(
-            "wrong", name, f"{version} is older than what is traced: {listed}", f"pip install '{name}>={min(tested)}'"
+            "wrong", name, f"{version} is older than what is traced: {listed}", f"pip install '{distribution}>={min(tested)}'"
         )
     if tested and major > max(tested):
         return Finding("note", name, f"{version} is newer than what is tested: {listed}", "Look for a newer llmtrace-otel.")
-    return Finding("ok", name, f"{version}: traced once the program calls llmtrace.configure(), or by llmtrace run")
+    return Finding("ok", name, f"{version}: traced")
 
 
 def _rivals(_: Config) -> Iterator[Finding]:
-    """Other instrumentors of the libraries that we instrument: each call would be two spans."""
+    """Other instrumentors of the libraries that we instrument."""
     known = instrumentation.available()
-    for entry in metadata.entry_points(group="opentelemetry_instrumentor"):
-        if entry.name.split("_")[0] in known and not entry.value.startswith("llmtrace"):
-            package = entry.dist.name if entry.dist is not None else entry.value
-            yield Finding(
-                "note",
-                entry.name,
-                f"{package} can instrument it too; with both on, each call is recorded twice",
-                f"Uninstall {package}, or keep llmtrace off it with LLMTRACE_INSTRUMENT.",
-            )
+    for group in ("opentelemetry_instrumentor", "openinference_instrumentor"):
+        for entry in metadata.entry_points(group=group):
+            if _library(entry.name) in known and not entry.value.startswith("llmtrace"):
+                package = entry.dist.name if entry.dist is not None else entry.value
+                yield Finding(
+                    "note",
+                    entry.name,
+                    f"{package} can instrument it too: the local store has one inference a call, exporters get both",
+                    f"Uninstall {package}, or keep llmtrace off it with LLMTRACE_INSTRUMENT, if that is one too many.",
+                )
+
+
+def _library(entry_point: str) -> str:
+    """``openai_agents`` of ``openai_agents_v2``, ``openai`` of ``openai_v2`` and of ``genai_openai``."""
+    return entry_point.removeprefix("genai_").removesuffix("_v2").replace("-", "_")
+
+
+def _patched(_: Config) -> Iterator[Finding]:
+    """Who has wrapped what in this process: none in a plain doctor's, but see the module's docstring."""
+    for name in instrumentation.available():
+        library = instrumentation.stated(name)[0]
+        if library in sys.modules and library != "threading":
+            owners = sorted({owner for patch in patches_of(name) for owner in wrappers(patch.module, patch.path)})
+            if owners:
+                yield Finding("ok", name, f"its functions are wrapped in this process by {', '.join(owners)}")
+
+
+def patches_of(name: str) -> tuple[Any, ...]:
+    return tuple(import_module(f"{instrumentation.__name__}.{name}").PATCHES)
+
+
+def wrappers(module: str, path: str) -> Iterator[str]:
+    """The packages whose wrappers lie around a function, the outermost first."""
+    found: Any = sys.modules.get(module)
+    for step in path.split("."):
+        found = getattr(found, step, None)
+    for _ in range(20):
+        inner = getattr(found, "__wrapped__", None)
+        if inner is None:
+            return
+        wrapper = getattr(found, "_self_wrapper", found)
+        owner = getattr(wrapper, "__module__", None) or type(wrapper).__module__
+        if owner.partition(".")[0] != module.partition(".")[0]:  # a decorator of the library's own is no patch
+            yield "llmtrace" if owner.startswith("llmtrace.") else owner
+        found = inner
 
 
 def _provider(_: Config) -> Iterator[Finding]:
