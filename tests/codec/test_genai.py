@@ -241,15 +241,14 @@ def test_a_status_ok_of_another_writer_is_kept() -> None:
 )
 def test_names_and_kinds_by_the_conventions(operation: Operation, name: str, kind: str) -> None:
     """`{operation} {what it is about}`, the operation alone where that is not known."""
-    assert genai.span_name(operation) == name
-    assert genai.span_kind(operation) == kind
+    assert genai.opening(operation)[:2] == (name, kind)
 
 
 @given(some.operations())
 @settings(deadline=None)
 def test_start_attributes_are_among_all_attributes(operation: Operation) -> None:
     """What is set at the start is set again, equal, at the end; and it is no content."""
-    start = genai.start_attributes(operation)
+    start = genai.opening(operation).attributes
     everything = genai.attributes(replace(SPAN, operation=operation))
     assert start.items() <= everything.items()
     assert all(isinstance(held, (str, int)) for held in start.values())
@@ -258,24 +257,24 @@ def test_start_attributes_are_among_all_attributes(operation: Operation) -> None
 def test_start_attributes_are_what_a_sampler_wants() -> None:
     """Operation, provider, model, server of a client; operation, name, type of a tool; operation and name of an agent."""
     inference = Inference("openai", request_model="m", server_address="h", server_port=443, input=(Message("user", ()),))
-    assert genai.start_attributes(inference) == {
+    assert genai.opening(inference).attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "m",
         "server.address": "h",
         "server.port": 443,
     }
-    assert genai.start_attributes(ToolExecution("f", {"secret": 1}, call_id="c")) == {
+    assert genai.opening(ToolExecution("f", {"secret": 1}, call_id="c")).attributes == {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": "f",
         "gen_ai.tool.type": "function",
         "gen_ai.tool.call.id": "c",
     }
-    assert genai.start_attributes(AgentInvocation("a")) == {
+    assert genai.opening(AgentInvocation("a")).attributes == {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": "a",
     }
-    assert genai.start_attributes(Custom({"a": 1})) == {}
+    assert genai.opening(Custom({"a": 1})).attributes == {}
 
 
 def test_encode_shares_what_it_need_not_copy() -> None:

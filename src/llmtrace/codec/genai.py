@@ -10,22 +10,20 @@ which only other writers set, is the attribute ``otel.status_code`` in a `Span`.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, findings, operations
 from llmtrace.codec.findings import events, search_attributes
-from llmtrace.model import AttributeValue, Custom, JsonValue, Kind, Operation, RawSpan, Span
+from llmtrace.model import Custom, JsonValue, Kind, Operation, RawSpan, Span
 
 __all__ = [
     "attributes",
     "decode",
     "encode",
     "events",
+    "opening",
     "search_attributes",
-    "span_kind",
-    "span_name",
-    "start_attributes",
 ]
 
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
@@ -153,19 +151,20 @@ def _users(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
 # -- what is known when a span starts
 
 
-def start_attributes(operation: Operation) -> dict[str, AttributeValue]:
-    """The attributes that a sampler may want and that are known at the start: operation, provider, model, names, server."""
-    return operations.at_start(operation)
+class Opening(NamedTuple):
+    """What is known of a span when it starts."""
 
-
-def span_name(operation: Operation) -> str:
+    name: str
     """By the conventions: the operation's name and what it is about (``chat gpt-4o``, ``execute_tool refund``)."""
-    shape = operations.BY_CLASS[type(operation)]
-    name = operations.name_of(operation)
-    about = getattr(operation, shape.title) if shape.title else None
-    return f"{name} {about}" if about else name or "span"
-
-
-def span_kind(operation: Operation) -> Kind:
+    kind: Kind
     """``client`` for what a service answers, ``internal`` for what happens in this process."""
-    return operations.BY_CLASS[type(operation)].kind
+    attributes: dict[str, JsonValue]
+    """Those that a sampler may want: operation, provider, model, names, server; a new dict."""
+
+
+def opening(operation: Operation) -> Opening:
+    shape = operations.BY_CLASS[type(operation)]
+    known = operations.at_start(operation)
+    name = known.get(sc.OPERATION_NAME)
+    about = getattr(operation, shape.title) if shape.title else None
+    return Opening(f"{name} {about}" if about else name or "span", shape.kind, known)

@@ -127,9 +127,8 @@ class Recorder:
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
-        known = genai.start_attributes(operation)
-        name = name or genai.span_name(operation)
-        kind = kind or genai.span_kind(operation)
+        usual_name, usual_kind, known = genai.opening(operation)
+        name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)
         own: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
         start = self.identity.clock()
