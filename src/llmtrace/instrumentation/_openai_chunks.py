@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Generator, Iterator, Mapping
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, arguments, audio, read_usage, refusal
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Message, Part, Reasoning, Text, ToolCall, Usage
+from llmtrace.recorder.guard import guard
+
+if TYPE_CHECKING:
+    from llmtrace.instrumentation._streams import Watch
 
 
 class _Call:
@@ -93,20 +98,49 @@ class ChunkReader:
                 only = delta.__dict__
                 if only["content"] is not None:
                     self._write(only["content"])
-                else:
-                    self._extend(*only["tool_calls"])
-                return
+                    return
+                (piece,) = only["tool_calls"]
+                function = piece.function
+                if piece.id is None and function.name is None:
+                    self._calls[piece.index].text.write(function.arguments)
+                    return
         except (AttributeError, KeyError, TypeError, ValueError):  # another kind of chunk, or no chunk at all
             pass
         self.add(chunk)
 
-    def _extend(self, delta: Any) -> None:
-        """Append to the arguments of a call that is known. Raises KeyError or TypeError for any other delta."""
-        said = delta.__dict__
-        function = said["function"].__dict__
-        if said["id"] is not None or function["name"] is not None:
-            raise KeyError
-        self._calls[said["index"]].text.write(function["arguments"])
+    def pump(self, watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
+        """See `_streams.pump`. The same as `feed`, without a call for each chunk."""
+        write: Any = None
+        calls = self._calls
+        with watch:
+            for watch.chunks, chunk in enumerate(iterator, 1):
+                usual = False
+                try:
+                    (choice,) = chunk.choices
+                    delta = choice.delta
+                    if (
+                        choice.finish_reason is None
+                        and choice.index == 0
+                        and len(delta.__pydantic_fields_set__) == 1
+                        and chunk.usage is None
+                        and not delta.__pydantic_extra__
+                    ):
+                        if delta.content is not None:
+                            write(delta.content)
+                            usual = True
+                        else:
+                            (piece,) = delta.tool_calls
+                            function = piece.function
+                            if piece.id is None and function.name is None:
+                                calls[piece.index].text.write(function.arguments)
+                                usual = True
+                except Exception:  # another kind of chunk, the first one, or no chunk at all
+                    usual = False
+                if not usual:
+                    watch.first = watch.first or time.perf_counter()
+                    guard(self.add, chunk)
+                    write, calls = self._write, self._calls
+                yield chunk
 
     def add(self, chunk: Any) -> None:
         """Take in a chunk of any kind: a model, or its JSON."""

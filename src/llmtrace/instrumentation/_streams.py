@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -67,6 +67,17 @@ class Watch:
         """`leave`, but soon and on another thread: for where the garbage collector may be the caller."""
         if self.call is not None:
             _forgotten.put(self)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: Any) -> None:
+        """Around the loop of a pump: the stream came to its end, or failed. One that is left is ended by the response's close,
+        or by its death."""
+        if error is None:
+            guard(self.finish)
+        elif kind is not GeneratorExit:
+            guard(self.fail, error)
 
     def _end(self, error: BaseException | None, *, partial: bool) -> None:
         call, self.call = self.call, None
@@ -131,9 +142,16 @@ def _restore(response: Any) -> None:
 
 
 def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    """Pass on every chunk of ``iterator``. Not guarded chunk by chunk with a call of its own: this is a hot path."""
+    """Pass on every chunk of ``iterator``. This is a hot path: a reader may have a ``pump`` of its own, with the same
+    arguments, and save the call for each chunk. It wraps its loop in ``with watch``, and tells ``watch.chunks`` and
+    ``watch.first``."""
+    own: Callable[[Watch, Iterator[Any]], Generator[Any, None, None]] | None = getattr(watch.reader, "pump", None)
+    return _pump(watch, iterator) if own is None else own(watch, iterator)
+
+
+def _pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
     feed = watch.reader.feed
-    try:
+    with watch:
         for watch.chunks, chunk in enumerate(iterator, 1):
             if watch.chunks == 1:
                 watch.first = time.perf_counter()
@@ -142,35 +160,26 @@ def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
             except Exception as error:
                 report(feed, error)
             yield chunk
-    except GeneratorExit:
-        raise  # left: the response's close ends the span, or its death
-    except BaseException as error:
-        guard(watch.fail, error)
-        raise
-    guard(watch.finish)
 
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
     """`pump` for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader expects."""
     feed = watch.reader.feed
-    try:
-        async for chunk in iterator:
-            if not watch.chunks:
-                watch.first = time.perf_counter()
-            watch.chunks += 1
-            try:
-                feed(chunk)
-            except Exception as error:
-                report(feed, error)
-            yield chunk
-    except GeneratorExit:
-        if closing:
-            await iterator.aclose()
-        raise
-    except BaseException as error:
-        guard(watch.fail, error)
-        raise
-    guard(watch.finish)
+    with watch:
+        try:
+            async for chunk in iterator:
+                if not watch.chunks:
+                    watch.first = time.perf_counter()
+                watch.chunks += 1
+                try:
+                    feed(chunk)
+                except Exception as error:
+                    report(feed, error)
+                yield chunk
+        except GeneratorExit:
+            if closing:
+                await iterator.aclose()
+            raise
 
 
 class StreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
