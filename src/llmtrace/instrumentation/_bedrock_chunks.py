@@ -14,11 +14,12 @@ from llmtrace.instrumentation._bedrock_messages import (
     citations,
     read_usage,
     redacted_reasoning,
+    server_result,
     tool_call,
 )
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.model import Failure, Generic, Message, Part, Reasoning, ServerToolResult, Text, Usage
+from llmtrace.model import Failure, Generic, Message, Part, Reasoning, Text, Usage
 from llmtrace.validation.parsing import parse_arguments
 
 
@@ -77,7 +78,7 @@ class _Block:
         if self.tool is not None:
             yield self._call(self.tool)
         if self.result is not None:
-            yield ServerToolResult({**to_json(self.result), "content": to_json(self.results)}, self.result.get("toolUseId"))
+            yield server_result(self.result, self.results)
 
     def _call(self, tool: Mapping[str, Any]) -> Part:
         # A tool without arguments has no deltas, or empty ones; the whole answer says {} then.

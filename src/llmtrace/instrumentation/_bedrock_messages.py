@@ -64,7 +64,7 @@ def _parts(block: Any, role: str) -> Iterator[Part]:
     kind, given = next(iter(block.items())) if isinstance(block, Mapping) and len(block) == 1 else (None, None)
     try:
         if kind == "toolResult" and role == "assistant":
-            yield ServerToolResult(to_json(given), given["toolUseId"])  # of a tool that Bedrock runs itself
+            yield server_result(given, given.get("content"))
         else:
             yield from _READERS[kind](given)
     except Exception:  # of a kind not known here, or not in the form that its kind has
@@ -85,12 +85,21 @@ def _tool_use(given: Mapping[str, Any]) -> Iterator[Part]:
 def tool_call(name: str, arguments: JsonValue, call_id: str | None, kind: str | None) -> Part:
     """A call that the program is to run, or that Bedrock runs itself."""
     if kind == _SERVER_TOOL:
-        return ServerToolCall(name, {"input": arguments}, call_id)
+        return ServerToolCall(name, {"type": name, "input": arguments}, call_id)
     return ToolCall(name, arguments, call_id)
 
 
+def server_result(given: Mapping[str, Any], content: Any) -> Part:
+    """What a tool answered that Bedrock runs itself."""
+    said = {name: to_json(value) for name, value in given.items() if name not in ("toolUseId", "content")}
+    return ServerToolResult({"type": "tool_result", **said, "content": to_json(content)}, given.get("toolUseId"))
+
+
 def _tool_result(given: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolResult(_result(given.get("content") or []), given.get("toolUseId"))
+    result = _result(given.get("content") or [])
+    if given.get("status") == "error":
+        result = {"is_error": True, "content": result}
+    yield ToolResult(result, given.get("toolUseId"))
 
 
 def _result(content: Any) -> JsonValue:

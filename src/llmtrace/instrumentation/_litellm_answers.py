@@ -140,7 +140,7 @@ class StreamReader:
         self._chunks = ChunkReader(asked)
         self._kept = getattr(stream, "chunks", None)  # not the stream, which is to die when the program forgets it
         self._beside: Mapping[str, Any] = {}
-        """What stands beside the last chunk. litellm adds to it until the stream ends."""
+        """What stands beside the last chunk."""
         self._by = answered_by(stream)
         self._usage: Any = None
 
@@ -148,6 +148,9 @@ class StreamReader:
         self._chunks.add(chunk)
         self._usage = getattr(chunk, "usage", None) or self._usage
         self._beside = getattr(chunk, "_hidden_params", None) or self._beside
+        counted = self._beside.get("usage")  # now: when the stream ends litellm puts what it has estimated there
+        if self._usage is None and type(counted).__name__ != "UnreportedUsage":
+            self._usage = counted
 
     def fields(self) -> Fields:
         fields = {**self._by, **self._chunks.fields()}
@@ -160,7 +163,7 @@ class StreamReader:
     def _counted(self) -> Usage | None:
         """Zeros are litellm's way to say that nobody has counted."""
         kept = self._kept if isinstance(self._kept, list) else []
-        told = [self._usage, *(getattr(one, "usage", None) for one in reversed(kept)), self._beside.get("usage")]
+        told = [self._usage, *(getattr(one, "usage", None) for one in reversed(kept))]
         usage = next((one for one in told if one is not None), None)
         read = read_usage(usage)
         return read if read is not None and (read.input_tokens or read.output_tokens) else None

@@ -26,6 +26,7 @@ from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import output_schema
 
+LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = (1,)
 """Major versions of the library that are tested."""
 
@@ -124,10 +125,11 @@ def _settle(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]
     """End ``call`` with a whole answer, or have it ended by a stream."""
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         return watch_generator(call, reader(), result)
-    if is_patched(result, "__next__") or is_patched(result, "__anext__"):
+    steps = [method for method in ("__next__", "__anext__") if hasattr(result, method)]
+    if steps and all(is_patched(result, method) for method in steps):
         watched(call, reader(), result)
         return result
-    if hasattr(result, "__next__") or hasattr(result, "__anext__"):
+    if steps:  # an older Router's, of a class that each call makes anew
         return watch_stream(call, reader(), result, result)
     call.end(endpoint.answer(result))
     return result

@@ -72,6 +72,7 @@ def warm_up() -> None:
     """Have litellm build its models of answers, over whose annotations pydantic warns; once, and not in a test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        litellm.Router(model_list=[])
         list(litellm.completion("openai/any", [{"role": "user", "content": ""}], mock_response="any", stream=True))
 
 

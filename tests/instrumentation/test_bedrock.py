@@ -1,0 +1,303 @@
+"""boto3's Bedrock: what is peculiar to it. The rest is the contract suite's."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.eventstream import EventStream
+from botocore.exceptions import ClientError, EventStreamError
+
+from llmtrace import instrumentation
+from llmtrace.model import (
+    Blob,
+    Generic,
+    Inference,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolResult,
+    Uri,
+    Usage,
+)
+from llmtrace.testing import Captured, capture
+
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+from kit import Answer, Question, Reply, json_reply
+from kits.bedrock import KIT, encoded, session
+from server import Server
+
+EVENTS = "application/vnd.amazon.eventstream"
+ASK: list[Any] = [{"role": "user", "content": [{"text": "Where is order 7?"}]}]
+USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}
+
+
+@pytest.fixture
+def recorded() -> Iterator[Captured]:
+    with capture(instrument=("bedrock",), redact=False) as found:
+        yield found
+
+
+def converse(server: Server, **given: Any) -> Any:
+    return KIT.client(server.url).converse(**{"modelId": "m", "messages": ASK, **given})
+
+
+def answer(*blocks: dict[str, Any], **more: Any) -> Reply:
+    message = {"role": "assistant", "content": list(blocks)}
+    return json_reply({"output": {"message": message}, "stopReason": "end_turn", "usage": USAGE, **more})
+
+
+def only(recorded: Captured) -> Inference:
+    (span,) = recorded.spans
+    assert isinstance(span.operation, Inference)
+    return span.operation
+
+
+def test_blocks_of_a_request_are_read(recorded: Captured) -> None:
+    """Media by bytes and by address, tool results of every form, what is thought, what is guarded, cache points."""
+    image = {"image": {"format": "png", "source": {"bytes": b"ABC"}}}
+    results = [
+        {"toolUseId": "a", "content": [{"json": {"x": 1}}]},
+        {"toolUseId": "b", "content": [{"text": "one"}, {"text": "two"}]},
+        {"toolUseId": "c", "content": [{"text": "no such order"}], "status": "error"},
+    ]
+    content = [
+        image,
+        {"document": {"format": "pdf", "name": "d", "source": {"s3Location": {"uri": "s3://b/d.pdf"}}}},
+        {"guardContent": {"text": {"text": "guarded"}}},
+        {"cachePoint": {"type": "default"}},
+        *({"toolResult": result} for result in results),
+    ]
+    thought = [
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}},
+        {"toolUse": {"toolUseId": "a", "name": "f", "input": {}}},
+    ]
+    with Server(answer({"text": "Yes."})) as server:
+        converse(server, messages=[*ASK, {"role": "assistant", "content": thought}, {"role": "user", "content": content}])
+    _, said, told = only(recorded).input
+    assert said.parts == (Reasoning("hm"), ToolCall("f", {}, "a"))
+    blob, *rest = told.parts
+    assert isinstance(blob, Blob)
+    assert (blob.modality, blob.mime_type, blob.size) == ("image", "image/png", 3)
+    assert rest == [
+        Uri("s3://b/d.pdf", "file", "application/pdf"),
+        Text("guarded"),
+        Generic("cachePoint", {"cachePoint": {"type": "default"}}),
+        ToolResult({"x": 1}, "a"),
+        ToolResult("one\ntwo", "b"),
+        ToolResult({"is_error": True, "content": "no such order"}, "c"),
+    ]
+
+
+def test_what_a_request_asks_for_is_named_as_the_conventions_do(recorded: Captured) -> None:
+    """Parameters, tools (cache points among them are none), a schema for the answer, which is then checked."""
+    schema = json.dumps({"type": "object", "properties": {"eta": {"type": "integer"}}, "required": ["eta"]})
+    tools = [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}, {"cachePoint": {"type": "default"}}]
+    with Server(answer({"text": '{"eta": "soon"}'})) as server:
+        converse(
+            server,
+            inferenceConfig={"topP": 0.5, "stopSequences": ["."]},
+            additionalModelRequestFields={"top_k": 7},
+            toolConfig={"tools": tools, "toolChoice": {"any": {}}},
+            outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema, "name": "n"}}}},
+        )
+    found = only(recorded)
+    given = {name: found.parameters[name] for name in ("top_p", "stop_sequences", "top_k", "tool_choice")}
+    assert given == {"top_p": 0.5, "stop_sequences": ["."], "top_k": 7, "tool_choice": {"any": {}}}
+    assert [tool.name for tool in found.tools] == ["f"]
+    assert [(one.code, one.pointer) for one in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+
+
+def test_usage_includes_what_was_cached(recorded: Captured) -> None:
+    """Bedrock counts it beside the input."""
+    usage = {"inputTokens": 3, "outputTokens": 4, "cacheReadInputTokens": 10, "cacheWriteInputTokens": 100, "totalTokens": 117}
+    with Server(answer({"text": "Yes."}, usage=usage)) as server:
+        converse(server)
+    assert only(recorded).usage == Usage(113, 4, 10, 100)
+
+
+def test_a_guardrail_and_a_prompt_router_are_told(recorded: Captured) -> None:
+    """From Bedrock's own trace of the call."""
+    trace = {"guardrail": {"actionReason": "No action."}, "promptRouter": {"invokedModelId": "m-small"}}
+    with Server(answer({"text": "Yes."}, trace=trace, stopReason="guardrail_intervened")) as server:
+        converse(server)
+    found = only(recorded)
+    assert (found.response_model, found.finish_reasons) == ("m-small", ("content_filter",))
+    assert found.output[0].parts == (Text("Yes."), Generic("guardrail", {"trace": trace["guardrail"]}))
+
+
+def test_a_tool_that_bedrock_runs_is_not_judged(recorded: Captured) -> None:
+    """Its call and its result are the server's, from streams as from whole answers."""
+    events = [
+        (
+            "contentBlockStart",
+            {"contentBlockIndex": 0, "start": {"toolUse": {"name": "run", "toolUseId": "a", "type": "server_tool_use"}}},
+        ),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": '{"code": "1"}'}}}),
+        ("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolResult": {"toolUseId": "a", "status": "success"}}}),
+        ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"toolResult": [{"json": {"out": 1}}]}}),
+        ("messageStop", {"stopReason": "end_turn"}),
+    ]
+    with Server(Reply(tuple(encoded(*one) for one in events), content_type=EVENTS)) as server:
+        list(KIT.stream(KIT.client(server.url), Question()))
+    call, result = only(recorded).output[0].parts
+    assert call == ServerToolCall("run", {"type": "run", "input": {"code": "1"}}, "a")
+    assert isinstance(result, ServerToolResult)
+    assert result.server_tool_call_response["content"] == [{"json": {"out": 1}}]
+    assert recorded.spans[0].violations == ()
+
+
+def test_an_exception_in_the_stream_is_the_failure(recorded: Captured) -> None:
+    """The program gets it as botocore raises it; the span ends at once, with the text so far."""
+    pieces = [
+        encoded("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "On its"}}),
+        encoded("throttlingException", {"message": "slow down"}, "exception"),
+    ]
+    with Server(Reply(tuple(pieces), content_type=EVENTS)) as server:
+        stream = KIT.stream(KIT.client(server.url), Question())
+        assert type(stream) is EventStream
+        with pytest.raises(EventStreamError, match="slow down"):
+            list(stream)
+    (span,) = recorded.spans
+    assert span.failure is not None
+    assert (span.failure.type, span.failure.message) == ("rate_limit", "slow down")
+    assert (only(recorded).partial, only(recorded).output[0].text()) == (True, "On its")
+
+
+def test_the_signature_does_not_cover_traceparent(recorded: Captured) -> None:
+    """It goes out after the request was signed: a proxy may change it."""
+    with Server(answer({"text": "Yes."})) as server:
+        converse(server)
+    (request,) = server.requests
+    assert request.headers["traceparent"].split("-")[2] == recorded.spans[0].span_id
+    assert "traceparent" not in request.headers["authorization"]
+
+
+def test_other_services_are_left_alone(recorded: Captured) -> None:
+    """No span, no header; nor for operations of Bedrock that ask no language model."""
+    with Server(json_reply({"inputTokens": 1}), Reply((b"<r/>",), 403)) as server:
+        KIT.client(server.url).count_tokens(modelId="m", input={"converse": {"messages": ASK}})
+        with pytest.raises(ClientError):
+            session().client("sts", endpoint_url=server.url).get_caller_identity()
+    assert recorded.spans == ()
+    assert all("traceparent" not in request.headers for request in server.requests)
+
+
+ANTHROPIC = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude",
+    "content": [{"type": "text", "text": "Yes."}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 3, "output_tokens": 4},
+}
+PLAIN_ASK = {"prompt": "Where?", "max_gen_len": 5}
+CHAT_ASK = {"messages": [{"role": "user", "content": "Where?"}], "max_tokens": 5}
+BODIES = {
+    "anthropic": ({**CHAT_ASK, "anthropic_version": "bedrock-2023-05-31"}, ANTHROPIC),
+    "nova": (
+        {"messages": [{"role": "user", "content": [{"text": "Where?"}]}], "inferenceConfig": {"maxTokens": 5}},
+        {"output": {"message": {"role": "assistant", "content": [{"text": "Yes."}]}}, "stopReason": "end_turn", "usage": USAGE},
+    ),
+    "llama": (PLAIN_ASK, {"generation": "Yes.", "prompt_token_count": 3, "generation_token_count": 4, "stop_reason": "stop"}),
+    "mistral": ({"prompt": "Where?", "max_tokens": 5}, {"outputs": [{"text": "Yes.", "stop_reason": "stop"}]}),
+    "chat": (
+        CHAT_ASK,
+        {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Yes."}, "stop_reason": "stop"}]},
+    ),
+    "titan": (
+        {"inputText": "Where?", "textGenerationConfig": {"maxTokenCount": 5}},
+        {"inputTextTokenCount": 3, "results": [{"outputText": "Yes.", "tokenCount": 4, "completionReason": "FINISH"}]},
+    ),
+}
+COUNTED = [("x-amzn-bedrock-input-token-count", "3"), ("x-amzn-bedrock-output-token-count", "4")]
+
+
+@pytest.mark.parametrize("family", BODIES)
+def test_each_familys_body_is_read(recorded: Captured, family: str) -> None:
+    """One inference by ``invoke_model``; tokens that the model does not tell, Bedrock does, in headers."""
+    asked, said = BODIES[family]
+    with Server(json_reply(said, headers=COUNTED)) as server:
+        result = KIT.client(server.url).invoke_model(modelId="m", body=json.dumps(asked))
+        assert recorded.spans == ()  # until it is read
+        assert json.load(result["body"]) == said
+    found = only(recorded)
+    assert [(one.role, one.text()) for one in found.input] == [("user", "Where?")]
+    assert [(one.text(), one.finish_reason) for one in found.output] == [("Yes.", "stop")]
+    assert found.finish_reasons == ("stop",)
+    assert found.parameters["max_tokens"] == 5
+    assert found.usage is not None
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (3, 4)
+    assert (found.stream, found.partial, found.attempts) == (False, False, 1)
+
+
+CHUNKS = {
+    "llama": [{"generation": "Ye"}, {"generation": "s.", "stop_reason": "stop"}],
+    "mistral": [{"outputs": [{"text": "Ye", "stop_reason": None}]}, {"outputs": [{"text": "s.", "stop_reason": "stop"}]}],
+    "chat": [
+        {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Ye"}, "stop_reason": None}]},
+        {"choices": [{"index": 0, "message": {"content": "s."}, "stop_reason": "stop"}]},
+    ],
+    "nova": [
+        {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Ye"}}},
+        {"contentBlockDelta": {"contentBlockIndex": 1, "delta": {"text": "s."}}},
+        {"messageStop": {"stopReason": "end_turn"}},
+    ],
+}
+
+
+@pytest.mark.parametrize("family", CHUNKS)
+def test_each_familys_chunks_are_read(recorded: Captured, family: str) -> None:
+    """One inference by ``invoke_model_with_response_stream``; Bedrock counts the tokens in the last chunk."""
+    chunks: list[dict[str, Any]] = [*CHUNKS[family]]
+    chunks[-1] = {**chunks[-1], "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 4}}
+    pieces = [encoded("chunk", {"bytes": base64.b64encode(json.dumps(chunk).encode()).decode()}) for chunk in chunks]
+    asked = json.dumps(BODIES[family][0])
+    with Server(Reply(tuple(pieces), content_type=EVENTS)) as server:
+        body = KIT.client(server.url).invoke_model_with_response_stream(modelId="m", body=asked)["body"]
+        assert len(list(body)) == len(chunks)
+    found = only(recorded)
+    assert [(one.text(), one.finish_reason) for one in found.output] == [("Yes.", "stop")]
+    assert (found.usage, found.stream, found.partial, found.chunks) == (Usage(3, 4), True, False, len(chunks))
+
+
+def test_a_body_may_be_read_in_any_way(recorded: Captured) -> None:
+    """In pieces, by lines, or not at all."""
+    with Server(json_reply(ANTHROPIC)) as server:
+        client, body = KIT.client(server.url), json.dumps(BODIES["anthropic"][0])
+        invoke = lambda: client.invoke_model(modelId="m", body=body)["body"]  # noqa: E731
+        for read in (
+            lambda one: b"".join(one.iter_chunks(7)),
+            lambda one: b"".join(one.iter_lines()),
+            lambda one: b"".join(one.readlines()),
+        ):
+            assert json.loads(read(invoke())) == ANTHROPIC
+        invoke().close()
+    instrumentation.end_forgotten()
+    texts = [span.operation.output and span.operation.output[0].text() for span in recorded.spans]  # type: ignore[union-attr]
+    assert texts == [*["Yes."] * 3, ()]
+
+
+def test_a_model_that_makes_no_text_has_no_inference(recorded: Captured) -> None:
+    with Server(json_reply({"embedding": [0.1]})) as server:
+        KIT.client(server.url).invoke_model(modelId="amazon.titan-embed-text-v2:0", body='{"inputText": "x"}')["body"].read()
+    assert recorded.spans == ()
+
+
+def test_streams_can_be_taken_up_again(recorded: Captured) -> None:
+    """Two loops over one stream read on where the first stopped; one span."""
+    with Server(KIT.streamed(Answer())) as server:
+        stream = KIT.stream(KIT.client(server.url), Question())
+        first = next(iter(stream))
+        rest = list(stream)
+    assert "messageStart" in first
+    assert "metadata" in rest[-1]
+    assert only(recorded).output[0].text() == Answer().text

@@ -1,0 +1,203 @@
+"""litellm: one call is one span, whatever goes on within it. The rest is the contract suite's."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+import litellm
+from kit import CALLS, MODEL, Answer, json_reply
+from kits.litellm import KIT
+from litellm import completion as bound_before
+from server import Server
+
+from llmtrace.model import Embedding, Inference, Span, Usage
+from llmtrace.testing import Captured, capture
+
+ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
+
+
+@pytest.fixture
+def recorded() -> Iterator[Captured]:
+    """litellm and what is below it, both instrumented."""
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    with capture(instrument=("litellm", "openai", "anthropic"), redact=False) as found:
+        yield found
+
+
+def at(server: Server, **given: Any) -> dict[str, Any]:
+    return {
+        "model": f"openai/{MODEL}",
+        "messages": ASK,
+        "api_base": f"{server.url}/v1",
+        "api_key": "sk-secret",
+        "max_retries": 0,
+        **given,
+    }
+
+
+def router(*servers: Server, **given: Any) -> Any:
+    """A group of models for each server; the first falls back to the second."""
+    groups = [
+        {"model_name": name, "litellm_params": {key: value for key, value in at(server).items() if key != "messages"}}
+        for name, server in zip(("main", "second"), servers, strict=False)
+    ]
+    return litellm.Router(model_list=groups, fallbacks=[{"main": ["second"]}], retry_after=0, **given)
+
+
+def only(recorded: Captured) -> tuple[Span, Inference]:
+    (span,) = recorded.spans
+    assert isinstance(span.operation, Inference)
+    return span, span.operation
+
+
+async def read(stream: Any) -> list[Any]:
+    return [chunk async for chunk in await stream]
+
+
+@pytest.mark.parametrize("how", ["whole", "stream", "awhole", "astream"])
+def test_the_sdk_below_makes_no_second_span(recorded: Captured, how: str) -> None:
+    """Nor does its stream, whenever it is read; its requests are the call's attempts, and carry the call's ``traceparent``."""
+    reply = KIT.streamed(CALLS) if "stream" in how else KIT.whole(CALLS)
+    with Server(reply) as server:
+        given = at(server, stream="stream" in how)
+        if how == "whole":
+            litellm.completion(**given)
+        elif how == "stream":
+            list(litellm.completion(**given))
+        elif how == "awhole":
+            asyncio.run(litellm.acompletion(**given))
+        else:
+            asyncio.run(read(litellm.acompletion(**given)))
+    span, found = only(recorded)
+    assert (found.provider, found.request_model, found.attempts, found.server_address) == ("openai", MODEL, 1, "127.0.0.1")
+    assert [call.name for call in found.output[0].tool_calls()] == ["look_up", "look_up"]
+    assert found.usage is not None
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (20, 9)  # though a stream's program did not ask for it
+    assert server.requests[0].headers["traceparent"].split("-")[2] == span.span_id
+    assert "sk-secret" not in repr(span)
+
+
+def test_a_function_that_was_imported_before_is_traced(recorded: Captured) -> None:
+    with Server(KIT.whole(Answer())) as server:
+        bound_before(**at(server))
+    assert only(recorded)[1].output[0].text() == Answer().text
+
+
+def test_retries_of_litellm_are_one_span(recorded: Captured) -> None:
+    """``num_retries`` asks anew, from above the SDK."""
+    with Server(KIT.error(503), KIT.error(503), KIT.whole(Answer())) as server:
+        litellm.completion(**at(server, num_retries=2))
+    span, found = only(recorded)
+    assert (span.failure, found.attempts) == (None, 3)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_router_that_falls_back_is_one_span(recorded: Captured, stream: bool, asynchronous: bool) -> None:
+    """Its retries and its fallbacks are within the call that the program made."""
+    with Server(KIT.error(503)) as bad, Server(KIT.streamed(Answer()) if stream else KIT.whole(Answer())) as good:
+        routing = router(bad, good, num_retries=1)
+        if asynchronous:
+            coming = routing.acompletion(model="main", messages=ASK, stream=stream)
+            asyncio.run(read(coming) if stream else coming)
+        else:
+            answer = routing.completion(model="main", messages=ASK, stream=stream)
+            list(answer) if stream else None
+        asked = len(bad.requests) + len(good.requests)
+    span, found = only(recorded)
+    assert (span.failure, found.request_model, found.response_model, found.attempts) == (None, "main", MODEL, asked)
+    assert (found.provider, found.stream, found.partial) == ("openai", stream, False)
+    assert found.output[0].text() == Answer().text
+
+
+def test_a_model_that_fails_says_whose_it_is(recorded: Captured) -> None:
+    with Server(KIT.error(429)) as server, pytest.raises(litellm.RateLimitError):
+        litellm.completion(**at(server))
+    span, found = only(recorded)
+    assert span.failure is not None
+    assert (span.failure.type, found.provider) == ("rate_limit", "openai")
+
+
+def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> None:
+    """Here Anthropic's, which litellm asks by a client of its own; cached tokens count as input."""
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 3}
+    said = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-1",
+        "stop_reason": "end_turn",
+        "usage": usage,
+    }
+    with Server(json_reply({**said, "content": [{"type": "text", "text": "Yes."}]})) as server:
+        litellm.completion("anthropic/claude-1", ASK, api_base=server.url, api_key="k")
+    span, found = only(recorded)
+    assert (found.provider, found.request_model, found.attempts) == ("anthropic", "claude-1", 1)
+    assert (found.usage, found.output[0].text()) == (Usage(11, 3, 4, 2), "Yes.")
+    assert server.requests[0].headers["traceparent"].split("-")[2] == span.span_id
+
+
+def test_answers_that_are_made_up_need_no_network(recorded: Captured) -> None:
+    """``mock_response``, whole and streamed; more choices than one."""
+    litellm.completion("gpt-4o", ASK, mock_response="Here.", n=2)
+    list(litellm.completion("gpt-4o", ASK, mock_response="Here.", stream=True))
+    whole, streamed = (span.operation for span in recorded.spans)
+    assert isinstance(whole, Inference)
+    assert isinstance(streamed, Inference)
+    assert [one.text() for one in whole.output] == ["Here.", "Here."]
+    assert (streamed.output[0].text(), streamed.usage, streamed.attempts) == ("Here.", None, None)
+
+
+def test_embeddings_are_no_inference(recorded: Captured) -> None:
+    vectors = {"object": "list", "model": "e", "data": [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]}
+    with Server(json_reply({**vectors, "usage": {"prompt_tokens": 3, "total_tokens": 3}})) as server:
+        given = {"model": "openai/e", "input": ["secret"], "api_base": f"{server.url}/v1", "api_key": "k"}
+        litellm.embedding(**given)
+        asyncio.run(litellm.aembedding(**given))
+    for span in recorded.spans:
+        assert isinstance(span.operation, Embedding)
+        assert (span.operation.provider, span.operation.request_model, span.operation.dimensions) == ("openai", "e", 2)
+    assert len(recorded.spans) == 2
+
+
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "model": MODEL,
+    "status": "completed",
+    "output": [
+        {
+            "id": "m1",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "Yes.", "annotations": []}],
+        }
+    ],
+    "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
+
+
+def test_the_responses_api_is_traced(recorded: Captured) -> None:
+    with Server(json_reply(RESPONSE)) as server:
+        given = {key: value for key, value in at(server).items() if key not in ("messages", "max_retries")}
+        litellm.responses(input="Where?", instructions="Be brief.", **given)
+        asyncio.run(litellm.aresponses(input="Where?", instructions="Be brief.", **given))
+    assert len(recorded.spans) == 2
+    for span in recorded.spans:
+        found = span.operation
+        assert isinstance(found, Inference)
+        assert (found.request_model, found.input[0].text(), found.output[0].text()) == (MODEL, "Where?", "Yes.")
+        assert found.usage is not None
+        assert (found.usage.input_tokens, found.usage.output_tokens) == (3, 4)

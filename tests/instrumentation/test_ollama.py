@@ -1,0 +1,141 @@
+"""The ollama client: what is peculiar to it. The rest is the contract suite's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ollama
+import pytest
+
+from llmtrace.model import Embedding, Inference, Message, Reasoning, Text, ToolCall, ToolResult, Usage
+from llmtrace.testing import Captured, capture
+
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+from kit import Answer, Question, Reply, json_reply
+from kits.ollama import KIT
+from server import Server
+
+ASK = [{"role": "user", "content": "Where is order 7?"}]
+DONE = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "stop", "eval_count": 2}
+
+
+@pytest.fixture
+def recorded() -> Iterator[Captured]:
+    with capture(instrument=("ollama",), redact=False) as found:
+        yield found
+
+
+def said(**message: Any) -> Reply:
+    return json_reply({**DONE, "message": {"role": "assistant", "content": "", **message}})
+
+
+def lines(*chunks: dict[str, Any]) -> Reply:
+    pieces = tuple(json.dumps({"model": "m", "created_at": "x", "done": False, **chunk}).encode() + b"\n" for chunk in chunks)
+    return Reply(pieces, content_type="application/x-ndjson")
+
+
+def only(recorded: Captured) -> Inference:
+    (span,) = recorded.spans
+    assert isinstance(span.operation, Inference)
+    return span.operation
+
+
+def look_up(order_id: str) -> str:
+    """Look an order up.
+
+    Args:
+      order_id: The order.
+    """
+    return order_id
+
+
+def test_functions_of_the_program_are_the_tools_on_offer(recorded: Captured) -> None:
+    """As the SDK sends them; a call's arguments are judged by them, and a tool's result is read."""
+    call = {"function": {"name": "look_up", "arguments": {"order": 7}}}
+    earlier = [*ASK, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "gone", "tool_name": "look_up"}]
+    with Server(said(tool_calls=[call], thinking="hm")) as server:
+        ollama.Client(server.url).chat("m", earlier, tools=[look_up])
+    found = only(recorded)
+    assert [tool.name for tool in found.tools] == ["look_up"]
+    assert found.input[1:] == (
+        Message("assistant", (ToolCall("look_up", {"order": 7}),)),
+        Message("tool", (ToolResult("gone"),), "look_up"),
+    )
+    assert found.output[0].parts == (Reasoning("hm"), ToolCall("look_up", {"order": 7}))
+    assert ("missing", "/order_id") in [(one.code, one.pointer) for one in recorded.spans[0].violations]
+
+
+def test_an_answer_that_does_not_fit_its_format_is_found(recorded: Captured) -> None:
+    """``format`` as a JSON Schema; options by the conventions' names."""
+    schema = {"type": "object", "properties": {"eta": {"type": "integer"}}, "required": ["eta"]}
+    with Server(said(content='{"eta": "soon"}')) as server:
+        ollama.Client(server.url).chat(
+            "m", ASK, format=schema, think="high", options={"num_predict": 5, "stop": ["."], "top_k": 3}
+        )
+    given = only(recorded).parameters
+    assert {name: given[name] for name in ("max_tokens", "stop_sequences", "top_k", "reasoning.level")} == {
+        "max_tokens": 5,
+        "stop_sequences": ["."],
+        "top_k": 3,
+        "reasoning.level": "high",
+    }
+    assert [(one.code, one.pointer) for one in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+
+
+def test_generate_is_a_text_completion(recorded: Captured) -> None:
+    """Whole and streamed alike."""
+    with Server(json_reply({**DONE, "response": "Here."}), lines({"response": "He"}, {**DONE, "response": "re."})) as server:
+        client = ollama.Client(server.url)
+        client.generate("m", "Where?", system="Be brief.")
+        list(client.generate("m", "Where?", system="Be brief.", stream=True))
+    for span in recorded.spans:
+        found = span.operation
+        assert isinstance(found, Inference)
+        assert (found.operation, found.system, found.input[0].text()) == ("text_completion", (Text("Be brief."),), "Where?")
+        assert (found.output[0].text(), found.finish_reasons, found.usage) == ("Here.", ("stop",), Usage(None, 2))
+    assert len(recorded.spans) == 2
+
+
+def test_embeddings_are_no_inference(recorded: Captured) -> None:
+    """Neither texts nor vectors are recorded."""
+    with Server(json_reply({"model": "e", "embeddings": [[0.1, 0.2]], "prompt_eval_count": 3})) as server:
+        ollama.Client(server.url).embed("e", "secret")
+        asyncio.run(ollama.AsyncClient(server.url).embed("e", "secret"))
+    for span in recorded.spans:
+        assert isinstance(span.operation, Embedding)
+        assert (span.operation.dimensions, span.operation.usage) == (2, Usage(3))
+    assert len(recorded.spans) == 2
+
+
+def test_functions_of_the_module_are_traced(recorded: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are methods of a client that was made when the module was imported."""
+    with Server(said(content="Here.")) as server:
+        monkeypatch.setattr(ollama._client, "_client", ollama.Client(server.url)._client)
+        ollama.chat("m", ASK)
+    assert only(recorded).output[0].text() == "Here."
+
+
+def test_a_stream_that_is_never_read_asks_nothing(recorded: Captured) -> None:
+    """ollama sends the request with the first chunk, so there is no call and no span."""
+    with Server(KIT.streamed(Answer())) as server:
+        client = KIT.client(server.url)
+        KIT.stream(client, Question()).close()
+
+        async def unread() -> None:
+            stream = await KIT.stream(KIT.client(server.url, asynchronous=True), Question())
+            await stream.aclose()
+
+        asyncio.run(unread())
+        assert server.requests == []
+    assert recorded.spans == ()
+
+
+def test_what_else_the_client_does_has_no_span(recorded: Captured) -> None:
+    with Server(json_reply({"models": []})) as server:
+        ollama.Client(server.url).list()
+    assert recorded.spans == ()
