@@ -109,7 +109,9 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
     opened = before.store if before is not None and _same_store(before.config, config) else _open(config)
     others = None if opened is None else guard(_others, config, opened, tracer_provider)
     sinks: list[Sink] = [sink for sink in (opened, others, Metrics()) if sink is not None]
-    activate(build(config, sinks=sinks, tracer_provider=tracer_provider))
+    recorder = build(config, sinks=sinks, tracer_provider=tracer_provider)
+    recorder.foreign_run = None if others is None else others.run_at
+    activate(recorder)
     _running = _Running(config, opened, others)
     if before is not None:
         guard(_close, before, kept=opened)

@@ -56,7 +56,7 @@ def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
     assert list(spans) == ["chat"]
     assert isinstance(spans["chat"].operation, Inference)
     assert [violation.code for violation in spans["chat"].violations] == ["malformed_json"]
-    assert any(found.derived for found in spans["chat"].evaluations)
+    assert spans["chat"].run_id is not None
 
 
 def test_whoever_looks_sees_no_provider_of_ours(tmp_path: Path) -> None:
@@ -184,3 +184,25 @@ def test_nothing_is_taken_where_nothing_is_kept(tmp_path: Path) -> None:
         "assert trace.get_tracer_provider() is before\n"
     )
     subprocess.run([sys.executable, str(path)], check=True, timeout=60)
+
+
+def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
+    """Below an agent that a framework records, its spans and ours are one run: what was learnt in one step counts in the next."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with their("request to the web server"):
+            with their("agent", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}):
+                with their("chat", **CHAT):
+                    pass
+                with llmtrace.span("ours"):
+                    pass
+            with their("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"}):
+                pass
+        """,
+    )
+    assert sorted(spans) == ["agent", "another", "chat", "ours"]
+    assert [spans[name].sequence for name in ("chat", "ours", "agent")] == [0, 1, 2]
+    assert {spans[name].run_id for name in ("chat", "ours")} == {spans["agent"].run_id}
+    assert spans["another"].run_id not in (None, spans["agent"].run_id)

@@ -1,7 +1,8 @@
 """Spans that other instrumentations make in this process: they get the same signals, and stand in the store beside ours.
 
 One span processor, on the program's own TracerProvider and on our stand-in (`provider`). What is taken: every span that a
-dialect knows, and every span below one of ours; what else a program traces (its database, its web server) is its own affair.
+dialect knows, and every span below one of ours; what is below a span that tells of an agent or a model is one run with it
+(`runs`). What else a program traces (its database, its web server) is its own affair.
 
 Law: one inference a call. Where another instrumentation has wrapped the same call, ours is the inference; theirs, inside
 ours, is left out, and around ours it stays as a plain span.
@@ -23,12 +24,11 @@ from llmtrace import semconv
 from llmtrace.codec.dialects import decode
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
+from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
 from llmtrace.model import Custom, Event, Inference, Kind, Link, RawSpan, Scope, Span, replace
-from llmtrace.recorder import Recording, active, keys
+from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
-
-MOST_OPEN = 4096
-"""Spans that are remembered while they are open, or as the parents of our inferences."""
+from llmtrace.recorder.run import Run
 
 _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
 
@@ -40,8 +40,7 @@ class ForeignSpans(SpanProcessor):
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._owners: OrderedDict[int, Recording] = OrderedDict()
-        """By the id of a foreign span, the innermost recording of ours around it."""
+        self._open = OpenSpans(_new_run)
         self._around: OrderedDict[str, None] = OrderedDict()
         """Spans that have an inference of ours right below them."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
@@ -69,36 +68,37 @@ class ForeignSpans(SpanProcessor):
     def close(self) -> None:
         self._intake.close()
 
+    def run_at(self, context: Context) -> Run | None:
+        """See `OpenSpans.run_at`."""
+        return self._open.run_at(context)
+
     def _start(self, span: SdkSpan, context: Context) -> None:
-        owner = context.get(keys.RECORDING)
-        own = span.get_span_context()
-        if isinstance(owner, Recording) and own is not None and not _is_ours(span):
-            with self._lock:
-                self._owners[own.span_id] = owner
-                if len(self._owners) > MOST_OPEN:
-                    self._owners.popitem(last=False)
+        if not _is_ours(span):
+            self._open.add(span, context)
 
     def _end(self, span: ReadableSpan) -> None:
         own = span.get_span_context()
         if own is None or _is_ours(span):
             return
-        with self._lock:
-            owner = self._owners.pop(own.span_id, None)
+        place = self._open.remove(own.span_id)
         found = decode(self._raw(span))
-        if owner is None and isinstance(found.operation, Custom):
+        if place.owner is None and isinstance(found.operation, Custom):
             return
         if isinstance(found.operation, Inference):
-            if owner is not None and owner.span_id == found.parent_id and isinstance(owner.operation, Inference):
+            if place.owner is not None and _is_same_call(place.owner, found):
                 return
-            with self._lock:
-                is_around = self._around.pop(found.span_id, self) is None
-            if is_around:
+            if self._is_around_ours(found):
                 found = replace(found, operation=Custom())
-        recorder = active()
-        if owner is not None and owner.run.is_here and recorder is not None:
-            recorder.adopt(found, owner)
+        recorder, run = active(), place.run if place.owner is None else place.owner.run
+        if recorder is not None and run is not None:
+            watchers = place.watchers if place.owner is None else place.owner.watchers
+            recorder.adopt(found, run, watchers, outermost=place.is_outermost)
         else:
             self._intake.take_span(found)
+
+    def _is_around_ours(self, span: Span) -> bool:
+        with self._lock:
+            return self._around.pop(span.span_id, self) is None
 
     def _raw(self, span: ReadableSpan) -> RawSpan:
         own, parent = span.get_span_context(), span.parent
@@ -127,6 +127,16 @@ class ForeignSpans(SpanProcessor):
         if known is None:
             known = self._resources[id(span.resource)] = span.resource, dict(span.resource.attributes)
         return known[1]
+
+
+def _new_run() -> Run | None:
+    recorder = active()
+    return None if recorder is None else recorder.new_run()
+
+
+def _is_same_call(owner: Recording, span: Span) -> bool:
+    """Whether an inference is the very call that ours, right around it, stands for."""
+    return owner.span_id == span.parent_id and isinstance(owner.operation, Inference)
 
 
 def _is_ours(span: ReadableSpan) -> bool:

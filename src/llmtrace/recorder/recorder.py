@@ -83,6 +83,8 @@ class Recorder:
         self._marked = tuple(sink for sink in self.sinks if getattr(sink, "marks", True))
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
+        self.foreign_run: Callable[[Context], Run | None] | None = None
+        """Gives the run of another instrumentation's agent for a span of ours below it; see `foreign.runs`."""
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
@@ -127,6 +129,8 @@ class Recorder:
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
+        if run is None and self.foreign_run is not None:
+            run = guard(self.foreign_run, context)
         usual_name, usual_kind, known = genai.opening(operation)
         name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)
@@ -135,7 +139,7 @@ class Recorder:
         made = self._tracers.start(context, name, kind, start, self.identity, known, links)
         recording = Recording(
             self,
-            Run(self.identity.run_id(), self.evaluator) if run is None else run,
+            self.new_run() if run is None else run,
             trace_id=made.trace_id,
             span_id=made.span_id,
             parent_id=made.parent_id,
@@ -213,10 +217,13 @@ class Recorder:
         otel.finish(recording.otel, clean, None if clean is None else self._hand_on(clean), self.content)
         return span
 
-    def adopt(self, span: Span, owner: Recording) -> None:
-        """Take a span that another instrumentation made below ``owner`` into its run, as if it were ours."""
-        span = replace(span, run_id=owner.run.id, operation=self._enrich(span.operation))
-        span = self._watched(owner.watchers, owner.run.step(span, outermost=False))
+    def new_run(self) -> Run:
+        return Run(self.identity.run_id(), self.evaluator)
+
+    def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
+        """Take a span that another instrumentation made into a run, as if it were ours."""
+        span = replace(span, run_id=run.id, operation=self._enrich(span.operation))
+        span = self._watched(watchers, run.step(span, outermost=outermost))
         clean = guard(self.content.clean, span)
         if clean is not None:
             self._hand_on(clean)
