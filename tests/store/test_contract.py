@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmtrace.errors import TraceNotFound
-from llmtrace.model import Evaluation, Failure, Message, Span, Text, ToolExecution, Violation, replace
+from llmtrace.model import Evaluation, Failure, Message, Span, Text, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.store import Query, Store, open_store
 from llmtrace.store.local import LocalStore
 from tests.store.spans import SECOND, agent, inference, span, span_id, trace_id
@@ -209,6 +209,46 @@ def test_what_is_not_known_is_none_not_zero(store: Store) -> None:
     (one,) = store.traces()
     assert (one.input_tokens, one.output_tokens, one.cost_usd) == (None, None, None)
     assert (one.task, one.answer, one.end, one.duration, one.service) == (None, None, None, None, None)
+
+
+def test_spans_come_trace_by_trace(store: Store) -> None:
+    """All spans of the traces that a query asks for: newest trace first, a trace's spans together and in order of start."""
+    for trace, number in ((1, 2), (3, 1), (2, 1), (1, 1), (2, 2)):
+        store.append(span(trace, number, operation=agent("support" if trace < 3 else "billing")))
+    store.append(span(4, ended=False))
+
+    def found(query: Query) -> list[tuple[str, str]]:
+        return [(one.trace_id, one.span_id) for one in store.spans(query)]
+
+    second, first = ([(trace_id(trace), span_id(number)) for number in (1, 2)] for trace in (2, 1))
+    assert found(Query()) == [(trace_id(4), span_id(1)), (trace_id(3), span_id(1)), *second, *first]
+    assert found(Query(agent="support")) == [*second, *first]
+    assert found(Query(agent="support", limit=1)) == second
+    assert found(Query(until=1_700_000_002 * SECOND)) == first
+    assert found(Query(health="failed")) == []
+    assert [span for one in store.traces(Query(limit=40)) for span in store.trace(one.trace_id).spans] == list(store.spans())
+
+
+def test_spans_of_many_traces(store: Store) -> None:
+    """More traces than a store reads at once lose none, also when some arrive while the reader is on its way."""
+    for number in range(1, 41):
+        store.append(span(number))
+    reader = store.spans(Query(limit=1000))
+    read = [next(reader)]
+    store.append(span(99))
+    read += reader
+    assert [one.trace_id for one in read] == [trace_id(number) for number in range(40, 0, -1)]
+
+
+def test_spans_without_prompts(store: Store) -> None:
+    """What models were given is left out on request, however long; what they said, and every number, is there."""
+    for question in ("refund my order", "x" * 5000):
+        asked = inference(question, "done", system=(Text(question),), tools=(ToolDefinition("refund", {"x": question}),))
+        store.append(span(1, len(question), operation=asked))
+        bare = replace(asked, input=(), system=(), tools=())
+        (read,) = (one for one in store.spans(prompts=False) if one.span_id == span_id(len(question)))
+        assert read == span(1, len(question), operation=bare)
+        assert next(one for one in store.spans() if one.span_id == read.span_id).operation == asked
 
 
 def test_many_threads_append_and_read_at_once(store: Store) -> None:

@@ -59,6 +59,11 @@ class Store(Protocol):
     def trace(self, trace_id: str) -> Trace:
         """One trace, by its id, the beginning of it (4 digits at least) or "last". Raises TraceNotFound, UnreadableStore."""
 
+    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
+        """The spans of the traces that a query asks for (``limit`` counts traces), a trace at a time, newest first, those of a
+        trace together and in order of start. Only a few traces are in memory at once. ``prompts`` False leaves out what
+        models were given (messages, instructions, tool definitions), most of what a store holds. Raises UnreadableStore."""
+
     def close(self) -> None:
         """Let go of files and connections. A later call opens them again."""
 

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +39,9 @@ BACKGROUND_AFTER = 30.0
 BACKGROUND_EVERY = 5.0
 BACKGROUND_SHARE = 0.2
 """Greatest part of its time that the background thread works."""
+
+TRACES_AT_ONCE = 16
+"""Traces that `LocalStore.spans` reads before it gives the index free again."""
 
 T = TypeVar("T")
 
@@ -96,6 +99,27 @@ class LocalStore:
             return index.trace(db, trace_id)
 
         return self._read(read, lambda spans: spans.trace(trace_id))
+
+    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
+        def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[str] | Spans:
+            indexer.catch_up(db)
+            indexer.refresh(db)
+            return index.ids(db, query)
+
+        found = self._read(find, lambda spans: spans)
+        if isinstance(found, Spans):
+            for trace_id in found.ids(query):
+                yield from found.of(trace_id, prompts=prompts)
+            return
+        for at in range(0, len(found), TRACES_AT_ONCE):
+            yield from self._of(found[at : at + TRACES_AT_ONCE], prompts)
+
+    def _of(self, trace_ids: list[str], prompts: bool) -> list[Span]:
+        """The spans of these traces. No connection is open, and no fork waits, while a reader looks at them."""
+        return self._read(
+            lambda index, _, db: [span for one in trace_ids for span in index.read(db, one, prompts=prompts).spans],
+            lambda spans: [span for one in trace_ids for span in spans.of(one, prompts=prompts)],
+        )
 
     def close(self) -> None:
         self._journal.close()

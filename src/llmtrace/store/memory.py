@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from llmtrace.codec import genai
@@ -45,15 +46,31 @@ class Spans:
             self._read.pop(trace_id, None)
 
     def traces(self, query: Query) -> list[TraceSummary]:
-        found: list[TraceSummary] = []
+        return list(self._found(query))
+
+    def ids(self, query: Query) -> list[str]:
+        """Ids of the traces that `traces` gives the summaries of."""
+        return [summary.trace_id for summary in self._found(query)]
+
+    def of(self, trace_id: str, *, prompts: bool) -> tuple[Span, ...]:
+        """The spans of one trace in order of start; none where it is gone. ``prompts``: see `Store.spans`."""
+        if trace_id not in self._traces:
+            return ()
+        if prompts:
+            return self._decoded(trace_id).spans
+        raws = [records.without_prompts(held.raw) for held in self._traces[trace_id].values()]
+        return Trace([genai.decode(raw) for raw in raws]).spans
+
+    def _found(self, query: Query) -> Iterator[TraceSummary]:
+        found = 0
         for trace_id in self._newest():
-            if len(found) >= query.limit:
-                break
+            if found >= query.limit:
+                return
             trace = self._decoded(trace_id)
             summary = summarise(trace)
             if search.keeps(query, summary) and (not query.text or search.matches(trace.spans, query.text)):
-                found.append(summary)
-        return found
+                found += 1
+                yield summary
 
     def trace(self, wanted: str) -> Trace:
         """Raises TraceNotFound."""
@@ -102,6 +119,14 @@ class MemoryStore:
     def trace(self, trace_id: str) -> Trace:
         with self._lock:
             return self._spans.trace(trace_id)
+
+    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
+        with self._lock:
+            found = self._spans.ids(query)
+        for trace_id in found:
+            with self._lock:
+                spans = self._spans.of(trace_id, prompts=prompts)
+            yield from spans
 
     def close(self) -> None:
         pass

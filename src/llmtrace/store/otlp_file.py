@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmtrace.codec import genai, otlp
@@ -78,6 +79,11 @@ class OtlpFileStore:
 
     def trace(self, trace_id: str) -> Trace:
         return self._spans().trace(trace_id)
+
+    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
+        spans = self._spans()
+        for trace_id in spans.ids(query):
+            yield from spans.of(trace_id, prompts=prompts)
 
     def close(self) -> None:
         self.flush()

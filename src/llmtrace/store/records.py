@@ -14,7 +14,11 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
+from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
+from llmtrace.semconv import INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
+
+PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
+"""What a model was given; most of what a journal holds, since each call repeats the messages before it."""
 
 _LONG = 256
 _SIZE = struct.Struct("<I")
@@ -60,17 +64,23 @@ def encode(raw: RawSpan) -> bytes:
     return b"".join((_SIZE.pack(len(row)), row, *blocks))
 
 
-def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope) -> RawSpan:
-    """The span that `encode` wrote. Raises NoRecord if the payload is no such thing."""
+def without_prompts(raw: RawSpan) -> RawSpan:
+    kept = {name: held for name, held in raw.attributes.items() if name not in PROMPTS}
+    return raw if len(kept) == len(raw.attributes) else replace(raw, attributes=kept)
+
+
+def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, prompts: bool = True) -> RawSpan:
+    """The span that `encode` wrote. Raises NoRecord if the payload is no such thing. ``prompts`` False: without `PROMPTS`."""
     try:
         (size,) = _SIZE.unpack_from(payload)
         row = _from_json(payload[4 : 4 + size])
         trace_id, span_id, parent_id, name, kind, start, end, status, message, attributes, events, links, long = row[:13]
         at = 4 + size
         for key, length in long:
-            attributes[key] = payload[at : at + length].decode("utf-8", "surrogatepass")
+            if prompts or key not in PROMPTS:
+                attributes[key] = payload[at : at + length].decode("utf-8", "surrogatepass")
             at += length
-        return RawSpan(
+        raw = RawSpan(
             trace_id=trace_id,
             span_id=span_id,
             name=name,
@@ -86,6 +96,7 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope) -> R
             resource=resource,
             scope=scope,
         )
+        return raw if prompts else without_prompts(raw)
     except (struct.error, TypeError, KeyError, ValueError) as error:
         raise NoRecord("not a span") from error
 

@@ -128,19 +128,26 @@ class Index:
 
     def traces(self, db: sqlite3.Connection, query: Query) -> list[TraceSummary]:
         """Summaries of the traces that are indexed, newest first."""
+        return [summary for _, summary in self._found(db, query)]
+
+    def ids(self, db: sqlite3.Connection, query: Query) -> list[str]:
+        """Ids of the traces that `traces` gives the summaries of."""
+        return [trace_id for trace_id, _ in self._found(db, query)]
+
+    def _found(self, db: sqlite3.Connection, query: Query) -> Iterator[tuple[str, TraceSummary]]:
         where, values = _conditions(query, word_tables(db) if self.has_words(db) else None)
         running = files.Running(self.journal)
-        found: list[TraceSummary] = []
+        found = 0
         statement = f"SELECT trace, open, running, summary FROM traces WHERE {where} ORDER BY start DESC"  # noqa: S608
         for trace_id, is_open, health, data in db.execute(statement, values):
-            if len(found) >= query.limit:
-                break
+            if found >= query.limit:
+                return
             summary = _read_summary(data)
             if is_open and all(running.wrote(name) for name in _open_files(db, trace_id)):
                 summary = replace(summary, health=health)
             if search.keeps(query, summary) and self._has_text(db, trace_id, query.text):
-                found.append(summary)
-        return found
+                found += 1
+                yield trace_id, summary
 
     def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
         """With word tables, the statement has looked after the text already."""
@@ -155,17 +162,17 @@ class Index:
             raise TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its bounds")
         return trace
 
-    def read(self, db: sqlite3.Connection, trace_id: str) -> Trace:
-        """A trace's spans, from the journal. Those whose file was removed meanwhile are left out."""
+    def read(self, db: sqlite3.Connection, trace_id: str, *, prompts: bool = True) -> Trace:
+        """A trace's spans, from the journal, but those whose file was removed meanwhile. ``prompts``: see `Store.spans`."""
         running = files.Running(self.journal)
         spans, alive = [], set()
-        for name, raw in self._raw(db, trace_id):
+        for name, raw in self._raw(db, trace_id, prompts=prompts):
             spans.append(genai.decode(raw))
             if raw.end is None and running.wrote(name):
                 alive.add(raw.span_id)
         return Trace(spans, alive=frozenset(alive))
 
-    def _raw(self, db: sqlite3.Connection, trace_id: str) -> Iterator[tuple[str, RawSpan]]:
+    def _raw(self, db: sqlite3.Connection, trace_id: str, *, prompts: bool) -> Iterator[tuple[str, RawSpan]]:
         rows = db.execute(
             "SELECT f.name, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"
             " WHERE s.trace = ? ORDER BY s.file, s.offset",
@@ -181,7 +188,7 @@ class Index:
                 record = files.read(journal, offset, length) if journal is not None else None
                 if record is not None:
                     with contextlib.suppress(records.NoRecord):
-                        yield name, records.decode(record.payload, *contexts.get(file, ref))
+                        yield name, records.decode(record.payload, *contexts.get(file, ref), prompts=prompts)
 
 
 class Contexts:
