@@ -314,6 +314,9 @@ async def look_up_later(order_id: str) -> str:
     return look_up(order_id)
 
 
+for _function in (look_up, look_up_later):  # the SDK's 1.x takes no annotations that are text
+    _function.__annotations__ = {"order_id": str, "return": str}
+
 LOOP = (json_reply(answer(call("look_up", order_id="7"), call("look_up", order_id="8"))), json_reply(answer("On its way.")))
 STREAMED = (
     sse_reply([answer(call("look_up", order_id="7"), call("look_up", order_id="8"))]),
@@ -408,6 +411,7 @@ def test_an_async_loop_is_seen(captured: Captured, function: Any, streamed: bool
     assert len({span.run_id for span in captured.spans}) == 1
 
 
+@pytest.mark.skipif(genai.__version__.startswith("1."), reason="1.x takes no object that stands for a function as one")
 def test_a_tool_of_ours_records_itself(captured: Captured) -> None:
     """``@tool`` functions have one span, and it is joined to the call by name and arguments."""
     with Server(*LOOP) as server:

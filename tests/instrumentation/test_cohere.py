@@ -1,0 +1,211 @@
+"""What is peculiar to cohere; what it has in common with others, `contract/` holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+
+from kit import json_reply, sse_reply
+from server import Server
+
+from llmtrace import instrumentation
+from llmtrace.model import Embedding, Generic, Inference, Reasoning, Text, ToolCall, ToolResult, Usage
+from llmtrace.testing import Captured, capture
+
+cohere = pytest.importorskip("cohere")
+
+MODEL = "command-test"
+CITATION = {"start": 0, "end": 2, "text": "On", "sources": [{"type": "tool", "id": "c1:0", "tool_output": {"a": "b"}}]}
+USAGE = {"billed_units": {"input_tokens": 5, "output_tokens": 2}, "tokens": {"input_tokens": 400, "output_tokens": 9}}
+
+
+@pytest.fixture
+def captured() -> Iterator[Captured]:
+    with capture(instrument=("cohere",), redact=False) as found:
+        yield found
+
+
+def client(server: Server) -> Any:
+    return cohere.ClientV2(api_key="none", base_url=server.url)
+
+
+def answer(finish: str = "COMPLETE", **message: Any) -> dict[str, Any]:
+    return {"id": "c", "message": {"role": "assistant", **message}, "finish_reason": finish, "usage": USAGE}
+
+
+def events(*deltas: tuple[str, dict[str, Any]], finish: str = "COMPLETE", **end: Any) -> Any:
+    told = [{"type": kind, "index": 0, "delta": {"message": message}} for kind, message in deltas]
+    start = {"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant"}}}
+    return sse_reply(
+        [start, *told, {"type": "message-end", "delta": {"finish_reason": finish, "usage": USAGE, **end}}], named=True
+    )
+
+
+def chat(server: Server, *, stream: bool = False, **given: Any) -> Any:
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": "Hi."}], **given}
+    return list(client(server).chat_stream(**asked)) if stream else client(server).chat(**asked)
+
+
+def only(captured: Captured) -> Inference:
+    instrumentation.end_forgotten()
+    (span,) = captured.spans
+    assert isinstance(span.operation, Inference)
+    return span.operation
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"id": "7"}'}}
+PLANNED = answer("TOOL_CALL", tool_plan="I look it up.", tool_calls=[CALL])
+CITED = answer(content=[{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "On."}], citations=[CITATION])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_plan_is_reasoning_before_the_calls(captured: Captured, streamed: bool) -> None:
+    """Whole and streamed."""
+    begun = {**CALL, "function": {"name": "look_up", "arguments": '{"id"'}}
+    reply = events(
+        ("tool-plan-delta", {"tool_plan": "I look "}),
+        ("tool-plan-delta", {"tool_plan": "it up."}),
+        ("tool-call-start", {"tool_calls": begun}),
+        ("tool-call-delta", {"tool_calls": {"function": {"arguments": ': "7"}'}}}),
+        finish="TOOL_CALL",
+    )
+    with Server(reply if streamed else json_reply(PLANNED)) as server:
+        chat(server, stream=streamed)
+    found = only(captured)
+    assert found.output[0].parts == (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1"))
+    assert found.finish_reasons == ("tool_call",)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_thoughts_and_citations_are_kept(captured: Captured, streamed: bool) -> None:
+    """Thoughts are reasoning; citations are kept whole, after the text."""
+    reply = sse_reply(
+        [
+            {"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant"}}},
+            {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "thinking", "thinking": ""}}}},
+            {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"thinking": "Hm."}}}},
+            {"type": "content-start", "index": 1, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
+            {"type": "content-delta", "index": 1, "delta": {"message": {"content": {"text": "On."}}}},
+            {"type": "citation-start", "index": 0, "delta": {"message": {"citations": CITATION}}},
+            {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": USAGE}},
+        ],
+        named=True,
+    )
+    with Server(reply if streamed else json_reply(CITED)) as server:
+        chat(server, stream=streamed)
+    thought, text, cited = only(captured).output[0].parts
+    assert (thought, text) == (Reasoning("Hm."), Text("On."))
+    assert isinstance(cited, Generic)
+    (citation,) = cited.fields["citations"]
+    assert (cited.type, citation["text"], citation["sources"][0]["id"]) == ("citations", "On", "c1:0")
+
+
+def test_what_is_billed_counts(captured: Captured) -> None:
+    """Tokens of Cohere's own prompt are not the program's."""
+    with Server(json_reply(PLANNED)) as server:
+        chat(server)
+    assert only(captured).usage == Usage(5, 2)
+
+
+def test_a_history_with_tools_is_read(captured: Captured) -> None:
+    """Plan, calls and results of earlier turns; documents that may be cited stand apart from the messages."""
+    messages = [
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "tool_plan": "I look it up.", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "gone"},
+    ]
+    with Server(json_reply(CITED)) as server:
+        chat(server, messages=messages, documents=["Orders are quick.", {"id": "d", "data": {"text": "7 is late."}}])
+    found = only(captured)
+    assert [one.parts for one in found.input] == [
+        (Text("Where?"),),
+        (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1")),
+        (ToolResult("gone", "c1"),),
+    ]
+    assert found.system[0] == Text("Orders are quick.")
+    assert isinstance(found.system[1], Generic)
+
+
+def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> None:
+    """Where the conventions have one; options of the request are no parameters, and reach the server."""
+    with Server(json_reply(CITED)) as server:
+        chat(server, p=0.5, k=9, seed=3, request_options={"additional_headers": {"x": "y"}})
+        assert server.requests[0].headers["x"] == "y"
+    assert only(captured).parameters == {"top_p": 0.5, "top_k": 9, "seed": 3}
+
+
+def test_structured_output_is_validated(captured: Captured) -> None:
+    """Against the schema in the format that was asked for."""
+    schema = {"type": "object", "properties": {"people": {"type": "integer"}}, "required": ["people"]}
+    reply = answer(content=[{"type": "text", "text": '{"people": "many"}'}])
+    with Server(json_reply(reply)) as server:
+        chat(server, response_format={"type": "json_object", "json_schema": schema})
+    (span,) = captured.spans
+    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+
+
+def test_an_error_at_the_end_of_a_stream_is_a_failure(captured: Captured) -> None:
+    """The library raises nothing; the span tells of it, with what had come."""
+    reply = events(("content-start", {"content": {"type": "text", "text": "On"}}), finish="ERROR", error="overloaded")
+    with Server(reply) as server:
+        chat(server, stream=True)
+    found = only(captured)
+    failure = captured.spans[0].failure
+    assert failure is not None
+    assert (failure.type, failure.message) == ("server_error", "overloaded")
+    assert (found.output[0].text(), found.finish_reasons) == ("On", ("error",))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_raw_responses_are_the_same_inference(captured: Captured, streamed: bool) -> None:
+    """``with_raw_response`` gives what it gives, and one span."""
+    asked: Any = {"model": MODEL, "messages": [{"role": "user", "content": "Hi."}]}
+    reply = events(("content-start", {"content": {"type": "text", "text": "On."}})) if streamed else json_reply(CITED)
+    with Server(reply) as server:
+        raw = client(server).v2.with_raw_response if hasattr(cohere.ClientV2, "v2") else client(server).with_raw_response
+        if streamed:
+            with raw.chat_stream(**asked) as response:
+                assert response.headers["content-type"] == "text/event-stream"
+                assert len(list(response.data)) == 3
+        else:
+            assert raw.chat(**asked).data.id == "c"
+    assert only(captured).output[0].text() == "On."
+
+
+def test_a_client_made_before_is_recorded_too() -> None:
+    """A client binds its methods when it is made; below them all is looked up anew."""
+    with Server(json_reply(CITED)) as server:
+        made = client(server)
+        with capture(instrument=("cohere",)) as captured:
+            made.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
+        made.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
+    assert len(captured.spans) == 1
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_embeddings_are_recorded_without_their_text(captured: Captured, version: int) -> None:
+    """By both APIs: the model, how many dimensions, what is billed, and nothing of what was embedded."""
+    vectors: Any = [[0.1, 0.2, 0.3]] if version == 1 else {"float": [[0.1, 0.2, 0.3]]}
+    kind = "embeddings_floats" if version == 1 else "embeddings_by_type"
+    body = {
+        "id": "e",
+        "texts": ["a"],
+        "embeddings": vectors,
+        "response_type": kind,
+        "meta": {"billed_units": {"input_tokens": 4}},
+    }
+    with Server(json_reply(body)) as server:
+        if version == 1:
+            cohere.Client(api_key="none", base_url=server.url).embed(texts=["a"], model="embed-test", input_type="search_query")
+        else:
+            client(server).embed(texts=["a"], model="embed-test", input_type="search_query", embedding_types=["float"])
+    (span,) = captured.spans
+    assert isinstance(span.operation, Embedding)
+    found = span.operation
+    assert (found.provider, found.request_model, found.dimensions, found.usage) == ("cohere", "embed-test", 3, Usage(4))

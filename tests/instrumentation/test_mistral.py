@@ -1,0 +1,161 @@
+"""What is peculiar to mistralai; what it has in common with others, `contract/` holds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "contract"))
+
+from kit import json_reply, sse_reply
+from server import Server
+
+from llmtrace import instrumentation
+from llmtrace.model import Embedding, Inference, Reasoning, Text, ToolCall, Usage
+from llmtrace.testing import Captured, capture
+
+pytest.importorskip("mistralai")
+from kits.mistral import Client
+
+ASK: Any = {"model": "mistral-test", "messages": [{"role": "user", "content": "Hi."}]}
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+def captured() -> Iterator[Captured]:
+    with capture(instrument=("mistral",), redact=False) as found:
+        yield found
+
+
+def client(server: Server) -> Any:
+    return Client(api_key="none", server_url=server.url)
+
+
+def answer(content: Any, finish: str = "stop", **message: Any) -> dict[str, Any]:
+    told = {"role": "assistant", "content": content, **message}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    about = {"id": "c", "created": 1, "model": "mistral-test-1", "object": "chat.completion"}
+    return {**about, "choices": [{"index": 0, "message": told, "finish_reason": finish}], "usage": usage}
+
+
+def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    about = {"id": "c", "created": 1, "model": "mistral-test-1", "object": "chat.completion.chunk"}
+    return {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def only(captured: Captured) -> Inference:
+    instrumentation.end_forgotten()
+    (span,) = captured.spans
+    assert isinstance(span.operation, Inference)
+    return span.operation
+
+
+THINKING = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_the_model_thinks_is_reasoning(captured: Captured, streamed: bool) -> None:
+    """Parts of the content, whole and in deltas."""
+    with Server(
+        sse_reply([chunk(content=THINKING[:1]), chunk("stop", content="Yes.")], done=DONE)
+        if streamed
+        else json_reply(answer(THINKING))
+    ) as server:
+        chat = client(server).chat
+        if streamed:
+            list(chat.stream(**ASK))
+        else:
+            chat.complete(**ASK)
+    assert only(captured).output[0].parts == (Reasoning("Hm."), Text("Yes."))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_arguments_may_be_an_object(captured: Captured, streamed: bool) -> None:
+    """Text or object, the call is the same; an id that the SDK made up is none."""
+    calls = [
+        {"id": "a", "index": 0, "function": {"name": "f", "arguments": {"x": 1}}},
+        {"index": 1, "function": {"name": "g", "arguments": '{"y": 2}'}},
+    ]
+    with Server(
+        sse_reply([chunk("tool_calls", content="", tool_calls=calls)], done=DONE)
+        if streamed
+        else json_reply(answer("", "tool_calls", tool_calls=calls))
+    ) as server:
+        chat = client(server).chat
+        if streamed:
+            list(chat.stream(**ASK))
+        else:
+            chat.complete(**ASK)
+    found = only(captured)
+    assert found.output[0].parts == (ToolCall("f", {"x": 1}, "a"), ToolCall("g", {"y": 2}))
+    assert found.finish_reasons == ("tool_call",)
+
+
+def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> None:
+    """Where the conventions have one; arguments that say how to send are no parameters."""
+    with Server(json_reply(answer("ok", "model_length"))) as server:
+        client(server).chat.complete(
+            **ASK, random_seed=3, stop="END", safe_prompt=True, timeout_ms=9000, http_headers={"x": "y"}
+        )
+        assert server.requests[0].headers["x"] == "y"
+    found = only(captured)
+    assert found.parameters == {"seed": 3, "stop_sequences": ["END"], "safe_prompt": True}
+    assert found.finish_reasons == ("length",)
+
+
+def test_messages_that_can_be_read_once_are_read_from_the_request(captured: Captured) -> None:
+    """An iterator is the SDK's to consume."""
+    with Server(json_reply(answer("ok"))) as server:
+        client(server).chat.complete(model="mistral-test", messages=iter(ASK["messages"]))
+    assert only(captured).input[0].text() == "Hi."
+
+
+class City(pydantic.BaseModel):
+    name: str
+    people: int
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_parsed_answer_is_validated(captured: Captured, asynchronous: bool) -> None:
+    """``parse`` is one inference; the schema is the one that the SDK makes of the model. What it raises goes through."""
+    with Server(json_reply(answer('{"name": "Rom", "people": "many"}'))) as server:
+        chat = client(server).chat
+        with pytest.raises(pydantic.ValidationError):
+            asyncio.run(chat.parse_async(City, **ASK)) if asynchronous else chat.parse(City, **ASK)
+    (span,) = captured.spans
+    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_agent_is_an_inference(captured: Captured, streamed: bool) -> None:
+    """Its model is not known before it answers; its id is a parameter."""
+    reply = sse_reply([chunk("stop", content="ok")], done=DONE) if streamed else json_reply(answer("ok"))
+    with Server(reply) as server:
+        agents = client(server).agents
+        if streamed:
+            list(agents.stream(agent_id="ag:1", messages=ASK["messages"]))
+        else:
+            agents.complete(agent_id="ag:1", messages=ASK["messages"])
+    found = only(captured)
+    assert (found.request_model, found.response_model) == (None, "mistral-test-1")
+    assert found.parameters["agent_id"] == "ag:1"
+    assert found.output[0].text() == "ok"
+
+
+def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
+    """The model, how many dimensions, what it cost, and nothing of what was embedded."""
+    data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
+    usage = {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}
+    with Server(json_reply({"id": "e", "object": "list", "data": data, "model": "embed-test", "usage": usage})) as server:
+        client(server).embeddings.create(model="embed-test", inputs=["a"])
+    (span,) = captured.spans
+    assert isinstance(span.operation, Embedding)
+    found = span.operation
+    assert (found.provider, found.response_model, found.dimensions) == ("mistral_ai", "embed-test", 2)
+    assert found.usage == Usage(4, 0)
