@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.codec.calls import settled
 from llmtrace.model import (
     Evaluation,
     Failure,
@@ -231,9 +232,11 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     """The trace with every run judged again, and the ids of the runs whose stored verdicts stand as they are.
 
     Spans of other instrumentations have no run: those of one trace are judged as one run, in the order in which they
-    ended, and their evaluations are marked derived. Unfinished spans are passed through.
+    ended, and their evaluations are marked derived. Unfinished spans are passed through. A model call of which several of
+    them tell is counted once (`codec.calls`).
     """
     evaluator = evaluator or Evaluator()
+    trace = settled(trace)
     runs: dict[str | None, list[Span]] = {}
     for span in trace.spans:
         runs.setdefault(span.run_id, []).append(span)

@@ -72,7 +72,7 @@ def traces_of(path: str) -> list[Trace]:
     spans: dict[str, dict[str, Span]] = {}
     for item in read(path):
         if isinstance(item, BadLine):
-            raise BadInput(f"{path}, line {item.number}: {item.reason}.")
+            raise BadInput(f"{path}, {item.where}: {item.reason}.")
         known = spans.setdefault(item.trace_id, {}).get(item.span_id)
         if known is None or known.end is None:  # a start mark gives way to the ended span
             spans[item.trace_id][item.span_id] = item

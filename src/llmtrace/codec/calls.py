@@ -1,0 +1,140 @@
+"""Spans of several writers that tell of one model call, and executions that do not say which call they answer.
+
+Laws: one inference a call, and only spans of other writers (``run_id`` None) are changed. An inference that has another
+right below it, with only plain spans between, is its wrapper (a framework around a client) and becomes a plain step, unless
+what both tell contradicts that; an inference of kind ``server`` below another is the far side of it (an engine's span) and
+becomes one too. Such a step keeps what it says as attributes, and names the span that counts in `semconv.SAME_CALL`.
+"""
+
+from __future__ import annotations
+
+from llmtrace import semconv as sc
+from llmtrace.codec import genai
+from llmtrace.codec.dialects import filled
+from llmtrace.model import Custom, Inference, Message, Span, ToolCall, ToolExecution, Trace, replace
+
+MOST_BELOW = 100
+"""Inferences below a wrapper that are looked at."""
+
+
+def settled(trace: Trace) -> Trace:
+    """The trace with each model call counted once, and executions joined to calls by name and arguments."""
+    changes: dict[str, Span] = {}
+    foreign = [span for span in trace.spans if span.run_id is None]
+    if any(isinstance(span.operation, Inference) for span in foreign):
+        _count_once(trace, changes)
+    if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in foreign):
+        _join(trace, changes)
+    if not changes:
+        return trace
+    return Trace([changes.get(span.span_id, span) for span in trace.spans], alive=trace.alive)
+
+
+# -- one inference a call
+
+
+def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
+    below: dict[str, list[Span]] = {}
+    """By span, the inferences that are reached from it through plain spans; its own, if it is one."""
+    for _, span in reversed(list(trace.walk())):  # children before their parents
+        inner = [one for child in trace.children(span) for one in below.pop(child.span_id, ())][:MOST_BELOW]
+        if not isinstance(span.operation, Inference):
+            below[span.span_id] = inner if isinstance(span.operation, Custom) else []
+            continue
+        below[span.span_id] = [span]
+        for one in inner:
+            if one.run_id is None and (one.kind == "server" or (span.run_id is not None and _same([one], span))):
+                changes[one.span_id] = _plain(one, span)
+        clients = [one for one in inner if one.span_id not in changes or not _is_plain(changes[one.span_id])]
+        if span.run_id is None and clients and _same(clients, span):
+            changes[span.span_id] = _plain(span, clients[-1])
+            if len(clients) == 1 and clients[0].run_id is None:
+                clients = [_completed(clients[0], span, changes)]
+            below[span.span_id] = clients
+
+
+def _is_plain(span: Span) -> bool:
+    return isinstance(span.operation, Custom)
+
+
+def _plain(span: Span, counts: Span) -> Span:
+    said = genai.attributes(replace(span, failure=None, violations=(), evaluations=()))
+    del said[sc.OPERATION_NAME]
+    return replace(span, operation=Custom(), attributes={**said, sc.SAME_CALL: counts.span_id})
+
+
+def _completed(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
+    """The span that counts, with what only its wrapper saw (the tools on offer, content that its writer left out)."""
+    operation = filled(inner.operation, wrapper.operation)
+    if operation != inner.operation:
+        inner = changes[inner.span_id] = replace(inner, operation=operation)
+    return inner
+
+
+def _same(inner: list[Span], outer: Span) -> bool:
+    """Whether these inferences can be the calls that an outer one tells of: nothing that both say is against it.
+
+    A tool may call a model while another call is open; then neither the answer's id, nor its length, nor its text is the same.
+    """
+    told = outer.operation
+    calls = [one.operation for one in inner if isinstance(one.operation, Inference)]
+    assert isinstance(told, Inference)
+    compared = [found for found in (_ids(calls, told), _tokens(calls, told), _answers(calls, told)) if found is not None]
+    return any(compared) or not compared
+
+
+def _ids(calls: list[Inference], told: Inference) -> bool | None:
+    """None: an id is missing; two that differ prove nothing either, since frameworks make up their own."""
+    return True if told.response_id and any(call.response_id == told.response_id for call in calls) else None
+
+
+def _tokens(calls: list[Inference], told: Inference) -> bool | None:
+    counts = [call.usage.output_tokens for call in calls if call.usage is not None and call.usage.output_tokens is not None]
+    said = told.usage.output_tokens if told.usage is not None else None
+    if said is None or len(counts) != len(calls):
+        return None
+    return said == sum(counts) or said in counts
+
+
+def _answers(calls: list[Inference], told: Inference) -> bool | None:
+    said, answers = _said(told.output), [_said(call.output) for call in calls]
+    if not said or not any(answers):
+        return None
+    return said in answers
+
+
+def _said(messages: tuple[Message, ...]) -> list[str]:
+    """What an answer says, without how it is wrapped: its text, its calls."""
+    texts = [message.text().strip() for message in messages]
+    return [text for text in texts if text] + [
+        f"{call.name}({call.arguments})" for message in messages for call in message.tool_calls()
+    ]
+
+
+# -- executions and the calls that asked for them
+
+
+def _join(trace: Trace, changes: dict[str, Span]) -> None:
+    asked = _asked(trace, changes)
+    taken = {span.operation.call_id for span in trace.spans if isinstance(span.operation, ToolExecution)}
+    for span in trace.spans:
+        operation = span.operation
+        if span.run_id is not None or not isinstance(operation, ToolExecution) or operation.call_id is not None:
+            continue
+        for time, call in reversed(asked.get(operation.name, ())):
+            if time <= span.start and call.id not in taken and (call.arguments or {}) == (operation.arguments or {}):
+                taken.add(call.id)
+                changes[span.span_id] = replace(span, operation=replace(operation, call_id=call.id, inferred=True))
+                break
+
+
+def _asked(trace: Trace, changes: dict[str, Span]) -> dict[str, list[tuple[int, ToolCall]]]:
+    """By tool, the calls that models asked for and when, in order of time."""
+    found: dict[str, list[tuple[int, ToolCall]]] = {}
+    for span in sorted(trace.spans, key=lambda one: one.end or one.start):
+        operation = changes.get(span.span_id, span).operation
+        for message in operation.output if isinstance(operation, Inference) else ():
+            for call in message.tool_calls():
+                if call.id is not None:
+                    found.setdefault(call.name, []).append((span.end or span.start, call))
+    return found

@@ -1,0 +1,76 @@
+"""OTLP as protobuf in a file: one message, or many with their length before each, as the Collector's file exporter writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from llmtrace.codec import otlp
+from llmtrace.model import RawSpan
+
+HEAD: Final = 16
+"""Bytes that `is_protobuf` looks at."""
+_TAG: Final = 0x0A
+"""The first byte of a message: field 1 (resource_spans), with its length."""
+
+
+def is_protobuf(head: bytes) -> bool:
+    """Whether a file that begins so is no text. A message begins with what is also a line break, and its length."""
+    first, second = head[:1], head[1:2]
+    if first == b"\n":
+        if second in (b"{", b"["):  # a message of 123 or 91 bytes, or text after an empty line
+            return head[2:3] == b"\n" and head[3:4] not in (b" ", b"\t", b"\n", b"\r", b'"', b"{", b"[", b"}", b"]")
+        return second != b"" and not second.isspace()
+    if first == b"" or first in b"{[ \t\r\xef":
+        return False
+    size, place = _varint(head, 0)
+    return (head[0] < 4 and head[4:5] == b"\n") or (size is not None and head[place : place + 1] == b"\n")
+
+
+def read(data: bytes) -> Iterator[RawSpan]:
+    """The spans. Raises ValueError, on the way, where a message is none or cut off."""
+    if data[:1] == b"\n":
+        try:
+            yield from otlp.from_protobuf(data)
+            return
+        except ValueError:
+            if _varint(data, 0)[0] is None:
+                raise ValueError("neither text nor OTLP as protobuf") from None
+    for number, message in enumerate(_messages(data), 1):
+        if message is None:
+            raise ValueError(f"OTLP as protobuf, message {number}: the file is cut off there")
+        try:
+            yield from otlp.from_protobuf(message)
+        except ValueError:
+            raise ValueError(f"OTLP as protobuf, message {number}: it cannot be read") from None
+
+
+def _messages(data: bytes) -> Iterator[bytes | None]:
+    """Messages with their lengths before them: four bytes, the highest first, or a varint. None: the last is cut off."""
+    fixed = int.from_bytes(data[:4], "big") + 4 <= len(data) and data[4:5] == b"\n"
+    place = 0
+    while place < len(data):
+        if fixed:
+            size: int | None = int.from_bytes(data[place : place + 4], "big") if place + 4 <= len(data) else None
+            start = place + 4
+        else:
+            size, start = _varint(data, place)
+        if size is None or start + size > len(data):
+            yield None
+            return
+        yield data[start : start + size]
+        place = start + size
+
+
+def _varint(data: bytes, place: int) -> tuple[int | None, int]:
+    """A number of seven bits a byte, and where it ends; None where there is none."""
+    size = 0
+    for shift in range(0, 35, 7):
+        if place >= len(data):
+            break
+        byte = data[place]
+        place += 1
+        size |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return size, place
+    return None, place

@@ -1,0 +1,125 @@
+"""A record for each span, as tables of spans hold them: the Collector's ClickHouse tables row by row, and exports of products.
+
+A record names its fields ``trace_id`` or ``TraceId``, ``span_attributes`` or ``SpanAttributes`` and so on; a document is one
+record, or has a list of them in ``spans``, each with its children in ``child_spans`` or without. Attributes may all be text.
+Long texts may stand apart, in ``blobs``: then ``{"$blob": id}`` stands for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from llmtrace.codec.formats import _values
+from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
+
+_CHILDREN: Final = ("childspans", "children")
+
+
+def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
+    if "spans" in document:
+        held = document["spans"]
+        if held is None:
+            return []
+        blobs = _values.mapping(document.get("blobs"))
+        records = [_fields(item, blobs) for item in _values.items(held)]
+        if not isinstance(held, list) or not all(_is_record(record) for record in records):
+            return None
+        trace = document.get("trace_id")
+        return [span for record in records for span in _spans(record, trace, blobs)]
+    record = _fields(document, {})
+    return list(_spans(record, None, {})) if _is_record(record) else None
+
+
+def _fields(item: Mapping[str, Any], blobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by their names in lower case, without underscores: TraceId and trace_id are one."""
+    return {name.replace("_", "").replace(".", "").lower(): _whole(value, blobs) for name, value in item.items()}
+
+
+def _whole(value: Any, blobs: Mapping[str, Any]) -> Any:
+    if not blobs or not isinstance(value, (dict, list)):
+        return value
+    if isinstance(value, list):
+        return [_whole(item, blobs) for item in value]
+    if value.keys() == {"$blob"}:
+        return blobs.get(str(value["$blob"]), value)
+    return {name: _whole(member, blobs) for name, member in value.items()}
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    return "spanid" in record and _start(record) is not None
+
+
+def _start(record: dict[str, Any]) -> int | None:
+    return _values.time_of(_first(record, "timestamp", "starttimeunixnano", "starttime", "start"))
+
+
+def _first(record: dict[str, Any], *names: str) -> Any:
+    return next((record[name] for name in names if record.get(name) is not None), None)
+
+
+def _spans(record: dict[str, Any], trace: JsonValue, blobs: Mapping[str, Any]) -> Iterator[RawSpan | str]:
+    waiting: list[tuple[dict[str, Any], str | None]] = [(record, None)]
+    while waiting:
+        record, parent = waiting.pop()
+        span = _span(record, trace, parent)
+        yield span
+        children = _values.items(_first(record, *_CHILDREN))
+        above = span.span_id if isinstance(span, RawSpan) else parent
+        waiting += [(_fields(child, blobs), above) for child in reversed(children)]
+
+
+def _span(record: dict[str, Any], trace: JsonValue, parent: str | None) -> RawSpan | str:
+    trace_id, span_id = _values.id_of(record.get("traceid") or trace, 32), _values.id_of(record["spanid"], 16)
+    if trace_id is None or span_id is None:
+        return "a span without a valid trace id (32 hex digits) and span id (16)"
+    start = _start(record) or 0
+    resource = _values.mapping(_first(record, "resourceattributes", "resource"))
+    service = record.get("servicename")
+    if isinstance(service, str) and service:
+        resource.setdefault("service.name", service)
+    return RawSpan(
+        trace_id,
+        span_id,
+        str(_first(record, "spanname", "name", "operationname") or ""),
+        start,
+        _end(record, start),
+        _values.id_of(_first(record, "parentspanid", "parentid"), 16) or parent,
+        _values.kind_of(_first(record, "spankind", "kind")),
+        _values.status_of(_first(record, "statuscode", "status")),
+        str(record.get("statusmessage") or ""),
+        _values.mapping(_first(record, "spanattributes", "attributes")),
+        tuple(_events(record)),
+        tuple(_links(record)),
+        resource,
+        Scope(str(record.get("scopename") or ""), str(record.get("scopeversion") or "")),
+    )
+
+
+def _end(record: dict[str, Any], start: int) -> int | None:
+    end = _values.time_of(_first(record, "endtimeunixnano", "endtime", "end"))
+    length = _values.duration_of(record.get("duration"))
+    return end if end is not None or length is None else start + length
+
+
+def _events(record: dict[str, Any]) -> Iterator[Event]:
+    for item in _values.items(record.get("events")):
+        held = _fields(item, {})
+        yield Event(
+            str(held.get("name", "")),
+            _values.time_of(_first(held, "timestamp", "timeunixnano", "time")) or 0,
+            _values.mapping(held.get("attributes")),
+        )
+    times, names = record.get("eventstimestamp"), record.get("eventsname")  # ClickHouse's nested columns
+    attributes = record.get("eventsattributes")
+    if isinstance(times, list) and isinstance(names, list) and isinstance(attributes, list):
+        for time, name, held in zip(times, names, attributes, strict=False):
+            yield Event(str(name), _values.time_of(time) or 0, _values.mapping(held))
+
+
+def _links(record: dict[str, Any]) -> Iterator[Link]:
+    for item in _values.items(record.get("links")):
+        held = _fields(item, {})
+        trace_id, span_id = _values.id_of(held.get("traceid"), 32), _values.id_of(held.get("spanid"), 16)
+        if trace_id is not None and span_id is not None:
+            yield Link(trace_id, span_id, _values.mapping(held.get("attributes")))
