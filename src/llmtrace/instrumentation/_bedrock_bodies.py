@@ -207,7 +207,7 @@ def _reader_for(chunk: Mapping[str, Any]) -> tuple[_Reading, Any]:
         return chunks, lambda one: chunks.add(_with_reasons(one))
     if any(name in chunk for name in ("messageStart", "contentBlockStart", "contentBlockDelta")):
         converse = ConverseReader(joins=True)
-        return converse, lambda one: [converse.add(name, event) for name, event in one.items()]
+        return converse, converse.add_all
     plain = PlainReader()
     return plain, plain.add
 

@@ -61,6 +61,8 @@ def read_blocks(raw: Any, role: str = "") -> tuple[Part, ...]:
 
 
 def _parts(block: Any, role: str) -> Iterator[Part]:
+    kind: Any
+    given: Any
     kind, given = next(iter(block.items())) if isinstance(block, Mapping) and len(block) == 1 else (None, None)
     try:
         if kind == "toolResult" and role == "assistant":
