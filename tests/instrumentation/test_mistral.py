@@ -10,6 +10,10 @@ from typing import Any
 
 import pydantic
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
 
@@ -159,3 +163,28 @@ def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
     found = span.operation
     assert (found.provider, found.response_model, found.dimensions) == ("mistral_ai", "embed-test", 2)
     assert found.usage == Usage(4, 0)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_there_is_one_span_next_to_the_tracing_of_the_sdk(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
+    """Where the SDK traces to the program's own provider, that gets one span a call: ours while llmtrace is on."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    monkeypatch.setenv("MISTRAL_SDK_TELEMETRY", "global")
+
+    def ask(server: Server) -> list[str]:
+        exporter.clear()
+        chat = client(server).chat
+        if streamed:
+            list(chat.stream(**ASK))
+        else:
+            chat.complete(**ASK)
+        instrumentation.end_forgotten()
+        return [str(span.instrumentation_scope.name) for span in exporter.get_finished_spans() if span.instrumentation_scope]
+
+    with Server(sse_reply([chunk("stop", content="ok")], done=DONE) if streamed else json_reply(answer("ok"))) as server:
+        assert ask(server) == ["mistralai_sdk_tracer"]
+        with capture(instrument=("mistral",)):
+            assert ask(server) == ["llmtrace"]
+        assert ask(server) == ["mistralai_sdk_tracer"]

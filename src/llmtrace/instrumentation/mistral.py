@@ -1,7 +1,8 @@
 """Mistral's ``chat`` and ``agents`` (complete, parse, stream), sync and async; ``embeddings``.
 
 Works with mistralai 1.x to 3.x. Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's
-(`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, and how events are wrapped.
+(`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, how events are wrapped, and that the SDK
+can make spans of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from opentelemetry import trace
 from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
@@ -19,7 +21,7 @@ from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import aclosing, closing, watch_stream
 from llmtrace.model import Message, ToolCall, Usage, replace
@@ -191,6 +193,20 @@ def _count(hook_ctx: Any, request: Any) -> None:
         call.attempt(from_json(request.content) if call.needs_body else None)
 
 
+def own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the function by which the SDK opens a span of its own: none on the global provider, which gets ours."""
+    return wrapped(*args, **(guard(_without_span, kwargs) or kwargs))
+
+
+def _without_span(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    call = current_call()
+    processor = getattr(trace.get_tracer_provider(), "_active_span_processor", None)
+    is_global = getattr(kwargs.get("tracer"), "span_processor", None) is processor
+    return (
+        {**kwargs, "tracing_enabled": False} if call is not None and isinstance(call.endpoint, _Client) and is_global else None
+    )
+
+
 _WHOLE, _STREAM, _EMBEDDINGS = MistralChat(stream=False), MistralChat(stream=True), MistralEmbeddings()
 
 
@@ -205,6 +221,7 @@ def _patches(package: str) -> tuple[Patch, ...]:
         Patch(f"{package}.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
         Patch(f"{package}.embeddings", "Embeddings.create_async", traced_async(_EMBEDDINGS)),
         Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", send),
+        Patch(f"{package}._hooks.tracing", "get_traced_request_and_span", own_span),
         Patch(events, "EventStream.close", closing),
         Patch(events, "EventStream.__exit__", closing),
         Patch(events, "EventStreamAsync.close", aclosing),
