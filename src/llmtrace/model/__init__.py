@@ -1,5 +1,6 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
+from llmtrace.model.endings import CANCELLED, DEADLINE, TIMEOUT, ending
 from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
@@ -38,7 +39,10 @@ from llmtrace.model.traces import OUTCOME, Health, Trace, has_error, outermost_o
 from llmtrace.model.value import replace
 
 __all__ = [
+    "CANCELLED",
+    "DEADLINE",
     "OUTCOME",
+    "TIMEOUT",
     "AgentInvocation",
     "AttributeValue",
     "Blob",
@@ -82,6 +86,7 @@ __all__ = [
     "Violation",
     "Where",
     "Workflow",
+    "ending",
     "has_error",
     "outermost_of",
     "replace",

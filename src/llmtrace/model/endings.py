@@ -1,0 +1,37 @@
+"""Why a span failed, as one of a few words: a time-out, a deadline and a cancellation are kinds of their own.
+
+An exception's class differs with the library (``TimeoutError``, ``httpx.ReadTimeout``, ``openai.APITimeoutError``) and with the
+span that it passes through; what it means does not.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+from llmtrace.model.spans import Failure
+
+TIMEOUT: Final = "timeout"
+"""Whoever waited gave up: no answer came in the time that was set for it."""
+DEADLINE: Final = "deadline_exceeded"
+"""The server gave up: the time that the request allowed was over."""
+CANCELLED: Final = "cancelled"
+"""The program took the work back: a task was cancelled, a stream left early."""
+
+_CANCELLED = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
+
+
+def ending(failure: Failure) -> str:
+    """`TIMEOUT`, `DEADLINE` or `CANCELLED`; any other failure goes by its own type."""
+    return _ending(failure.type)
+
+
+@functools.lru_cache(maxsize=1024)
+def _ending(type_: str) -> str:
+    name = type_.rpartition(".")[2]
+    lower = name.lower()
+    if "deadline" in lower:
+        return DEADLINE
+    if "timeout" in lower or "timedout" in lower or lower == "timed_out":
+        return TIMEOUT
+    return CANCELLED if name in _CANCELLED else type_

@@ -1,0 +1,99 @@
+"""A distribution of numbers in bounded memory: exact while they are few, within 1 % when they are many.
+
+Quantiles are of the nearest rank: the smallest number such that at least that share of all numbers is no larger. So each is
+a number that was seen, not one between two. Beyond `EXACT` numbers, counts in buckets are kept instead, each 2 % wider than
+the one before it; a quantile is then the middle of its bucket, at most 1 % off. Law: the memory does not grow with the count,
+and no number at all gives None, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+
+EXACT = 512
+"""Numbers up to which quantiles are exact."""
+_GROWTH = 1.02
+_LOG = math.log(_GROWTH)
+_SMALLEST = 1e-9
+"""What is smaller counts as this: a nanosecond."""
+
+
+class Distribution:
+    """Of seconds, tokens or anything else that is 0 or more."""
+
+    __slots__ = ("_buckets", "_numbers", "count", "largest", "smallest", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.smallest: float | None = None
+        self.largest: float | None = None
+        self._numbers = array("d")
+        self._buckets: Counter[int] = Counter()
+
+    def add(self, number: float | None) -> None:
+        """Count a number. None (not known), NaN, infinity and what is below 0 are left out."""
+        if number is None or not 0 <= number < math.inf:
+            return
+        self.count += 1
+        self.total += number
+        self.smallest = number if self.smallest is None else min(self.smallest, number)
+        self.largest = number if self.largest is None else max(self.largest, number)
+        if self.count <= EXACT:
+            self._numbers.append(number)
+            return
+        if self._numbers:
+            self._buckets.update(map(_bucket, self._numbers))
+            self._numbers = array("d")
+        self._buckets[_bucket(number)] += 1
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+    def quantile(self, share: float) -> float | None:
+        """The number that ``share`` (0 to 1) of all numbers do not exceed; None where there are none."""
+        if self.smallest is None or self.largest is None:
+            return None
+        rank = max(1, math.ceil(share * self.count - 1e-9))
+        if self._numbers:
+            return sorted(self._numbers)[rank - 1]
+        seen, middle = 0, self.largest
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= rank:
+                middle = 2 * _GROWTH**bucket / (_GROWTH + 1)
+                break
+        return min(max(middle, self.smallest), self.largest)
+
+    def is_few(self, share: float) -> bool:
+        """True where the quantile of this share is no more than the largest number: a p99 needs 100 numbers, a p95 20."""
+        return self.count < needed(share)
+
+    def over(self, bounds: list[float]) -> list[int]:
+        """How many numbers are in each interval ``bounds[i] < number <= bounds[i + 1]``; the outer ones take the rest."""
+        found = [0] * (len(bounds) - 1)
+        for number, times in self._weighted():
+            for place in range(len(found)):
+                if number <= bounds[place + 1] or place == len(found) - 1:
+                    found[place] += times
+                    break
+        return found
+
+    def _weighted(self) -> Iterator[tuple[float, int]]:
+        for number in self._numbers:
+            yield number, 1
+        for bucket, times in self._buckets.items():
+            yield 2 * _GROWTH**bucket / (_GROWTH + 1), times
+
+
+def needed(share: float) -> int:
+    """Numbers from which a quantile of this share says more than the largest number does."""
+    return round(1 / (1 - share))
+
+
+def _bucket(number: float) -> int:
+    return math.ceil(math.log(max(number, _SMALLEST)) / _LOG)

@@ -1,0 +1,256 @@
+"""Spans counted in groups: by agent, operation, model, tool, prompt or name.
+
+Law: a trace is looked at once and not kept; the memory is bounded by the number of groups, which is bounded too (the calls of
+further ones are counted together, under `OTHERS`). Rates are of all calls; unknown is None.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeAlias
+
+from llmtrace.model import (
+    CANCELLED,
+    OUTCOME,
+    TIMEOUT,
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Inference,
+    Span,
+    ToolExecution,
+    Trace,
+    Workflow,
+    ending,
+)
+from llmtrace.statistics.distribution import Distribution
+from llmtrace.statistics.objectives import Objectives
+from llmtrace.statistics.steps import Step, steps_of
+
+By: TypeAlias = Literal["agent", "operation", "model", "tool", "prompt", "name"]
+Key: TypeAlias = "tuple[str | None, ...]"
+
+MAX_GROUPS = 1000
+OTHERS: Key = ("(others)",)
+_KINDS = 32
+"""Different words (models, types of failure, names of evaluations) that a group tells apart."""
+MALFORMED = frozenset({"malformed_output", "leaked_tool_call"})
+"""Quality signals that say that an answer is not in the form it should have."""
+_NO_QUALITY = frozenset({OUTCOME, "slo", "budget_exceeded"})
+"""Evaluations that say nothing about how good an answer is."""
+
+PARTS: dict[By, tuple[str, ...]] = {
+    "agent": ("agent",),
+    "operation": ("agent", "step", "model"),
+    "model": ("model",),
+    "tool": ("tool",),
+    "prompt": ("prompt",),
+    "name": ("name",),
+}
+"""What a group's key consists of."""
+
+
+class Amount:
+    """A sum of what is known, and how often it was not."""
+
+    __slots__ = ("sum", "unknown")
+
+    def __init__(self) -> None:
+        self.sum: float | None = None
+        self.unknown = 0
+
+    def add(self, number: float | None) -> None:
+        if number is None:
+            self.unknown += 1
+        else:
+            self.sum = number if self.sum is None else self.sum + number
+
+
+class Group:
+    """What was counted under one key."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.calls = 0
+        """Ended spans of the kind that is grouped: agents' runs, model calls, executions of tools …"""
+        self.duration = Distribution()
+        """Seconds. A call that failed is left out, unless it failed because it took too long."""
+        self.first_token = Distribution()
+        self.per_token = Distribution()
+        self.output_tokens = Distribution()
+        """Output tokens of each model call."""
+        self.lengths: dict[int, Distribution] = {}
+        """Seconds of the model calls whose output tokens are in the bucket (see `bucket`), by its upper bound."""
+        self.endings: Counter[str] = Counter()
+        """How calls failed: error types, with time-outs, deadlines and cancellations under one word each."""
+        self.model_calls = 0
+        self.tool_calls = 0
+        """Tool calls that models asked for; of a tool, its executions."""
+        self.invalid_calls = 0
+        self.malformed = 0
+        self.flawed = 0
+        """Spans with at least one evaluation of severity warning or error about quality."""
+        self.evaluations: Counter[str] = Counter()
+        self.input_tokens = Amount()
+        self.output = Amount()
+        self.cost_usd = Amount()
+        self.models: Counter[str] = Counter()
+        self.steps: Counter[str] = Counter()
+        self.cut = 0
+        """Answers that ended at their limit of tokens, so that their true length is not known."""
+        self.limits = Distribution()
+        """``max_tokens`` of the requests that set it."""
+
+    @property
+    def errors(self) -> int:
+        """Calls that failed; those that the program cancelled are not among them."""
+        return sum(self.endings.values()) - self.endings[CANCELLED]
+
+    def rate(self, count: int, of: int | None = None) -> float | None:
+        """``count`` as a share of all calls (or of ``of``); None where there were none."""
+        of = self.calls if of is None else of
+        return count / of if of else None
+
+    def call(self, step: Step) -> None:
+        """Count a span of the kind that is grouped."""
+        span, seconds = step.span, step.span.duration
+        self.calls += 1
+        self.first_token.add(step.first_token)
+        if span.failure is not None:
+            _count(self.endings, ending(span.failure))
+        if span.failure is None or ending(span.failure) == TIMEOUT:
+            self.duration.add(seconds)
+        operation = span.operation
+        if isinstance(operation, Inference):
+            self._answer(step, operation)
+
+    def _answer(self, step: Step, inference: Inference) -> None:
+        self.per_token.add(step.per_token)
+        limit = inference.parameters.get("max_tokens")
+        self.limits.add(limit if type(limit) is int else None)
+        tokens = None if step.usage is None else step.usage.output_tokens
+        if step.span.failure is not None or inference.partial or tokens is None:
+            return
+        self.cut += "length" in inference.finish_reasons or "max_tokens" in inference.finish_reasons
+        self.output_tokens.add(tokens)
+        self.lengths.setdefault(bucket(tokens), Distribution()).add(step.span.duration)
+
+    def inside(self, step: Step) -> None:
+        """Count what was spent and what was wrong on a span of the group, or below the agent that is grouped."""
+        span = step.span
+        if isinstance(span.operation, (Inference, Embedding)):
+            self.model_calls += 1
+            self.input_tokens.add(None if step.usage is None else step.usage.input_tokens)
+            if isinstance(span.operation, Inference):
+                self.output.add(None if step.usage is None else step.usage.output_tokens)
+                self.cost_usd.add(step.cost_usd)
+            if step.model is not None:
+                _count(self.models, step.model)
+        _count(self.steps, step.step)
+        faults = {one.name for one in span.evaluations if one.severity != "info"} - _NO_QUALITY
+        self.flawed += bool(faults)
+        self.malformed += bool(faults & MALFORMED) or any(one.where == "output" for one in span.violations)
+        for name in faults:
+            _count(self.evaluations, name)
+
+    def asked(self, step: Step) -> None:
+        self.tool_calls += step.asked
+        self.invalid_calls += step.invalid
+
+
+def bucket(tokens: int) -> int:
+    """The upper bound of the length bucket of an answer: 16, 32, 64 and so on; each is twice as wide as the one before it."""
+    return max(16, 1 << (tokens - 1).bit_length()) if tokens > 0 else 16
+
+
+class Statistics:
+    """Groups over the traces that are added, and the objectives that their spans carry."""
+
+    def __init__(self, by: By, *, now: int | None = None, agent: str | None = None) -> None:
+        """``now``: nanoseconds since the Unix epoch, for what happened lately. ``agent``: count only what this one did."""
+        self.by: By = by
+        self.groups: dict[Key, Group] = {}
+        self.traces = 0
+        self.unfinished = 0
+        """Spans that never ended, or have not yet: none of them is a call."""
+        self.first: int | None = None
+        """Start of the earliest span that was counted, in nanoseconds since the Unix epoch."""
+        self.last: int | None = None
+        self.total = Group(())
+        """All model calls together."""
+        self.objectives = Objectives(now)
+        self._agent = agent
+        self._keys = _KEYS[by]
+
+    def add(self, trace: Trace) -> None:
+        self.traces += 1
+        self.unfinished += sum(span.end is None for span in trace.spans)
+        for step in steps_of(trace):
+            if self._agent is None or step.agent == self._agent:
+                self._add(step)
+
+    def _add(self, step: Step) -> None:
+        span = step.span
+        self.first = span.start if self.first is None else min(self.first, span.start)
+        self.last = span.start if self.last is None else max(self.last, span.start)
+        self.objectives.add(step)
+        if isinstance(span.operation, (Inference, Embedding)):
+            self.total.call(step)
+            self.total.inside(step)
+            self.total.asked(step)
+        if self.by == "agent":
+            group = self._group((step.agent,))
+            if isinstance(span.operation, AgentInvocation):
+                group.call(step)
+            group.inside(step)
+            if isinstance(span.operation, Inference):
+                group.asked(step)
+            return
+        key = self._keys(step)
+        if key is not None:
+            group = self._group(key)
+            group.call(step)
+            group.inside(step)
+            group.asked(step)
+
+    def _group(self, key: Key) -> Group:
+        known = self.groups.get(key)
+        if known is None:
+            if len(self.groups) >= MAX_GROUPS:
+                key = OTHERS
+            known = self.groups.setdefault(key, Group(key))
+        return known
+
+
+def collect(spans: Iterable[Span], into: Statistics) -> Statistics:
+    """Add spans, those of a trace together, as `Store.spans` gives them; one trace is in memory at a time."""
+    for trace in _traces(spans):
+        into.add(trace)
+    return into
+
+
+def _traces(spans: Iterable[Span]) -> Iterator[Trace]:
+    for _, together in itertools.groupby(spans, lambda span: span.trace_id):
+        yield Trace(list(together))
+
+
+def _count(counter: Counter[str], word: str) -> None:
+    counter[word if word in counter or len(counter) < _KINDS else "(others)"] += 1
+
+
+def _by_operation(step: Step) -> Key | None:
+    if isinstance(step.span.operation, (AgentInvocation, Workflow, Custom)):
+        return None
+    return (step.agent, step.step, step.model)
+
+
+_KEYS: dict[By, Callable[[Step], Key | None]] = {
+    "agent": lambda step: (step.agent,),
+    "operation": _by_operation,
+    "model": lambda step: (step.model,) if isinstance(step.span.operation, (Inference, Embedding)) else None,
+    "tool": lambda step: (step.span.operation.name,) if isinstance(step.span.operation, ToolExecution) else None,
+    "prompt": lambda step: (step.prompt,) if isinstance(step.span.operation, Inference) else None,
+    "name": lambda step: (step.span.name,),
+}

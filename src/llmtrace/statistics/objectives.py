@@ -1,0 +1,90 @@
+"""How fast the error budget of each objective is used, going by what the spans say.
+
+An objective is on every span that it is about (`llmtrace.slo`), so it is known to whoever reads the store. "99 % within 8
+seconds" lets 1 % of the calls take longer: that is the error budget. Burn rate 1 uses it up exactly; 5 means that five times
+as many calls were too slow as may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from llmtrace.model import JsonValue
+from llmtrace.model.value import value
+from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
+from llmtrace.statistics.distribution import needed
+from llmtrace.statistics.steps import Step
+
+SHARES: Final[Mapping[str, tuple[str, float]]] = {
+    SLO_P50: ("p50", 0.5),
+    SLO_P95: ("p95", 0.95),
+    SLO_P99: ("p99", 0.99),
+    SLO_TIME_TO_FIRST_TOKEN: ("ttft", 0.99),
+}
+"""For each attribute of an objective: what it is called, and the share of calls that must keep to it."""
+WINDOWS: Final[Mapping[str, int]] = {"1h": 3600, "1d": 86400}
+"""Seconds before now that are also counted apart."""
+MAX_OBJECTIVES = 256
+
+
+@value
+class Objective:
+    name: str
+    """Of the agent, workflow, tool or operation that it is about."""
+    measure: str
+    """p50, p95 or p99 of the duration, or ttft."""
+    seconds: float
+    share: float
+    """Of all calls, those that must keep to it: 0.99."""
+
+
+class Burn:
+    """Calls under one objective, and those that were too slow; over all that was read, and by window."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, int] = dict.fromkeys(("all", *WINDOWS), 0)
+        self.breaches: dict[str, int] = dict.fromkeys(("all", *WINDOWS), 0)
+
+
+class Objectives:
+    def __init__(self, now: int | None) -> None:
+        self._now = now
+        self.burns: dict[tuple[str, str, float], Burn] = {}
+
+    def add(self, step: Step) -> None:
+        attributes = step.span.attributes
+        name = attributes.get(SLO_NAME)
+        if not isinstance(name, str):
+            return
+        for attribute, (measure, _) in SHARES.items():
+            allowed, took = _number(attributes.get(attribute)), step.first_token if measure == "ttft" else step.span.duration
+            if allowed is not None and took is not None and len(self.burns) < MAX_OBJECTIVES:
+                self._count(self.burns.setdefault((name, measure, allowed), Burn()), step.span.start, took > allowed)
+
+    def _count(self, burn: Burn, start: int, breach: bool) -> None:
+        for window in burn.calls:
+            if window == "all" or (self._now is not None and start >= self._now - WINDOWS[window] * 1_000_000_000):
+                burn.calls[window] += 1
+                burn.breaches[window] += breach
+
+    def report(self) -> list[tuple[Objective, Burn]]:
+        """By name, the fastest burning first."""
+        shares = dict(SHARES.values())
+        found = [(Objective(*key, shares[key[1]]), burn) for key, burn in self.burns.items()]
+        return sorted(found, key=lambda pair: (pair[0].name, -(burn_rate(pair[0], pair[1], "all") or 0)))
+
+
+def burn_rate(objective: Objective, burn: Burn, window: str) -> float | None:
+    """Breaches by those that the budget allows for so many calls; None where there were no calls."""
+    calls = burn.calls[window]
+    return burn.breaches[window] / calls / (1 - objective.share) if calls else None
+
+
+def is_few(objective: Objective, burn: Burn, window: str) -> bool:
+    """True where the budget is less than one call, so that a single breach spends all of it."""
+    return burn.calls[window] < needed(objective.share)
+
+
+def _number(held: JsonValue) -> float | None:
+    return float(held) if isinstance(held, (int, float)) and not isinstance(held, bool) else None

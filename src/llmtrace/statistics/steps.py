@@ -1,0 +1,184 @@
+"""What each span of a trace contributes to statistics: what it is counted under, its times, tokens and faults.
+
+Laws: tokens and dollars come from model calls only, each counted once. Where two instrumentations saw one call (a framework's
+span around the client's), only one of the two counts: the inner, unless only the outer says what was used. What is not known
+is None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Inference,
+    Span,
+    ToolExecution,
+    Trace,
+    Usage,
+    Workflow,
+)
+from llmtrace.model.value import value
+
+
+@value
+class Place:
+    """What is around a span."""
+
+    agent: str | None = None
+    """Name of the nearest agent; its own on an agent's span."""
+    step: str | None = None
+    """Name of the nearest span around it that is no agent, workflow or inference."""
+    inference: str | None = None
+    """Id of the inference around it, with no agent, workflow or tool between them."""
+
+
+@value
+class Step:
+    """One span as it is counted."""
+
+    span: Span
+    agent: str | None
+    step: str
+    """What it did for the agent: the name of the span around a model call (a node, a function), else its own operation."""
+    model: str | None
+    """The model that answered, else the one asked for."""
+    prompt: str | None
+    """Fingerprint of the system prompt."""
+    first_token: float | None
+    """Seconds until the first chunk; for an agent or workflow, of the first model call below it that streamed."""
+    per_token: float | None
+    """Seconds for each output token after the first chunk; for all of them where the answer was not streamed."""
+    usage: Usage | None
+    cost_usd: float | None
+    asked: int
+    """Tool calls that the model asked for here, or 1 on a tool's execution."""
+    invalid: int
+    """Those of them that break their schema."""
+
+
+def steps_of(trace: Trace) -> Iterator[Step]:
+    """Each ended span of a trace, parents before children; a call that is counted elsewhere is left out."""
+    places = _places(trace)
+    hidden = _counted_elsewhere(trace, places)
+    first = _first_tokens(trace)
+    for _, span in trace.walk():
+        if span.end is not None and span.span_id not in hidden:
+            yield _step(span, places[span.span_id], first.get(span.span_id))
+
+
+def _places(trace: Trace) -> dict[str, Place]:
+    places: dict[str, Place] = {}
+    for _, span in trace.walk():
+        parent = trace.parent(span)
+        above = Place() if parent is None else _below(parent, places[parent.span_id])
+        operation = span.operation
+        agent = operation.name if isinstance(operation, AgentInvocation) else above.agent
+        places[span.span_id] = Place(agent, above.step, above.inference)
+    return places
+
+
+def _below(parent: Span, place: Place) -> Place:
+    """The place of what is directly below ``parent``, which stands in ``place`` itself."""
+    operation = parent.operation
+    if isinstance(operation, (AgentInvocation, Workflow)):
+        return Place(place.agent)
+    if isinstance(operation, Inference):
+        return Place(place.agent, place.step, parent.span_id)
+    return Place(place.agent, parent.name, place.inference if isinstance(operation, Custom) else None)
+
+
+def _counted_elsewhere(trace: Trace, places: dict[str, Place]) -> frozenset[str]:
+    """Ids of inferences that another one around or within them stands for."""
+    within: dict[str, list[Span]] = {}
+    for _, span in trace.walk():
+        outer = places[span.span_id].inference
+        if outer is not None and isinstance(span.operation, (Inference, Embedding)):
+            within.setdefault(outer, []).append(span)
+    says = {span.span_id for spans in within.values() for span in spans if _usage(span) is not None}
+    hidden: set[str] = set()
+    for outer, inner in reversed(within.items()):  # the innermost first
+        known = any(span.span_id in says for span in inner)
+        if known or _usage(trace.span(outer)) is None:
+            hidden.add(outer)
+        else:
+            hidden.update(_all_within(inner, within))
+        if known:
+            says.add(outer)
+    return frozenset(hidden)
+
+
+def _all_within(spans: list[Span], within: dict[str, list[Span]]) -> Iterator[str]:
+    for span in spans:
+        yield span.span_id
+        yield from _all_within(within.get(span.span_id, []), within)
+
+
+def _usage(span: Span) -> Usage | None:
+    return span.operation.usage if isinstance(span.operation, (Inference, Embedding)) else None
+
+
+def _first_tokens(trace: Trace) -> dict[str, float]:
+    """Seconds until the first chunk, by id: of the inference itself, and of every agent and workflow around it."""
+    found: dict[str, float] = {}
+    for span in trace.spans:
+        if not isinstance(span.operation, Inference) or span.operation.time_to_first_chunk is None:
+            continue
+        came = span.start + span.operation.time_to_first_chunk * 1e9
+        above: Span | None = span
+        while above is not None:
+            if above is span or isinstance(above.operation, (AgentInvocation, Workflow)):
+                seconds = max(0.0, (came - above.start) / 1e9)
+                found[above.span_id] = min(seconds, found.get(above.span_id, seconds))
+            above = trace.parent(above)
+    return found
+
+
+def _step(span: Span, place: Place, first_token: float | None) -> Step:
+    operation = span.operation
+    asked, invalid = _tool_calls(span)
+    model = prompt = cost = None
+    name = span.name
+    if isinstance(operation, (Inference, Embedding)):
+        model = operation.response_model or operation.request_model
+        name = place.step or (operation.operation if isinstance(operation, Inference) else "embeddings")
+    if isinstance(operation, Inference):
+        cost = operation.cost_usd
+        prompt = operation.fingerprint.system if operation.fingerprint is not None else None
+    return Step(
+        span=span,
+        agent=place.agent,
+        step=name,
+        model=model,
+        prompt=prompt,
+        first_token=first_token,
+        per_token=_per_token(span),
+        usage=_usage(span),
+        cost_usd=cost,
+        asked=asked,
+        invalid=invalid,
+    )
+
+
+def _per_token(span: Span) -> float | None:
+    operation = span.operation
+    if not isinstance(operation, Inference) or operation.partial or span.duration is None or span.failure is not None:
+        return None
+    tokens = None if operation.usage is None else operation.usage.output_tokens
+    if not tokens:
+        return None
+    if operation.time_to_first_chunk is None:
+        return None if operation.stream else span.duration / tokens
+    return (span.duration - operation.time_to_first_chunk) / (tokens - 1) if tokens > 1 else None
+
+
+def _tool_calls(span: Span) -> tuple[int, int]:
+    operation = span.operation
+    wrong = {(v.choice, v.call_id, v.tool) for v in span.violations if v.severity == "error" and v.where == "arguments"}
+    if isinstance(operation, ToolExecution):
+        return 1, min(1, len(wrong))
+    if not isinstance(operation, Inference):
+        return 0, 0
+    return max(len(wrong), sum(len(message.tool_calls()) for message in operation.output)), len(wrong)

@@ -1,0 +1,68 @@
+"""From the answers that a prompt has got so far: what ``max_tokens`` and time-out its calls need.
+
+``max_tokens``: half as much again as the p99 of the output tokens, and at least the longest answer, rounded up. Time-out: what
+an answer of that length takes at the p95 of the time per token, after the p99 of the time to the first token; where those are
+not known, twice the p99 of the duration. Nothing is suggested from fewer than `ENOUGH` answers, nor where answers were cut.
+"""
+
+from __future__ import annotations
+
+import math
+
+from llmtrace.model.value import value
+from llmtrace.statistics.groups import Group
+
+ENOUGH = 20
+"""Answers from which something is suggested."""
+FEW = 100
+"""Answers from which a p99 is more than the longest answer."""
+MARGIN = 1.5
+TIMEOUT_MARGIN = 2.0
+_MOST_CUT = 0.01
+"""Greatest share of answers that may have ended at their limit."""
+
+
+@value
+class Suggestion:
+    max_tokens: int | None
+    timeout: float | None
+    """Seconds."""
+    why: str
+    """How it was computed, or why nothing is suggested."""
+
+
+def suggest(group: Group) -> Suggestion:
+    """What to set on the calls of one prompt (any group of model calls will do)."""
+    answers = group.output_tokens
+    longest, p99 = answers.largest, answers.quantile(0.99)
+    if longest is None or p99 is None or answers.count < ENOUGH:
+        return Suggestion(None, None, f"{answers.count} of at least {ENOUGH} answers")
+    if group.cut > _MOST_CUT * answers.count:
+        return Suggestion(None, None, f"{group.cut} of {answers.count} answers were cut at their limit: raise it first")
+    tokens = _rounded(max(longest, MARGIN * p99))
+    timeout, how = _timeout(group, tokens)
+    few = f" (the longest of {answers.count})" if answers.count < FEW else ""
+    return Suggestion(tokens, timeout, f"p99 of {p99:,.0f} tokens{few} x {MARGIN:g}; {how}")
+
+
+def _timeout(group: Group, tokens: int) -> tuple[float | None, str]:
+    pace, wait = group.per_token.quantile(0.95), group.first_token.quantile(0.99) or 0.0
+    slowest, p99 = group.duration.largest, group.duration.quantile(0.99)
+    if slowest is None or p99 is None:
+        return None, "no call ended"
+    if pace is None:
+        return _up(max(slowest, TIMEOUT_MARGIN * p99)), f"p99 of {p99:.2g} s x {TIMEOUT_MARGIN:g}"
+    waiting = f"{wait:.2g} s + " if wait else ""
+    return _up(max(slowest, wait + tokens * pace)), f"{waiting}{tokens:,} tokens x {1e3 * pace:.2g} ms"
+
+
+def _rounded(tokens: float) -> int:
+    """Up to two binary digits, so that it reads as a limit that somebody chose: 96, 128, 192, 256 …"""
+    power = 1 << max(5, math.ceil(tokens).bit_length() - 1)
+    return next(size for size in (power, power * 3 // 2, power * 2) if size >= tokens)
+
+
+def _up(seconds: float) -> float:
+    """Up to whole seconds, and above ten to multiples of five."""
+    step = 1 if seconds <= 10 else 5
+    return float(max(1, math.ceil(seconds / step) * step))
