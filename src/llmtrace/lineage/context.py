@@ -19,6 +19,9 @@ from llmtrace.lineage.values import Value
 
 UNINDEXED = 1 << 16
 """Characters of text with keys that a live context searches; what is older is indexed."""
+MOST_NEW, MOST_UNKNOWN = 64, 8
+"""Sources with keys, and of these such whose keys were not read yet, beyond which a live context indexes some."""
+_INDEXED_AT_ONCE = 8
 SCANNED = 1 << 26
 """Characters that searches for plain words may read in one run; after that they answer "it may be there"."""
 _FILTER_BITS = 1 << 20
@@ -258,22 +261,34 @@ class Context:
     def _catch_up_words(self) -> None:
         if self._sorted < self._next:
             self._sort()
-            if len(self._known) > _MOST_KNOWN:  # grown by keys of what is indexed by now
-                self._known = {key for number, new in self._new.items() if number not in self._unknown for key in new.keys}
+            self._tidy()
         most = UNINDEXED if self._search else 0
         if self._unindexed > most:
             self._index(most)
 
+    def _tidy(self) -> None:
+        """Index some of the oldest where many are new: a few at a time, so that no call pays for all of them."""
+        if self._search:
+            for _ in range(_INDEXED_AT_ONCE):
+                if len(self._unknown) <= MOST_UNKNOWN and len(self._new) <= MOST_NEW:
+                    break
+                self._index_oldest()
+        if len(self._known) > _MOST_KNOWN:  # grown by keys of what is indexed by now
+            self._known = {key for number, new in self._new.items() if number not in self._unknown for key in new.keys}
+
     def _index(self, most: int) -> None:
         """The oldest that are new, until no more than so many characters are left."""
         while self._unindexed > most:
-            number = next(iter(self._new))
-            new = self._new.pop(number)
-            self._unknown.pop(number, None)
-            self._unindexed -= len(new.source.text)
-            self._words.take(number, new.source, new.keys)
+            self._index_oldest()
         if not self._new:
             self._known.clear()
+
+    def _index_oldest(self) -> None:
+        number = next(iter(self._new))
+        new = self._new.pop(number)
+        self._unknown.pop(number, None)
+        self._unindexed -= len(new.source.text)
+        self._words.take(number, new.source, new.keys)
 
     def _sort(self) -> None:
         """Of what was added, only the sources that may have keys are of interest."""

@@ -36,9 +36,11 @@ class History:
             self._undigested = list(messages)
             yield from enumerate(messages, 1)  # one that is in it twice does no harm
             return
-        start = 0
-        while start < len(last) and start < len(messages) and messages[start] is last[start]:
-            start += 1
+        start = len(last)
+        if start > len(messages) or not _equal(messages[:start], last):
+            start = 0
+            while start < len(last) and start < len(messages) and messages[start] is last[start]:
+                start += 1
         for number in range(start, len(messages)):
             message = messages[number]
             if self.is_new(message.role, message.parts):
@@ -87,6 +89,14 @@ class History:
         if self._most is not None and len(known) > self._most:
             del known[next(iter(known))]
         return True
+
+
+def _equal(some: Sequence[Message], others: Sequence[Message]) -> bool:
+    """Of the same objects this compares nothing but their addresses."""
+    try:
+        return some == others
+    except Exception:  # content that cannot be compared
+        return False
 
 
 def _digest(part: Part) -> int:
