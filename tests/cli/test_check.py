@@ -80,7 +80,7 @@ def test_half_a_file_does_not_pass(tmp_path: Path, llmtrace: Callable[..., Any],
     path = tmp_path / "torn.jsonl"
     llmtrace("export", "--all", "-o", str(path), "--store", store)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(BadInput, match="line 2: not OTLP JSON"):
+    with pytest.raises(BadInput, match="line 2: not JSON"):
         traces_of(str(path))
 
 

@@ -85,7 +85,7 @@ def test_bad_lines_are_named(llmtrace: Callable[..., Any], store: str, tmp_path:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes() + b"{oops\n")))
     code, out, err = llmtrace("import", "-", "--store", store)
     assert (code, out) == (2, "imported 10 spans of 2 traces\n")
-    assert err.startswith("llmtrace import: -, line 3: not OTLP JSON")
+    assert err.startswith("llmtrace import: -, line 3: not JSON")
 
 
 def test_a_failed_export_leaves_the_old_file(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:

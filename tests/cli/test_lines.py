@@ -1,4 +1,4 @@
-"""Spans from OTLP JSON: lines, or one document; what cannot be read is named by its line."""
+"""Spans from OTLP JSON: lines, or one document; what cannot be read is named by its line. Other forms: tests/codec/formats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_bad_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     first, second, third, _ = lines()
     path.write_bytes(b"\n".join([first[40:], second, b"\xff\xfe", third, first[:50]]))
     found = list(read(str(path)))
-    assert [item.number for item in found if isinstance(item, BadLine)] == [1, 3, 5]
+    assert [item.where for item in found if isinstance(item, BadLine)] == ["line 1", "line 3", "line 5"]
     assert [item.span_id[-1] for item in found if isinstance(item, Span)] == ["2", "3"]
 
 
@@ -55,7 +55,7 @@ def test_a_file_of_something_else_says_where_reading_failed(tmp_path: Path) -> N
     """The only line, torn: the message names it."""
     path = tmp_path / "torn.jsonl"
     path.write_bytes(lines()[0][:-30])
-    with pytest.raises(BadInput, match="holds no spans; line 1: not OTLP JSON"):
+    with pytest.raises(BadInput, match="holds no spans; line 1: not JSON"):
         list(read(str(path)))
 
 

@@ -1,7 +1,8 @@
 """Spans of others on their way into the store: read by a dialect, cleaned, appended, and judged when their trace is quiet.
 
 Foreign spans arrive in any order, parents last, so their verdicts wait until nothing has come for a while; if more arrives
-later they are judged again. Verdicts are marked derived. Law: a span that cannot be read costs itself, never its neighbours.
+later they are judged again. Verdicts are marked derived. They are of the spans as they came: what is stored may be redacted,
+and tells less. Law: a span that cannot be read costs itself, never its neighbours.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from llmtrace.store import Store
 QUIET_SECONDS = 5.0
 MOST_WAITING = 10_000
 """Traces that wait to be judged; beyond it, the one that has waited longest is judged at once."""
+MOST_HELD = 20_000
+"""Spans that are kept as they came until their trace is judged; beyond it, the one that has waited longest is judged at once."""
 
 
 class Intake:
@@ -49,6 +52,9 @@ class Intake:
         self._process = os.getpid()
         self._due: dict[str, float] = {}
         """When each trace will have been quiet for long enough, the soonest first (monotonic seconds)."""
+        self._held: dict[str, dict[str, Span]] = {}
+        """Of the traces that wait, the spans as they came."""
+        self._count = 0
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -61,18 +67,23 @@ class Intake:
 
     def take_span(self, span: Span) -> Span:
         """Store one span that was decoded already. Gives it as it was stored."""
-        span = self._content.clean(span)
-        self._store.append(span)
-        self._wait_for(span.trace_id)
-        return span
+        cleaned = self._content.clean(span)
+        self._store.append(cleaned)
+        self._wait_for(span)
+        return cleaned
 
-    def _wait_for(self, trace_id: str) -> None:
+    def _wait_for(self, span: Span) -> None:
         if self._process != os.getpid():
             self._begin()
+        trace_id = span.trace_id
         with self._lock:
             self._due.pop(trace_id, None)
-            if len(self._due) >= MOST_WAITING:
+            if self._due and (len(self._due) >= MOST_WAITING or self._count >= MOST_HELD):
                 self._due[next(iter(self._due))] = 0.0
+            if self._count < 2 * MOST_HELD:  # else the one trace is too long to be kept
+                held = self._held.setdefault(trace_id, {})
+                self._count += span.span_id not in held
+                held[span.span_id] = span
             self._due[trace_id] = time.monotonic() + self._quiet
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._run, name="llmtrace-intake", daemon=True)
@@ -97,17 +108,22 @@ class Intake:
         return max(0.0, next(iter(self._due.values())) - time.monotonic()) if self._due else None
 
     def _judge(self, trace_id: str) -> None:
+        with self._lock:
+            held = self._held.pop(trace_id, {})
+            self._count -= len(held)
         try:
             stored = self._store.trace(trace_id)
         except LlmtraceError:  # it is gone already, or the store cannot be read here: `check` can judge it later
             return
-        after, _ = evaluate_trace(stored, self._evaluator)
+        came = Trace([held.get(span.span_id, span) for span in stored.spans], alive=stored.alive)
+        after, _ = evaluate_trace(came, self._evaluator)
         before = {span.span_id: span for span in stored.spans}
-        for span in after.spans:
+        judged = [self._content.clean(span) if span.span_id in held else span for span in after.spans]
+        for span in judged:
             if span.run_id is None and span != before[span.span_id]:
                 self._store.append(span)
         if self._judged is not None:
-            self._judged(after)
+            self._judged(Trace(judged, alive=stored.alive))
 
     def judge_all(self) -> None:
         """Judge every trace that waits, now."""
