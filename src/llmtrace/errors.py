@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llmtrace.guards.budget import Budget
+    from llmtrace.guards.wording import Spender
     from llmtrace.model import Violation
 
 
@@ -46,16 +48,29 @@ class InvalidToolCall(LlmtraceError, ValueError):
 
 
 class BudgetExceeded(LlmtraceError):
-    """A run crossed its budget and the budget's policy is to raise.
+    """A budget is spent and its policy is to raise: the next call did not start, or a stream was stopped.
 
-    ``limit`` names what was crossed (``usd``, ``calls`` or ``tokens``), ``allowed`` and ``spent`` are in that unit.
+    ``limit`` names what was spent (``usd``, ``calls``, ``tokens``, ``output_tokens``, ``seconds`` or ``repeats``), ``allowed``
+    and ``spent`` are in that unit, ``budget`` is the `Budget`, ``spenders`` the three that spent most (``name``, ``share`` from
+    0 to 1, ``spent``), the greatest first.
     """
 
-    def __init__(self, limit: str, allowed: float, spent: float) -> None:
-        super().__init__(f"budget of {allowed:g} {limit} is spent ({spent:g} {limit} used)")
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: str = "",
+        allowed: float = 0,
+        spent: float = 0,
+        budget: Budget | None = None,
+        spenders: Sequence[Spender] = (),
+    ) -> None:
+        super().__init__(message)
         self.limit = limit
         self.allowed = allowed
         self.spent = spent
+        self.budget = budget
+        self.spenders = tuple(spenders)
 
 
 class PortBusy(LlmtraceError):

@@ -18,6 +18,7 @@ from llmtrace import semconv
 from llmtrace.codec import genai
 from llmtrace.config import OnInvalid
 from llmtrace.content import Content
+from llmtrace.errors import LlmtraceError
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
     Evaluation,
@@ -32,7 +33,7 @@ from llmtrace.model import (
     Span,
     replace,
 )
-from llmtrace.recorder import keys, otel, root
+from llmtrace.recorder import keys, objectives, otel, root
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
@@ -44,7 +45,8 @@ class Sink(Protocol):
     """Where spans go. Called on the calling thread, with a start mark (``end`` None) and then with the ended span.
 
     A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
-    ``append_encoded(raw)``: it is called in place of ``append``, so that a span is encoded once for all of them.
+    ``append_encoded(raw)``: it is called in place of ``append``, so that a span is encoded once for all of them. One that only
+    counts what is under way has ``started(span_id, operation)``.
     """
 
     def append(self, span: Span) -> None: ...
@@ -54,10 +56,13 @@ class Watcher(Protocol):
     """Sees every span below the place where it was set; may stop the program, where the program asked it to."""
 
     def before(self, operation: Operation) -> None:
-        """Called before a span starts. What it raises reaches the program."""
+        """Called before a span starts. A `LlmtraceError` that it raises reaches the program."""
 
-    def after(self, span: Span) -> Sequence[Evaluation]:
-        """Called when a span has ended."""
+    def withdraw(self, operation: Operation) -> None:
+        """What `before` was called for does not start after all."""
+
+    def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
+        """Called when a span has ended. ``recording``: it, while it was open; None for a span that was not started here."""
         ...
 
 
@@ -81,6 +86,7 @@ class Recorder:
         self.evaluator = evaluator
         self.sinks = tuple(sinks)
         self._marked = tuple(sink for sink in self.sinks if getattr(sink, "marks", True))
+        self._starting = tuple(sink.started for sink in self.sinks if hasattr(sink, "started"))
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
         self.foreign_run: Callable[[Context], Run | None] | None = None
@@ -109,13 +115,19 @@ class Recorder:
         if root.program is not None:
             context = guard(root.program.around, context) or context
         watchers: tuple[Watcher, ...] = context.get(keys.WATCHERS, ())  # type: ignore[assignment]
-        for watcher in reversed(watchers):  # the innermost first: what it refuses does not count with those around it
-            watcher.before(operation)
+        if watchers:
+            _admit(watchers, operation)
         try:
             return self._start(context, operation, name, kind, attributes, watchers, tuple(links))
         except Exception as error:
             report(Recorder.start, error)
+            _withdraw(watchers, operation)
             return NoRecording(self, operation)
+
+    def cost_of(self, operation: Operation) -> float | None:
+        """US dollars that an operation with its usage costs; None where its price is not known. Never raises."""
+        cost: float | None = getattr(guard(self._enrich, operation), "cost_usd", None)
+        return cost
 
     def _start(
         self,
@@ -135,6 +147,8 @@ class Recorder:
         name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)
         own: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
+        if objectives.declared:
+            own.update(objectives.attributes_of(operation, name, known.get(semconv.OPERATION_NAME)))
         start = self.identity.clock()
         made = self._tracers.start(context, name, kind, start, self.identity, known, links)
         recording = Recording(
@@ -144,6 +158,7 @@ class Recorder:
             span_id=made.span_id,
             parent_id=made.parent_id,
             outermost=run is None,
+            parent=None if run is None else owner,
             name=name,
             kind=kind,
             operation=operation,
@@ -156,6 +171,8 @@ class Recorder:
         recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
         if self._marked:
             self._mark(recording, known)
+        for started in self._starting:
+            guard(started, recording.span_id, operation)
         return recording
 
     def _mark(self, recording: Recording, known: Mapping[str, JsonValue]) -> None:
@@ -242,14 +259,33 @@ class Recorder:
         return raw
 
     def _evaluated(self, recording: Recording, span: Span) -> Span:
-        return self._watched(recording.watchers, recording.run.step(span, outermost=recording.outermost))
+        return self._watched(recording.watchers, recording.run.step(span, outermost=recording.outermost), recording)
 
-    def _watched(self, watchers: Sequence[Watcher], span: Span) -> Span:
+    def _watched(self, watchers: Sequence[Watcher], span: Span, recording: Recording | None = None) -> Span:
         for watcher in watchers:
-            found = guard(watcher.after, span)
+            found = guard(watcher.after, span, recording)
             if found:
                 span = replace(span, evaluations=(*span.evaluations, *found))
         return span
+
+
+def _admit(watchers: tuple[Watcher, ...], operation: Operation) -> None:
+    """Ask the watchers, the innermost first. What one of them refuses does not count with the others."""
+    asked: list[Watcher] = []
+    for watcher in reversed(watchers):
+        try:
+            watcher.before(operation)
+        except LlmtraceError:
+            _withdraw(asked, operation)
+            raise
+        except Exception as error:
+            report(watcher.before, error)
+        asked.append(watcher)
+
+
+def _withdraw(watchers: Sequence[Watcher], operation: Operation) -> None:
+    for watcher in watchers:
+        guard(watcher.withdraw, operation)
 
 
 def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Context:

@@ -35,6 +35,7 @@ class Recording:
         "operation",
         "otel",
         "outermost",
+        "parent",
         "parent_id",
         "run",
         "span_id",
@@ -60,9 +61,12 @@ class Recording:
         watchers: tuple[Any, ...],
         otel: OtelSpan,
         links: tuple[Link, ...] = (),
+        parent: Recording | None = None,
     ) -> None:
         self._recorder = recorder
         self.run = run
+        self.parent = parent
+        """The open span above it, in the same run."""
         self.trace_id = trace_id
         self.span_id = span_id
         self.parent_id = parent_id

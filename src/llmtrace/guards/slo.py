@@ -1,0 +1,54 @@
+"""Objectives for latency: what was promised for an agent, a workflow, a tool or an operation.
+
+Law: an objective holds nothing up. A span that breaks it gets an evaluation ``slo``; how fast the error budget is used is for
+`llmtrace stats` to say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.errors import ConfigurationError
+from llmtrace.model import JsonValue
+from llmtrace.recorder import objectives
+
+
+def slo(
+    name: str,
+    *,
+    p50: float | None = None,
+    p95: float | None = None,
+    p99: float | None = None,
+    ttft: float | None = None,
+) -> None:
+    """Declare an objective, for all spans that start from now on in this process.
+
+    ``name`` is of an agent, a workflow or a tool, else a span's (``chat gpt-4o``), else an operation's (``chat``). ``p50``,
+    ``p95``, ``p99``: seconds within which so many in a hundred are to end. ``ttft``: seconds within which 99 in a hundred are
+    to have their first token; of an agent or workflow, that is the first chunk of the first model call below it that streams.
+    A span that takes longer gets an evaluation ``slo`` of severity warning, labelled ``p99``, ``ttft`` …; its score is the
+    seconds that it took. A second objective for a name replaces the first.
+
+    Raises `ConfigurationError` for a name that is no text, for no bound at all, and for one that is not above 0.
+    """
+    bounds = {
+        semconv.SLO_P50: ("p50", p50),
+        semconv.SLO_P95: ("p95", p95),
+        semconv.SLO_P99: ("p99", p99),
+        semconv.SLO_TIME_TO_FIRST_TOKEN: ("ttft", ttft),
+    }
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f"slo({name!r}): expected the name of an agent, workflow, tool, span or operation")
+    if all(seconds is None for _, seconds in bounds.values()):
+        raise ConfigurationError(f"slo({name!r}): give at least one of p50, p95, p99, ttft, in seconds")
+    for word, seconds in bounds.values():
+        if seconds is not None and not _is_bound(seconds):
+            raise ConfigurationError(f"slo({name!r}, {word}={seconds!r}): expected a number of seconds above 0")
+    kept: dict[str, JsonValue] = {semconv.SLO_NAME: name}
+    kept |= {attribute: float(seconds) for attribute, (_, seconds) in bounds.items() if seconds is not None}
+    objectives.declared[name] = kept
+
+
+def _is_bound(seconds: Any) -> bool:
+    return isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < float("inf")

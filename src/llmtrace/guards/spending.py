@@ -1,0 +1,346 @@
+"""What is spent under one budget, as it goes: a watcher of the recorder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+
+from llmtrace import semconv
+from llmtrace.errors import BudgetExceeded
+from llmtrace.guards import ledger, wording
+from llmtrace.guards.account import Account, Amounts
+from llmtrace.guards.estimates import usage_of
+from llmtrace.model import (
+    AgentInvocation,
+    Embedding,
+    Evaluation,
+    Inference,
+    Operation,
+    Span,
+    ToolExecution,
+    Usage,
+    Workflow,
+    replace,
+)
+from llmtrace.recorder import Recording, active, keys
+
+if TYPE_CHECKING:
+    from llmtrace.guards.budget import Budget
+
+logger = logging.getLogger("llmtrace")
+
+BUDGET_EXCEEDED = "budget_exceeded"
+"""Name of the evaluation on the span that reached a ceiling."""
+BUDGET_NEARLY_SPENT = "budget_nearly_spent"
+"""Name of the evaluation on the span that reached `NEARLY` of it."""
+BUDGET_UNPRICED = "budget_unpriced"
+"""Name of the evaluation on the first span under a budget in dollars whose price is not known."""
+NEARLY = 0.8
+
+DIFFERENT_CALLS = 1024
+"""Tool calls whose repeats are counted; the one not seen for longest is forgotten first."""
+
+_said: set[str] = set()
+
+
+class Spending:
+    """What has been spent under one budget: ``usd``, ``calls``, ``tokens``, ``output_tokens``, ``seconds`` and ``repeats``."""
+
+    def __init__(self, budget: Budget, around: Sequence[Any] = ()) -> None:
+        """``around``: the watchers that see the same spans."""
+        self.budget = budget
+        self._ceilings = budget.ceilings
+        self._raises = budget.on_exceed == "raise"
+        self._over = wording.over(budget.scope, budget.per, budget.name)
+        self._own = Account()
+        self._who = _who(budget.scope) if budget.scope != "run" else ""
+        self._shared = (budget.name, budget.scope, self._who, budget.per)
+        self._counts = budget.scope == "run" or not any(
+            isinstance(each, Spending) and each.budget.scope != "run" and each._shared == self._shared for each in around
+        )
+        """False where a budget around it adds to the same sums."""
+        self._account: Callable[[], Account] = (lambda: self._own) if budget.scope == "run" else self._ledger
+        self._last = time.monotonic()
+        self._told: set[tuple[str, str]] = set()
+        self._repeated: OrderedDict[str, int] = OrderedDict()
+        self._most = 0
+        self._lock = threading.RLock()
+        if budget.scope != "run":
+            self._begin()
+
+    def _begin(self) -> None:
+        """What others have spent before needs no warning here: 80 % is told where it is reached."""
+        account = self._account()
+        with account.lock:
+            account.refresh()
+            for limit, allowed in self._ceilings.items():
+                if account.total(limit) >= NEARLY * allowed:
+                    self._told.add((BUDGET_NEARLY_SPENT, limit))
+
+    def _ledger(self) -> Account:
+        budget = self.budget
+        return ledger.ledger(_folder(), budget.name, budget.scope, self._who, ledger.period(budget.per))
+
+    # -- what the program may look at
+
+    @property
+    def usd(self) -> float:
+        return self._spent(self._account(), "usd")
+
+    @property
+    def calls(self) -> int:
+        return self._account().spent.calls
+
+    @property
+    def tokens(self) -> int:
+        return round(self._spent(self._account(), "tokens"))
+
+    @property
+    def output_tokens(self) -> int:
+        return round(self._spent(self._account(), "output_tokens"))
+
+    @property
+    def seconds(self) -> float:
+        return self._spent(self._account(), "seconds")
+
+    @property
+    def repeats(self) -> int:
+        return self._most
+
+    def _spent(self, account: Account, limit: str) -> float:
+        if limit == "repeats":
+            return self._most
+        return account.total(limit) + (time.monotonic() - self._last if limit == "seconds" else 0)
+
+    # -- a watcher
+
+    def before(self, operation: Operation) -> None:
+        """Count what is about to start. Raises `BudgetExceeded` when it must not."""
+        if isinstance(operation, ToolExecution):
+            if "repeats" in self._ceilings:
+                self._repeat(operation)
+        elif isinstance(operation, (Inference, Embedding)):
+            account = self._account()
+            with account.lock:
+                account.refresh()
+                if self._raises:
+                    self._refuse(account)
+                if self._counts:
+                    account.under_way += 1
+
+    def withdraw(self, operation: Operation) -> None:
+        if isinstance(operation, (Inference, Embedding)):
+            self._ended(self._account())
+
+    def _ended(self, account: Account) -> None:
+        with account.lock:
+            if self._counts:
+                account.under_way = max(0, account.under_way - 1)
+
+    def _refuse(self, account: Account) -> None:
+        for limit, allowed in self._ceilings.items():
+            spent = self._spent(account, limit) + (account.under_way if limit == "calls" else 0)
+            if limit != "repeats" and spent >= allowed:
+                raise self._exceeded(account, limit, allowed, spent)
+
+    def _repeat(self, execution: ToolExecution) -> None:
+        key = _key(execution)
+        allowed = self._ceilings["repeats"]
+        with self._lock:
+            repeats = self._repeated.pop(key, -1) + 1
+            if self._raises and repeats > allowed:
+                self._repeated[key] = repeats - 1
+                top = (wording.Spender(execution.name, 1.0, repeats - 1),)
+                raise self._exceeded(None, "repeats", allowed, repeats - 1, top)
+            self._repeated[key] = repeats
+            self._most = max(self._most, repeats)
+            if len(self._repeated) > DIFFERENT_CALLS:
+                self._repeated.popitem(last=False)
+
+    def _exceeded(
+        self, account: Account | None, limit: str, allowed: float, spent: float, top: tuple[wording.Spender, ...] = ()
+    ) -> BudgetExceeded:
+        top = account.top(limit) if account is not None else top
+        text = wording.state(self._over, limit, allowed, spent)
+        return BudgetExceeded(
+            f"{text}: {wording.spenders(top)}" if top else text,
+            limit=limit,
+            allowed=allowed,
+            spent=spent,
+            budget=self.budget,
+            spenders=top,
+        )
+
+    def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
+        """Count what a span spent; an evaluation for each ceiling that it reached."""
+        operation = span.operation
+        if isinstance(operation, ToolExecution):
+            return self._after_tool(operation)
+        if not isinstance(operation, (Inference, Embedding)):
+            return ()
+        failed = span.failure is not None and operation.usage is None and not getattr(operation, "output", ())
+        usage, cost = (Usage(), 0.0) if failed else (_usage(operation), _cost(operation))
+        spender = _spender(operation.response_model or operation.request_model, recording)
+        account = self._account()
+        with account.lock:
+            account.flowing.pop(span.span_id, None)
+            if recording is not None:
+                self._ended(account)
+            calls = max(1, operation.attempts or 1)
+            self._add(account, spender, Amounts(cost or 0.0, calls, _sum(usage), usage.output_tokens or 0))
+            found = list(self._unpriced(operation)) if cost is None else []
+            return (*found, *self._reached(account))
+
+    def _after_tool(self, execution: ToolExecution) -> Sequence[Evaluation]:
+        if "seconds" not in self._ceilings and "repeats" not in self._ceilings:
+            return ()
+        account = self._account()
+        with account.lock:
+            if "seconds" in self._ceilings:
+                self._add(account, execution.name, Amounts())
+            return tuple(self._reached(account))
+
+    def _add(self, account: Account, spender: str, amounts: Amounts) -> None:
+        """Time counts with whoever has just ended: what ran meanwhile ran beside it."""
+        now = time.monotonic()
+        amounts.seconds, self._last = now - self._last, now
+        if self._counts:
+            account.add(spender, amounts)
+
+    def _reached(self, account: Account) -> Iterator[Evaluation]:
+        for limit, allowed in self._ceilings.items():
+            spent = self._spent(account, limit)
+            spent_whole = spent >= allowed and (limit != "repeats" or spent > 0)
+            if spent_whole:
+                self._told.add((BUDGET_NEARLY_SPENT, limit))
+            elif spent < NEARLY * allowed:
+                continue
+            name = BUDGET_EXCEEDED if spent_whole else BUDGET_NEARLY_SPENT
+            if (name, limit) not in self._told:
+                self._told.add((name, limit))
+                text = wording.state(self._over, limit, allowed, spent, nearly=not spent_whole)
+                top = account.top(limit) if spent_whole else ()
+                yield Evaluation(
+                    name, "warning", f"{text}: {wording.spenders(top)}" if top else text, label=limit, score=float(spent)
+                )
+
+    def _unpriced(self, operation: Inference | Embedding) -> Iterator[Evaluation]:
+        if "usd" not in self._ceilings:
+            return
+        model = operation.response_model or operation.request_model
+        prices = f"configure(prices={{{model!r}: {{'input': ..., 'output': ...}}}})"
+        _say_once(
+            f"a budget in usd cannot count calls of model {model}: its price is not known. Give {prices}, "
+            "install llmtrace-otel[prices], or give the budget a ceiling of tokens or calls too"
+        )
+        if (BUDGET_UNPRICED, "usd") not in self._told:
+            self._told.add((BUDGET_UNPRICED, "usd"))
+            text = f"the price of {model} is not known: the budget in usd does not count its calls"
+            yield Evaluation(BUDGET_UNPRICED, "warning", text, label="usd")
+
+    # -- streams
+
+    @property
+    def stops_streams(self) -> bool:
+        """Whether a stream under way may be the one that passes it, and is to be stopped then."""
+        return self._raises and not self._ceilings.keys().isdisjoint(("usd", "tokens", "output_tokens", "seconds"))
+
+    def flows(self, span_id: str, usage: Usage, usd: float | None) -> BudgetExceeded | None:
+        """A stream under way has come to this much. The error that is to end it, if it has passed the budget."""
+        account = self._account()
+        with account.lock:
+            if self._counts:
+                account.flowing[span_id] = Amounts(usd or 0.0, 0, _sum(usage), usage.output_tokens or 0)
+            for limit, allowed in self._ceilings.items():
+                spent = self._spent(account, limit)
+                if limit not in ("calls", "repeats") and spent > allowed:
+                    return self._exceeded(account, limit, allowed, spent)
+        return None
+
+
+def _who(scope: str) -> str:
+    """Whose budget it is here: what `context` says of it."""
+    if scope == "all":
+        return ""
+    name = {"user": semconv.USER_ID, "conversation": semconv.CONVERSATION_ID}.get(scope, semconv.CONTEXT_PREFIX + scope)
+    attributes: Any = otel_context.get_value(keys.ATTRIBUTES) or {}
+    who = attributes.get(name)
+    if who is None:
+        _say_once(
+            f"a budget for each {scope} was begun where none is known: all such runs share one. "
+            f"Put them in `with llmtrace.context({scope}=...)`"
+        )
+        return ""
+    return f"={who}"
+
+
+def _folder() -> Path | None:
+    """The folder of the store that is written to."""
+    recorder = active()
+    for sink in recorder.sinks if recorder is not None else ():
+        folder: Path | None = getattr(sink, "folder", None)
+        if folder is not None:
+            return folder
+    if recorder is not None:
+        _say_once("a budget over runs is kept in memory, since no store has a folder: it begins anew with each process")
+    return None
+
+
+def _key(execution: ToolExecution) -> str:
+    try:
+        return f"{execution.name} {hash(json.dumps(execution.arguments, sort_keys=True, default=repr))}"
+    except (ValueError, TypeError, RecursionError):
+        return f"{execution.name} {hash(repr(execution.arguments))}"
+
+
+def _usage(operation: Inference | Embedding) -> Usage:
+    return usage_of(operation) if isinstance(operation, Inference) else operation.usage or Usage()
+
+
+def _sum(usage: Usage) -> int:
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0)
+
+
+def _cost(operation: Inference | Embedding) -> float | None:
+    """US dollars; with estimated tokens where none were told."""
+    if isinstance(operation, Inference) and operation.cost_usd is not None:
+        return operation.cost_usd
+    recorder = active()
+    if recorder is None:
+        return None
+    if isinstance(operation, Embedding):
+        usage = replace(operation.usage or Usage(), output_tokens=0)
+        operation = Inference(
+            operation.provider,
+            "embeddings",
+            request_model=operation.request_model,
+            response_model=operation.response_model,
+            usage=usage,
+        )
+    return recorder.cost_of(replace(operation, usage=usage_of(operation)))
+
+
+def _spender(model: str | None, recording: Recording | None) -> str:
+    """The innermost agent, workflow or tool around a call, and the model that it called."""
+    around = recording
+    while around is not None and not isinstance(around.operation, (AgentInvocation, ToolExecution, Workflow)):
+        around = around.parent
+    name = getattr(around.operation, "name", "") if around is not None else ""
+    if name and model:
+        return f"{name} with {model}"
+    return name or model or "unknown"
+
+
+def _say_once(line: str) -> None:
+    if line not in _said:
+        if len(_said) < 256:
+            _said.add(line)
+        logger.warning("llmtrace: %s", line)
