@@ -13,6 +13,7 @@ from llmtrace.version import __version__
 if TYPE_CHECKING:
     from llmtrace.decorators import agent, span, tool, workflow
     from llmtrace.guards.budget import Budget, budget
+    from llmtrace.guards.slo import slo
     from llmtrace.recorder.context import context, extract, inject, wrap
     from llmtrace.recorder.outcome import outcome
     from llmtrace.runtime import configure, flush, shutdown
@@ -30,6 +31,7 @@ _HOME = {
     "inject": "llmtrace.recorder.context",
     "outcome": "llmtrace.recorder.outcome",
     "shutdown": "llmtrace.runtime",
+    "slo": "llmtrace.guards.slo",
     "span": "llmtrace.decorators",
     "tool": "llmtrace.decorators",
     "workflow": "llmtrace.decorators",
@@ -49,6 +51,7 @@ __all__ = [
     "inject",
     "outcome",
     "shutdown",
+    "slo",
     "span",
     "testing",
     "tool",

@@ -59,7 +59,14 @@ def _placed(step: Span, number: int) -> Span:
         sequence=number,
         failure=step.failure,
         violations=step.violations,
+        attributes=step.attributes,
     )
+
+
+def under(operation: Operation, **bounds: float) -> Span:
+    """A span under an objective; it takes 5 ns."""
+    attributes = {"llmtrace.slo.name": "look_up", **{f"llmtrace.slo.{name}": seconds for name, seconds in bounds.items()}}
+    return span(operation, 0, attributes=attributes)
 
 
 def broken(operation: Operation, *violations: Violation, failure: Failure | None = None) -> Span:
@@ -273,3 +280,14 @@ REFUSED_RUN = run(
     infer(DONE, asked=told("the call is not valid")),
 )
 CASES["failed_tool_ignored"].bad["answered, refused"] = REFUSED_RUN
+CASES["slo"] = Cases(
+    bad={
+        **{share: run(under(ran(), **{share: 4e-9})) for share in ("p50", "p95", "p99")},
+        "ttft": run(under(infer("x", time_to_first_chunk=0.5), time_to_first_token=0.4)),
+    },
+    good=[
+        run(under(ran(), p99=5e-9), infer("x", time_to_first_chunk=9.0)),
+        run(under(infer("x"), time_to_first_token=1e-9)),
+        run(under(infer("x", time_to_first_chunk=0.5), time_to_first_token=0.5)),
+    ],
+)
