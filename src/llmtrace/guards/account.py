@@ -41,8 +41,8 @@ class Account:
         self.spenders: dict[str, Amounts] = {}
         self.under_way = 0
         """Model calls that have started and not ended."""
-        self.flowing: dict[str, Amounts] = {}
-        """What the streams under way have come to, as far as known, by the id of their span."""
+        self.flowing: dict[str, tuple[str, Amounts]] = {}
+        """Whose the streams under way are and what they have come to, as far as known, by the id of their span."""
 
     def refresh(self) -> None:
         """Take in what others have spent meanwhile: nobody, here."""
@@ -59,13 +59,15 @@ class Account:
 
     def total(self, limit: str) -> float:
         """What was spent of ``limit``, the streams under way included."""
-        flowing = sum(getattr(amounts, limit) for amounts in list(self.flowing.values())) if self.flowing else 0
+        flowing = sum(getattr(amounts, limit) for _, amounts in list(self.flowing.values())) if self.flowing else 0
         spent: float = getattr(self.spent, limit) + flowing
         return spent
 
     def top(self, limit: str, most: int = 3) -> tuple[Spender, ...]:
         """The greatest spenders of ``limit``."""
-        of_each = [(name, float(getattr(amounts, limit))) for name, amounts in self.spenders.items()]
-        total = sum(spent for _, spent in of_each)
-        found = sorted((each for each in of_each if each[1] > 0), key=lambda each: -each[1])
+        of_each: dict[str, float] = {}
+        for name, amounts in (*self.spenders.items(), *self.flowing.values()):
+            of_each[name] = of_each.get(name, 0.0) + getattr(amounts, limit)
+        total = sum(of_each.values())
+        found = sorted((each for each in of_each.items() if each[1] > 0), key=lambda each: -each[1])
         return tuple(Spender(name, spent / total, spent) for name, spent in found[:most])

@@ -36,7 +36,7 @@ class Budget:
     ``scope``: ``run`` (default), what happens below one agent or block; ``user``, ``tenant`` or ``conversation``, what each of
     them (see `context`) spends over all runs; ``all``, all runs together. ``per``: ``hour``, ``day`` or ``month`` (UTC) after
     which it begins anew; with it, ``scope`` is ``all`` unless given. Over runs, sums are kept in the store's folder and shared
-    by all processes that use it; budgets of one scope and period look at the same sums, unless they have a ``name`` of their own.
+    by all processes that use it; budgets of one scope and period look at the same sums, unless they have names of their own.
 
     ``on_exceed``: ``record`` (default) puts an evaluation ``budget_nearly_spent`` on the span that reaches 80 % and
     ``budget_exceeded`` on the one that reaches 100 %; ``raise`` also raises `BudgetExceeded` when the next call would start

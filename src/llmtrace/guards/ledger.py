@@ -2,8 +2,8 @@
 
 Each call that has ended adds a line, in one ``write`` of less than a page to the end of the file, and each call that is to
 start reads what is new. Laws: nobody waits for another process, no write is synced; a line that was torn costs itself; a file
-stays below `MOST_BYTES` by being summed up into a new one, and the folder below `MOST_FILES`. Who it is about is in no file: the
-file's name is a digest.
+stays below `MOST_BYTES` by being summed up into a new one, and the folder below `MOST_FILES`. Who it is about is in no file:
+the file's name is a digest.
 """
 
 from __future__ import annotations

@@ -253,12 +253,13 @@ class Spending:
         """Whether a stream under way may be the one that passes it, and is to be stopped then."""
         return self._raises and not self._ceilings.keys().isdisjoint(("usd", "tokens", "output_tokens", "seconds"))
 
-    def flows(self, span_id: str, usage: Usage, usd: float | None) -> BudgetExceeded | None:
+    def flows(self, recording: Recording, model: str | None, usage: Usage, usd: float | None) -> BudgetExceeded | None:
         """A stream under way has come to this much. The error that is to end it, if it has passed the budget."""
         account = self._account()
         with account.lock:
             if self._counts:
-                account.flowing[span_id] = Amounts(usd or 0.0, 0, _sum(usage), usage.output_tokens or 0)
+                amounts = Amounts(usd or 0.0, 0, _sum(usage), usage.output_tokens or 0)
+                account.flowing[recording.span_id] = _spender(model, recording), amounts
             for limit, allowed in self._ceilings.items():
                 spent = self._spent(account, limit)
                 if limit not in ("calls", "repeats") and spent > allowed:

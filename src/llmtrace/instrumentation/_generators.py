@@ -12,6 +12,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, TypeAlias, cast
 
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._metered import meter
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Headers, Held, begin, carried_by, rename, stepwise
 from llmtrace.instrumentation._streams import Reader, Watch, watched
@@ -99,7 +100,12 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
     if isinstance(watch, LlmtraceError):
         raise watch
     step, given, thrown = cast(Any, generator.send), cast(Any, None), cast("BaseException | None", None)
+    budgets = guard(meter, watch)
     while True:
+        passed = budgets and budgets.look()
+        if passed:
+            generator.close()
+            raise passed
         try:
             chunk = step(given) if watch.chunks else _first(watch.call, step)
         except StopIteration as done:
@@ -143,7 +149,13 @@ async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncG
     if isinstance(watch, LlmtraceError):
         raise watch
     step, thrown = _unhooked(generator), cast("BaseException | None", None)
+    budgets = guard(meter, watch)
     while True:
+        passed = budgets and budgets.look()
+        if passed:
+            step.close()
+            await generator.aclose()
+            raise passed
         try:
             chunk = await (step if watch.chunks or watch.call is None else stepwise(watch.call, step))
         except StopAsyncIteration:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import wrapt
 
+from llmtrace.instrumentation._metered import ametered, metered
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.recorder.guard import guard, report
 
@@ -34,15 +35,26 @@ class Reader(Protocol):
 class Watch:
     """One open stream: its call, its reader, and when its first chunk came."""
 
-    __slots__ = ("__weakref__", "call", "chunks", "first", "reader", "response")
+    __slots__ = ("__weakref__", "_first", "call", "chunks", "reader", "response")
 
     def __init__(self, call: Call, reader: Reader) -> None:
         self.call: Call | None = call
         self.reader = reader
         self.chunks = 0
-        self.first = 0.0
+        self._first = 0.0
         self.response: weakref.ref[Any] | None = None
         """The HTTP response, where something was put on it that is to be taken off at the end."""
+
+    @property
+    def first(self) -> float:
+        """When the first chunk came (`time.perf_counter`)."""
+        return self._first
+
+    @first.setter
+    def first(self, at: float) -> None:
+        self._first = at
+        if self.call is not None:
+            self.call.recording.answering()
 
     def see(self, chunk: Any) -> None:
         """A chunk came."""
@@ -145,6 +157,7 @@ def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
     """Pass on every chunk of ``iterator``. This is a hot path: a reader may have a ``pump`` of its own, with the same
     arguments, and save the call for each chunk. It wraps its loop in ``with watch``, and tells ``watch.chunks`` and
     ``watch.first``."""
+    iterator = metered(watch, iterator)
     own: Callable[[Watch, Iterator[Any]], Generator[Any, None, None]] | None = getattr(watch.reader, "pump", None)
     return _pump(watch, iterator) if own is None else own(watch, iterator)
 
@@ -164,6 +177,7 @@ def _pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
     """`pump` for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader expects."""
+    iterator = ametered(watch, iterator)
     feed = watch.reader.feed
     with watch:
         try:

@@ -1,0 +1,117 @@
+"""Streams under a budget that is to raise: looked at every few chunks, and ended in the program's loop once they pass it.
+
+Law: a stream without such a budget comes by here once, when it is opened, and its chunks never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from llmtrace.errors import BudgetExceeded
+from llmtrace.guards.estimates import usage_of
+from llmtrace.guards.spending import Spending
+from llmtrace.model import Inference, replace
+from llmtrace.recorder import active
+from llmtrace.recorder.guard import guard
+
+if TYPE_CHECKING:
+    from llmtrace.instrumentation._streams import Watch
+
+EVERY = 8
+"""Chunks between two looks; more where many have come already, so that looking stays cheap beside the stream."""
+
+
+class Meter:
+    """Tells the budgets over a stream what it has come to: what its server told of the usage, and an estimate until then."""
+
+    def __init__(self, watch: Watch, spendings: tuple[Spending, ...]) -> None:
+        self._watch = watch
+        self._spendings = spendings
+        self._next = 1
+
+    def look(self) -> BudgetExceeded | None:
+        """The error that is to end the stream, whose span is ended with it; None while it may go on."""
+        watch = self._watch
+        if watch.chunks < self._next or watch.call is None:
+            return None
+        self._next = watch.chunks + (1 if watch.chunks < EVERY else max(EVERY, watch.chunks // 16))
+        passed = guard(self._passed, watch)
+        if passed is not None:
+            guard(watch.fail, passed)
+        return passed
+
+    def _passed(self, watch: Watch) -> BudgetExceeded | None:
+        call = watch.call
+        if call is None:
+            return None
+        seen = _so_far(call.recording.operation, watch.reader.fields())
+        usage, recorder = usage_of(seen), active()
+        cost = None if recorder is None else recorder.cost_of(replace(seen, usage=usage))
+        model = seen.response_model or seen.request_model
+        found = [each.flows(call.recording, model, usage, cost) for each in self._spendings]
+        return next((error for error in found if error is not None), None)
+
+
+def _so_far(started: Any, fields: Mapping[str, Any]) -> Inference:
+    """What is known of the answer, without what was asked: the tokens of that are told, or counted at the end."""
+    return Inference(
+        getattr(started, "provider", ""),
+        request_model=getattr(started, "request_model", None),
+        response_model=fields.get("response_model"),
+        output=tuple(fields.get("output") or ()),
+        usage=fields.get("usage"),
+    )
+
+
+def meter(watch: Watch) -> Meter | None:
+    """A meter for a stream that a budget may end; None, as for nearly every stream, where there is none."""
+    call = watch.call
+    watchers = call.recording.watchers if call is not None else ()
+    stopping = tuple(each for each in watchers if isinstance(each, Spending) and each.stops_streams)
+    return Meter(watch, stopping) if stopping else None
+
+
+def metered(watch: Watch, iterator: Iterator[Any]) -> Iterator[Any]:
+    """``iterator``, or one that raises `BudgetExceeded` once the stream has passed a budget."""
+    found = meter(watch)
+    return iterator if found is None else _metered(found, iterator)
+
+
+def _metered(meter: Meter, iterator: Iterator[Any]) -> Iterator[Any]:
+    for chunk in iterator:
+        yield chunk
+        passed = meter.look()
+        if passed is not None:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                guard(close)
+            raise passed
+
+
+def ametered(watch: Watch, iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """`metered` for an async iterator."""
+    found = meter(watch)
+    return iterator if found is None else _ametered(found, iterator)
+
+
+async def _ametered(meter: Meter, iterator: Any) -> AsyncIterator[Any]:
+    try:
+        async for chunk in iterator:
+            yield chunk
+            passed = meter.look()
+            if passed is not None:
+                await _close(iterator)
+                raise passed
+    except GeneratorExit:
+        await _close(iterator)
+        raise
+
+
+async def _close(iterator: Any) -> None:
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        try:
+            await close()
+        except Exception:  # the connection may be gone already; the error that ends the stream counts
+            return
