@@ -121,10 +121,11 @@ def test_most_hooks_were_really_hit() -> None:
         pytest.skip("needs all hooks in one process")
     missed = {name for (module, name), hit in _HIT.items() if module.startswith("llmtrace.instrumentation") and not hit}
     in_a_table = {"_text", "_file", "_thinking", "_media", "_input_audio"}
+    for_others = {"see", "abandon", "current_call"}  # not on the way of this library
     assert {
         name
         for name in missed
-        if name.rpartition(".")[2] not in in_a_table and not name.startswith(("Endpoint.", "Reader.", "Chunks."))
+        if name.rpartition(".")[2] not in in_a_table | for_others and not name.startswith(("Endpoint.", "Reader.", "Chunks."))
     } == set()
 
 
