@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import llmtrace
 from llmtrace.errors import BudgetExceeded, ConfigurationError
-from llmtrace.model import Inference, Usage
+from llmtrace.model import Embedding, Failure, Inference, Message, Operation, Text, Usage
 from llmtrace.recorder import active
 from llmtrace.testing import capture
 
 PRICES = {"m": {"input": 1_000_000, "output": 0}}
 
 
-def call(model: str = "m", tokens: int = 1) -> None:
+def call(model: str = "m", tokens: int = 1, output: int = 0) -> None:
+    start(Inference("openai", request_model=model, usage=Usage(tokens, output)))
+
+
+def start(operation: Operation) -> None:
     recorder = active()
     assert recorder is not None
-    operation = Inference("openai", request_model=model, usage=Usage(tokens, 0))
     recorder.start(operation).end(operation)
 
 
-def crossings(captured: Any) -> list[tuple[str, str | None]]:
-    return [(span.name, found.label) for span in captured.spans for found in span.evaluations]
+def crossings(captured: Any, name: str = "budget_exceeded") -> list[tuple[str, str | None]]:
+    return [(span.name, found.label) for span in captured.spans for found in span.evaluations if found.name == name]
 
 
 def test_record_marks_the_span_that_crossed_it_once() -> None:
@@ -87,7 +94,18 @@ def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"calls": -1}, {"calls": 1, "on_exceed": "stop"}, {"usd": "1"}, {"usd": float("nan")}, {"calls": True}]
+    "wrong",
+    [
+        {},
+        {"calls": -1},
+        {"calls": 1, "on_exceed": "stop"},
+        {"calls": 1, "scope": "team"},
+        {"calls": 1, "per": "week"},
+        {"repeats": 1, "per": "day"},
+        {"usd": "1"},
+        {"usd": float("nan")},
+        {"calls": True},
+    ],
 )
 def test_a_budget_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     """A programming error is told at once."""
@@ -106,3 +124,232 @@ def test_what_an_inner_budget_refuses_does_not_count_outside() -> None:
         with pytest.raises(BudgetExceeded) as caught:
             call()
     assert (caught.value.spent, outer.calls) == (3, 3)
+
+
+def test_it_warns_at_80_percent_once_and_tells_at_100() -> None:
+    """The span that reaches 80 % says so, with severity warning, and the one that reaches 100 %; each once."""
+    with capture(signals=[]) as captured, llmtrace.budget(calls=10):
+        for _ in range(12):
+            call()
+    said = [(place, found) for place, span in enumerate(captured.spans, 1) for found in span.evaluations]
+    assert [(place, found.name, found.severity, found.score) for place, found in said] == [
+        (8, "budget_nearly_spent", "warning", 8.0),
+        (10, "budget_exceeded", "warning", 10.0),
+    ]
+    assert said[0][1].explanation == "budget of 10 calls is nearly spent (8 calls used)"
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "said"),
+    [
+        ({"calls": 1}, "budget of 1 call is spent (1 call used): m 100 %"),
+        ({"tokens": 1}, "budget of 1 token is spent (1 token used): m 100 %"),
+        ({"usd": 0.5}, "budget of $0.50 is spent ($1.00 used): m 100 %"),
+        ({"calls": 1, "per": "day", "name": "night"}, "budget of 1 call a day 'night' is spent (1 call used): m 100 %"),
+        (
+            {"tokens": 1, "scope": "user", "per": "month"},
+            "budget of 1 token a month for each user is spent (1 token used): m 100 %",
+        ),
+    ],
+)
+def test_it_reads_well(ceiling: dict[str, Any], said: str) -> None:
+    """One call is no calls, dollars are dollars; the error says which budget, how much, and who."""
+    with capture(prices=PRICES), llmtrace.context(user="ada"), llmtrace.budget(**ceiling, on_exceed="raise"):
+        call()
+        with pytest.raises(BudgetExceeded) as caught:
+            call()
+    assert str(caught.value) == said
+
+
+def test_output_tokens_and_seconds() -> None:
+    """Output tokens alone, and time on the wall, stop the next call too."""
+    with capture(), pytest.raises(BudgetExceeded) as caught, llmtrace.budget(output_tokens=5, on_exceed="raise"):
+        while True:
+            call(tokens=100, output=3)
+    assert (caught.value.limit, caught.value.spent) == ("output_tokens", 6)
+    with capture(), pytest.raises(BudgetExceeded) as caught, llmtrace.budget(seconds=0, on_exceed="raise"):
+        call()
+    assert caught.value.limit == "seconds"
+    with capture(), llmtrace.budget(seconds=3600, on_exceed="raise") as spent:
+        call()
+    assert 0 < spent.seconds < 3600
+
+
+def test_repeats_of_one_tool_call() -> None:
+    """The same tool with the same arguments, more than so often: the next one does not run."""
+    ran: list[int] = []
+
+    @llmtrace.tool
+    def look_up(a: int, b: int = 0) -> int:
+        ran.append(a)
+        return a
+
+    with capture(signals=[]) as captured, llmtrace.budget(repeats=2, on_exceed="raise") as spent:
+        for number in range(5):
+            look_up(number)
+        look_up(0)
+        look_up(0)
+        with pytest.raises(BudgetExceeded) as caught:
+            look_up(0)
+        look_up(7)
+    assert str(caught.value) == "budget of 2 repeats is spent (2 repeats used): look_up 100 %"
+    assert (ran.count(0), ran[-1], spent.repeats) == (3, 7, 2)
+    assert crossings(captured) == [("execute_tool look_up", "repeats")]
+
+
+def test_a_tools_budget_goes_through_tools_run() -> None:
+    """`Tools.run` answers a tool's own failure, but lets a budget through."""
+
+    @llmtrace.tool
+    def look_up(a: int) -> int:
+        return a
+
+    calls = [{"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"a": 1}'}}] * 2
+    with capture(), llmtrace.budget(repeats=0, on_exceed="raise"), pytest.raises(BudgetExceeded):
+        llmtrace.Tools(look_up).run({"role": "assistant", "content": None, "tool_calls": calls})
+
+
+def test_the_top_three_spenders_are_named() -> None:
+    """By the innermost agent or tool around the call and its model, the greatest first, with their share."""
+
+    @llmtrace.tool
+    def summarise(text: str) -> str:
+        call("small", tokens=20)
+        return text
+
+    @llmtrace.agent
+    def researcher() -> None:
+        call("big", tokens=60)
+        with llmtrace.span("step"):
+            call("big", tokens=10)
+        summarise("x")
+
+    @llmtrace.agent(budget=llmtrace.Budget(tokens=100, on_exceed="raise"))
+    def boss() -> None:
+        researcher()
+        call("big", tokens=10)
+        call("tiny", tokens=1)
+
+    with capture(), pytest.raises(BudgetExceeded) as caught:
+        boss()
+    assert [(each.name, round(each.share, 2)) for each in caught.value.spenders] == [
+        ("researcher with big", 0.7),
+        ("summarise with small", 0.2),
+        ("boss with big", 0.1),
+    ]
+    assert "researcher with big 70 %, summarise with small 20 %, boss with big 10 %" in str(caught.value)
+    assert caught.value.budget == llmtrace.Budget(tokens=100, on_exceed="raise")
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copied), copied.limit, copied.spenders) == (str(caught.value), "tokens", caught.value.spenders)
+
+
+def test_retries_and_embeddings_count() -> None:
+    """Each request that a client made counts as a call, its own retries too; embeddings count and cost as models do."""
+    prices = {"m": {"input": 1_000_000, "output": 0}}
+    with capture(prices=prices), llmtrace.budget(calls=100, tokens=100, usd=100) as spent:
+        start(Inference("openai", request_model="m", usage=Usage(2, 3), attempts=3))
+        start(Embedding("openai", "m", usage=Usage(7)))
+    assert (spent.calls, spent.tokens, spent.output_tokens, spent.usd) == (4, 12, 3, 9.0)
+
+
+def test_a_call_that_failed_costs_a_call_and_nothing_else() -> None:
+    """Where a request failed and no usage was told, no tokens and no dollars are made up."""
+    asked = (Message("user", (Text("x" * 4000),)),)
+    with capture(), llmtrace.budget(usd=1, tokens=10, calls=9) as spent:
+        recorder = active()
+        assert recorder is not None
+        operation = Inference("openai", request_model="m", input=asked)
+        recorder.start(operation).end(operation, failure=Failure("RateLimitError"))
+    assert (spent.calls, spent.tokens, spent.usd) == (1, 0, 0.0)
+
+
+def test_usage_that_nobody_told_is_estimated() -> None:
+    """Four bytes are a token where the server told none, so that such a call is not free."""
+    asked, said = (Message("user", (Text("x" * 40),)),), (Message("assistant", (Text("\u4e2d" * 40),)),)
+    with capture(prices=PRICES), llmtrace.budget(usd=100, tokens=1000) as spent:
+        start(Inference("openai", request_model="m", input=asked, output=said))
+    assert (spent.tokens, spent.output_tokens, spent.usd) == (40, 30, 10.0)
+
+
+def test_an_unknown_price_is_on_the_span(caplog: pytest.LogCaptureFixture) -> None:
+    """Said once in the log and once on a span of each run: a budget that cannot count is not silently without end."""
+    with capture(signals=[]) as captured, caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with llmtrace.agent("a", budget=llmtrace.Budget(usd=1, on_exceed="raise")):
+                call("no-such-model-y")
+                call("no-such-model-y")
+    assert caplog.text.count("its price is not known") == 1
+    assert crossings(captured, "budget_unpriced") == [("chat no-such-model-y", "usd")] * 2
+
+
+def test_budgets_hold_over_threads() -> None:
+    """Eight threads: no call more than allowed, and of tokens no more than the calls under way."""
+
+    def work(_: int) -> None:
+        try:
+            while True:
+                call(tokens=10)
+        except BudgetExceeded:
+            return
+
+    for limit, allowed, most in (("calls", 100, 100), ("tokens", 1000, 1000 + 8 * 10)):
+        with capture(signals=[]) as captured:
+            with llmtrace.budget(**{limit: allowed}, on_exceed="raise") as spent, ThreadPoolExecutor(8) as pool:  # type: ignore[arg-type]
+                list(pool.map(llmtrace.wrap(work), range(8)))
+            assert allowed <= getattr(spent, limit) <= most
+        assert len(captured.spans) == spent.calls
+
+
+@pytest.mark.parametrize("scope", ["run", "user"])
+def test_budgets_hold_over_tasks(scope: Any) -> None:
+    """A hundred tasks at once, each under a budget of its own or of its user."""
+
+    async def main() -> int:
+        async def work() -> None:
+            with contextlib.suppress(BudgetExceeded):
+                while True:
+                    recorder = active()
+                    assert recorder is not None
+                    operation = Inference("openai", request_model="m", usage=Usage(1, 0))
+                    recording = recorder.start(operation)
+                    await asyncio.sleep(0)
+                    recording.end(operation)
+
+        async def of_user() -> None:
+            with llmtrace.budget(calls=250, scope="user", per="day", on_exceed="raise"):
+                await work()
+
+        with (
+            llmtrace.context(user="tasks"),
+            llmtrace.budget(calls=250, on_exceed="raise" if scope == "run" else "record") as spent,
+        ):
+            await asyncio.gather(*(work() if scope == "run" else of_user() for _ in range(100)))
+            return spent.calls
+
+    with capture(signals=[]):
+        assert asyncio.run(main()) == 250
+
+
+def test_several_budgets_at_once() -> None:
+    """An agent may have more than one; each holds."""
+
+    @llmtrace.agent(budget=[llmtrace.Budget(tokens=100, on_exceed="raise"), llmtrace.Budget(calls=2, on_exceed="raise")])
+    def twice() -> None:
+        while True:
+            call()
+
+    with capture(), pytest.raises(BudgetExceeded) as caught:
+        twice()
+    assert caught.value.limit == "calls"
+
+
+def test_a_refused_call_counts_with_no_budget() -> None:
+    """What an outer budget refuses is given back to the inner one that had counted it already."""
+    with capture(), llmtrace.budget(calls=2, on_exceed="raise"), llmtrace.budget(calls=3, on_exceed="raise") as inner:
+        call()
+        call()
+        for _ in range(5):
+            with pytest.raises(BudgetExceeded) as caught:
+                call()
+            assert caught.value.allowed == 2
+    assert inner.calls == 2
