@@ -27,7 +27,7 @@ from llmtrace.signals import load
 from llmtrace.store import Store
 
 NAME = "import"
-HELP = "read files of spans into the store: OTLP, Jaeger's JSON, the console exporter's output"
+HELP = "read files of spans (OTLP, Jaeger, console output) into the store"
 EXAMPLE = "llmtrace import traces.jsonl"
 
 _MOST_NAMED = 5

@@ -9,20 +9,33 @@ becomes one too. Such a step keeps what it says as attributes, and names the spa
 from __future__ import annotations
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai
+from llmtrace.codec import genai, messages
 from llmtrace.codec.dialects import filled
-from llmtrace.model import Custom, Inference, Message, Span, ToolCall, ToolExecution, Trace, replace
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Inference,
+    Message,
+    Span,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    Trace,
+    replace,
+)
 
 MOST_BELOW = 100
 """Inferences below a wrapper that are looked at."""
 
 
 def settled(trace: Trace) -> Trace:
-    """The trace with each model call counted once, and executions joined to calls by name and arguments."""
+    """The trace with each model call counted once, its tools known, and executions joined to calls by name and arguments."""
     changes: dict[str, Span] = {}
     foreign = [span for span in trace.spans if span.run_id is None]
     if any(isinstance(span.operation, Inference) for span in foreign):
         _count_once(trace, changes)
+    if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in foreign):
+        _offer(trace, changes)
     if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in foreign):
         _join(trace, changes)
     if not changes:
@@ -103,12 +116,38 @@ def _answers(calls: list[Inference], told: Inference) -> bool | None:
     return said in answers
 
 
-def _said(messages: tuple[Message, ...]) -> list[str]:
+def _said(answer: tuple[Message, ...]) -> list[str]:
     """What an answer says, without how it is wrapped: its text, its calls."""
-    texts = [message.text().strip() for message in messages]
+    texts = [message.text().strip() for message in answer]
     return [text for text in texts if text] + [
-        f"{call.name}({call.arguments})" for message in messages for call in message.tool_calls()
+        f"{call.name}({call.arguments})" for message in answer for call in message.tool_calls()
     ]
+
+
+# -- tools that are told of with the agent
+
+
+def _offer(trace: Trace, changes: dict[str, Span]) -> None:
+    """Tools that a framework names once, on the agent's span, are on offer in each of its inferences."""
+    for span in trace.spans:
+        found = changes.get(span.span_id, span)
+        if span.run_id is not None or not isinstance(found.operation, Inference) or found.operation.tools:
+            continue
+        tools = _tools_of(trace, span)
+        if tools:
+            changes[span.span_id] = replace(found, operation=replace(found.operation, tools=tools))
+
+
+def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
+    """The tools of the innermost agent around a span."""
+    seen = {span.span_id}
+    above = trace.parent(span)
+    while above is not None and above.span_id not in seen:
+        if isinstance(above.operation, AgentInvocation):
+            return messages.read_definitions(above.attributes.get(sc.TOOL_DEFINITIONS)) or ()
+        seen.add(above.span_id)
+        above = trace.parent(above)
+    return ()
 
 
 # -- executions and the calls that asked for them

@@ -24,7 +24,7 @@ QUIET_SECONDS = 5.0
 MOST_WAITING = 10_000
 """Traces that wait to be judged; beyond it, the one that has waited longest is judged at once."""
 MOST_HELD = 20_000
-"""Spans that are kept as they came until their trace is judged; beyond it, the one that has waited longest is judged at once."""
+"""Spans kept as they came until their trace is judged; beyond it, the one that has waited longest is judged at once."""
 
 
 class Intake:

@@ -73,8 +73,12 @@ def renew(reading: Reading) -> None:
 
 
 def _definition(reading: Reading) -> None:
-    """The schema of the one tool that an execution is of."""
+    """The schema of the one tool that an execution is of; definitions in a shape of their own."""
     name, rest = reading.rest.get(sc.TOOL_NAME), reading.rest
+    listed = parsed(rest.get(sc.TOOL_DEFINITIONS))
+    if isinstance(listed, list) and any(isinstance(item, Mapping) and "inputSchema" in item for item in listed):
+        made_anew = tuple([found for found in map(_tools.definition, listed) if found is not None])
+        rest[sc.TOOL_DEFINITIONS] = messages.write_definitions(made_anew)
     if not isinstance(name, str) or sc.TOOL_DEFINITIONS in rest:
         return
     for key in _SCHEMAS:

@@ -147,3 +147,17 @@ def parsed(value: JsonValue) -> JsonValue:
         return jsontext.read(value)
     except ValueError:
         return value
+
+
+def bare(value: JsonValue) -> JsonValue:
+    """As `parsed`; the JSON text of a text is that text too."""
+    if isinstance(value, str) and len(value) > 1 and value[0] == '"' == value[-1]:
+        held = parsed(f"[{value}]")
+        return held[0] if isinstance(held, list) and len(held) == 1 else value
+    return parsed(value)
+
+
+def stem(name: str) -> str:
+    """``look_up`` of ``look_up.__call__``: the name of a span without the method it is of."""
+    first, _, method = name.rpartition(".")
+    return first if first and method.replace("_", "").isalpha() and method.islower() else name

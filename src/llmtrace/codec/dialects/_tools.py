@@ -88,11 +88,19 @@ def arguments(said: JsonValue, known: ToolDefinition | None) -> JsonValue:
         return _of_text(said, known)
     if not isinstance(said, Mapping):
         return None if said is None else {"input": said}
-    given, named = said.get("args"), said.get("kwargs")
-    if isinstance(given, (list, tuple)) and isinstance(named, Mapping):
+    given, named = said.get("args", []), said.get("kwargs", {})
+    is_call = "kwargs" in said and (len(said) == 1 or "args" in said) and not _takes("kwargs", known)
+    if is_call and isinstance(given, (list, tuple)) and isinstance(named, Mapping):
         bound = _bound(given, named, known)
         return dict(said) if bound is None else bound
     return dict(said)
+
+
+def _takes(name: str, known: ToolDefinition | None) -> bool:
+    """Whether a parameter of the tool has this name."""
+    schema = known.parameters if known is not None else None
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return isinstance(properties, Mapping) and name in properties
 
 
 def _bound(given: Any, named: Mapping[str, JsonValue], known: ToolDefinition | None) -> dict[str, JsonValue] | None:

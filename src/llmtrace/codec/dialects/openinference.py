@@ -13,7 +13,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
 from llmtrace.codec.dialects import _messages, _tools
-from llmtrace.codec.dialects._reading import Node, Reading, count_of, parsed
+from llmtrace.codec.dialects._reading import Node, Reading, bare, count_of, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -57,6 +57,8 @@ def read(reading: Reading) -> Operation | None:
 
 
 def _llm(reading: Reading) -> Operation:
+    if _is_helper(reading):
+        return _step(reading)
     model = reading.text("llm.model_name")
     said = reading.object("llm.invocation_parameters") or {}
     asked = said.pop("model", None)
@@ -81,6 +83,13 @@ def _llm(reading: Reading) -> Operation:
         usage=_usage(reading),
         cost_usd=reading.number("llm.cost.total"),
     )
+
+
+def _is_helper(reading: Reading) -> bool:
+    """A private method of a model's class, which LlamaIndex's instrumentor marks as a model call too: no message, no token."""
+    if not reading.raw.name.rpartition(".")[2].startswith("_"):
+        return False
+    return not any(key.startswith(("llm.input_messages.", "llm.token_count.", "llm.prompts.")) for key in reading.rest)
 
 
 def _definitions(reading: Reading, said: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
@@ -180,19 +189,20 @@ def _usage(reading: Reading) -> Usage | None:
 
 
 def _tool(reading: Reading) -> Operation:
-    name = reading.text("tool.name") or reading.raw.name
+    name = reading.text("tool.name") or stem(reading.raw.name)
     known = _tool_definition(reading, name)
     said = reading.rest.pop(_INPUT, None)
     given = _tools.arguments(said, known)
-    bare = reading.rest.get("tool.parameters")
-    if given is None and isinstance(parsed(bare), Mapping):  # by some, the arguments themselves
+    if given is None and isinstance(parsed(reading.rest.get("tool.parameters")), Mapping):  # by some, the arguments themselves
         given = parsed(reading.rest.pop("tool.parameters"))
     has_result = _OUTPUT in reading.rest
-    result = reading.json(_OUTPUT)
+    result = bare(reading.rest.pop(_OUTPUT, None))
     reading.drop("input.mime_type", "output.mime_type")
     call_id = reading.text("tool_call.id", "tool.id")
     if isinstance(result, Mapping) and isinstance(result.get("tool_call_id"), str) and "content" in result:
         call_id, result = call_id or result["tool_call_id"], result["content"]  # LangChain's ToolMessage
+    if isinstance(result, Mapping) and "raw_output" in result and "tool_name" in result:
+        result = result["raw_output"]  # LlamaIndex's ToolOutput
     return ToolExecution(name, given, result=result, has_result=has_result, call_id=call_id, definition=known)
 
 
@@ -214,10 +224,8 @@ def _tool_definition(reading: Reading, name: str) -> ToolDefinition | None:
 
 
 def _agent(reading: Reading) -> Operation:
-    stem, _, method = reading.raw.name.rpartition(".")
-    name = stem if stem and method.replace("_", "").isalpha() and method.islower() else reading.raw.name
     return AgentInvocation(
-        reading.text("agent.name", "graph.node.id") or name,
+        reading.text("agent.name", "graph.node.id") or stem(reading.raw.name),
         input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
         output=_messages.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
     )

@@ -12,7 +12,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
 from llmtrace.codec.dialects import _messages, _names, _tools
-from llmtrace.codec.dialects._reading import Node, Reading, parsed
+from llmtrace.codec.dialects._reading import Node, Reading, bare, parsed
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -80,9 +80,9 @@ def _entity(reading: Reading, kind: str) -> Operation:
         return _tool(reading, name)
     if kind == "task":
         has_result = _OUTPUT in reading.rest
-        return Custom(reading.json(_INPUT), _bare(reading.rest.pop(_OUTPUT, None)), has_result)
+        return Custom(reading.json(_INPUT), bare(reading.rest.pop(_OUTPUT, None)), has_result)
     given = _messages.of_text("user", _asked(reading.rest.pop(_INPUT, None)))
-    answered = _messages.of_text("assistant", _bare(reading.rest.pop(_OUTPUT, None)))
+    answered = _messages.of_text("assistant", bare(reading.rest.pop(_OUTPUT, None)))
     if kind == "agent":
         return AgentInvocation(reading.text(sc.AGENT_NAME) or name, input=given, output=answered)
     return Workflow(name, input=given, output=answered)
@@ -99,7 +99,7 @@ def _tool(reading: Reading, name: str) -> Operation:
         inputs = said.get("inputs")
         said = inputs if isinstance(inputs, Mapping) else said["input_str"]
     has_result = _OUTPUT in reading.rest
-    result = _bare(reading.rest.pop(_OUTPUT, None))
+    result = bare(reading.rest.pop(_OUTPUT, None))
     if isinstance(result, Mapping) and set(result) & {"output"} and set(result) <= {"output", "kwargs"}:
         result = result["output"]
     return ToolExecution(
@@ -110,14 +110,6 @@ def _tool(reading: Reading, name: str) -> Operation:
         call_id=reading.text(sc.TOOL_CALL_ID),
         definition=known,
     )
-
-
-def _bare(said: JsonValue) -> JsonValue:
-    """A value that was written as JSON text: a quoted text without its quotes."""
-    if isinstance(said, str) and said[:1] == '"' == said[-1:]:
-        found = parsed(f"[{said}]")
-        return found[0] if isinstance(found, list) and len(found) == 1 else said
-    return parsed(said)
 
 
 def _asked(said: JsonValue) -> JsonValue:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
 from llmtrace.codec.dialects import _messages, _names, _tools
-from llmtrace.codec.dialects._reading import Reading, parsed
+from llmtrace.codec.dialects._reading import Reading, bare, parsed
 from llmtrace.model import (
     AgentInvocation,
     Embedding,
@@ -66,18 +66,10 @@ def _tool(reading: Reading) -> Operation:
     return ToolExecution(
         reading.text("ai.toolCall.name") or "",
         parts.arguments(reading.rest.pop("ai.toolCall.args", reading.rest.pop("ai.toolCall.input", None))),
-        result=_value(reading.rest.pop("ai.toolCall.result", None)),
+        result=bare(reading.rest.pop("ai.toolCall.result", None)),
         has_result=has_result,
         call_id=reading.text("ai.toolCall.id"),
     )
-
-
-def _value(said: JsonValue) -> JsonValue:
-    """JSON text without its quotes, where it is the text of a text."""
-    if isinstance(said, str) and said[:1] == '"':
-        held = parsed(f"[{said}]")
-        return held[0] if isinstance(held, list) and len(held) == 1 else said
-    return parsed(said)
 
 
 def _outer(reading: Reading, name: str) -> Operation:

@@ -1,0 +1,21 @@
+"""The recorded spans, by library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmtrace.codec import otlp
+from llmtrace.codec.calls import settled
+from llmtrace.codec.dialects import decode
+from llmtrace.model import RawSpan, Trace
+
+FOLDER = Path(__file__).parent / "recorded"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
+
+
+def raws_of(name: str) -> list[RawSpan]:
+    return [raw for line in (FOLDER / f"{name}.jsonl").read_bytes().splitlines() for raw in otlp.from_json(line)]
+
+
+def trace_of(name: str) -> Trace:
+    return settled(Trace([decode(raw) for raw in raws_of(name)]))
