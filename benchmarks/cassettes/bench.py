@@ -185,18 +185,25 @@ def tables(rows: dict[tuple[str, str], Row], exchanges: dict[str, list[Exchange]
         for (provider, name), row in rows.items()
     ]
     made = [report.table("Recorded exchanges, through the real SDKs", head, body)]
-    reasons = Counter(
-        (provider, name, one.field, one.reason)
+    explained = [
+        [provider, name, ", ".join(what), why, count]
         for (provider, name), row in rows.items()
-        for one in row.differences
-        if one.reason
-    )
-    if reasons:
-        explained = [[*key, count] for key, count in reasons.items()]
-        made.append(report.table("Differences explained", ["recorded from", "SDK", "what", "why", "times"], explained))
+        for (what, why), count in _reasons(row).items()
+    ]
+    if explained:
+        made.append(report.table("Differences explained", ["recorded from", "SDK", "what", "why", "exchanges"], explained))
     left = left_out(exchanges)
     made.append(report.table("Left out, no driver takes them", ["recorded from", "endpoint", "status", "exchanges"], left))
     return made
+
+
+def _reasons(row: Row) -> Counter[tuple[tuple[str, ...], str]]:
+    """By what differs and why: in how many exchanges."""
+    by_exchange: dict[tuple[Exchange, str], list[str]] = {}
+    for one in row.differences:
+        if one.reason is not None:
+            by_exchange.setdefault((one.exchange, one.reason), []).append(one.field)
+    return Counter((tuple(what), why) for (_, why), what in by_exchange.items())
 
 
 def _wrong(row: Row) -> int:
@@ -238,8 +245,7 @@ def main() -> int:
     }
     report.done(results, tables(rows, exchanges), given.json)
     if given.verbose:
-        for row in rows.values():
-            print("\n".join(str(one) for one in row.unexplained), file=sys.stderr)
+        print(*(one for row in rows.values() for one in row.unexplained), sep="\n", file=sys.stderr)
     return 1 if any(row.unexplained for row in rows.values()) else 0
 
 

@@ -30,7 +30,6 @@ from openai_server import (
     whole,
 )
 
-import llmtrace
 from llmtrace import instrumentation
 from llmtrace.model import Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
 from llmtrace.testing import Captured
@@ -273,48 +272,6 @@ def test_every_async_way_to_stream_is_one_span(captured: Captured) -> None:
 # -- ways to leave a stream
 
 
-def _close(stream: Any) -> None:
-    next(stream)
-    next(stream)
-    stream.close()
-
-
-def _leave_with(stream: Any) -> None:
-    with stream:
-        next(stream)
-        next(stream)
-
-
-def _raise_in_loop(stream: Any) -> None:
-    with pytest.raises(ZeroDivisionError), stream:
-        for number, _ in enumerate(stream):
-            1 / (1 - number)
-
-
-def _drop(stream: Any) -> None:
-    next(stream)
-    next(stream)
-    del stream
-    gc.collect()
-
-
-def _drop_in_a_thread(stream: Any) -> None:
-    _in_a_thread(iter([next(stream), next(stream)]))
-    del stream
-    gc.collect()
-
-
-@pytest.mark.parametrize("leave", [_close, _leave_with, _raise_in_loop, _drop, _drop_in_a_thread])
-def test_a_stream_left_early_is_partial(captured: Captured, leave: Callable[[Any], None]) -> None:
-    """Closed, left by ``with``, by an exception or forgotten: the span ends once, with what was seen."""
-    leave(ask(Server(streamed()).client()))
-    gc.collect()
-    (span,) = spans(captured)
-    found = span.operation
-    assert isinstance(found, Inference)
-    assert (found.partial, found.output[0].text(), found.chunks, span.failure) == (True, "On ", 2, None)
-
-
 def test_a_stream_never_read_is_partial(captured: Captured) -> None:
     """Closed or forgotten before its first chunk."""
     ask(Server(streamed()).client()).close()
@@ -397,84 +354,6 @@ def test_a_stream_still_open_when_recording_ends_is_recorded(captured: Captured)
     found = inference(captured)
     assert (found.partial, found.output[0].text()) == (True, "On ")
     assert len(list(stream)) == len(text_chunks()) - 2
-
-
-def test_async_streams_left_early_are_partial(captured: Captured) -> None:
-    """Broken off, closed, cancelled, handed to another task or forgotten: one span each, and not a word in the logs."""
-
-    async def broken_off(client: openai.AsyncOpenAI) -> None:
-        async for one in await aask(client):
-            if one.choices[0].delta.content:
-                break
-
-    async def closed(client: openai.AsyncOpenAI) -> None:
-        stream = await aask(client)
-        async with stream:
-            await stream.__anext__()
-            await stream.__anext__()
-
-    async def other_task(client: openai.AsyncOpenAI) -> None:
-        stream = await aask(client)
-
-        async def read() -> None:
-            await stream.__anext__()
-
-        await asyncio.create_task(read())
-        await asyncio.create_task(read())
-        await asyncio.create_task(stream.close())
-
-    async def main(leave: Any) -> None:
-        await leave(Server(streamed()).aclient())
-
-    for leave in (broken_off, closed, other_task):
-        asyncio.run(main(leave))
-        gc.collect()
-    found = [span.operation for span in spans(captured)]
-    seen = [(one.partial, one.output[0].text()) for one in found]  # type: ignore[union-attr]
-    assert seen == [(True, "On ")] * 3
-
-
-def test_a_cancelled_async_stream_says_so(captured: Captured) -> None:
-    """The task is cancelled while it waits for a chunk."""
-
-    class Stalls(http.AsyncByteStream):
-        async def __aiter__(self) -> Any:
-            async for piece in streamed(text_chunks()[:2], done=False).stream:
-                yield piece
-            await asyncio.sleep(30)
-
-    async def main() -> None:
-        reply = http.Response(200, headers={"content-type": "text/event-stream"}, stream=Stalls())
-        stream = await aask(Server(reply).aclient())
-
-        async def read() -> None:
-            async for _ in stream:
-                pass
-
-        task = asyncio.create_task(read())
-        await asyncio.sleep(0.05)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
-    (span,) = spans(captured)
-    assert span.failure is not None
-    assert span.failure.type == "cancelled"
-    assert span.operation.output[0].text() == "On "  # type: ignore[union-attr]
-
-
-def test_a_span_between_two_chunks_is_no_child_of_the_inference(captured: Captured) -> None:
-    """While a chunk is with the program, the program's own span is current."""
-    with llmtrace.workflow("run"):
-        for number, _ in enumerate(ask(Server(streamed()).client())):
-            if number == 1:
-                with llmtrace.span("between"):
-                    pass
-    by_name = {span.name: span for span in spans(captured)}
-    run = next(span for span in by_name.values() if span.parent_id is None)
-    assert by_name["between"].parent_id == run.span_id
-    assert by_name["chat gpt-4o"].parent_id == run.span_id
 
 
 def test_reading_the_body_leaves_no_trace_on_the_response(captured: Captured) -> None:

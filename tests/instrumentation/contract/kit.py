@@ -108,7 +108,8 @@ class Kit(Protocol):
 
     A kit may say more; what is not said is True: ``has_cached_tokens`` (its usage tells them), ``sends_traceparent`` (its
     requests can carry a header of ours), ``tells_cut`` (a stream that is cut off raises in the program), ``retries_streams``
-    (streams are tried again too).
+    (streams are tried again too). ``guards``: names of functions of the instrumentor that stand in for the library's own and
+    hold the guard themselves, so that `test_hooks` does not break them.
     """
 
     name: str

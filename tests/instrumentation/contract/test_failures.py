@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -62,6 +63,23 @@ def test_a_connection_that_is_lost_before_the_answer_is_a_failure(way: Way) -> N
     span = way.watch(ask, Reply((body[: len(body) // 2],), 200, reply.content_type, True)).span
     assert span.failure is not None
     assert span.failure.type == "connection"
+
+
+def test_a_cancelled_call_says_so(async_way: Way) -> None:
+    """The task is cancelled while it waits for an answer that never comes."""
+
+    async def program(way: Way, client: Any) -> Any:
+        task = asyncio.ensure_future(way.ask(client))
+        while not way.requests():  # noqa: ASYNC110  (the server is on another thread)
+            await asyncio.sleep(0.005)
+        task.cancel()
+        await task
+
+    watched = async_way.watch(program, async_way.kit.whole(Answer()).stalled(0))
+    assert watched.seen[0].endswith("CancelledError")
+    assert watched.span.failure is not None
+    assert watched.span.failure.type == "cancelled"
+    assert watched.inference.output == ()
 
 
 @BOTH

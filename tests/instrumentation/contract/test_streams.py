@@ -169,16 +169,19 @@ class Stopped(Reading):
         return await until_text(way, way.iterate(stream))
 
 
+async def _close(way: Way, stream: Any) -> None:
+    close = (getattr(stream, "aclose", None) if way.asynchronous else None) or getattr(stream, "close", None)
+    if close is None:
+        pytest.skip("its streams cannot be closed")
+    await settled(close())
+
+
 class Closed(Reading):
     """Closed explicitly."""
 
     async def read(self, way: Way, stream: Any) -> list[Any]:
-        close = getattr(stream, "aclose", None) if way.asynchronous else None
-        close = close or getattr(stream, "close", None)
-        if close is None:
-            pytest.skip("its streams cannot be closed")
         chunks = await until_text(way, way.iterate(stream))
-        await settled(close())
+        await _close(way, stream)
         return chunks
 
 
@@ -235,7 +238,23 @@ class Elsewhere(Reading):
         return chunks
 
 
-@pytest.mark.parametrize("leave", [Stopped, Closed, InWith, Raised, Forgotten, Elsewhere])
+class ClosedElsewhere(Reading):
+    """Read in one task, or on one thread, and closed in another."""
+
+    async def read(self, way: Way, stream: Any) -> list[Any]:
+        iterator = way.iterate(stream)
+        if way.asynchronous:
+            chunks = await asyncio.create_task(until_text(way, iterator))
+            await asyncio.create_task(_close(way, stream))
+            return chunks
+        chunks = await until_text(way, iterator)
+        thread = threading.Thread(target=lambda: way.run(_close(way, stream)))
+        thread.start()
+        thread.join()
+        return chunks
+
+
+@pytest.mark.parametrize("leave", [Stopped, Closed, ClosedElsewhere, InWith, Raised, Forgotten, Elsewhere])
 def test_a_stream_left_early_is_partial(way: Way, leave: type[Reading]) -> None:
     """Its span ends once, marked partial, without a failure, with the text so far."""
     program = leave()
@@ -269,8 +288,7 @@ def test_what_is_left_early_may_be_closed_again(way: Way) -> None:
     class Both(Reading):
         async def read(self, way: Way, stream: Any) -> list[Any]:
             chunks = await way.read(stream)
-            close = getattr(stream, "aclose" if way.asynchronous else "close", None) or getattr(stream, "close", None)
-            await settled(close() if close is not None else None)
+            await _close(way, stream)
             return chunks
 
     assert way.watch(Both(), way.kit.streamed(LONG)).inference.partial is False

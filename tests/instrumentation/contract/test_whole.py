@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from kit import CALLS, MODEL, QUESTION, SYSTEM, TOOL, Answer, Question, Said
+from server import Server
 from way import Way, says, settled
 
 import llmtrace
+from llmtrace import instrumentation
 from llmtrace.model import Inference, Text, ToolCall, replace
 from llmtrace.testing import capture
 
@@ -190,8 +192,28 @@ def test_parallel_calls_keep_their_parent(way: Way) -> None:
     assert parents == sorted([*workflows, *workflows])
 
 
+def test_without_a_recorder_nothing_happens(way: Way) -> None:
+    """Never configured means never recorded: the wrappers are in place, the call goes through, without a header."""
+    with Server(way.kit.whole(Answer())) as server:
+        client = way.kit.client(server.url, asynchronous=way.asynchronous)
+        instrumentation.instrument((way.kit.name,))
+
+        async def main() -> None:
+            try:
+                await ask(way, client)
+            finally:
+                await settled(way.kit.close(client))
+
+        try:
+            way.run(main())
+        finally:
+            instrumentation.uninstrument()
+        (request,) = server.requests
+    assert "traceparent" not in request.headers
+
+
 def test_everything_is_taken_off_again(way: Way) -> None:
-    """Off means off: what was wrapped is the very object that it was."""
+    """Off means off, also after turning it on twice: what was wrapped is the very object that it was."""
     patches = importlib.import_module(f"llmtrace.instrumentation.{way.kit.name}").PATCHES
 
     def present() -> dict[tuple[str, str], tuple[Any, bool]]:
@@ -209,6 +231,7 @@ def test_everything_is_taken_off_again(way: Way) -> None:
     before = present()
     assert before
     with capture(instrument=(way.kit.name,)):
+        instrumentation.instrument((way.kit.name,))
         during = present()
         assert all(during[place][0] is not before[place][0] for place in before)
     after = present()

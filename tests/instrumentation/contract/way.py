@@ -94,11 +94,14 @@ class Way:
     """Where the programs' clients go; default, the server of `watch`."""
     options: dict[str, Any] = field(default_factory=dict)
     """For `capture`."""
+    requests: Callable[[], list[Request]] = list
+    """What the server was sent since the program began."""
 
     def watch(self, program: Program, *replies: Reply) -> Watched:
         """Run the program off and on, compare, and give what was seen and recorded."""
         with Server(*replies) as server:
             url = self.url or server.url
+            self.requests = lambda: server.requests
             off = self._run(program, url), _sent(server)
             server.restart(*replies)
             with capture(**{"instrument": (self.kit.name,), "redact": False, **self.options}) as captured:
