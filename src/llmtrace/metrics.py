@@ -1,16 +1,50 @@
-"""An ended span as OpenTelemetry metrics. Law: labels are of low cardinality; never an id, a user, or content."""
+"""Spans as OpenTelemetry metrics, under the names of the GenAI conventions; what these do not name is ``llmtrace.*``.
+
+Laws: labels are of low cardinality, those that the conventions list for the metric; never an id, a user, or content. Each model
+call counts once. Where the program has no MeterProvider, nothing is computed. docs/metrics.md lists what there is.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from opentelemetry import metrics
 
-from llmtrace import semconv
-from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution
+from llmtrace import semconv as sc
+from llmtrace.model import (
+    AgentInvocation,
+    Blob,
+    Embedding,
+    FetchResponse,
+    File,
+    Inference,
+    Memory,
+    Message,
+    Operation,
+    Retrieval,
+    Span,
+    ToolExecution,
+    Uri,
+    Workflow,
+    ending,
+)
 
-# Buckets in seconds that the conventions advise for operation durations.
-_SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+Labels: TypeAlias = "dict[str, Any]"
+
+# Buckets. They hold those that the conventions advise; more at the ends, where reasoning models and fast streams are.
+CHUNK_SECONDS = [0.001, 0.0025, 0.005]
+CALL_SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36]
+AGENT_SECONDS = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6, 819.2, 1638.4, 3276.8]
+WORKFLOW_SECONDS = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200]
+TOKENS = [1, 4, *(1 << power for power in range(4, 21))]
+CALLS = [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200]
+
+OPEN = 4096
+"""Open spans below which calls are counted, and calls in flight that are remembered; the oldest are forgotten first."""
+_MEDIA = (Blob, Uri, File)
 
 
 class Metrics:
@@ -23,28 +57,79 @@ class Metrics:
         self._given = meter_provider
         self._idle: metrics.MeterProvider | None = None
         """The global provider that was last seen to be none of the program's: asking it again costs 0.2 µs, recording 2."""
-        meter = metrics.get_meter(semconv.SCOPE_NAME, meter_provider=meter_provider)
+        meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=meter_provider)
+        self._make(meter)
+        self._calls = _Calls()
+        self._under_way = _UnderWay(meter)
 
-        def seconds(name: str, what: str) -> Any:
-            return meter.create_histogram(name, unit="s", description=what, explicit_bucket_boundaries_advisory=_SECONDS)
+    def _make(self, meter: metrics.Meter) -> None:
+        def histogram(name: str, unit: str, bounds: Sequence[float], what: str) -> Any:
+            return meter.create_histogram(name, unit=unit, description=what, explicit_bucket_boundaries_advisory=bounds)
 
-        self._inference = seconds(semconv.METRIC_INFERENCE_DURATION, "Duration of a model call.")
-        self._first_chunk = seconds(semconv.METRIC_TIME_TO_FIRST_CHUNK, "Time from the request to the first chunk.")
-        self._tool = seconds(semconv.METRIC_EXECUTE_TOOL_DURATION, "Duration of a tool execution.")
-        self._agent = seconds(semconv.METRIC_INVOKE_AGENT_DURATION, "Duration of an agent invocation.")
-        self._input = meter.create_counter(semconv.METRIC_INPUT_TOKENS, unit="{token}", description="Input tokens used.")
-        self._output = meter.create_counter(semconv.METRIC_OUTPUT_TOKENS, unit="{token}", description="Output tokens used.")
+        def tokens(name: str, what: str) -> Any:
+            return meter.create_counter(name, unit="{token}", description=what)
+
+        self._inference = histogram(sc.METRIC_INFERENCE_DURATION, "s", CALL_SECONDS, "Duration of a model call.")
+        self._first = histogram(sc.METRIC_TIME_TO_FIRST_CHUNK, "s", CALL_SECONDS, "From the request to the first chunk.")
+        self._pace = histogram(
+            sc.METRIC_TIME_PER_OUTPUT_CHUNK, "s", CHUNK_SECONDS + CALL_SECONDS, "Mean time between a stream's chunks."
+        )
+        self._usage = (
+            (tokens(sc.METRIC_INPUT_TOKENS, "Input tokens used, cached ones included."), "input_tokens", True),
+            (tokens(sc.METRIC_OUTPUT_TOKENS, "Output tokens used, reasoning included."), "output_tokens", False),
+            (tokens(sc.METRIC_CACHE_READ, "Input tokens read from a cache."), "cache_read_input_tokens", True),
+            (tokens(sc.METRIC_CACHE_WRITE, "Input tokens written to a cache."), "cache_write_input_tokens", True),
+            (tokens(sc.METRIC_REASONING, "Output tokens spent on reasoning."), "reasoning_output_tokens", False),
+        )
+        self._input = histogram(sc.METRIC_OPERATION_INPUT, "{token}", TOKENS, "Input tokens of a model call.")
+        self._output = histogram(sc.METRIC_OPERATION_OUTPUT, "{token}", TOKENS, "Output tokens of a model call.")
+        self._other = histogram(sc.METRIC_OPERATION_DURATION, "s", CALL_SECONDS, "Duration of another client operation.")
+        self._tool = histogram(sc.METRIC_EXECUTE_TOOL_DURATION, "s", CALL_SECONDS, "Duration of a tool execution.")
+        self._agent = histogram(sc.METRIC_INVOKE_AGENT_DURATION, "s", AGENT_SECONDS, "Duration of an agent invocation.")
+        self._workflow = histogram(sc.METRIC_INVOKE_WORKFLOW_DURATION, "s", WORKFLOW_SECONDS, "Duration of a workflow.")
+        self._made = (
+            histogram(sc.METRIC_INFERENCE_CALLS, "{inference_call}", CALLS, "Model calls of one agent invocation."),
+            histogram(sc.METRIC_TOOL_CALLS, "{tool_call}", CALLS, "Tool executions of one agent invocation."),
+        )
+        self._mcp = {
+            False: histogram(sc.METRIC_MCP_CLIENT_DURATION, "s", CALL_SECONDS, "Duration of an MCP request, at the client."),
+            True: histogram(sc.METRIC_MCP_SERVER_DURATION, "s", CALL_SECONDS, "Duration of an MCP request, at the server."),
+        }
+        self._cost = meter.create_counter(sc.METRIC_COST, unit="{USD}", description="Cost of model calls of known price.")
+        self._evaluations = meter.create_counter(
+            sc.METRIC_EVALUATIONS, unit="{evaluation}", description="Evaluations by name and label."
+        )
+
+    def started(self, span_id: str, operation: Operation) -> None:
+        """A span began."""
+        if isinstance(operation, (Inference, Embedding)) and not self._is_idle():
+            self._under_way.begin(span_id, _client_labels(operation))
+
+    def answering(self, span_id: str) -> None:
+        """The first chunk of a streamed answer came."""
+        self._under_way.answer(span_id)
 
     def append(self, span: Span) -> None:
+        self._under_way.end(span.span_id)
         if span.duration is None or self._is_idle():
             return
+        is_outer, made = self._calls.count(span)
         operation = span.operation
         if isinstance(operation, Inference):
-            self._record_inference(span, operation)
-        elif isinstance(operation, ToolExecution) and operation.executed:
-            self._tool.record(span.duration, _labels(span, {semconv.TOOL_NAME: operation.name}))
+            if not is_outer:
+                self._record_inference(span, operation)
         elif isinstance(operation, AgentInvocation):
-            self._agent.record(span.duration, _labels(span, {semconv.AGENT_NAME: operation.name}))
+            self._agent.record(span.duration, _labels({sc.AGENT_NAME: operation.name}, span))
+            for histogram, number in zip(self._made, made, strict=True):
+                histogram.record(number, {sc.AGENT_NAME: operation.name})
+        else:
+            self._record_other(span, operation)
+        method = span.attributes.get(sc.MCP_METHOD)
+        if method is not None:
+            self._mcp[span.kind == "server"].record(span.duration, _mcp_labels(span))
+        for found in span.evaluations:
+            said = {sc.EVALUATION_NAME: found.name, sc.EVALUATION_SCORE_LABEL: found.label}
+            self._evaluations.add(1, _labels(said | {sc.EVALUATION_PREFIX + "severity": found.severity}))
 
     def _is_idle(self) -> bool:
         """True where nobody records: no provider is set, or the API's own that does nothing."""
@@ -61,26 +146,137 @@ class Metrics:
         return False
 
     def _record_inference(self, span: Span, inference: Inference) -> None:
-        labels = _labels(
-            span,
-            {
-                semconv.OPERATION_NAME: inference.operation,
-                semconv.PROVIDER_NAME: inference.provider,
-                semconv.REQUEST_MODEL: inference.request_model,
-                semconv.RESPONSE_MODEL: inference.response_model,
-                semconv.SERVER_ADDRESS: inference.server_address,
-                semconv.SERVER_PORT: inference.server_port,
-            },
-        )
-        self._inference.record(span.duration, labels)
+        labels = _client_labels(inference) | _labels({sc.RESPONSE_MODEL: inference.response_model})
+        with_error = _labels(dict(labels), span)
+        self._inference.record(span.duration, with_error)
         if inference.time_to_first_chunk is not None:
-            self._first_chunk.record(inference.time_to_first_chunk, labels)
-        if inference.usage is not None:
-            self._input.add(inference.usage.input_tokens or 0, labels)
-            self._output.add(inference.usage.output_tokens or 0, labels)
+            self._first.record(inference.time_to_first_chunk, labels)
+            if inference.chunks is not None and inference.chunks > 1 and span.duration is not None:
+                pace = (span.duration - inference.time_to_first_chunk) / (inference.chunks - 1)
+                self._pace.record(max(0.0, pace), labels)
+        usage = inference.usage
+        modality = {True: _modality(inference.input), False: _modality(inference.output)}
+        for counter, field, is_input in self._usage:
+            used = None if usage is None else getattr(usage, field)
+            counter.add(used or 0, labels | {sc.METRIC_TOKEN_MODALITY: "unknown" if used is None else modality[is_input]})
+        if usage is not None and usage.input_tokens is not None:
+            self._input.record(usage.input_tokens, with_error)
+        if usage is not None and usage.output_tokens is not None:
+            self._output.record(usage.output_tokens, with_error)
+        if inference.cost_usd is not None:
+            self._cost.add(inference.cost_usd, labels)
+
+    def _record_other(self, span: Span, operation: Operation) -> None:
+        if isinstance(operation, ToolExecution):
+            if operation.executed:
+                named = {sc.TOOL_NAME: operation.name, sc.TOOL_TYPE: operation.type}
+                self._tool.record(span.duration, _labels(named, span))
+        elif isinstance(operation, Workflow):
+            self._workflow.record(span.duration, _labels({sc.WORKFLOW_NAME: operation.name}, span))
+        elif isinstance(operation, (Embedding, Retrieval, Memory, FetchResponse)):
+            labels = _client_labels(operation) | _labels({sc.RESPONSE_MODEL: getattr(operation, "response_model", None)})
+            self._other.record(span.duration, _labels(labels, span))
 
 
-def _labels(span: Span, labels: dict[str, Any]) -> dict[str, Any]:
-    if span.failure is not None:
-        labels[semconv.ERROR_TYPE] = span.failure.type
+class _UnderWay:
+    """Calls of models that have begun and not ended, and those of them of which nothing has come yet."""
+
+    def __init__(self, meter: metrics.Meter) -> None:
+        self._in_flight = meter.create_up_down_counter(
+            sc.METRIC_IN_FLIGHT, unit="{call}", description="Model calls that have begun and not ended."
+        )
+        self._waiting = meter.create_up_down_counter(
+            sc.METRIC_WAITING, unit="{call}", description="Those of them of whose answer nothing has come yet."
+        )
+        self._open: OrderedDict[str, Labels] = OrderedDict()
+        self._unanswered: set[str] = set()
+        self._lock = threading.RLock()  # reentrant: the collector may end a span while we are in here
+
+    def begin(self, span_id: str, labels: Labels) -> None:
+        with self._lock:
+            self._open[span_id] = labels
+            self._unanswered.add(span_id)
+            oldest = next(iter(self._open)) if len(self._open) > OPEN else None
+        self._in_flight.add(1, labels)
+        self._waiting.add(1, labels)
+        if oldest is not None:
+            self.end(oldest)
+
+    def answer(self, span_id: str) -> None:
+        with self._lock:
+            labels = self._open.get(span_id)
+            if labels is None or span_id not in self._unanswered:
+                return
+            self._unanswered.remove(span_id)
+        self._waiting.add(-1, labels)
+
+    def end(self, span_id: str) -> None:
+        if span_id not in self._open:
+            return
+        self.answer(span_id)
+        with self._lock:
+            labels = self._open.pop(span_id, None)
+        if labels is not None:
+            self._in_flight.add(-1, labels)
+
+
+class _Calls:
+    """Model calls and tool executions of each agent itself, handed up as spans end: children end before their parents."""
+
+    def __init__(self) -> None:
+        self._below: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        """By id of an open span: model calls, tool executions, and model calls with no tool between."""
+        self._lock = threading.RLock()
+
+    def count(self, span: Span) -> tuple[bool, tuple[int, int]]:
+        """Whether the span is an inference around another one, which counts instead; and what an agent has called."""
+        operation = span.operation
+        with self._lock:
+            models, tools, bare = self._below.pop(span.span_id, (0, 0, 0))
+            is_outer = isinstance(operation, Inference) and bare > 0
+            if isinstance(operation, (AgentInvocation, Workflow)):
+                return False, (models, tools)
+            if isinstance(operation, Inference) and not is_outer:
+                models, bare = models + 1, bare + 1
+            elif isinstance(operation, ToolExecution):
+                tools, bare = tools + operation.executed, 0
+            if span.parent_id is not None and (models or tools):
+                before = self._below.get(span.parent_id, (0, 0, 0))
+                self._below[span.parent_id] = (before[0] + models, before[1] + tools, before[2] + bare)
+                if len(self._below) > OPEN:
+                    self._below.popitem(last=False)
+        return is_outer, (0, 0)
+
+
+def _client_labels(operation: Any) -> Labels:
+    kind = {Embedding: sc.EMBEDDINGS, Retrieval: sc.RETRIEVAL, FetchResponse: sc.FETCH_RESPONSE}.get(type(operation))
+    return _labels(
+        {
+            sc.OPERATION_NAME: kind or operation.operation,
+            sc.PROVIDER_NAME: operation.provider,
+            sc.REQUEST_MODEL: getattr(operation, "request_model", None),
+            sc.SERVER_ADDRESS: getattr(operation, "server_address", None),
+            sc.SERVER_PORT: getattr(operation, "server_port", None),
+        }
+    )
+
+
+def _mcp_labels(span: Span) -> Labels:
+    kept = (sc.MCP_METHOD, sc.MCP_PROTOCOL_VERSION, sc.RPC_STATUS_CODE, sc.PROMPT_NAME)
+    labels = {name: span.attributes.get(name) for name in kept}
+    if isinstance(span.operation, ToolExecution):
+        labels |= {sc.TOOL_NAME: span.operation.name, sc.OPERATION_NAME: sc.EXECUTE_TOOL}
+    return _labels(labels, span)
+
+
+def _labels(labels: Labels, span: Span | None = None) -> Labels:
+    """Without those that have no value, and with why ``span`` failed."""
+    if span is not None and span.failure is not None:
+        labels[sc.ERROR_TYPE] = ending(span.failure)
     return {name: label for name, label in labels.items() if label is not None}
+
+
+def _modality(messages: tuple[Message, ...]) -> str:
+    """``text`` where all that is visible is text; pictures and sound are not counted apart, so with them it is not known."""
+    parts = [part for message in messages for part in message.parts]
+    return "unknown" if not parts or any(isinstance(part, _MEDIA) for part in parts) else "text"

@@ -16,6 +16,7 @@ BY_CLASS = {
     "APITimeoutError": "timeout",
     "TimeoutException": "timeout",
     "TimeoutError": "timeout",
+    "DeadlineExceeded": "deadline_exceeded",
     "CancelledError": "cancelled",
     "Cancelled": "cancelled",
     "GeneratorExit": "cancelled",
@@ -60,6 +61,7 @@ BY_STATUS = {
     413: "bad_request",
     422: "bad_request",
     429: "rate_limit",
+    504: "deadline_exceeded",
 }
 """HTTP status to word, for SDKs whose exceptions have one class for all of them; 500 and more is ``server_error``."""
 
@@ -75,6 +77,7 @@ BY_CODE = {
     "overloaded_error": "overloaded",
     "rate_limit_error": "rate_limit",
     "timeout_error": "timeout",
+    "DEADLINE_EXCEEDED": "deadline_exceeded",
     "billing_error": "quota",
     "authentication_error": "authentication",
     "permission_error": "permission",

@@ -46,7 +46,7 @@ class Sink(Protocol):
 
     A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
     ``append_encoded(raw)``: it is called in place of ``append``, so that a span is encoded once for all of them. One that only
-    counts what is under way has ``started(span_id, operation)``.
+    counts what is under way has ``started(span_id, operation)`` and ``answering(span_id)``, for the first chunk of a stream.
     """
 
     def append(self, span: Span) -> None: ...
@@ -87,6 +87,7 @@ class Recorder:
         self.sinks = tuple(sinks)
         self._marked = tuple(sink for sink in self.sinks if getattr(sink, "marks", True))
         self._starting = tuple(sink.started for sink in self.sinks if hasattr(sink, "started"))
+        self.told_of_answers = tuple(sink.answering for sink in self.sinks if hasattr(sink, "answering"))
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
         self.foreign_run: Callable[[Context], Run | None] | None = None

@@ -119,6 +119,11 @@ class Recording:
             carrier["tracestate"] = context.trace_state.to_header()
         return carrier
 
+    def answering(self) -> None:
+        """The first of an answer came: whoever counts calls that wait is told."""
+        for told in self._recorder.told_of_answers:
+            guard(told, self.span_id)
+
     def set(self, attributes: Mapping[str, JsonValue]) -> None:
         """Add attributes of the user's own."""
         self.attributes = {**self.attributes, **attributes}
