@@ -326,6 +326,7 @@ def evaluations() -> st.SearchStrategy[Evaluation]:
         call_id=name,
         sources=tuples_of(_digits(16)),
         derived=st.booleans(),
+        source=name,
     )
 
 

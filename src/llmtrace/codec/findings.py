@@ -65,6 +65,7 @@ _EVALUATION: Final[Rows] = (
     _own(fields.object_, "evidence", sc.EVALUATION_PREFIX),
     _own(fields.texts, "sources", sc.EVALUATION_PREFIX),
     _own(fields.flag, "derived", sc.EVALUATION_PREFIX),
+    _own(fields.text, "source", sc.EVALUATION_PREFIX),
 )
 _FAILURE: Final[Rows] = (
     fields.text("type", sc.EXCEPTION_TYPE),

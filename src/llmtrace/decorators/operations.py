@@ -10,9 +10,10 @@ from pydantic_core import to_json as dump
 
 from llmtrace.content import to_json
 from llmtrace.decorators import functions
+from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
 from llmtrace.decorators.wrapper import Wrapper, without_receiver
 from llmtrace.errors import ConfigurationError
-from llmtrace.guards.budget import Budget, spending
+from llmtrace.guards.budget import Budgets, spending
 from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
@@ -53,17 +54,27 @@ class OpenSpan:
 class _Step:
     """One traced run of a function or block; a `functions.Step`."""
 
-    def __init__(self, operation: Operation, name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        name: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        judge: Judge | None = None,
+    ) -> None:
         recorder = active()
         self.args, self.kwargs = args, kwargs
         self.refused, self.answer = False, None
         self.operation = operation
+        self.judge = judge
         self.recording = recorder.start(operation, name=name) if recorder is not None else None
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
         if self.recording is not None:
             if partial:
                 self.recording.set({PARTIAL: True})
+            elif self.judge is not None:
+                guard(accept, self.recording, self.judge, result)
             self.recording.end(guard(_with_output, self.operation, result))
 
     def raised(self, error: BaseException) -> None:
@@ -74,10 +85,10 @@ class _Step:
 class _Block:
     """A ``with`` block that is open."""
 
-    def __init__(self, operation: Operation, name: str | None, budget: Budget | None) -> None:
+    def __init__(self, operation: Operation, name: str | None, budget: Budgets | None, judge: Judge | None) -> None:
         self._spending: AbstractContextManager[Any] = nullcontext() if budget is None else spending(budget)
         self._spending.__enter__()
-        self.step = _Step(operation, name, (), {})
+        self.step = _Step(operation, name, (), {}, judge)
         recording = self.step.recording
         self._token = recording.attach() if recording is not None else None
         self.opened = OpenSpan(recording)
@@ -95,10 +106,13 @@ class _Block:
 class Traced:
     """What ``agent(...)``, ``workflow(...)`` and ``span(...)`` give: apply it to a function, or open it with ``with``."""
 
-    def __init__(self, make: Callable[[str], Operation], name: str | None, budget: Budget | None) -> None:
+    def __init__(
+        self, make: Callable[[str], Operation], name: str | None, budget: Budgets | None, judge: Judge | None = None
+    ) -> None:
         self._make = make
         self._name = name
         self._budget = budget
+        self._judge = judge
         self._blocks: list[_Block] = []
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -110,7 +124,7 @@ class Traced:
         signature = signature_of(inner)
         operation = self._make(name)
         span_name = name if isinstance(operation, Custom) else None
-        budget = self._budget
+        budget, judge = self._budget, self._judge
 
         def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if active() is None:
@@ -119,7 +133,8 @@ class Traced:
 
             def begin() -> _Step:
                 visible = without_receiver(signature, bound, args, kwargs)
-                return _Step(guard(_with_input, operation, signature, *visible) or operation, span_name, args, kwargs)
+                asked = guard(_with_input, operation, signature, *visible) or operation
+                return _Step(asked, span_name, args, kwargs, judge)
 
             under_budget = begin if budget is None else functions.under(begin, lambda: spending(budget))
             return functions.call(kind, wrapped, args, kwargs, under_budget)
@@ -129,7 +144,7 @@ class Traced:
 
     def __enter__(self) -> OpenSpan:
         operation = self._make(self._name or "")
-        block = _Block(operation, self._name if isinstance(operation, Custom) else None, self._budget)
+        block = _Block(operation, self._name if isinstance(operation, Custom) else None, self._budget, self._judge)
         self._blocks.append(block)
         return block.opened
 
@@ -151,16 +166,35 @@ def agent(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 
 @overload
-def agent(name: str | None = None, /, *, description: str | None = None, budget: Budget | None = None) -> Traced: ...
+def agent(
+    name: str | None = None,
+    /,
+    *,
+    description: str | None = None,
+    budget: Budgets | None = None,
+    check: Check | None = None,
+) -> Traced: ...
 
 
-def agent(target: Any = None, /, *, description: str | None = None, budget: Budget | None = None) -> Any:
+def agent(
+    target: Any = None,
+    /,
+    *,
+    description: str | None = None,
+    budget: Budgets | None = None,
+    check: Check | None = None,
+) -> Any:
     """Trace an agent: one run of it is one ``invoke_agent`` span, and a run of its own where nothing is above it.
 
     ``@agent``, ``@agent("name", budget=Budget(usd=0.1))``, or ``with agent("name") as span:``. Name: default, the function's.
-    The arguments are recorded as the user's message, the return value as the answer. ``budget``: see `Budget`.
+    The arguments are recorded as the user's message, the return value as the answer. ``budget``: a `Budget`, or several.
+
+    ``check``: whether the answer is acceptable, as an evaluation ``acceptance`` on the span (severity error where it is not):
+    a JSON Schema or a pydantic model, for a text as JSON; or a function of the return value, which refuses it by False, a text
+    that says why, an AssertionError or a score below 0.5. Of a run's outermost agent, it is the outcome too, unless the program
+    reports one with `outcome`. It is not called where nothing is recorded, nor where the agent raised or was left early.
     """
-    return _traced(lambda name: AgentInvocation(name, description), target, budget)
+    return _traced(lambda name: AgentInvocation(name, description), target, budget, judge_of(check))
 
 
 @overload
@@ -168,10 +202,10 @@ def workflow(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 
 @overload
-def workflow(name: str | None = None, /, *, budget: Budget | None = None) -> Traced: ...
+def workflow(name: str | None = None, /, *, budget: Budgets | None = None) -> Traced: ...
 
 
-def workflow(target: Any = None, /, *, budget: Budget | None = None) -> Any:
+def workflow(target: Any = None, /, *, budget: Budgets | None = None) -> Any:
     """Trace several agents or steps that belong together as one ``invoke_workflow`` span. Used as `agent` is."""
     return _traced(Workflow, target, budget)
 
@@ -189,10 +223,10 @@ def span(target: Any = None, /) -> Any:
     return _traced(lambda _: Custom(), target, None)
 
 
-def _traced(make: Callable[[str], Operation], target: Any, budget: Budget | None) -> Any:
+def _traced(make: Callable[[str], Operation], target: Any, budget: Budgets | None, judge: Judge | None = None) -> Any:
     if target is None or isinstance(target, str):
-        return Traced(make, target, budget)
-    return Traced(make, None, budget)(target)
+        return Traced(make, target, budget, judge)
+    return Traced(make, None, budget, judge)(target)
 
 
 def _with_input(operation: Operation, signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:

@@ -88,6 +88,10 @@ def _is_number(ceiling: Any) -> bool:
     return isinstance(ceiling, (int, float)) and not isinstance(ceiling, bool)
 
 
+Budgets: TypeAlias = "Budget | Sequence[Budget]"
+"""One budget, or several that all hold."""
+
+
 @contextmanager
 def budget(
     *,
@@ -109,7 +113,7 @@ def budget(
 
 
 @contextmanager
-def spending(budgets: Budget | Sequence[Budget]) -> Iterator[tuple[Spending, ...]]:
+def spending(budgets: Budgets) -> Iterator[tuple[Spending, ...]]:
     """Spend under these budgets in the ``with`` block, and under all that are around it."""
     around: tuple[Any, ...] = otel_context.get_value(keys.WATCHERS) or ()  # type: ignore[assignment]
     watchers: tuple[Spending, ...] = ()

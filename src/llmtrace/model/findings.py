@@ -84,3 +84,5 @@ class Evaluation:
     """Ids of the spans (16 hex digits) in which to look for the cause."""
     derived: bool = False
     """True when found on reading, not while the program ran."""
+    source: str | None = None
+    """Who says so, where it is not llmtrace: ``human``, ``program``, ``acceptance`` (a check that the program attached)."""
