@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace.lineage import forms
-from llmtrace.lineage.forms import keys_of_word, number_key, numbers_in, occurs, occurs_as_number, read_number, words_with_keys
+from llmtrace.lineage.forms import (
+    flat,
+    has_mark,
+    keys_of_word,
+    may_hold,
+    may_hold_date,
+    number_key,
+    numbers_in,
+    occurs,
+    occurs_as_number,
+    read_number,
+    trace_of,
+    words_with_keys,
+)
 from llmtrace.lineage.values import read_value
 
 
@@ -96,6 +109,22 @@ def test_any_text_is_read(text: str) -> None:
     list(numbers_in(text))
     read_number(text)
     read_value(text)
+
+
+@given(st.text(alphabet='ab129K.,:/-_% \n"\\u{}[]@é’ß９\u2028\u0663', max_size=120))
+def test_nothing_is_ruled_out_that_a_text_has(text: str) -> None:
+    """Whatever key a text has, its marks, its letters and digits alone, and its look of a date allow it."""
+    keys = keys_of(text)
+    assert has_mark(text) or not keys
+    assert all(may_hold(flat(text), trace_of(key)) for key in keys)
+    assert may_hold_date(text) or not any(key.startswith("@") for key in keys)
+
+
+@given(st.floats(min_value=0, max_value=1e12), st.sampled_from(["{}", "${:,}", "{:.12f}", "{:,.2f}", "{}k", "{}%", "x={}"]))
+def test_no_number_is_ruled_out_either(number: float, form: str) -> None:
+    """Numbers that are rounded for their key among them."""
+    text = form.format(number)
+    assert all(may_hold(flat(text), trace_of(key)) for key in keys_of(text))
 
 
 def test_plain_prose_has_no_keys() -> None:

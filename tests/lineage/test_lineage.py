@@ -339,6 +339,15 @@ def test_long_runs_forget_and_never_accuse_for_it() -> None:
     assert [use.value for use in uses] == ["ZZ-777777"]
 
 
+def test_what_is_indexed_and_what_is_searched_is_found_alike() -> None:
+    """In a long run a value may stand in a source of any age, written in any way; one that stands nowhere is made up."""
+    story = Story().user("go")
+    for number in range(90):
+        story.calls("list", [{"id": f"KS-{number:05}", "sum": number + 0.25, "on": "2031-04-07"}] * 3, page=number)
+    story.calls("act", {}, one="ks_00003", two="KS-00050", three="#KS-00089", sum="61.250", none="KS-90001")
+    assert [use.value for use in story.uses(thorough=False)] == ["KS-90001"]
+
+
 @pytest.mark.parametrize("arguments", ["not json", None, 5, ["KS-99999"], {1: "KS-99999"}, {"a": object()}, {"a": {1, 2}}])
 def test_odd_arguments_raise_nothing(arguments: Any) -> None:
     story = Story().user("go").says(ToolCall("act", arguments, "c"))

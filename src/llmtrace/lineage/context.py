@@ -17,8 +17,10 @@ from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, 
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 
+SEARCHED = 1 << 18
+"""Characters of text with keys that a live context searches for a value as it is written; what is older is indexed."""
 UNINDEXED = 1 << 16
-"""Characters of text with keys that a live context searches; what is older is indexed."""
+"""The same once keys are looked for: then a live context indexes some of the oldest at each call."""
 MOST_NEW, MOST_UNKNOWN = 64, 8
 """Sources with keys, and of these such whose keys were not read yet, beyond which a live context indexes some."""
 _INDEXED_AT_ONCE = 8
@@ -71,19 +73,20 @@ class _Index:
 class _New:
     """A source of a live context that is not indexed yet and may have keys."""
 
-    __slots__ = ("_dated", "_flat", "_keys", "source")
+    __slots__ = ("_dated", "_flat", "_keys", "cheap", "source")
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self._flat: bytes | None = None
         self._keys: set[str] | None = source._words
         self._dated: bool | None = None
+        self.cheap: bool | None = None
+        """Whether the keys are cheap to read; None before anyone asked."""
 
     def keys_if_cheap(self) -> set[str] | None:
         """None for a text full of digits, of which all that is looked for can mostly be ruled out as it stands."""
-        if self._keys is None and is_sparse(self.source.text):
-            self._keys = self.source.word_keys()
-        return self._keys
+        self.cheap = self._keys is not None or is_sparse(self.source.text)
+        return self.keys if self.cheap else None
 
     @property
     def keys(self) -> set[str]:
@@ -121,7 +124,7 @@ class Context:
         searches before it indexes; quicker for few values, and the first place found is given, not the earliest."""
         self._most_sources, self._most_characters, self._search = sources, characters, search
         self._sources: dict[int, Source] = {}
-        self._oldest = self._next = self._sorted = self._characters = self._unindexed = self._scanned = 0
+        self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
         self._new: dict[int, _New] = {}
         self._known: set[str] = set()
@@ -157,6 +160,8 @@ class Context:
     def at(self, key: str) -> Found | None:
         """The first and the last source that hold a key."""
         self._catch_up_words()
+        if self._search and self._tidied < self._next:
+            self._tidy()
         last = self._words.last.get(key)
         first = None if last is None else self._words.first[key]
         if self._new:
@@ -261,18 +266,24 @@ class Context:
     def _catch_up_words(self) -> None:
         if self._sorted < self._next:
             self._sort()
-            self._tidy()
-        most = UNINDEXED if self._search else 0
+        most = SEARCHED if self._search else 0
         if self._unindexed > most:
             self._index(most)
 
     def _tidy(self) -> None:
-        """Index some of the oldest where many are new: a few at a time, so that no call pays for all of them."""
-        if self._search:
-            for _ in range(_INDEXED_AT_ONCE):
-                if len(self._unknown) <= MOST_UNKNOWN and len(self._new) <= MOST_NEW:
-                    break
-                self._index_oldest()
+        """Before a key is looked for in what is new: read the keys that are cheap to read, and index some of the oldest where
+        much is new; a few at a time, so that no call pays for all of them."""
+        self._tidied = self._next
+        for number, new in tuple(self._unknown.items()):
+            if new.cheap is None:
+                keys = new.keys_if_cheap()
+                if keys is not None:
+                    del self._unknown[number]
+                    self._known.update(keys)
+        for _ in range(_INDEXED_AT_ONCE):
+            if len(self._unknown) <= MOST_UNKNOWN and len(self._new) <= MOST_NEW and self._unindexed <= UNINDEXED:
+                break
+            self._index_oldest()
         if len(self._known) > _MOST_KNOWN:  # grown by keys of what is indexed by now
             self._known = {key for number, new in self._new.items() if number not in self._unknown for key in new.keys}
 
@@ -297,11 +308,10 @@ class Context:
             if source._marked is not False and source.marked:
                 new = self._new[number] = _New(source)
                 self._unindexed += len(source.text)
-                keys = new.keys_if_cheap() if self._search else None
-                if keys is None:
+                if source._words is None or not self._search:
                     self._unknown[number] = new
-                elif keys:
-                    self._known.update(keys)
+                else:
+                    self._known.update(source._words)
         self._sorted = self._next
 
     def _catch_up_dates(self) -> None:
