@@ -53,6 +53,7 @@ def test_public_names_are_pinned() -> None:
         "configure",
         "context",
         "extract",
+        "feedback",
         "flush",
         "inject",
         "outcome",

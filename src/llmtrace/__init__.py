@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmtrace.guards.budget import Budget, budget
     from llmtrace.guards.slo import slo
     from llmtrace.recorder.context import context, extract, inject, wrap
+    from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.outcome import outcome
     from llmtrace.runtime import configure, flush, shutdown
     from llmtrace.tools import Tools
@@ -27,6 +28,7 @@ _HOME = {
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
     "extract": "llmtrace.recorder.context",
+    "feedback": "llmtrace.recorder.feedback",
     "flush": "llmtrace.runtime",
     "inject": "llmtrace.recorder.context",
     "outcome": "llmtrace.recorder.outcome",
@@ -47,6 +49,7 @@ __all__ = [
     "configure",
     "context",
     "extract",
+    "feedback",
     "flush",
     "inject",
     "outcome",

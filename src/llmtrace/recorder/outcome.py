@@ -39,14 +39,15 @@ def outcome(
         _SEVERITY[status],
         f"the program reported {status}",
         label=status,
-        score=_number(score),
+        score=number(score, "outcome"),
         evidence={} if reason is None else {"reason": to_json(reason)},
     )
 
 
-def _number(score: object) -> float | None:
+def number(score: object, of: str) -> float | None:
+    """A score as a number; what is none is named in one line and left out."""
     try:
         return None if score is None else float(score)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        logger.warning("llmtrace: outcome(score=...): expected a number, got %s; it is left out", type(score).__name__)
+        logger.warning("llmtrace: %s(score=...): expected a number, got %s; it is left out", of, type(score).__name__)
         return None

@@ -1,0 +1,123 @@
+"""Feedback: what a person or a program says of a trace that has ended, in this process or another one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any, Literal, TypeAlias
+
+from llmtrace.config import Config
+from llmtrace.content import Content, to_json
+from llmtrace.errors import LlmtraceError
+from llmtrace.model import Evaluation, JsonValue, Severity
+from llmtrace.recorder.current import active
+from llmtrace.recorder.guard import guard
+from llmtrace.recorder.outcome import number
+from llmtrace.store import Store, open_store
+from llmtrace.store.attaching import Unfinished, attach
+
+logger = logging.getLogger("llmtrace")
+
+FEEDBACK = "feedback"
+"""Name of the evaluation; its source is ``human`` or ``program``."""
+
+Source: TypeAlias = Literal["human", "program"]
+
+_BAD = frozenset({"bad", "negative", "wrong", "incorrect", "fail", "failure", "down", "thumbs_down", "-1", "no"})
+
+
+def feedback(
+    trace: Any,
+    *,
+    score: float | None = None,
+    label: str | None = None,
+    comment: str | None = None,
+    user: str | None = None,
+    source: Source = "human",
+) -> bool:
+    """Record what somebody says of a finished trace; whether it is recorded. Never raises: one log line says why not.
+
+    ``trace``: a trace's id, the beginning of it, or ``last``; or anything with a ``trace_id``, and with a ``span_id`` if it is
+    about one span (what ``with agent(...) as span`` gives). ``score``: from 0 to 1, or True and False; ``label``: a word of
+    your own. Bad (severity warning) are a score below 0.5 and labels such as ``bad``, ``wrong``, ``thumbs_down``. ``comment``
+    and ``user`` are content. ``source``: ``human`` or ``program``. It is kept in the store: reading it takes milliseconds.
+    """
+    return guard(_feedback, trace, score, label, comment, user, source) or False
+
+
+def _feedback(
+    trace: Any, score: float | None, label: str | None, comment: str | None, user: str | None, source: Source
+) -> bool:
+    found = evaluation_of(score=number(score, "feedback"), label=label, comment=comment, user=user, source=source)
+    trace_id, span_id = _ids(trace)
+    if found is None or not trace_id:
+        what = "give a score, a label or a comment" if found is None else f"{type(trace).__name__} has no trace id"
+        logger.warning("llmtrace: feedback(): %s; nothing is recorded", what)
+        return False
+    try:
+        with _opened() as (store, content):
+            attach(store, trace_id, (found,), span_id=span_id, clean=content.clean)
+    except Unfinished as error:
+        logger.warning("llmtrace: feedback(): %s; say it when the run is over, or call outcome() inside the run", error)
+        return False
+    except KeyError:
+        logger.warning("llmtrace: feedback(): trace %s has no span %s; nothing is recorded", trace_id, span_id)
+        return False
+    except LlmtraceError as error:
+        logger.warning("llmtrace: feedback(): %s; nothing is recorded", error)
+        return False
+    return True
+
+
+def evaluation_of(
+    *, score: float | None, label: str | None, comment: str | None, user: str | None, source: Source
+) -> Evaluation | None:
+    """Feedback as an evaluation; None where nothing is said."""
+    if score is None and not label and not comment:
+        return None
+    bad = score is not None and score < 0.5 if label is None else str(label).strip().lower() in _BAD
+    if label is None and score is not None:
+        label = "bad" if bad else "good"
+    who = "a person" if source == "human" else "a program"
+    severity: Severity = "warning" if bad else "info"
+    said: dict[str, JsonValue] = {"comment": comment, "user": user}
+    evidence = {name: to_json(held) for name, held in said.items() if held}
+    evidence["at"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Evaluation(
+        FEEDBACK,
+        severity,
+        f"{who} {'found it ' + str(label) if label else 'commented'}",
+        label=None if label is None else str(label),
+        score=score,
+        evidence=evidence,
+        source=source,
+    )
+
+
+def _ids(trace: Any) -> tuple[str | None, str | None]:
+    if isinstance(trace, str):
+        return trace, None
+    return _hex(getattr(trace, "trace_id", None), 32), _hex(getattr(trace, "span_id", None), 16)
+
+
+def _hex(held: Any, digits: int) -> str | None:
+    """OpenTelemetry's span contexts have their ids as numbers."""
+    return f"{held:0{digits}x}" if isinstance(held, int) else held
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[Store, Content]]:
+    """The store that is written to; where nothing is recorded here, the one that is configured. Raises UnreadableStore."""
+    recorder = active()
+    for sink in recorder.sinks if recorder is not None else ():
+        if recorder is not None and hasattr(sink, "trace"):
+            yield sink, recorder.content  # type: ignore[misc]
+            return
+    config = Config.read()
+    store = open_store(config.store, config=config)
+    try:
+        yield store, Content(config)
+    finally:
+        store.close()
