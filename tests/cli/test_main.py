@@ -23,7 +23,20 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_registry_reads_what_the_modules_state() -> None:
     """Name and help, which are read from the text of a module without loading it, are those that it has."""
     known = cli.commands()
-    assert sorted(known) == ["check", "demo", "doctor", "export", "feedback", "import", "ls", "receive", "run", "show", "why"]
+    assert sorted(known) == [
+        "check",
+        "demo",
+        "doctor",
+        "export",
+        "feedback",
+        "import",
+        "ls",
+        "receive",
+        "run",
+        "show",
+        "stats",
+        "why",
+    ]
     for command in known.values():
         parser, module = cli.parser_of(command)
         assert (command.name, command.help) == (module.NAME, module.HELP)

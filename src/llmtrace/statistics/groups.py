@@ -77,6 +77,8 @@ class Group:
         """Ended spans of the kind that is grouped: agents' runs, model calls, executions of tools …"""
         self.duration = Distribution()
         """Seconds. A call that failed is left out, unless it failed because it took too long."""
+        self.answered = Distribution()
+        """Seconds of the model calls that were answered whole."""
         self.first_token = Distribution()
         self.per_token = Distribution()
         self.output_tokens = Distribution()
@@ -122,11 +124,12 @@ class Group:
             _count(self.endings, ending(span.failure))
         if span.failure is None or ending(span.failure) == TIMEOUT:
             self.duration.add(seconds)
-        operation = span.operation
-        if isinstance(operation, Inference):
-            self._answer(step, operation)
 
-    def _answer(self, step: Step, inference: Inference) -> None:
+    def answer(self, step: Step) -> None:
+        """Count how long the answer of a model call is, and how fast it came."""
+        inference = step.span.operation
+        if not isinstance(inference, Inference):
+            return
         self.per_token.add(step.per_token)
         limit = inference.parameters.get("max_tokens")
         self.limits.add(limit if type(limit) is int else None)
@@ -135,6 +138,7 @@ class Group:
             return
         self.cut += "length" in inference.finish_reasons or "max_tokens" in inference.finish_reasons
         self.output_tokens.add(tokens)
+        self.answered.add(step.span.duration)
         self.lengths.setdefault(bucket(tokens), Distribution()).add(step.span.duration)
 
     def inside(self, step: Step) -> None:
@@ -154,10 +158,6 @@ class Group:
         self.malformed += bool(faults & MALFORMED) or any(one.where == "output" for one in span.violations)
         for name in faults:
             _count(self.evaluations, name)
-
-    def asked(self, step: Step) -> None:
-        self.tool_calls += step.asked
-        self.invalid_calls += step.invalid
 
 
 def bucket(tokens: int) -> int:
@@ -197,23 +197,19 @@ class Statistics:
         self.last = span.start if self.last is None else max(self.last, span.start)
         self.objectives.add(step)
         if isinstance(span.operation, (Inference, Embedding)):
-            self.total.call(step)
-            self.total.inside(step)
-            self.total.asked(step)
-        if self.by == "agent":
-            group = self._group((step.agent,))
-            if isinstance(span.operation, AgentInvocation):
-                group.call(step)
-            group.inside(step)
-            if isinstance(span.operation, Inference):
-                group.asked(step)
-            return
+            self._count(self.total, step, is_call=True)
         key = self._keys(step)
         if key is not None:
-            group = self._group(key)
+            self._count(self._group(key), step, is_call=self.by != "agent" or isinstance(span.operation, AgentInvocation))
+
+    def _count(self, group: Group, step: Step, *, is_call: bool) -> None:
+        if is_call:
             group.call(step)
-            group.inside(step)
-            group.asked(step)
+        group.answer(step)
+        group.inside(step)
+        if self.by != "agent" or isinstance(step.span.operation, Inference):  # else both the asking and the execution count
+            group.tool_calls += step.asked
+            group.invalid_calls += step.invalid
 
     def _group(self, key: Key) -> Group:
         known = self.groups.get(key)

@@ -1,8 +1,9 @@
 """From the answers that a prompt has got so far: what ``max_tokens`` and time-out its calls need.
 
-``max_tokens``: half as much again as the p99 of the output tokens, and at least the longest answer, rounded up. Time-out: what
-an answer of that length takes at the p95 of the time per token, after the p99 of the time to the first token; where those are
-not known, twice the p99 of the duration. Nothing is suggested from fewer than `ENOUGH` answers, nor where answers were cut.
+``max_tokens``: half as much again as the p99 of the output tokens, and at least the longest answer, rounded up. Time-out:
+what an answer of that length takes at the p95 of the time per token, after the p99 of the time to the first token; where
+those are not known, twice the p99 of the duration; and at least what the slowest answer took. Nothing is suggested from
+fewer than `ENOUGH` answers, nor where answers were cut.
 """
 
 from __future__ import annotations
@@ -47,13 +48,16 @@ def suggest(group: Group) -> Suggestion:
 
 def _timeout(group: Group, tokens: int) -> tuple[float | None, str]:
     pace, wait = group.per_token.quantile(0.95), group.first_token.quantile(0.99) or 0.0
-    slowest, p99 = group.duration.largest, group.duration.quantile(0.99)
+    slowest, p99 = group.answered.largest, group.answered.quantile(0.99)
     if slowest is None or p99 is None:
         return None, "no call ended"
+    enough = TIMEOUT_MARGIN * p99 if pace is None else wait + tokens * pace
+    if slowest > enough:
+        return _up(slowest), f"the slowest answer took {slowest:.2g} s"
     if pace is None:
-        return _up(max(slowest, TIMEOUT_MARGIN * p99)), f"p99 of {p99:.2g} s x {TIMEOUT_MARGIN:g}"
+        return _up(enough), f"p99 of {p99:.2g} s x {TIMEOUT_MARGIN:g}"
     waiting = f"{wait:.2g} s + " if wait else ""
-    return _up(max(slowest, wait + tokens * pace)), f"{waiting}{tokens:,} tokens x {1e3 * pace:.2g} ms"
+    return _up(enough), f"{waiting}{tokens:,} tokens x {1e3 * pace:.2g} ms"
 
 
 def _rounded(tokens: float) -> int:
