@@ -3,9 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from llmtrace.model import Event
 from llmtrace.recorder import sdk
@@ -95,3 +98,90 @@ def test_other_spans_are_left_alone() -> None:
     span = Wrapping(spans()[0].start_span("s"))
     assert not sdk.fill(span, PLAIN, EVENTS)
     assert not sdk.fill(object(), PLAIN, EVENTS)
+
+
+def public(tracer: Any, parent: Any) -> Any:
+    return tracer.start_span("s", parent, SpanKind.CLIENT, PLAIN, start_time=5)
+
+
+def at_once(tracer: Any, parent: Any) -> Any:
+    around = trace.get_current_span(parent).get_span_context()
+    span = sdk.Starter(tracer).make(around if around.is_valid else None, "s", SpanKind.CLIENT, PLAIN)
+    if span is not None:
+        span.start(5, parent)
+    return span
+
+
+def insides(span: Any) -> dict[str, Any]:
+    """All that a span consists of; its own id and locks left out."""
+    own = span.get_span_context()
+    held = {name: each for name, each in vars(span).items() if name not in ("_context", "_lock", "_record_end_metrics")}
+    attributes = {name: each for name, each in vars(span._attributes).items() if name != "_lock"}
+    lists = {name: list(held.pop(name)) for name in ("_events", "_links")}
+    return {**held, **lists, "_attributes": attributes, "flags": own.trace_flags, "state": own.trace_state}
+
+
+def test_it_is_as_if_started_the_public_way() -> None:
+    """A span made at once is the one that the tracer would have started, at the root and below another; processors see the
+    same when it starts."""
+    tracer, _ = spans()
+    seen: list[Any] = []
+    tracer.span_processor.add_span_processor(_Watching(seen))
+    for parent in (Context(), trace.set_span_in_context(tracer.start_span("root"), Context())):
+        one, other = at_once(tracer, parent), public(tracer, parent)
+        assert insides(one) == insides(other)
+        assert type(one) is type(other)
+        assert one.parent == other.parent
+        assert (one.get_span_context().trace_id == other.get_span_context().trace_id) is bool(one.parent)
+        assert seen[-1] == seen[-2] == (PLAIN | {"list": ("a", "b"), "none": ()}, parent)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampler": sampling.ALWAYS_OFF},
+        {"sampler": sampling.TraceIdRatioBased(0.5)},
+        {"sampler": sampling.ParentBased(sampling.TraceIdRatioBased(0.5))},
+        {"span_limits": SpanLimits(max_span_attributes=3)},
+        {"span_limits": SpanLimits(max_span_attribute_length=1)},
+    ],
+)
+def test_what_a_sampler_decides_is_left_to_it(options: Any) -> None:
+    """A sampler that may drop a span, or a limit that would cut one, is asked the public way."""
+    assert at_once(TracerProvider(**options).get_tracer("test"), Context()) is None
+
+
+def test_a_sampler_that_is_set_later_counts() -> None:
+    """What the program puts on its tracer after the first span is what decides."""
+    tracer, _ = spans()
+    starter = sdk.Starter(tracer)
+    assert starter.make(None, "s", SpanKind.CLIENT, PLAIN) is not None
+    tracer.sampler = sampling.ALWAYS_OFF
+    assert starter.make(None, "s", SpanKind.CLIENT, PLAIN) is None
+
+
+def test_a_parent_that_was_not_sampled_or_is_elsewhere_is_left_to_the_sampler() -> None:
+    """Children of remote and of unsampled spans are the sampler's to judge."""
+    tracer, _ = spans()
+    for remote, flags in ((True, 1), (False, 0)):
+        parent = trace.NonRecordingSpan(trace.SpanContext(1, 2, remote, trace.TraceFlags(flags)))
+        assert at_once(tracer, trace.set_span_in_context(parent, Context())) is None
+
+
+def test_a_tracer_that_is_not_as_we_know_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody has put another `start_span` in the SDK's place, it is called."""
+    tracer, _ = spans()
+    starter = sdk.Starter(tracer)
+    real = type(tracer).start_span
+    monkeypatch.setattr(type(tracer), "start_span", lambda *args, **kwargs: real(*args, **kwargs))
+    assert starter.make(None, "s", SpanKind.CLIENT, PLAIN) is None
+    assert at_once(tracer, Context()) is None
+    assert at_once(trace.NoOpTracer(), Context()) is None
+
+
+class _Watching(SpanProcessor):
+    def __init__(self, seen: list[Any]) -> None:
+        self._seen = seen
+
+    def on_start(self, span: Any, parent_context: Context | None = None) -> None:
+        self._seen.append((dict(span.attributes), parent_context))

@@ -59,6 +59,7 @@ class Tracers:
         self._scope = scope
         self._of: trace.TracerProvider | None = None
         self._tracer: Tracer | None = None
+        self._starter: sdk.Starter | None = None
 
     def start(
         self,
@@ -71,15 +72,24 @@ class Tracers:
         links: Sequence[Link] = (),
     ) -> Started:
         current = context.get(SPAN)
-        parent = current.get_span_context() if isinstance(current, trace.Span) else INVALID_SPAN_CONTEXT
+        try:
+            parent = INVALID_SPAN_CONTEXT if current is None else current.get_span_context()  # type: ignore[attr-defined]
+        except AttributeError:  # somebody keeps something else there
+            parent = INVALID_SPAN_CONTEXT
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
         tracer = self._current()
         if tracer is not None:
             # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
             named = name if name.isascii() else well_formed(name)
-            span = tracer.start_span(
-                named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start
-            )
+            span = None
+            if self._starter is not None and not links:
+                span = guard(self._starter.make, parent if parent_id else None, named, _KINDS[kind], attributes)
+            if span is not None:
+                span.start(start, context)
+            else:
+                span = tracer.start_span(
+                    named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start
+                )
             own = span.get_span_context()
             span_id = f"{own.span_id:016x}"
             if own.is_valid and span_id != parent_id:
@@ -97,6 +107,7 @@ class Tracers:
         if isinstance(provider, ProxyTracerProvider):  # nobody has set one (yet)
             return None
         self._of, self._tracer = provider, provider.get_tracer(self._scope.name, self._scope.version)
+        self._starter = guard(sdk.Starter, self._tracer)
         return self._tracer
 
 
