@@ -12,6 +12,7 @@ from llmtrace.version import __version__
 
 if TYPE_CHECKING:
     from llmtrace.decorators import agent, span, tool, workflow
+    from llmtrace.decorators.signal import signal
     from llmtrace.guards.budget import Budget, budget
     from llmtrace.guards.slo import slo
     from llmtrace.recorder.context import context, extract, inject, wrap
@@ -33,6 +34,7 @@ _HOME = {
     "inject": "llmtrace.recorder.context",
     "outcome": "llmtrace.recorder.outcome",
     "shutdown": "llmtrace.runtime",
+    "signal": "llmtrace.decorators.signal",
     "slo": "llmtrace.guards.slo",
     "span": "llmtrace.decorators",
     "tool": "llmtrace.decorators",
@@ -54,6 +56,7 @@ __all__ = [
     "inject",
     "outcome",
     "shutdown",
+    "signal",
     "slo",
     "span",
     "testing",

@@ -25,7 +25,7 @@ from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, Operation, Scope, replace
 from llmtrace.prices import cost_usd, preload
-from llmtrace.recorder import Recorder, Sink, activate
+from llmtrace.recorder import Recorder, Sink, activate, background
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.resource import describe
@@ -168,7 +168,7 @@ def build(
             cost = cost_usd(operation.provider, model, operation.usage, config.prices or None)
         return replace(operation, cost_usd=cost, fingerprint=operation.fingerprint or fingerprint(operation))
 
-    return Recorder(
+    recorder = Recorder(
         content=Content(config),
         evaluator=Evaluator(load(config.signals)),
         sinks=sinks,
@@ -179,12 +179,18 @@ def build(
         tracer_provider=tracer_provider,
         on_invalid=config.on_invalid,
     )
+    recorder.signal_names = config.signals
+    recorder.renewed = lambda: Evaluator(load(config.signals))
+    background.join(recorder)
+    return recorder
 
 
 def flush() -> None:
-    """Hand everything recorded so far to the operating system and bring the index up to date. Never raises."""
+    """Hand everything recorded so far to the operating system and bring the index up to date; signals in the background are
+    waited for, some seconds at most. Never raises."""
     running = _running
     guard(instrumentation.end_forgotten)
+    guard(background.drain)
     if running is not None and running.others is not None:
         guard(running.others.force_flush)
     if running is not None and running.store is not None:
@@ -194,6 +200,7 @@ def flush() -> None:
 def shutdown() -> None:
     """Turn recording off: flush, close the store, take the instrumentation off. Called at exit; never raises."""
     global _running
+    guard(background.drain)
     with _lock:
         running, _running = _running, None
         activate(None)

@@ -10,7 +10,7 @@ from typing import Any
 from llmtrace import instrumentation, runtime
 from llmtrace.config import Config
 from llmtrace.model import Span, Trace
-from llmtrace.recorder import activate
+from llmtrace.recorder import activate, background
 from llmtrace.recorder.identity import Identity
 from llmtrace.store import Query
 from llmtrace.store.memory import MemoryStore
@@ -68,6 +68,7 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
     try:
         yield Captured(store)
     finally:
+        background.drain()
         activate(before)
         if before is None:
             instrumentation.uninstrument()

@@ -92,6 +92,10 @@ class Recorder:
         self.on_invalid: OnInvalid = on_invalid
         self.foreign_run: Callable[[Context], Run | None] | None = None
         """Gives the run of another instrumentation's agent for a span of ours below it; see `foreign.runs`."""
+        self.signal_names: tuple[str, ...] | None = None
+        """Which quality signals are on, see `llmtrace.signals.load`."""
+        self.renewed: Callable[[], Evaluator] | None = None
+        """Makes the evaluator anew, when the program has registered another signal."""
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()

@@ -1,7 +1,7 @@
 """Quality signals: each watches the spans of one run and says what is wrong with them. One file, one signal.
 
 This folder is the registry: every module here whose name has no leading underscore defines ``SIGNAL``, under the module's
-own name. Installed packages add theirs by entry points of the group ``llmtrace.signals``.
+own name. Installed packages add theirs by entry points of the group ``llmtrace.signals``, a program by `llmtrace.signal`.
 
 Laws: a signal is deterministic, its state is bounded however long the run, it never changes a span, and its explanations and
 labels hold no content; what a model or a user said stands in ``evidence`` only. So replaying a run's spans in order gives the
@@ -14,11 +14,12 @@ import difflib
 import importlib
 import logging
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
 from llmtrace.model import Evaluation, Span
+from llmtrace.signals import _own
 
 logger = logging.getLogger("llmtrace")
 
@@ -67,7 +68,8 @@ class Stateless:
 
 
 def load(names: tuple[str, ...] | None = None) -> tuple[Signal, ...]:
-    """The signals of these names, the built-in ones first; None: all there are; a name with a minus: all but that one.
+    """The signals of these names, the built-in ones first, the program's own last; None: all there are; a name with a minus:
+    all but that one. Those that judge in the background are not among them.
 
     Never raises: an unknown name and a signal that cannot be imported are each logged once and left out.
     """
@@ -77,7 +79,21 @@ def load(names: tuple[str, ...] | None = None) -> tuple[Signal, ...]:
             logger.warning("llmtrace: quality signal %s of %s has a name that is taken; it is off", name, entry.value)
         else:
             known[name] = entry
-    return tuple(signal for name in _chosen(names, known) if (signal := _load(name, known[name])) is not None)
+    own = _own.live()
+    chosen = _chosen(names, {**known, **_own.registered})
+    found = (own.get(name) if name in _own.registered else _load(name, known[name]) for name in chosen)
+    return tuple(signal for signal in found if signal is not None)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all that are built in or installed: they are taken."""
+    return tuple(name for name, _ in (*_built_in(), *_installed()))
+
+
+def judging(names: tuple[str, ...] | None = None) -> tuple[_own.Own, ...]:
+    """The program's own signals of these names (see `load`) that judge in the background."""
+    own = _own.judges()
+    return tuple(own[name] for name in _allowed(names, own))
 
 
 def _built_in() -> Iterator[tuple[str, EntryPoint]]:
@@ -94,14 +110,18 @@ def _installed() -> Iterator[tuple[str, EntryPoint]]:
         logger.warning("llmtrace: installed quality signals cannot be listed: %s", error)
 
 
-def _chosen(names: tuple[str, ...] | None, known: dict[str, EntryPoint]) -> list[str]:
-    if names is None:
-        return list(known)
-    for name in names:
+def _chosen(names: tuple[str, ...] | None, known: Mapping[str, object]) -> list[str]:
+    for name in names or ():
         if name.removeprefix("-") not in known:
             near = difflib.get_close_matches(name.removeprefix("-"), known, n=1)
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             logger.warning("llmtrace: unknown quality signal %r%s; it is ignored", name, meant)
+    return _allowed(names, known)
+
+
+def _allowed(names: tuple[str, ...] | None, known: Iterable[str]) -> list[str]:
+    if names is None:
+        return list(known)
     without = {name[1:] for name in names if name.startswith("-")}
     only = {name for name in names if not name.startswith("-")}
     return [name for name in known if name not in without and (name in only or (without and not only))]

@@ -1,0 +1,171 @@
+"""Quality signals that take their time, an LLM judge above all: off the calling thread, on a few threads of our own.
+
+A span that has ended waits in a bounded queue until a thread judges it; what was found is attached to it in the store (see
+`store.attaching`). Laws: the calling thread puts it into the queue and goes on; what a judge calls itself is a trace of its
+own, marked with its name and judged by none in the background; the program's exit waits `EXIT_SECONDS` at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from llmtrace import semconv
+from llmtrace.errors import LlmtraceError
+from llmtrace.model import Evaluation, Span
+from llmtrace.recorder import keys
+from llmtrace.recorder.guard import report
+from llmtrace.recorder.recorder import Recorder
+from llmtrace.recorder.recording import Recording
+from llmtrace.signals import judging
+from llmtrace.store import Store
+from llmtrace.store.attaching import Unfinished, attach
+
+logger = logging.getLogger("llmtrace")
+
+THREADS = 2
+MOST_WAITING = 256
+"""Spans that wait to be judged; beyond it the newest are not judged, which one line says."""
+EXIT_SECONDS = 5.0
+"""How long flushing, and the program's exit, waits for what is still to be judged."""
+
+
+class _Job(NamedTuple):
+    signal: Any
+    span: Span
+    done: Callable[[Span, tuple[Evaluation, ...]], None]
+
+
+class Background:
+    """A sink that has spans judged. ``names``: of the signals that are on, see `llmtrace.signals.load`."""
+
+    marks = False
+
+    def __init__(self, recorder: Recorder, names: tuple[str, ...] | None) -> None:
+        self._recorder = recorder
+        self._names = names
+
+    def append(self, span: Span) -> None:
+        if span.end is None or semconv.SIGNAL in span.attributes:
+            return
+        for signal in judging(self._names):
+            if signal.looks_at is None or type(span.operation) in signal.looks_at:
+                _pool.take(_Job(signal, span, self._attach))
+
+    def _attach(self, span: Span, found: tuple[Evaluation, ...]) -> None:
+        store = self._store()
+        if store is None:
+            logger.debug("llmtrace: there is no store to keep what was judged in the background")
+            return
+        try:
+            attach(store, span.trace_id, found, span_id=span.span_id, clean=self._recorder.content.clean)
+        except (LlmtraceError, Unfinished, KeyError) as error:  # removed from the store meanwhile
+            logger.debug("llmtrace: what was judged of span %s could not be kept: %s", span.span_id, error)
+
+    def _store(self) -> Store | None:
+        found: Any = next((sink for sink in self._recorder.sinks if hasattr(sink, "trace")), None)
+        return found  # type: ignore[no-any-return]
+
+
+def join(recorder: Recorder) -> None:
+    """Have the spans of ``recorder`` judged by the signals that do so in the background, if there are any."""
+    if judging(recorder.signal_names) and not any(isinstance(sink, Background) for sink in recorder.sinks):
+        recorder.sinks = (*recorder.sinks, Background(recorder, recorder.signal_names))
+
+
+class _Pool:
+    """A few daemon threads, started when first needed, and again after a fork."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._changed = threading.Condition(threading.RLock())  # reentrant: the collector may end a span in here
+        self._jobs: deque[_Job] = deque()
+        self._busy = 0
+        self._threads = 0
+        self._lost = False
+
+    def take(self, job: _Job) -> None:
+        if self._process != os.getpid():
+            self._begin()
+        with self._changed:
+            if len(self._jobs) >= MOST_WAITING:
+                if not self._lost:
+                    self._lost = True
+                    logger.warning(
+                        "llmtrace: quality signal %s cannot keep up: %d spans wait, and what comes now is not judged",
+                        job.signal.name,
+                        MOST_WAITING,
+                    )
+                return
+            self._jobs.append(job)
+            if self._threads < THREADS and self._busy + len(self._jobs) > self._threads:
+                self._threads += 1
+                threading.Thread(target=self._work, name="llmtrace-signals", daemon=True).start()
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs:
+                    self._changed.wait()
+                job = self._jobs.popleft()
+                self._busy += 1
+            try:
+                _judge(job)
+            finally:
+                with self._changed:
+                    self._busy -= 1
+                    self._changed.notify_all()
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until nothing is left to judge. Whether that is so."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while self._process == os.getpid() and (self._jobs or self._busy):
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    return not (self._jobs or self._busy)
+        return True
+
+
+_pool = _Pool()
+
+
+def drain(seconds: float = EXIT_SECONDS) -> None:
+    """Wait for what is still to be judged in the background, so long at most; one line says what was left."""
+    if not _pool.drain(seconds):
+        logger.warning("llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", seconds)
+
+
+def _judge(job: _Job) -> None:
+    """Outside any run: what a judge calls belongs to no run of the program's, and is known by the judge's name."""
+    token = otel_context.attach(Context({keys.ATTRIBUTES: {semconv.SIGNAL: job.signal.name}}))
+    try:
+        found = tuple(job.signal.findings(_said(job.signal.start()(job.span))))
+        if found:
+            job.done(job.span, found)
+    except BaseException as error:
+        report(job.signal.written, error)
+    finally:
+        Recording.detach(token)
+
+
+def _said(given: Any) -> Any:
+    return asyncio.run(_awaited(given)) if inspect.isawaitable(given) else given
+
+
+async def _awaited(given: Any) -> Any:
+    return await given

@@ -1,0 +1,139 @@
+"""Quality signals of the program's own, as `llmtrace.signal` registers them: one registry for each process.
+
+What the program writes is a function of a span, a class of which each run gets an object, or a generator that each run begins
+anew. Law: whatever form it has, it is a `Signal` like any other; it does not see what it causes itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.model import Evaluation, Severity, Span, replace
+
+_WORD = re.compile(r"[\w.:-]{1,40}")
+"""A text that is a label; a longer one may hold content."""
+
+_judging: ContextVar[bool] = ContextVar("llmtrace_judging", default=False)
+
+registered: dict[str, Own] = {}
+"""By name, in the order in which they were first registered."""
+
+
+class Own:
+    """A quality signal made of what the program wrote. ``background``: it is judged later, on another thread."""
+
+    def __init__(
+        self,
+        written: Any,
+        *,
+        name: str,
+        description: str,
+        severity: Severity,
+        below: float | None,
+        looks_at: tuple[type, ...] | None,
+        background: bool,
+    ) -> None:
+        self.written = written
+        self.name = name
+        self.description = description
+        self.severity: Severity = severity
+        self.below = below
+        self.looks_at = looks_at
+        self.background = background
+        self._start = _starter(written)
+
+    @property
+    def origin(self) -> str:
+        """Where it is written: ``module:name``."""
+        return f"{getattr(self.written, '__module__', '?')}:{getattr(self.written, '__qualname__', self.name)}"
+
+    def start(self) -> Callable[[Span], Any]:
+        """The state of a run is what is to be called with each of its spans."""
+        return self._start()
+
+    def step(self, state: Callable[[Span], Any], span: Span) -> Iterable[Evaluation]:
+        if _judging.get():
+            return ()
+        token = _judging.set(True)
+        try:
+            return tuple(self.findings(state(span)))
+        finally:
+            _judging.reset(token)
+
+    def finish(self, state: Any) -> Iterable[Evaluation]:
+        end = getattr(getattr(state, "__self__", None), "finish", None)
+        return () if end is None else tuple(self.findings(end()))
+
+    def findings(self, said: Any) -> Iterator[Evaluation]:
+        """What was said of a span, as evaluations; see `llmtrace.signal`. Raises TypeError for what says nothing."""
+        if said is None or said is False:
+            return
+        if isinstance(said, Evaluation):
+            yield replace(said, name=self.name)
+        elif said is True:
+            yield Evaluation(self.name, self.severity, self.description, label="fail")
+        elif isinstance(said, str):
+            yield self._of_text(said)
+        elif isinstance(said, (int, float)):
+            yield self._of_score(float(said))
+        elif isinstance(said, Iterable):
+            for one in said:
+                yield from self.findings(one)
+        else:
+            raise TypeError(
+                f"a signal gives an Evaluation, a bool, a text, a number, None or several of these, not {type(said)}"
+            )
+
+    def _of_text(self, said: str) -> Evaluation:
+        if _WORD.fullmatch(said):
+            return Evaluation(self.name, self.severity, self.description, label=said)
+        return Evaluation(self.name, self.severity, self.description, label="fail", evidence={"reason": to_json(said)})
+
+    def _of_score(self, score: float) -> Evaluation:
+        if self.below is None:
+            return Evaluation(self.name, "info", self.description, score=score)
+        low = score < self.below
+        return Evaluation(
+            self.name, self.severity if low else "info", self.description, label="fail" if low else "pass", score=score
+        )
+
+
+def _starter(written: Any) -> Callable[[], Callable[[Span], Any]]:
+    if isinstance(written, type):
+        return lambda: _of_object(written())
+    if inspect.isgeneratorfunction(written) and not inspect.signature(written).parameters:
+        return lambda: _of_generator(written())
+    return lambda: written
+
+
+def _of_object(made: Any) -> Callable[[Span], Any]:
+    step: Callable[[Span], Any] = made.step if hasattr(made, "step") else made.__call__
+    return step
+
+
+def _of_generator(generator: Any) -> Callable[[Span], Any]:
+    """A generator that is sent each span and yields what it says of it. One that returns says nothing more."""
+    next(generator, None)
+
+    def step(span: Span) -> Any:
+        try:
+            return generator.send(span)
+        except StopIteration:
+            return None
+
+    return step
+
+
+def live() -> dict[str, Own]:
+    """Those that are stepped with each span, by name."""
+    return {name: own for name, own in registered.items() if not own.background}
+
+
+def judges() -> dict[str, Own]:
+    """Those that judge in the background, by name."""
+    return {name: own for name, own in registered.items() if own.background}
