@@ -125,9 +125,8 @@ def _vercel_result(item: Mapping[str, Any]) -> Part:
 def _image(item: Mapping[str, Any]) -> Part | None:
     """Vercel's ``image``, OpenInference's ``image.image.url``."""
     held = item.get("image")
-    held = held.get("url") if isinstance(held, Mapping) else held
-    if isinstance(held, Mapping):  # image.image.url, nested
-        held = held.get("url")
+    for _ in range(2):
+        held = held.get("url", held.get("image")) if isinstance(held, Mapping) else held
     if not isinstance(held, str):
         return None
     if held.startswith(("http:", "https:")):

@@ -96,8 +96,10 @@ def _definitions(reading: Reading, said: dict[str, JsonValue]) -> tuple[ToolDefi
     """The tools on offer, from attributes of their own or, by older versions, from the request's parameters."""
     found = []
     for node in reading.nested("llm.tools.").items():
-        made = _tools.definition(node.value("tool", "json_schema"))
-        if made is not None:
+        schema = node.at("tool", "json_schema")
+        made = _tools.definition(reading.rest.get(schema.key or "")) if schema is not None else None
+        if made is not None and schema is not None:
+            schema.value()
             found.append(made)
     listed = [said.pop(name, None) for name in ("tools", "functions")]
     if not found:

@@ -22,15 +22,16 @@ def read(reading: Reading) -> Operation | None:
     given = {"max_tokens": reading.count, "temperature": reading.number, "top_p": reading.number}
     found = {name: take(sc.REQUEST_PREFIX + name) for name, take in given.items()}
     found["choice.count"] = reading.count("gen_ai.request.n")
+    counts = (
+        reading.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
+        reading.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
+    )
     return Inference(
         "vllm",
         sc.TEXT_COMPLETION if (request or "").startswith("cmpl-") else sc.CHAT,
         request_model=reading.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
         response_id=request,
         parameters={name: value for name, value in found.items() if value is not None},
-        usage=Usage(
-            reading.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
-            reading.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
-        ),
+        usage=None if counts == (None, None) else Usage(*counts),
         time_to_first_chunk=reading.number("gen_ai.latency.time_to_first_token"),
     )
