@@ -137,7 +137,8 @@ class ChunkReader:
                 except Exception:  # another kind of chunk, the first one, or no chunk at all
                     usual = False
                 if not usual:
-                    watch.first = watch.first or time.perf_counter()
+                    if watch.chunks == 1:
+                        watch.first = time.perf_counter()
                     guard(self.add, chunk)
                     write, calls = self._write, self._calls
                 yield chunk
