@@ -18,7 +18,7 @@ from llmtrace.statistics.objectives import WINDOWS, is_few
 from llmtrace.store import Query
 
 NAME = "stats"
-HELP = "percentiles, rates, tokens and cost, by agent, operation, model, tool or prompt"
+HELP = "how long calls take, how they fail, what is wrong, what it costs"
 EXAMPLE = "llmtrace stats --by model --since 24h"
 
 _ALL = sys.maxsize
@@ -75,10 +75,12 @@ def _as_json(found: Statistics, groups: list[Group], args: argparse.Namespace) -
 def _head(screen: Screen, found: Statistics) -> None:
     total = found.total
     parts = [words.plural(found.traces, "trace"), words.plural(total.calls, "model call")]
+    if total.input_tokens.sum is not None or total.output.sum is not None:
+        parts.append(f"{short_count(total.input_tokens.sum)} tokens in, {short_count(total.output.sum)} out")
     if total.calls:
-        parts += [f"{short_count(total.input_tokens.sum)} tokens in, {short_count(total.output.sum)} out"]
+        known = total.cost_usd.sum is not None
         unpriced = f" ({words.plural(total.cost_usd.unknown, 'call')} of unknown cost)" if total.cost_usd.unknown else ""
-        parts += [words.cost(total.cost_usd.sum) + unpriced]
+        parts.append(words.cost(total.cost_usd.sum) + unpriced if known else "cost not known")
     if found.unfinished:
         parts.append(f"{words.plural(found.unfinished, 'span')} without an end, not counted")
     screen.prose(", ".join(parts))
@@ -104,8 +106,7 @@ def _tables(screen: Screen, found: Statistics, groups: list[Group], lengths: boo
     titles = ["CALLS", "P50", "P95", "P99", "TTFT P95", "TOKEN", "OUT P95", found.by.upper()]
     _table(screen, found, titles, groups, lambda group: (_latency(group), []))
     if any(group.duration.count and group.duration.is_few(0.99) for group in groups):
-        note = f"{figures.FEW} p95 of fewer than 20, or p99 of fewer than 100: the largest of them"
-        screen.prose(note, "dim")
+        screen.prose(f"{figures.FEW} of too few calls (p95: 20, p99: 100): the largest of them", "dim")
     if lengths:
         for group in groups:
             _lengths(screen, found, group)
@@ -241,7 +242,7 @@ def _suggestions(screen: Screen, groups: list[Group]) -> None:
     for group, line in zip(groups, lines, strict=True):
         screen.line(line)
         used = ", ".join([*group.steps][:3])
-        screen.line(_INDENT + screen.paint(short(f"{used}: {suggest(group).why}", screen.width - len(_INDENT)), "dim"))
+        screen.prose(f"{used}: {suggest(group).why}", "dim", prefix=_INDENT)
 
 
 def _objectives(screen: Screen, found: Statistics) -> None:

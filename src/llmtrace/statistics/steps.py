@@ -126,11 +126,12 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
     for span in trace.spans:
         if not isinstance(span.operation, Inference) or span.operation.time_to_first_chunk is None:
             continue
-        came = span.start + span.operation.time_to_first_chunk * 1e9
-        above: Span | None = span
+        found[span.span_id] = span.operation.time_to_first_chunk
+        came = span.start + round(span.operation.time_to_first_chunk * 1e9)
+        above = trace.parent(span)
         while above is not None:
-            if above is span or isinstance(above.operation, (AgentInvocation, Workflow)):
-                seconds = max(0.0, (came - above.start) / 1e9)
+            if isinstance(above.operation, (AgentInvocation, Workflow)):
+                seconds = max(0, came - above.start) / 1e9
                 found[above.span_id] = min(seconds, found.get(above.span_id, seconds))
             above = trace.parent(above)
     return found

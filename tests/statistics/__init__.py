@@ -1,0 +1,1 @@
+# ruff: noqa: A005  (the name is that of the package under test)
