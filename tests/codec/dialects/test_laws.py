@@ -91,7 +91,7 @@ def test_our_own_spans_are_no_dialects(span: Any) -> None:
     """A span of a run of ours is read by the conventions alone, whatever a user's attribute is called."""
     raw = genai.encode(span)
     if sc.RUN_ID in raw.attributes:
-        assert decode(raw) == span
+        assert some.alike(decode(raw), span)
 
 
 def test_a_failing_dialect_costs_its_own_reading_only(monkeypatch: Any) -> None:

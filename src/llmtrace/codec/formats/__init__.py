@@ -44,8 +44,8 @@ FORMS: Final[tuple[Form, ...]] = tuple(
 
 def read(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
     """Every span of a file, in order, and what could not be read. The file is read as it goes, not whole where it has lines."""
-    file, head = _unpacked(file)
     try:
+        file, head = _unpacked(file)
         if _protobuf.is_protobuf(head):
             yield from _messages(file.read())
         else:
@@ -59,10 +59,7 @@ def _unpacked(file: BinaryIO) -> tuple[BinaryIO, bytes]:
     buffered = _documents.Peekable(file)
     if buffered.peek(2) == b"\x1f\x8b":
         buffered = _documents.Peekable(cast("BinaryIO", gzip.GzipFile(fileobj=cast("Any", buffered))))
-    try:
-        return cast("BinaryIO", buffered), buffered.peek(_protobuf.HEAD)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        return cast("BinaryIO", buffered), b""
+    return cast("BinaryIO", buffered), buffered.peek(_protobuf.HEAD)
 
 
 def _messages(data: bytes) -> Iterator[RawSpan | Unreadable]:
