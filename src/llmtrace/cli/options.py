@@ -41,7 +41,7 @@ def print_json(content: Any) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.55)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
