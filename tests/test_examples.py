@@ -28,6 +28,8 @@ SAID = {
     "11_mcp.py": "order KS-20457 is on its way",
     "12_langgraph.py": "waits for: {'refund?': 42}\nwas told: yes",
     "13_openai_agents.py": "The blue kettle of order KS-20457 is on its way.",
+    "14_budgets.py": "ada: budget of 3 calls a day for each user 'example 14' is spent (3 calls used): support with gpt-4o",
+    "15_own_signals.py": "invoke_agent support warning  polite: fail",
 }
 """Something of what each example prints."""
 
@@ -45,6 +47,8 @@ HEALTH = {
     "11_mcp.py": ["recovered"],
     "12_langgraph.py": ["ok"] * 3,
     "13_openai_agents.py": ["ok"],
+    "14_budgets.py": ["ok", "ok", "ok", "ok", "failed", "failed"],
+    "15_own_signals.py": ["ok"],
 }
 """The traces that each leaves in the store, oldest first."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from llmtrace.cli import words
+from llmtrace.cli.importing import add_import, import_all
 from llmtrace.cli.lines import BadLine, read
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
 from llmtrace.cli.paint import Cell, Screen, clean
@@ -38,9 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "what", nargs="*", metavar="TRACE|FILE", help="trace id, last, a file of OTLP JSON, or - (default: last)"
     )
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    add_import(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    import_all(args.imports)
     evaluator = Evaluator()
     checked = [_check(trace, evaluator) for trace in _traces(args)]
     tally: Counter[str] = Counter(_severity(found) for one in checked for _, found in one.findings)

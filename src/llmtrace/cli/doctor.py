@@ -7,6 +7,7 @@ import platform
 import sys
 
 from llmtrace.cli import examine, words
+from llmtrace.cli.importing import add_import, import_all
 from llmtrace.cli.options import FINE, FOUND, print_json
 from llmtrace.cli.paint import Screen, Style, pad
 from llmtrace.version import __version__
@@ -20,9 +21,11 @@ _STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = f"{HELP.capitalize()}. Exit code 1 if something is wrong."
+    add_import(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    import_all(args.imports)
     found = examine.everything(args.store)
     wrong = sum(finding.status == "wrong" for finding in found)
     if args.json:

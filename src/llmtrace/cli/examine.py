@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from opentelemetry import trace
 
-from llmtrace import instrumentation
+from llmtrace import instrumentation, signals
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
 from llmtrace.store import Query, open_store
@@ -51,6 +51,7 @@ def everything(store: str | None = None) -> list[Finding]:
         _versions,
         _store,
         _content,
+        _signals,
         _libraries,
         _rivals,
         _patched,
@@ -163,6 +164,19 @@ def _content(config: Config) -> Iterator[Finding]:
     yield Finding("ok", "content", _CONTENT[config.content])
     if not config.redact:
         yield Finding("note", "content", "secrets are not redacted (LLMTRACE_REDACT is off)", "Unset LLMTRACE_REDACT.")
+
+
+def _signals(config: Config) -> Iterator[Finding]:
+    """Which quality signals are on, and where those come from that are not built in."""
+    with _log_lines() as lines:
+        on = [signal.name for signal in (*signals.load(config.signals), *signals.judging(config.signals))]
+    for line in lines:
+        yield Finding("wrong", "signals", line, "Correct LLMTRACE_SIGNALS, or the package that brings it.")
+    known = signals.origins()
+    yield Finding("ok", "signals", f"{len(on)} of {len(known)} quality signals are on")
+    for name, origin in known.items():
+        if origin:
+            yield Finding("ok", "signals", f"{name} is {origin}{'' if name in on else '; it is off'}")
 
 
 def _libraries(config: Config) -> Iterator[Finding]:

@@ -90,6 +90,16 @@ def names() -> tuple[str, ...]:
     return tuple(name for name, _ in (*_built_in(), *_installed()))
 
 
+def origins() -> dict[str, str]:
+    """All there are by name, and where each comes from; nothing for those that are built in."""
+    found = {name: "" for name, _ in _built_in()}
+    for name, entry in _installed():
+        found.setdefault(name, f"installed: {entry.value}")
+    for name, own in _own.registered.items():
+        found[name] = f"registered by {own.origin}{', in the background' if own.background else ''}"
+    return found
+
+
 def judging(names: tuple[str, ...] | None = None) -> tuple[_own.Own, ...]:
     """The program's own signals of these names (see `load`) that judge in the background."""
     own = _own.judges()
