@@ -172,7 +172,9 @@ def test_getting_started_runs(tmp_path: Path) -> None:
     assert [trace.health for trace in open_store(str(tmp_path / "store")).traces()] == ["failed", "recovered"]
 
 
-@pytest.mark.parametrize("page", ["anthropic", "budgets", "diagnosis", "lineage", "metrics", "openai", "signals", "statistics", "store"])
+@pytest.mark.parametrize(
+    "page", ["anthropic", "budgets", "diagnosis", "lineage", "metrics", "openai", "signals", "statistics", "store"]
+)
 def test_blocks_of_the_pages_run(page: str, tmp_path: Path) -> None:
     """Each by itself, where there is a trace to read."""
     before = """

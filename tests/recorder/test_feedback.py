@@ -138,3 +138,20 @@ def test_replay_keeps_it() -> None:
     judged, _ = evaluate_trace(captured.trace)
     assert judged == captured.trace
     assert isinstance(judged.root.evaluations[0], Evaluation)
+
+
+def test_it_takes_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said where no content may be kept, it stands beside content that was kept before."""
+    store = str(tmp_path / "store")
+    llmtrace.configure(store=store, instrument=[])
+    with llmtrace.agent("a") as span:
+        span.output = "the answer"
+    llmtrace.shutdown()
+    monkeypatch.setenv("LLMTRACE_STORE", store)
+    monkeypatch.setenv("LLMTRACE_CONTENT", "none")
+    assert span.trace_id is not None
+    assert llmtrace.feedback(span.trace_id, score=0, comment="not to be kept")
+    root = open_store(store).trace("last").root
+    assert given(root) == [("warning", "bad", 0.0, "human")]
+    assert "the answer" in str(root.operation)
+    assert "not to be kept" not in str(root)

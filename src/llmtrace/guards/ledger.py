@@ -15,6 +15,8 @@ import threading
 import time
 from pathlib import Path
 
+from pydantic_core import from_json
+
 from llmtrace.guards.account import Account, Amounts
 from llmtrace.store import locks
 from llmtrace.store.notices import say
@@ -83,7 +85,7 @@ class Ledger(Account):
 
     def _take_line(self, line: bytes) -> None:
         try:
-            spender, usd, calls, tokens, output_tokens, seconds = json.loads(line)
+            spender, usd, calls, tokens, output_tokens, seconds = from_json(line)
             self._count(str(spender), Amounts(float(usd), int(calls), int(tokens), int(output_tokens), float(seconds)))
         except (ValueError, TypeError):  # torn, or the head of a file
             return

@@ -274,13 +274,12 @@ def _who(scope: str) -> str:
     name = {"user": semconv.USER_ID, "conversation": semconv.CONVERSATION_ID}.get(scope, semconv.CONTEXT_PREFIX + scope)
     attributes: Any = otel_context.get_value(keys.ATTRIBUTES) or {}
     who = attributes.get(name)
-    if who is None:
+    if who is None and active() is not None:
         _say_once(
             f"a budget for each {scope} was begun where none is known: all such runs share one. "
             f"Put them in `with llmtrace.context({scope}=...)`"
         )
-        return ""
-    return f"={who}"
+    return "" if who is None else f"={who}"
 
 
 def _folder() -> Path | None:
@@ -341,7 +340,6 @@ def _spender(model: str | None, recording: Recording | None) -> str:
 
 
 def _say_once(line: str) -> None:
-    if line not in _said:
-        if len(_said) < 256:
-            _said.add(line)
+    if line not in _said and len(_said) < 256:
+        _said.add(line)
         logger.warning("llmtrace: %s", line)

@@ -113,7 +113,9 @@ class _Pool:
             self._jobs.append(job)
             if self._threads < THREADS and self._busy + len(self._jobs) > self._threads:
                 self._threads += 1
+                outside = otel_context.attach(Context())  # the thread is below no span of the program's
                 threading.Thread(target=self._work, name="llmtrace-signals", daemon=True).start()
+                Recording.detach(outside)
             self._changed.notify()
 
     def _work(self) -> None:

@@ -84,7 +84,7 @@ def evaluation_of(
     severity: Severity = "warning" if bad else "info"
     said: dict[str, JsonValue] = {"comment": comment, "user": user}
     evidence = {name: to_json(held) for name, held in said.items() if held}
-    evidence["at"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    evidence["at"] = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     return Evaluation(
         FEEDBACK,
         severity,

@@ -37,7 +37,8 @@ def attach(
 ) -> Span:
     """Put evaluations on a span of the store; gives it with them. ``trace_id``: as `Store.trace` takes it.
 
-    ``span_id``: default, the trace's root. ``clean``: what the span goes through before it is stored (see `Content`).
+    ``span_id``: default, the trace's root. ``clean``: what a span, here of the evaluations alone, goes through before it is
+    stored (see `Content`); the rest is stored already, perhaps under other rules.
     Raises TraceNotFound, UnreadableStore, KeyError where the trace has no such span, Unfinished.
     """
     with _lock, _alone(getattr(store, "folder", None)):
@@ -45,8 +46,9 @@ def attach(
         span = trace.root if span_id is None else trace.span(span_id)
         if span.end is None:
             raise Unfinished(f"span {span.span_id} of trace {trace.trace_id} has not ended")
-        new = tuple(found for found in evaluations if found not in span.evaluations)
-        made = clean(replace(span, evaluations=(*span.evaluations, *new)))
+        cleaned = clean(Span(span.trace_id, span.span_id, "", span.start, span.end, evaluations=tuple(evaluations))).evaluations
+        new = tuple(found for found in cleaned if found not in span.evaluations)
+        made = replace(span, evaluations=(*span.evaluations, *new))
         if new:
             store.append(made)
         return made
