@@ -74,6 +74,14 @@ def test_a_call_that_two_saw_counts_once() -> None:
     assert counted(outer, span(2, Embedding("openai", request_model="e", usage=Usage(3)), parent=1, at=0.1)) == [2]
 
 
+def test_spans_that_are_their_own_ancestors_do_no_harm() -> None:
+    """A trace may come from anybody; what hangs below no root is not counted."""
+    streamed = call(stream=True, time_to_first_chunk=0.5)
+    assert counted(span(1, streamed, parent=2), span(2, Custom(), parent=1), span(3, streamed, parent=3), span(4, call())) == [
+        4
+    ]
+
+
 @pytest.mark.parametrize("between", [ToolExecution("t"), AgentInvocation("a"), Workflow("w")])
 def test_a_call_within_a_tool_or_agent_is_one_of_its_own(between: ToolExecution | AgentInvocation | Workflow) -> None:
     """Also where the tool runs inside the call that asked for it."""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmtrace.errors import TraceNotFound
-from llmtrace.model import Evaluation, Failure, Message, Span, Text, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.model import Custom, Evaluation, Failure, Message, Span, Text, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.store import Query, Store, open_store
 from llmtrace.store.local import LocalStore
 from tests.store.spans import SECOND, agent, inference, span, span_id, trace_id
@@ -201,6 +201,16 @@ def test_a_summary_says_what_happened(store: Store) -> None:
     assert one.findings == ("invalid_tool_call", "unexpected")
     assert (one.input_tokens, one.output_tokens, one.cost_usd) == (10, 5, 0.25)
     assert one.duration == pytest.approx(2.5e-6)
+
+
+def test_a_call_that_two_saw_is_summed_once(store: Store) -> None:
+    """A framework's span around the client's: the tokens and dollars of one call."""
+    call = inference("refund", "done", cost_usd=0.25)
+    store.append(span(1, operation=call))
+    store.append(span(1, 2, parent=1, operation=Custom()))
+    store.append(span(1, 3, parent=2, operation=call))
+    (one,) = store.traces()
+    assert (one.input_tokens, one.output_tokens, one.cost_usd) == (10, 5, 0.25)
 
 
 def test_what_is_not_known_is_none_not_zero(store: Store) -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from llmtrace.cli.paint import Style
-from llmtrace.model import Evaluation, JsonValue, Operation, Part, ToolCall, Trace, Violation
+from llmtrace.model import Evaluation, JsonValue, Operation, Part, ToolCall, Trace, Violation, counted_elsewhere
 
 UNKNOWN = "-"
 
@@ -102,10 +102,13 @@ def _plain(content: JsonValue) -> str:
 
 
 def usage_of(trace: Trace) -> tuple[int | None, float | None]:
-    """Tokens and US dollars of all inferences of a trace; None where none says."""
+    """Tokens and US dollars of all inferences of a trace, each once; None where none says."""
     counted: list[int | None] = []
     costs: list[float] = []
+    hidden = counted_elsewhere(trace)
     for span in trace.spans:
+        if span.span_id in hidden:
+            continue
         usage = getattr(span.operation, "usage", None)
         if usage is not None:
             counted += [usage.input_tokens, usage.output_tokens]

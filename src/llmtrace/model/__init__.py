@@ -34,6 +34,7 @@ from llmtrace.model.operations import (
     Usage,
     Workflow,
 )
+from llmtrace.model.repeats import counted_elsewhere
 from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
 from llmtrace.model.traces import OUTCOME, Health, Trace, has_error, outermost_of
 from llmtrace.model.value import replace
@@ -86,6 +87,7 @@ __all__ = [
     "Violation",
     "Where",
     "Workflow",
+    "counted_elsewhere",
     "ending",
     "has_error",
     "outermost_of",

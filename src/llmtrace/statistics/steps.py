@@ -1,8 +1,7 @@
 """What each span of a trace contributes to statistics: what it is counted under, its times, tokens and faults.
 
-Laws: tokens and dollars come from model calls only, each counted once. Where two instrumentations saw one call (a framework's
-span around the client's), only one of the two counts: the inner, unless only the outer says what was used. What is not known
-is None, never 0.
+Laws: tokens and dollars come from model calls only, each counted once, also where two instrumentations saw it (see
+`counted_elsewhere`). What is not known is None, never 0.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 
 from llmtrace.model import (
     AgentInvocation,
-    Custom,
     Embedding,
     Inference,
     Span,
@@ -19,6 +17,7 @@ from llmtrace.model import (
     Trace,
     Usage,
     Workflow,
+    counted_elsewhere,
 )
 from llmtrace.model.value import value
 
@@ -31,8 +30,6 @@ class Place:
     """Name of the nearest agent; its own on an agent's span."""
     step: str | None = None
     """Name of the nearest span around it that is no agent, workflow or inference."""
-    inference: str | None = None
-    """Id of the inference around it, with no agent, workflow or tool between them."""
 
 
 @value
@@ -62,7 +59,7 @@ class Step:
 def steps_of(trace: Trace) -> Iterator[Step]:
     """Each ended span of a trace, parents before children; a call that is counted elsewhere is left out."""
     places = _places(trace)
-    hidden = _counted_elsewhere(trace, places)
+    hidden = counted_elsewhere(trace)
     first = _first_tokens(trace)
     for _, span in trace.walk():
         if span.end is not None and span.span_id not in hidden:
@@ -76,7 +73,7 @@ def _places(trace: Trace) -> dict[str, Place]:
         above = Place() if parent is None else _below(parent, places[parent.span_id])
         operation = span.operation
         agent = operation.name if isinstance(operation, AgentInvocation) else above.agent
-        places[span.span_id] = Place(agent, above.step, above.inference)
+        places[span.span_id] = Place(agent, above.step)
     return places
 
 
@@ -86,34 +83,8 @@ def _below(parent: Span, place: Place) -> Place:
     if isinstance(operation, (AgentInvocation, Workflow)):
         return Place(place.agent)
     if isinstance(operation, Inference):
-        return Place(place.agent, place.step, parent.span_id)
-    return Place(place.agent, parent.name, place.inference if isinstance(operation, Custom) else None)
-
-
-def _counted_elsewhere(trace: Trace, places: dict[str, Place]) -> frozenset[str]:
-    """Ids of inferences that another one around or within them stands for."""
-    within: dict[str, list[Span]] = {}
-    for _, span in trace.walk():
-        outer = places[span.span_id].inference
-        if outer is not None and isinstance(span.operation, (Inference, Embedding)):
-            within.setdefault(outer, []).append(span)
-    says = {span.span_id for spans in within.values() for span in spans if _usage(span) is not None}
-    hidden: set[str] = set()
-    for outer, inner in reversed(within.items()):  # the innermost first
-        known = any(span.span_id in says for span in inner)
-        if known or _usage(trace.span(outer)) is None:
-            hidden.add(outer)
-        else:
-            hidden.update(_all_within(inner, within))
-        if known:
-            says.add(outer)
-    return frozenset(hidden)
-
-
-def _all_within(spans: list[Span], within: dict[str, list[Span]]) -> Iterator[str]:
-    for span in spans:
-        yield span.span_id
-        yield from _all_within(within.get(span.span_id, []), within)
+        return place
+    return Place(place.agent, parent.name)
 
 
 def _usage(span: Span) -> Usage | None:
@@ -123,7 +94,7 @@ def _usage(span: Span) -> Usage | None:
 def _first_tokens(trace: Trace) -> dict[str, float]:
     """Seconds until the first chunk, by id: of the inference itself, and of every agent and workflow around it."""
     found: dict[str, float] = {}
-    for span in trace.spans:
+    for _, span in trace.walk():
         if not isinstance(span.operation, Inference) or span.operation.time_to_first_chunk is None:
             continue
         found[span.span_id] = span.operation.time_to_first_chunk

@@ -18,8 +18,8 @@ from llmtrace.model import (
     Message,
     Span,
     Trace,
-    Usage,
     Workflow,
+    counted_elsewhere,
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import SERVICE_NAME
@@ -64,7 +64,7 @@ def summarise(trace: Trace) -> TraceSummary:
     """The summary of a trace that has at least one span."""
     root = trace.root
     end = None if any(span.end is None for span in trace.roots) else max(span.end or 0 for span in trace.spans)
-    usages = list(_usages(trace))
+    calls = list(_calls(trace))
     return TraceSummary(
         trace_id=trace.trace_id,
         name=root.name,
@@ -79,9 +79,9 @@ def summarise(trace: Trace) -> TraceSummary:
         models=_once(_models(trace)),
         errors=len(trace.root_causes),
         findings=_findings(trace),
-        input_tokens=_sum(usage.input_tokens for usage in usages),
-        output_tokens=_sum(usage.output_tokens for usage in usages),
-        cost_usd=_sum(span.operation.cost_usd for span in trace.spans if isinstance(span.operation, Inference)),
+        input_tokens=_sum(call.usage.input_tokens for call in calls if call.usage),
+        output_tokens=_sum(call.usage.output_tokens for call in calls if call.usage),
+        cost_usd=_sum(call.cost_usd for call in calls if isinstance(call, Inference)),
         service=_service(root),
     )
 
@@ -132,10 +132,12 @@ def _findings(trace: Trace) -> tuple[str, ...]:
     return _once([*found["error"], *found["warning"]])
 
 
-def _usages(trace: Trace) -> Iterator[Usage]:
+def _calls(trace: Trace) -> Iterator[Inference | Embedding]:
+    """Each call of a model once."""
+    hidden = counted_elsewhere(trace)
     for span in trace.spans:
-        if isinstance(span.operation, (Inference, Embedding)) and span.operation.usage is not None:
-            yield span.operation.usage
+        if isinstance(span.operation, (Inference, Embedding)) and span.span_id not in hidden:
+            yield span.operation
 
 
 def _service(root: Span) -> str | None:

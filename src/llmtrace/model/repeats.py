@@ -1,0 +1,52 @@
+"""Which model calls of a trace are counted elsewhere, because two instrumentations saw one call.
+
+Law: of an inference around another one, with no agent, workflow or tool between them, the inner counts; unless only the outer
+one says what was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from llmtrace.model.operations import Custom, Embedding, Inference
+from llmtrace.model.spans import Span
+from llmtrace.model.traces import Trace
+
+
+def counted_elsewhere(trace: Trace) -> frozenset[str]:
+    """Ids of the inferences and embeddings whose tokens and cost another span of the trace stands for."""
+    within: dict[str, list[Span]] = {}
+    for _, span in trace.walk():
+        outer = _around(trace, span) if isinstance(span.operation, (Inference, Embedding)) else None
+        if outer is not None:
+            within.setdefault(outer.span_id, []).append(span)
+    hidden: set[str] = set()
+    for outer_id, inner in within.items():
+        if any(_says(span, within) for span in inner) or not _has_usage(trace.span(outer_id)):
+            hidden.add(outer_id)
+        else:
+            hidden.update(_all_within(inner, within))
+    return frozenset(hidden)
+
+
+def _around(trace: Trace, span: Span) -> Span | None:
+    """The inference that a call is a part of: nothing but plain spans stands between the two."""
+    above = trace.parent(span)
+    while above is not None and isinstance(above.operation, Custom):
+        above = trace.parent(above)
+    return above if above is not None and isinstance(above.operation, Inference) else None
+
+
+def _says(span: Span, within: Mapping[str, list[Span]]) -> bool:
+    """Whether the call, or one within it, says what was used."""
+    return _has_usage(span) or any(_says(inner, within) for inner in within.get(span.span_id, ()))
+
+
+def _has_usage(span: Span) -> bool:
+    return getattr(span.operation, "usage", None) is not None
+
+
+def _all_within(spans: list[Span], within: Mapping[str, list[Span]]) -> Iterator[str]:
+    for span in spans:
+        yield span.span_id
+        yield from _all_within(within.get(span.span_id, []), within)
