@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import llmtrace
 from llmtrace import runtime
 from llmtrace.config import Config
-from llmtrace.metrics import Metrics
+from llmtrace.metrics import WAITING, Metrics
 from llmtrace.model import (
     AgentInvocation,
     Blob,
@@ -68,6 +69,29 @@ reading = Reading()
 metrics.set_meter_provider(reading.provider)
 sink.append(INFERENCE)
 print(reading.count("gen_ai.client.inference.duration"), reading.points("llmtrace.client.inflight"))
+"""
+
+STREAM = """
+import openai, llmtrace
+from opentelemetry import metrics
+from llmtrace.demo.server import ModelServer
+from tests.test_metrics import Reading
+
+def now():
+    return [sum(total for _, total in reading.points(f"llmtrace.client.{name}")) for name in ("inflight", "waiting")]
+
+reading = Reading()
+metrics.set_meter_provider(reading.provider)
+llmtrace.configure(store="memory:")
+with ModelServer(lambda messages: {"role": "assistant", "content": "one two three"}, pace=0) as server:
+    client = openai.OpenAI(base_url=server.url, api_key="none")
+    stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True)
+    seen = [now()]
+    next(stream)
+    seen.append(now())
+    list(stream)
+    seen.append(now())
+print(seen, reading.count("gen_ai.client.inference.time_to_first_chunk"))
 """
 
 
@@ -314,3 +338,39 @@ def test_names_units_labels_and_buckets_are_the_conventions() -> None:
             )
     expected = {name for name in stand if not name.startswith(("gen_ai.server.", "mcp."))}
     assert seen == expected | {"mcp.client.operation.duration", "mcp.server.operation.duration"}
+
+
+def test_two_sinks_of_one_provider(caplog: pytest.LogCaptureFixture) -> None:
+    """As after a second configure(): nothing is lost, doubled or logged; what began under the first is still under way."""
+    reading = Reading()
+    first = Metrics(reading.provider)
+    first.started(f"{1:016x}", CALL)
+    first.append(INFERENCE)
+    second = Metrics(reading.provider)
+    second.append(INFERENCE)
+    second.started(f"{2:016x}", replace(CALL, request_model="other"))
+    assert reading.count("gen_ai.client.inference.duration") == 2
+    assert sorted(total for _, total in reading.points("llmtrace.client.inflight")) == [1, 1]
+    for number, sink in ((1, first), (2, second)):
+        sink.append(span(number, CALL))
+    assert sorted(total for _, total in reading.points("llmtrace.client.inflight")) == [0, 0]
+    assert caplog.records == []
+
+
+def test_what_waits_to_be_collected_is_bounded() -> None:
+    """Where nobody collects for long the oldest numbers are recorded at once, and none is lost."""
+    reading = Reading()
+    sink = Metrics(reading.provider)
+    for _ in range(WAITING + 100):
+        sink.append(span(1, ToolExecution("t")))
+    assert len(sink._queue._waiting) == WAITING
+    assert reading.count("gen_ai.execute_tool.duration") == WAITING + 100
+    assert len(sink._queue._waiting) == 0
+
+
+def test_a_stream_waits_until_its_first_chunk() -> None:
+    """With the real client: in flight and waiting once the call is made, only in flight while it streams, then neither."""
+    pytest.importorskip("openai")
+    there = os.environ | {"NO_PROXY": "127.0.0.1"}
+    ran = subprocess.run([sys.executable, "-c", STREAM], capture_output=True, text=True, check=True, cwd=ROOT, env=there)
+    assert ran.stdout.strip() == "[[1, 1], [1, 0], [0, 0]] 1"

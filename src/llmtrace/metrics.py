@@ -1,15 +1,17 @@
 """Spans as OpenTelemetry metrics, under the names of the GenAI conventions; what these do not name is ``llmtrace.*``.
 
 Laws: labels are of low cardinality, those that the conventions list for the metric; never an id, a user, or content. Each model
-call counts once. Where the program has no MeterProvider, nothing is computed. docs/metrics.md lists what there is.
+call counts once. Where the program has no MeterProvider, nothing is computed; where it has one, the calling thread only notes
+what is to be counted. docs/metrics.md lists what there is.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics
 
@@ -44,6 +46,8 @@ CALLS = [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200]
 
 OPEN = 4096
 """Open spans below which calls are counted, and calls in flight that are remembered; the oldest are forgotten first."""
+WAITING = 16_384
+"""Measurements that wait to be collected; some fifteen for a model call."""
 _MEDIA = (Blob, Uri, File)
 
 
@@ -60,7 +64,7 @@ class Metrics:
         meter = metrics.get_meter(sc.SCOPE_NAME, meter_provider=meter_provider)
         self._make(meter)
         self._calls = _Calls()
-        self._under_way = _UnderWay(meter)
+        self._queue, self._under_way = _shared(meter_provider, meter)
 
     def _make(self, meter: metrics.Meter) -> None:
         def histogram(name: str, unit: str, bounds: Sequence[float], what: str) -> Any:
@@ -113,23 +117,23 @@ class Metrics:
         self._under_way.end(span.span_id)
         if span.duration is None or self._is_idle():
             return
+        put = self._queue.put
         is_outer, made = self._calls.count(span)
         operation = span.operation
         if isinstance(operation, Inference):
             if not is_outer:
                 self._record_inference(span, operation)
         elif isinstance(operation, AgentInvocation):
-            self._agent.record(span.duration, _labels({sc.AGENT_NAME: operation.name}, span))
+            put(self._agent.record, span.duration, _labels({sc.AGENT_NAME: operation.name}, span))
             for histogram, number in zip(self._made, made, strict=True):
-                histogram.record(number, {sc.AGENT_NAME: operation.name})
+                put(histogram.record, number, {sc.AGENT_NAME: operation.name})
         else:
             self._record_other(span, operation)
-        method = span.attributes.get(sc.MCP_METHOD)
-        if method is not None:
-            self._mcp[span.kind == "server"].record(span.duration, _mcp_labels(span))
+        if sc.MCP_METHOD in span.attributes:
+            put(self._mcp[span.kind == "server"].record, span.duration, _mcp_labels(span))
         for found in span.evaluations:
             said = {sc.EVALUATION_NAME: found.name, sc.EVALUATION_SCORE_LABEL: found.label}
-            self._evaluations.add(1, _labels(said | {sc.EVALUATION_PREFIX + "severity": found.severity}))
+            put(self._evaluations.add, 1, _labels(said | {sc.EVALUATION_PREFIX + "severity": found.severity}))
 
     def _is_idle(self) -> bool:
         """True where nobody records: no provider is set, or the API's own that does nothing."""
@@ -146,78 +150,134 @@ class Metrics:
         return False
 
     def _record_inference(self, span: Span, inference: Inference) -> None:
+        put = self._queue.put
         labels = _client_labels(inference) | _labels({sc.RESPONSE_MODEL: inference.response_model})
         with_error = _labels(dict(labels), span)
-        self._inference.record(span.duration, with_error)
-        if inference.time_to_first_chunk is not None:
-            self._first.record(inference.time_to_first_chunk, labels)
-            if inference.chunks is not None and inference.chunks > 1 and span.duration is not None:
-                pace = (span.duration - inference.time_to_first_chunk) / (inference.chunks - 1)
-                self._pace.record(max(0.0, pace), labels)
+        put(self._inference.record, span.duration, with_error)
+        put(self._first.record, inference.time_to_first_chunk, labels)
+        put(self._pace.record, _pace(span, inference), labels)
         usage = inference.usage
         modality = {True: _modality(inference.input), False: _modality(inference.output)}
         for counter, field, is_input in self._usage:
             used = None if usage is None else getattr(usage, field)
-            counter.add(used or 0, labels | {sc.METRIC_TOKEN_MODALITY: "unknown" if used is None else modality[is_input]})
-        if usage is not None and usage.input_tokens is not None:
-            self._input.record(usage.input_tokens, with_error)
-        if usage is not None and usage.output_tokens is not None:
-            self._output.record(usage.output_tokens, with_error)
-        if inference.cost_usd is not None:
-            self._cost.add(inference.cost_usd, labels)
+            said = "unknown" if used is None else modality[is_input]
+            put(counter.add, used or 0, {**labels, sc.METRIC_TOKEN_MODALITY: said})
+        if usage is not None:
+            put(self._input.record, usage.input_tokens, with_error)
+            put(self._output.record, usage.output_tokens, with_error)
+        put(self._cost.add, inference.cost_usd, labels)
 
     def _record_other(self, span: Span, operation: Operation) -> None:
+        put = self._queue.put
         if isinstance(operation, ToolExecution):
             if operation.executed:
                 named = {sc.TOOL_NAME: operation.name, sc.TOOL_TYPE: operation.type}
-                self._tool.record(span.duration, _labels(named, span))
+                put(self._tool.record, span.duration, _labels(named, span))
         elif isinstance(operation, Workflow):
-            self._workflow.record(span.duration, _labels({sc.WORKFLOW_NAME: operation.name}, span))
+            put(self._workflow.record, span.duration, _labels({sc.WORKFLOW_NAME: operation.name}, span))
         elif isinstance(operation, (Embedding, Retrieval, Memory, FetchResponse)):
             labels = _client_labels(operation) | _labels({sc.RESPONSE_MODEL: getattr(operation, "response_model", None)})
-            self._other.record(span.duration, _labels(labels, span))
+            put(self._other.record, span.duration, _labels(labels, span))
+
+
+class _Queue:
+    """Measurements that wait until the program's reader collects: the SDK takes 15 µs for each, which is not for the calling
+    thread to spend. Beyond `WAITING` of them, whoever adds one records the oldest."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Callable[[float, Labels], None], float, Labels]] = deque()
+
+    def put(self, record: Callable[[float, Labels], None], value: float | None, labels: Labels) -> None:
+        """``value`` None is not known, and not recorded."""
+        if value is not None:
+            self._waiting.append((record, value, labels))
+            if len(self._waiting) > WAITING:
+                self._record()
+
+    def drain(self) -> None:
+        while self._record():
+            pass
+
+    def _record(self) -> bool:
+        try:
+            record, value, labels = self._waiting.popleft()
+        except IndexError:
+            return False
+        record(value, labels)
+        return True
 
 
 class _UnderWay:
     """Calls of models that have begun and not ended, and those of them of which nothing has come yet."""
 
-    def __init__(self, meter: metrics.Meter) -> None:
-        self._in_flight = meter.create_up_down_counter(
-            sc.METRIC_IN_FLIGHT, unit="{call}", description="Model calls that have begun and not ended."
-        )
-        self._waiting = meter.create_up_down_counter(
-            sc.METRIC_WAITING, unit="{call}", description="Those of them of whose answer nothing has come yet."
-        )
+    def __init__(self, meter: metrics.Meter, before: Callable[[], None]) -> None:
+        """``before`` is called whenever the program's reader is about to collect."""
+
+        def in_flight(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+            before()
+            return self._observed(self._open)
+
+        def waiting(_: metrics.CallbackOptions) -> list[metrics.Observation]:
+            return self._observed(self._unanswered)
+
+        def observe(name: str, callback: Any, what: str) -> None:
+            meter.create_observable_up_down_counter(name, callbacks=[callback], unit="{call}", description=what)
+
         self._open: OrderedDict[str, Labels] = OrderedDict()
         self._unanswered: set[str] = set()
+        self._seen: dict[tuple[tuple[str, Any], ...], Labels] = {}
+        """Labels that were ever in use: what is over has to be told as 0."""
         self._lock = threading.RLock()  # reentrant: the collector may end a span while we are in here
+        observe(sc.METRIC_IN_FLIGHT, in_flight, "Model calls that have begun and not ended.")
+        observe(sc.METRIC_WAITING, waiting, "Those of them of whose answer nothing has come yet.")
 
     def begin(self, span_id: str, labels: Labels) -> None:
         with self._lock:
             self._open[span_id] = labels
             self._unanswered.add(span_id)
-            oldest = next(iter(self._open)) if len(self._open) > OPEN else None
-        self._in_flight.add(1, labels)
-        self._waiting.add(1, labels)
-        if oldest is not None:
-            self.end(oldest)
+            if len(self._open) > OPEN:
+                self._unanswered.discard(self._open.popitem(last=False)[0])
 
     def answer(self, span_id: str) -> None:
-        with self._lock:
-            labels = self._open.get(span_id)
-            if labels is None or span_id not in self._unanswered:
-                return
-            self._unanswered.remove(span_id)
-        self._waiting.add(-1, labels)
+        self._unanswered.discard(span_id)
 
     def end(self, span_id: str) -> None:
-        if span_id not in self._open:
-            return
-        self.answer(span_id)
+        if span_id in self._open:
+            with self._lock:
+                self._unanswered.discard(span_id)
+                self._ended(self._open.pop(span_id, None))
+
+    def _ended(self, labels: Labels | None) -> None:
+        if labels is not None and len(self._seen) < OPEN:
+            self._seen.setdefault(tuple(labels.items()), labels)
+
+    def _observed(self, span_ids: Iterable[str]) -> list[metrics.Observation]:
         with self._lock:
-            labels = self._open.pop(span_id, None)
-        if labels is not None:
-            self._in_flight.add(-1, labels)
+            counts = dict.fromkeys(self._seen, 0)
+            for span_id in span_ids:
+                if (labels := self._open.get(span_id)) is not None:
+                    key = tuple(labels.items())
+                    self._seen.setdefault(key, labels)
+                    counts[key] = counts.get(key, 0) + 1
+            return [metrics.Observation(count, dict(key)) for key, count in counts.items()]
+
+
+class _Global:
+    """Stands for the global provider, whichever that is or will be."""
+
+
+_GLOBAL = _Global()
+_of_provider: WeakKeyDictionary[object, tuple[_Queue, _UnderWay]] = WeakKeyDictionary()
+
+
+def _shared(provider: metrics.MeterProvider | None, meter: metrics.Meter) -> tuple[_Queue, _UnderWay]:
+    """What all sinks of one provider share (``configure()`` may be called again), since OpenTelemetry asks whoever registered
+    an observable first, and nobody else."""
+    owner = _GLOBAL if provider is None else provider
+    if owner not in _of_provider:
+        queue = _Queue()
+        _of_provider[owner] = queue, _UnderWay(meter, queue.drain)
+    return _of_provider[owner]
 
 
 class _Calls:
@@ -274,6 +334,14 @@ def _labels(labels: Labels, span: Span | None = None) -> Labels:
     if span is not None and span.failure is not None:
         labels[sc.ERROR_TYPE] = ending(span.failure)
     return {name: label for name, label in labels.items() if label is not None}
+
+
+def _pace(span: Span, inference: Inference) -> float | None:
+    """Mean seconds between the chunks after the first; None where there was one at most."""
+    first, chunks = inference.time_to_first_chunk, inference.chunks
+    if first is None or chunks is None or chunks < 2 or span.duration is None:
+        return None
+    return max(0.0, (span.duration - first) / (chunks - 1))
 
 
 def _modality(messages: tuple[Message, ...]) -> str:

@@ -163,7 +163,7 @@ METRIC_COST: Final = "llmtrace.client.inference.cost"
 METRIC_EVALUATIONS: Final = "llmtrace.evaluations"
 METRIC_IN_FLIGHT: Final = "llmtrace.client.inflight"
 METRIC_WAITING: Final = "llmtrace.client.waiting"
-METRIC_TOKEN_MODALITY: Final = "gen_ai.token.modality"
+METRIC_TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105
 """Attribute of the usage counters: ``text``, or ``unknown``."""
 
 # -- llmtrace's own
@@ -197,7 +197,7 @@ SLO_NAME: Final = "llmtrace.slo.name"
 SLO_P50: Final = "llmtrace.slo.p50"
 SLO_P95: Final = "llmtrace.slo.p95"
 SLO_P99: Final = "llmtrace.slo.p99"
-SLO_TIME_TO_FIRST_TOKEN: Final = "llmtrace.slo.time_to_first_token"
+SLO_TIME_TO_FIRST_TOKEN: Final = "llmtrace.slo.time_to_first_token"  # noqa: S105
 GUARDRAIL_TRIGGERED: Final = "llmtrace.guardrail.triggered"
 """Whether the check that this span ran stopped the agent."""
 OUTCOME: Final = "llmtrace.outcome"
