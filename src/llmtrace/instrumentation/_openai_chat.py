@@ -37,7 +37,7 @@ class Chat:
         host, port = server_of(client)
         model = kwargs.get("model")
         return {
-            "provider": provider_of(client),
+            "provider": provider_of(client, host),
             "operation": semconv.CHAT,
             "request_model": model if isinstance(model, str) else None,
             "stream": kwargs.get("stream") is True,

@@ -29,7 +29,7 @@ class Embeddings:
         host, port = server_of(client)
         model, dimensions = kwargs.get("model"), kwargs.get("dimensions")
         return {
-            "provider": provider_of(client),
+            "provider": provider_of(client, host),
             "request_model": model if isinstance(model, str) else None,
             "dimensions": dimensions if isinstance(dimensions, int) else None,
             "server_address": host,

@@ -43,7 +43,7 @@ class Responses:
         host, port = server_of(client)
         model = kwargs.get("model")
         return {
-            "provider": provider_of(client),
+            "provider": provider_of(client, host),
             "operation": semconv.CHAT,
             "request_model": model if isinstance(model, str) else None,
             "stream": kwargs.get("stream") is True,
@@ -94,7 +94,7 @@ class FetchedResponses(Responses):
         host, port = server_of(client)
         asked = kwargs.get("response_id")
         response_id = asked if isinstance(asked, str) else None
-        return {"provider": provider_of(client), "response_id": response_id, "server_address": host, "server_port": port}
+        return {"provider": provider_of(client, host), "response_id": response_id, "server_address": host, "server_port": port}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         after = kwargs.get("starting_after")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmtrace.instrumentation._stainless import server_of
-
 OPENAI = "openai"
 AZURE = "azure.ai.openai"
 
@@ -59,9 +57,9 @@ BY_DOMAIN = (
 _known: dict[tuple[type, str | None], str] = {}
 
 
-def provider_of(client: Any) -> str:
-    """Value of ``gen_ai.provider.name`` for a client's calls."""
-    key = type(client), server_of(client)[0]
+def provider_of(client: Any, host: str | None) -> str:
+    """Value of ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
+    key = type(client), host
     found = _known.get(key)
     if found is None:
         if len(_known) > 256:

@@ -4,7 +4,7 @@ A wrapper calls the wrapped function between two guarded steps: before it, the s
 it, the answer is read and the span ended, or, for a stream, ended by whatever ends the stream (`_streams`). Laws: the guard
 stands beside the wrapped call, never around it; the result is the very object that the library returned; what the wrapped
 call raises goes through untouched; only a policy that the program asked for (a budget) raises; nothing is attached across a
-suspension.
+suspension. This module stands on the way of every call, twice: so a guard is a ``try`` where it is needed, not a function.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.model import Inference
-from llmtrace.recorder import Recording, active
-from llmtrace.recorder.guard import guard
+from llmtrace.recorder import Recorder, Recording, active
+from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.keys import GENAI_INFERENCE
 
 Fields: TypeAlias = dict[str, Any]
@@ -125,8 +125,7 @@ class Call:
 
     def enter(self) -> tuple[Any, Token[Call | None]]:
         """Make the span and this call the current ones, for one step."""
-        theirs = self.recording.attach()
-        return theirs, _current.set(self)
+        return otel_context.attach(self.recording.context), _current.set(self)
 
     def leave(self, tokens: tuple[Any, Token[Call | None]]) -> None:
         theirs, ours = tokens
@@ -157,7 +156,12 @@ class Call:
                 failure = guard(failure_in_call, error)
                 refused = getattr(self.endpoint, "refused", None)
                 fields = fields if refused is None else guard(refused, error, fields) or fields
-            self.recording.end(guard(self._operation, fields), failure=failure, exception=error)
+            try:
+                operation = self._operation(fields)
+            except Exception as fault:
+                report(self._operation, fault)
+                operation = None
+            self.recording.end(operation, failure=failure, exception=error)
 
     def _operation(self, fields: Fields) -> Any:
         given = {"attempts": self.attempts or None, **self.fields, **fields}
@@ -172,9 +176,12 @@ class Call:
 def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Call | LlmtraceError | None:
     """Open the span of a call. None: nothing is to be recorded. An error: a policy that the program asked for refuses it."""
     recorder = active()
-    if recorder is None:
-        return None
-    client = endpoint.client(instance)
+    return None if recorder is None else _begin(recorder, endpoint, endpoint.client(instance), kwargs, headers)
+
+
+def _begin(
+    recorder: Recorder, endpoint: Endpoint, client: object, kwargs: Mapping[str, Any], headers: Headers | None
+) -> Call | LlmtraceError | None:
     outer = _current.get()
     if outer is not None and outer.open and (outer.client is client or outer.covers):
         return None  # a library's method that makes its request by another one: one call, one span
@@ -184,16 +191,23 @@ def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers:
     except LlmtraceError as refusal:
         return refusal
     call = Call(endpoint, client, recording, fields, kwargs)
-    guard(call.read)
-    guard(_quieten, recording)
+    try:
+        call.read()
+    except Exception as error:
+        report(call.read, error)
+    official = sys.modules.get("opentelemetry.util.genai.invocation")
+    if official is not None:
+        guard(_quieten, official, recording)
     if headers is not None:
-        headers.update(guard(recording.headers) or {})
+        try:
+            headers.update(recording.headers())
+        except Exception as error:
+            report(recording.headers, error)
     return call
 
 
-def _quieten(recording: Recording) -> None:
-    """Tell an official GenAI instrumentation further in, if one is loaded, that this inference has its span."""
-    official = sys.modules.get("opentelemetry.util.genai.invocation")
+def _quieten(official: Any, recording: Recording) -> None:
+    """Tell an official GenAI instrumentation further in that this inference has its span."""
     data = getattr(official, "InferenceData", None)
     if data is not None:
         recording.context = otel_context.set_value(GENAI_INFERENCE, data(), recording.context)
@@ -203,13 +217,15 @@ def traced(endpoint: Endpoint) -> Wrapper:
     """A wrapper for a function that makes the call."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        carried, headers = guard(carried_by, endpoint, instance, kwargs) or (None, None)
-        call = None if carried is None else guard(begin, endpoint, instance, kwargs, headers)
-        if carried is None or call is None:
+        try:
+            call, carried, tokens = _before(endpoint, instance, kwargs)
+        except Exception as error:
+            report(_before, error)
+            call = None
+        if call is None:
             return wrapped(*args, **kwargs)
         if isinstance(call, LlmtraceError):
             raise call
-        tokens = guard(call.enter)
         try:
             result = wrapped(*args, **carried)
         except BaseException as error:
@@ -217,12 +233,41 @@ def traced(endpoint: Endpoint) -> Wrapper:
                 guard(call.leave, tokens)
             guard(call.fail, error)
             raise
-        if tokens is not None:
-            guard(call.leave, tokens)
-        settled = guard(call.settle, result)
+        try:
+            settled = _after(call, tokens, result)
+        except Exception as error:
+            report(_after, error)
+            return result
         return result if settled is None else settled
 
     return wrapper
+
+
+def _before(
+    endpoint: Endpoint, instance: Any, kwargs: dict[str, Any]
+) -> tuple[Call | LlmtraceError | None, dict[str, Any], Any]:
+    """The call, if there is something to record, with the arguments to make it with; it is the current one then."""
+    recorder = active()
+    if recorder is None:
+        return None, kwargs, None
+    client = endpoint.client(instance)
+    carried, headers = _carried(endpoint, client, kwargs)
+    call = _begin(recorder, endpoint, client, kwargs, headers)
+    if isinstance(call, Call):
+        try:
+            return call, carried, call.enter()
+        except Exception as error:
+            report(call.enter, error)
+    return call, carried, None
+
+
+def _after(call: Call, tokens: Any, result: Any) -> Any:
+    try:
+        if tokens is not None:
+            call.leave(tokens)
+    except Exception as error:
+        report(call.leave, error)
+    return call.settle(result)
 
 
 def traced_async(endpoint: Endpoint) -> Wrapper:
@@ -250,7 +295,15 @@ def carried_by(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any]) -> tup
     """The arguments to call the library with, and the headers in them; None if nothing is to be recorded."""
     if active() is None:
         return None
-    return guard(endpoint.carry, guard(endpoint.client, instance), kwargs) or (kwargs, None)
+    return _carried(endpoint, guard(endpoint.client, instance), kwargs)
+
+
+def _carried(endpoint: Endpoint, client: object, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+    try:
+        return endpoint.carry(client, kwargs)
+    except Exception as error:
+        report(endpoint.carry, error)
+        return kwargs, None
 
 
 def rename(coroutine: Any, inner: Any) -> None:

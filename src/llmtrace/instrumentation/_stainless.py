@@ -71,9 +71,10 @@ def with_headers(client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any]
     """See `Endpoint.carry`: here by ``extra_headers``."""
     given = kwargs.get("extra_headers")
     own = dict(given) if given and is_given(given) else {}
-    always = getattr(client, "_custom_headers", None) or {}
-    if any(name.lower() == "traceparent" for name in (*own, *always)):
-        return dict(kwargs), None
+    always = getattr(client, "_custom_headers", None)
+    for name in (*own, *always) if always else own:
+        if name.lower() == "traceparent":
+            return dict(kwargs), None
     return {**kwargs, "extra_headers": own}, own
 
 

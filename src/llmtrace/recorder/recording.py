@@ -107,17 +107,15 @@ class Recording:
 
     def headers(self) -> dict[str, str]:
         """``traceparent`` (and ``tracestate``) for a request made within this span. No baggage."""
-        return guard(self._headers) or {}
-
-    def _headers(self) -> dict[str, str]:
-        """As OpenTelemetry's propagator would write them, which looks the span up in the context first: 3 µs less."""
-        context = self.otel.get_span_context()
-        if not context.is_valid:
+        try:  # as OpenTelemetry's propagator would write them, which looks the span up in the context first: 3 µs less
+            context = self.otel.get_span_context()
+            carrier = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{context.trace_flags:02x}"}
+            if context.trace_state:
+                carrier["tracestate"] = context.trace_state.to_header()
+            return carrier
+        except Exception as error:
+            report(self.headers, error)
             return {}
-        carrier = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{context.trace_flags:02x}"}
-        if context.trace_state:
-            carrier["tracestate"] = context.trace_state.to_header()
-        return carrier
 
     def answering(self) -> None:
         """The first of an answer came: whoever counts calls that wait is told."""
