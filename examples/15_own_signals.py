@@ -1,4 +1,4 @@
-"""Quality signals of your own: one in the line, one that judges in the background, an acceptance check, and a person's feedback.
+"""Quality signals of your own: one in line, one that judges in the background, an acceptance check, and a person's feedback.
 
 python examples/15_own_signals.py
 llmtrace show

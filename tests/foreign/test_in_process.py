@@ -187,7 +187,7 @@ def test_nothing_is_taken_where_nothing_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
-    """Below an agent that a framework records, its spans and ours are one run: what was learnt in one step counts in the next."""
+    """Below an agent that a framework records, its spans and ours are one run: what one step taught counts in the next."""
     spans = spans_of(
         tmp_path,
         """

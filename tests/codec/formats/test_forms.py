@@ -121,7 +121,7 @@ def test_console_exporter() -> None:
     assert (inner.attributes, inner.status, inner.status_message) == ({"a": 1, "many": ["x"]}, "error", "broke")
     assert (inner.resource, inner.events[0].attributes) == (RESOURCE, {"b": 2})
     assert outer.start <= inner.start <= inner.end <= outer.end
-    assert inner.start // 1000 == child.start_time // 1000  # type: ignore[attr-defined]
+    assert abs(inner.start - child.start_time) < 2000  # type: ignore[attr-defined]  # it prints microseconds
 
 
 def jaeger() -> dict[str, Any]:

@@ -46,6 +46,14 @@ def decode(raw: RawSpan) -> Span:
     return genai.decode(raw)
 
 
+def knows(raw: RawSpan) -> bool:
+    """Whether a span is in the writing of a dialect or of the conventions, be it a plain step. Never raises."""
+    try:
+        return sc.OPERATION_NAME in raw.attributes or any(dialect.knows(raw) for dialect in DIALECTS)
+    except Exception:
+        return False
+
+
 def _decoded(raw: RawSpan, dialect: Dialect) -> Span:
     reading = Reading(raw)
     operation = dialect.read(reading)
