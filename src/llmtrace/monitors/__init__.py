@@ -1,0 +1,68 @@
+"""Monitors: each takes one number, share or shape from a span, to be followed over many runs. One file, one monitor.
+
+This folder is the registry: every module here whose name has no leading underscore defines ``MONITOR``, under the module's
+own name. Installed packages add theirs by entry points of the group ``llmtrace.monitors``. `Watch` runs them: it says which
+key a span belongs to, keeps a baseline for each key, and tells when what comes now is no longer like it, and what changed
+with it.
+
+Laws: a monitor is a pure function of the span and raises nothing; the memory of a key is bounded, and so is the number of
+keys; the same spans in the same order give the same changes; an evaluation's explanation holds no content.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+
+from llmtrace.monitors._observation import Monitor, Observation
+from llmtrace.monitors._watch import MAX_KEYS, Report, Shelf, Watch
+
+__all__ = ["MAX_KEYS", "Monitor", "Observation", "Report", "Shelf", "Watch", "load"]
+
+logger = logging.getLogger("llmtrace")
+
+GROUP = "llmtrace.monitors"
+
+
+def load(names: tuple[str, ...] | None = None) -> tuple[Monitor, ...]:
+    """The monitors of these names; None: all there are; a name with a minus: all but that one.
+
+    Never raises: an unknown name and a monitor that cannot be imported are each logged once and left out.
+    """
+    known = {entry.name: entry for entry in (*_installed(), *_built_in())}  # a built-in name is not taken over
+    if names is None:
+        chosen = list(known)
+    else:
+        for name in names:
+            if name.removeprefix("-") not in known:
+                logger.warning("llmtrace: unknown monitor %r; it is ignored. Known: %s", name, ", ".join(sorted(known)))
+        without, only = {n[1:] for n in names if n.startswith("-")}, {n for n in names if not n.startswith("-")}
+        chosen = [name for name in known if name not in without and (name in only or (without and not only))]
+    return tuple(found for name in sorted(chosen) if (found := _load(known[name])) is not None)
+
+
+def _built_in() -> Iterator[EntryPoint]:
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            yield EntryPoint(module.name, f"{__name__}.{module.name}:MONITOR", GROUP)
+
+
+def _installed() -> Iterator[EntryPoint]:
+    try:
+        yield from entry_points(group=GROUP)
+    except Exception as error:  # broken metadata of any installed package must not stop the reader
+        logger.warning("llmtrace: installed monitors cannot be listed: %s", error)
+
+
+def _load(entry: EntryPoint) -> Monitor | None:
+    try:
+        found: Monitor = getattr(importlib.import_module(entry.module), entry.attr or "MONITOR")
+        if not callable(found.observe):
+            raise TypeError("its observe cannot be called")
+        return found
+    except Exception as error:  # a third party's import may raise anything
+        logger.warning("llmtrace: monitor %s (%s) cannot be loaded and is off: %s", entry.name, entry.value, error)
+        return None

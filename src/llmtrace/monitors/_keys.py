@@ -1,0 +1,87 @@
+"""Which key a span belongs to: agent, operation, model, prompt, or tool. What one key does is compared with its own past.
+
+A prompt or a model that takes the place of another (which had made all of the last calls at this place) succeeds it: its key
+inherits the baseline, so that what the new prompt changed is seen, and named. Where each call has a prompt of its own, the
+prompt is left out of the key.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NamedTuple
+
+from llmtrace.model import AgentInvocation, Custom, Inference, Span, ToolExecution, Trace, Workflow
+from llmtrace.semconv import SAME_CALL, SERVICE_NAME
+
+VARIED: Final = "varies"
+_SUCCEEDS: Final = 20
+"""Calls in a row after which a key is the only one at its place, so that another one succeeds it."""
+_PROMPTS: Final = 12
+_FEW: Final = 8
+"""A place with more than `_PROMPTS` prompts, and fewer than this many calls for each, has prompts that vary."""
+
+
+class Key(NamedTuple):
+    agent: str | None
+    """The nearest agent around the call, else the workflow, else the service."""
+    operation: str
+    """The function around a model call within its agent, else what the span did."""
+    model: str | None = None
+    """As asked for: which one answers may change."""
+    prompt: str | None = None
+    """Fingerprint of the system prompt; ``varies`` where it does."""
+    tool: str | None = None
+
+    def name(self) -> str:
+        return json.dumps(self)
+
+
+def key_of(trace: Trace, span: Span) -> Key | None:
+    """The key of a call; None for what is not followed, and for a call that another span tells of as well."""
+    operation = span.operation
+    if isinstance(operation, ToolExecution):
+        return Key(None, "execute_tool", tool=operation.name)
+    if not isinstance(operation, Inference) or SAME_CALL in span.attributes:
+        return None
+    if any(isinstance(inner.operation, Inference) for inner in trace.children(span)):
+        return None
+    agent, step = _around(trace, span)
+    prompt = operation.fingerprint.system if operation.fingerprint is not None else None
+    return Key(agent, step or operation.operation, operation.request_model, prompt)
+
+
+def _around(trace: Trace, span: Span) -> tuple[str | None, str | None]:
+    step, above = None, trace.parent(span)
+    while above is not None:
+        if isinstance(above.operation, (AgentInvocation, Workflow)):
+            return above.operation.name, step
+        if step is None and isinstance(above.operation, Custom):
+            step = above.name
+        above = trace.parent(above)
+    service = span.resource.get(SERVICE_NAME)
+    return str(service) if service else None, step
+
+
+class Place:
+    """What came by at one place (agent and operation), to know who succeeds whom."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.held: dict[str, Any] = state or {"last": None, "row": 0, "calls": 0, "prompts": 0, "varied": False}
+
+    def settle(self, key: Key, *, known: bool) -> tuple[Key, str | None]:
+        """The key to use, and the name of the one that it succeeds. ``known``: whether the key has calls already."""
+        held = self.held
+        held["calls"] += 1
+        if not known and not held["varied"]:
+            held["prompts"] += 1
+            held["varied"] = held["prompts"] > _PROMPTS and held["calls"] < _FEW * held["prompts"]
+        if held["varied"] and key.prompt is not None:
+            key = key._replace(prompt=VARIED)
+        name = key.name()
+        before = None
+        if name == held["last"]:
+            held["row"] += 1
+        else:
+            before = held["last"] if held["row"] >= _SUCCEEDS else None
+            held["last"], held["row"] = name, 1
+        return key, before

@@ -1,0 +1,219 @@
+"""A sequential test of whether numbers still come from where they came from: nothing is assumed about where that is.
+
+Each number is ranked among all before it (ties broken at random, by the span's id). While nothing changes these ranks are
+independent and uniform, whatever the distribution: heavy tails, a few values only, two humps. Turned into normal scores ``z``
+they feed Shiryaev-Roberts statistics ``M = (M + 1) · exp(λz - λ²/2)``, one for each shift ``λ`` (in spreads) and one for a
+wider spread, which are then averaged. ``M`` minus the number of calls is a martingale, so an alarm at ``M ≥ c`` comes at most
+once in ``c`` calls on average (`_rate`): by proof, from the first call on, for every size of the baseline. With few calls
+before it a change is less surprising, so the price of a small baseline is power, never false alarms.
+
+Numbers that resemble the one before them (a server's load) are whitened by their own lag-1 correlation first.
+
+Memory: counts in bins of 2 % (wider where there would be too many), and the last calls one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import Any, Final
+
+from llmtrace.model.value import value
+from llmtrace.monitors._history import History
+from llmtrace.monitors._rate import CALLS_PER_ALARM, HEAD_START, MINIMUM, RECENT
+
+_WIDTH: Final = 0.02
+_MOST_BINS: Final = 400
+_SHIFTS: Final = ((0.5, 0.3), (-0.5, 0.3), (1.25, 0.15), (-1.25, 0.15), (0.0, 0.1))
+"""Shifts in spreads that are looked for, and the weight of each; 0 stands for twice the spread."""
+_LOWEST: Final = 1e-9
+_FROM: Final = 50
+"""Calls from which the lag-1 correlation is believed."""
+_NEEDED: Final = 24.0
+"""A shift of d spreads is found in most streams if the baseline has this divided by d² calls (benchmarks/drift.py)."""
+_SCORE: Final = NormalDist().inv_cdf
+
+
+@value
+class Shift:
+    """A change that a stream has found."""
+
+    since: int
+    """Time of the first call after the change, as far as can be told: nanoseconds since the Unix epoch."""
+    call: int
+    """Number of that call among those of its key."""
+    calls: int
+    """Calls of the stream since then, the one that showed it included."""
+    baseline: int
+    """Calls before it."""
+    before: float
+    now: float
+    word: str = ""
+    """Of a share: which. Of a shape: what is new."""
+    pointer: str | None = None
+
+
+class Numbers:
+    """One stream. ``state()`` is JSON, and all of it."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        held = state or {}
+        self.bins: dict[int, int] = {int(name): count for name, count in held.get("bins", {}).items()}
+        self.width: int = held.get("width", 1)
+        """Width of a bin, in steps of 2 %."""
+        self.pin: dict[str, Any] | None = held.get("pin")
+        self.armed: bool = held.get("armed", False)
+        """Whether the pin still is what is compared with: until the first change."""
+        self.count = sum(self.bins.values())
+        self.history = History(held.get("history"))
+        self.began: int | None = held.get("began")
+        self.odds: list[float] = held.get("odds") or [0.0] * len(_SHIFTS)
+        self.recent: list[list[Any]] = held.get("recent", [])
+        """Bin (in steps), score, time and number of the last calls."""
+        self.alike: list[float] = held.get("alike") or [0.0, 0.0, 0.0]
+        """Sum of products of neighbouring scores, of squares, and the last score."""
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "bins": {str(name): count for name, count in sorted(self.bins.items())},
+            "width": self.width,
+            "pin": self.pin,
+            "armed": self.armed,
+            "history": self.history.state(),
+            "began": self.began,
+            "odds": self.odds,
+            "recent": self.recent,
+            "alike": self.alike,
+        }
+
+    def observe(self, number: Any, tie: float, time: int, call: int, *, hinted: bool = False) -> Shift | None:
+        """Take in a number. ``tie``: uniform in (0, 1), to rank it among its equals. ``hinted``: something that shapes
+        answers changed at this call."""
+        if type(number) not in (int, float) or not math.isfinite(number):
+            return None
+        height = math.log(max(number, _LOWEST))
+        self.history.add(time, height)
+        self.began = time if self.began is None else self.began
+        self._renew()
+        step = math.floor(height / _WIDTH)
+        score = self._score(step, tie)
+        self.recent = [*self.recent[1 - RECENT :], [step, round(score, 3), time, call]]
+        if self.count > MINIMUM and self._bet(self._whitened(score), hinted) >= CALLS_PER_ALARM:
+            return self._changed()
+        return None
+
+    def _score(self, step: int, tie: float) -> float:
+        """The number's normal score among all so far, among which it is from now on."""
+        place = step // self.width
+        equal = self.bins.get(place, 0) + 1
+        below = sum(count for other, count in self.bins.items() if other < place)
+        self.bins[place] = equal
+        self.count += 1
+        if len(self.bins) > _MOST_BINS:
+            self._widen()
+        return _SCORE(min(max((below + tie * equal) / self.count, 1e-9), 1 - 1e-9))
+
+    def _widen(self) -> None:
+        self.width *= 2
+        merged: dict[int, int] = {}
+        for place, count in self.bins.items():
+            merged[place // 2] = merged.get(place // 2, 0) + count
+        self.bins = merged
+
+    def _whitened(self, score: float) -> float:
+        products, squares, last = self.alike
+        self.alike = [round(products + score * last, 4), round(squares + score * score, 4), round(score, 4)]
+        alike = min(self.alike[0] / max(self.alike[1], 1.0), 0.9)
+        if self.count < _FROM or alike < 2 / math.sqrt(self.count):
+            return score
+        return (score - alike * last) / math.sqrt(1 - alike * alike)
+
+    def _bet(self, score: float, hinted: bool) -> float:
+        more = 1 + HEAD_START if hinted else 1
+        self.odds = [(odds + more) * math.exp(_gain(shift, score)) for odds, (shift, _) in zip(self.odds, _SHIFTS, strict=True)]
+        return sum(odds * weight for odds, (_, weight) in zip(self.odds, _SHIFTS, strict=True))
+
+    def _changed(self) -> Shift:
+        """Where the change began, and a new start from there."""
+        shown = max(zip(self.odds, _SHIFTS, strict=True), key=lambda pair: pair[0] * pair[1][1])[1][0]
+        at, best, total = len(self.recent) - 1, -math.inf, 0.0
+        for place in range(len(self.recent) - 1, -1, -1):
+            total += _gain(shown, self.recent[place][1])
+            if total > best:
+                at, best = place, total
+        after = self.recent[at:]
+        old = dict(self.bins)
+        for step, *_ in after:
+            old[step // self.width] = old.get(step // self.width, 0) - 1
+        new: dict[int, int] = {}
+        for step, *_ in after:
+            new[step] = new.get(step, 0) + 1
+        before, now = _middle(old, self.width), _middle(new, 1)
+        found = Shift(after[0][2], after[0][3], len(after), self.count - len(after), before, now)
+        self.bins, self.width, self.count, self.recent, self.armed = new, 1, len(after), after, False
+        self.odds, self.alike, self.began = [0.0] * len(_SHIFTS), [0.0, 0.0, 0.0], after[0][2]
+        return found
+
+    def _renew(self) -> None:
+        """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become
+        usual. Each stretch is a test of its own."""
+        if self.armed and self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
+            self.start_from(self.pin)
+
+    def baseline(self) -> dict[str, Any]:
+        """What can be exported and pinned: the counts."""
+        bins = {str(name): count for name, count in sorted(self.bins.items())}
+        return {"bins": bins, "width": self.width, "count": self.count}
+
+    def start_from(self, baseline: Mapping[str, Any]) -> None:
+        """Compare with this baseline from now on, until it is seen that things have changed."""
+        self.pin, self.armed = dict(baseline), True
+        self.bins = {int(name): int(count) for name, count in baseline["bins"].items()}
+        self.width, self.count = int(baseline["width"]), sum(self.bins.values())
+        self.odds, self.alike, self.recent = [0.0] * len(_SHIFTS), [0.0, 0.0, 0.0], []
+
+    @property
+    def level(self) -> float | None:
+        """The baseline's median; a pinned one's as long as it holds."""
+        return _middle(self.bins, self.width) if self.count else None
+
+    @property
+    def spread(self) -> float | None:
+        """Half the distance between the 16th and the 84th percentile of the logarithms: 0.4 is plus or minus 40 to 50 %."""
+        if self.count < MINIMUM:
+            return None
+        low, high = (_quantile(self.bins, self.width, share) for share in (0.16, 0.84))
+        return max(math.log(high / low) / 2, _WIDTH * self.width / 2)
+
+    @property
+    def visible(self) -> float | None:
+        """The smallest shift that most streams with this baseline and spread would show, as a factor; None: none yet."""
+        spread = self.spread
+        return None if spread is None else math.exp(spread * max(0.4, math.sqrt(_NEEDED / self.count)))
+
+    def needed(self, factor: float) -> int | None:
+        """Calls that the baseline needs for a shift by this factor to be found; None: not known yet, or none suffices."""
+        spread = self.spread
+        if spread is None or math.log(factor) < 0.4 * spread:
+            return None
+        return math.ceil(_NEEDED * (spread / math.log(factor)) ** 2)
+
+
+def _gain(shift: float, score: float) -> float:
+    """Logarithm of how much more likely the score is after the shift (0: with twice the spread) than before."""
+    return shift * score - shift * shift / 2 if shift else 0.375 * score * score - math.log(2)
+
+
+def _middle(bins: Mapping[int, int], width: int) -> float:
+    return _quantile(bins, width, 0.5)
+
+
+def _quantile(bins: Mapping[int, int], width: int, share: float) -> float:
+    wanted = share * sum(bins.values())
+    below = 0
+    for place in sorted(bins):
+        below += bins[place]
+        if below >= wanted and bins[place]:
+            return math.exp((place + 0.5) * width * _WIDTH)
+    return 0.0

@@ -1,0 +1,151 @@
+"""A sequential test of whether words of a few (a finish reason; yes or no) still come as often as they did.
+
+For each of some places at which the shares may have changed: how much more likely is all that came, if it changed there, than
+if it never did? Both sides of the place are weighed by a Krichevsky-Trofimov mixture over all shares, "never" by the shares
+that fit it best. Under "never" each such ratio is, at any time, at most 1 on average, whatever the shares are. An alarm comes
+when their sum over the places reaches ``c`` (`_rate`).
+
+Memory: the counts, and the counts since each of at most `_PLACES` places, which lie the further apart the older they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace.monitors._history import History
+from llmtrace.monitors._numbers import Shift
+from llmtrace.monitors._rate import CALLS_PER_ALARM, HEAD_START, MINIMUM
+
+_PLACES: Final = 24
+_WORDS: Final = 8
+_OTHER: Final = "(other)"
+
+
+class Shares:
+    """One stream. ``state()`` is JSON, and all of it."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        held = state or {}
+        self.counts: dict[str, int] = held.get("counts", {})
+        self.count = sum(self.counts.values())
+        self.places: list[dict[str, Any]] = held.get("places", [])
+        """Each with the time and number of its first call, the counts since then, and how many places it stands for."""
+        self.pin: dict[str, Any] | None = held.get("pin")
+        self.armed: bool = held.get("armed", False)
+        self.history = History(held.get("history"))
+        self.began: int | None = held.get("began")
+        self.event: str = held.get("event", "")
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "counts": self.counts,
+            "places": self.places,
+            "pin": self.pin,
+            "armed": self.armed,
+            "history": self.history.state(),
+            "began": self.began,
+            "event": self.event,
+        }
+
+    def observe(self, word: Any, event: str, time: int, call: int, *, hinted: bool = False) -> Shift | None:
+        """Take in a word. ``event``: whose share is reported; empty: of the one that changed most. ``hinted``: something
+        that shapes answers changed at this call."""
+        word = str(word)[:40]
+        if word not in self.counts and len(self.counts) >= _WORDS:
+            word = _OTHER
+        self.event = event or self.event or word
+        self.history.add(time, float(word == self.event))
+        self.began = time if self.began is None else self.began
+        self._renew()
+        new = word not in self.counts
+        self.counts[word] = self.counts.get(word, 0) + 1
+        self.count += 1
+        stands = 1 + HEAD_START if hinted else 1
+        self.places.append(
+            {"time": time, "call": call, "counts": {}, "calls": 0, "stands": stands, "before": 0.0, "after": 0.0}
+        )
+        self._add(word, new)
+        self._thin()
+        if len(self.counts) > 1 and self.count > MINIMUM:
+            return self._judge(event)
+        return None
+
+    def _add(self, word: str, new: bool) -> None:
+        """Take a word in at each place. A mixture over one more word weighs all that came before anew."""
+        half = len(self.counts) / 2
+        for place in self.places:
+            counts = place["counts"]
+            had = counts.get(word, 0)
+            place["after"] += math.log((had + 0.5) / (place["calls"] + half))
+            counts[word] = had + 1
+            place["calls"] += 1
+            if new or place["calls"] == 1:
+                before = [count - counts.get(name, 0) for name, count in self.counts.items()]
+                place["before"] = _mixture(before, self.count - place["calls"])
+                place["after"] = _mixture([counts.get(name, 0) for name in self.counts], place["calls"])
+
+    def _thin(self) -> None:
+        """Leave out the place that is closest to the next one, measured by its age; the next one stands for it."""
+        if len(self.places) <= _PLACES:
+            return
+        ages = [place["calls"] for place in self.places]
+        at = min(range(len(ages) - 1), key=lambda place: (ages[place] - ages[place + 1]) / ages[place])
+        gone = self.places.pop(at)
+        self.places[at]["stands"] += gone["stands"]
+
+    def _judge(self, event: str) -> Shift | None:
+        never = sum(count * math.log(count / self.count) for count in self.counts.values())
+        total, best, at = 0.0, -math.inf, None
+        for place in self.places:
+            gain = place["before"] + place["after"] - never
+            if self.count - place["calls"] < MINIMUM or gain < -5:
+                continue
+            total += place["stands"] * math.exp(min(gain, 100.0))
+            if gain > best:
+                best, at = gain, place
+        return self._changed(at, event) if at is not None and total >= CALLS_PER_ALARM else None
+
+    def _changed(self, place: dict[str, Any], event: str) -> Shift:
+        after = place["counts"]
+        calls = place["calls"]
+        before = {word: (count - after.get(word, 0)) / (self.count - calls) for word, count in self.counts.items()}
+        now = {word: after.get(word, 0) / calls for word in self.counts}
+        word = event or max(self.counts, key=lambda one: (abs(now[one] - before[one]), now[one]))
+        found = Shift(
+            place["time"], place["call"], calls, self.count - calls, before.get(word, 0.0), now.get(word, 0.0), word=word
+        )
+        self.counts, self.count, self.places, self.armed = dict(after), calls, [], False
+        self.began = place["time"]
+        return found
+
+    def _renew(self) -> None:
+        """As of `Numbers`."""
+        if self.armed and self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
+            self.start_from(self.pin)
+
+    def baseline(self) -> dict[str, Any]:
+        return {"counts": dict(self.counts), "count": self.count, "event": self.event}
+
+    def start_from(self, baseline: Mapping[str, Any]) -> None:
+        self.pin, self.armed = dict(baseline), True
+        self.counts = {str(word): int(count) for word, count in baseline["counts"].items()}
+        self.count, self.places, self.event = sum(self.counts.values()), [], str(baseline.get("event", ""))
+
+    @property
+    def level(self) -> float | None:
+        return self.counts.get(self.event, 0) / self.count if self.count else None
+
+
+def _mixture(counts: list[int], total: int) -> float:
+    """Logarithm of the Krichevsky-Trofimov probability of a sequence with these counts."""
+    half = len(counts) / 2
+    found = math.lgamma(half) - math.lgamma(total + half)
+    for count in counts:
+        if count:
+            found += math.lgamma(count + 0.5) - _HALF
+    return found
+
+
+_HALF: Final = math.lgamma(0.5)

@@ -1,0 +1,22 @@
+"""Why answers end: stop, length, tool_calls, content_filter …; a call that failed counts under its own word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmtrace.model import CANCELLED, Inference, Span, ending
+from llmtrace.monitors._observation import Observation, Plain
+
+
+def observe(span: Span) -> Iterable[Observation]:
+    inference = span.operation
+    if not isinstance(inference, Inference):
+        return ()
+    if span.failure is not None:
+        reason = None if ending(span.failure) == CANCELLED else "failed"
+    else:
+        reason = inference.finish_reasons[0] if inference.finish_reasons and not inference.partial else None
+    return () if reason is None else (Observation("share", reason, "finish reasons"),)
+
+
+MONITOR = Plain("finish_reasons", observe)

@@ -1,0 +1,44 @@
+"""How often a model refuses: by its finish reason, by the part of the answer that says so, or in so many words.
+
+A refusal in words is one that the answer opens with. A single one may be mistaken; it is the share that is followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from llmtrace.model import Generic, Inference, Message, Span
+from llmtrace.monitors._observation import Observation, Plain, share
+
+_REASONS: Final = frozenset({"refusal", "content_filter", "safety", "blocklist", "prohibited_content", "guardrail_intervened"})
+_OPENING: Final = 200
+_NOT_ABLE: Final = r"(?:can(?:no|'|’)?t|can not|am (?:not able|unable)|(?:wo|do)n['’]t|will not|do not|am not)"
+_WORDS: Final = re.compile(
+    rf"\bas an? (?:large |artificial |ai )*(?:language model|intelligence|ai|assistant)\b"
+    rf"|^\W*(?:i['’]?m |i am )?(?:very |truly |so )?(?:sorry|afraid)\b[^.!?]{{0,80}}\bi (?:just |really )?{_NOT_ABLE}"
+    rf"|^\W*(?:sorry|unfortunately|i apologi[sz]e)\b[^.!?]{{0,60}}\bi {_NOT_ABLE}"
+    rf"|^\W*i {_NOT_ABLE} (?:be able to )?(?:help|assist|provide|answer|comply|fulfil|discuss|share|have (?:personal|an?) )"
+    r"|^\W*(?:i['’]?m|i am) (?:not able|unable) to\b",
+    re.IGNORECASE,
+)
+
+
+def observe(span: Span) -> Iterable[Observation]:
+    inference = span.operation
+    if not isinstance(inference, Inference) or span.failure is not None or inference.partial:
+        return ()
+    if not inference.output:
+        return ()
+    refused = any(reason.lower() in _REASONS for reason in inference.finish_reasons) or any(map(_refuses, inference.output))
+    return (share(refused, "the refusal rate"),)
+
+
+def _refuses(message: Message) -> bool:
+    if any(isinstance(part, Generic) and part.type == "refusal" for part in message.parts):
+        return True
+    return not message.tool_calls() and _WORDS.search(message.text()[:_OPENING]) is not None
+
+
+MONITOR = Plain("refusal_rate", observe)

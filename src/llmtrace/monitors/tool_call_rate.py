@@ -1,0 +1,22 @@
+"""How often a model that was offered tools asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmtrace.model import Inference, Span
+from llmtrace.monitors._observation import Observation, Plain, share
+
+
+def observe(span: Span) -> Iterable[Observation]:
+    inference = span.operation
+    if not isinstance(inference, Inference) or span.failure is not None or inference.partial:
+        return ()
+    offered = inference.tools or (inference.fingerprint is not None and inference.fingerprint.tools)
+    if not offered or not (inference.output or inference.finish_reasons):
+        return ()
+    asked = any(message.tool_calls() for message in inference.output) or "tool_calls" in inference.finish_reasons
+    return (share(bool(asked), "the share of answers that call a tool"),)
+
+
+MONITOR = Plain("tool_call_rate", observe)

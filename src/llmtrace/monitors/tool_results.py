@@ -1,0 +1,62 @@
+"""What a tool gives: the fields and types of its results, their size, how often they are empty, how often it fails.
+
+An API can shift without an exception. The shape is told by the first result that breaks it; the others are rates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from llmtrace.model import CANCELLED, Span, ToolExecution, ending
+from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.semconv import CONTENT_TRUNCATED
+
+_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
+_LONGEST: Final = 200_000
+"""Characters beyond which a text is not looked at as JSON."""
+
+
+def observe(span: Span) -> Iterator[Observation]:
+    execution = span.operation
+    if not isinstance(execution, ToolExecution) or not execution.executed:
+        return
+    if span.failure is not None and (ending(span.failure) == CANCELLED or span.violations):
+        return
+    result = _read(execution.result)
+    failed = span.failure is not None or _says_error(result)
+    if failed or execution.has_result:
+        yield share(failed, "the share of failed executions", "error_rate")
+    if failed or not execution.has_result or span.attributes.get(CONTENT_TRUNCATED):
+        return
+    yield share(result in _EMPTY, "the share of empty results", "empty")
+    if result not in _EMPTY:
+        yield Observation("number", _size(execution.result), "the size of results", "characters", "size")
+        yield Observation("shape", result, "the result", part="shape")
+
+
+def _read(result: Any) -> Any:
+    """The value that a text of JSON is; else the result as it came."""
+    if isinstance(result, str) and result[:1] in ("{", "[") and len(result) <= _LONGEST:
+        try:
+            return json.loads(result)
+        except (ValueError, RecursionError):
+            return result
+    return result
+
+
+def _says_error(result: Any) -> bool:
+    """An answer that is an error in so many words: the tool did not raise."""
+    if isinstance(result, str):
+        return result[:40].lstrip().lower().startswith(("error", "exception", "traceback (most recent"))
+    if isinstance(result, dict):
+        return bool(result.get("error") or result.get("isError") or result.get("is_error"))
+    return False
+
+
+def _size(result: Any) -> int:
+    return len(result) if isinstance(result, str) else len(json.dumps(result, ensure_ascii=False, default=str))
+
+
+MONITOR = Plain("tool_results", observe)
