@@ -1,0 +1,139 @@
+"""``llmtrace view``: the viewer in the browser, over the store, one file, or a store elsewhere; until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmtrace.cli.lines import BadLine, read
+from llmtrace.cli.options import FINE, BadInput
+from llmtrace.cli.paint import Screen, clean
+from llmtrace.cli.receive import port
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.store import Store, open_store
+
+if TYPE_CHECKING:
+    from llmtrace.model import Span
+
+NAME = "view"
+HELP = "look at traces in the browser: a trace, a file of spans, a store"
+EXAMPLE = "llmtrace view last"
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="?", help="a trace's id, its first digits or last; a file of spans; a store's folder or URL"
+    )
+    parser.add_argument(
+        "--port", metavar="PORT", type=port, help="where to listen (default: a free one from 4319 on; 0: any free)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1; any other asks for a token)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument("--receive", action="store_true", help="take spans by OTLP too, so that programs send them here")
+    parser.add_argument(
+        "--http-port", metavar="PORT", type=port, default=4318, help="with --receive, OTLP over HTTP (default: 4318)"
+    )
+    parser.add_argument("--grpc-port", metavar="PORT", type=port, help="with --receive, OTLP over gRPC (default: not at all)")
+
+
+def run(args: argparse.Namespace) -> int:
+    if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
+        raise BadInput('the viewer needs two more packages.\nInstall them: pip install "llmtrace-otel[viewer]"')
+    from llmtrace.viewer.serving import Serving
+    from llmtrace.viewer.source import Source
+
+    config = Config.read(store=args.store)
+    screen = Screen(sys.stdout)
+    with _store(args, config, screen) as (store, name, trace_id), _receiving(args, store, config) as received:
+        facts: dict[str, Any] = {"store": name, "receive": received}
+        serving = Serving(Source(store), host=args.host, port=args.port, facts=facts)
+        address = serving.address + (f"#/trace/{trace_id}" if trace_id else "")
+        serving.run(lambda: _ready(args, screen, address, name, received))
+    return FINE
+
+
+def _ready(args: argparse.Namespace, screen: Screen, address: str, name: str, received: str | None) -> None:
+    if args.json:
+        screen.line(json.dumps({"address": address, "store": name, "receive": received}))
+    else:
+        screen.line(f"viewer   {screen.paint(address, 'cyan')}")
+        screen.line(f"store    {name}")
+        if received is not None:
+            screen.line(f"OTLP     {received}   (export OTEL_EXPORTER_OTLP_ENDPOINT={received})")
+        screen.line(screen.paint("Ctrl-C ends", "dim"))
+    screen.stream.flush()
+    if not args.no_browser:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+@contextlib.contextmanager
+def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator[tuple[Store, str, str | None]]:
+    """The store to look at, what it is called, and the trace to begin with. Raises BadInput, StoreError."""
+    what, trace_id = args.what, None
+    if what is not None and Path(what).is_file():
+        yield _file(what, config, screen), what, None
+        return
+    if what is not None and (_SCHEME.match(what) or Path(what).is_dir()):
+        url = what
+    elif config.store == "off":
+        raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
+    else:
+        url = config.store
+        trace_id = what
+    store = open_store(url, config=config)
+    try:
+        if trace_id is not None:
+            trace_id = store.trace(trace_id).trace_id
+        yield store, "your data folder" if url == "auto" else url, trace_id
+    finally:
+        store.close()
+
+
+def _file(path: str, config: Config, screen: Screen) -> Store:
+    from llmtrace.viewer.files import FileStore
+
+    bad: list[BadLine] = []
+
+    def spans() -> Iterator[Span]:
+        for item in read(path):
+            if isinstance(item, BadLine):
+                bad.append(item)
+            else:
+                yield item
+
+    store = FileStore(spans(), config)
+    if bad:
+        screen.line(
+            clean(f"{path}, {bad[0].where}: {bad[0].reason}; left out" + (f", and {len(bad) - 1} more" if bad[1:] else ""))
+        )
+    return store
+
+
+@contextlib.contextmanager
+def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterator[str | None]:
+    """The address that takes OTLP, with ``--receive``. Raises PortBusy."""
+    if not args.receive:
+        yield None
+        return
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from llmtrace.evaluation import Evaluator
+    from llmtrace.foreign.intake import Intake
+    from llmtrace.receiver import Receiver
+    from llmtrace.signals import load
+
+    intake = Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals)))
+    with Receiver(intake, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
+        yield f"http://127.0.0.1:{receiver.http_port}"

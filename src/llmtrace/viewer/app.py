@@ -1,0 +1,204 @@
+"""The viewer's pages and its JSON, over one `Source`. Nothing here writes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from llmtrace.errors import StoreError, TraceNotFound
+from llmtrace.model import Trace
+from llmtrace.store import Query, search
+from llmtrace.version import __version__
+from llmtrace.viewer import page
+from llmtrace.viewer.guard import Guard
+from llmtrace.viewer.live import Follower
+from llmtrace.viewer.plain import dumps
+from llmtrace.viewer.source import Source
+
+STATIC = page.STATIC
+POLL_SECONDS = 0.08
+MOST_SPANS = 64
+"""Payloads in one answer."""
+MOST_TRACES = 200
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+class Viewer:
+    """The answers to all requests. ``facts``: what the page is told of the store and the receiver."""
+
+    def __init__(self, source: Source, *, facts: dict[str, Any] | None = None, poll: float = POLL_SECONDS) -> None:
+        self._source = source
+        self._facts = {"version": __version__, "live": True} | (facts or {})
+        self._poll = poll
+        self._listeners: set[asyncio.Queue[set[str] | None]] = set()
+        self.closing = False
+
+    def routes(self) -> list[Route]:
+        one = "/api/traces/{trace}"
+        return [
+            Route("/", _index),
+            Route("/static/{name}", _static),
+            Route("/api/info", self._info),
+            Route("/api/events", self._events),
+            Route("/api/traces", self._traces),
+            Route(one, self._answer(lambda trace, request: self._source.rows(trace, _number(request, "after", 0)))),
+            Route(f"{one}/payloads", self._answer(self._payloads)),
+            Route(f"{one}/origins", self._answer(self._origins)),
+            Route(f"{one}/history", self._answer(lambda trace, request: self._opened(trace).history(_text(request, "span")))),
+            Route(f"{one}/diagnosis", self._answer(lambda trace, _: self._opened(trace).diagnosis())),
+            Route(f"{one}/search", self._answer(self._search)),
+            Route(f"{one}/page", self._page),
+        ]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Any) -> AsyncIterator[None]:
+        following = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            following.cancel()
+
+    # -- answers
+
+    async def _info(self, _: Request) -> Response:
+        return _json(self._facts)
+
+    async def _traces(self, request: Request) -> Response:
+        query = Query(
+            limit=max(1, min(_number(request, "limit", 100), MOST_TRACES)),
+            since=_number(request, "since", None),
+            until=_number(request, "until", None),
+            health=_text(request, "health") or None,
+            agent=_text(request, "agent") or None,
+            text=_text(request, "q") or None,
+        )
+        return await _in_thread(lambda: self._source.traces(query, max(0, _number(request, "offset", 0))))
+
+    def _answer(self, work: Callable[[str, Request], Any]) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            return await _in_thread(lambda: work(request.path_params["trace"], request))
+
+        return answer
+
+    def _opened(self, trace_id: str) -> Any:
+        return self._source.opened(trace_id)
+
+    def _payloads(self, trace_id: str, request: Request) -> Any:
+        return self._opened(trace_id).payloads(_spans(request))
+
+    def _origins(self, trace_id: str, request: Request) -> Any:
+        found = self._opened(trace_id).origins()
+        return {span: found.get(span, []) for span in _spans(request)}
+
+    def _search(self, trace_id: str, request: Request) -> Any:
+        trace: Trace = self._opened(trace_id).trace
+        wanted = _text(request, "q")
+        return [span.span_id for span in trace.spans if wanted and search.matches([span], wanted)]
+
+    async def _page(self, request: Request) -> Response:
+        trace_id = request.path_params["trace"]
+        html = await _guarded(lambda: page.write(self._opened(trace_id)))
+        headers = {"content-disposition": f'attachment; filename="trace-{trace_id[:8]}.html"'}
+        return Response(html, media_type="text/html", headers=headers)
+
+    # -- news
+
+    async def _follow(self) -> None:
+        follower = await run_in_threadpool(Follower, self._source)
+        while not self.closing:
+            await asyncio.sleep(self._poll)
+            try:
+                changed = await run_in_threadpool(follower.poll)
+            except (StoreError, OSError):
+                continue
+            if changed is None or changed:
+                for listener in self._listeners:
+                    listener.put_nowait(changed)
+
+    async def _events(self, _: Request) -> Response:
+        return StreamingResponse(self._told(), media_type="text/event-stream")
+
+    async def _told(self) -> AsyncIterator[bytes]:
+        mine: asyncio.Queue[set[str] | None] = asyncio.Queue()
+        self._listeners.add(mine)
+        try:
+            yield b"retry: 1000\n\ndata: {}\n\n"
+            idle = 0
+            while not self.closing:
+                try:
+                    changed = await asyncio.wait_for(mine.get(), 0.5)
+                except asyncio.TimeoutError:
+                    idle += 1
+                    if idle % 20 == 0:
+                        yield b": still here\n\n"
+                    continue
+                yield b"data: " + dumps({"traces": None if changed is None else sorted(changed)}) + b"\n\n"
+        finally:
+            self._listeners.discard(mine)
+
+
+def make(viewer: Viewer, *, hosts: Iterable[str] = (), token: str | None = None) -> Any:
+    """The ASGI application, guarded."""
+    return Guard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
+
+
+async def _index(_: Request) -> Response:
+    return FileResponse(STATIC / "index.html", media_type="text/html")
+
+
+async def _static(request: Request) -> Response:
+    path = STATIC / Path(request.path_params["name"]).name
+    if path.suffix not in _TYPES or not path.is_file():
+        raise HTTPException(404)
+    return FileResponse(path, media_type=_TYPES[path.suffix])
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(dumps(content), status, media_type="application/json")
+
+
+async def _in_thread(work: Callable[[], Any]) -> Response:
+    return Response(await _guarded(lambda: dumps(work())), media_type="application/json")
+
+
+async def _guarded(work: Callable[[], Any]) -> Any:
+    """Raises HTTPException, with what is wrong in one line."""
+    try:
+        return await run_in_threadpool(work)
+    except TraceNotFound as error:
+        raise HTTPException(404, str(error)) from None
+    except KeyError:
+        raise HTTPException(404, "the trace has no such span") from None
+    except StoreError as error:
+        raise HTTPException(503, str(error)) from None
+
+
+def _text(request: Request, name: str) -> str:
+    return request.query_params.get(name, "").strip()
+
+
+def _number(request: Request, name: str, default: Any) -> Any:
+    given = _text(request, name)
+    if not given:
+        return default
+    try:
+        number = int(given)
+    except ValueError:
+        number = 1 << 63
+    if abs(number) >= 1 << 63:
+        raise HTTPException(400, f"{name} is no number that can be meant: {given[:40]!r}")
+    return number
+
+
+def _spans(request: Request) -> list[str]:
+    return [span for span in _text(request, "spans").split(",") if span][:MOST_SPANS]

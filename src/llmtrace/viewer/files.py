@@ -1,0 +1,49 @@
+"""A file's traces, read once and held: what ended ended, and what never ended was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from llmtrace.codec import genai
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.evaluation import evaluate_trace
+from llmtrace.model import Span, Trace
+from llmtrace.store import NEWEST, Query
+from llmtrace.store.memory import Spans
+from llmtrace.store.summary import TraceSummary
+
+
+class FileStore:
+    """The spans of a file as a store that nobody adds to. Traces that others recorded are judged first."""
+
+    def __init__(self, spans: Iterable[Span], config: Config) -> None:
+        content = Content(config)
+        by_trace: dict[str, list[Span]] = {}
+        for span in spans:
+            by_trace.setdefault(span.trace_id, []).append(span)
+        self._spans = Spans()
+        for held in by_trace.values():
+            foreign = any(span.run_id is None for span in held)
+            judged = evaluate_trace(Trace(held))[0].spans if foreign else held
+            for span in judged:
+                self._spans.add(genai.encode(content.clean(span) if span.run_id is None else span))
+
+    def append(self, span: Span) -> None:
+        self._spans.add(genai.encode(span))
+
+    def flush(self) -> None:
+        pass
+
+    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
+        return self._spans.traces(query)
+
+    def trace(self, trace_id: str) -> Trace:
+        return self._spans.trace(trace_id)
+
+    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
+        for trace_id in self._spans.ids(query):
+            yield from self._spans.of(trace_id, prompts=prompts)
+
+    def close(self) -> None:
+        pass

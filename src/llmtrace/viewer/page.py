@@ -1,0 +1,72 @@
+"""A trace as one HTML file that works from disk: our own files inlined, the trace beside them, compressed.
+
+Law: the file runs the scripts whose digests it names and no other, and asks no network for anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmtrace.version import __version__
+from llmtrace.viewer.plain import dumps
+
+if TYPE_CHECKING:
+    from llmtrace.viewer.source import Opened
+
+STATIC = Path(__file__).parent / "static"
+LONGEST_DIAGNOSED = 20_000
+"""Spans up to which a diagnosis and the origins of values go into the file: beyond, they take minutes."""
+
+_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./([a-z_]+)\.js";\n', re.MULTILINE | re.DOTALL)
+_EXPORT = re.compile(r"^export ", re.MULTILINE)
+
+
+def write(opened: Opened) -> bytes:
+    """The file's bytes."""
+    packed = base64.b64encode(gzip.compress(dumps(_content(opened)), 6)).decode()
+    script, style = bundle(), (STATIC / "viewer.css").read_text(encoding="utf-8")
+    policy = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; base-uri 'none'"
+    html = (STATIC / "index.html").read_text(encoding="utf-8")
+    html = html.replace('<link rel="stylesheet" href="/static/viewer.css">', f"<style>{style}</style>")
+    html = html.replace(
+        '<script type="module" src="/static/main.js"></script>',
+        f'<script type="application/gzip" id="trace">{packed}</script>\n<script type="module">{script}</script>',
+    )
+    html = html.replace("<meta charset", f'<meta http-equiv="content-security-policy" content="{policy}">\n<meta charset', 1)
+    return html.encode()
+
+
+def bundle() -> str:
+    """All modules as one, each after those that it imports. Their top-level names are unique, which a test holds."""
+    texts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name in texts:
+            return
+        text = (STATIC / f"{name}.js").read_text(encoding="utf-8")
+        texts[name] = ""  # a circle of imports ends here
+        for needed in _IMPORT.findall(text):
+            add(needed)
+        del texts[name]
+        texts[name] = _EXPORT.sub("", _IMPORT.sub("", text))
+
+    add("main")
+    return "\n".join(texts.values())
+
+
+def _content(opened: Opened) -> dict[str, Any]:
+    spans = [span.span_id for span in opened.trace.spans]
+    told: dict[str, Any] = {"info": {"version": __version__, "live": False}, **opened.rows(0)}
+    told["payloads"] = opened.payloads(spans)
+    if len(spans) <= LONGEST_DIAGNOSED:
+        told |= {"diagnosis": opened.diagnosis(), "origins": opened.origins()}
+    return told
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,46 @@
+"""JSON for a browser. Law: a number shows as it was written, though a browser's numbers are doubles."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from llmtrace.model import JsonValue
+
+NUMBER = "\x00number"
+"""The one member of an object that stands for a number which a browser would change: a big integer, NaN, infinity."""
+_EXACT = 1 << 53
+DEEPEST = 64
+
+
+def dumps(value: Any) -> bytes:
+    """Strict JSON of what `plain` gave."""
+    try:
+        return to_json(value)
+    except ValueError:  # lone surrogates, nesting deeper than pydantic-core goes
+        return json.dumps(value, default=repr, allow_nan=False).encode()
+
+
+def plain(value: Any, depth: int = 0) -> JsonValue:
+    """A JSON value, or a value of the model by its field names, as what `dumps` takes. What is deeper than 64 is its repr."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is int:
+        return value if -_EXACT < value < _EXACT else {NUMBER: str(value)}
+    if kind is float:
+        return value if math.isfinite(value) else {NUMBER: repr(value)}
+    if depth > DEEPEST:
+        return repr(value)[:200]
+    if isinstance(value, Mapping):
+        return {str(name): plain(member, depth + 1) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(member, depth + 1) for member in value]
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name), depth + 1) for field in fields(value) if field.compare}
+    return str(value)

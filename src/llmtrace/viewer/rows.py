@@ -1,0 +1,158 @@
+"""What a list shows: a trace in one row, a span in one row. Small, so that ten thousand of them load at once. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from llmtrace.codec import jsontext
+from llmtrace.model import (
+    OUTCOME,
+    AgentInvocation,
+    Custom,
+    Embedding,
+    FetchResponse,
+    Inference,
+    JsonValue,
+    Memory,
+    Message,
+    Plan,
+    Retrieval,
+    Span,
+    ToolExecution,
+    Trace,
+    Workflow,
+    has_error,
+)
+from llmtrace.store import TraceSummary
+
+Row = dict[str, Any]
+SNIPPET = 160
+"""Characters of a call or an answer that a row keeps."""
+
+_KINDS: dict[type, str] = {
+    Inference: "model",
+    ToolExecution: "tool",
+    AgentInvocation: "agent",
+    Workflow: "workflow",
+    Plan: "plan",
+    Retrieval: "retrieval",
+    Embedding: "embedding",
+    Memory: "memory",
+    FetchResponse: "model",
+    Custom: "step",
+}
+
+
+def trace_row(summary: TraceSummary) -> Row:
+    """Times in milliseconds: ``start`` since the Unix epoch."""
+    return {
+        "id": summary.trace_id,
+        "name": summary.name,
+        "start": summary.start / 1e6,
+        "duration": None if summary.duration is None else summary.duration * 1e3,
+        "spans": summary.spans,
+        "health": summary.health,
+        "task": summary.task,
+        "answer": summary.answer,
+        "agents": list(summary.agents),
+        "models": list(summary.models),
+        "errors": summary.errors,
+        "findings": list(summary.findings),
+        "input": summary.input_tokens,
+        "output": summary.output_tokens,
+        "cost": summary.cost_usd,
+        "service": summary.service,
+    }
+
+
+def span_row(span: Span, trace: Trace) -> Row:
+    """Times in milliseconds since the trace began. What is None, empty or false is left out."""
+    operation = span.operation
+    zero = trace.spans[0].start
+    row: Row = {
+        "id": span.span_id,
+        "parent": span.parent_id,
+        "name": title(span),
+        "kind": _KINDS[type(operation)],
+        "start": (span.start - zero) / 1e6,
+        "end": None if span.end is None else (span.end - zero) / 1e6,
+        "state": _state(span, trace),
+        "error": span.failure.type if span.failure is not None else None,
+        "marks": marks(span),
+        **_told(operation),
+    }
+    return {name: held for name, held in row.items() if held is not None and held != [] and held is not False}
+
+
+def title(span: Span) -> str:
+    """What a span is called in a row; a tool execution's arguments follow it as ``said``."""
+    operation = span.operation
+    if isinstance(operation, Inference):
+        return operation.response_model or operation.request_model or operation.operation
+    if isinstance(operation, (ToolExecution, AgentInvocation, Workflow)):
+        return operation.name
+    return span.name
+
+
+def marks(span: Span) -> list[list[str]]:
+    """Severity and name of each thing that was found, errors first, each once."""
+    found: list[tuple[str, str]] = [(one.severity, one.code) for one in span.violations]
+    found += [(one.severity, one.name) for one in span.evaluations if one.name != OUTCOME and one.severity != "info"]
+    found.sort(key=lambda mark: mark[0])
+    return [list(mark) for mark in dict.fromkeys(found)]
+
+
+def _state(span: Span, trace: Trace) -> str:
+    if span.end is None:
+        return "interrupted" if trace.interrupted(span) else "running"
+    if has_error(span):
+        return "error"
+    return "warning" if marks(span) else "ok"
+
+
+def _told(operation: Any) -> Row:
+    if isinstance(operation, Inference):
+        return _of_inference(operation)
+    if isinstance(operation, ToolExecution):
+        said = _arguments(operation.arguments)
+        same = hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=6).hexdigest()
+        refused = not operation.executed
+        return {"said": said[:SNIPPET], "call": operation.call_id, "same": same, "refused": refused}
+    if isinstance(operation, Embedding) and operation.usage is not None:
+        return {"in": operation.usage.input_tokens}
+    output = getattr(operation, "output", ())
+    return {"said": _snippet(output)}
+
+
+def _of_inference(inference: Inference) -> Row:
+    usage = inference.usage
+    first = inference.time_to_first_chunk
+    row: Row = {
+        "said": _snippet(inference.output),
+        "cost": inference.cost_usd,
+        "first": None if first is None else first * 1e3,
+        "partial": inference.partial,
+        "calls": [call.id for message in inference.output for call in message.tool_calls() if call.id is not None],
+    }
+    if usage is not None:
+        row |= {"in": usage.input_tokens, "out": usage.output_tokens, "cached": usage.cache_read_input_tokens}
+    return row
+
+
+def _snippet(messages: Iterable[Message]) -> str:
+    """The first words of an answer, or the calls in it."""
+    pieces = []
+    for message in messages:
+        if text := message.text().strip():
+            pieces.append(text[:SNIPPET])
+        pieces += [f"→ {call.name}({_arguments(call.arguments)[:SNIPPET]})" for call in message.tool_calls()]
+    return " ".join(" ".join(pieces).split())[:SNIPPET]
+
+
+def _arguments(arguments: JsonValue) -> str:
+    """As in a function call."""
+    if isinstance(arguments, dict):
+        return ", ".join(f"{name}={jsontext.write(member)}" for name, member in arguments.items())
+    return "" if arguments is None else str(arguments)

@@ -1,0 +1,94 @@
+"""Runs the viewer: a socket that is open before the browser is, uvicorn on it, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from llmtrace.errors import PortBusy
+from llmtrace.viewer.app import Viewer, make
+from llmtrace.viewer.guard import LOOPBACK
+from llmtrace.viewer.source import Source
+
+PORT = 4319
+"""Where a free port is looked for, upwards: next to OTLP's own."""
+TRIES = 50
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, viewer: Viewer, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._viewer = viewer
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self._viewer.closing = True  # or streams of news would be waited for
+        super().handle_exit(sig, frame)
+
+
+class Serving:
+    """``address`` is where the browser goes; it ends in a token where others could reach it."""
+
+    def __init__(self, source: Source, *, host: str = "127.0.0.1", port: int | None = None, facts: dict[str, Any]) -> None:
+        """Takes the port, and answers from `run` on. ``port`` None: the first free one from 4319 on. Raises PortBusy."""
+        self._socket = _listening(host, port)
+        self.port = int(self._socket.getsockname()[1])
+        self._token = None if host in LOOPBACK else secrets.token_urlsafe(24)
+        shown = f"[{host}]" if ":" in host else host
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            shown = socket.gethostname()
+        self.address = f"http://{shown}:{self.port}/" + (f"?token={self._token}" if self._token else "")
+        self._viewer = Viewer(source, facts=facts)
+        app = make(self._viewer, hosts={host, shown.strip("[]")}, token=self._token)
+        self._config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Answer until Ctrl-C or SIGTERM. ``ready`` is called once answers are given."""
+        with contextlib.suppress(KeyboardInterrupt):
+            _Server(self._config, self._viewer, ready).run([self._socket])
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Any:
+        """Answer while the block runs."""
+        started = threading.Event()
+        server = _Server(self._config, self._viewer, started.set)
+        thread = threading.Thread(target=server.run, args=([self._socket],), daemon=True)
+        thread.start()
+        started.wait(10)
+        try:
+            yield self
+        finally:
+            self._viewer.closing = True
+            server.should_exit = True
+            thread.join(10)
+
+
+def _listening(host: str, port: int | None) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(PORT, PORT + TRIES) if port is None else (port,):
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((host, candidate))
+            found.listen(128)
+        except OSError as error:
+            found.close()
+            if port is None and error.errno == errno.EADDRINUSE:
+                continue
+            raise PortBusy(
+                f"cannot listen on {host} port {candidate}: {error.strerror}.\n"
+                "Leave --port out to get a free one, or give another number."
+            ) from None
+        return found
+    raise PortBusy(f"no port from {PORT} to {PORT + TRIES - 1} is free.\nGive one with --port, or 0 for any.")

@@ -1,0 +1,192 @@
+"""Traces of a store, opened once and kept while they are looked at. All of it may be called from several threads.
+
+Law: what is asked twice is read once; what the store gets meanwhile is merged in (`Source.tell`), and a reader that names the
+version it has gets only the rows that changed since.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+from llmtrace.diagnosis import diagnose
+from llmtrace.errors import TraceNotFound
+from llmtrace.evaluation import Evaluator, on_reading
+from llmtrace.model import Span, Trace
+from llmtrace.store import Query, Store, TraceSummary, summarise
+from llmtrace.viewer import values
+from llmtrace.viewer.context import Input, inputs
+from llmtrace.viewer.payload import Payload, messages, payload
+from llmtrace.viewer.rows import Row, span_row, trace_row
+
+MOST_OPEN = 8
+LONG = 500
+"""Spans from which a trace is first read without what its models were given."""
+
+
+class Opened:
+    """One trace, its rows by version, and what is worked out of it when asked for."""
+
+    def __init__(self, trace: Trace, summary: TraceSummary, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self.version = 0
+        self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
+        self._take(trace)
+        self.summary = summary
+
+    def _take(self, trace: Trace) -> None:
+        self.trace = on_reading(trace, self._evaluator)
+        self.version += 1
+        self._inputs: dict[str, Input] | None = None
+        self._origins: dict[str, list[dict[str, Any]]] | None = None
+        self._diagnosis: dict[str, Any] | None = None
+        for span in self.trace.spans:
+            alive = span.span_id if span.span_id in trace.alive else None
+            before = self._rows.get(span.span_id)
+            if before is not None and before[0] is span and before[1] == alive:
+                continue
+            row = span_row(span, self.trace)
+            if before is None or before[2] != row:
+                self._rows[span.span_id] = (span, alive, row, self.version)
+            else:
+                self._rows[span.span_id] = (span, alive, row, before[3])
+
+    def merge(self, spans: Iterable[Span], *, alive: bool) -> None:
+        """Spans that have just been stored. An unfinished one does not replace one that ended."""
+        held = {span.span_id: span for span in self.trace.spans}
+        running = set(self.trace.alive)
+        for span in spans:
+            before = held.get(span.span_id)
+            if before is not None and before.end is not None and span.end is None:
+                continue
+            held[span.span_id] = span
+            running.discard(span.span_id)
+            if span.end is None and alive:
+                running.add(span.span_id)
+        self.replace(Trace(list(held.values()), alive=frozenset(running)))
+
+    def replace(self, trace: Trace) -> None:
+        if trace.spans[0].start != self.trace.spans[0].start:
+            self._rows.clear()  # every time in them counts from the first start
+        self._take(trace)
+        self.summary = summarise(self.trace)
+
+    def rows(self, after: int) -> dict[str, Any]:
+        changed = [row for _, _, row, version in self._rows.values() if version > after]
+        return {"version": self.version, "trace": trace_row(self.summary), "rows": changed, "order": "start"}
+
+    def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
+        if self._inputs is None:
+            self._inputs = inputs(self.trace)
+        found: dict[str, Payload] = {}
+        for span_id in span_ids:
+            try:
+                span = self.trace.span(span_id)
+            except KeyError:
+                continue
+            found[span_id] = payload(span, self.trace, self._inputs.get(span_id))
+        return found
+
+    def history(self, span_id: str) -> list[Payload]:
+        """The whole input of an inference. Raises KeyError."""
+        return messages(getattr(self.trace.span(span_id).operation, "input", ()))
+
+    def diagnosis(self) -> dict[str, Any]:
+        if self._diagnosis is None:
+            self._diagnosis = values.suspects(diagnose(self.trace))
+        return self._diagnosis
+
+    def origins(self) -> dict[str, list[dict[str, Any]]]:
+        if self._origins is None:
+            self._origins = values.origins(self.trace)
+        return self._origins
+
+
+class Source:
+    """A store as the viewer reads it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._evaluator = Evaluator()
+        self._lock = threading.RLock()
+        self._whole: OrderedDict[str, Opened] = OrderedDict()
+        self._lean: OrderedDict[str, Opened] = OrderedDict()
+        self._known: dict[str, TraceSummary] = {}
+
+    def traces(self, query: Query, offset: int) -> dict[str, Any]:
+        """A page of the list; ``more`` says whether there is another. Raises UnreadableStore."""
+        wanted = query.limit
+        query = Query(wanted + offset + 1, query.since, query.until, query.health, query.agent, query.text)
+        found = self.store.traces(query)
+        self._known.update((one.trace_id, one) for one in found[offset:])
+        return {"traces": [trace_row(one) for one in found[offset : offset + wanted]], "more": len(found) > offset + wanted}
+
+    def rows(self, trace_id: str, after: int = 0) -> dict[str, Any]:
+        """Raises TraceNotFound, UnreadableStore."""
+        summary = self._known.get(trace_id)
+        with self._lock:
+            opened = self._whole.get(trace_id) or self._lean.get(trace_id)
+            if opened is None and summary is not None and summary.spans > LONG and summary.end is not None:
+                opened = self._lean[trace_id] = self._read_lean(summary)
+                _bound(self._lean)
+        return (opened or self.opened(trace_id)).rows(after)
+
+    def opened(self, trace_id: str) -> Opened:
+        """The whole trace. Raises TraceNotFound, UnreadableStore."""
+        with self._lock:
+            opened = self._whole.get(trace_id)
+            if opened is None:
+                trace = self.store.trace(trace_id)
+                lean = self._lean.pop(trace.trace_id, None)
+                summary = lean.summary if lean is not None else summarise(on_reading(trace, self._evaluator))
+                opened = Opened(trace, summary, self._evaluator)
+                self._whole[trace.trace_id] = opened
+                _bound(self._whole)
+            self._whole.move_to_end(opened.trace.trace_id)
+            return opened
+
+    def _read_lean(self, summary: TraceSummary) -> Opened:
+        query = Query(limit=10, since=summary.start, until=summary.start + 1)
+        spans = [span for span in self.store.spans(query, prompts=False) if span.trace_id == summary.trace_id]
+        if not spans:
+            raise TraceNotFound(f"trace {summary.trace_id} is gone")
+        return Opened(Trace(spans), summary, self._evaluator)
+
+    def tell(self, spans: Iterable[Span], *, alive: bool = True) -> set[str]:
+        """Spans that the store just got. Gives the ids of their traces."""
+        by_trace: dict[str, list[Span]] = {}
+        for span in spans:
+            by_trace.setdefault(span.trace_id, []).append(span)
+        with self._lock:
+            for trace_id, held in by_trace.items():
+                self._known.pop(trace_id, None)
+                self._lean.pop(trace_id, None)
+                if trace_id in self._whole:
+                    self._whole[trace_id].merge(held, alive=alive)
+        return set(by_trace)
+
+    def reread(self) -> set[str]:
+        """Read again those open traces that look as if they still ran: their program may have died. Gives their ids."""
+        changed = set()
+        with self._lock:
+            for trace_id, opened in self._whole.items():
+                if opened.trace.alive:
+                    trace = self.store.trace(trace_id)
+                    if trace.alive != opened.trace.alive or len(trace) != len(opened.trace):
+                        opened.replace(trace)
+                        changed.add(trace_id)
+        return changed
+
+    def forget(self) -> None:
+        """Everything is read anew: the store changed in a way that cannot be followed."""
+        with self._lock:
+            self._whole.clear()
+            self._lean.clear()
+            self._known.clear()
+
+
+def _bound(held: OrderedDict[str, Opened]) -> None:
+    while len(held) > MOST_OPEN:
+        held.popitem(last=False)

@@ -1,0 +1,75 @@
+// How values are worded. Unknown is a dash, never 0.
+
+export const UNKNOWN = "–";
+
+export function duration(ms) {
+  if (ms === null || ms === undefined) return UNKNOWN;
+  if (ms < 1) return `${Math.round(ms * 1000)} µs`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 59.5) return `${seconds < 9.995 ? seconds.toFixed(2) : Math.round(seconds)} s`;
+  const minutes = Math.floor(Math.round(seconds) / 60);
+  if (minutes < 60) return `${minutes}m ${String(Math.round(seconds) % 60).padStart(2, "0")}s`;
+  return `${Math.floor(minutes / 60)}h ${String(minutes % 60).padStart(2, "0")}m`;
+}
+
+export function count(number) {
+  return number === null || number === undefined ? UNKNOWN : number.toLocaleString("en-US");
+}
+
+export function plural(number, noun) {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+export function cost(usd) {
+  if (usd === null || usd === undefined) return UNKNOWN;
+  if (usd > 0 && usd < 0.0001) return "<$0.0001";
+  return usd < 1 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`;
+}
+
+export function clock(ms) {
+  const when = new Date(ms);
+  const two = (number) => String(number).padStart(2, "0");
+  const day = `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())}`;
+  return `${day} ${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
+}
+
+export function ago(ms) {
+  const seconds = Math.max(0, (Date.now() - ms) / 1000);
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "m"]]) {
+    if (seconds >= size) return `${Math.floor(seconds / size)}${unit} ago`;
+  }
+  return `${Math.floor(seconds)}s ago`;
+}
+
+export function sum(a, b) {
+  return (a ?? null) === null ? (b ?? null) : a + (b ?? 0);
+}
+
+/** The text of a number that a browser would have changed, else undefined. */
+export function exactNumber(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value) ? value["\u0000number"] : undefined;
+}
+
+/** A JSON value as compact text. */
+export function compact(value) {
+  if (value === undefined) return "";
+  const exact = exactNumber(value);
+  if (exact !== undefined) return exact;
+  if (Array.isArray(value)) return `[${value.map(compact).join(", ")}]`;
+  if (value !== null && typeof value === "object") {
+    return `{${Object.entries(value).map(([name, member]) => `${JSON.stringify(name)}: ${compact(member)}`).join(", ")}}`;
+  }
+  return JSON.stringify(value);
+}
+
+/** A tool call as a function call. Arguments that were no JSON object stand as the text that the model wrote. */
+export function callText(name, given) {
+  if (given === null || given === undefined) return `${name}(…)`;
+  if (typeof given !== "object" || Array.isArray(given)) return `${name}(${typeof given === "string" ? given : compact(given)})`;
+  return `${name}(${Object.entries(given).map(([key, value]) => `${key}=${compact(value)}`).join(", ")})`;
+}
+
+export function cut(text, most) {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
+}
