@@ -35,6 +35,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "run",
         "show",
         "stats",
+        "view",
         "why",
     ]
     for command in known.values():
