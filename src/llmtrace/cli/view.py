@@ -40,9 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", metavar="PORT", type=port, help="where to listen (default: a free one from 4319 on; 0: any free)"
     )
-    parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to bind (default: 127.0.0.1; any other asks for a token)")
+    parser.add_argument(
+        "--host", metavar="HOST", default="127.0.0.1", help="address to bind (default: 127.0.0.1; any other asks for a token)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    parser.add_argument("--receive", action="store_true", help="take spans by OTLP too, so that programs send them here")
+    parser.add_argument("--receive", action="store_true", help="take spans by OTLP too, from programs in any language")
     parser.add_argument(
         "--http-port", metavar="PORT", type=port, default=4318, help="with --receive, OTLP over HTTP (default: 4318)"
     )
