@@ -31,7 +31,8 @@ _LETTER = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(
     r"[-+~]?(?:[$€£¥₹]|usd|eur|gbp|chf|jpy|us\$)?"
     r"(?:(?P<grouped>\d{1,3}(?:,\d{3})+(?:\.\d+)?)|(?P<european>\d{1,3}(?:\.\d{3})*,\d{1,2})|(?P<plain>\d+(?:\.\d+)?))"
-    r"(?P<unit>%|[a-z]{1,4}|[$€£¥₹])?"
+    r"(?P<unit>%|[a-z]{1,4}|[$€£¥₹])?",
+    re.ASCII,  # `flat` keeps no other digits, so no other may make a key
 )
 _PREFIXED = re.compile(r"([a-z]+)[-_#](\d+)")
 _SIMPLE = re.compile(r"\d+\.\d+")
