@@ -1,4 +1,5 @@
-"""Every example runs as its page says, without a key and without a network, and says nothing on stderr."""
+"""Every example runs as its page says, without a key and without a network, and says nothing on stderr; those that
+``llmtrace run`` starts have its summary there."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ def test_every_example_is_here_and_in_the_list() -> None:
 
 @pytest.mark.parametrize("name", sorted(SAID))
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
-    """Exit code 0, what its page says on stdout, nothing on stderr, and its traces in the store."""
+    """Exit code 0, what its page says on stdout, on stderr the summary of ``llmtrace run`` or nothing, its traces stored."""
     pytest.importorskip("anthropic" if "anthropic" in name else "openai")
     store = tmp_path / "store"
     set_elsewhere = ("OPENAI_", "ANTHROPIC_", "LLMTRACE_", "OTEL_")
@@ -77,7 +78,9 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert (ran.returncode, ran.stderr) == (0, "")
+    summary = rf"\nllmtrace  {name}: \d+ spans, .*\n.*\n +llmtrace why [0-9a-f]{{8}}\n" if command else ""
+    assert ran.returncode == 0, ran.stderr
+    assert re.fullmatch(summary, ran.stderr)
     assert SAID[name] in ran.stdout
     found = open_store(str(store)).traces(Query(limit=100)) if store.exists() else []
     assert [trace.health for trace in reversed(found)] == HEALTH[name]

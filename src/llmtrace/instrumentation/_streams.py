@@ -54,7 +54,7 @@ class Watch:
     def first(self, at: float) -> None:
         self._first = at
         if self.call is not None:
-            self.call.recording.answering()
+            guard(self.call.recording.answering)  # a pump sets this between two chunks of the program's
 
     def see(self, chunk: Any) -> None:
         """A chunk came."""
