@@ -94,6 +94,30 @@ def test_wrapped_again_by_somebody_else_ours_is_quiet(library: Any) -> None:
     assert module.function() == "theirs function"
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
+@pytest.mark.parametrize("path", ["function", "Class.method", "Class.inherited"])
+def test_several_of_ours_go_in_any_order(library: Any, path: str, first: int) -> None:
+    """Three instrumentors of one function: when one goes, the others still work; when all are gone, it is the very object."""
+    owner: Any = library()
+    *classes, name = path.split(".")
+    for step in classes:
+        owner = getattr(owner, step)
+    before = vars(owner).get(name)
+    several = [Patches([Patch("a_library", path, _say(letter))]) for letter in "XYZ"]
+    for patches in several:
+        patches.apply()
+    said = f"{name}XYZ"
+    for place in (first, *{0, 1, 2} - {first}):
+        assert getattr(owner() if classes else owner, name)() == said
+        several[place].undo()
+        said = said.replace("XYZ"[place], "")
+    assert vars(owner).get(name) is before
+
+
+def _say(letter: str) -> Any:
+    return lambda wrapped, instance, args, kwargs: f"{wrapped(*args, **kwargs)}{letter}"
+
+
 def test_unknown_names_are_told(caplog: pytest.LogCaptureFixture) -> None:
     """A misspelt instrumentor is named, with the one that was meant."""
     assert "openai" in available()

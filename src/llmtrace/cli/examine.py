@@ -248,10 +248,12 @@ def _library(entry_point: str) -> str:
 
 def _patched(_: Config) -> Iterator[Finding]:
     """Who has wrapped what in this process: none in a plain doctor's, but see the module's docstring."""
-    for name in instrumentation.available():
-        library = instrumentation.stated(name)[0]
+    libraries = {name: instrumentation.stated(name)[0] for name in instrumentation.available()}
+    for name, library in libraries.items():
         if library in sys.modules and library != "threading":
-            owners = sorted({owner for patch in patches_of(name) for owner in wrappers(patch.module, patch.path)})
+            below = {*libraries.values()} - {library}  # LiteLLM's instrumentor wraps a function of OpenAI's client too
+            patches = [patch for patch in patches_of(name) if patch.module.partition(".")[0] not in below]
+            owners = sorted({owner for patch in patches for owner in wrappers(patch.module, patch.path)})
             if owners:
                 yield Finding("ok", name, f"its functions are wrapped in this process by {', '.join(owners)}")
 

@@ -1,7 +1,8 @@
 """Putting wrappers around the functions of a library, and taking them off again.
 
 Laws: the library is never imported by us (patched when it is loaded, else right after its import); taking off restores the very
-same objects; where somebody else has wrapped ours by then, ours stays below it and does nothing.
+same objects, in whatever order several instrumentors of one function go; where somebody else has wrapped ours by then, ours
+stays below it and does nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Patch:
     wrapper: Wrapper
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Done:
     """A patch that was applied: where, what was there, what is there now."""
 
@@ -40,6 +41,10 @@ class _Done:
     name: str
     original: Any
     ours: Any
+
+
+_applied: list[_Done] = []
+"""Every patch that is on, of all instrumentors: two of them may wrap one function (of OpenAI's client, say)."""
 
 
 class Patches:
@@ -108,12 +113,18 @@ class Patches:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
         ours = wrapt.FunctionWrapper(present if original is _INHERITED else original, patch.wrapper, enabled=self.is_on)
         setattr(owner, name, ours)
-        return _Done(owner, name, original, ours)
+        done = _Done(owner, name, original, ours)
+        _applied.append(done)
+        return done
 
 
 def _restore(done: _Done) -> None:
+    _applied.remove(done)
     if vars(done.owner).get(done.name) is not done.ours:
-        return  # wrapped again by somebody else; ours is off
+        above = next((one for one in _applied if one.ours.__wrapped__ is done.ours), None)
+        if above is not None:  # of another instrumentor, which goes on without this one
+            above.original, above.ours.__wrapped__ = done.original, done.ours.__wrapped__
+        return  # else wrapped again by somebody else; ours is off
     if done.original is _INHERITED:
         delattr(done.owner, done.name)
     else:
