@@ -194,15 +194,17 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
         llmtrace.configure(store=STORE)
         with their("request to the web server"):
             with their("agent", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}):
-                with their("chat", **CHAT):
-                    pass
+                with their("step"):
+                    with their("chat", **CHAT):
+                        pass
                 with llmtrace.span("ours"):
                     pass
             with their("another", **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "b"}):
                 pass
         """,
     )
-    assert sorted(spans) == ["agent", "another", "chat", "ours"]
-    assert [spans[name].sequence for name in ("chat", "ours", "agent")] == [0, 1, 2]
-    assert {spans[name].run_id for name in ("chat", "ours")} == {spans["agent"].run_id}
+    assert sorted(spans) == ["agent", "another", "chat", "ours", "step"]
+    assert (spans["chat"].parent_id, spans["step"].parent_id) == (spans["step"].span_id, spans["agent"].span_id)
+    assert [spans[name].sequence for name in ("chat", "step", "ours", "agent")] == [0, 1, 2, 3]
+    assert {spans[name].run_id for name in ("chat", "step", "ours")} == {spans["agent"].run_id}
     assert spans["another"].run_id not in (None, spans["agent"].run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import inspect
 import json
 from collections.abc import Callable
@@ -76,6 +77,19 @@ def test_a_call_is_recorded_whole(captured: Captured) -> None:
         "user": "u",
     }
     assert (found.attempts, found.stream, found.partial, found.chunks) == (1, False, False, None)
+
+
+def test_members_of_an_enum_are_what_is_sent_for_them(captured: Captured) -> None:
+    """A model, a role, a tool's name that are members of a text enum: recorded as the text that the server gets."""
+    names = enum.Enum("Names", {"ASKED": MODEL, "USER": "user", "TOOL": "look_up"}, type=str)  # type: ignore[misc]
+    tools = [{"type": "function", "function": {**TOOLS[0]["function"], "name": names.TOOL}}]
+    server = Server(whole(completion(message(None, tool_calls=[tool_call()]), finish="tool_calls")))
+    ask(server.client(), model=names.ASKED, messages=[{**ASK[0], "role": names.USER}], tools=tools)
+    (span,) = spans(captured)
+    found = span.operation
+    assert isinstance(found, Inference)
+    assert (span.name, repr(found.request_model), found.input[0].role) == ("chat gpt-4o", "'gpt-4o'", "user")
+    assert (found.tools[0].name, span.violations) == ("look_up", ())
 
 
 def test_arguments_that_are_no_object_stay_text(captured: Captured) -> None:

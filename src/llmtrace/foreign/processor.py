@@ -1,8 +1,8 @@
 """Spans that other instrumentations make in this process: they get the same signals, and stand in the store beside ours.
 
 One span processor, on the program's own TracerProvider and on our stand-in (`provider`). What is taken: every span that a
-dialect knows, and every span below one of ours; what is below a span that tells of an agent or a model is one run with it
-(`runs`). What else a program traces (its database, its web server) is its own affair.
+dialect knows, and every span below one of these or of ours; what is below a span that tells of an agent or a model is one run
+with it (`runs`). What else a program traces (its database, its web server) is its own affair.
 
 Law: one inference a call. Where another instrumentation has wrapped the same call, ours is the inference; theirs, inside
 ours, is left out, and around ours it stays as a plain span.
@@ -82,8 +82,8 @@ class ForeignSpans(SpanProcessor):
             return
         place = self._open.remove(own.span_id)
         found = decode(self._raw(span))
-        if place.owner is None and isinstance(found.operation, Custom):
-            return
+        if place.owner is None and place.run is None and isinstance(found.operation, Custom):
+            return  # in the run of an agent it stays, whatever it is: else what is below it has no parent
         if isinstance(found.operation, Inference):
             if place.owner is not None and _is_same_call(place.owner, found):
                 return

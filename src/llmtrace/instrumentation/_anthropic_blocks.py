@@ -58,7 +58,7 @@ def read_message(raw: Any, stop_reason: str | None = None) -> Message:
     if said.get("stop_details"):
         parts = (*parts, Generic("stop_details", _rest(members(said["stop_details"]))))
     reason = FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason else None
-    return Message(str(role or "unknown"), parts, finish_reason=reason, cache={})
+    return Message(str(to_json(role) or "unknown"), parts, finish_reason=reason, cache={})
 
 
 def read_content(content: Any) -> tuple[Part, ...]:

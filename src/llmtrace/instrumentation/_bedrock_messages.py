@@ -47,7 +47,7 @@ _SERVER_TOOL = "server_tool_use"
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     """A message of a request or of an answer. ``finish_reason``: the conventions' word."""
     said = raw if isinstance(raw, Mapping) else {"content": raw}
-    role = str(said.get("role") or "unknown")
+    role = str(to_json(said.get("role")) or "unknown")
     return Message(role, read_blocks(said.get("content"), role), finish_reason=finish_reason, cache={})
 
 

@@ -67,7 +67,7 @@ def read_content(raw: Any) -> Message:
     """One of a request's contents."""
     content = said(raw)
     parts = tuple(read_parts(content.get("parts")))
-    role = str(content.get("role") or "user")
+    role = str(to_json(content.get("role")) or "user")
     if parts and any(isinstance(part, ToolResult) for part in parts) and not any(isinstance(part, Text) for part in parts):
         role = "tool"  # what functions answered comes from the "user"
     return Message(_ROLES.get(role, role), parts, cache={})

@@ -60,7 +60,7 @@ def _parameters(sent: Mapping[str, Any]) -> dict[str, JsonValue]:
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     said = members(raw)
-    role = str(said.get("role") or "unknown")
+    role = str(to_json(said.get("role")) or "unknown")
     if role == "tool":
         return Message(role, (ToolResult(said.get("content")),), said.get("tool_name"), cache={})
     return Message(role, tuple(_parts(said)), finish_reason=finish_reason, cache={})

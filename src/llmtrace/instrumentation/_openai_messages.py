@@ -51,7 +51,7 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     else:
         parts = tuple(_parts(said))
     reason = FINISH_REASONS.get(finish_reason, finish_reason) if finish_reason else None
-    return Message(str(role or "unknown"), parts, name if isinstance(name, str) else None, reason, cache={})
+    return Message(str(to_json(role) or "unknown"), parts, name if isinstance(name, str) else None, reason, cache={})
 
 
 def _parts(said: Mapping[str, Any]) -> Iterator[Part]:

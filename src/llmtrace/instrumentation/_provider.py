@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from opentelemetry import context as otel_context
 
+from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
@@ -186,6 +187,9 @@ def _begin(
     if outer is not None and outer.open and (outer.client is client or outer.covers):
         return None  # a library's method that makes its request by another one: one call, one span
     fields = endpoint.outline(client, kwargs)
+    model = fields.get("request_model")
+    if model is not None and type(model) is not str:  # a member of the program's own enum, which the library sends as its text
+        fields["request_model"] = to_json(model)
     try:
         recording = recorder.start(getattr(endpoint, "makes", Inference)(**fields))
     except LlmtraceError as refusal:
