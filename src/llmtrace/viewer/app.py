@@ -51,6 +51,7 @@ class Viewer:
             Route("/api/info", self._info),
             Route("/api/events", self._events),
             Route("/api/traces", self._traces),
+            Route("/api/suspicions", self._suspicions),
             Route(one, self._answer(lambda trace, request: self._source.rows(trace, _number(request, "after", 0)))),
             Route(f"{one}/payloads", self._answer(self._payloads)),
             Route(f"{one}/origins", self._answer(self._origins)),
@@ -83,6 +84,10 @@ class Viewer:
             text=_text(request, "q") or None,
         )
         return await _in_thread(lambda: self._source.traces(query, max(0, _number(request, "offset", 0))))
+
+    async def _suspicions(self, request: Request) -> Response:
+        wanted = [one for one in _text(request, "traces").split(",") if one][:MOST_SPANS]
+        return await _in_thread(lambda: self._source.suspicions(wanted))
 
     def _answer(self, work: Callable[[str, Request], Any]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:

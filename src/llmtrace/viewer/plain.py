@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from llmtrace.model import JsonValue
 
 NUMBER = "\x00number"
-"""The one member of an object that stands for a number which a browser would change: a big integer, NaN, infinity."""
+"""The one member of an object that stands for a number which a browser would change: a big integer, 42.0, NaN, infinity."""
 _EXACT = 1 << 53
 DEEPEST = 64
 
@@ -34,7 +34,7 @@ def plain(value: Any, depth: int = 0) -> JsonValue:
     if kind is int:
         return value if -_EXACT < value < _EXACT else {NUMBER: str(value)}
     if kind is float:
-        return value if math.isfinite(value) else {NUMBER: repr(value)}
+        return value if math.isfinite(value) and not value.is_integer() else {NUMBER: repr(value)}
     if depth > DEEPEST:
         return repr(value)[:200]
     if isinstance(value, Mapping):

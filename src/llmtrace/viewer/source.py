@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-from llmtrace.diagnosis import diagnose
+from llmtrace.diagnosis import LIKELY, diagnose
 from llmtrace.errors import TraceNotFound
 from llmtrace.evaluation import Evaluator, on_reading
 from llmtrace.model import Span, Trace
@@ -22,6 +22,9 @@ from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, trace_row
 
 MOST_OPEN = 8
+MOST_KNOWN = 10_000
+MOST_GLANCED = 300
+"""Spans up to which a trace is diagnosed to say in the list what is suspected."""
 LONG = 500
 """Spans from which a trace is first read without what its models were given."""
 
@@ -114,6 +117,7 @@ class Source:
         self._whole: OrderedDict[str, Opened] = OrderedDict()
         self._lean: OrderedDict[str, Opened] = OrderedDict()
         self._known: dict[str, TraceSummary] = {}
+        self._glanced: OrderedDict[str, tuple[int, Any]] = OrderedDict()
 
     def traces(self, query: Query, offset: int) -> dict[str, Any]:
         """A page of the list; ``more`` says whether there is another. Raises UnreadableStore."""
@@ -122,6 +126,28 @@ class Source:
         found = self.store.traces(query)
         self._known.update((one.trace_id, one) for one in found[offset:])
         return {"traces": [trace_row(one) for one in found[offset : offset + wanted]], "more": len(found) > offset + wanted}
+
+    def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
+        """The strongest suspect of each listed trace that has ended and is not long; None where there is no likely one."""
+        found: dict[str, Any] = {}
+        for trace_id in trace_ids:
+            summary = self._known.get(trace_id)
+            if summary is None or summary.end is None or summary.spans > MOST_GLANCED:
+                continue
+            seen = self._glanced.get(trace_id)
+            if seen is None or seen[0] != summary.spans:
+                seen = self._glanced[trace_id] = (summary.spans, self._strongest(trace_id))
+            found[trace_id] = seen[1]
+        while len(self._glanced) > MOST_KNOWN:
+            self._glanced.popitem(last=False)
+        return found
+
+    def _strongest(self, trace_id: str) -> Any:
+        try:
+            suspects = diagnose(on_reading(self.store.trace(trace_id), self._evaluator)).suspects[:1]
+        except TraceNotFound:
+            return None
+        return next(({"title": one.title, "score": one.score} for one in suspects if one.score >= LIKELY), None)
 
     def rows(self, trace_id: str, after: int = 0) -> dict[str, Any]:
         """Raises TraceNotFound, UnreadableStore."""

@@ -45,6 +45,10 @@ class Server {
     return this.get(`traces/${trace}/search`, { q });
   }
 
+  suspicions(traces) {
+    return this.get("suspicions", { traces: traces.join(",") });
+  }
+
   /** Calls back with the ids of traces that changed, or null where any may have. */
   follow(changed) {
     const events = new EventSource("/api/events");
@@ -62,6 +66,7 @@ class Embedded {
   constructor(held) {
     this.live = false;
     this.held = held;
+    this.id = held.trace.id;
   }
 
   async info() {
@@ -108,6 +113,10 @@ class Embedded {
       if (words.every((word) => text.includes(word))) found.push(row.id);
     }
     return found;
+  }
+
+  async suspicions() {
+    return {};
   }
 
   follow() {}

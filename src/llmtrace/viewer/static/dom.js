@@ -1,32 +1,100 @@
 // Elements. Text is only ever set as text: whatever a model wrote cannot become markup here.
 
-/** An element with attributes (`class`, `text`, `onclick` … and any other) and children; null and false are left out. */
+/** @typedef {Node|string|null|undefined|false} Child */
+
+/**
+ * An element with attributes (`class`, `text`, `style` as an object, `onclick` … and any other) and children; null and false are
+ * left out.
+ * @param {string} tag
+ * @param {{[name: string]: any}} options
+ * @param {...(Child|Child[])} children
+ * @returns {any}
+ */
 export function el(tag, options = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || value === null || value === false) continue;
     if (name === "class") node.className = value;
     else if (name === "text") node.textContent = value;
-    else if (name === "value") node.value = value;
+    else if (name === "value") /** @type {HTMLInputElement} */ (node).value = value;
+    else if (name === "style") for (const [property, text] of Object.entries(value)) node.style.setProperty(property, String(text));
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : String(value));
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  for (const child of children.flat()) if (child !== null && child !== undefined && child !== false) node.append(child);
   return node;
+}
+
+/** @param {string} tag @param {{[name: string]: any}} options @param {...Node} children @returns {SVGElement} */
+export function svg(tag, options = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(options)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+/** @param {string} id @returns {HTMLElement} */
+export function byId(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
 }
 
 let sayTimer = 0;
 
-/** One line at the bottom for a moment; screen readers read it. */
+/** One line at the bottom for a moment; screen readers read it. @param {string} text */
 export function say(text) {
-  const place = document.getElementById("said");
+  const place = byId("said");
   place.textContent = text;
   place.classList.add("shown");
   clearTimeout(sayTimer);
   sayTimer = setTimeout(() => place.classList.remove("shown"), 2500);
 }
 
-/** A pane or a button that folds its content away. */
+/**
+ * A part that folds. @param {string} title @param {boolean} open @param {...(Child|Child[])} content
+ */
 export function section(title, open, ...content) {
   return el("details", { class: "section", open }, el("summary", { text: title }), ...content);
+}
+
+/** A part whose content is made when it is first opened. @param {string} title @param {() => Child|Child[]} make */
+export function lazySection(title, make) {
+  const node = section(title, false);
+  node.addEventListener("toggle", () => { if (node.open && node.childElementCount === 1) node.append(...[make()].flat()); });
+  return node;
+}
+
+/** The words that follow the pointer or the focus on `node`. @param {HTMLElement} node @param {() => Child[]} make */
+export function tip(node, make) {
+  const show = () => {
+    const box = byId("tip");
+    box.replaceChildren(...make().filter((child) => child !== null && child !== undefined && child !== false).map((child) => /** @type {Node} */ (child)));
+    box.hidden = false;
+    const at = node.getBoundingClientRect();
+    const left = Math.max(8, Math.min(at.left, innerWidth - box.offsetWidth - 8));
+    const below = at.bottom + 6 + box.offsetHeight < innerHeight;
+    box.style.left = `${left}px`;
+    box.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - box.offsetHeight - 6)}px`;
+  };
+  node.addEventListener("pointerenter", show);
+  node.addEventListener("focus", show);
+  node.addEventListener("pointerleave", hideTip);
+  node.addEventListener("blur", hideTip);
+}
+
+export function hideTip() {
+  byId("tip").hidden = true;
+}
+
+/** @param {string} text @param {string} what */
+export async function copyText(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = el("textarea", { value: text, class: "offscreen", "aria-hidden": "true" });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  say(`${what} copied`);
 }

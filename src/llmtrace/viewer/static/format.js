@@ -36,7 +36,7 @@ export function clock(ms) {
 
 export function ago(ms) {
   const seconds = Math.max(0, (Date.now() - ms) / 1000);
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "m"]]) {
+  for (const [size, unit] of /** @type {[number, string][]} */ ([[86400, "d"], [3600, "h"], [60, "m"]])) {
     if (seconds >= size) return `${Math.floor(seconds / size)}${unit} ago`;
   }
   return `${Math.floor(seconds)}s ago`;

@@ -3,12 +3,30 @@
 const LONGEST_PERIOD = 4;
 const FEWEST_REPEATS = 4;
 
+/** @typedef {import("./types.js").Row} Row */
+/** @typedef {{fold: Row[], repeats: number, distinct: number, names: string[], row?: undefined}|{row: Row, fold?: undefined}} Piece */
+
 export class Tree {
   constructor() {
+    /** @type {Map<string, Row>} */
     this.rows = new Map();
-    this.open = new Map(); // what a person opened or closed, by the key of a line
+    /** @type {Map<string, boolean>} What a person opened or closed, by the key of a line. */
+    this.open = new Map();
+    /** @type {Row[]} By start. */
+    this.order = [];
+    /** @type {Row[]} Parents before children. */
+    this.walked = [];
+    /** @type {Row[]} */
+    this.problems = [];
+    /** @type {Map<string|null, Row[]>} */
+    this.children = new Map();
+    /** @type {Map<string, number>} Errors at and below a span. */
+    this.below = new Map();
+    this.running = false;
+    this.end = 0;
   }
 
+  /** @param {Row[]} rows */
   merge(rows) {
     for (const row of rows) this.rows.set(row.id, row);
     this.build();
@@ -19,15 +37,17 @@ export class Tree {
     this.children = new Map();
     for (const row of this.order) {
       const parent = row.parent && this.rows.has(row.parent) && row.parent !== row.id ? row.parent : null;
-      if (!this.children.has(parent)) this.children.set(parent, []);
-      this.children.get(parent).push(row);
+      const kids = this.children.get(parent);
+      if (kids) kids.push(row);
+      else this.children.set(parent, [row]);
     }
     this.end = this.order.reduce((last, row) => Math.max(last, row.end ?? row.start), 0);
+    this.running = this.order.some((row) => row.state === "running");
     this.walked = [];
     const stack = [...(this.children.get(null) ?? [])].reverse();
     const seen = new Set();
     while (stack.length) {
-      const row = stack.pop();
+      const row = /** @type {Row} */ (stack.pop());
       seen.add(row.id);
       this.walked.push(row);
       stack.push(...[...(this.children.get(row.id) ?? [])].reverse());
@@ -45,9 +65,9 @@ export class Tree {
 
   /** Lines in order: {key, row, depth} or {key, fold, depth}; what is closed is left out. */
   lines() {
-    const lines = [];
+    const lines = /** @type {any[]} */ ([]);
     const shown = new Set();
-    const add = (rows, depth) => {
+    const add = (/** @type {Row[]} */ rows, /** @type {number} */ depth) => {
       for (const piece of this.folded(rows)) {
         if (piece.fold) {
           const key = `fold ${piece.fold[0].id}`;
@@ -56,7 +76,7 @@ export class Tree {
         } else one(piece.row, depth, null);
       }
     };
-    const one = (row, depth, within) => {
+    const one = (/** @type {Row} */ row, /** @type {number} */ depth, /** @type {string|null} */ within) => {
       if (shown.has(row.id)) return;
       shown.add(row.id);
       const kids = this.children.get(row.id) ?? [];
@@ -68,7 +88,7 @@ export class Tree {
     return lines;
   }
 
-  /** Whether some root leads to a span; parents in a circle have none. */
+  /** Whether some root leads to a span; parents in a circle have none. @param {Row|undefined} row */
   reached(row) {
     for (let steps = 0; row && steps < 1000; steps += 1) {
       if (!row.parent || !this.rows.has(row.parent)) return true;
@@ -77,10 +97,10 @@ export class Tree {
     return false;
   }
 
-  /** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. */
+  /** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. @param {Row[]} rows @returns {Piece[]} */
   folded(rows) {
     const signs = rows.map((row) => `${row.kind} ${row.name}`);
-    const pieces = [];
+    const pieces = /** @type {Piece[]} */ ([]);
     let at = 0;
     while (at < rows.length) {
       const best = longestRun(rows, signs, at);
@@ -95,10 +115,10 @@ export class Tree {
     return pieces;
   }
 
-  /** Open whatever hides a span. */
+  /** Open whatever hides a span. @param {string} id */
   reveal(id) {
-    const above = [];
-    for (let row = this.rows.get(id); row && above.length < 1000; row = this.rows.get(row.parent)) above.push(row);
+    const above = /** @type {Row[]} */ ([]);
+    for (let row = this.rows.get(id); row && above.length < 1000; row = this.rows.get(row.parent ?? "")) above.push(row);
     for (const row of above.slice(1)) if (this.open.get(row.id) === false) this.open.set(row.id, true);
     for (const row of above) {
       const parent = row.parent && this.rows.has(row.parent) ? row.parent : null;
@@ -108,8 +128,9 @@ export class Tree {
     }
   }
 
+  /** A span and all below it, 500 at most. @param {string} id @returns {Row[]} */
   subtree(id) {
-    const found = [];
+    const found = /** @type {Row[]} */ ([]);
     const stack = [this.rows.get(id)];
     while (stack.length) {
       const row = stack.pop();
@@ -122,8 +143,9 @@ export class Tree {
   }
 }
 
+/** @param {Row[]} rows @param {string[]} signs @param {number} at */
 function longestRun(rows, signs, at) {
-  let best = null;
+  let best = /** @type {{fold: Row[], repeats: number, distinct: number, names: string[]}|null} */ (null);
   for (let period = 1; period <= LONGEST_PERIOD; period += 1) {
     let repeats = 1;
     while (at + (repeats + 1) * period <= rows.length && same(signs, at, at + repeats * period, period)) repeats += 1;
@@ -139,6 +161,7 @@ function longestRun(rows, signs, at) {
   return best;
 }
 
+/** @param {string[]} signs @param {number} a @param {number} b @param {number} length */
 function same(signs, a, b, length) {
   for (let step = 0; step < length; step += 1) if (signs[a + step] !== signs[b + step]) return false;
   return true;

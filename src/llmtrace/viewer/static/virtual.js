@@ -1,10 +1,15 @@
 // A list of any length with as many nodes as fit on the screen. Heights may differ; they are measured once seen.
 
-const MOST_ROWS = 60;
+const MOST_ROWS = 90;
 const AROUND = 3;
 
 export class VirtualList {
-  /** `render(index)` gives a row's element, `estimate(index)` its height in px, `key(index)` what tells it apart. */
+  /**
+   * `render(index)` gives a row's element, `estimate(index)` its height in px, `key(index)` what tells it apart.
+   * @param {HTMLElement} box
+   * @param {{render: (at: number) => HTMLElement, estimate: (at: number) => number, key: (at: number) => string,
+   *   measured?: boolean, onScroll?: (first: number, last: number) => void}} told
+   */
   constructor(box, { render, estimate, key, measured = false, onScroll = () => {} }) {
     this.box = box;
     this.render = render;

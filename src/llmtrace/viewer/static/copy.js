@@ -1,0 +1,82 @@
+// What can be taken away: the chosen steps as text for a language model, as JSON, as curl or Python that repeats the call.
+
+import { copyText, el } from "./dom.js";
+import { callText, compact, cut } from "./format.js";
+import { asCurl, asPython } from "./request.js";
+
+const MOST_STEPS = 40;
+const LONGEST = 1500;
+
+/** @param {any} view */
+export function copyMenu(view) {
+  const row = view.tree.rows.get(view.cursor);
+  const ways = /** @type {[string, string, () => Promise<[string, string]>][]} */ ([
+    ["t", "text for a language model: suspects and this step", async () => [await forModel(view), "text for a model"]],
+    ["j", "this step as JSON", async () => [JSON.stringify((await view.need([view.cursor])).get(view.cursor), null, 2), "JSON"]],
+    ["l", "link to this step", async () => [location.href, "link"]],
+  ]);
+  if (row?.kind === "model") {
+    ways.push(["c", "curl that repeats this call", async () => [await asCurl(view, row), "curl"]], ["p", "Python that repeats this call", async () => [await asPython(view, row), "Python"]]);
+  }
+  const dialog = el("dialog", { class: "menu", "aria-label": "Copy" }, el("h2", { text: "Copy" }), ways.map(([key, words, make]) =>
+    el("button", { type: "button", "data-letter": key, onclick: () => take(make) }, el("kbd", { text: key }), ` ${words}`)));
+  const take = async (/** @type {() => Promise<[string, string]>} */ make) => {
+    dialog.close();
+    const [text, what] = await make();
+    await copyText(text, what);
+  };
+  dialog.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    event.stopPropagation();
+    const way = ways.find(([key]) => key === event.key);
+    if (way) {
+      event.preventDefault();
+      take(way[2]);
+    }
+  });
+  dialog.addEventListener("close", () => { dialog.remove(); view.rowsBox.focus(); });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/** @param {any} view @returns {Promise<string>} */
+export async function forModel(view) {
+  const trace = view.trace;
+  const lines = [`# Trace ${trace.id}: ${trace.health}`, `Task: ${trace.task ?? "unknown"}`, `Answer: ${trace.answer ?? "none"}`, ""];
+  const suspects = (view.diagnosis?.suspects ?? []).slice(0, 3);
+  if (suspects.length) lines.push("## Suspects, the strongest first");
+  for (const suspect of suspects) {
+    lines.push(`* ${suspect.title} (suspicion ${suspect.score.toFixed(2)}, span ${suspect.span_id}): ${suspect.evidence}`);
+    for (const one of suspect.chain) lines.push(`  <- ${one.title}${one.value === null ? "" : ` ${cut(compact(one.value), 200)}`}${one.note ? `: ${one.note}` : ""}`);
+  }
+  const chosen = view.tree.rows.get(view.cursor);
+  const steps = chosen ? view.tree.subtree(chosen.id).slice(0, MOST_STEPS) : [];
+  const path = [];
+  for (let up = view.tree.rows.get(chosen?.parent); up; up = view.tree.rows.get(up.parent)) path.unshift(up.name);
+  const payloads = await view.need(steps.map((/** @type {any} */ row) => row.id));
+  lines.push("", `## Step${path.length ? ` in ${path.join(" > ")}` : ""}`);
+  for (const row of steps) lines.push(...stepLines(row, payloads.get(row.id)));
+  return lines.join("\n");
+}
+
+/** @param {any} row @param {import("./types.js").Payload|undefined} payload @returns {string[]} */
+function stepLines(row, payload) {
+  const lines = [`### ${row.kind} ${row.name} [${row.state}] span ${row.id}`];
+  if (!payload) return lines;
+  for (const message of payload.input ?? []) if (!Array.isArray(message)) lines.push(...messageLines(message));
+  for (const message of payload.output ?? []) lines.push(...messageLines(message));
+  if (payload.arguments !== undefined) lines.push(cut(callText(row.name, payload.arguments), LONGEST));
+  if (payload.has_result) lines.push(`result: ${cut(typeof payload.result === "string" ? payload.result : compact(payload.result), LONGEST)}`);
+  for (const one of payload.violations) lines.push(`! ${one.code} at ${one.pointer || "the whole"}: ${one.message}; expected ${compact(one.expected)}, got ${compact(one.got)}`);
+  for (const one of payload.evaluations) lines.push(`! ${one.severity} ${one.name}: ${one.explanation}`);
+  if (payload.failure) lines.push(`! ${payload.failure.type}: ${cut(payload.failure.message, LONGEST)}`);
+  return lines;
+}
+
+/** @param {import("./types.js").Message} message */
+function messageLines(message) {
+  return message.parts.map((part) => {
+    if (part.type === "tool_call") return `${message.role} calls ${cut(callText(part.name, part.arguments), LONGEST)}`;
+    const told = part.content ?? part.response ?? part;
+    return `${message.role}: ${cut(typeof told === "string" ? told : compact(told), LONGEST)}`;
+  });
+}

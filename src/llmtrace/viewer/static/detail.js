@@ -1,0 +1,169 @@
+// The pane of one span: what was found, what went in and came out, schema beside arguments, attempts side by side, raw facts.
+
+import { el, lazySection } from "./dom.js";
+import * as format from "./format.js";
+import { attemptsNode } from "./attempts.js";
+import { block, brokenPieces, callPieces, jsonPieces } from "./json.js";
+import { answerNodes, failureNode, resultNode } from "./lines.js";
+import { expectedText, marking } from "./marks.js";
+import { messageNode, messageNodes } from "./messages.js";
+import { suspectCard } from "./suspects.js";
+
+/** @typedef {import("./types.js").Row} Row */
+/** @typedef {import("./types.js").Payload} Payload */
+
+/** @param {any} view @param {Row} row @param {Payload} payload @returns {import("./dom.js").Child[]} */
+export function detail(view, row, payload) {
+  const uses = view.usesOf(row.id);
+  const suspect = view.suspectOf(row.id);
+  return [
+    headNode(view, row, payload),
+    suspect >= 0 ? suspectCard(view, suspect) : null,
+    findingsNode(view, payload),
+    ...bodyNodes(view, row, payload, uses),
+    factsNode(row, payload),
+    ...rawSections(payload),
+  ];
+}
+
+/** @param {any} view @param {Row} row @param {Payload} payload */
+function headNode(view, row, payload) {
+  const path = [];
+  for (let above = view.tree.rows.get(row.parent); above && path.length < 8; above = view.tree.rows.get(above.parent)) path.unshift(above);
+  const facts = [];
+  if (row.end !== undefined) facts.push(format.duration(row.end - row.start));
+  if (row.in !== undefined || row.out !== undefined) facts.push(`${format.count(row.in)} → ${format.count(row.out)} tokens${row.cached ? ` (${format.count(row.cached)} cached)` : ""}`);
+  if (row.cost !== undefined) facts.push(format.cost(row.cost));
+  if (row.first !== undefined) facts.push(`first token ${format.duration(row.first)}`);
+  if (row.first !== undefined && row.end !== undefined && row.out && row.out > 1) facts.push(`${format.duration((row.end - row.start - row.first) / (row.out - 1))} a token`);
+  return el("header", { class: "span-head" },
+    el("nav", { class: "path", "aria-label": "Where this step stands" }, path.map((above) => el("a", { href: view.linkTo(above.id), text: above.name }))),
+    el("h2", { class: `k-${row.kind}` }, el("span", { class: "kind", text: row.kind }), row.name, el("span", { class: `state ${row.state}`, text: stateText(row) })),
+    el("p", { class: "facts-line", text: facts.join(" · ") }));
+}
+
+/** @param {Row} row */
+function stateText(row) {
+  if (row.refused) return "refused";
+  return row.state === "ok" ? "" : row.state;
+}
+
+/** @param {any} view @param {Payload} payload */
+function findingsNode(view, payload) {
+  const found = [
+    ...payload.violations.map((one) => ({ severity: one.severity, name: one.code, where: one.pointer, text: one.message, more: expectedText(one), derived: false, sources: [] })),
+    ...payload.evaluations.filter((one) => one.name !== "invalid_tool_call" || !payload.violations.length).map((one) => ({
+      severity: one.name === "outcome" && one.label === "failure" ? "error" : one.severity, name: one.label && !["fail", one.name].includes(one.label) ? `${one.name}: ${one.label}` : one.name,
+      where: one.pointer, text: one.explanation, more: evidenceText(one.evidence), derived: one.derived, sources: one.sources ?? [] })),
+  ];
+  const failure = payload.failure && !(payload.violations.length && payload.failure.type === "invalid_tool_call") ? payload.failure : null;
+  if (!found.length && !failure) return null;
+  return el("section", { class: "findings", "aria-label": "What was found" }, el("ul", {},
+    found.map((one) => el("li", { class: one.severity },
+      el("b", { text: one.name.replaceAll("_", " ") }), one.where ? el("code", { text: one.where }) : null, ` ${one.text}`,
+      one.more && one.more !== one.text ? el("span", { class: "more-of", text: one.more }) : null,
+      one.sources.map((span) => view.tree.rows.has(span) ? el("a", { class: "to", href: view.linkTo(span), text: `← ${view.tree.rows.get(span).name}` }) : null))),
+    failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: "stack trace" }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
+}
+
+/** @param {any} evidence */
+function evidenceText(evidence) {
+  return Object.entries(evidence ?? {}).map(([name, value]) => `${name} ${format.cut(typeof value === "string" ? value : format.compact(value), 120)}`).join(" · ");
+}
+
+/** @param {any} view @param {Row} row @param {Payload} payload @param {import("./types.js").Use[]} uses @returns {import("./dom.js").Child[]} */
+function bodyNodes(view, row, payload, uses) {
+  if (row.kind === "tool" || payload.operation === "ToolExecution") return callBody(view, row, payload, uses);
+  if (payload.operation === "Inference" || payload.operation === "FetchResponse") {
+    const told = messageNodes(view, payload);
+    return [
+      told.length ? titled("New in this call", ...told) : null,
+      payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
+      payload.facts.partial ? el("p", { class: "gone", text: "the stream ended before its end" }) : null,
+    ];
+  }
+  const input = /** @type {import("./types.js").Message[]} */ (payload.input ?? []);
+  return [
+    input.length ? titled("Task", ...input.map((message) => messageNode(message, "", view))) : null,
+    payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
+    payload.arguments !== undefined ? titled("Given", block(jsonPieces(payload.arguments))) : null,
+    payload.given !== undefined ? titled("Given", block(jsonPieces(payload.given))) : null,
+    payload.has_result ? titled("Result", resultNode(payload)) : null,
+  ];
+}
+
+/** @param {any} view @param {Row} row @param {Payload} payload @param {import("./types.js").Use[]} uses @returns {import("./dom.js").Child[]} */
+function callBody(view, row, payload, uses) {
+  const marks = marking(view, payload.violations, uses, "arguments");
+  const broken = payload.violations.find((one) => one.line !== null && one.where === "arguments");
+  const raw = typeof payload.arguments === "string";
+  const pretty = raw && broken
+    ? block([{ text: `${row.name}(` }, ...brokenPieces(payload.arguments, broken.line ?? 1, broken.column ?? 1, { cls: "bad error", note: `✗ line ${broken.line}, column ${broken.column}` }), { text: ")" }], { colours: false })
+    : block(callPieces(row.name, payload.arguments, marks), { cls: "code call" });
+  const schema = payload.definition?.parameters ? schemaNode(payload) : null;
+  const beside = schema && payload.violations.length;
+  const back = view.focus.pointer && view.focus.span === row.id ? { marks: new Map([[view.focus.pointer, { cls: "origin" }]]) } : marking(view, payload.violations, [], "result");
+  return [
+    titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
+    payload.facts.repaired !== undefined ? titled("Ran repaired", block(callPieces(row.name, payload.facts.repaired))) : null,
+    row.refused ? el("p", { class: "gone", text: "refused: the tool did not run" }) : null,
+    payload.has_result ? titled("Result", resultNode(payload, undefined, back)) : null,
+    attemptsNode(view, row),
+    schema && !beside ? lazySection("Schema", () => schema) : null,
+  ];
+}
+
+/** The same as the JSON text that was sent, marks and all. @param {any} given @param {import("./json.js").Marking} marks */
+function rawToggle(given, marks) {
+  return given === null || given === undefined ? null : el("details", { class: "raw" }, el("summary", { text: "JSON" }), block(jsonPieces(given, marks)));
+}
+
+/** @param {Payload} payload */
+function schemaNode(payload) {
+  const definition = /** @type {import("./types.js").Definition} */ (payload.definition);
+  const marks = new Map();
+  for (const one of payload.violations) {
+    if (one.where !== "arguments") continue;
+    const at = schemaPointer(definition.parameters, one.pointer);
+    if (at !== null) marks.set(at, { cls: "wanted" });
+  }
+  return el("div", { class: "schema" }, el("h4", { text: "Schema" }), definition.description ? el("p", { class: "dim", text: format.cut(definition.description, 600) }) : null, block(jsonPieces(definition.parameters, { marks })));
+}
+
+/** Where a schema speaks of the value at a pointer, as far as its plain members say. @param {any} schema @param {string} pointer @returns {string|null} */
+function schemaPointer(schema, pointer) {
+  let at = "";
+  let here = schema;
+  for (const name of pointer.split("/").slice(1)) {
+    const plain = name.replaceAll("~1", "/").replaceAll("~0", "~");
+    if (here?.properties && plain in here.properties) [here, at] = [here.properties[plain], `${at}/properties/${name}`];
+    else if (here?.items && /^\d+$/.test(plain)) [here, at] = [here.items, `${at}/items`];
+    else return at || null;
+  }
+  return at || null;
+}
+
+/** @param {string} title @param {...import("./dom.js").Child} content */
+export function titled(title, ...content) {
+  return el("section", { class: "part", "aria-label": title }, el("h3", { text: title }), ...content);
+}
+
+/** @param {Row} row @param {Payload} payload */
+function factsNode(row, payload) {
+  const facts = Object.entries(payload.facts).filter(([name]) => !["name", "executed", "repaired", "partial"].includes(name));
+  if (row.call && !facts.some(([name]) => name === "call_id")) facts.push(["call_id", row.call]);
+  return el("dl", { class: "facts" }, facts.slice(0, 40).flatMap(([name, value]) => [
+    el("dt", { text: name.replaceAll("_", " ") }), el("dd", { text: format.cut(typeof value === "string" ? value : format.compact(value), 400) })]));
+}
+
+/** @param {Payload} payload */
+function rawSections(payload) {
+  const sections = [];
+  if (payload.tools?.length) sections.push(lazySection(`Tools on offer (${payload.tools.length})`, () => (payload.tools ?? []).slice(0, 30).map((tool) => lazySection(tool.name, () => [tool.description ? el("p", { class: "dim", text: tool.description }) : null, block(jsonPieces(tool.parameters))]))));
+  const given = { ...payload.attributes };
+  if (Object.keys(given).length) sections.push(lazySection(`Attributes (${Object.keys(given).length})`, () => block(jsonPieces(given))));
+  if (payload.events.length) sections.push(lazySection(`Events (${payload.events.length})`, () => block(jsonPieces(payload.events))));
+  if (payload.links.length) sections.push(lazySection(`Links (${payload.links.length})`, () => block(jsonPieces(payload.links))));
+  sections.push(lazySection("Resource and identity", () => block(jsonPieces({ span_id: payload.id, name: payload.name, start: payload.start, end: payload.end, scope: payload.scope, resource: payload.resource }))));
+  return sections;
+}

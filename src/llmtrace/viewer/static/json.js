@@ -1,0 +1,230 @@
+// JSON and tool calls as text with marks: a field that broke its schema, a value and where it came from. Pieces of text, never HTML.
+
+import { el, tip } from "./dom.js";
+import { exactNumber } from "./format.js";
+
+const WIDTH = 72;
+const MOST_CHARACTERS = 12000;
+
+/**
+ * A mark on the value at a JSON pointer: `cls`, a `note` behind the line, where a click goes (`href`), and the words on hover.
+ * @typedef {{cls: string, note?: string, href?: string, words?: () => import("./dom.js").Child[], enter?: () => void, leave?: () => void}} Mark
+ */
+/** @typedef {{text: string, mark?: Mark}} Piece */
+/** @typedef {{marks?: Map<string, Mark>, ghosts?: Map<string, {name: string, note: string}[]>}} Marking */
+
+/** @param {string|number} name */
+function segment(name) {
+  return `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
+}
+
+class Writer {
+  /** @param {Marking} marking @param {boolean} call */
+  constructor(marking, call) {
+    this.marks = marking.marks ?? new Map();
+    this.ghosts = marking.ghosts ?? new Map();
+    this.call = call;
+    /** @type {Piece[]} */
+    this.pieces = [];
+    /** @type {string[]} */
+    this.notes = [];
+  }
+
+  /** @param {string} text @param {Mark=} mark */
+  put(text, mark) {
+    const last = this.pieces[this.pieces.length - 1];
+    if (last && !last.mark && !mark) last.text += text;
+    else this.pieces.push({ text, mark });
+  }
+
+  endLine() {
+    for (const note of this.notes.splice(0)) this.put(`  ${note}`, { cls: "note" });
+  }
+
+  /** @param {any} value @param {string} pointer @param {number} depth */
+  value(value, pointer, depth) {
+    const mark = this.marks.get(pointer);
+    if (mark?.note) this.notes.push(mark.note);
+    const exact = exactNumber(value);
+    if (exact !== undefined) return this.put(exact, mark);
+    if (value === null || typeof value !== "object") return this.put(this.scalar(value), mark);
+    if (mark) this.put(Array.isArray(value) ? "[" : "{", mark);
+    this.inside(value, pointer, depth, mark ? ["", Array.isArray(value) ? "]" : "}"] : Array.isArray(value) ? ["[", "]"] : ["{", "}"], false);
+  }
+
+  /** @param {any} value */
+  scalar(value) {
+    if (this.call && typeof value === "string" && value.includes("\n")) return `"${value}"`;
+    if (this.call && value === true) return "true";
+    return JSON.stringify(value) ?? "null";
+  }
+
+  /** @param {any} held @param {string} pointer @param {number} depth @param {string[]} brackets @param {boolean} named */
+  inside(held, pointer, depth, brackets, named) {
+    const members = Array.isArray(held) ? held.map((value, at) => [at, value]) : Object.entries(held);
+    const ghosts = this.ghosts.get(pointer) ?? [];
+    this.put(brackets[0]);
+    if (!members.length && !ghosts.length) return this.put(brackets[1]);
+    const short = !ghosts.length && depth * 2 + plainLength(held) <= WIDTH && !this.marked(pointer);
+    const pad = short ? "" : `\n${"  ".repeat(depth + 1)}`;
+    members.forEach(([name, value], at) => {
+      if (pad) this.put(pad);
+      if (!Array.isArray(held)) this.put(named ? `${name}=` : `${JSON.stringify(name)}: `);
+      this.value(value, pointer + segment(name), depth + 1);
+      const last = at === members.length - 1;
+      if (!last || (ghosts.length && !named)) this.put(short ? ", " : ",");
+      if (!short) this.endLine();
+    });
+    for (const ghost of ghosts) {
+      this.put(pad);
+      this.put(named ? `${ghost.name}=` : `${JSON.stringify(ghost.name)}:`, { cls: "ghost" });
+      this.put(`  ${ghost.note}`, { cls: "note" });
+    }
+    this.put(`${short ? "" : `\n${"  ".repeat(depth)}`}${brackets[1]}`);
+  }
+
+  /** Whether a note stands somewhere inside: then each member has its own line. @param {string} pointer */
+  marked(pointer) {
+    for (const [at, mark] of this.marks) if (mark.note && at.startsWith(pointer)) return true;
+    return false;
+  }
+}
+
+/** @param {any} value @returns {number} */
+function plainLength(value) {
+  const exact = exactNumber(value);
+  if (exact !== undefined) return exact.length;
+  if (value === null || typeof value !== "object") {
+    return typeof value === "string" && value.includes("\n") ? 1000 : String(JSON.stringify(value)).length;
+  }
+  let length = 2;
+  for (const [name, member] of Object.entries(value)) {
+    length += 2 + (Array.isArray(value) ? 0 : name.length + 3) + plainLength(member);
+    if (length > WIDTH) break;
+  }
+  return length;
+}
+
+/** @param {any} value @param {Marking} marking @returns {Piece[]} */
+export function jsonPieces(value, marking = {}) {
+  const writer = new Writer(marking, false);
+  writer.value(value, "", 0);
+  writer.endLine();
+  return writer.pieces;
+}
+
+/** A call as one writes it: `name(member=value)`. @param {string} name @param {any} given @param {Marking} marking @returns {Piece[]} */
+export function callPieces(name, given, marking = {}) {
+  const writer = new Writer(marking, true);
+  if (given === null || given === undefined) writer.put(`${name}(…)`);
+  else if (typeof given === "object" && !Array.isArray(given) && exactNumber(given) === undefined) {
+    const whole = writer.marks.get("");
+    writer.put(name);
+    writer.inside(given, "", 0, ["(", ")"], true);
+    if (whole?.note) writer.put(`  ${whole.note}`, { cls: "note" });
+  } else {
+    writer.put(`${name}(`);
+    if (typeof given === "string") writer.put(given, writer.marks.get(""));
+    else writer.value(given, "", 1);
+    writer.put(")");
+    writer.endLine();
+  }
+  return writer.pieces;
+}
+
+/** A text with the characters from a line and column on marked. @param {string} text @param {number} line @param {number} column @param {Mark} mark */
+export function brokenPieces(text, line, column, mark) {
+  const lines = text.split("\n");
+  const at = Math.min(text.length, lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + column - 1);
+  const end = Math.min(text.length, at + 1);
+  const pieces = [{ text: text.slice(0, at) }, { text: text.slice(at, end) || "␣", mark }, { text: text.slice(end) }];
+  if (mark.note) pieces.push({ text: `  ${mark.note}`, mark: { cls: "note" } });
+  return pieces.filter((piece) => piece.text);
+}
+
+/** The places where values stand in a text, as marks. @param {string} text @param {[string, Mark][]} values @returns {Piece[]} */
+export function textPieces(text, values) {
+  /** @type {[number, number, Mark][]} */
+  const found = [];
+  for (const [value, mark] of values) {
+    const at = value.length > 1 || /^\d$/.test(value) ? text.indexOf(value) : -1;
+    if (at >= 0 && !found.some(([start, end]) => at < end && start < at + value.length)) found.push([at, at + value.length, mark]);
+  }
+  found.sort((a, b) => a[0] - b[0]);
+  /** @type {Piece[]} */
+  const pieces = [];
+  let done = 0;
+  for (const [start, end, mark] of found) {
+    pieces.push({ text: text.slice(done, start) }, { text: text.slice(start, end), mark });
+    done = end;
+  }
+  pieces.push({ text: text.slice(done) });
+  return pieces.filter((piece) => piece.text);
+}
+
+/** @param {Piece} piece */
+function pieceNode(piece) {
+  const mark = piece.mark;
+  if (!mark) return document.createTextNode(piece.text);
+  const tag = mark.href ? "a" : mark.cls === "note" || mark.cls === "ghost" ? "span" : "mark";
+  const node = el(tag, { class: mark.cls, href: mark.href, text: piece.text });
+  if (mark.words) tip(node, mark.words);
+  if (mark.enter) node.addEventListener("pointerenter", mark.enter);
+  if (mark.leave) node.addEventListener("pointerleave", mark.leave);
+  return node;
+}
+
+/** Pieces as a block; what is long shows its begin, and the rest on demand. @param {Piece[]} pieces @param {{cls?: string, colours?: boolean, most?: number}} options */
+export function block(pieces, { cls = "code", colours = true, most = MOST_CHARACTERS } = {}) {
+  const box = el("pre", { class: cls });
+  const draw = (/** @type {number} */ limit) => {
+    box.replaceChildren();
+    let left = limit;
+    for (const piece of pieces) {
+      if (left <= 0 && !piece.mark) continue;
+      const text = left > 0 ? piece.text.slice(0, Math.max(left, piece.mark ? piece.text.length : 0)) : piece.text;
+      box.append(pieceNode({ ...piece, text }));
+      left -= text.length;
+      if (text.length < piece.text.length) left = 0;
+    }
+    const total = pieces.reduce((sum, piece) => sum + piece.text.length, 0);
+    if (total > limit) {
+      const rest = total - limit;
+      box.append(el("button", {
+        class: "more", type: "button", text: `… ${rest.toLocaleString("en-US")} more characters`,
+        onclick: () => draw(limit * 20),
+      }));
+    }
+    if (colours) colour(box);
+  };
+  draw(most);
+  return box;
+}
+
+const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null|None)\b|-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b|\b([A-Za-z_]\w*)(?=[=(])/g;
+
+/** Colours without elements: ranges that the style sheet names. @param {HTMLElement} box */
+function colour(box) {
+  const registry = /** @type {any} */ (CSS).highlights;
+  if (!registry) return;
+  const Kind = /** @type {any} */ (window).Highlight;
+  for (const name of ["key", "string", "number", "word", "name"]) if (!registry.has(name)) registry.set(name, new Kind());
+  for (const child of box.childNodes) {
+    if (child.nodeType !== Node.TEXT_NODE) continue;
+    const text = child.textContent ?? "";
+    for (const found of text.matchAll(TOKEN)) {
+      const name = found[1] ? (found[2] ? "key" : "string") : found[3] ? "word" : found[4] ? "name" : "number";
+      const range = document.createRange();
+      range.setStart(child, found.index);
+      range.setEnd(child, found.index + (found[1] ? found[1].length : found[0].length));
+      registry.get(name).add(range);
+    }
+  }
+}
+
+/** Ranges of what is gone from the page are let go of. */
+export function forgetColours() {
+  for (const kind of /** @type {any} */ (CSS).highlights?.values() ?? []) {
+    for (const range of [...kind]) if (!range.startContainer.isConnected) kind.delete(range);
+  }
+}

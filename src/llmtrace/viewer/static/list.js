@@ -1,0 +1,229 @@
+// The list of traces: what each was asked and answered, how it went, what it cost; filters and search, kept in the address.
+
+import { el } from "./dom.js";
+import * as format from "./format.js";
+import { go, note, placeText } from "./place.js";
+import { VirtualList } from "./virtual.js";
+
+const PAGE = 100;
+const HEALTHS = ["", "failed", "recovered", "ok", "running"];
+
+/** @typedef {import("./types.js").TraceRow} TraceRow */
+
+export class ListView {
+  /** @param {HTMLElement} app @param {any} data @param {any} info @param {URLSearchParams} query */
+  constructor(app, data, info, query) {
+    this.app = app;
+    this.data = data;
+    this.info = info;
+    this.query = { q: query.get("q") ?? "", health: query.get("health") ?? "", agent: query.get("agent") ?? "", since: query.get("since") ?? "", until: query.get("until") ?? "" };
+    /** @type {TraceRow[]} */
+    this.rows = [];
+    /** @type {Set<string>} */
+    this.picked = new Set();
+    /** @type {Map<string, {title: string, score: number}|null>} */
+    this.suspicions = new Map();
+    this.cursor = 0;
+    this.more = false;
+    this.asked = 0;
+    this.paused = false;
+    document.title = "llmtrace";
+  }
+
+  async open() {
+    this.build();
+    await this.load();
+  }
+
+  build() {
+    const search = el("input", { type: "search", class: "search", placeholder: "Search messages, arguments, results …", "aria-label": "Search traces", value: this.query.q, oninput: () => this.searched(search.value) });
+    this.search = search;
+    this.filters = el("div", { class: "filters", role: "group", "aria-label": "Health" }, HEALTHS.map((health) =>
+      el("button", { type: "button", class: `chip ${health}`, "aria-pressed": String(this.query.health === health), text: health || "all", onclick: () => this.filter({ health }) })));
+    this.notes = el("div", { class: "filters" });
+    this.count = el("span", { class: "dim", role: "status" });
+    this.box = el("div", { class: "rows", role: "grid", tabindex: "0", "aria-label": "Traces" });
+    this.compare = el("button", { type: "button", class: "chip", text: "compare", hidden: true, onclick: () => this.comparePicked() });
+    this.app.className = "list";
+    this.app.replaceChildren(
+      el("header", { class: "top" }, el("h1", { class: "brand", text: "llmtrace" }), el("span", { class: "dim store", text: this.info.store ?? "" }), search, this.filters, this.notes, this.compare,
+        el("span", { class: "gap" }), this.count, this.data.live ? el("a", { class: "chip", href: "#/time", text: "over time" }) : null, el("button", { type: "button", class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
+      el("main", { class: "table", "aria-label": "Traces" },
+        el("div", { class: "trace-row heads", "aria-hidden": "true" }, ["", "task and answer", "agent", "found", "tokens", "cost", "duration", "started"].map((head) => el("span", { text: head }))),
+        this.box));
+    this.list = new VirtualList(this.box, { render: (at) => this.row(at), estimate: () => (innerWidth < 700 ? 78 : 46), key: (at) => this.rows[at].id, onScroll: (first, last) => { if (last > this.rows.length - 20 && this.more) this.loadMore(); this.glance(first, last); } });
+    this.drawNotes();
+  }
+
+  drawNotes() {
+    const chip = (/** @type {string} */ text, /** @type {any} */ cleared) => el("button", { type: "button", class: "chip on", text: `${text} ×`, "aria-label": `no longer only ${text}`, onclick: () => this.filter(cleared) });
+    this.notes.replaceChildren(...[this.query.agent ? chip(`agent ${this.query.agent}`, { agent: "" }) : null, this.query.since || this.query.until ? chip(this.span(), { since: "", until: "" }) : null].filter((node) => node !== null));
+  }
+
+  span() {
+    const day = (/** @type {string} */ ns) => format.clock(Number(BigInt(ns) / 1000000n)).slice(0, 16);
+    return `${this.query.since ? `from ${day(this.query.since)}` : ""}${this.query.until ? ` until ${day(this.query.until)}` : ""}`.trim();
+  }
+
+  /** @param {any} changed */
+  filter(changed) {
+    Object.assign(this.query, changed);
+    note("", this.query);
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (this.filters.querySelectorAll("button"))) button.setAttribute("aria-pressed", String((button.textContent === "all" ? "" : button.textContent) === this.query.health));
+    this.drawNotes();
+    this.load();
+  }
+
+  /** @param {string} text */
+  searched(text) {
+    clearTimeout(this.wait);
+    this.wait = setTimeout(() => this.filter({ q: text.trim() }), 120);
+  }
+
+  async load(keep = false) {
+    const asked = ++this.asked;
+    const before = keep ? this.rows[this.cursor]?.id : null;
+    const began = performance.now();
+    let found;
+    try {
+      found = await this.data.traces({ ...this.query, limit: Math.min(200, Math.max(PAGE, keep ? this.rows.length : 0)) });
+    } catch (error) {
+      this.count.textContent = String(/** @type {Error} */ (error).message);
+      return;
+    }
+    if (asked !== this.asked) return;
+    this.took = performance.now() - began;
+    this.rows = found.traces;
+    this.more = found.more;
+    this.cursor = Math.max(0, before ? this.rows.findIndex((row) => row.id === before) : 0);
+    this.drawRows();
+  }
+
+  async loadMore() {
+    if (this.loading) return;
+    this.loading = true;
+    const found = await this.data.traces({ ...this.query, limit: PAGE, offset: this.rows.length });
+    const known = new Set(this.rows.map((row) => row.id));
+    this.rows.push(...found.traces.filter((/** @type {TraceRow} */ row) => !known.has(row.id)));
+    this.more = found.more;
+    this.loading = false;
+    this.drawRows();
+  }
+
+  drawRows() {
+    this.count.textContent = this.query.q ? `${format.count(this.rows.length)}${this.more ? "+" : ""} found in ${Math.round(this.took ?? 0)} ms` : `${format.count(this.rows.length)}${this.more ? "+" : ""} ${this.rows.length === 1 ? "trace" : "traces"}`;
+    this.box.querySelector(".empty")?.remove();
+    this.list?.reset(this.rows.length);
+    if (!this.rows.length) this.box.append(el("div", { role: "row", class: "empty" }, el("div", { role: "gridcell" }, this.emptyWords())));
+  }
+
+  /** What is suspected in the traces on the screen, worked out for them only. @param {number} first @param {number} last */
+  glance(first, last) {
+    clearTimeout(this.glanceSoon);
+    this.glanceSoon = setTimeout(async () => {
+      const wanted = this.rows.slice(first, last).filter((row) => row.health !== "running" && !this.suspicions.has(row.id)).map((row) => row.id);
+      for (let at = 0; at < wanted.length; at += 8) {
+        const told = await this.data.suspicions(wanted.slice(at, at + 8)).catch(() => ({}));
+        for (const id of wanted.slice(at, at + 8)) this.suspicions.set(id, told[id] ?? null);
+        for (const [id, one] of Object.entries(told)) if (one) this.list?.redraw(id);
+      }
+    }, 60);
+  }
+
+  emptyWords() {
+    if (this.query.q || this.query.health || this.query.agent || this.query.since) return [el("p", { text: "Nothing here is like that." }), el("button", { type: "button", class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter({ q: "", health: "", agent: "", since: "", until: "" }); } })];
+    return [el("h2", { text: "No traces yet" }), el("p", {}, "Run ", el("code", { text: "llmtrace demo" }), " or ", el("code", { text: "llmtrace run agent.py" }), ": traces appear here as they happen."),
+      this.info.receive ? el("p", {}, "Programs in any language may send spans: ", el("code", { text: `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}` })) : el("p", {}, el("code", { text: "llmtrace view --receive" }), " takes spans by OTLP from programs in any language.")];
+  }
+
+  /** @param {number} at */
+  row(at) {
+    const row = this.rows[at];
+    const cell = (/** @type {string} */ cls, /** @type {string|undefined} */ text, /** @type {any[]} */ ...more) => el("span", { class: cls, role: "gridcell", text: more.length ? undefined : text }, ...more);
+    const suspicion = this.suspicions.get(row.id);
+    const found = suspicion ? suspicion.title : row.findings.slice(0, 2).map((name) => name.replaceAll("_", " ")).join(", ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
+    return el("div", { class: `trace-row ${row.health}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (/** @type {MouseEvent} */ event) => (event.shiftKey ? this.pick(at) : this.enter(at)) },
+      cell(`health ${row.health}`, row.health),
+      cell("said", undefined, el("b", { text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
+      cell("agent", row.agents.join(", ") || row.service || row.name),
+      cell(`found${row.errors || suspicion ? " error" : ""}`, found),
+      cell("num", row.input === null && row.output === null ? format.UNKNOWN : format.count((row.input ?? 0) + (row.output ?? 0))),
+      cell("num", format.cost(row.cost)),
+      cell("num", row.duration === null ? (row.health === "running" ? "running" : format.UNKNOWN) : format.duration(row.duration)),
+      cell("num", format.ago(row.start)));
+  }
+
+  /** @param {number} at */
+  enter(at) {
+    if (this.rows[at]) go(`trace/${this.rows[at].id}`);
+  }
+
+  /** @param {number} at */
+  pick(at) {
+    const id = this.rows[at]?.id;
+    if (!id) return;
+    if (!this.picked.delete(id)) this.picked.add(id);
+    if (this.picked.size > 2) this.picked.delete([...this.picked][0]);
+    this.compare.hidden = this.picked.size !== 2;
+    this.list?.redraw(id);
+  }
+
+  comparePicked() {
+    const [a, b] = this.rows.filter((row) => this.picked.has(row.id)).sort((one, other) => one.start - other.start);
+    if (a && b) go(`compare/${a.id}/${b.id}`);
+  }
+
+  /** @param {number} to */
+  move(to) {
+    const before = this.rows[this.cursor]?.id;
+    this.cursor = Math.max(0, Math.min(this.rows.length - 1, to));
+    if (before) this.list?.redraw(before);
+    const now = this.rows[this.cursor]?.id;
+    if (now) {
+      this.list?.redraw(now);
+      this.list?.show(this.cursor);
+      this.box.setAttribute("aria-activedescendant", `trace-${now}`);
+    }
+  }
+
+  /** @param {KeyboardEvent} event @returns {boolean} */
+  key(event) {
+    const page = Math.max(1, Math.floor(this.box.clientHeight / 46) - 1);
+    const moves = /** @type {{[key: string]: number}} */ ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: page, " ": page, PageUp: -page, G: 1e9, End: 1e9, g: -1e9, Home: -1e9 });
+    if (event.key in moves) this.move(this.cursor + moves[event.key]);
+    else if (event.key === "Enter" || event.key === "l" || event.key === "ArrowRight") this.enter(this.cursor);
+    else if (event.key === "x") this.pick(this.cursor);
+    else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
+    else if (event.key === "t" && this.data.live) go("time");
+    else if (event.key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
+    else if (event.key === "p") this.pause();
+    else return false;
+    return true;
+  }
+
+  pause() {
+    this.paused = !this.paused;
+    this.count.textContent = this.paused ? "paused (p goes on)" : "";
+    if (!this.paused) this.load(true);
+  }
+
+  /** Back from the search box. */
+  focusRows() {
+    this.box.focus();
+  }
+
+  changed() {
+    if (this.paused || document.hidden) return;
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.load(true), this.rows.length > 20 ? 250 : 60);
+  }
+
+  close() {
+    this.list?.close();
+    for (const wait of [this.soon, this.wait, this.glanceSoon]) clearTimeout(wait);
+  }
+
+  link() {
+    return placeText("", this.query);
+  }
+}

@@ -1,0 +1,79 @@
+// Begins: opens the data, shows the page that the address names, hands keys and news to it.
+
+import { openData } from "./api.js";
+import { byId, el, hideTip } from "./dom.js";
+import { help } from "./keys.js";
+import { ListView } from "./list.js";
+import { traceKey } from "./moves.js";
+import { readPlace } from "./place.js";
+import { TraceView } from "./trace.js";
+
+/** @type {any} */
+let page = null;
+/** @type {any} */
+let data = null;
+/** @type {any} */
+let info = {};
+
+function make() {
+  const app = byId("app");
+  const place = readPlace();
+  if (!data.live) return new TraceView(app, data, info, data.id, place.query);
+  if (place.page === "trace" && place.ids[0]) return new TraceView(app, data, info, place.ids[0], place.query);
+  return new ListView(app, data, info, place.query);
+}
+
+async function showPage() {
+  const place = readPlace();
+  hideTip();
+  if (page instanceof TraceView && (!data.live || (place.page === "trace" && place.ids[0] === page.id))) {
+    const span = place.query.get("span");
+    if (span) page.go(span, place.query.get("at") ?? "");
+    return;
+  }
+  page?.close();
+  page = make();
+  const mine = page;
+  try {
+    await page.open();
+  } catch (error) {
+    if (mine === page) byId("app").replaceChildren(el("main", { class: "empty" }, el("h1", { text: "This cannot be shown" }), el("p", { text: String(/** @type {Error} */ (error).message) }), el("a", { href: "#/", text: "all traces" })));
+  }
+}
+
+/** @param {KeyboardEvent} event */
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const inside = /** @type {HTMLElement} */ (event.target);
+  if (document.querySelector("dialog[open]")) {
+    if (event.key === "?") help();
+    return;
+  }
+  if (inside.matches?.("input")) {
+    if (event.key === "Escape" || (event.key === "Enter" && page instanceof ListView)) {
+      inside.blur();
+      (page.rowsBox ?? page.box)?.focus();
+      event.preventDefault();
+    }
+    return;
+  }
+  if (inside.matches?.("button, a, summary") && (event.key === "Enter" || event.key === " ")) return;
+  if (event.key === "/") {
+    /** @type {HTMLInputElement|null} */ (document.querySelector("input.search"))?.select();
+    event.preventDefault();
+  } else if (event.key === "?") help();
+  else if (page instanceof TraceView ? traceKey(page, event) : page?.key(event)) event.preventDefault();
+}
+
+async function begin() {
+  data = await openData();
+  info = await data.info();
+  addEventListener("hashchange", showPage);
+  addEventListener("keydown", key);
+  document.addEventListener("click", (event) => { if (/** @type {HTMLElement} */ (event.target).closest("[data-key='?']")) help(); });
+  data.follow((/** @type {string[]|null} */ traces) => page?.changed?.(traces));
+  setInterval(() => page?.tick?.(), 1000);
+  await showPage();
+}
+
+begin();

@@ -1,0 +1,109 @@
+// What a model was told: the messages that were new in its call, what was there before, what is no longer sent.
+
+import { el } from "./dom.js";
+import { cut, plural } from "./format.js";
+import { block, jsonPieces } from "./json.js";
+
+const LONG = 1500;
+const MOST_MESSAGES = 40;
+
+/** @typedef {import("./types.js").Message} Message */
+/** @typedef {import("./types.js").Payload} Payload */
+
+/** @param {Message} message @param {string} cls @param {any=} view */
+export function messageNode(message, cls = "", view = undefined) {
+  return el("div", { class: `message r-${/^[a-z]+$/.test(message.role) ? message.role : "other"} ${cls}` },
+    el("span", { class: "role", text: message.name ? `${message.role} ${message.name}` : message.role }),
+    message.parts.map((part) => partNode(part, view)));
+}
+
+/** @param {import("./types.js").Part} part @param {any} view */
+function partNode(part, view) {
+  if (part.type === "text") return block([{ text: part.content ?? "" }], { cls: "text", colours: false, most: LONG });
+  if (part.type === "reasoning") return el("details", { class: "thinks" }, el("summary", { text: "reasoning" }), el("pre", { class: "text", text: part.content }));
+  if (part.type === "tool_call_response") return toolResult(part, view);
+  if (part.type === "tool_call") return block([{ text: `→ ${part.name}(` }, ...jsonPieces(part.arguments), { text: ")" }], { most: LONG });
+  if (part.type === "compaction") return el("p", { class: "gone", text: `earlier messages were summed up: ${part.content ?? ""}` });
+  if (part.type === "blob") return el("p", { class: "dim", text: `${part.modality} ${part.mime_type ?? ""} ${part.size ? `${part.size} bytes` : ""} ${part.digest ?? ""}` });
+  return block(jsonPieces(part), { most: LONG });
+}
+
+/** @param {import("./types.js").Part} part @param {any} view */
+function toolResult(part, view) {
+  const span = part.id && view ? view.executions.get(part.id) : undefined;
+  const told = typeof part.response === "string" && /^\s*[[{]/.test(part.response) ? attempt(part.response) : part.response;
+  return [
+    span ? el("a", { class: "to", href: view.linkTo(span), text: `result of ${view.tree.rows.get(span)?.name ?? "a tool"}` }) : null,
+    block(typeof told === "string" ? [{ text: told }] : jsonPieces(told), { cls: "code result", most: LONG, colours: typeof told !== "string" }),
+  ];
+}
+
+/** @param {string} text */
+function attempt(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/**
+ * The new messages of an inference, with how many were there before and how many vanished.
+ * @param {any} view @param {Payload} payload @param {{brief?: boolean}} options
+ */
+export function messageNodes(view, payload, { brief = false } = {}) {
+  const news = /** @type {Message[]} */ ((payload.input ?? []).filter((piece) => !Array.isArray(piece)));
+  const told = brief ? news.filter((message) => !isShownElsewhere(view, message)) : news;
+  const system = payload.system?.length ? [{ role: "system", parts: payload.system }] : [];
+  const shown = [...(payload.before ? [] : system), ...told];
+  const nodes = [];
+  const kept = payload.kept ?? 0;
+  if (kept && !brief) nodes.push(el("button", { class: "more", type: "button", text: `${plural(kept, "message")} as before · show all`, onclick: (/** @type {Event} */ event) => showAll(view, payload, event) }));
+  if (payload.gone) nodes.push(goneNode(view, payload));
+  nodes.push(...shown.slice(0, MOST_MESSAGES).map((message) => brief && message.role === "system" ? el("details", { class: "thinks" }, el("summary", { text: "system prompt" }), messageNode(message, "", view)) : messageNode(message, "", view)));
+  if (shown.length > MOST_MESSAGES) nodes.push(el("p", { class: "dim", text: `${shown.length - MOST_MESSAGES} more new messages are not shown here` }));
+  return nodes;
+}
+
+/** A tool's result that stands with its own execution. @param {any} view @param {Message} message */
+function isShownElsewhere(view, message) {
+  return message.parts.length > 0 && message.parts.every((part) => part.type === "tool_call_response" && part.id && view.executions.has(part.id));
+}
+
+/** @param {any} view @param {Payload} payload */
+function goneNode(view, payload) {
+  const box = el("div", { class: "gone" },
+    `⚠ ${plural(payload.gone ?? 0, "message")} of the call before ${payload.gone === 1 ? "is" : "are"} no longer sent `,
+    el("button", { class: "more", type: "button", text: "show", onclick: async () => {
+      const before = payload.before;
+      if (!before) return;
+      const [earlier, payloads] = await Promise.all([view.data.history(view.id, before), view.need([before])]);
+      const all = [...earlier, ...(payloads.get(before)?.output ?? [])];
+      const still = new Set();
+      for (const piece of payload.input ?? []) if (Array.isArray(piece)) for (let at = piece[0]; at < piece[0] + piece[1]; at += 1) still.add(at);
+      box.replaceChildren(...all.map((message, at) => still.has(at) ? null : messageNode(message, "vanished", view)).filter((node) => node !== null).slice(0, MOST_MESSAGES));
+    } }));
+  return box;
+}
+
+/** @param {any} view @param {Payload} payload @param {Event} event */
+async function showAll(view, payload, event) {
+  const button = /** @type {HTMLElement} */ (event.currentTarget);
+  button.textContent = "…";
+  const all = /** @type {Message[]} */ (await view.data.history(view.id, payload.id));
+  const fresh = new Set();
+  let at = 0;
+  for (const piece of payload.input ?? []) {
+    if (Array.isArray(piece)) at += piece[1];
+    else { fresh.add(at); at += 1; }
+  }
+  const earlier = all.filter((_, place) => !fresh.has(place));
+  const first = earlier.slice(-MOST_MESSAGES);
+  button.replaceWith(...(earlier.length > first.length ? [el("p", { class: "dim", text: `the first ${earlier.length - first.length} of ${earlier.length} are not shown` })] : []),
+    ...first.map((message) => messageNode(message, "kept", view)));
+}
+
+/** @param {Message[]} messages */
+export function messagesText(messages) {
+  return messages.map((message) => `${message.role}: ${message.parts.map((part) => part.content ?? part.response ?? part.name ?? "").map((told) => cut(typeof told === "string" ? told : JSON.stringify(told), 2000)).join(" ")}`).join("\n");
+}

@@ -1,0 +1,166 @@
+// What the keys do in a trace. One table, from which the help is made too.
+
+import { go } from "./place.js";
+import { say } from "./dom.js";
+import { copyMenu } from "./copy.js";
+
+/** @typedef {any} View */
+
+/** @param {View} view */
+function at(view) {
+  return view.lines.findIndex((/** @type {any} */ line) => line.key === view.cursor);
+}
+
+/** @param {View} view @param {number} steps */
+export function move(view, steps) {
+  const to = Math.max(0, Math.min(view.lines.length - 1, at(view) + steps));
+  if (view.lines[to]) view.select(view.lines[to].key);
+}
+
+/** The next or previous problem, from where the cursor is, around the end. @param {View} view @param {number} direction */
+export function nextProblem(view, direction) {
+  step(view, view.tree.problems, direction, "nothing went wrong here");
+}
+
+/** @param {View} view @param {any[]} rows @param {number} direction @param {string} none */
+function step(view, rows, direction, none) {
+  if (!rows.length) return say(none);
+  const order = view.tree.walked;
+  const place = new Map(order.map((/** @type {any} */ row, /** @type {number} */ index) => [row.id, index]));
+  const here = place.get(view.cursor) ?? -1;
+  const sorted = rows.map((row) => place.get(row.id)).sort((a, b) => a - b);
+  const next = direction > 0 ? sorted.find((one) => one > here) ?? sorted[0] : sorted.filter((one) => one < here).pop() ?? sorted[sorted.length - 1];
+  view.go(order[next].id);
+  if (sorted.length > 1) say(`${sorted.indexOf(next) + 1} of ${sorted.length}`);
+}
+
+/** One step back: along the suspect's chain, else to where the first value came from, else to who asked for this. @param {View} view */
+export async function back(view) {
+  const row = view.tree.rows.get(view.cursor);
+  if (!row) return;
+  const begun = chainEnd(view, row.id);
+  if (begun) return say(begun);
+  const to = chainStep(view, row.id) ?? (await originOf(view, row)) ?? askedBy(view, row);
+  if (!to || to.span === row.id) return say("nothing leads further back from here");
+  view.trail.push(row.id);
+  view.go(to.span, to.pointer ?? "");
+  if (to.words) say(to.words);
+}
+
+/** @param {View} view */
+export function forth(view) {
+  const to = view.trail.pop();
+  if (to) view.go(to);
+  else say("this is where you began to go back");
+}
+
+/** Where the chosen suspect's chain ends, there it began. @param {View} view @param {string} id */
+function chainEnd(view, id) {
+  const suspect = view.diagnosis?.suspects[view.suspect];
+  return suspect && suspect.span_id === id ? `here it begins: ${suspect.chain[suspect.chain.length - 1]?.note || suspect.title}` : null;
+}
+
+/** @param {View} view @param {string} id @returns {any} */
+function chainStep(view, id) {
+  const suspects = view.diagnosis?.suspects ?? [];
+  const chain = (suspects[view.suspect] ?? suspects[0])?.chain ?? [];
+  const here = chain.map((/** @type {any} */ one) => one.span_id).lastIndexOf(id);
+  const next = here >= 0 ? chain[here + 1] : null;
+  return next && view.tree.rows.has(next.span_id) ? { span: next.span_id, words: chain[here].note } : null;
+}
+
+/** @param {View} view @param {any} row */
+async function originOf(view, row) {
+  if (!view.uses.has(row.id)) await view.origins([row.id]);
+  const uses = view.usesOf(row.id).filter((/** @type {any} */ use) => use.from && use.from.span !== row.id && view.tree.rows.has(use.from.span));
+  const before = uses.filter((/** @type {any} */ use) => view.tree.rows.get(use.from.span).start <= row.start);
+  const use = before.sort((/** @type {any} */ a, /** @type {any} */ b) => view.tree.rows.get(b.from.span).start - view.tree.rows.get(a.from.span).start)[0];
+  return use ? { span: use.from.span, pointer: use.from.pointer, words: `${use.pointer || JSON.stringify(use.value)} comes from ${use.from.place} ${use.from.pointer}` } : null;
+}
+
+/** @param {View} view @param {any} row */
+function askedBy(view, row) {
+  if (row.call) {
+    const model = view.tree.order.find((/** @type {any} */ one) => one.calls?.includes(row.call));
+    if (model) return { span: model.id, words: "the model that asked for this call" };
+  }
+  const order = view.tree.walked;
+  const before = order.slice(0, order.indexOf(row)).reverse().find((/** @type {any} */ one) => one.kind === "model" || one.kind === "tool");
+  if (before) return { span: before.id, words: "the step before" };
+  return row.parent ? { span: row.parent } : null;
+}
+
+/** @param {View} view @param {number} direction */
+function sideways(view, direction) {
+  const line = view.lines[at(view)];
+  if (!line) return;
+  const open = line.fold ? Boolean(view.tree.open.get(line.key)) : line.kids ? view.tree.open.get(line.key) !== false : null;
+  if (direction > 0 && open === false) view.toggle(line);
+  else if (direction > 0) move(view, 1);
+  else if (open) view.toggle(line);
+  else if (line.within) view.select(line.within);
+  else if (line.row?.parent && view.tree.rows.has(line.row.parent)) view.select(line.row.parent);
+}
+
+/** @param {View} view @param {"w"|"c"} mode */
+export function show(view, mode) {
+  if (view.mode === mode) return;
+  view.mode = mode;
+  view.makeList();
+  view.drawHead();
+  view.select(view.cursor);
+}
+
+/** Keys, what they do, and the words of the help. @type {[string[], string, (view: View, key: string) => any][]} */
+export const MOVES = [
+  [["j", "ArrowDown"], "next step", (view) => move(view, 1)],
+  [["k", "ArrowUp"], "previous step", (view) => move(view, -1)],
+  [["l", "ArrowRight"], "open what is folded", (view) => sideways(view, 1)],
+  [["h", "ArrowLeft"], "fold, or go to the parent", (view) => sideways(view, -1)],
+  [["PageDown", " "], "a page down", (view) => move(view, 20)],
+  [["PageUp"], "a page up", (view) => move(view, -20)],
+  [["g", "Home"], "first step", (view) => move(view, -1e9)],
+  [["G", "End"], "last step", (view) => move(view, 1e9)],
+  [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "jump to the suspect", (view, key) => view.goSuspect(Number(key) - 1)],
+  [["e"], "next problem", (view) => nextProblem(view, 1)],
+  [["E"], "previous problem", (view) => nextProblem(view, -1)],
+  [["b"], "one step back along the lineage", (view) => back(view)],
+  [["B"], "and forth again", (view) => forth(view)],
+  [["w"], "waterfall", (view) => show(view, "w")],
+  [["c"], "conversation", (view) => show(view, "c")],
+  [["n"], "next hit of the search", (view) => step(view, view.hits ?? [], 1, "search with / first")],
+  [["N"], "previous hit", (view) => step(view, view.hits ?? [], -1, "search with / first")],
+  [["y"], "copy: for a model, JSON, curl, Python", (view) => copyMenu(view)],
+  [["p"], "pause, or go on with, live news", (view) => pause(view)],
+  [["f"], "follow the newest step", (view) => { view.follows = !view.follows; say(view.follows ? "following the newest step" : "no longer following"); }],
+  [["Enter"], "into the pane of the step", (view) => view.pane.focus()],
+  [["u", "Escape"], "back to the list", (view) => { if (view.data.live) go(""); }],
+];
+
+/** @param {View} view */
+function pause(view) {
+  view.paused = !view.paused;
+  say(view.paused ? "paused" : "live again");
+  if (!view.paused && view.waiting) {
+    view.waiting = false;
+    view.refresh();
+  }
+  view.drawHead();
+}
+
+/** @param {View} view @param {KeyboardEvent} event @returns {boolean} */
+export function traceKey(view, event) {
+  const line = view.lines[at(view)];
+  if (event.key === "Enter" && line?.fold) {
+    view.toggle(line);
+    return true;
+  }
+  if (document.activeElement === view.pane && event.key === "Escape") {
+    view.rowsBox.focus();
+    return true;
+  }
+  if (document.activeElement === view.pane && ["ArrowDown", "ArrowUp", "PageDown", "PageUp", " ", "Home", "End"].includes(event.key)) return false;
+  const found = MOVES.find(([keys]) => keys.includes(event.key));
+  found?.[2](view, event.key);
+  return Boolean(found);
+}

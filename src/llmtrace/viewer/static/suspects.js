@@ -1,0 +1,48 @@
+// Suspects on top: where the run may have gone wrong, the strongest first, each with its evidence and the way back to it.
+
+import { el } from "./dom.js";
+import { callText, compact, cut } from "./format.js";
+
+const SHOWN = 3;
+
+/** @param {any} view */
+export function suspectStrip(view) {
+  const diagnosis = view.diagnosis;
+  if (!diagnosis) return [el("p", { class: "quiet", text: "looking for suspects …" })];
+  const unlikely = diagnosis.suspects.length && diagnosis.suspects[0].score < diagnosis.likely;
+  const shown = view.allSuspects ? diagnosis.suspects.slice(0, 9) : diagnosis.suspects.slice(0, SHOWN);
+  const hidden = diagnosis.suspects.length - shown.length;
+  return [
+    !diagnosis.suspects.length ? el("p", { class: "quiet", text: "No suspect: nothing in this trace was invalid, failed, or came from nowhere." }) : null,
+    unlikely ? el("p", { class: "quiet", text: "Nothing here is likely to have done harm. What is a little suspect:" }) : null,
+    el("ol", {}, shown.map((/** @type {any} */ suspect, /** @type {number} */ at) => el("li", {},
+      el("button", {
+        type: "button", class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
+        onclick: () => view.goSuspect(at),
+      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: suspect.evidence }),
+      el("span", { class: "score", text: suspect.score.toFixed(2), title: "suspicion: orders suspects, is no probability" }))))),
+    hidden > 0 ? el("button", { type: "button", class: "more", text: view.allSuspects ? `${hidden} more with less suspicion` : `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
+    diagnosis.unknown.length ? el("p", { class: "quiet", text: `Not visible: ${diagnosis.unknown.join("; ")}` }) : null,
+  ];
+}
+
+/** The suspect in the pane of its span: evidence, the way back, what to do. @param {any} view @param {number} at */
+export function suspectCard(view, at) {
+  const suspect = view.diagnosis.suspects[at];
+  return el("section", { class: "suspicion", "aria-label": "Suspicion" },
+    el("h3", {}, el("kbd", { text: String(at + 1) }), ` ${suspect.title}`),
+    el("p", { text: suspect.evidence }),
+    suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The way back from the answer" }, suspect.chain.map((/** @type {any} */ step, /** @type {number} */ place) =>
+      el("li", { class: place === suspect.chain.length - 1 ? "last" : "" },
+        el("a", { href: view.linkTo(step.span_id), "aria-current": step.span_id === view.cursor ? "step" : undefined, text: stepText(step) }),
+        step.note ? el("span", { class: "dim", text: step.note }) : null))) : null,
+    suspect.advice ? el("p", { class: "advice", text: suspect.advice }) : null);
+}
+
+/** @param {import("./types.js").Step} step */
+function stepText(step) {
+  if (step.value === null || step.value === undefined) return step.title;
+  if (step.title.startsWith("argument ")) return `${step.title} = ${compact(step.value)}`;
+  if (typeof step.value === "object" && !Array.isArray(step.value)) return cut(callText(step.title, step.value), 300);
+  return cut(`${step.title}: ${typeof step.value === "string" ? step.value : compact(step.value)}`, 300);
+}

@@ -1,0 +1,363 @@
+// One trace: suspects on top, its steps as waterfall or conversation, the chosen step beside. All views share one selection.
+
+import { el, hideTip, say } from "./dom.js";
+import { conversationCard, waterfallRow } from "./lines.js";
+import { curveNode } from "./curve.js";
+import { detail } from "./detail.js";
+import { traceHead, axisNode } from "./head.js";
+import { forgetColours } from "./json.js";
+import { note, placeText } from "./place.js";
+import { suspectStrip } from "./suspects.js";
+import { Tree } from "./tree.js";
+import { VirtualList } from "./virtual.js";
+
+const BATCH = 48;
+
+/** @typedef {import("./types.js").Row} Row */
+/** @typedef {import("./types.js").Payload} Payload */
+/** @typedef {import("./types.js").Use} Use */
+
+export class TraceView {
+  /** @param {HTMLElement} app @param {any} data @param {any} info @param {string} id @param {URLSearchParams} query */
+  constructor(app, data, info, id, query) {
+    this.app = app;
+    this.data = data;
+    this.info = info;
+    this.id = id;
+    this.mode = query.get("view") === "c" ? "c" : "w";
+    this.asked = { span: query.get("span"), pointer: query.get("at") ?? "", words: query.get("q") ?? "" };
+    this.tree = new Tree();
+    this.version = 0;
+    /** @type {import("./types.js").TraceRow|null} */
+    this.trace = null;
+    /** @type {import("./types.js").Diagnosis|null} */
+    this.diagnosis = null;
+    /** @type {Map<string, Payload>} */
+    this.payloads = new Map();
+    /** @type {Map<string, Use[]>} */
+    this.uses = new Map();
+    /** @type {Map<string, string>} */
+    this.executions = new Map();
+    /** @type {Map<string, number>} */
+    this.suspectAt = new Map();
+    this.lit = new Set();
+    this.above = new Set();
+    this.found = new Set();
+    this.focus = { span: "", pointer: "" };
+    /** @type {string[]} */
+    this.trail = [];
+    this.cursor = "";
+    this.suspect = -1;
+    this.allSuspects = false;
+    this.chosen = false;
+    this.paused = false;
+    this.follows = false;
+    this.waiting = false;
+    /** @type {Row[]} */
+    this.hits = [];
+    this.span = 1;
+    this.lines = /** @type {any[]} */ ([]);
+  }
+
+  async open() {
+    this.app.className = "trace";
+    this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "reading the trace …" }));
+    const diagnosis = this.data.diagnosis(this.id).catch(() => null);
+    this.took(await this.data.rows(this.id, 0));
+    this.id = this.trace?.id ?? this.id;
+    this.build();
+    this.begin();
+    this.diagnosed(await diagnosis);
+  }
+
+  /** @param {import("./types.js").Rows} told */
+  took(told) {
+    this.version = told.version;
+    this.trace = told.trace;
+    for (const row of told.rows) {
+      this.payloads.delete(row.id);
+      this.uses.delete(row.id);
+      if (row.kind === "tool" && row.call) this.executions.set(row.call, row.id);
+    }
+    this.tree.merge(told.rows);
+    this.span = Math.max(this.tree.end, this.tree.running ? this.now() : 0, 0.001);
+  }
+
+  now() {
+    return this.trace ? Math.max(this.tree.end, Date.now() - this.trace.start) : 0;
+  }
+
+  build() {
+    document.title = `${this.trace?.name ?? "trace"} · llmtrace`;
+    this.head = el("header", { class: "top" });
+    this.suspectBox = el("section", { class: "suspects", "aria-label": "Suspects" });
+    this.axis = el("div", { class: "axis", "aria-hidden": "true" });
+    this.rowsBox = el("div", { class: "rows", role: "tree", tabindex: "0", "aria-label": "Steps" });
+    this.curveBox = el("div", { class: "curve-box" });
+    this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step" });
+    this.app.replaceChildren(this.head, this.suspectBox, el("main", { class: "panes", "aria-label": "Trace" }, el("section", { class: "steps", "aria-label": "Steps of the trace" }, this.axis, this.rowsBox, this.curveBox), this.pane));
+    this.drawHead();
+    this.drawSuspects();
+    this.makeList();
+  }
+
+  makeList() {
+    this.list?.close();
+    this.app.classList.toggle("conversing", this.mode === "c");
+    const cards = this.mode === "c";
+    this.list = new VirtualList(this.rowsBox, {
+      render: (at) => (cards ? conversationCard : waterfallRow)(this, this.lines[at]),
+      estimate: (at) => (cards ? this.estimate(this.lines[at]) : this.rowHeight()),
+      key: (at) => this.lines[at].key, measured: cards,
+      onScroll: (first, last) => { if (cards) this.fetch(this.lines.slice(first, last)); },
+    });
+    this.drawLines();
+  }
+
+  rowHeight() {
+    return innerHeight > 1700 ? 30 : 26;
+  }
+
+  /** @param {any} line */
+  estimate(line) {
+    if (line.fold) return 34;
+    return line.row.kind === "model" ? 130 : line.row.kind === "tool" ? 96 : 52;
+  }
+
+  drawHead() {
+    this.head.replaceChildren(...traceHead(this));
+  }
+
+  drawSuspects() {
+    this.suspectBox.replaceChildren(...suspectStrip(this).filter((node) => node !== null).map((node) => /** @type {Node} */ (node)));
+  }
+
+  drawLines() {
+    this.lines = this.tree.lines();
+    this.axis.replaceChildren(...(this.mode === "w" ? axisNode(this.span) : []));
+    this.list?.reset(this.lines.length);
+    const curve = this.mode === "w" ? curveNode(this) : null;
+    this.curveBox.replaceChildren(...(curve ? [curve] : []));
+  }
+
+  // -- where the cursor is
+
+  /** The cursor at first: where the address says, on the problem, else on the root. */
+  begin() {
+    const problem = this.tree.problems[0];
+    const first = this.asked.span && this.tree.rows.has(this.asked.span) ? this.asked.span : problem?.id ?? this.tree.walked[0]?.id;
+    this.chosen = first === this.asked.span;
+    if (this.asked.words) this.search(this.asked.words, !this.chosen);
+    if (first) this.go(first, this.asked.pointer, false);
+    this.rowsBox.focus({ preventScroll: true });
+  }
+
+  /** @param {import("./types.js").Diagnosis|null} diagnosis */
+  diagnosed(diagnosis) {
+    if (!diagnosis) {
+      this.suspectBox.replaceChildren(el("p", { class: "quiet", text: "The suspects of this trace could not be worked out." }));
+      return;
+    }
+    this.diagnosis = diagnosis;
+    this.suspectAt.clear();
+    diagnosis.suspects.slice(0, 9).forEach((suspect, at) => { if (!this.suspectAt.has(suspect.span_id)) this.suspectAt.set(suspect.span_id, at + 1); });
+    this.drawLines();
+    if (!this.chosen && diagnosis.suspects.length && this.tree.rows.has(diagnosis.suspects[0].span_id) && (diagnosis.suspects[0].score >= diagnosis.likely || !this.tree.problems.length)) this.goSuspect(0, false);
+    else if (this.cursor) this.drawPane();
+    this.drawSuspects();
+  }
+
+  /** @param {number} at */
+  goSuspect(at, chosen = true) {
+    const suspect = this.diagnosis?.suspects[at];
+    if (!suspect) return say(`there is no suspect ${at + 1}`);
+    this.suspect = at;
+    this.trail = [];
+    this.go(suspect.span_id, "", chosen);
+    this.drawSuspects();
+  }
+
+  /** @param {string} id */
+  suspectOf(id) {
+    const suspects = this.diagnosis?.suspects ?? [];
+    if (suspects[this.suspect]?.span_id === id) return this.suspect;
+    return suspects.findIndex((suspect) => suspect.span_id === id);
+  }
+
+  /** Choose a span wherever it is: what hides it opens. @param {string} id */
+  go(id, pointer = "", chosen = true) {
+    if (!this.tree.rows.has(id)) return;
+    this.focus = { span: id, pointer };
+    if (!this.lines.some((line) => line.key === id)) {
+      this.tree.reveal(id);
+      this.drawLines();
+    }
+    this.select(id, chosen);
+  }
+
+  /** @param {string} key */
+  select(key, chosen = true) {
+    hideTip();
+    const before = this.cursor;
+    this.cursor = key;
+    if (chosen) this.chosen = true;
+    const row = this.tree.rows.get(key);
+    if (row && this.focus.span !== key) this.focus = { span: key, pointer: "" };
+    const wasAbove = this.above;
+    this.above = new Set();
+    for (let up = row; up && this.above.size < 200; up = this.tree.rows.get(up.parent ?? "")) if (up !== row) this.above.add(up.id);
+    for (const id of new Set([before, key, ...wasAbove, ...this.above])) this.list?.redraw(id);
+    this.list?.show(this.lines.findIndex((line) => line.key === key));
+    this.rowsBox.setAttribute("aria-activedescendant", `line-${key.replaceAll(" ", "-")}`);
+    this.drawPane();
+    if (this.suspect >= 0) this.drawSuspects();
+    note(`trace/${this.id}`, this.place());
+  }
+
+  place() {
+    return { span: this.tree.rows.has(this.cursor) ? this.cursor : null, view: this.mode === "c" ? "c" : null, at: this.focus.pointer, q: this.asked.words };
+  }
+
+  /** @param {string} span */
+  linkTo(span, pointer = "") {
+    return placeText(`trace/${this.id}`, { span, at: pointer, view: this.mode === "c" ? "c" : null });
+  }
+
+  async drawPane() {
+    const row = this.tree.rows.get(this.cursor);
+    if (!row) {
+      const line = this.lines.find((one) => one.key === this.cursor);
+      this.pane.replaceChildren(el("p", { class: "quiet", text: line ? "Repeated steps, folded. → or Enter opens them." : "" }));
+      return;
+    }
+    const wanted = this.cursor;
+    if (!this.payloads.has(row.id) || !this.uses.has(row.id)) {
+      const wait = setTimeout(() => { if (wanted === this.cursor) this.pane.classList.add("waiting"); }, 150);
+      await this.need([row.id]);
+      clearTimeout(wait);
+    }
+    const payload = this.payloads.get(row.id);
+    if (wanted !== this.cursor || !payload) return;
+    this.pane.classList.remove("waiting");
+    const samePlace = this.drawn === wanted;
+    const top = this.pane.scrollTop;
+    this.pane.replaceChildren(...detail(this, row, payload).flat().filter((node) => node !== null && node !== undefined && node !== false).map((node) => /** @type {Node} */ (node)));
+    this.pane.scrollTop = samePlace ? top : 0;
+    this.drawn = wanted;
+    forgetColours();
+    if (this.focus.pointer) this.pane.querySelector("mark.origin")?.scrollIntoView({ block: "center" });
+    if (!this.uses.has(row.id)) this.origins([row.id]).then(() => { if (wanted === this.cursor && (this.uses.get(row.id) ?? []).length) this.drawPane(); });
+  }
+
+  // -- what spans hold, fetched when looked at
+
+  /** @param {string[]} ids @returns {Promise<Map<string, Payload>>} */
+  async need(ids) {
+    const missing = [...new Set(ids)].filter((id) => !this.payloads.has(id));
+    for (let at = 0; at < missing.length; at += BATCH) {
+      const told = await this.data.payloads(this.id, missing.slice(at, at + BATCH));
+      for (const [id, payload] of Object.entries(told)) this.payloads.set(id, payload);
+    }
+    return this.payloads;
+  }
+
+  /** @param {string[]} ids */
+  async origins(ids) {
+    const told = await this.data.origins(this.id, ids).catch(() => ({}));
+    for (const id of ids) this.uses.set(id, told[id] ?? []);
+  }
+
+  /** @param {string} id @returns {Use[]} */
+  usesOf(id) {
+    return this.uses.get(id) ?? [];
+  }
+
+  /** @param {any[]} lines */
+  async fetch(lines) {
+    const ids = lines.filter((line) => line.row && !this.payloads.has(line.row.id)).map((line) => line.row.id);
+    if (!ids.length || this.fetching) return;
+    this.fetching = true;
+    await this.need(ids).catch(() => null);
+    await this.origins(ids);
+    this.fetching = false;
+    for (const id of ids) this.list?.redraw(id);
+  }
+
+  /** Spans that the pointer asks about are lit, with what is between them and the chosen one. @param {string[]} ids */
+  light(ids) {
+    const before = this.lit;
+    this.lit = new Set(ids);
+    for (const id of new Set([...before, ...this.lit])) this.list?.redraw(id);
+  }
+
+  // -- search inside
+
+  /** @param {string} words */
+  async search(words, jump = true) {
+    this.asked.words = words;
+    const asked = words;
+    const ids = words ? await this.data.search(this.id, words) : [];
+    if (asked !== this.asked.words) return;
+    this.found = new Set(ids);
+    this.hits = this.tree.walked.filter((/** @type {Row} */ row) => this.found.has(row.id));
+    this.list?.reset(this.lines.length);
+    if (words) say(this.hits.length ? `${this.hits.length} steps hold it: n next, N previous` : "no step holds that");
+    if (jump && this.hits.length) this.go(this.hits[0].id);
+  }
+
+  // -- news
+
+  /** @param {string[]|null} traces */
+  changed(traces) {
+    if (traces && !traces.includes(this.id)) return;
+    if (this.paused) {
+      this.waiting = true;
+      return;
+    }
+    if (this.refreshing) {
+      this.again = true;
+      return;
+    }
+    this.refresh();
+  }
+
+  async refresh() {
+    this.refreshing = true;
+    this.again = false;
+    try {
+      const told = await this.data.rows(this.id, this.version);
+      if (told.rows.length || told.trace.health !== this.trace?.health) {
+        const wasLast = this.follows && this.lines.length;
+        this.took(told);
+        this.drawHead();
+        this.drawLines();
+        if (wasLast) this.go(this.tree.order[this.tree.order.length - 1].id, "", false);
+        else if (told.rows.some((/** @type {Row} */ row) => row.id === this.cursor)) this.drawPane();
+        if (told.trace.health !== "running") this.diagnosed(await this.data.diagnosis(this.id).catch(() => null));
+      }
+    } catch {
+      say("the viewer's server does not answer");
+    }
+    this.refreshing = false;
+    if (this.again) this.refresh();
+  }
+
+  /** Once a second while something runs: bars grow. */
+  tick() {
+    if (!this.tree.running || this.paused || !this.list) return;
+    this.span = Math.max(this.tree.end, this.now(), 0.001);
+    this.drawLines();
+  }
+
+  close() {
+    this.list?.close();
+  }
+
+  /** @param {any} line */
+  toggle(line) {
+    if (!line || (!line.fold && !line.kids)) return;
+    const open = line.fold ? Boolean(this.tree.open.get(line.key)) : this.tree.open.get(line.key) !== false;
+    this.tree.open.set(line.key, !open);
+    this.drawLines();
+  }
+}

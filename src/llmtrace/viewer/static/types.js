@@ -1,0 +1,62 @@
+// What the server sends, by name: for the type checker and for readers. No code stands here.
+
+/**
+ * One trace in the list. Times in milliseconds, `start` since the Unix epoch; what is not known is null.
+ * @typedef {{id: string, name: string, start: number, duration: number|null, spans: number, health: string, task: string|null,
+ *   answer: string|null, agents: string[], models: string[], errors: number, findings: string[], input: number|null,
+ *   output: number|null, cost: number|null, service: string|null}} TraceRow
+ */
+
+/**
+ * One span in a list. Times in milliseconds since its trace began; what is empty is absent. `marks`: severity and name of what was
+ * found. `said`: first words of a call or an answer. `same`: equal for calls with equal arguments.
+ * @typedef {{id: string, parent?: string, name: string, kind: string, start: number, end?: number, state: string, error?: string,
+ *   marks?: [string, string][], said?: string, call?: string, calls?: string[], same?: string, refused?: boolean, in?: number,
+ *   out?: number, cached?: number, cost?: number, first?: number, partial?: boolean}} Row
+ */
+
+/** @typedef {{version: number, trace: TraceRow, rows: Row[]}} Rows */
+/** @typedef {any} Json A JSON value; a number that a browser would change is an object with one member, see format.js. */
+/** @typedef {{type: string, [member: string]: Json}} Part */
+/** @typedef {{role: string, parts: Part[], name?: string, finish_reason?: string}} Message */
+
+/**
+ * @typedef {{code: string, pointer: string, keyword: string, message: string, expected: Json, got: Json, severity: string,
+ *   where: string, tool: string|null, call_id: string|null, line: number|null, column: number|null, executed: boolean|null}} Violation
+ */
+
+/**
+ * @typedef {{name: string, severity: string, explanation: string, label: string|null, score: number|null, evidence: Json,
+ *   pointer: string|null, call_id: string|null, sources: string[], derived: boolean, source: string|null}} Evaluation
+ */
+
+/** @typedef {{name: string, description: string|null, parameters: Json, output: Json, strict: boolean}} Definition */
+
+/**
+ * All that one span holds. `input` of an inference: its new messages, and [start, count] for those of the call before it.
+ * @typedef {{id: string, title: string, name: string, operation: string, start: string, end: string|null,
+ *   failure: {type: string, message: string, stacktrace: string}|null, violations: Violation[], evaluations: Evaluation[],
+ *   attributes: Json, resource: Json, scope: Json, events: {name: string, time: string, attributes: Json}[], links: Json[],
+ *   facts: {[name: string]: Json}, system?: Part[], input?: (Message|[number, number])[], output?: Message[], tools?: Definition[],
+ *   before?: string|null, kept?: number, gone?: number, arguments?: Json, has_result?: boolean, result?: Json,
+ *   definition?: Definition, given?: Json}} Payload
+ */
+
+/** @typedef {{span: string, place: string, pointer: string}} Origin */
+
+/**
+ * A value that a model put into a call or an answer, and where it came from.
+ * @typedef {{part: string, value: Json, pointer: string, call: string|null, tool: string|null, status: string, form: string,
+ *   reason: string, made_up: boolean, from: Origin|null, latest: Origin|null, first: Origin|null}} Use
+ */
+
+/** @typedef {{span_id: string, title: string, value: Json, note: string}} Step */
+
+/**
+ * @typedef {{span_id: string, score: number, title: string, evidence: string, pointer: string|null, value: Json, chain: Step[],
+ *   advice: string}} Suspect
+ */
+
+/** @typedef {{suspects: Suspect[], unknown: string[], likely: number}} Diagnosis */
+
+export {};

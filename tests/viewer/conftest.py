@@ -1,0 +1,68 @@
+"""The viewer as it runs: uvicorn on a real socket, over a real store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from llmtrace.store import Store, open_store
+from llmtrace.viewer.serving import Serving
+from llmtrace.viewer.source import Source
+from tests.cli.traces import recovered, silent
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Served(NamedTuple):
+    address: str
+    port: int
+    store: Store
+
+    def ask(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
+        """One request. ``headers`` with ``_`` for ``-``; without, those of the browser's own page."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.putrequest(method, path, skip_host="host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        response = connection.getresponse()
+        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        connection.close()
+        return answer
+
+
+@contextmanager
+def serving(store: Store, **options: Any) -> Iterator[Served]:
+    running = Serving(Source(store), port=0, facts={"store": "a store", "receive": None}, **options)
+    with running.in_thread():
+        yield Served(running.address, running.port, store)
+
+
+@pytest.fixture
+def serve() -> Callable[..., AbstractContextManager[Served]]:
+    return serving
+
+
+@pytest.fixture
+def viewer(tmp_path: Path) -> Iterator[Served]:
+    """Over a local store with two traces: one that recovered, and one that went wrong silently."""
+    store = open_store(str(tmp_path / "store"))
+    for span in (*recovered(), *silent()):
+        store.append(span)
+    with serving(store) as served:
+        yield served
+    store.close()

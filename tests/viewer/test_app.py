@@ -1,0 +1,87 @@
+"""What the server answers: the list, a trace's rows, what a span holds, where values came from, who is suspected."""
+
+from __future__ import annotations
+
+from tests.cli.traces import RECOVERED, SILENT
+from tests.viewer.conftest import Served
+
+
+def test_the_list_filters_and_searches(viewer: Served) -> None:
+    """Newest first; a filter and words are those of the store, and a page says whether there is another."""
+    told = viewer.ask("/api/traces").json
+    assert [row["id"] for row in told["traces"]] == [SILENT, RECOVERED]
+    assert [row["health"] for row in told["traces"]] == ["ok", "recovered"]
+    assert told["traces"][1]["findings"] == ["wrong_type"]
+    assert [row["id"] for row in viewer.ask("/api/traces?q=okafor").json["traces"]] == [SILENT]
+    assert [row["id"] for row in viewer.ask("/api/traces?health=recovered").json["traces"]] == [RECOVERED]
+    first = viewer.ask("/api/traces?limit=1").json
+    assert (len(first["traces"]), first["more"]) == (1, True)
+    assert [row["id"] for row in viewer.ask("/api/traces?limit=1&offset=1").json["traces"]] == [RECOVERED]
+
+
+def test_the_list_says_what_is_suspected(viewer: Served) -> None:
+    """A trace that looks fine from outside names its suspect in the list already."""
+    viewer.ask("/api/traces")
+    told = viewer.ask(f"/api/suspicions?traces={SILENT},{RECOVERED}").json
+    assert told[SILENT]["title"] == "look_up was called with a made-up /order_id"
+
+
+def test_rows_come_once(viewer: Served) -> None:
+    """Whoever names the version that he has gets only what changed since."""
+    told = viewer.ask(f"/api/traces/{RECOVERED}").json
+    refused = next(row for row in told["rows"] if row["state"] == "error" and row["kind"] == "tool")
+    assert (refused["name"], refused["refused"], refused["marks"]) == ("refund", True, [["error", "wrong_type"]])
+    assert viewer.ask(f"/api/traces/{RECOVERED}?after={told['version']}").json["rows"] == []
+
+
+def test_a_span_has_its_violation_and_its_schema(viewer: Served) -> None:
+    """What the page underlines: the pointer, what was expected and what came, with the schema beside it."""
+    rows = viewer.ask(f"/api/traces/{RECOVERED}").json["rows"]
+    refused = next(row["id"] for row in rows if row.get("refused"))
+    payload = viewer.ask(f"/api/traces/{RECOVERED}/payloads?spans={refused},none").json[refused]
+    broken = payload["violations"][0]
+    assert (broken["pointer"], broken["expected"], broken["got"]) == ("/amount", "number", "42 EUR")
+    assert payload["definition"]["parameters"]["properties"]["amount"] == {"type": "number"}
+
+
+def test_a_call_shows_what_is_new_in_it(viewer: Served) -> None:
+    """A model call carries its new messages; the whole input is there on demand."""
+    rows = viewer.ask(f"/api/traces/{RECOVERED}").json["rows"]
+    last = [row["id"] for row in rows if row["kind"] == "model"][-1]
+    payload = viewer.ask(f"/api/traces/{RECOVERED}/payloads?spans={last}").json[last]
+    new = [piece for piece in payload["input"] if isinstance(piece, dict)]
+    assert (payload["kept"], payload["gone"], [message["role"] for message in new]) == (5, 0, ["tool"])
+    assert len(viewer.ask(f"/api/traces/{RECOVERED}/history?span={last}").json) == 6
+
+
+def test_values_lead_to_where_they_came_from(viewer: Served) -> None:
+    """An identifier of the answer leads to its first place; one that came from nowhere says so."""
+    rows = viewer.ask(f"/api/traces/{SILENT}").json["rows"]
+    call = next(row["id"] for row in rows if row["kind"] == "tool")
+    uses = viewer.ask(f"/api/traces/{SILENT}/origins?spans={call}").json[call]
+    assert [(use["pointer"], use["status"], use["made_up"]) for use in uses] == [("/order_id", "ungrounded", True)]
+    suspects = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json["suspects"]
+    assert (suspects[0]["pointer"], suspects[0]["value"]) == ("/order_id", "KS-20431")
+
+
+def test_search_inside_a_trace(viewer: Served) -> None:
+    """Each term somewhere in one span."""
+    rows = viewer.ask(f"/api/traces/{SILENT}").json["rows"]
+    found = viewer.ask(f"/api/traces/{SILENT}/search?q=jonas%20ks-204").json
+    assert set(found) <= {row["id"] for row in rows}
+    assert len(found) == 2  # the execution, and the call that was told of it
+    assert viewer.ask(f"/api/traces/{SILENT}/search?q=").json == []
+
+
+def test_what_is_not_there_is_said(viewer: Served) -> None:
+    """An unknown trace, a bad number, an unknown file: a status and one line, no traceback."""
+    for path, status in (
+        ("/api/traces/feedbeef", 404),
+        ("/api/traces?limit=many", 400),
+        ("/static/../app.py", 404),
+        ("/static/none.js", 404),
+        (f"/api/traces/{SILENT}/history?span=none", 404),
+    ):
+        answer = viewer.ask(path)
+        assert answer.status == status, path
+        assert b"Traceback" not in answer.body
