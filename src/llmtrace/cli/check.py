@@ -15,7 +15,7 @@ from llmtrace.cli.lines import BadLine, read
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
 from llmtrace.cli.paint import Cell, Screen, clean
 from llmtrace.cli.show import title_of
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import opened, trace_of
 from llmtrace.evaluation import INVALID_TOOL_CALL, Evaluator, evaluate_trace
 from llmtrace.model import Evaluation, Failure, Inference, Span, Trace, Violation
 
@@ -67,7 +67,7 @@ def _traces(args: argparse.Namespace) -> Iterator[Trace]:
             yield from traces_of(what)
         else:
             with opened(args) as store:
-                yield store.trace(what)
+                yield trace_of(store, what)
 
 
 def traces_of(path: str) -> list[Trace]:

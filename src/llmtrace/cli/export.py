@@ -12,7 +12,7 @@ from typing import BinaryIO
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, BadInput, print_json
 from llmtrace.cli.paint import Screen
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import opened, trace_of
 from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -59,7 +59,7 @@ def _traces(store: Store, args: argparse.Namespace) -> Iterator[Trace]:
     names = args.trace or ["last"]
     if args.all:
         names = [found.trace_id for found in reversed(store.traces(Query(limit=_EVERY)))]
-    return (store.trace(name) for name in names)
+    return (trace_of(store, name) for name in names)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmtrace.cli.options import BadInput
 from llmtrace.config import Config
+from llmtrace.model import Trace
 from llmtrace.store import Store, open_store
 
 
@@ -26,6 +27,14 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def trace_of(store: Store, wanted: str) -> Trace:
+    """A trace with all that can be said of it, what monitors find in it included. Raises what `Store.trace` does."""
+    refresh = getattr(store, "refresh", None)
+    if refresh is not None:
+        refresh()
+    return store.trace(wanted)
 
 
 def _words(given: str | list[str] | None) -> list[str]:

@@ -9,7 +9,7 @@ from llmtrace.cli import words
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
-from llmtrace.cli.stores import opened
+from llmtrace.cli.stores import opened, trace_of
 from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose
 from llmtrace.model import Trace
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
-        trace = store.trace(args.trace)
+        trace = trace_of(store, args.trace)
     diagnosis = diagnose(trace)
     if args.json:
         print_json(words.as_json(diagnosis))

@@ -14,13 +14,29 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
 
+from llmtrace.monitors._keys import Key
 from llmtrace.monitors._observation import Monitor, Observation
-from llmtrace.monitors._watch import MAX_KEYS, Report, Shelf, Watch
+from llmtrace.monitors._reports import Report, baselines, pinned, reports
+from llmtrace.monitors._row import KINDS
+from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
+from llmtrace.monitors._wording import PREFIX
 
-__all__ = ["MAX_KEYS", "Monitor", "Observation", "Report", "Shelf", "Watch", "load"]
+__all__ = [
+    "KINDS",
+    "MAX_KEYS",
+    "PREFIX",
+    "Key",
+    "Monitor",
+    "Observation",
+    "Report",
+    "Shelf",
+    "Watch",
+    "baselines",
+    "load",
+    "pinned",
+    "reports",
+]
 
 logger = logging.getLogger("llmtrace")
 
@@ -32,7 +48,7 @@ def load(names: tuple[str, ...] | None = None) -> tuple[Monitor, ...]:
 
     Never raises: an unknown name and a monitor that cannot be imported are each logged once and left out.
     """
-    known = {entry.name: entry for entry in (*_installed(), *_built_in())}  # a built-in name is not taken over
+    known = {**_installed(), **_built_in()}  # a built-in name is not taken over
     if names is None:
         chosen = list(known)
     else:
@@ -41,28 +57,31 @@ def load(names: tuple[str, ...] | None = None) -> tuple[Monitor, ...]:
                 logger.warning("llmtrace: unknown monitor %r; it is ignored. Known: %s", name, ", ".join(sorted(known)))
         without, only = {n[1:] for n in names if n.startswith("-")}, {n for n in names if not n.startswith("-")}
         chosen = [name for name in known if name not in without and (name in only or (without and not only))]
-    return tuple(found for name in sorted(chosen) if (found := _load(known[name])) is not None)
+    return tuple(found for name in sorted(chosen) if (found := _load(name, *known[name])) is not None)
 
 
-def _built_in() -> Iterator[EntryPoint]:
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            yield EntryPoint(module.name, f"{__name__}.{module.name}:MONITOR", GROUP)
+def _built_in() -> dict[str, tuple[str, str]]:
+    """By name: module and attribute."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return {name: (f"{__name__}.{name}", "MONITOR") for name in names if not name.startswith("_")}
 
 
-def _installed() -> Iterator[EntryPoint]:
+def _installed() -> dict[str, tuple[str, str]]:
+    from importlib.metadata import entry_points  # 18 ms, which who only reads a trace need not pay
+
     try:
-        yield from entry_points(group=GROUP)
+        return {entry.name: (entry.module, entry.attr or "MONITOR") for entry in entry_points(group=GROUP)}
     except Exception as error:  # broken metadata of any installed package must not stop the reader
         logger.warning("llmtrace: installed monitors cannot be listed: %s", error)
+        return {}
 
 
-def _load(entry: EntryPoint) -> Monitor | None:
+def _load(name: str, module: str, attribute: str) -> Monitor | None:
     try:
-        found: Monitor = getattr(importlib.import_module(entry.module), entry.attr or "MONITOR")
+        found: Monitor = getattr(importlib.import_module(module), attribute)
         if not callable(found.observe):
             raise TypeError("its observe cannot be called")
         return found
     except Exception as error:  # a third party's import may raise anything
-        logger.warning("llmtrace: monitor %s (%s) cannot be loaded and is off: %s", entry.name, entry.value, error)
+        logger.warning("llmtrace: monitor %s (%s:%s) cannot be loaded and is off: %s", name, module, attribute, error)
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
+from llmtrace.fingerprints import fingerprint
 from llmtrace.model import AgentInvocation, Custom, Inference, Span, ToolExecution, Trace, Workflow
 from llmtrace.semconv import SAME_CALL, SERVICE_NAME
 
@@ -23,7 +24,7 @@ _FEW: Final = 8
 
 class Key(NamedTuple):
     agent: str | None
-    """The nearest agent around the call, else the workflow, else the service."""
+    """The nearest agent or workflow around the call, else the service; of a tool, the service."""
     operation: str
     """The function around a model call within its agent, else what the span did."""
     model: str | None = None
@@ -36,30 +37,43 @@ class Key(NamedTuple):
         return json.dumps(self)
 
 
-def key_of(trace: Trace, span: Span) -> Key | None:
+class Found(NamedTuple):
+    key: Key
+    run: str
+    """Id of what the calls of one run have in common: the span of the agent or workflow around them, else the trace."""
+
+
+def key_of(trace: Trace, span: Span) -> Found | None:
     """The key of a call; None for what is not followed, and for a call that another span tells of as well."""
     operation = span.operation
     if isinstance(operation, ToolExecution):
-        return Key(None, "execute_tool", tool=operation.name)
+        _, _, run = _around(trace, span)
+        return Found(Key(_service(span), "execute_tool", tool=operation.name), run)
     if not isinstance(operation, Inference) or SAME_CALL in span.attributes:
         return None
     if any(isinstance(inner.operation, Inference) for inner in trace.children(span)):
         return None
-    agent, step = _around(trace, span)
-    prompt = operation.fingerprint.system if operation.fingerprint is not None else None
-    return Key(agent, step or operation.operation, operation.request_model, prompt)
+    agent, step, run = _around(trace, span)
+    prompt = (operation.fingerprint or fingerprint(operation)).system
+    return Found(Key(agent, step or operation.operation, operation.request_model, prompt), run)
 
 
-def _around(trace: Trace, span: Span) -> tuple[str | None, str | None]:
+def _around(trace: Trace, span: Span) -> tuple[str | None, str | None, str]:
     step, above = None, trace.parent(span)
-    while above is not None:
+    for _ in range(len(trace)):  # parents may go round in a circle
+        if above is None:
+            break
         if isinstance(above.operation, (AgentInvocation, Workflow)):
-            return above.operation.name, step
+            return above.operation.name, step, above.trace_id + above.span_id
         if step is None and isinstance(above.operation, Custom):
             step = above.name
         above = trace.parent(above)
+    return _service(span), step, span.trace_id
+
+
+def _service(span: Span) -> str | None:
     service = span.resource.get(SERVICE_NAME)
-    return str(service) if service else None, step
+    return str(service) if service else None
 
 
 class Place:

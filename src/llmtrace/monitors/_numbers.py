@@ -2,12 +2,15 @@
 
 Each number is ranked among all before it (ties broken at random, by the span's id). While nothing changes these ranks are
 independent and uniform, whatever the distribution: heavy tails, a few values only, two humps. Turned into normal scores ``z``
-they feed Shiryaev-Roberts statistics ``M = (M + 1) · exp(λz - λ²/2)``, one for each shift ``λ`` (in spreads) and one for a
-wider spread, which are then averaged. ``M`` minus the number of calls is a martingale, so an alarm at ``M ≥ c`` comes at most
-once in ``c`` calls on average (`_rate`): by proof, from the first call on, for every size of the baseline. With few calls
-before it a change is less surprising, so the price of a small baseline is power, never false alarms.
+they feed Shiryaev-Roberts statistics ``M = (M + 1) · p(z) / q(z)``, one for each way ``p`` in which the scores may come after
+a change (shifted, narrower, wider; ``q`` is how they come before), which are then averaged. ``M`` minus the number of calls
+is a martingale, so an alarm at ``M ≥ c`` comes at most once in ``c`` calls on average (`_rate`): by proof, from the first
+call on, for every size of the baseline. With few calls before it a change is less surprising, so the price of a small
+baseline is power, never false alarms.
 
-Numbers that resemble the one before them (a server's load) are whitened by their own lag-1 correlation first.
+The proof holds for calls that have nothing to do with each other. Numbers that resemble the one before them (a server's load)
+are whitened by their own lag-1 correlation first, and what the calls of one run say counts for as much less as they resemble
+each other (`_runs`).
 
 Memory: counts in bins of 2 % (wider where there would be too many), and the last calls one by one.
 """
@@ -15,18 +18,27 @@ Memory: counts in bins of 2 % (wider where there would be too many), and the las
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llmtrace.model.value import value
 from llmtrace.monitors._history import History
-from llmtrace.monitors._rate import CALLS_PER_ALARM, HEAD_START, MINIMUM, RECENT
+from llmtrace.monitors._rate import MINIMUM, NUMBER_CALLS_PER_ALARM, RECENT, RUNS_BEFORE, RUNS_SINCE, Places
+from llmtrace.monitors._runs import Alike
 
 _WIDTH: Final = 0.02
 _MOST_BINS: Final = 400
-_SHIFTS: Final = ((0.5, 0.3), (-0.5, 0.3), (1.25, 0.15), (-1.25, 0.15), (0.0, 0.1))
-"""Shifts in spreads that are looked for, and the weight of each; 0 stands for twice the spread."""
+_WAYS: Final = (
+    (0.5, 1.0, 0.3),
+    (-0.5, 1.0, 0.3),
+    (1.25, 1.0, 0.1),
+    (-1.25, 1.0, 0.1),
+    (1.25, 0.6, 0.06),
+    (-1.25, 0.6, 0.06),
+    (0.0, 2.0, 0.08),
+)
+"""How scores may come after a change: their mean, their spread, and the weight of this way."""
 _LOWEST: Final = 1e-9
 _FROM: Final = 50
 """Calls from which the lag-1 correlation is believed."""
@@ -54,6 +66,20 @@ class Shift:
     pointer: str | None = None
 
 
+class At(NamedTuple):
+    """Where an observation stands."""
+
+    time: int
+    """When the call began: nanoseconds since the Unix epoch."""
+    call: int
+    """Number of the call among those of its key."""
+    run: int
+    alike: int
+    """Its run's number, and that of the calls which it may resemble (`_runs.Runs`)."""
+    hinted: bool = False
+    """Whether something that shapes answers changed at this call."""
+
+
 class Numbers:
     """One stream. ``state()`` is JSON, and all of it."""
 
@@ -68,11 +94,15 @@ class Numbers:
         self.count = sum(self.bins.values())
         self.history = History(held.get("history"))
         self.began: int | None = held.get("began")
-        self.odds: list[float] = held.get("odds") or [0.0] * len(_SHIFTS)
+        self.first: int | None = held.get("first")
+        """Number of the run that the baseline begins with; None: it was there before the first run."""
+        self.odds: list[float] = held.get("odds") or [0.0] * len(_WAYS)
         self.recent: list[list[Any]] = held.get("recent", [])
-        """Bin (in steps), score, time and number of the last calls."""
+        """Bin (in steps), score, time, number and run of the last calls."""
         self.alike: list[float] = held.get("alike") or [0.0, 0.0, 0.0]
         """Sum of products of neighbouring scores, of squares, and the last score."""
+        self.of_runs = Alike(held.get("of_runs"))
+        self.places = Places(held.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
         return {
@@ -82,24 +112,30 @@ class Numbers:
             "armed": self.armed,
             "history": self.history.state(),
             "began": self.began,
+            "first": self.first,
             "odds": self.odds,
             "recent": self.recent,
             "alike": self.alike,
+            "of_runs": self.of_runs.held,
+            "saved": self.places.saved,
         }
 
-    def observe(self, number: Any, tie: float, time: int, call: int, *, hinted: bool = False) -> Shift | None:
-        """Take in a number. ``tie``: uniform in (0, 1), to rank it among its equals. ``hinted``: something that shapes
-        answers changed at this call."""
+    def observe(self, number: Any, tie: float, at: At) -> Shift | None:
+        """Take in a number. ``tie``: uniform in (0, 1), to rank it among its equals."""
         if type(number) not in (int, float) or not math.isfinite(number):
             return None
         height = math.log(max(number, _LOWEST))
-        self.history.add(time, height)
-        self.began = time if self.began is None else self.began
+        self.history.add(at.time, height)
+        if self.began is None:
+            self.began, self.first = at.time, None if self.armed else at.run
         self._renew()
         step = math.floor(height / _WIDTH)
         score = self._score(step, tie)
-        self.recent = [*self.recent[1 - RECENT :], [step, round(score, 3), time, call]]
-        if self.count > MINIMUM and self._bet(self._whitened(score), hinted) >= CALLS_PER_ALARM:
+        self.recent.append([step, round(score, 3), at.time, at.call, at.run])
+        del self.recent[:-RECENT]
+        whitened = self._whitened(score)
+        self.of_runs.add(at.alike, whitened)
+        if self.count > MINIMUM and self._bet(whitened, self.places.take(hinted=at.hinted)) >= NUMBER_CALLS_PER_ALARM:
             return self._changed()
         return None
 
@@ -124,36 +160,41 @@ class Numbers:
     def _whitened(self, score: float) -> float:
         products, squares, last = self.alike
         self.alike = [round(products + score * last, 4), round(squares + score * score, 4), round(score, 4)]
-        alike = min(self.alike[0] / max(self.alike[1], 1.0), 0.9)
+        alike = min(products / max(squares, 1.0), 0.9)
         if self.count < _FROM or alike < 2 / math.sqrt(self.count):
             return score
         return (score - alike * last) / math.sqrt(1 - alike * alike)
 
-    def _bet(self, score: float, hinted: bool) -> float:
-        more = 1 + HEAD_START if hinted else 1
-        self.odds = [(odds + more) * math.exp(_gain(shift, score)) for odds, (shift, _) in zip(self.odds, _SHIFTS, strict=True)]
-        return sum(odds * weight for odds, (_, weight) in zip(self.odds, _SHIFTS, strict=True))
+    def _bet(self, score: float, places: float) -> float:
+        factor = self.of_runs.factor
+        self.odds = [(odds + places) * math.exp(_gain(way, score) / factor) for odds, way in zip(self.odds, _WAYS, strict=True)]
+        return sum(odds * way[2] for odds, way in zip(self.odds, _WAYS, strict=True))
 
-    def _changed(self) -> Shift:
-        """Where the change began, and a new start from there."""
-        shown = max(zip(self.odds, _SHIFTS, strict=True), key=lambda pair: pair[0] * pair[1][1])[1][0]
+    def _changed(self) -> Shift | None:
+        """Where the change began, and a new start; None if it is the doing of too few runs."""
+        shown = max(zip(self.odds, _WAYS, strict=True), key=lambda pair: pair[0] * pair[1][2])[1]
         at, best, total = len(self.recent) - 1, -math.inf, 0.0
         for place in range(len(self.recent) - 1, -1, -1):
             total += _gain(shown, self.recent[place][1])
             if total > best:
                 at, best = place, total
         after = self.recent[at:]
-        old = dict(self.bins)
+        if not _of_several(shown, after):
+            return None
+        if self.first is not None and after[0][4] - self.first < RUNS_BEFORE:
+            return None
+        old, new = dict(self.bins), dict[int, int]()
         for step, *_ in after:
             old[step // self.width] = old.get(step // self.width, 0) - 1
-        new: dict[int, int] = {}
-        for step, *_ in after:
             new[step] = new.get(step, 0) + 1
-        before, now = _middle(old, self.width), _middle(new, 1)
-        found = Shift(after[0][2], after[0][3], len(after), self.count - len(after), before, now)
-        self.bins, self.width, self.count, self.recent, self.armed = new, 1, len(after), after, False
-        self.odds, self.alike, self.began = [0.0] * len(_SHIFTS), [0.0, 0.0, 0.0], after[0][2]
+        found = Shift(after[0][2], after[0][3], len(after), self.count - len(after), _middle(old, self.width), _middle(new, 1))
+        self._restart()
         return found
+
+    def _restart(self) -> None:
+        """From nothing, since the calls that told of a change are picked: they are more extreme than those that follow."""
+        self.bins, self.width, self.count, self.recent, self.armed, self.began = {}, 1, 0, [], False, None
+        self.odds, self.alike = [0.0] * len(_WAYS), [0.0, 0.0, 0.0]
 
     def _renew(self) -> None:
         """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become
@@ -168,10 +209,10 @@ class Numbers:
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
         """Compare with this baseline from now on, until it is seen that things have changed."""
-        self.pin, self.armed = dict(baseline), True
+        self.pin, self.armed, self.first = dict(baseline), True, None
         self.bins = {int(name): int(count) for name, count in baseline["bins"].items()}
         self.width, self.count = int(baseline["width"]), sum(self.bins.values())
-        self.odds, self.alike, self.recent = [0.0] * len(_SHIFTS), [0.0, 0.0, 0.0], []
+        self.odds, self.alike, self.recent = [0.0] * len(_WAYS), [0.0, 0.0, 0.0], []
 
     @property
     def level(self) -> float | None:
@@ -200,9 +241,18 @@ class Numbers:
         return math.ceil(_NEEDED * (spread / math.log(factor)) ** 2)
 
 
-def _gain(shift: float, score: float) -> float:
-    """Logarithm of how much more likely the score is after the shift (0: with twice the spread) than before."""
-    return shift * score - shift * shift / 2 if shift else 0.375 * score * score - math.log(2)
+def _gain(way: tuple[float, float, float], score: float) -> float:
+    """Logarithm of how much more likely the score is if scores come in this way than as before."""
+    mean, spread, _ = way
+    return score * score / 2 - ((score - mean) / spread) ** 2 / 2 - math.log(spread)
+
+
+def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]]) -> bool:
+    """Whether several runs tell of a change, none of them more than all others together."""
+    gains: dict[int, float] = {}
+    for _, score, _, _, run in after:
+        gains[run] = gains.get(run, 0.0) + _gain(way, score)
+    return len(gains) >= RUNS_SINCE and 2 * max(gains.values()) <= sum(gains.values())
 
 
 def _middle(bins: Mapping[int, int], width: int) -> float:

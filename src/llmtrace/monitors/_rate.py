@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from typing import Final
 
-CALLS_PER_ALARM: Final = 60_000
-"""Calls of one stream between two false alarms, on average, at least. A model call feeds six streams at most, so that all of
-them together raise at most one false alarm in 10,000 calls."""
+NUMBER_CALLS_PER_ALARM: Final = 30_000
+SHARE_CALLS_PER_ALARM: Final = 120_000
+"""Calls of one stream between two false alarms, on average, at least. A model call feeds two streams of numbers and four of
+shares at most: all of them together raise at most one false alarm in 10,000 calls. A tool execution feeds one and two."""
 
 MINIMUM: Final = 20
 """Calls without which no stream says anything."""
 
+RUNS_BEFORE: Final = 5
+RUNS_SINCE: Final = 3
+"""Runs that the calls before and since a change must come from: one run that goes its own way is no drift."""
+
 HEAD_START: Final = 500
-"""A call at which the model, the prompt, the tools … changed counts as so many places at which the stream may have changed.
-It costs as many calls' worth of false alarms, and finds a change there two to three times as fast."""
+"""A call at which the model, the prompt, the tools … changed counts as so many places at which the stream may have changed, if
+so many are saved up; it finds a change there two to three times as fast."""
+
+SAVED: Final = 0.2
+"""Part of each call's own place that is saved up for head starts, so that these cost no false alarms."""
 
 RECENT: Final = 200
 """Calls that are remembered one by one, to tell since when a change holds."""
+
+
+class Places:
+    """At how many places a call counts, on average one at most: most of it at once, the rest when something else changed."""
+
+    __slots__ = ("saved",)
+
+    def __init__(self, saved: float = 0.0) -> None:
+        self.saved = saved
+
+    def take(self, *, hinted: bool) -> float:
+        self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
+        if not hinted:
+            return 1 - SAVED
+        taken, self.saved = self.saved, 0.0
+        return 1 - SAVED + taken

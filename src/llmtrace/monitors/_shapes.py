@@ -1,27 +1,31 @@
 """The usual shape of JSON values, learned: which fields are always there, of which types. A change shows in one value.
 
-There is no waiting for a second case: a new type, a new field and a missing one are told at the first value that has it, and
-learned with it, so that each is told once. Against false alarms stands what is asked of the past: enough values, and none of
-the last third of them with anything new, so that tools whose results always differ are left alone. Keys that are data (order
-numbers, dates) are no fields: those with three digits or more, and all of an object that has too many.
+A new type, a new field and a missing one are told at the first value that has it, as something to look at, and learned with
+it, so that each is told once. It becomes a warning, on that same first value, when the values of three runs have it of the
+next six: that is a change and no rarity. What is asked of the past: enough values, and none of the last third of them with
+anything new, so that tools whose results always differ are left alone. Keys that are data (order numbers, dates) are no
+fields: those with three digits or more, and all of an object that has too many.
 
-Memory: at most `_PATHS` paths, `_DEEP` levels; lists are looked at up to `_ITEMS` items.
+Memory: at most `_PATHS` paths, `_DEEP` levels; lists are looked at up to `_ITEMS` items; `_MOST_WAITING` findings wait.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.monitors._history import History
-from llmtrace.monitors._numbers import Shift
-from llmtrace.monitors._rate import MINIMUM
+from llmtrace.monitors._numbers import At, Shift
+from llmtrace.monitors._rate import MINIMUM, RUNS_BEFORE, RUNS_SINCE
 
 _PATHS: Final = 300
 _DEEP: Final = 8
 _ITEMS: Final = 50
 _FIELDS: Final = 40
+_MOST_WAITING: Final = 8
+_WAITS: Final = 6
+"""Runs within which a change has to show in `RUNS_SINCE` of them."""
 _DATA: Final = re.compile(r"\d.*\d.*\d|^$|.{41}")
 _TYPES: Final[Mapping[type, str]] = {
     dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"
@@ -43,6 +47,11 @@ class Shapes:
         self.count: int = held.get("count", 0)
         self.last: int = held.get("last", 0)
         """Values seen when anything was new for the last time."""
+        self.first: int | None = held.get("first")
+        """As of `Numbers`."""
+        self.waiting: list[dict[str, Any]] = held.get("waiting", [])
+        """What was new and is not known to stay: where, what, which kinds were there before, in which value, and the numbers of
+        the runs with a value that has it, and with one that could."""
         self.pin: dict[str, Any] | None = held.get("pin")
         self.armed: bool = held.get("armed", False)
         self.history = History(held.get("history"))
@@ -54,18 +63,22 @@ class Shapes:
             "open": self.open,
             "count": self.count,
             "last": self.last,
+            "first": self.first,
+            "waiting": self.waiting,
             "pin": self.pin,
             "armed": self.armed,
             "history": self.history.state(),
             "began": self.began,
         }
 
-    @property
-    def settled(self) -> bool:
-        return self.count >= MINIMUM and self.count - self.last >= max(MINIMUM, self.count // 3)
+    def settled(self, run: int) -> bool:
+        if self.count < MINIMUM or (self.first is not None and run - self.first < RUNS_BEFORE):
+            return False
+        return self.count - self.last >= max(MINIMUM, self.count // 3)
 
-    def observe(self, content: Any, time: int, call: int) -> Shift | None:
-        """Take in a value. Gives the most telling of what is new in it: a type, a field that is missing, a new field."""
+    def observe(self, content: Any, at: At, mark: Sequence[str]) -> Iterator[tuple[Shift, Sequence[str]]]:
+        """Take in a value. Gives what is new in it, and what turned out to stay, each with the ``mark`` (any texts) that came
+        with the value that had it first."""
         here: dict[str, dict[str, int]] = {}
         within: dict[str, str] = {}
         for path, parent, kind in self._seen(content, "", "", 0):
@@ -74,16 +87,42 @@ class Shapes:
                 kinds[kind] = kinds.get(kind, 0) + 1
                 within[path] = parent
         news = sorted(self._news(here, within)) if self.count else []
-        settled, known = self.settled, self.count
-        self.began = time if self.began is None else self.began
-        self.history.add(time, float(bool(news)))
+        settled, known = self.settled(at.run), self.count
+        if self.began is None:
+            self.began, self.first = at.time, None if self.armed else at.run
+        self.history.add(at.time, float(bool(news)))
+        yield from self._kept(here, at)
+        if news and settled:
+            _, word, pointer = news[0]
+            shift = Shift(at.time, at.call, 1, known, 0.0, 1.0, word=word, pointer=pointer)
+            yield shift, mark
+            self._wait(shift, at, mark)
         self.count += 1
         self.last = self.count if news or known == 0 else self.last
         self._learn(here)
-        if not (news and settled):
-            return None
-        _, word, pointer = news[0]
-        return Shift(time, call, 1, known, 0.0, 1.0, word=word, pointer=pointer)
+
+    def _wait(self, shift: Shift, at: At, mark: Sequence[str]) -> None:
+        known = sorted(self.paths.get(shift.pointer or "", {}))
+        value = {"time": at.time, "call": at.call, "known": shift.baseline, "mark": list(mark)}
+        self.waiting.append(
+            value | {"path": shift.pointer, "word": shift.word, "kinds": known, "calls": 1, "with": [at.run], "runs": [at.run]}
+        )
+        del self.waiting[:-_MOST_WAITING]
+
+    def _kept(self, here: Mapping[str, dict[str, int]], at: At) -> Iterator[tuple[Shift, Sequence[str]]]:
+        """Those that wait and are now known to stay."""
+        for one in list(self.waiting):
+            has = _has(one, here)
+            if has is None:
+                continue
+            one["calls"] += 1
+            one["runs"] = sorted({*one["runs"], at.run})
+            one["with"] = sorted({*one["with"], at.run}) if has else one["with"]
+            if len(one["with"]) >= RUNS_SINCE:
+                shift = Shift(one["time"], one["call"], one["calls"], one["known"], 0.0, 1.0, one["word"], one["path"])
+                yield shift, one["mark"]
+            if len(one["with"]) >= RUNS_SINCE or len(one["runs"]) >= _WAITS:
+                self.waiting.remove(one)
 
     def _seen(self, content: Any, path: str, parent: str, depth: int) -> Iterator[Seen]:
         yield path, parent, _TYPES.get(type(content), "other")
@@ -142,10 +181,22 @@ class Shapes:
         return {"paths": self.paths, "open": self.open, "count": self.count, "last": self.last}
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
-        self.pin, self.armed = dict(baseline), True
+        self.pin, self.armed, self.first = dict(baseline), True, None
         self.paths = {str(path): dict(kinds) for path, kinds in baseline["paths"].items()}
         self.open, self.count, self.last = list(baseline["open"]), int(baseline["count"]), int(baseline["last"])
 
     @property
     def level(self) -> float | None:
         return None
+
+
+def _has(one: Mapping[str, Any], here: Mapping[str, dict[str, int]]) -> bool | None:
+    """Whether a value has what waits; None where it has not the place for it."""
+    path, parent = one["path"], one["path"].rpartition("/")[0]
+    if one["word"] == "new_type":
+        return not here[path].keys() <= set(one["kinds"]) if path in here else None
+    objects = here.get(parent, {}).get("object", 0)
+    if not objects:
+        return None
+    found = sum(here.get(path, {}).values())
+    return found > 0 if one["word"] == "new_field" else found < objects

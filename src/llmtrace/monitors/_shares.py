@@ -3,7 +3,8 @@
 For each of some places at which the shares may have changed: how much more likely is all that came, if it changed there, than
 if it never did? Both sides of the place are weighed by a Krichevsky-Trofimov mixture over all shares, "never" by the shares
 that fit it best. Under "never" each such ratio is, at any time, at most 1 on average, whatever the shares are. An alarm comes
-when their sum over the places reaches ``c`` (`_rate`).
+when their sum over the places reaches ``c`` (`_rate`). What the calls of one run say counts for as much less as they resemble
+each other (`_runs`).
 
 Memory: the counts, and the counts since each of at most `_PLACES` places, which lie the further apart the older they are.
 """
@@ -15,8 +16,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace.monitors._history import History
-from llmtrace.monitors._numbers import Shift
-from llmtrace.monitors._rate import CALLS_PER_ALARM, HEAD_START, MINIMUM
+from llmtrace.monitors._numbers import At, Shift
+from llmtrace.monitors._rate import MINIMUM, RUNS_BEFORE, RUNS_SINCE, SHARE_CALLS_PER_ALARM, Places
+from llmtrace.monitors._runs import AlikeWords
 
 _PLACES: Final = 24
 _WORDS: Final = 8
@@ -31,12 +33,16 @@ class Shares:
         self.counts: dict[str, int] = held.get("counts", {})
         self.count = sum(self.counts.values())
         self.places: list[dict[str, Any]] = held.get("places", [])
-        """Each with the time and number of its first call, the counts since then, and how many places it stands for."""
+        """Each with the time, number and run of its first call, the counts since then, and how many places it stands for."""
         self.pin: dict[str, Any] | None = held.get("pin")
         self.armed: bool = held.get("armed", False)
         self.history = History(held.get("history"))
         self.began: int | None = held.get("began")
+        self.first: int | None = held.get("first")
+        """As of `Numbers`."""
         self.event: str = held.get("event", "")
+        self.of_runs = AlikeWords(held.get("of_runs"))
+        self.saved = Places(held.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
         return {
@@ -46,30 +52,32 @@ class Shares:
             "armed": self.armed,
             "history": self.history.state(),
             "began": self.began,
+            "first": self.first,
             "event": self.event,
+            "of_runs": self.of_runs.held,
+            "saved": self.saved.saved,
         }
 
-    def observe(self, word: Any, event: str, time: int, call: int, *, hinted: bool = False) -> Shift | None:
-        """Take in a word. ``event``: whose share is reported; empty: of the one that changed most. ``hinted``: something
-        that shapes answers changed at this call."""
+    def observe(self, word: Any, event: str, at: At) -> Shift | None:
+        """Take in a word. ``event``: whose share is reported; empty: of the one that changed most."""
         word = str(word)[:40]
         if word not in self.counts and len(self.counts) >= _WORDS:
             word = _OTHER
         self.event = event or self.event or word
-        self.history.add(time, float(word == self.event))
-        self.began = time if self.began is None else self.began
+        self.history.add(at.time, float(word == self.event))
+        if self.began is None:
+            self.began, self.first = at.time, None if self.armed else at.run
         self._renew()
         new = word not in self.counts
         self.counts[word] = self.counts.get(word, 0) + 1
         self.count += 1
-        stands = 1 + HEAD_START if hinted else 1
-        self.places.append(
-            {"time": time, "call": call, "counts": {}, "calls": 0, "stands": stands, "before": 0.0, "after": 0.0}
-        )
+        place = {"time": at.time, "call": at.call, "run": at.run, "counts": {}, "calls": 0, "before": 0.0, "after": 0.0}
+        self.places.append(place | {"stands": self.saved.take(hinted=at.hinted)})
+        self.of_runs.add_word(at.alike, word, self.counts)
         self._add(word, new)
         self._thin()
         if len(self.counts) > 1 and self.count > MINIMUM:
-            return self._judge(event)
+            return self._judge(event, at.run)
         return None
 
     def _add(self, word: str, new: bool) -> None:
@@ -95,17 +103,28 @@ class Shares:
         gone = self.places.pop(at)
         self.places[at]["stands"] += gone["stands"]
 
-    def _judge(self, event: str) -> Shift | None:
+    def _judge(self, event: str, run: int) -> Shift | None:
+        if self._evidence(run, 1.0)[0] < SHARE_CALLS_PER_ALARM:
+            return None  # as nearly always; that the calls of a run are alike would make it less
+        total, at = self._evidence(run, self.of_runs.factor)
+        return self._changed(at, event) if at is not None and total >= SHARE_CALLS_PER_ALARM else None
+
+    def _evidence(self, run: int, factor: float) -> tuple[float, dict[str, Any] | None]:
+        """The sum over the places, and the one that is most likely."""
         never = sum(count * math.log(count / self.count) for count in self.counts.values())
         total, best, at = 0.0, -math.inf, None
         for place in self.places:
-            gain = place["before"] + place["after"] - never
-            if self.count - place["calls"] < MINIMUM or gain < -5:
+            gain = (place["before"] + place["after"] - never) / factor
+            if self.count - place["calls"] < MINIMUM or gain < -5 or run - place["run"] < RUNS_SINCE - 1:
                 continue
+            if self.first is not None and place["run"] - self.first < RUNS_BEFORE:
+                continue
+            if 2 * self.of_runs.most(place["run"]) > place["calls"]:
+                continue  # the doing of one run
             total += place["stands"] * math.exp(min(gain, 100.0))
             if gain > best:
                 best, at = gain, place
-        return self._changed(at, event) if at is not None and total >= CALLS_PER_ALARM else None
+        return total, at
 
     def _changed(self, place: dict[str, Any], event: str) -> Shift:
         after = place["counts"]
@@ -116,9 +135,12 @@ class Shares:
         found = Shift(
             place["time"], place["call"], calls, self.count - calls, before.get(word, 0.0), now.get(word, 0.0), word=word
         )
-        self.counts, self.count, self.places, self.armed = dict(after), calls, [], False
-        self.began = place["time"]
+        self._restart()
         return found
+
+    def _restart(self) -> None:
+        """From nothing, as `Numbers` does."""
+        self.counts, self.count, self.places, self.armed, self.began = {}, 0, [], False, None
 
     def _renew(self) -> None:
         """As of `Numbers`."""
@@ -129,7 +151,7 @@ class Shares:
         return {"counts": dict(self.counts), "count": self.count, "event": self.event}
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
-        self.pin, self.armed = dict(baseline), True
+        self.pin, self.armed, self.first = dict(baseline), True, None
         self.counts = {str(word): int(count) for word, count in baseline["counts"].items()}
         self.count, self.places, self.event = sum(self.counts.values()), [], str(baseline.get("event", ""))
 

@@ -1,4 +1,4 @@
-"""Fills the index from the journal: new records become rows, and traces that changed get a new summary.
+"""Fills the index from the journal: new records become rows; traces that changed are shown to monitors and get a new summary.
 
 Law: a record is indexed once, however many processes index at the same time: rows and the place up to which a file is done
 change in one transaction. Damaged bytes are skipped and named in one log line; a file that is no journal is set aside.
@@ -14,7 +14,7 @@ from pathlib import Path
 from llmtrace.codec import genai
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
-from llmtrace.store import files, records, search
+from llmtrace.store import baselines, files, monitoring, records, search
 from llmtrace.store.notices import say
 from llmtrace.store.sqlite import Contexts, Index, transaction, word_tables, write_summary
 from llmtrace.store.summary import summarise
@@ -34,6 +34,7 @@ class Indexer:
         self._index = index
         self._journal = index.journal
         self._seen: dict[tuple[str, int], str] = {}
+        self._monitoring = monitoring.Monitoring()
 
     def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
         """Index what is new in the journal, for ``seconds`` at most. Returns whether nothing is left."""
@@ -56,21 +57,28 @@ class Indexer:
         statement = "SELECT trace FROM traces WHERE stale"
         if ended:
             statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND end IS NULL)"
-        stale = [row[0] for row in db.execute(statement)]
+        stale = [row[0] for row in db.execute(statement + " ORDER BY start, trace")]
+        stale += sorted(set(monitoring.quiet_now(db)).difference(stale))
+        pins = baselines.read(self._journal.parent) if stale else {}
         for at in range(0, len(stale), _TRACES):
             if time.monotonic() > deadline:
                 return
             with transaction(db):
+                watching = self._monitoring.begin(db, pins)
                 for trace_id in stale[at : at + _TRACES]:
-                    self._summarise(db, trace_id)
+                    self._summarise(db, trace_id, watching)
+                watching.end()
 
-    def _summarise(self, db: sqlite3.Connection, trace_id: str) -> None:
-        spans = self._index.read(db, trace_id).spans
-        if spans:
-            trace = Trace(spans)
-            write_summary(db, trace, summarise(trace))
-        else:
+    def _summarise(self, db: sqlite3.Connection, trace_id: str, watching: monitoring.Watching) -> None:
+        trace = self._index.read(db, trace_id)
+        if not trace.spans:
             db.execute("DELETE FROM traces WHERE trace = ?", (trace_id,))
+            monitoring.forget(db, trace_id)
+            return
+        if watching.see(trace):
+            trace = self._index.read(db, trace_id)
+        trace = Trace(trace.spans)
+        write_summary(db, trace, summarise(trace))
 
     def _forget(self, db: sqlite3.Connection, present: set[str], words: bool) -> None:
         """Take out the rows of files that are gone, and of those whose words could not be indexed when they now can."""

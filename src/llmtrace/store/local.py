@@ -10,11 +10,12 @@ import contextlib
 import logging
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import platformdirs
 
@@ -22,12 +23,12 @@ from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, files, records
+from llmtrace.store import NEWEST, Query, baselines, files, monitoring, records
 from llmtrace.store.indexing import Indexer
 from llmtrace.store.journal import Journal
 from llmtrace.store.memory import Spans
 from llmtrace.store.notices import say
-from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable
+from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable, transaction
 from llmtrace.store.summary import TraceSummary
 
 logger = logging.getLogger("llmtrace")
@@ -120,6 +121,39 @@ class LocalStore:
             lambda index, _, db: [span for one in trace_ids for span in index.read(db, one, prompts=prompts).spans],
             lambda spans: [span for one in trace_ids for span in spans.of(one, prompts=prompts)],
         )
+
+    def refresh(self) -> None:
+        """Show the monitors what is new, so that `trace` gives what they find; `traces` and `spans` do so by themselves."""
+        self.monitored()
+
+    def monitored(self) -> list[dict[str, Any]]:
+        """What monitors know of each key (`llmtrace.monitors.reports` reads it), the key that was used last first."""
+
+        def read(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
+            indexer.catch_up(db)
+            indexer.refresh(db)
+            return monitoring.states(db)
+
+        everything = Query(limit=sys.maxsize)
+        return self._read(
+            read, lambda spans: monitoring.learn((spans.trace(one) for one in reversed(spans.ids(everything))), self.pins())
+        )
+
+    def pins(self) -> baselines.Pins:
+        """The baselines that are pinned."""
+        return {} if self.folder is None else baselines.read(self.folder)
+
+    def pin(self, pins: baselines.Pins) -> None:
+        """Compare with these baselines from now on, and with no others that were pinned. Raises StoreError."""
+        if self.folder is None or not self.folder.is_dir():
+            raise UnreadableStore("there is no store yet to pin a baseline in")
+        baselines.write(self.folder, pins)
+
+        def change(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
+            with transaction(db):
+                monitoring.pin(db, pins)
+
+        self._read(change, lambda _: None)
 
     def close(self) -> None:
         self._journal.close()

@@ -21,11 +21,11 @@ from typing import Any, BinaryIO, TypeVar
 from llmtrace.codec import genai, jsontext
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Trace, replace
-from llmtrace.store import Query, files, locks, records, search
+from llmtrace.store import Query, files, locks, monitoring, records, search
 from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6C6C6D74
 BUSY_SECONDS = 5.0
 """How long another process is waited for before the index is done without."""
@@ -49,9 +49,13 @@ _SCHEMA = (
     ),
     "CREATE INDEX traces_start ON traces (start)",
     "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
+    *monitoring.SCHEMA,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+
+_FROM_1 = (*monitoring.SCHEMA, f"PRAGMA user_version = {SCHEMA_VERSION}")
+"""What an index of version 1 lacks."""
 
 T = TypeVar("T")
 
@@ -113,9 +117,9 @@ class Index:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), self._busy_seconds)
         with transaction(db):
-            if _pragma(db, "user_version") == 0:  # else another process was faster
-                for statement in _SCHEMA:
-                    db.execute(statement)
+            version = _pragma(db, "user_version")
+            for statement in {0: _SCHEMA, 1: _FROM_1}.get(version, ()):  # else another process was faster
+                db.execute(statement)
 
     def _set_aside(self, error: Exception) -> None:
         """Rename the index once nobody uses it."""
@@ -170,7 +174,7 @@ class Index:
             spans.append(genai.decode(raw))
             if raw.end is None and running.wrote(name):
                 alive.add(raw.span_id)
-        return Trace(spans, alive=frozenset(alive))
+        return Trace(monitoring.with_found(db, spans, trace_id), alive=frozenset(alive))
 
     def _raw(self, db: sqlite3.Connection, trace_id: str, *, prompts: bool) -> Iterator[tuple[str, RawSpan]]:
         rows = db.execute(

@@ -1,0 +1,112 @@
+"""What is kept of the keys, read: how each stream stands, and the baselines to pin or to ship."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from llmtrace.model import JsonValue
+from llmtrace.model.value import value
+from llmtrace.monitors._keys import Key
+from llmtrace.monitors._numbers import Numbers
+from llmtrace.monitors._rate import MINIMUM
+from llmtrace.monitors._row import FORMAT, KINDS, Row
+from llmtrace.monitors._shares import Shares
+
+
+@value
+class Report:
+    """One stream of one key, as it stands."""
+
+    key: Key
+    monitor: str
+    part: str
+    noun: str
+    unit: str
+    kind: str
+    calls: int
+    """Calls of the baseline."""
+    began: int | None
+    """When the baseline began."""
+    last: int
+    """Time of the key's last call."""
+    level: float | None
+    """The baseline: median of numbers, share of the reported word."""
+    word: str
+    pinned: bool
+    missing: int
+    """Calls without which nothing is told; 0 if there are enough."""
+    visible: float | None
+    """Of numbers: the smallest change that would be found in most cases, as a factor."""
+    needed: int | None
+    """Of numbers: calls of the baseline that a change by a fifth needs to be found."""
+    history: tuple[float, ...]
+    """Means of the blocks of calls since the stream began; of logarithms, where numbers are followed."""
+    changes: tuple[Mapping[str, JsonValue], ...]
+    """The last ones, oldest first."""
+
+
+def reports(states: Iterable[Mapping[str, Any]]) -> list[Report]:
+    """What stands on the shelf, stream by stream; the states of keys only."""
+    return [_report(row, name) for row in _rows(states) for name in row.streams]
+
+
+def _rows(states: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    return (Row(Key(*state["key"]), state) for state in states if state.get("format") == FORMAT)
+
+
+def _report(row: Row, name: str) -> Report:
+    stream, about = row.streams[name], row.about[name]
+    numbers = stream if isinstance(stream, Numbers) else None
+    ours = (one for one in row.changes if (one["monitor"], one["part"], one["unit"]) == _identity(about))
+    return Report(
+        key=row.key,
+        monitor=about["monitor"],
+        part=about["part"],
+        noun=about["noun"],
+        unit=about["unit"],
+        kind=about["kind"],
+        calls=stream.count,
+        began=stream.began,
+        last=row.last,
+        level=stream.level,
+        word=stream.event if isinstance(stream, Shares) else "",
+        pinned=stream.armed,
+        missing=max(0, MINIMUM - stream.count),
+        visible=numbers.visible if numbers is not None else None,
+        needed=numbers.needed(1.2) if numbers is not None else None,
+        history=tuple(stream.history.means()),
+        changes=tuple(ours),
+    )
+
+
+def _identity(about: Mapping[str, str]) -> tuple[str, str, str]:
+    return about["monitor"], about["part"], about["unit"]
+
+
+def baselines(states: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The baseline of every stream that has enough calls, by key and stream: what `Watch` takes as ``pins``."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in _rows(states):
+        for name, stream in row.streams.items():
+            if stream.count >= MINIMUM:
+                found.setdefault(row.name, {})[name] = row.about[name] | {"baseline": stream.baseline()}
+    return found
+
+
+def pinned(state: Mapping[str, Any], pins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The state of a key whose streams are compared with these baselines from now on, and no others with any."""
+    if state.get("format") != FORMAT:
+        return dict(state)
+    row = Row(Key(*state["key"]), copy.deepcopy(dict(state)))
+    for name, stream in row.streams.items():
+        if name not in pins:
+            stream.pin, stream.armed = None, False
+    for name, pin in pins.items():
+        if name not in row.streams:
+            row.about[name] = {part: str(pin[part]) for part in ("monitor", "kind", "noun", "unit", "part")}
+            row.streams[name] = KINDS[pin["kind"]]()
+        if row.streams[name].pin != pin["baseline"]:
+            row.streams[name].start_from(pin["baseline"])
+    return row.state()

@@ -1,0 +1,111 @@
+"""How much the calls of one run resemble each other: three answers in a row to one hard question are not three witnesses.
+
+A run here is what an agent's or workflow's span is around; without one, the trace. `Alike` gives the factor by which the sum
+over a run varies more than it would if its calls had nothing to do with each other (a design effect), of scores that are 0
+and 1 on average and spread, and `AlikeWords` the same of words. The tests divide what they hold for evidence by it.
+
+Law: where each run is one call, the factor is 1. Memory: the last `_OPEN` runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+_OPEN: Final = 16
+_WHOLE: Final = 64
+"""Calls of one run from which it is no agent's turn, but a program that makes many calls: each counts as a run then …"""
+_PIECE: Final = 16
+"""… and for resemblance, so many of them together."""
+
+
+class Runs:
+    """Numbers the runs of a key in order of their first call."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.held: dict[str, Any] = state or {"next": 1, "last": {}}
+        """``last``: by id, number and calls of the last runs."""
+
+    def number(self, run: str) -> tuple[int, int]:
+        """Of a call: the number of its run, and of those calls that may resemble it."""
+        last = self.held["last"]
+        first, calls = last.pop(run, (0, 0))
+        if not calls:
+            first = self._next()
+        last[run] = [first, calls + 1]
+        while len(last) > _OPEN:
+            del last[next(iter(last))]
+        if calls < _WHOLE:
+            return first, first
+        number = self._next()
+        if calls % _PIECE == 0:
+            last[run][0] = number
+        return number, last[run][0]
+
+    def _next(self) -> int:
+        self.held["next"] += 1
+        return int(self.held["next"]) - 1
+
+
+class Alike:
+    """Of numbers. ``state`` is JSON, and all of it."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.held: dict[str, Any] = state or {"open": {}, "cross": 0.0, "cross2": 0.0, "squares": 0.0}
+        """Open runs with the sum and the sum of squares of their scores; sums over those that are closed of the products of
+        their calls' scores with each other, of the squares of these sums, and of the squares of the scores."""
+
+    def add(self, run: int, score: float) -> None:
+        total, squares = self.held["open"].get(str(run), (0.0, 0.0))
+        self._put(run, [round(total + score, 3), round(squares + score * score, 3)])
+
+    def _put(self, run: int, sums: Any) -> None:
+        held = self.held["open"]
+        held[str(run)] = sums
+        while len(held) > _OPEN:
+            oldest = next(iter(held))
+            cross, squares = self._summed(held.pop(oldest))
+            self.held["cross"] = round(self.held["cross"] + cross, 3)
+            self.held["cross2"] = round(self.held["cross2"] + cross * cross, 3)
+            self.held["squares"] = round(self.held["squares"] + squares, 3)
+
+    def _summed(self, sums: Any) -> tuple[float, float]:
+        total, squares = sums
+        return total * total - squares, squares
+
+    @property
+    def factor(self) -> float:
+        """One standard error above what was seen, since it is not known exactly."""
+        cross, cross2, squares = self.held["cross"], self.held["cross2"], self.held["squares"]
+        for sums in self.held["open"].values():
+            one, its = self._summed(sums)
+            cross, cross2, squares = cross + one, cross2 + one * one, squares + its
+        return 1.0 if not cross2 else 1 + max(0.0, cross + math.sqrt(cross2)) / max(squares, 1.0)
+
+
+class AlikeWords(Alike):
+    """Of words: two equal ones count the more, the rarer they are."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        super().__init__(state)
+        self._counts: Mapping[str, int] = {}
+
+    def add_word(self, run: int, word: str, counts: Mapping[str, int]) -> None:
+        """``counts``: how often each word came so far."""
+        self._counts = counts
+        own = self.held["open"].get(str(run), {})
+        own[word] = own.get(word, 0) + 1
+        self._put(run, own)
+
+    def most(self, since: int) -> int:
+        """Calls of the run with the most of them, among those that began with or after this one."""
+        return max((sum(own.values()) for run, own in self.held["open"].items() if int(run) >= since), default=0)
+
+    def _summed(self, sums: Any) -> tuple[float, float]:
+        calls, total = sum(sums.values()), sum(self._counts.values())
+        rarity = {word: total / self._counts.get(word, total) for word in sums}
+        squares = sum(count * rarity[word] for word, count in sums.items()) - calls
+        if calls == 1:
+            return 0.0, squares
+        return sum(count * (count - 1) * rarity[word] for word, count in sums.items()) - calls * (calls - 1), squares

@@ -1,0 +1,130 @@
+"""The watch: keys, causes, and the same again from the same spans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from hypothesis import HealthCheck, given, settings
+
+from llmtrace import monitors
+from llmtrace.model import Evaluation, Fingerprint, Span, Trace
+from llmtrace.monitors import Observation, Watch, load, reports
+from tests.monitors.streams import Shelf, chat, lengths, run_of, tool, watched
+from tests.strategies import spans
+
+
+def named(found: Iterable[tuple[int, Evaluation]], name: str) -> list[tuple[int, Evaluation]]:
+    return [(run, one) for run, one in found if one.name == f"drift.{name}"]
+
+
+def test_the_cause_is_named_first() -> None:
+    """A model that answers in the place of another is named before what changed with it, on the call that shows it."""
+    old = [run_of(n, chat(tokens)) for n, tokens in enumerate(lengths(1, 300))]
+    new = [run_of(n, chat(tokens, model="m-2")) for n, tokens in enumerate(lengths(2, 60, 0.3), 300)]
+    ((run, found),) = named(watched([*old, *new]), "response_length")
+    assert 300 <= run < 325
+    assert (found.label, found.severity, found.derived) == ("model", "warning", True)
+    assert found.explanation.startswith("model changed m-1 -> m-2 at 2026-")
+    assert "; response length fell 6" in found.explanation
+    assert "against 300 before" in found.explanation
+
+
+def test_each_cause_is_told_apart() -> None:
+    """Prompt, tools, parameters, fingerprint, libraries; and nothing, where nothing that is recorded changed."""
+    one, other = "aa" * 8, "cc" * 8
+    changes = {
+        "prompt": {"fingerprint": Fingerprint(other, None, "bb" * 8)},
+        "tools": {"fingerprint": Fingerprint(one, other, "bb" * 8)},
+        "parameters": {"fingerprint": Fingerprint(one, None, other)},
+        "requested_model": {"request_model": "large"},
+        "system_fingerprint": {"system_fingerprint": "fp_2"},
+        "unexplained": {},
+    }
+    before = {"system_fingerprint": "fp_1", "fingerprint": Fingerprint(one, "dd" * 8, "bb" * 8)}
+    for cause, change in changes.items():
+        if cause == "tools":
+            change = {"fingerprint": Fingerprint(one, other, "bb" * 8)}
+        traces = [run_of(n, chat(tokens, **before)) for n, tokens in enumerate(lengths(1, 150))]
+        after = {name: held for name, held in before.items() if cause in ("unexplained", "system_fingerprint")} | change
+        if "fingerprint" in after and cause != "tools" and cause != "unexplained":
+            after["fingerprint"] = Fingerprint(after["fingerprint"].system, "dd" * 8, after["fingerprint"].parameters)  # type: ignore[attr-defined]
+        if cause == "requested_model":
+            after = before | change
+        traces += [run_of(n, chat(tokens, **(before | after))) for n, tokens in enumerate(lengths(2, 60, 3.0), 150)]
+        found = named(watched(traces), "response_length")
+        assert [one.label for _, one in found] == [cause], cause
+    resource = {"service.name": "shop", "llmtrace.libraries": ["openai 2.1"]}
+    traces = [run_of(n, chat(tokens), resource=resource) for n, tokens in enumerate(lengths(1, 150))]
+    resource = {"service.name": "shop", "llmtrace.libraries": ["openai 3.0"]}
+    traces += [run_of(n, chat(tokens), resource=resource) for n, tokens in enumerate(lengths(2, 60, 3.0), 150)]
+    ((_, found_one),) = named(watched(traces), "response_length")
+    assert found_one.explanation.startswith("library version changed openai 2.1 -> openai 3.0")
+
+
+def test_the_same_spans_give_the_same() -> None:
+    """Two watches, and one that is written down and read again after every ten traces, find the same and leave the same."""
+    traces = [run_of(n, chat(tokens), tool({"n": tokens})) for n, tokens in enumerate(lengths(1, 120))]
+    traces += [run_of(n, chat(tokens, model="m-2"), tool([tokens])) for n, tokens in enumerate(lengths(2, 60, 4.0), 120)]
+    one, other, parts = Shelf(), Shelf(), Shelf()
+    found = list(watched(traces, one))
+    assert found == list(watched(traces, other))
+    stepwise = []
+    for at in range(0, len(traces), 10):
+        stepwise += list(watched(traces[at : at + 10], parts))
+        parts.held = json.loads(json.dumps(parts.held))
+    assert found == stepwise
+    assert one.held == other.held == parts.held
+    assert {each.name for _, each in found} >= {"drift.response_length", "drift.tool_results"}
+
+
+def test_prompts_that_are_new_each_time_are_one_key() -> None:
+    """A prompt with the date in it has a fingerprint of its own in every call: it is left out of the key."""
+    shelf = Shelf()
+    list(watched((run_of(n, chat(50, fingerprint=Fingerprint(f"{n:016x}"))) for n in range(60)), shelf))
+    calls = {state["key"][3]: state["calls"] for state in shelf.held.values() if "key" in state}
+    assert calls["varies"] == 60 - 12
+
+
+def test_not_enough_data_is_said() -> None:
+    """With how many calls are missing; with enough, how large a change would be seen, and what a fifth would need."""
+    shelf = Shelf()
+    list(watched((run_of(n, chat(tokens)) for n, tokens in enumerate(lengths(1, 8))), shelf))
+    (report,) = [one for one in reports(shelf.held.values()) if one.monitor == "response_length"]
+    assert (report.calls, report.missing, report.visible) == (8, 12, None)
+    list(watched((run_of(n, chat(tokens)) for n, tokens in enumerate(lengths(2, 92), 8)), shelf))
+    (report,) = [one for one in reports(shelf.held.values()) if one.monitor == "response_length"]
+    assert report.missing == 0
+    assert report.visible is not None
+    assert 1.15 < report.visible < 1.4
+    assert report.needed is not None
+    assert 60 < report.needed < 250
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(spans())
+def test_a_monitor_takes_any_span(span: Span) -> None:
+    """It raises nothing, gives the same twice, and is called as its file."""
+    for monitor in load():
+        assert monitor.name in {module.name for module in monitors.pkgutil.iter_modules(monitors.__path__)}
+        seen = list(monitor.observe(span))
+        assert repr(seen) == repr(list(monitor.observe(span)))
+        assert all(one.kind in ("number", "share", "shape") for one in seen)
+    for _ in Watch(load(), Shelf()).step(Trace([span]), lambda _: True):
+        pass
+
+
+def test_a_monitor_that_fails_costs_its_own_findings() -> None:
+    """And those of the others are there."""
+
+    class Broken:
+        name = "broken"
+
+        def observe(self, span: Span) -> Iterable[Observation]:
+            raise RuntimeError(span.name)
+
+    shelf = Shelf()
+    watch = Watch([Broken(), *load(("response_length",))], shelf)
+    list(watch.step(run_of(1, chat(10)), lambda _: True))
+    watch.save()
+    assert [one.monitor for one in reports(shelf.held.values())] == ["response_length"]
