@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDED = (3, 10)
 
 
-def make(folder: str, *requirements: str, say: str = "") -> Path:
-    """The Python of ``folder`` (in the repository), with ``requirements`` (arguments for pip) installed.
+def make(folder: str, *requirements: str, say: str = "", without: tuple[str, ...] = ()) -> Path:
+    """The Python of ``folder`` (in the repository), with ``requirements`` (arguments for pip) installed, and what is not wanted
+    of what they bring along (``without``) removed.
 
     Done again only when the requirements or pyproject.toml changed. Ends the program with one clear line if it cannot.
     """
@@ -23,7 +24,7 @@ def make(folder: str, *requirements: str, say: str = "") -> Path:
     home = ROOT / folder
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     stamp = home / "installed"
-    wanted = f"{_version()}\n{_digest(requirements)}"
+    wanted = f"{_version()}\n{_digest((*requirements, *without))}"
     installed = stamp.read_text() if python.exists() and stamp.is_file() else ""
     if installed == wanted:
         return python
@@ -35,6 +36,8 @@ def make(folder: str, *requirements: str, say: str = "") -> Path:
         fail(f"could not make {home}: {error}. On Debian: apt install python3-venv")
     _pip(python, "install", "--upgrade", "pip>=25.1")
     _pip(python, "install", *requirements)
+    if without:
+        _pip(python, "uninstall", "--yes", *without)
     stamp.write_text(wanted)
     return python
 

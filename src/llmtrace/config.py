@@ -161,6 +161,12 @@ class Config:
     signals: tuple[str, ...] | None = _option(
         None, _names, "Quality signals to evaluate, comma-separated; unset: all; empty: none.", take=_list
     )
+    vllm_tool_parser: str = _option(
+        "",
+        str.strip,
+        "vLLM's own tool parser by which calls are read from the text of `LLM.chat`; unset: the Hermes form.",
+        take=str,
+    )
     prices: Mapping[str, Any] = _option(
         {}, _price_table, "Prices per model in USD per million tokens: `{model: {input, output}}`.", take=_mapping
     )

