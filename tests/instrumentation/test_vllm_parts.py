@@ -1,0 +1,105 @@
+"""What the instrumentor of vLLM does with texts and numbers. With a real engine it is driven in ``tests/real_vllm``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmtrace import semconv
+from llmtrace.evaluation import Evaluator
+from llmtrace.instrumentation._logprobs import Confidence
+from llmtrace.instrumentation._vllm_tools import hermes
+from llmtrace.model import Inference, Message, Span, Text, ToolCall
+from llmtrace.signals._json import is_cut_json
+
+CALL = '<tool_call>\n{{"name": "look_up", "arguments": {}}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (CALL.format('{"id": 7}'), (ToolCall("look_up", {"id": 7}, "call_0"),)),
+        ("So.\n" + CALL.format("[1]"), (Text("So."), ToolCall("look_up", "[1]", "call_0"))),
+        (CALL.format('{"a": 1, "a": 2}'), (ToolCall("look_up", '{"a": 1, "a": 2}', "call_0"),)),
+        (CALL.format("{") + CALL.format("{}"), (ToolCall("look_up", "{", "call_0"), ToolCall("look_up", {}, "call_1"))),
+        ('<tool_call>{"arguments": {}, "name": "f"}', (ToolCall("f", {}, "call_0"),)),
+        ("<tool_call>\n{}\n</tool_call>", (Text("<tool_call>\n{}\n</tool_call>"),)),
+        ("", ()),
+    ],
+)
+def test_the_hermes_form(text: str, parts: tuple[object, ...]) -> None:
+    """Calls keep the arguments as they were written; what has no name stays text."""
+    assert tuple(hermes(text)) == parts
+
+
+PIECES = [*'{}[]":,\\ \n', "a", "<tool_call>", "</tool_call>", '"name"', '"arguments"']
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+def test_any_text_is_read(text: str) -> None:
+    """Nothing raises; a text without a mark is the text."""
+    parts = list(hermes(text))
+    if "<tool_call>" not in text:
+        assert parts == ([Text(text)] if text else [])
+
+
+def test_unlikely_tokens_are_found_in_the_text() -> None:
+    """Three in a row make a stretch, by its place; two do not, nor do tokens that are far apart."""
+    confidence = Confidence()
+    tokens = [
+        ("The ", -0.1),
+        ("year ", -0.2),
+        ("1", -3.0),
+        ("8", -2.0),
+        ("7", -4.0),
+        (" was", -0.1),
+        (" a", -9.0),
+        (" b", -9.0),
+    ]
+    for token, logprob in tokens:
+        confidence.add(0, token, logprob)
+    confidence.fit(0, "The year 187 was a b")
+    found = confidence.attributes()
+    assert found[semconv.LOGPROB_LOW] == [0, 9, 12]
+    assert found[semconv.LOGPROB_MIN] == -9.0
+    assert found[semconv.LOGPROB_MEAN] == pytest.approx(-27.4 / 8)
+    assert Confidence().attributes() == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "codes"),
+    [
+        ({"structured_outputs": {"choice": ["yes", "no"]}}, "no", []),
+        ({"structured_outputs": {"choice": ["yes", "no"]}}, "nope", ["not_allowed"]),
+        ({"structured_outputs": {"regex": "[a-z]+-[0-9]{2}"}}, "etf-33", []),
+        ({"guided_regex": "[a-z]+-[0-9]{2}"}, "etf-3", ["bad_format"]),
+        ({"structured_outputs": {"json": '{"type": "object", "required": ["a"]}'}}, "{}", ["missing"]),
+        ({"structured_outputs": {"json_object": True}}, "[]", ["wrong_type"]),
+        ({"structured_outputs": {"grammar": "root ::= 'a'"}}, "b", []),
+    ],
+)
+def test_structured_outputs(asked: dict[str, object], text: str, codes: list[str]) -> None:
+    """What vLLM was told to hold an answer to is checked, by whatever way it was told."""
+    inference = Inference("vllm", parameters=asked, output=(Message("assistant", (Text(text),)),))
+    evaluator = Evaluator(())
+    judged = evaluator.step(evaluator.start(), Span("0" * 32, "0" * 16, "chat", 0, 1, operation=inference))
+    assert [violation.code for violation in judged.violations] == codes
+
+
+def test_too_much_is_not_cut() -> None:
+    """A brace too many, as vLLM's streaming parsers leave, is no sign of a cut."""
+    assert is_cut_json('{"a": {"b": 1}')
+    assert not is_cut_json('{"a": {"b": 1}}}')
+
+
+def test_vllm_is_not_imported() -> None:
+    """Neither by llmtrace, nor by its instrumentor, nor by turning it on."""
+    program = (
+        "import sys, llmtrace; from llmtrace.instrumentation import vllm; llmtrace.configure(store='off', instrument=['vllm']);"
+        "assert not {name for name in sys.modules if name.partition('.')[0] in ('vllm', 'torch')}"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
