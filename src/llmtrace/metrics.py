@@ -113,9 +113,13 @@ class Metrics:
         """The first chunk of a streamed answer came."""
         self._under_way.answer(span_id)
 
-    def append(self, span: Span) -> None:
+    def passes(self, span: Span) -> bool:
+        """A span ended. True: nobody measures it."""
         self._under_way.end(span.span_id)
-        if span.duration is None or self._is_idle():
+        return span.end is None or self._is_idle()
+
+    def append(self, span: Span) -> None:
+        if self.passes(span) or span.duration is None:
             return
         put = self._queue.put
         is_outer, made = self._calls.count(span)

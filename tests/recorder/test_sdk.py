@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from llmtrace.model import Event
+from llmtrace.codec import findings, operations
+from llmtrace.model import Evaluation, Event, Span
 from llmtrace.recorder import sdk
 
 PLAIN = {"text": "a", "count": 1, "rate": 0.5, "flag": True, "list": ["a", "b"], "none": []}
@@ -82,6 +85,74 @@ def test_events_beyond_the_limit_are_counted() -> None:
     assert shown(exporter.get_finished_spans()[0])[1:] == ([("two", 6, {})], 0, 1)
 
 
+def ended(**fields: Any) -> Span:
+    return Span("1" * 32, "2" * 16, "s", 1, 2, **fields)
+
+
+def test_what_is_filled_when_it_is_read_reads_the_same() -> None:
+    """Nothing is written before somebody reads attributes or events; then they are as if filled value by value, whichever
+    is read first, by however many threads."""
+    tracer, exporter = spans()
+    calls: list[int] = []
+
+    def said() -> Any:
+        calls.append(1)
+        return PLAIN, EVENTS, None
+
+    for later in (True, False):
+        span = tracer.start_span("s", attributes={"text": "before", "start": 1})
+        span.add_event("early", {"a": 1}, 3)
+        if later:
+            assert sdk.fill_later(span, ended(evaluations=(Evaluation("e", "info", ""),) * 2), said)
+            assert not calls
+            with ThreadPoolExecutor(4) as pool:
+                assert list(pool.map(lambda one: len(one.events), [span] * 4)) == [3] * 4
+        else:
+            span.set_attributes(PLAIN)
+            for event in EVENTS:
+                span.add_event(event.name, event.attributes, event.time)
+        span.end()
+    one, other = exporter.get_finished_spans()
+    assert shown(one) == shown(other)
+    assert type(one._attributes) is BoundedAttributes
+
+
+def test_a_failure_to_write_what_is_read_later_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter reads the attributes of the start then; one line is logged."""
+    reported: list[object] = []
+    monkeypatch.setattr(sdk, "report", lambda place, error: reported.append(error))
+    tracer, exporter = spans()
+    span = tracer.start_span("s", attributes={"start": 1})
+    assert sdk.fill_later(span, ended(), lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    span.end()
+    assert shown(exporter.get_finished_spans()[0])[0] == {"start": 1}
+    assert len(reported) == 1
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        SpanLimits(max_span_attributes=sdk.MOST_ATTRIBUTES),
+        SpanLimits(max_event_attributes=sdk.MOST_OF_EVENT - 1),
+        SpanLimits(max_attribute_length=1),
+        SpanLimits(max_span_attribute_length=1),
+        SpanLimits(max_events=1),
+    ],
+)
+def test_where_a_limit_might_be_passed_nothing_is_left_for_later(limits: SpanLimits) -> None:
+    """What is written later has no SDK to count what is dropped: it is written at once, as the limits want it."""
+    span = spans(limits)[0].start_span("s", attributes={"start": 1})
+    assert not sdk.fill_later(span, ended(evaluations=(Evaluation("e", "info", ""),) * 2), lambda: (PLAIN, EVENTS, None))
+    assert dict(span.attributes) == {"start": 1}
+
+
+def test_there_is_room_for_all_that_we_write() -> None:
+    """No operation has more attributes than are counted on, no finding more on its event."""
+    widest = max(len(keys) for keys in operations.TAKEN.values())
+    assert widest + len(findings.DERIVED) + 4 < sdk.MOST_ATTRIBUTES
+    assert max(len(findings._VIOLATION), len(findings._EVALUATION)) <= sdk.MOST_OF_EVENT
+
+
 def test_other_spans_are_left_alone() -> None:
     """A span that wraps the SDK's (as other libraries do), or a class of one's own, is not reached into."""
 
@@ -96,8 +167,9 @@ def test_other_spans_are_left_alone() -> None:
             self.span.set_attributes(attributes)
 
     span = Wrapping(spans()[0].start_span("s"))
-    assert not sdk.fill(span, PLAIN, EVENTS)
-    assert not sdk.fill(object(), PLAIN, EVENTS)
+    for other in (span, object()):
+        assert not sdk.fill(other, PLAIN, EVENTS)
+        assert not sdk.fill_later(other, ended(), lambda: (PLAIN, EVENTS, None))
 
 
 def public(tracer: Any, parent: Any) -> Any:

@@ -48,6 +48,8 @@ class Content:
     def __init__(self, config: Config) -> None:
         redactor = Redactor(config, blobs=True)
         self._level = "none" if redactor.broken else config.content
+        self.may_wait = config.redact_with is None
+        """True where cleaning runs no code of the program's: it may as well be done later, on another thread."""
         self._values = Values(redactor, config.max_content_bytes)
         self._messages = Messages(self._values)
         self._glance = Glance(self._values, self._messages, _FIELDS)

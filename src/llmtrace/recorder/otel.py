@@ -27,7 +27,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from llmtrace.codec import genai
 from llmtrace.content import Content
 from llmtrace.content.snapshot import well_formed
-from llmtrace.model import Kind, Link, RawSpan, Scope, Span
+from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
 from llmtrace.recorder import sdk
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
@@ -115,27 +115,42 @@ def _linked(links: Sequence[Link]) -> list[trace.Link]:
     return [trace.Link(SpanContext(int(each.trace_id, 16), int(each.span_id, 16), True), each.attributes) for each in links]
 
 
-def finish(span: trace.Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:
+def finish(span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content) -> None:
     """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens.
 
-    ``raw``: the encoded form of ``clean``, if there is one already.
+    ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already.
     """
-    if clean is not None and span.is_recording():
-        guard(_fill, span, clean, raw, content)
-    guard(span.end, clean.end if clean is not None else None)
+    if span.is_recording():
+        guard(_fill, span, _Said(ended, clean, raw, content))
+    guard(span.end, ended.end)
 
 
-def _fill(span: trace.Span, clean: Span, raw: RawSpan | None, content: Content) -> None:
-    if content.exports_content:
-        ours = clean
-        attributes, events = (genai.attributes(clean), genai.events(clean)) if raw is None else (raw.attributes, raw.events)
-    else:
-        ours = content.bare(clean)
-        # Whether calls were valid cannot be told any more without the content; it is no content itself.
-        attributes, events = {**genai.attributes(ours), **genai.search_attributes(clean)}, genai.events(ours)
+class _Said(NamedTuple):
+    """What may leave by an OpenTelemetry span, written when it is called for."""
+
+    ended: Span
+    clean: Span | None
+    raw: RawSpan | None
+    content: Content
+
+    def __call__(self) -> tuple[Mapping[str, JsonValue], Sequence[Event], Failure | None]:
+        clean = self.content.clean(self.ended) if self.clean is None else self.clean
+        if not self.content.exports_content:
+            ours = self.content.bare(clean)
+            # Whether calls were valid cannot be told any more without the content; it is no content itself.
+            return {**genai.attributes(ours), **genai.search_attributes(clean)}, genai.events(ours), ours.failure
+        if self.raw is None:
+            return genai.attributes(clean), genai.events(clean), clean.failure
+        return self.raw.attributes, self.raw.events, clean.failure
+
+
+def _fill(span: trace.Span, said: _Said) -> None:
+    if said.ended.failure is None and said.content.may_wait and guard(sdk.fill_later, span, said.ended, said.__call__):
+        return
+    attributes, events, failure = said()
     if not guard(sdk.fill, span, attributes, events):
         span.set_attributes(attributes)
         for event in events:
             span.add_event(event.name, event.attributes, event.time)
-    if ours.failure is not None:
-        span.set_status(Status(StatusCode.ERROR, ours.failure.message or ours.failure.type))
+    if failure is not None:
+        span.set_status(Status(StatusCode.ERROR, failure.message or failure.type))

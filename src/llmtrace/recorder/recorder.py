@@ -47,6 +47,8 @@ class Sink(Protocol):
     A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
     ``append_encoded(raw)``: it is called in place of ``append``, so that a span is encoded once for all of them. One that only
     counts what is under way has ``started(span_id, operation)`` and ``answering(span_id)``, for the first chunk of a stream.
+    One that often has no use for a span has ``passes(span)``: it is asked first, with the span as it is before cleaning, of
+    which it keeps nothing; True: the sink needs no more of it.
     """
 
     def append(self, span: Span) -> None: ...
@@ -237,8 +239,8 @@ class Recorder:
             scope=self._scope,
         )
         span = self._evaluated(recording, span)
-        clean = guard(self.content.clean, span)
-        otel.finish(recording.otel, clean, None if clean is None else self._hand_on(clean), self.content)
+        clean, raw = self._hand_on(span)
+        otel.finish(recording.otel, span, clean, raw, self.content)
         return span
 
     def new_run(self) -> Run:
@@ -247,15 +249,19 @@ class Recorder:
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Take a span that another instrumentation made into a run, as if it were ours."""
         span = replace(span, run_id=run.id, operation=self._enrich(span.operation))
-        span = self._watched(watchers, run.step(span, outermost=outermost))
-        clean = guard(self.content.clean, span)
-        if clean is not None:
-            self._hand_on(clean)
+        self._hand_on(self._watched(watchers, run.step(span, outermost=outermost)))
 
-    def _hand_on(self, clean: Span) -> RawSpan | None:
-        """Give a span to the sinks. Returns its encoded form, where one of them needed it."""
+    def _hand_on(self, span: Span) -> tuple[Span | None, RawSpan | None]:
+        """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where one of them needed that."""
+        clean: Span | None = None
         raw: RawSpan | None = None
         for sink in self.sinks:
+            passes: Callable[[Span], bool] | None = getattr(sink, "passes", None)
+            if passes is not None and guard(passes, span):
+                continue
+            clean = clean or guard(self.content.clean, span)
+            if clean is None:
+                break
             append: Callable[[RawSpan], None] | None = getattr(sink, "append_encoded", None)
             if append is None:
                 guard(sink.append, clean)
@@ -263,7 +269,7 @@ class Recorder:
             raw = raw or guard(genai.encode, clean)
             if raw is not None:
                 guard(append, raw)
-        return raw
+        return clean, raw
 
     def _evaluated(self, recording: Recording, span: Span) -> Span:
         return self._watched(recording.watchers, recording.run.step(span, outermost=recording.outermost), recording)

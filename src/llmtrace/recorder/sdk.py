@@ -1,26 +1,29 @@
-"""Starting and filling a span of OpenTelemetry's SDK at once.
+"""Starting and filling a span of OpenTelemetry's SDK at once, or, better still, when somebody reads it.
 
 The public way looks at every value anew, asks the context for the parent four times, and takes a lock for every event: 15 µs at
 the start and 40 at the end of a model's call. What we write is clean by construction, so it goes straight into the span's own
-containers. Law: only where these are the SDK's own, known ones, every span is recorded, and no limit is set that what we write
-would break; else `Starter.make` gives None, `fill` says False, nothing was done, and the public way is open.
+containers; and it is written by whoever first looks into them, mostly an exporter on its own thread, to which it makes no
+difference. Law: only where these are the SDK's own, known ones, every span is recorded, and no limit is set that what we write
+would break; else `Starter.make` gives None, `fill` and `fill_later` say False, nothing was done, and the public way is open.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from llmtrace.model import Event, JsonValue
+from llmtrace.model import Event, JsonValue, Span
+from llmtrace.recorder.guard import report
 
 _SCALARS = frozenset({str, bool, int, float})
 _TEXTS = frozenset({str})
 _KNOWN = frozenset({"_dict", "maxlen", "dropped", "max_value_len", "_lock", "_immutable"})
-"""What a `BoundedAttributes` consists of in the releases whose insides we know."""
+_KNOWN_OF_LIST = frozenset({"_dq", "dropped", "_lock"})
+"""What a `BoundedAttributes` and a `BoundedList` consist of in the releases whose insides we know."""
 
 _STEPS = frozenset(
     {
@@ -36,8 +39,25 @@ _STEPS = frozenset(
 _SAMPLED = (TraceFlags(1), TraceFlags(3))
 """Flags of a parent that its children have, too: sampled, and whether the trace's id is random."""
 
-_makes: dict[type, Any] = {}
-"""By class of spans: the SDK's class of events; None where the class is not the SDK's, or not as we know it."""
+MOST_ATTRIBUTES, MOST_OF_EVENT = 72, 16
+"""Attributes that we write on a span, beside the program's own, and on the event of a finding, at most."""
+Said: TypeAlias = "Callable[[], tuple[Mapping[str, JsonValue], Sequence[Event], Any]]"
+"""Gives attributes and events."""
+
+
+class _Kind(NamedTuple):
+    """A class of spans that is the SDK's and as we know it."""
+
+    event: Any
+    """The SDK's class of events."""
+    list: Any
+    """The SDK's class of lists of events."""
+    later: Any
+    """That class, for events that are still to be written."""
+
+
+_kinds: dict[type, _Kind | None] = {}
+"""By class of spans; None where it is not the SDK's, or not as we know it."""
 
 
 class Starter:
@@ -104,10 +124,9 @@ class Starter:
 
 def fill(span: Any, attributes: Mapping[str, JsonValue], events: Sequence[Event]) -> bool:
     """Add attributes and events to an open span. False: nothing was done, since the span is none that we know."""
-    kind = type(span)
-    event_of = _makes[kind] if kind in _makes else _makes.setdefault(kind, _learn(span))
+    kind = _kind_of(span)
     made = _kept(attributes)
-    if event_of is None or made is None:
+    if kind is None or made is None:
         return False
     limits, held = span._limits, span._attributes
     if limits.max_attribute_length is not None or held.max_value_len is not None:
@@ -115,12 +134,85 @@ def fill(span: Any, attributes: Mapping[str, JsonValue], events: Sequence[Event]
     if held.maxlen is not None and len(held._dict) + len(made) > held.maxlen:
         return False
     if events:
-        written = _made(event_of, events, limits.max_event_attributes)
+        written = _made(kind.event, events, limits.max_event_attributes)
         if written is None:
             return False
         span._events.extend(written)
     held._dict.update(made)
     return True
+
+
+def fill_later(span: Any, ended: Span, said: Said) -> bool:
+    """Have what ``said`` gives of ``ended`` added when attributes or events of an open span are read. It may be called more
+    than once, on any thread, after the span's end. False: nothing was done, since the span is none that we know."""
+    kind = _kind_of(span)
+    if kind is None or ended.events or not _SCALARS.issuperset(map(type, ended.attributes.values())):
+        return False
+    limits, held = span._limits, span._attributes
+    if limits.max_attribute_length is not None or held.max_value_len is not None or type(span._events) is not kind.list:
+        return False
+    if held.maxlen is not None and len(held._dict) + MOST_ATTRIBUTES + len(ended.attributes) > held.maxlen:
+        return False
+    if ended.violations or ended.evaluations:
+        found, least = len(ended.violations) + len(ended.evaluations), limits.max_event_attributes
+        most = span._events._dq.maxlen
+        if (most is not None and found + len(span._events._dq) > most) or (least is not None and least < MOST_OF_EVENT):
+            return False
+        span._events._waiting = held._waiting = _Waiting(span, kind, said)
+        span._events.__class__ = kind.later
+    else:
+        held._waiting = _Waiting(span, kind, said)
+    held.__class__ = _LateAttributes
+    return True
+
+
+class _Waiting:
+    """Attributes and events that are still to be written. Without a lock, which a fork could leave taken: threads that read at
+    the same moment write the same."""
+
+    __slots__ = ("attributes", "events", "kind", "most", "said", "started")
+
+    def __init__(self, span: Any, kind: _Kind, said: Said) -> None:
+        self.attributes, self.events, self.kind, self.said = span._attributes, span._events, kind, said
+        self.started = self.attributes._dict, self.events._dq
+        self.most: int | None = span._limits.max_event_attributes
+
+    def write(self) -> None:
+        attributes, events = vars(self.attributes), vars(self.events)
+        try:
+            before, queue = self.started
+            said, found, _ = self.said()
+            kept = _kept(said)
+            if kept is None:  # the SDK makes something else of some value
+                kept = BoundedAttributes(attributes=said)._dict
+            if found:
+                events["_dq"] = type(queue)((*queue, *(_made(self.kind.event, found, self.most) or ())), queue.maxlen)
+            attributes["_dict"] = {**before, **kept}
+        except Exception as error:
+            report(_Waiting.write, error)
+        self.attributes.__class__, self.events.__class__ = BoundedAttributes, self.kind.list
+        attributes.pop("_waiting", None)
+        events.pop("_waiting", None)
+
+
+class _LateAttributes(BoundedAttributes):
+    """The attributes of a span of which most are still to be written. Once they are, it is a `BoundedAttributes` again."""
+
+    @property
+    def _dict(self) -> Any:  # type: ignore[override]
+        return _written(self, "_dict")
+
+
+def _written(held: Any, name: str) -> Any:
+    waiting = vars(held).get("_waiting")
+    if waiting is not None:
+        waiting.write()
+    return vars(held)[name]
+
+
+def _late(lists: Any) -> Any:
+    """The same for the SDK's class of lists of events."""
+    return type("_LateEvents", (lists,), {"_dq": property(lambda held: _written(held, "_dq"))})
 
 
 def _records_all(sampler: Any) -> bool:
@@ -162,15 +254,22 @@ def _kept(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue] | None
     return made
 
 
-def _learn(span: Any) -> Any:
+def _kind_of(span: Any) -> _Kind | None:
+    made = type(span)
+    return _kinds[made] if made in _kinds else _kinds.setdefault(made, _learn(span))
+
+
+def _learn(span: Any) -> _Kind | None:
     sdk: Any = sys.modules.get("opentelemetry.sdk.trace")  # whoever made the span has imported it, if it is the SDK's
     try:
         own = all(
             getattr(type(span), name) is getattr(sdk.Span, name) for name in ("set_attributes", "add_event", "_add_event")
         )
+        lists = sdk.BoundedList
         known = type(span._attributes) is BoundedAttributes and vars(span._attributes).keys() == _KNOWN
+        known = known and type(span._events) is lists and vars(span._events).keys() == _KNOWN_OF_LIST
         limits = span._limits
         ready = hasattr(limits, "max_event_attributes") and hasattr(limits, "max_attribute_length")
-        return sdk.Event if own and known and ready and hasattr(span._events, "extend") else None
+        return _Kind(sdk.Event, lists, _late(lists)) if own and known and ready else None
     except Exception:
         return None
