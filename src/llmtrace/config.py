@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import unquote
 
 logger = logging.getLogger("llmtrace")
 
@@ -75,6 +76,16 @@ def _mapping(given: Any) -> dict[str, Any]:
     return dict(given)
 
 
+def _headers(text: str) -> dict[str, str]:
+    """As OTEL_EXPORTER_OTLP_HEADERS. Never raises, since a message would hold what is secret; what has no name is left out."""
+    pairs = (pair.partition("=") for pair in text.split(","))
+    return {name.strip(): unquote(value.strip()) for name, equals, value in pairs if name.strip() and equals}
+
+
+def _texts(given: Any) -> dict[str, str]:
+    return {str(name): str(text) for name, text in given.items()} if isinstance(given, Mapping) else {}
+
+
 def _list(given: Any) -> tuple[Any, ...]:
     try:
         return tuple(given)
@@ -98,16 +109,22 @@ def _as_it_is(given: Any) -> Any:
 
 
 def _option(
-    default: Any, read: Callable[[str], Any], doc: str, *, of: Any = None, take: Callable[[Any], Any] = _as_it_is
+    default: Any,
+    read: Callable[[str], Any],
+    doc: str,
+    *,
+    of: Any = None,
+    take: Callable[[Any], Any] = _as_it_is,
+    secret: bool = False,
 ) -> Any:
     """A field: its default, how its variable's text is read, its line in the docs, and the words it may hold.
 
-    ``take`` checks an argument that is no text; a text is read as the variable is.
+    ``take`` checks an argument that is no text; a text is read as the variable is. ``secret``: its value is never shown.
     """
     metadata = {"read": read, "doc": doc, "of": of, "take": take}
     if isinstance(default, (dict, list)):
-        return field(default_factory=type(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=type(default), metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -119,6 +136,13 @@ class Config:
         str,
         "Where spans are kept: `auto` (the user's data folder), `off`, or a folder or URL of a store.",
         take=os.fspath,
+    )
+    store_headers: Mapping[str, str] = _option(
+        {},
+        _headers,
+        "Headers for a store that is asked over HTTP: `name=value`, comma-separated, values percent-encoded where need be.",
+        take=_texts,
+        secret=True,
     )
     content: ContentLevel = _option(
         "local",

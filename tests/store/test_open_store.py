@@ -49,7 +49,9 @@ def test_a_path_is_a_local_store_and_a_file_is_otlp(tmp_path: Path, monkeypatch:
 
 def test_an_unknown_scheme_is_named_with_what_was_meant() -> None:
     """A misspelt scheme is a ConfigurationError that suggests one and lists all."""
-    with pytest.raises(ConfigurationError, match=r"no store goes by 'memroy'.*did you mean 'memory'\? Known: a folder, local"):
+    with pytest.raises(
+        ConfigurationError, match=r"no store goes by 'memroy'.*did you mean 'memory'\? Known: a folder, clickhouse"
+    ):
         open_store("memroy:")
 
 

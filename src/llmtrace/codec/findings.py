@@ -72,6 +72,8 @@ _FAILURE: Final[Rows] = (
     fields.text("message", sc.EXCEPTION_MESSAGE),
     fields.name("stacktrace", sc.EXCEPTION_STACKTRACE),
 )
+ROWS: Final[Rows] = (*_VIOLATION, *_EVALUATION, *_FAILURE)
+"""What the attributes of these events hold."""
 _WRITE_VIOLATION: Final = fields.writer(_VIOLATION)
 _WRITE_EVALUATION: Final = fields.writer(_EVALUATION)
 _WRITE_FAILURE: Final = fields.writer(_FAILURE)

@@ -1,0 +1,185 @@
+"""A team's traces, read where they are: what every backend has in common, so that one is a file with two questions in it.
+
+Laws: nothing is written there (spans arrive by OTLP); a trace counts if a span of it tells of a model, a tool or an agent, so
+that the other services of a backend stay out; what a backend finds too much is sifted here by the same rules as in every
+other store. Traces are fetched eight at a time, and what has been quiet for `QUIET` is summarised once.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+from llmtrace.codec import dialects
+from llmtrace.errors import TraceNotFound, UnreadableStore
+from llmtrace.model import RawSpan, Span, Trace
+from llmtrace.semconv import RUN_ID
+from llmtrace.store import NEWEST, Query, records, search
+from llmtrace.store._http import Address
+from llmtrace.store.notices import say
+from llmtrace.store.summary import TraceSummary, summarise
+
+DAYS = 7.0
+"""How far back is looked where a query does not say."""
+QUIET = 300
+"""Seconds after its last span after which a trace counts as whole."""
+_AT_ONCE = 8
+_REMEMBERED = 10_000
+_NEAR = 500
+"""Newest traces among which the beginning of an id is looked for."""
+_FULL = re.compile(r"[0-9a-f]{32}")
+
+
+class Found(NamedTuple):
+    """A trace that a backend found."""
+
+    trace_id: str
+    spans: Sequence[RawSpan] | None = None
+    """Where the backend told them at once; None: they are to be fetched."""
+
+
+class Source(Protocol):
+    """One backend. Its methods may be called from several threads, and raise UnreadableStore."""
+
+    name: str
+    """Its address without secrets."""
+
+    def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
+        """Traces that may be what a query asks for, newest first; more is fine, and more than ``limit`` where it cannot tell.
+        ``since`` and ``until`` are those of the query, or what stands for them."""
+
+    def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
+        """All spans of a trace; empty where there is none. ``prompts`` False: `records.PROMPTS` may be left out."""
+
+    def starting(self, beginning: str) -> Sequence[str] | None:
+        """Ids that begin so, a few; None: the backend cannot say."""
+
+
+class RemoteStore:
+    """A `Store` over a backend."""
+
+    def __init__(self, source: Source, *, days: float = DAYS) -> None:
+        self._source = source
+        self._days = days
+        self._lock = threading.Lock()
+        self._summaries: OrderedDict[str, TraceSummary] = OrderedDict()
+
+    def append(self, span: Span) -> None:  # noqa: ARG002 - a store is for reading and writing, this one for reading
+        say(
+            f"{self._source.name} is read here, not written: spans are not kept. Set LLMTRACE_STORE to a folder, and send "
+            "spans to the backend by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)"
+        )
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
+        found = (summary for summary, _ in self._kept(query))
+        return sorted(islice(found, query.limit), key=lambda summary: summary.start, reverse=True)
+
+    def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
+        for _, trace in islice(self._kept(query, prompts=prompts, traces=True), query.limit):
+            if trace is not None:
+                yield from trace.spans
+
+    def trace(self, trace_id: str) -> Trace:
+        wanted = trace_id.strip().lower()
+        if _FULL.fullmatch(wanted):
+            raws = self._source.fetch(wanted)
+            if raws:
+                return _decoded(raws)
+        newest = self._newest()
+        full = search.resolve(wanted, newest, lambda start: self._starting(start, newest))
+        raws = self._source.fetch(full)
+        if not raws:
+            raise TraceNotFound(f"no trace {full!r} in {self._source.name}; it may be older than what is kept there")
+        return _decoded(raws)
+
+    def _newest(self) -> list[str]:
+        query = Query(limit=_NEAR)
+        found = self._source.find(query, *self._bounds(query))
+        return [one.trace_id for one in islice(found, _NEAR) if one.spans is None or any(map(_is_known, one.spans))]
+
+    def _starting(self, beginning: str, newest: Sequence[str]) -> list[str]:
+        told = self._source.starting(beginning)
+        return [one for one in (newest if told is None else told) if one.startswith(beginning)]
+
+    def _bounds(self, query: Query) -> tuple[int, int]:
+        until = time.time_ns() + 60_000_000_000 if query.until is None else query.until
+        return until - int(self._days * 86_400e9) if query.since is None else query.since, until
+
+    def _kept(self, query: Query, *, prompts: bool = True, traces: bool = False) -> Iterator[tuple[TraceSummary, Trace | None]]:
+        """What a query asks for; the trace too where it was fetched, always if ``traces``."""
+        if query.limit <= 0:
+            return
+        found = self._source.find(query, *self._bounds(query))
+        whole = prompts or bool(query.text)
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="llmtrace-read") as pool:
+            for some in _chunks(found, min(_AT_ONCE, query.limit)):
+                for summary, trace in pool.map(lambda one: self._look(one, query, whole, traces), some):
+                    if summary is None or not search.keeps(query, summary):
+                        continue
+                    if query.text and trace is not None and not search.matches(trace.spans, query.text):
+                        continue
+                    yield summary, trace
+
+    def _look(self, found: Found, query: Query, prompts: bool, traces: bool) -> tuple[TraceSummary | None, Trace | None]:
+        with self._lock:
+            known = self._summaries.get(found.trace_id)
+        if known is not None and not traces and not query.text:
+            return known, None
+        raws = self._source.fetch(found.trace_id, prompts=prompts) if found.spans is None else found.spans
+        if not any(_is_known(raw) for raw in raws):
+            return None, None
+        trace = _decoded(raws if prompts else [records.without_prompts(raw) for raw in raws])
+        summary = known or summarise(trace)
+        if prompts and max(span.end or span.start for span in trace.spans) < time.time_ns() - QUIET * 1_000_000_000:
+            self._remember(summary)
+        return summary, trace
+
+    def _remember(self, summary: TraceSummary) -> None:
+        with self._lock:
+            self._summaries[summary.trace_id] = summary
+            while len(self._summaries) > _REMEMBERED:
+                self._summaries.popitem(last=False)
+
+
+def days_of(address: Address) -> float:
+    """``?days=`` of a store's URL. Raises UnreadableStore."""
+    said = address.options.get("days")
+    try:
+        days = DAYS if said is None else float(said)
+    except ValueError:
+        days = 0
+    if not 0 < days < 100_000:
+        raise UnreadableStore(f"{address.base}: days={said!r} is no number of days above 0")
+    return days
+
+
+def _decoded(raws: Iterable[RawSpan]) -> Trace:
+    """Each span once, the richer version."""
+    best: dict[str, RawSpan] = {}
+    for raw in raws:
+        before = best.get(raw.span_id)
+        if before is None or records.richness(raw) > records.richness(before):
+            best[raw.span_id] = raw
+    return Trace([dialects.decode(raw) for raw in best.values()])
+
+
+def _is_known(raw: RawSpan) -> bool:
+    return RUN_ID in raw.attributes or dialects.knows(raw)
+
+
+def _chunks(found: Iterable[Found], size: int) -> Iterator[list[Found]]:
+    rest = iter(found)
+    while some := list(islice(rest, size)):
+        yield some

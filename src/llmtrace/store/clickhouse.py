@@ -1,0 +1,150 @@
+"""Traces in a ClickHouse, in the table that the OpenTelemetry Collector's exporter makes, by ClickHouse's HTTP interface.
+
+``clickhouse://USER:PASSWORD@HOST:8123/DATABASE``, ``clickhouse+https://…``; behind a question mark ``table=NAME`` (else
+``otel_traces``), ``days=N`` (how far back, else 7). Times, agents and words are looked for there, in SQL with parameters; what
+is not asked for (prompts, for statistics) does not leave it. The table keeps attributes as text: `codec.as_text` gives numbers,
+flags and lists of the conventions their types back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from llmtrace import semconv as sc
+from llmtrace.codec.as_text import typed
+from llmtrace.config import Config
+from llmtrace.errors import UnreadableStore
+from llmtrace.model import Event, Link, RawSpan, Scope
+from llmtrace.store import Query, _http, records, search
+from llmtrace.store._remote import Found, RemoteStore, days_of
+
+SCHEMES = ("clickhouse", "clickhouse+http", "clickhouse+https")
+TABLE = "otel_traces"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KNOWN = (sc.OPERATION_NAME, sc.RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
+_KINDS: dict[str, Any] = {name: name for name in ("internal", "server", "client", "producer", "consumer")}
+_STATUSES: dict[str, Any] = {"ok": "ok", "error": "error"}
+
+_FIND = """
+SELECT TraceId AS id, min(Timestamp) AS began
+FROM {table}
+WHERE Timestamp >= fromUnixTimestamp64Nano({{since:Int64}})
+GROUP BY TraceId
+HAVING began < fromUnixTimestamp64Nano({{until:Int64}}) AND {conditions}
+ORDER BY began DESC
+{limit}
+FORMAT JSONEachRow
+"""
+_FETCH = """
+SELECT TraceId, SpanId, ParentSpanId, SpanName, SpanKind, toUnixTimestamp64Nano(Timestamp) AS start, Duration, StatusCode,
+    StatusMessage, {attributes} AS attributes, ResourceAttributes, ServiceName, ScopeName, ScopeVersion,
+    arrayMap(t -> toUnixTimestamp64Nano(t), Events.Timestamp) AS times, Events.Name AS events, Events.Attributes AS said,
+    Links.TraceId AS traces, Links.SpanId AS spans, Links.Attributes AS linked
+FROM {table}
+WHERE TraceId = {{id:String}}
+ORDER BY Timestamp
+FORMAT JSONEachRow
+"""
+_STARTING = """
+SELECT DISTINCT TraceId AS id FROM {table} WHERE startsWith(TraceId, {{beginning:String}}) LIMIT 20 FORMAT JSONEachRow
+"""
+_WORD = """(positionCaseInsensitiveUTF8(SpanName, {{{name}:String}}) > 0
+    OR positionCaseInsensitiveUTF8(StatusMessage, {{{name}:String}}) > 0
+    OR arrayExists(v -> positionCaseInsensitiveUTF8(v, {{{name}:String}}) > 0, arrayConcat(mapValues(SpanAttributes),
+        arrayFlatten(arrayMap(said -> mapValues(said), Events.Attributes)))))"""
+
+
+class ClickHouse:
+    def __init__(self, address: _http.Address) -> None:
+        """``address``: its path is the database."""
+        database, table = "/".join(address.path) or "default", address.options.get("table", TABLE)
+        self._address = address
+        self.name = f"ClickHouse at {address.base}, {database}.{table}"
+        if not _NAME.fullmatch(database) or not _NAME.fullmatch(table):
+            raise UnreadableStore(f"{self.name}: names of a database and a table have letters, digits and _ only")
+        self._table = f"`{database}`.`{table}`"
+
+    def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
+        told: dict[str, Any] = {"since": since, "until": until}
+        conditions = [_some(" OR ".join(f"SpanAttributes['{key}'] != ''" for key in _KNOWN))]
+        if query.agent is not None:
+            conditions.append(_some(f"SpanAttributes['{sc.AGENT_NAME}'] = {{agent:String}}"))
+            told["agent"] = query.agent
+        for word in dict.fromkeys(word for phrase in search.phrases(query.text or "") for word in phrase):
+            name = f"word{len(told)}"
+            conditions.append(_some(_WORD.format(name=name)))
+            told[name] = word
+        limit = f"LIMIT {query.limit:d}" if query.health is None and not query.text else ""
+        sql = _FIND.format(table=self._table, conditions=" AND ".join(conditions), limit=limit)
+        return [Found(str(row["id"]).lower()) for row in self._rows(sql, told)]
+
+    def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
+        names = ", ".join(f"'{name}'" for name in sorted(records.PROMPTS))
+        attributes = "SpanAttributes" if prompts else f"mapFilter((k, v) -> k NOT IN ({names}), SpanAttributes)"
+        sql = _FETCH.format(table=self._table, attributes=attributes)
+        return [_span(row) for row in self._rows(sql, {"id": trace_id})]
+
+    def starting(self, beginning: str) -> Sequence[str] | None:
+        return [str(row["id"]) for row in self._rows(_STARTING.format(table=self._table), {"beginning": beginning})]
+
+    def _rows(self, sql: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        options = {f"param_{name}": str(one) for name, one in told.items()}
+        try:
+            answer = self._address.ask("/", options, body=sql.strip().encode())
+        except _http.Refused as refused:
+            raise UnreadableStore(f"{self.name} refused: {refused.said}{_hint(refused.said)}") from None
+        for line in answer.splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise UnreadableStore(f"{self.name} broke off: {line[:200].decode('utf-8', 'replace')}") from None
+            if "exception" in row and len(row) == 1:
+                raise UnreadableStore(f"{self.name} broke off: {row['exception']}")
+            yield row
+
+
+def _some(condition: str) -> str:
+    """A span of the trace is so."""
+    return f"countIf({condition}) > 0"
+
+
+def _hint(said: str) -> str:
+    if "UNKNOWN_TABLE" in said or "UNKNOWN_DATABASE" in said:
+        return ". Name it in the URL: clickhouse://HOST/DATABASE?table=NAME"
+    if "mapValues" in said or "ILLEGAL_TYPE_OF_ARGUMENT" in said:
+        return ". Attributes are expected as Map(String, String), as the Collector's exporter makes them by default"
+    return ""
+
+
+def _span(row: Mapping[str, Any]) -> RawSpan:
+    start = int(row["start"])
+    resource = dict(row["ResourceAttributes"])
+    if row["ServiceName"]:
+        resource.setdefault(sc.SERVICE_NAME, row["ServiceName"])
+    events = zip(row["events"], row["times"], row["said"], strict=False)
+    links = zip(row["traces"], row["spans"], row["linked"], strict=False)
+    return RawSpan(
+        str(row["TraceId"]).lower(),
+        str(row["SpanId"]).lower(),
+        str(row["SpanName"]),
+        start,
+        start + int(row["Duration"]),
+        str(row["ParentSpanId"]).lower() or None,
+        _KINDS.get(str(row["SpanKind"]).lower().removeprefix("span_kind_"), "internal"),
+        _STATUSES.get(str(row["StatusCode"]).lower().removeprefix("status_code_"), "unset"),
+        str(row["StatusMessage"]),
+        typed(row["attributes"]),
+        tuple([Event(str(name), int(time), typed(said)) for name, time, said in events]),
+        tuple([Link(str(trace), str(span), typed(said)) for trace, span, said in links]),
+        resource,
+        Scope(str(row["ScopeName"]), str(row["ScopeVersion"])),
+    )
+
+
+def open(url: str, config: Config) -> RemoteStore:  # noqa: A001
+    address = _http.address(url, config.store_headers, prefix=False)
+    return RemoteStore(ClickHouse(address), days=days_of(address))

@@ -1,0 +1,115 @@
+"""Traces in a Grafana Tempo (2.x and later), by its HTTP interface; searches are TraceQL, done there.
+
+``tempo+http://HOST:3200``, ``tempo+https://…``; behind a question mark ``days=N``, how far back (else 7, which is also the
+longest that a Tempo allows by default). Another tenant than the default: LLMTRACE_STORE_HEADERS=X-Scope-OrgID=NAME. Words are
+looked for in messages, arguments, results, findings and names, in as much of them as Tempo kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from llmtrace import semconv as sc
+from llmtrace.codec import otlp
+from llmtrace.config import Config
+from llmtrace.errors import UnreadableStore
+from llmtrace.model import RawSpan
+from llmtrace.store import Query, _http, search
+from llmtrace.store._remote import Found, RemoteStore, days_of
+
+SCHEMES = ("tempo+http", "tempo+https")
+
+_KNOWN = (sc.OPERATION_NAME, sc.RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
+"""A span with one of these tells of a model, a tool or an agent."""
+_SEARCHED = (
+    sc.INPUT_MESSAGES,
+    sc.OUTPUT_MESSAGES,
+    sc.SYSTEM_INSTRUCTIONS,
+    sc.TOOL_CALL_ARGUMENTS,
+    sc.TOOL_CALL_RESULT,
+    sc.TOOL_NAME,
+    sc.AGENT_NAME,
+    sc.EVALUATION_FAILED,
+    "input.value",
+    "output.value",
+)
+_AT_MOST = 1000
+"""Traces asked for where they are sifted or sorted here."""
+
+
+class Tempo:
+    def __init__(self, address: _http.Address) -> None:
+        self.name = f"Tempo at {address.base}"
+        self._address = address
+
+    def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
+        limit = query.limit if query.health is None and not query.text else max(query.limit, _AT_MOST)
+        asked = {"limit": limit, "start": since // 10**9, "end": -(-until // 10**9)}
+        try:
+            document = self._json("/api/search", asked | {"q": _query(query) + " with (most_recent=true)"})
+        except _http.Refused as refused:
+            if refused.status != 400:
+                raise
+            # A Tempo that has no such hint gives any traces, so it is asked for more of them.
+            document = self._json("/api/search", asked | {"q": _query(query), "limit": max(limit, _AT_MOST)})
+        traces = [one for one in document.get("traces") or [] if isinstance(one, dict)]
+        traces.sort(key=lambda one: _whole(one.get("startTimeUnixNano")), reverse=True)
+        return [Found(str(one.get("traceID", "")).rjust(32, "0").lower()) for one in traces]
+
+    def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Tempo gives whole spans
+        try:
+            return list(self._fetched(trace_id))
+        except _http.Refused as refused:
+            if refused.status == 404:
+                return []
+            raise
+
+    def starting(self, beginning: str) -> Sequence[str] | None:  # noqa: ARG002 - the protocol's
+        return None
+
+    def _fetched(self, trace_id: str) -> Iterator[RawSpan]:
+        """Tempo calls a trace's resource spans ``batches``."""
+        document = self._json(f"/api/traces/{trace_id}", {})
+        inner = document.get("trace")
+        trace = inner if isinstance(inner, dict) else document
+        yield from otlp.from_json({"resourceSpans": trace.get("batches") or trace.get("resourceSpans") or []})
+
+    def _json(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
+        try:
+            document = json.loads(self._address.ask(path, options, accept="application/json"))
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise UnreadableStore(f"{self.name} answered {path} with no JSON. Is this the address of its HTTP port (3200)?")
+        return document
+
+
+def _query(query: Query) -> str:
+    """TraceQL that finds each trace that the query asks for, and few others."""
+    sets = [_any(f"span.{key} != nil" for key in _KNOWN)]
+    if query.agent is not None:
+        sets.append(_any([f"span.{sc.AGENT_NAME} = {_text(query.agent)}"]))
+    for phrase in search.phrases(query.text or ""):
+        pattern = _text("(?is).*" + r"[^\pL\pN]+".join(re.escape(word) for word in phrase) + ".*")
+        sets.append(_any(f"{key} =~ {pattern}" for key in ("name", "statusMessage", *(f"span.{key}" for key in _SEARCHED))))
+    return " && ".join(sets)
+
+
+def _any(conditions: Iterable[str]) -> str:
+    return "{ " + " || ".join(conditions) + " }"
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _whole(text: object) -> int:
+    return int(text) if isinstance(text, (int, str)) and str(text).isdecimal() else 0
+
+
+def open(url: str, config: Config) -> RemoteStore:  # noqa: A001
+    address = _http.address(url, config.store_headers)
+    return RemoteStore(Tempo(address), days=days_of(address))
