@@ -8,7 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from llmtrace.model import Custom, Inference, Span
+from llmtrace.model import Custom, Inference, Span, ToolExecution
 from llmtrace.store import Query, open_store
 
 OUTPUT = json.dumps([{"role": "assistant", "parts": [{"type": "tool_call", "id": "1", "name": "f", "arguments": "{"}]}])
@@ -208,3 +208,32 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
     assert [spans[name].sequence for name in ("chat", "step", "ours", "agent")] == [0, 1, 2, 3]
     assert {spans[name].run_id for name in ("chat", "step", "ours")} == {spans["agent"].run_id}
     assert spans["another"].run_id not in (None, spans["agent"].run_id)
+
+
+def test_an_execution_that_names_no_call_is_joined(tmp_path: Path) -> None:
+    """In a run, their execution answers the pending call of the same tool and arguments, whoever recorded the model call."""
+    spans = spans_of(
+        tmp_path,
+        """
+        import json
+        ASKED = [{"type": "tool_call", "id": str(n), "name": "f", "arguments": {"n": n}} for n in (1, 2)]
+        TOLD = {**CHAT, "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": ASKED}])}
+        RUN = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "f"}
+        llmtrace.configure(store=STORE)
+        with their("agent", **{"gen_ai.operation.name": "invoke_agent"}):
+            with their("chat", **TOLD):
+                pass
+            with their("second", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 2}'}):
+                pass
+            with their("first", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 1}'}):
+                pass
+            with their("unasked", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 3}'}):
+                pass
+        """,
+    )
+    ran = {name: span.operation for name, span in spans.items() if isinstance(span.operation, ToolExecution)}
+    assert {name: (one.call_id, one.inferred) for name, one in ran.items()} == {
+        "second": ("2", True),
+        "first": ("1", True),
+        "unasked": (None, False),
+    }

@@ -31,6 +31,7 @@ from llmtrace.model import (
     RawSpan,
     Scope,
     Span,
+    ToolExecution,
     replace,
 )
 from llmtrace.recorder import keys, objectives, otel, root
@@ -248,7 +249,7 @@ class Recorder:
 
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Take a span that another instrumentation made into a run, as if it were ours."""
-        span = replace(span, run_id=run.id, operation=self._enrich(span.operation))
+        span = replace(span, run_id=run.id, operation=_joined(run, self._enrich(span.operation)))
         self._hand_on(self._watched(watchers, run.step(span, outermost=outermost)))
 
     def _hand_on(self, span: Span) -> tuple[Span | None, RawSpan | None]:
@@ -280,6 +281,17 @@ class Recorder:
             if found:
                 span = replace(span, evaluations=(*span.evaluations, *found))
         return span
+
+
+def _joined(run: Run, operation: Operation) -> Operation:
+    """An execution that does not say which call it answers, joined to the one that it must be."""
+    if not isinstance(operation, ToolExecution):
+        return operation
+    if operation.call_id is not None:
+        run.answered(operation.call_id)
+        return operation
+    found = run.match(operation.name, operation.arguments)
+    return operation if found is None else replace(operation, call_id=found, inferred=True)
 
 
 def _admit(watchers: tuple[Watcher, ...], operation: Operation) -> None:

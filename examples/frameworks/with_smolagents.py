@@ -1,0 +1,28 @@
+"""smolagents is told of by OpenInference's instrumentor: one line turns that on, one llmtrace. Needs `smolagents[openai]` and
+`openinference-instrumentation-smolagents`."""
+
+from openinference.instrumentation.smolagents import SmolagentsInstrumentor
+from smolagents import OpenAIServerModel, ToolCallingAgent, tool
+
+import llmtrace
+from stand_in import model
+
+llmtrace.configure()
+SmolagentsInstrumentor().instrument()
+
+
+@tool
+def look_up(order_id: str) -> dict:
+    """Look up an order.
+
+    Args:
+        order_id: The number of the order.
+    """
+    return {"order_id": order_id, "status": "on its way to Bonn"}
+
+
+with model(answer_by="final_answer") as server:
+    client = OpenAIServerModel("gpt-4o", api_base=server.url, api_key="none")
+    agent = ToolCallingAgent([look_up], client, name="support", description="Helps customers.", verbosity_level=0)
+    print(agent.run("Where are my orders?"))
+    print(list(agent.run("Where are my orders?", stream=True))[-1].output)

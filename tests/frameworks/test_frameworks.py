@@ -1,0 +1,95 @@
+"""Frameworks that are told of by their own spans, really run: an agent that asks for two tools at once, one of them wrongly,
+and answers; once whole and once streamed. Each needs its own environment, which scripts/test --all makes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution, Trace
+from llmtrace.store import Query, open_store
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
+NAMES = sorted(path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.py"))
+REFUSES_ITSELF = {"smolagents"}
+"""Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
+
+pytestmark = pytest.mark.all
+
+
+def traces_of(name: str, store: Path, **environment: str) -> list[Trace]:
+    """Run the program, for which two lines suffice, and read what it left."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed here; scripts/test --all has an environment for it")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
+    quiet = {"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_DISABLE_VERSION_CHECK": "true", "HOME": str(store.parent)}
+    ran = subprocess.run(
+        [sys.executable, str(FOLDER / f"with_{name}.py")],
+        env={**kept, **quiet, "LLMTRACE_STORE": str(store), **environment},
+        cwd=store.parent,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "llmtrace" not in ran.stderr
+    assert "detach" not in ran.stderr
+    assert ran.stdout.splitlines().count("KS-1 is on its way.") == 2
+    opened = open_store(str(store))
+    found = [opened.trace(one.trace_id) for one in reversed(opened.traces(Query(limit=100)))]
+    opened.close()
+    return found
+
+
+def of(trace: Trace, kind: type) -> list[Span]:
+    return [span for span in trace.spans if isinstance(span.operation, kind)]
+
+
+def check(name: str, trace: Trace, writer: str) -> None:
+    assert (len(trace.roots), trace.health) == (1, "recovered")
+    assert len({span.run_id for span in trace.spans} - {None}) == 1
+    assert all(span.sequence is not None for span in trace.spans)
+    assert [span.operation.name for span in of(trace, AgentInvocation)] == ["support"]  # type: ignore[union-attr]
+    asked, answered = of(trace, Inference)
+    first, last = asked.operation, answered.operation
+    assert isinstance(first, Inference)
+    assert isinstance(last, Inference)
+    assert {asked.scope.name.partition(".")[0], answered.scope.name.partition(".")[0]} == {writer}
+    assert (first.request_model, next(tool.name for tool in first.tools)) == ("gpt-4o", "look_up")
+    calls = first.output[0].tool_calls()
+    assert [call.arguments for call in calls] == [{"order_id": "KS-1"}, {"order_id": 2}]
+    assert "KS-1 is on its way." in str(last.output[-1].parts)
+    wrong = [("wrong_type", "/order_id", "error")]
+    assert [(one.code, one.pointer, one.severity) for one in asked.violations] == wrong
+    ran = {span.operation.call_id: span for span in of(trace, ToolExecution) if span.operation.name == "look_up"}  # type: ignore[union-attr]
+    assert set(ran) == {call.id for call in (calls[:1] if name in REFUSES_ITSELF else calls)}
+    good = ran[calls[0].id].operation
+    assert isinstance(good, ToolExecution)
+    assert (good.arguments, "on its way to Bonn" in str(good.result)) == ({"order_id": "KS-1"}, True)
+    if name not in REFUSES_ITSELF:
+        assert [(one.code, one.pointer, one.severity) for one in ran[calls[1].id].violations] == wrong
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_framework_runs(name: str, tmp_path: Path) -> None:
+    """One trace a run, with one root and one run; each model call once, by the client's instrumentor, below the framework's
+    span; tools joined by call id; the verdict on the call that is wrong. Streamed as whole."""
+    traces = traces_of(name, tmp_path / "store")
+    assert len(traces) == 2
+    for trace in traces:
+        check(name, trace, "llmtrace")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "crewai"])
+def test_by_its_own_spans_alone(name: str, tmp_path: Path) -> None:
+    """The same where no library of ours is instrumented: the framework's spans tell it all. (CrewAI's tell of no model.)"""
+    traces = traces_of(name, tmp_path / "store", LLMTRACE_INSTRUMENT="")
+    assert len(traces) == 2
+    for trace in traces:
+        check(name, trace, "pydantic-ai" if name == "pydantic_ai" else "openinference")
