@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from llmtrace import semconv
@@ -30,7 +30,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.signals import Signal, Stateless, load
-from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result
+from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.schema import output_schema
 from llmtrace.validation.structured import CONSTRAINTS, check_structured
 
@@ -49,7 +49,7 @@ class RunState:
 
     signals: list[Any]
     """By position in `Evaluator.signals`; `_NEW` until the signal sees its first span."""
-    offered: dict[str, ToolDefinition] = field(default_factory=dict)
+    on_offer: tuple[ToolDefinition, ...] = ()
 
 
 class Evaluator:
@@ -59,8 +59,9 @@ class Evaluator:
         """``signals``: default, all that are built in or installed."""
         self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
         self._fresh = [None if type(signal) is Stateless else _NEW for signal in self.signals]
-        self._looking: dict[type, tuple[tuple[int, Signal, Callable[[Any, Span], Iterable[Evaluation]]], ...]] = {}
-        """By class of operations, the signals that look at it: their positions and steps."""
+        self._looking: dict[type, tuple[tuple[int, Signal, Callable[..., Iterable[Evaluation]]], ...]] = {}
+        """By class of operations, the signals that look at it: their positions and steps; -1 and the function of a stateless
+        one."""
         self._finishing = tuple(
             (number, signal, end)
             for number, signal in enumerate(self.signals)
@@ -83,8 +84,13 @@ class Evaluator:
         memories = state.signals
         for number, signal, look in looking:
             try:
-                memory = memories[number]
-                evaluations.extend(look(_memory(state, number, signal) if memory is _NEW else memory, span))
+                if number < 0:
+                    found = look(span)
+                else:
+                    memory = memories[number]
+                    found = look(_memory(state, number, signal) if memory is _NEW else memory, span)
+                if found:
+                    evaluations.extend(found)
             except Exception as error:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
@@ -99,12 +105,12 @@ class Evaluator:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
-    def _looking_at(self, kind: type) -> Iterator[tuple[int, Signal, Callable[[Any, Span], Iterable[Evaluation]]]]:
+    def _looking_at(self, kind: type) -> Iterator[tuple[int, Signal, Callable[..., Iterable[Evaluation]]]]:
         """The signals that spans of this class of operation are for; that it is so for every subclass is not assumed."""
         for number, signal in enumerate(self.signals):
             looks_at = getattr(signal, "looks_at", None)
             if looks_at is None or kind in looks_at:
-                yield number, signal, signal.step
+                yield (-1, signal, signal.check) if type(signal) is Stateless else (number, signal, signal.step)
 
     def bare(self, span: Span) -> Span:
         """The span as it was before evaluation: verdicts that are not ours to give (an outcome, a budget) stay."""
@@ -148,22 +154,26 @@ def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
 
 
 def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...]:
-    if inference.tools:
-        state.offered = {tool.name: tool for tool in inference.tools}
+    tools, parameters = inference.tools, inference.parameters
+    if tools:
+        state.on_offer = tools
     if inference.partial:
         return ()  # what was cut off breaks every schema; `partial` says so already
     found: list[Violation] = []
-    schema = output_schema(inference.parameters.get("response_format") or inference.parameters.get("text"))
-    constrained = schema is None and any(name in inference.parameters for name in CONSTRAINTS)
+    form = parameters.get("response_format") or parameters.get("text")
+    schema = None if form is None else output_schema(form)
+    constrained = schema is None and any(map(parameters.__contains__, CONSTRAINTS))
     for choice, message in enumerate(inference.output):
-        calls = message.tool_calls()
-        for call in calls:
-            checked = _of_call(call, inference.tools)
-            if checked:
-                found.extend(replace(violation, choice=choice) for violation in checked)
-        if schema is not None and not calls:
+        called = False
+        for part in message.parts:
+            if type(part) is ToolCall:
+                called = True
+                checked = _of_call(part, tools)
+                if checked:
+                    found.extend(replace(violation, choice=choice) for violation in checked)
+        if schema is not None and not called:
             found.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
-        elif constrained and not calls:
+        elif constrained and not called:
             found.extend(replace(violation, choice=choice) for violation in _of_constrained(message, inference))
     return tuple(found)
 
@@ -172,8 +182,8 @@ def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...
     """An answer that was made in the background: its calls are judged when they are first seen whole."""
     if fetched.partial or fetched.status not in (None, "completed"):
         return ()
-    tools = tuple(state.offered.values())
-    return tuple(found for message in fetched.output for call in message.tool_calls() for found in _of_call(call, tools))
+    calls = (call for message in fetched.output for call in message.tool_calls())
+    return tuple(found for call in calls for found in _of_call(call, state.on_offer))
 
 
 def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation, ...]:
@@ -194,7 +204,7 @@ def _of_constrained(message: Message, inference: Inference) -> tuple[Violation, 
 
 
 def _of_tool_execution(state: RunState, execution: ToolExecution) -> tuple[Violation, ...]:
-    definition = execution.definition or state.offered.get(execution.name)
+    definition = execution.definition or find_tool(execution.name, state.on_offer)
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
     found = check_arguments(execution.arguments, definition, call_id=execution.call_id)

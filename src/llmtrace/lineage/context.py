@@ -141,7 +141,8 @@ class Context:
         self._sources[self._next] = source
         self._next += 1
         self._characters += size
-        if self._most_sources is not None:
+        most = self._most_sources
+        if most is not None and (len(self._sources) > most or self._characters > (self._most_characters or 0)):
             while self._over():
                 self._forget()
 

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic_core import to_json
 
 from llmtrace.lineage.arguments import Path, name_of, pointer_of_path
-from llmtrace.lineage.context import Context
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.values import Value
 from llmtrace.model import JsonValue, ToolDefinition
@@ -109,20 +108,20 @@ def _list(value: JsonValue) -> Sequence[Any]:
 
 def shows(definition: ToolDefinition, value: Value) -> bool:
     """True if the value stands somewhere in the definition's descriptions, examples or schema."""
-    return _examples(definition).find(value) is not None
+    cache = definition.cache
+    shown: frozenset[str] | None = None if cache is None else cache.get(_CACHED)
+    if shown is None:
+        shown = _examples(definition)
+        if cache is not None:
+            cache[_CACHED] = shown
+    return not shown.isdisjoint(value.keys)
 
 
-def _examples(definition: ToolDefinition) -> Context:
-    if definition.cache is not None and _CACHED in definition.cache:
-        made: Context = definition.cache[_CACHED]
-        return made
-    context = Context()
-    for content in (definition.description or "", _schema_text(definition.parameters)):
-        context.add(Source("", "definition", content))
-    context.settle()
-    if definition.cache is not None:
-        definition.cache[_CACHED] = context
-    return context
+def _examples(definition: ToolDefinition) -> frozenset[str]:
+    """The keys of all values in it."""
+    texts = (definition.description or "", _schema_text(definition.parameters))
+    sources = [Source("", "definition", text) for text in texts if text]
+    return frozenset().union(*(source.word_keys() | source.date_keys() for source in sources))
 
 
 def _schema_text(schema: JsonValue) -> str:

@@ -67,7 +67,7 @@ class History:
     def is_own(self, part: Part) -> bool:
         if self._said:
             self._digest_said()
-        return bool(self._own) and _digest(part) in self._own
+        return _digest(part) in self._own if self._own else False
 
     def _digest_said(self) -> None:
         said, self._said = self._said, []

@@ -146,17 +146,22 @@ class Lineage:
                 if value is not None:
                     yield path, piece, value
 
-    def _found_nowhere(self, call: ToolCall) -> Iterator[tuple[Path, JsonValue, Value]]:
+    def _found_nowhere(self, call: ToolCall) -> list[tuple[Path, JsonValue, Value]]:
         """The quick look of the live lineage: of these values those that can be made up and are found nowhere."""
         context = self._visible.context
+        found: list[tuple[Path, JsonValue, Value]] = []
         for path, content in candidates(call.arguments):
-            name = name_of(path)
-            for piece in elements(content) or (content,):
+            name = path[-1]
+            if type(name) is not str:
+                name = name_of(path)
+            listed = elements(content) if type(content) is str and ("," in content or ";" in content) else None
+            for piece in listed or (content,):
                 value = read_value(piece, name)
                 if value is None or value.kind not in SPECIFIC or (value.kind == "number" and is_chosen(name)):
                     continue
                 if find(context, value) is None:
-                    yield path, piece, value
+                    found.append((path, piece, value))
+        return found
 
     def _answer(self, span: Span, choice: int, text: str) -> Iterator[Use]:
         for value in claims(text):
@@ -181,17 +186,18 @@ class Lineage:
 
     def _trace_new(self, said: _Said, value: Value) -> Provenance | None:
         """Of a value that is found nowhere: where it was made up; None where it need not be."""
-        visible = self._visible
-        first = visible.made_up.get(value.key)
+        visible, key = self._visible, value.key
+        first = visible.made_up.get(key)
         if first is not None:
-            return Provenance("ungrounded", first=first)
+            return Provenance("ungrounded", "", None, None, first)
         if visible.hidden or said.excuse(value) is not None:
             return None
         example = said.definition is not None and shows(said.definition, value)
         if example and value.kind == "number":
             return None
-        visible.remember_made_up(value.key, said.place)
-        return Provenance("ungrounded", "from_example" if example else "", first=said.place)
+        place = said.place
+        visible.remember_made_up(key, place)
+        return Provenance("ungrounded", "from_example" if example else "", None, None, place)
 
     def _of_words(self, value: Value) -> Provenance:
         """Plain words and texts: where they stand, if they do. A model may always choose words of its own."""

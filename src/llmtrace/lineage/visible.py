@@ -116,13 +116,15 @@ class Visible:
             self._other(span, operation)
 
     def _request(self, span: Span, inference: Inference) -> None:
-        self._hide(span, inference)
+        if inference.parameters or inference.previous_response_id or not inference.input:
+            self._hide(span, inference)
         for part in inference.system:
             if self.history.is_new("system", (part,)):
                 self._part(span, part, "system prompt", asked=True)
+        live = self._most is not None
         for number, message in self.history.new(inference.input):
-            if self._most is not None and message.cache is not None and len(message.parts) == 1:
-                self._see_live(span, message, message.parts[0], message.cache)
+            if live and message.cache is not None and len(message.parts) == 1 and type(message.parts[0]) is Text:
+                self._see_live(message, message.parts[0], message.cache)
             else:
                 self._see(span, message, _name(number, message))
 
@@ -131,8 +133,9 @@ class Visible:
             self.hidden.setdefault("earlier responses are kept by the provider", span.span_id)
         if not inference.input and not inference.system:
             self.hidden.setdefault("the messages of an inference were not recorded", span.span_id)
-        for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()) if inference.parameters else ():
-            self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
+        if not _HIDING_PARAMETERS.keys().isdisjoint(inference.parameters):
+            for name in sorted(_HIDING_PARAMETERS.keys() & inference.parameters.keys()):
+                self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
 
     def _see(self, span: Span, message: Message, place: str) -> None:
         own = message.role in _OWN
@@ -140,11 +143,8 @@ class Visible:
             if not (own and self.history.is_own(part)):
                 self._part(span, part, place, asked=message.role in _ASKED, own=own)
 
-    def _see_live(self, span: Span, message: Message, part: Part, cache: dict[Any, Any]) -> None:
-        """The same for a message of one part, where nobody will ask for its place."""
-        if type(part) is not Text:
-            self._see(span, message, message.role)
-            return
+    def _see_live(self, message: Message, part: Text, cache: dict[Any, Any]) -> None:
+        """The same for a message of one text, where nobody will ask for its place."""
         own = message.role in _OWN
         if own and self.history.is_own(part):
             return

@@ -26,7 +26,10 @@ def check(span: Span) -> Iterable[Evaluation]:
         return ()
     if inference.status in _TO_COME:
         return ()
-    return _check(inference)
+    for message in inference.output:
+        if _label(message):
+            return _check(inference)
+    return () if inference.output else _check(inference)
 
 
 def _check(inference: Inference) -> Iterator[Evaluation]:

@@ -47,7 +47,10 @@ def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
     if not isinstance(inference, Inference) or inference.partial or span.failure is not None:
         return ()
-    return _check(inference)
+    for message in inference.output:
+        if not has_call(message):
+            return _check(inference)
+    return ()
 
 
 def _check(inference: Inference) -> Iterator[Evaluation]:

@@ -46,7 +46,11 @@ _CONTROL_TOKEN = re.compile(r"<\|[a-zA-Z_]{2,40}\|>|</s>|\[/?INST\]|<</?SYS>>|<(
 
 def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
-    return _check(span, inference) if isinstance(inference, Inference) else ()
+    if isinstance(inference, Inference):
+        for message in inference.output:
+            if text_of(message):
+                return _check(span, inference)
+    return ()
 
 
 def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:

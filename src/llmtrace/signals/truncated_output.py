@@ -5,9 +5,9 @@ A stream that the program itself left is no finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from llmtrace.model import Evaluation, Inference, Message, Severity, Span
+from llmtrace.model import Evaluation, Inference, Message, Severity, Span, ToolCall
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import CUT, FILTERED, finish_reason, has_call, json_asked, text_of
 from llmtrace.signals._json import is_cut_json
@@ -24,23 +24,18 @@ def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
     if not isinstance(inference, Inference) or inference.partial or span.failure is not None:
         return ()
-    return _check(span, inference)
+    labels = [_label(span, inference, message, choice) for choice, message in enumerate(inference.output)]
+    return [Evaluation(SIGNAL.name, *_EXPLANATIONS[label], label) for label in labels if label] if any(labels) else ()
 
 
-def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
-    for choice, message in enumerate(inference.output):
-        label = _label(span, inference, message, finish_reason(inference, choice))
-        if label:
-            severity, explanation = _EXPLANATIONS[label]
-            yield Evaluation(SIGNAL.name, severity, explanation, label)
-
-
-def _label(span: Span, inference: Inference, message: Message, reason: str) -> str | None:
+def _label(span: Span, inference: Inference, message: Message, choice: int) -> str | None:
+    reason = finish_reason(inference, choice)
     if reason in FILTERED:
         return "content_filter"
     if has_call(message):
-        if any(isinstance(call.arguments, str) and is_cut_json(call.arguments) for call in message.tool_calls()):
-            return "cut_arguments"
+        for part in message.parts:
+            if type(part) is ToolCall and isinstance(part.arguments, str) and is_cut_json(part.arguments):
+                return "cut_arguments"
     elif json_asked(span, inference) and is_cut_json(text_of(message)):
         return "cut_json"
     return "length" if reason in CUT else None

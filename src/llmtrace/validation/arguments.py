@@ -36,7 +36,7 @@ def check_call(call: ToolCall, tools: Tools) -> tuple[Violation, ...]:
 
 def find_tool(name: str, tools: Tools) -> ToolDefinition | None:
     """The definition of this name; the first one, where a name was given twice."""
-    if isinstance(tools, Mapping):
+    if type(tools) is not tuple and isinstance(tools, Mapping):
         return tools.get(name)
     for tool in tools:
         if tool.name == name:
