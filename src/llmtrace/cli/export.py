@@ -1,4 +1,5 @@
-"""``llmtrace export``: traces as OTLP JSON lines, one line a trace, as stored (redacted then, and not changed now)."""
+"""``llmtrace export``: traces as OTLP JSON lines, one line a trace, or one as a page; as stored (redacted then, and not changed
+now)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from llmtrace.model import Span, Trace
 from llmtrace.store import Query, Store
 
 NAME = "export"
-HELP = "write traces as OTLP JSON lines, to a file or stdout"
+HELP = "write traces as OTLP JSON lines, or one as a page (HTML)"
 EXAMPLE = "llmtrace export --all -o traces.jsonl"
 
 _EVERY = 1_000_000_000
@@ -29,7 +30,8 @@ _EVERY = 1_000_000_000
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="*", help="ids, their first digits, or last (default: last)")
     parser.add_argument("--all", action="store_true", help="every trace of the store, oldest first")
-    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="where to; - is stdout (default: -)")
+    parser.add_argument("--html", action="store_true", help="one trace as a page of one file, which works without llmtrace")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to; - is stdout (default: -; of --html: trace-ID.html)")
     parser.add_argument(
         "--content", choices=["none", "all"], default="all", help="messages, arguments and results: all as stored, or none"
     )
@@ -38,9 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.all and args.trace:
         raise BadInput("--all and trace ids exclude each other.\nName the traces, or give --all.")
+    if args.output is None and not args.html:
+        args.output = "-"
     if args.json and args.output == "-":
         raise BadInput("--json prints the counts on stdout, where the spans go.\nName a file with -o FILE.")
     content: Callable[[Span], Span] = Content(Config()).bare if args.content == "none" else lambda span: span
+    if args.html:
+        return _page(args, content)
     traces = spans = 0
     with opened(args) as store, _writing(args.output) as file:
         for trace in _traces(store, args):
@@ -52,6 +58,28 @@ def run(args: argparse.Namespace) -> int:
     else:
         place = "stdout" if args.output == "-" else args.output
         Screen(sys.stderr).line(f"exported {words.plural(spans, 'span')} of {words.plural(traces, 'trace')} to {place}")
+    return FINE
+
+
+def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
+    """One trace as a page. It goes to a file of its own, unless stdout is asked for."""
+    if args.all or len(args.trace) > 1:
+        raise BadInput("--html writes one trace.\nName one, or none for the last.")
+    from llmtrace.viewer import page
+    from llmtrace.viewer.source import Opened
+
+    with opened(args) as store:
+        trace = store.trace((args.trace or ["last"])[0])
+    trace = Trace([content(span) for span in trace.spans], alive=trace.alive)
+    output = args.output or f"trace-{trace.trace_id[:8]}.html"
+    html = page.write(Opened.of(trace))
+    with _writing(output) as file:
+        file.write(html)
+    if args.json:
+        print_json({"traces": 1, "spans": len(trace), "bytes": len(html), "output": output})
+    else:
+        place = "stdout" if output == "-" else output
+        Screen(sys.stderr).line(f"exported {words.plural(len(trace), 'span')} to {place}, {len(html) / 1e6:.1f} MB")
     return FINE
 
 

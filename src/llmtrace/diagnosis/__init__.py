@@ -19,10 +19,10 @@ __all__ = ["LIKELY", "SHOWN", "Diagnosis", "Step", "Suspect", "diagnose"]
 MOST_SUSPECTS = 50
 
 
-def diagnose(trace: Trace) -> Diagnosis:
+def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
     """The suspects of a trace, the strongest first, and what was not visible. Verdicts that the spans carry are used; lineage
-    is traced anew. Raises IndexError on an empty trace."""
-    flow = Flow(trace)
+    is traced anew, unless the ``flow`` of this trace is given. Raises IndexError on an empty trace."""
+    flow = flow or Flow(trace)
     weighed = weigh(find_clues(trace, flow), flow, trace.health)
     suspects = tuple(_suspect(one, flow) for one in weighed[:MOST_SUSPECTS])
     return Diagnosis(trace.trace_id, trace.health, suspects, _unknown(trace, flow))

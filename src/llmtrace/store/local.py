@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,6 +114,13 @@ class LocalStore:
             return
         for at in range(0, len(found), TRACES_AT_ONCE):
             yield from self._of(found[at : at + TRACES_AT_ONCE], prompts)
+
+    def pick(self, trace_id: str, span_ids: Collection[str]) -> list[Span]:
+        """Some spans of a trace, without reading the others where there is an index. Raises UnreadableStore."""
+        return self._read(
+            lambda index, _, db: list(index.read(db, trace_id, only=span_ids).spans) if span_ids else [],
+            lambda spans: [span for span in spans.of(trace_id, prompts=True) if span.span_id in span_ids],
+        )
 
     def _of(self, trace_ids: list[str], prompts: bool) -> list[Span]:
         """The spans of these traces. No connection is open, and no fork waits, while a reader looks at them."""

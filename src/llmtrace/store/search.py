@@ -44,8 +44,18 @@ def phrases(query: str) -> list[list[str]]:
 
 def matches(spans: Iterable[Span], query: str) -> bool:
     """Whether each term of the query is in one of these spans."""
-    joined = "\n".join(" " + " ".join(word for text in texts(span) for word in words(text)) for span in spans)
-    return all(" " + " ".join(phrase) in joined for phrase in phrases(query))
+    joined = "\n".join(text_of(span) for span in spans)
+    return all(needle in joined for needle in needles(query))
+
+
+def text_of(span: Span) -> str:
+    """The words of a span, each after a space: where a needle is in it, the span has the term."""
+    return " " + " ".join(word for text in texts(span) for word in words(text))
+
+
+def needles(query: str) -> list[str]:
+    """The terms of a query, as they stand in `text_of`."""
+    return [" " + " ".join(phrase) for phrase in phrases(query)]
 
 
 def texts(span: Span) -> Iterator[str]:

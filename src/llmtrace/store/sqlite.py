@@ -14,7 +14,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -166,21 +166,27 @@ class Index:
             raise TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its bounds")
         return trace
 
-    def read(self, db: sqlite3.Connection, trace_id: str, *, prompts: bool = True) -> Trace:
-        """A trace's spans, from the journal, but those whose file was removed meanwhile. ``prompts``: see `Store.spans`."""
+    def read(
+        self, db: sqlite3.Connection, trace_id: str, *, prompts: bool = True, only: Collection[str] | None = None
+    ) -> Trace:
+        """A trace's spans, from the journal, but those whose file was removed meanwhile. ``prompts``: see `Store.spans`.
+        ``only``: ids of the spans that are wanted (default: all)."""
         running = files.Running(self.journal)
         spans, alive = [], set()
-        for name, raw in self._raw(db, trace_id, prompts=prompts):
+        for name, raw in self._raw(db, trace_id, prompts=prompts, only=only):
             spans.append(genai.decode(raw))
             if raw.end is None and running.wrote(name):
                 alive.add(raw.span_id)
         return Trace(monitoring.with_found(db, spans, trace_id), alive=frozenset(alive))
 
-    def _raw(self, db: sqlite3.Connection, trace_id: str, *, prompts: bool) -> Iterator[tuple[str, RawSpan]]:
+    def _raw(
+        self, db: sqlite3.Connection, trace_id: str, *, prompts: bool, only: Collection[str] | None
+    ) -> Iterator[tuple[str, RawSpan]]:
+        wanted = "" if only is None else f" AND s.span IN ({', '.join('?' * len(only))})"
         rows = db.execute(
-            "SELECT f.name, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"
-            " WHERE s.trace = ? ORDER BY s.file, s.offset",
-            (trace_id,),
+            "SELECT f.name, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"  # noqa: S608
+            f" WHERE s.trace = ?{wanted} ORDER BY s.file, s.offset",
+            (trace_id, *(only or ())),
         )
         contexts = Contexts(db)
         with contextlib.ExitStack() as opened:

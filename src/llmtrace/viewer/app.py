@@ -16,8 +16,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from llmtrace.errors import StoreError, TraceNotFound
-from llmtrace.model import Trace
-from llmtrace.store import Query, search
+from llmtrace.store import Query
 from llmtrace.version import __version__
 from llmtrace.viewer import page
 from llmtrace.viewer.guard import Guard
@@ -99,16 +98,14 @@ class Viewer:
         return self._source.opened(trace_id)
 
     def _payloads(self, trace_id: str, request: Request) -> Any:
-        return self._opened(trace_id).payloads(_spans(request))
+        return self._source.payloads(trace_id, _spans(request))
 
     def _origins(self, trace_id: str, request: Request) -> Any:
         found = self._opened(trace_id).origins()
         return {span: found.get(span, []) for span in _spans(request)}
 
     def _search(self, trace_id: str, request: Request) -> Any:
-        trace: Trace = self._opened(trace_id).trace
-        wanted = _text(request, "q")
-        return [span.span_id for span in trace.spans if wanted and search.matches([span], wanted)]
+        return self._opened(trace_id).search(_text(request, "q"))
 
     async def _page(self, request: Request) -> Response:
         trace_id = request.path_params["trace"]

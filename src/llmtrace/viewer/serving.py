@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import secrets
 import socket
 import threading
@@ -51,6 +52,8 @@ class Serving:
         self.address = f"http://{shown}:{self.port}/" + (f"?token={self._token}" if self._token else "")
         self._viewer = Viewer(source, facts=facts)
         app = make(self._viewer, hosts={host, shown.strip("[]")}, token=self._token)
+        # what is cut off at the end is no error
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not self._viewer.closing)
         self._config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmtrace.diagnosis import LIKELY, diagnose
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.errors import TraceNotFound
 from llmtrace.evaluation import Evaluator, on_reading
 from llmtrace.model import Span, Trace
-from llmtrace.store import Query, Store, TraceSummary, summarise
+from llmtrace.store import Query, Store, TraceSummary, search, summarise
+from llmtrace.store.local import LocalStore
 from llmtrace.viewer import values
 from llmtrace.viewer.context import Input, inputs
 from llmtrace.viewer.payload import Payload, messages, payload
@@ -39,12 +41,20 @@ class Opened:
         self._take(trace)
         self.summary = summary
 
+    @classmethod
+    def of(cls, trace: Trace) -> Opened:
+        """A trace by itself, as it is exported."""
+        evaluator = Evaluator()
+        return cls(trace, summarise(on_reading(trace, evaluator)), evaluator)
+
     def _take(self, trace: Trace) -> None:
         self.trace = on_reading(trace, self._evaluator)
         self.version += 1
         self._inputs: dict[str, Input] | None = None
         self._origins: dict[str, list[dict[str, Any]]] | None = None
         self._diagnosis: dict[str, Any] | None = None
+        self._flow: Flow | None = None
+        self._texts: list[tuple[str, str]] | None = None
         for span in self.trace.spans:
             alive = span.span_id if span.span_id in trace.alive else None
             before = self._rows.get(span.span_id)
@@ -98,13 +108,25 @@ class Opened:
 
     def diagnosis(self) -> dict[str, Any]:
         if self._diagnosis is None:
-            self._diagnosis = values.suspects(diagnose(self.trace))
+            self._diagnosis = values.suspects(diagnose(self.trace, self._flowing()))
         return self._diagnosis
 
     def origins(self) -> dict[str, list[dict[str, Any]]]:
         if self._origins is None:
-            self._origins = values.origins(self.trace)
+            self._origins = values.origins(self.trace, self._flowing())
         return self._origins
+
+    def search(self, query: str) -> list[str]:
+        """Ids of the spans that hold each term of a query."""
+        if self._texts is None:
+            self._texts = [(span.span_id, search.text_of(span)) for span in self.trace.spans]
+        wanted = search.needles(query)
+        return [span_id for span_id, text in self._texts if all(one in text for one in wanted)] if wanted else []
+
+    def _flowing(self) -> Flow:
+        if self._flow is None:
+            self._flow = Flow(self.trace)
+        return self._flow
 
 
 class Source:
@@ -172,6 +194,15 @@ class Source:
                 _bound(self._whole)
             self._whole.move_to_end(opened.trace.trace_id)
             return opened
+
+    def payloads(self, trace_id: str, span_ids: list[str]) -> dict[str, Payload]:
+        """Of a long trace of which the whole is not read yet, each with ``early``: what was new in a call is not known so soon.
+        Raises TraceNotFound, UnreadableStore."""
+        lean = self._lean.get(trace_id)
+        if lean is None or trace_id in self._whole or not isinstance(self.store, LocalStore):
+            return self.opened(trace_id).payloads(span_ids)
+        picked = self.store.pick(trace_id, span_ids)
+        return {span.span_id: payload(span, lean.trace, None) | {"early": True} for span in picked}
 
     def _read_lean(self, summary: TraceSummary) -> Opened:
         query = Query(limit=10, since=summary.start, until=summary.start + 1)

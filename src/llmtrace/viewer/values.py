@@ -17,10 +17,9 @@ def suspects(diagnosis: Diagnosis) -> dict[str, Any]:
     return {"suspects": plain(diagnosis.suspects), "unknown": list(diagnosis.unknown), "likely": LIKELY}
 
 
-def origins(trace: Trace) -> dict[str, list[dict[str, Any]]]:
+def origins(trace: Trace, flow: Flow) -> dict[str, list[dict[str, Any]]]:
     """By span, the values that a model put into it and the place each came from: of an inference its calls and its answer, of
     a tool execution its arguments."""
-    flow = Flow(trace)
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     executions: dict[str, list[str]] = defaultdict(list)
     for span in trace.spans:

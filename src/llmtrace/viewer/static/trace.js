@@ -62,12 +62,19 @@ export class TraceView {
   async open() {
     this.app.className = "trace";
     this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "reading the trace …" }));
-    const diagnosis = this.data.diagnosis(this.id).catch(() => null);
     this.took(await this.data.rows(this.id, 0));
     this.id = this.trace?.id ?? this.id;
     this.build();
-    this.begin();
-    this.diagnosed(await diagnosis);
+    await this.begin();
+    await new Promise((then) => setTimeout(then, 30)); // what is on the screen comes first
+    await this.diagnose();
+  }
+
+  /** Suspects; then what was read early, before the whole trace was, is read again. */
+  async diagnose() {
+    const diagnosis = await this.data.diagnosis(this.id).catch(() => null);
+    for (const [id, payload] of this.payloads) if (payload.early) this.payloads.delete(id);
+    this.diagnosed(diagnosis);
   }
 
   /** @param {import("./types.js").Rows} told */
@@ -143,13 +150,13 @@ export class TraceView {
   // -- where the cursor is
 
   /** The cursor at first: where the address says, on the problem, else on the root. */
-  begin() {
+  async begin() {
     const problem = this.tree.problems[0];
     const first = this.asked.span && this.tree.rows.has(this.asked.span) ? this.asked.span : problem?.id ?? this.tree.walked[0]?.id;
     this.chosen = first === this.asked.span;
     if (this.asked.words) this.search(this.asked.words, !this.chosen);
-    if (first) this.go(first, this.asked.pointer, false);
     this.rowsBox.focus({ preventScroll: true });
+    if (first) await this.go(first, this.asked.pointer, false);
   }
 
   /** @param {import("./types.js").Diagnosis|null} diagnosis */
@@ -186,13 +193,13 @@ export class TraceView {
 
   /** Choose a span wherever it is: what hides it opens. @param {string} id */
   go(id, pointer = "", chosen = true) {
-    if (!this.tree.rows.has(id)) return;
+    if (!this.tree.rows.has(id)) return undefined;
     this.focus = { span: id, pointer };
     if (!this.lines.some((line) => line.key === id)) {
       this.tree.reveal(id);
       this.drawLines();
     }
-    this.select(id, chosen);
+    return this.select(id, chosen);
   }
 
   /** @param {string} key */
@@ -209,9 +216,9 @@ export class TraceView {
     for (const id of new Set([before, key, ...wasAbove, ...this.above])) this.list?.redraw(id);
     this.list?.show(this.lines.findIndex((line) => line.key === key));
     this.rowsBox.setAttribute("aria-activedescendant", `line-${key.replaceAll(" ", "-")}`);
-    this.drawPane();
     if (this.suspect >= 0) this.drawSuspects();
     note(`trace/${this.id}`, this.place());
+    return this.drawPane();
   }
 
   place() {
@@ -246,7 +253,7 @@ export class TraceView {
     this.drawn = wanted;
     forgetColours();
     if (this.focus.pointer) this.pane.querySelector("mark.origin")?.scrollIntoView({ block: "center" });
-    if (!this.uses.has(row.id)) this.origins([row.id]).then(() => { if (wanted === this.cursor && (this.uses.get(row.id) ?? []).length) this.drawPane(); });
+    if (!this.uses.has(row.id) && this.diagnosis) this.origins([row.id]).then(() => { if (wanted === this.cursor && (this.uses.get(row.id) ?? []).length) this.drawPane(); });
   }
 
   // -- what spans hold, fetched when looked at
@@ -278,7 +285,7 @@ export class TraceView {
     if (!ids.length || this.fetching) return;
     this.fetching = true;
     await this.need(ids).catch(() => null);
-    await this.origins(ids);
+    if (this.diagnosis) await this.origins(ids);
     this.fetching = false;
     for (const id of ids) this.list?.redraw(id);
   }
@@ -333,7 +340,7 @@ export class TraceView {
         this.drawLines();
         if (wasLast) this.go(this.tree.order[this.tree.order.length - 1].id, "", false);
         else if (told.rows.some((/** @type {Row} */ row) => row.id === this.cursor)) this.drawPane();
-        if (told.trace.health !== "running") this.diagnosed(await this.data.diagnosis(this.id).catch(() => null));
+        if (told.trace.health !== "running") await this.diagnose();
       }
     } catch {
       say("the viewer's server does not answer");

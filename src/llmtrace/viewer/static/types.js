@@ -39,7 +39,7 @@
  *   attributes: Json, resource: Json, scope: Json, events: {name: string, time: string, attributes: Json}[], links: Json[],
  *   facts: {[name: string]: Json}, system?: Part[], input?: (Message|[number, number])[], output?: Message[], tools?: Definition[],
  *   before?: string|null, kept?: number, gone?: number, arguments?: Json, has_result?: boolean, result?: Json,
- *   definition?: Definition, given?: Json}} Payload
+ *   definition?: Definition, given?: Json, early?: boolean}} Payload
  */
 
 /** @typedef {{span: string, place: string, pointer: string}} Origin */
