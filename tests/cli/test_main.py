@@ -26,6 +26,7 @@ def test_registry_reads_what_the_modules_state() -> None:
     assert sorted(known) == [
         "check",
         "demo",
+        "diff",
         "doctor",
         "export",
         "feedback",
@@ -35,6 +36,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "run",
         "show",
         "stats",
+        "tail",
         "view",
         "why",
     ]

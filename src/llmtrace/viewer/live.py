@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llmtrace.model import Span
 from llmtrace.store import Store
 from llmtrace.store.tail import Tail
 from llmtrace.viewer.source import Source
@@ -19,7 +20,8 @@ class Follower:
         self._source = source
         journal = _journal(source.store)
         self._tail = None if journal is None else Tail(journal)
-        self._path: Path | None = getattr(source.store, "path", None) if journal is None else None
+        path = getattr(source.store, "path", None) if journal is None else None
+        self._path = path if isinstance(path, Path) else None
         self._quiet = 0
         self._stamp = self._stat()
 
@@ -31,11 +33,15 @@ class Follower:
                 return set()
             self._source.forget()
             return None
-        spans = [written.span for written in self._tail.poll()]
+        spans = self.fresh() or []
         self._quiet = 0 if spans else self._quiet + 1
         if spans:
             return self._source.tell(spans)
         return self._source.reread() if self._quiet % QUIET_POLLS == 0 else set()
+
+    def fresh(self) -> list[Span] | None:
+        """The spans that were written since the last time, unfinished ones among them. None: this store does not say."""
+        return None if self._tail is None else [written.span for written in self._tail.poll()]
 
     def _stat(self) -> tuple[int, int] | None:
         try:

@@ -1,0 +1,103 @@
+"""``llmtrace tail``: spans as they end, one line each, until Ctrl-C. For a terminal beside the program, or over SSH."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from llmtrace.cli import words
+from llmtrace.cli.options import FINE, positive
+from llmtrace.cli.paint import Screen, Style, cells, short
+from llmtrace.cli.show import title_of
+from llmtrace.cli.stores import opened
+from llmtrace.cli.told import told
+from llmtrace.model import OUTCOME, Inference, Span, has_error
+from llmtrace.store import Query, Store
+from llmtrace.viewer.live import Follower
+from llmtrace.viewer.source import Source
+
+NAME = "tail"
+HELP = "follow what programs do: one line a span, as it ends"
+EXAMPLE = "llmtrace tail --store ./traces"
+
+EVERY_SECONDS = 0.1
+REREAD_TRACES = 20
+"""Newest traces that are read again where a store tells only that it changed."""
+MOST_SEEN = 100_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", metavar="N", type=positive, default=10, help="how many earlier spans to begin with (default: 10)")
+    parser.add_argument("--no-follow", action="store_true", help="only the earlier ones, then end")
+
+
+def run(args: argparse.Namespace) -> int:
+    screen = Screen(sys.stdout)
+    with opened(args) as store:
+        follower = Follower(Source(store))
+        seen: dict[tuple[str, str], None] = {}
+        _tell(screen, _last(store, args.n), seen, as_json=args.json)
+        while not args.no_follow:
+            time.sleep(EVERY_SECONDS)
+            _tell(screen, _news(follower, store), seen, as_json=args.json)
+    return FINE
+
+
+def _last(store: Store, count: int) -> list[Span]:
+    """The spans that ended last, in the order in which they did."""
+    spans = [span for span in store.spans(Query(limit=REREAD_TRACES), prompts=False) if span.end is not None]
+    return list(deque(sorted(spans, key=lambda span: span.end or 0), maxlen=count))
+
+
+def _news(follower: Follower, store: Store) -> Iterator[Span]:
+    fresh = follower.fresh()
+    if fresh is not None:
+        yield from fresh
+    elif follower.poll() is None:
+        yield from sorted(store.spans(Query(limit=REREAD_TRACES), prompts=False), key=lambda span: span.end or span.start)
+
+
+def _tell(screen: Screen, spans: Iterable[Span], seen: dict[tuple[str, str], None], *, as_json: bool) -> None:
+    told_any = False
+    for span in spans:
+        key = (span.trace_id, span.span_id)
+        if span.end is None or key in seen:
+            continue
+        seen[key] = None
+        if len(seen) > MOST_SEEN:
+            del seen[next(iter(seen))]
+        told_any = True
+        if as_json:
+            screen.line(json.dumps(words.as_json(span)))
+        else:
+            _line(screen, span)
+    if told_any:
+        screen.stream.flush()
+
+
+def _line(screen: Screen, span: Span) -> None:
+    found = [one.code for one in span.violations] + [
+        one.name for one in span.evaluations if one.name != OUTCOME and one.severity != "info"
+    ]
+    style: Style = "red" if has_error(span) else "yellow" if found else "green"
+    when = datetime.fromtimestamp((span.end or 0) / 1e9).astimezone().strftime("%H:%M:%S")
+    facts = f"{when}  {span.trace_id[:8]}  "
+    verdict = ", ".join(dict.fromkeys(found)) or (span.failure.type if span.failure is not None else "")
+    end = f"  {words.duration(span.duration)}" + (f"  {verdict}" if verdict else "")
+    room = screen.width - cells(facts) - cells(end) - 2
+    text = short(_worded(span), max(12, room))
+    screen.line(screen.paint(facts, "dim") + screen.paint("● ", style) + text + screen.paint(end, style if verdict else "dim"))
+
+
+def _worded(span: Span) -> str:
+    operation = span.operation
+    if not isinstance(operation, Inference):
+        return title_of(span)
+    said = [told(message) for message in operation.output]
+    calls = [words.tool_call(call) for message in operation.output for call in message.tool_calls()]
+    return f"{title_of(span)}: {' '.join([*said, *calls]).strip()}"

@@ -1,0 +1,115 @@
+"""Two traces beside each other: which step of one is which of the other, and where they part first. Pure.
+
+Law: every step of both is in exactly one pair, those of each trace in their order; a trace beside itself differs nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import Literal, TypeAlias
+
+from llmtrace.model import (
+    AgentInvocation,
+    FetchResponse,
+    Inference,
+    Message,
+    Reasoning,
+    Span,
+    ToolCall,
+    ToolExecution,
+    Trace,
+    Workflow,
+    has_error,
+)
+from llmtrace.model.value import value
+
+MOST_STEPS = 2000
+"""Steps of each trace that are compared; the time that it takes grows with the square where all are alike."""
+
+What: TypeAlias = Literal["same", "changed", "left", "right"]
+
+
+@value
+class Pair:
+    """A step of one trace and the step of the other that stands for it; None where the other has none."""
+
+    what: What
+    left: str | None = None
+    """Id of the span."""
+    right: str | None = None
+
+
+@value
+class Difference:
+    pairs: tuple[Pair, ...]
+    first: int | None
+    """Position of the first pair that is not the same; None where all are."""
+    left_out: int
+    """Steps of both that were not compared, because there are too many."""
+
+
+def compare(left: Trace, right: Trace) -> Difference:
+    """The steps of two traces aligned: the same ones first, then, between these, those of the same kind and name."""
+    ours, theirs = list(_steps(left)), list(_steps(right))
+    left_out = max(0, len(ours) - MOST_STEPS) + max(0, len(theirs) - MOST_STEPS)
+    ours, theirs = ours[:MOST_STEPS], theirs[:MOST_STEPS]
+    whole = [_whole(span) for span in ours], [_whole(span) for span in theirs]
+    pairs: list[Pair] = []
+    for tag, a, b, c, d in _matched(*whole):
+        if tag == "equal":
+            pairs += [Pair("same", one.span_id, other.span_id) for one, other in zip(ours[a:b], theirs[c:d], strict=True)]
+        else:
+            pairs += _between(ours[a:b], theirs[c:d])
+    first = next((at for at, pair in enumerate(pairs) if pair.what != "same"), None)
+    return Difference(tuple(pairs), first, left_out)
+
+
+def _between(ours: Sequence[Span], theirs: Sequence[Span]) -> Iterator[Pair]:
+    """Steps of which none is the same: those of one kind and name are changed, the others stand alone."""
+    for tag, a, b, c, d in _matched([_sign(span) for span in ours], [_sign(span) for span in theirs]):
+        if tag == "equal":
+            yield from (Pair("changed", one.span_id, other.span_id) for one, other in zip(ours[a:b], theirs[c:d], strict=True))
+        else:
+            yield from (Pair("left", left=span.span_id) for span in ours[a:b])
+            yield from (Pair("right", right=span.span_id) for span in theirs[c:d])
+
+
+def _matched(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
+    return list(SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes())
+
+
+def _steps(trace: Trace) -> Iterator[Span]:
+    """Parents before children; the spans of circles, which no root leads to, at the end."""
+    seen = set()
+    for _, span in trace.walk():
+        seen.add(span.span_id)
+        yield span
+    yield from (span for span in trace.spans if span.span_id not in seen)
+
+
+def _sign(span: Span) -> tuple[str, str]:
+    operation = span.operation
+    name = getattr(operation, "name", "") or span.name
+    return type(operation).__name__, "" if isinstance(operation, Inference) else str(name)
+
+
+def _whole(span: Span) -> Hashable:
+    """What makes two steps the same: kind and name, what went in and came out, and whether it failed; no ids, no times."""
+    operation = span.operation
+    content: str
+    if isinstance(operation, ToolExecution):
+        content = repr((operation.arguments, operation.result, operation.executed))
+    elif isinstance(operation, (Inference, FetchResponse)):
+        content = repr([_said(message) for message in operation.output])
+    elif isinstance(operation, (AgentInvocation, Workflow)):
+        content = repr([_said(message) for message in operation.input])
+    else:
+        content = repr([getattr(operation, name, None) for name in ("arguments", "result", "query", "documents", "records")])
+    return _sign(span), content, has_error(span)
+
+
+def _said(message: Message) -> list[object]:
+    """Parts of a message without what differs each time: ids of calls, and how the model came to it."""
+    parts = [part for part in message.parts if not isinstance(part, Reasoning)]
+    return [(part.name, part.arguments) if isinstance(part, ToolCall) else part for part in parts]
