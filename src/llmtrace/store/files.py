@@ -89,6 +89,27 @@ def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
             offset += record.length
 
 
+def contexts(path: Path) -> list[bytes] | None:
+    """The payloads of a file's context records, without reading the others; None where damage is in the way.
+
+    Raises `Unusable`, OSError.
+    """
+    found = []
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        _check_head(file, path)
+        offset = HEAD.size
+        while offset + RECORD.size <= size:
+            file.seek(offset)
+            mark, kind, _, length, _ = RECORD.unpack(file.read(RECORD.size))
+            if mark != MARK:
+                return None
+            if kind == CONTEXT:
+                found.append(file.read(length))
+            offset += RECORD.size + length
+    return found
+
+
 def read(file: BinaryIO, offset: int, length: int) -> Record | None:
     """The record at ``offset``, or None if no whole record of this length is there."""
     return _record_at(file, offset, offset + length)

@@ -75,6 +75,11 @@ class Journal:
         except Exception as error:  # a record beyond all bounds, or the interpreter's end
             say(f"a span could not be journaled ({type(error).__name__}); it is lost")
 
+    @property
+    def process(self) -> str:
+        """What the names of this process's files have in common (see `files.process_of`); empty before the first of them."""
+        return self._process
+
     def waiting(self) -> list[tuple[int, bytes, bytes]]:
         """Records (kind, payload, context) that are not on disk yet, because it does not take them."""
         return list(self._backlog)

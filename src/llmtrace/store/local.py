@@ -44,6 +44,9 @@ BACKGROUND_SHARE = 0.2
 TRACES_AT_ONCE = 16
 """Traces that `LocalStore.spans` reads before it gives the index free again."""
 
+BESIDE = frozenset({"budgets", "sent", "unsent"})
+"""Folders of a store's folder that hold no spans to read: one with nothing else is an empty store."""
+
 T = TypeVar("T")
 
 
@@ -68,12 +71,30 @@ class LocalStore:
         self._may_be_missing = may_be_missing
         journal = None if folder is None else folder / "journal"
         self._journal = Journal(journal, max_bytes=config.max_store_bytes, max_days=config.max_store_days)
-        self._contexts: dict[tuple[int, int], tuple[object, object, bytes]] = {}
+        self._contexts: dict[tuple[int, int], tuple[object, object, str, bytes]] = {}
+        self.mark: Callable[[], str] = str
+        """Says of what is appended now where it is to be sent; written beside it (see `records.encode_context`)."""
         self._index = None if folder is None else Index(folder, busy_seconds=busy_seconds, words=words)
         self._indexer = None if self._index is None else Indexer(self._index)
+        self._background = None
         if background and self._indexer is not None:
             self._background = _Background(self._index_some)
             self._journal.on_look = self._background.wake
+
+    @property
+    def journal(self) -> Journal:
+        return self._journal
+
+    def tell(self, looked: Callable[[], None]) -> None:
+        """Have ``looked`` called, too, about once a second by whoever appends then, so it must return at once."""
+        wake = None if self._background is None else self._background.wake
+
+        def both() -> None:
+            looked()
+            if wake is not None:
+                wake()
+
+        self._journal.on_look = both
 
     def append(self, span: Span) -> None:
         """Journal a span: encode it, one write. Never raises for what the disk does (see `Journal`)."""
@@ -167,13 +188,13 @@ class LocalStore:
 
     def _context(self, resource: Mapping[str, JsonValue], scope: Scope) -> bytes:
         """The encoded context, by identity: a process has one resource object and few scopes."""
-        known = self._contexts.get((id(resource), id(scope)))
-        if known is None or known[0] is not resource or known[1] is not scope:
+        known, mark = self._contexts.get((id(resource), id(scope))), self.mark()
+        if known is None or known[0] is not resource or known[1] is not scope or known[2] != mark:
             if len(self._contexts) >= 64:
                 self._contexts.clear()
-            known = (resource, scope, records.encode_context(resource, scope))
+            known = (resource, scope, mark, records.encode_context(resource, scope, mark))
             self._contexts[id(resource), id(scope)] = known
-        return known[2]
+        return known[3]
 
     def _read(self, indexed: Callable[[Index, Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
         waiting = self._journal.waiting()
@@ -200,9 +221,9 @@ class LocalStore:
             raise UnreadableStore(f"there is no store at {self.folder}") from None
         except OSError as error:
             raise UnreadableStore(f"cannot read the store at {self.folder}: {error.strerror}") from error
-        if names and "journal" not in names:
+        if "journal" not in names and not BESIDE.issuperset(names):
             raise UnreadableStore(f"{self.folder} is no llmtrace store: it has no folder 'journal'")
-        return bool(names)
+        return "journal" in names
 
     def _index_some(self, seconds: float) -> None:
         index, indexer = self._index, self._indexer

@@ -101,9 +101,18 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, p
         raise NoRecord("not a span") from error
 
 
-def encode_context(resource: Mapping[str, JsonValue], scope: Scope) -> bytes:
-    """What a process's spans share; written once per journal file."""
-    return _to_json((resource, scope.name, scope.version))
+def encode_context(resource: Mapping[str, JsonValue], scope: Scope, mark: str = "") -> bytes:
+    """What a process's spans share; written once per journal file. ``mark``: where they are to be sent, see `decode_mark`."""
+    return _to_json((resource, scope.name, scope.version, mark) if mark else (resource, scope.name, scope.version))
+
+
+def decode_mark(data: bytes) -> str:
+    """The mark that `encode_context` was given; empty where there is none, or ``data`` holds no context."""
+    try:
+        (mark,) = _from_json(data)[3:4]
+    except (TypeError, KeyError, ValueError):
+        return ""
+    return mark if isinstance(mark, str) else ""
 
 
 def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:

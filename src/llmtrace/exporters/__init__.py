@@ -1,0 +1,47 @@
+"""Where spans go besides the store. The folder is the registry: a new sink is one file, with ``open(argument, content)``.
+
+OTLP is no such sink: the `Forwarder` reads what the journal holds, and is the only one that sends. Law: nothing in here waits
+on the calling thread or raises into it, and content goes out only where it may (`Content.exports_content`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+from collections.abc import Iterable, Iterator
+
+from llmtrace.content import Content
+from llmtrace.recorder import Sink
+from llmtrace.recorder.guard import report
+
+logger = logging.getLogger("llmtrace")
+
+OTLP = "otlp"
+
+
+def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
+    """The sinks by these names (``console``, ``jsonl:PATH``); an unknown one is named in a log line and left out."""
+    known = available()
+    for name in names:
+        kind, _, argument = name.partition(":")
+        if kind == OTLP:
+            continue
+        if kind not in known:
+            listed = ", ".join([OTLP, *known])
+            logger.warning("llmtrace: exporters: there is no %r; there are %s. It is left out", kind, listed)
+            continue
+        try:
+            sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
+        except ValueError as error:
+            logger.warning("llmtrace: exporters: %s: %s. It is left out", kind, error)
+        except Exception as error:
+            report(sinks, error)
+        else:
+            yield sink
+
+
+def available() -> list[str]:
+    """The names of the sinks."""
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    return [name for name in names if name != OTLP and not name.startswith("_")]

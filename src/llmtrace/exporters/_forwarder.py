@@ -1,0 +1,325 @@
+"""The forwarder: the one thread that sends. It reads what this process has journaled, and what dead ones have left.
+
+Laws: nothing waits on the calling thread, the program's exit `EXIT_SECONDS` at most. What was accepted is remembered for each
+destination and user; what was not stays in the journal, and the next program with the same destination sends it, at least once.
+Only one process sends what dead ones left; each sends its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from llmtrace.codec import genai
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.exporters import _outgoing as outgoing
+from llmtrace.exporters._breaker import Breaker
+from llmtrace.exporters._counts import Counts, CountsFile
+from llmtrace.exporters._destination import Destination
+from llmtrace.exporters._gate import Gate
+from llmtrace.exporters._leftovers import Leftovers, only_unsent, remove_sent
+from llmtrace.exporters._memory import MemoryQueue
+from llmtrace.exporters._positions import FOLDER, Positions
+from llmtrace.exporters._spool import UNSENT
+from llmtrace.exporters._tails import Item, Stuck, Tail
+from llmtrace.exporters._transport import Answer, transport
+from llmtrace.exporters.otlp import MOST_SPANS, Exporter
+from llmtrace.model import RawSpan, replace
+from llmtrace.recorder.guard import report
+from llmtrace.semconv import SAMPLING_RATE
+from llmtrace.store import locks
+
+INTERVAL = 1.0
+"""Seconds between looks at the journal."""
+EXIT_SECONDS = 2.0
+LEFTOVERS_EVERY = 30.0
+SAVE_EVERY = 30.0
+ABOUT = "about"
+"""File in a destination's folder that says in words what it is."""
+_SUPPRESS = ("suppress_instrumentation", "suppress_http_instrumentation")
+
+
+class Forwarder:
+    """``home``: the store's folder, where it is remembered what was sent; None: there is none. ``process`` says by which name
+    this process's journal files go (empty: there are none yet), ``journal`` is their folder; ``stuck`` gives what the journal
+    could not write."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        config: Config,
+        *,
+        home: Path | None,
+        journal: Path | None,
+        process: Callable[[], str] = str,
+        stuck: Callable[[], list[tuple[int, bytes, bytes]]] = list,
+        memory: MemoryQueue | None = None,
+    ) -> None:
+        self.destination = destination
+        self._config = config
+        self._content = Content(config)
+        self._home = home
+        self._journal = journal
+        self._process_name = process
+        self._stuck = stuck
+        self._memory = memory
+        self._begin()
+        _forwarders.append(self)
+
+    def _begin(self) -> None:
+        """In a process that has sent nothing yet: at first, and in a fork."""
+        self._process = os.getpid()
+        self._counts = Counts() if self._memory is None else self._memory.counts
+        self._folder = None if self._home is None else self._home / FOLDER / self.destination.id
+        self._file = None if self._folder is None else CountsFile(self._folder)
+        self._gate = Gate(self._config.otlp_sample, self._counts)
+        self._breaker = Breaker()
+        self._exporter = Exporter(transport(self.destination), counts=self._counts, profile=self._config.otlp_profile)
+        self._tails: dict[str, Tail] = {}
+        self._leftovers: Leftovers | None = None
+        self._pending: list[Item] = []
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._asked, self._answered = 0, 0
+        self._deadline = float("inf")
+        self._saved = self._looked = 0.0
+
+    # -- on threads of the program
+
+    def wake(self) -> None:
+        """Start the thread if this process has none. Called with each look of the journal; returns at once."""
+        if self._thread is None and not self._closing:
+            with self._changed:
+                if self._thread is None and not self._closing:
+                    outside = otel_context.attach(Context())
+                    try:
+                        self._thread = threading.Thread(target=self._run, name="llmtrace-forward", daemon=True)
+                        self._thread.start()
+                    except RuntimeError:  # the interpreter goes down
+                        self._closing = True
+                    finally:
+                        otel_context.detach(outside)
+
+    def flush(self, seconds: float = EXIT_SECONDS) -> bool:
+        """Have all that is journaled sent now, and wait for it so long at most. Whether it was tried."""
+        self.wake()
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            self._asked += 1
+            asked, self._deadline = self._asked, deadline
+            self._changed.notify_all()
+            while self._answered < asked and self._alive() and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._answered >= asked
+
+    def close(self, seconds: float = EXIT_SECONDS) -> None:
+        """Send what can be sent in so many seconds, and stop. What is not sent stays in the journal."""
+        with self._changed:
+            thread, self._closing = self._thread, True
+            self._deadline = time.monotonic() + seconds
+            self._changed.notify_all()
+        if self in _forwarders:
+            _forwarders.remove(self)
+        if thread is not None and self._process == os.getpid():
+            thread.join(seconds)
+
+    def tidy(self) -> None:
+        """Of a journal that keeps only what is to be sent, remove this process's files, once it is closed and all is sent."""
+        if self._process == os.getpid() and not self._alive():
+            with contextlib.suppress(OSError):
+                self._tidy(newest=True)
+
+    def _tidy(self, *, newest: bool) -> None:
+        if self._journal is not None and only_unsent(self._journal):
+            positions = self._positions(self._journal)
+            for tail in self._tails.values():
+                names = tail.names()
+                for name in names if newest else names[:-1]:
+                    remove_sent(self._journal / name, positions, self.destination.id)
+
+    def _alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    # -- on the thread
+
+    def _run(self) -> None:
+        for key in _SUPPRESS:  # or the program's own instrumentation of requests would trace what we send, and so on for ever
+            otel_context.attach(otel_context.set_value(key, True))
+        while True:
+            with self._changed:
+                if not self._closing and self._answered >= self._asked:
+                    self._changed.wait(INTERVAL)
+                asked, closing = self._asked, self._closing
+                if not closing and self._answered >= asked:
+                    self._deadline = float("inf")
+            try:
+                self._forward(all_of_it=closing or asked > self._answered)
+            except Exception as error:
+                report(Forwarder._forward, error)
+                self._breaker.failed()
+            with self._changed:
+                self._answered = asked
+                self._changed.notify_all()
+            if closing:
+                self._stop()
+                return
+
+    def _seconds(self) -> float:
+        return min(self._deadline - time.monotonic(), self.destination.timeout)
+
+    def _forward(self, *, all_of_it: bool) -> None:
+        """Send what is there, until the other side takes no more. ``all_of_it``: also what waits for something else."""
+        while not self._breaker.seconds and self._seconds() > 0:
+            if not self._pending:
+                self._pending = self._collected(all_of_it=all_of_it)
+            if not self._pending:
+                break
+            self._send()
+        now = time.monotonic()
+        if all_of_it or now - self._saved > SAVE_EVERY:
+            self._saved = now
+            if self._file is not None and self._make_folder():
+                self._file.add(self._counts)
+
+    def _stop(self) -> None:
+        self._exporter.close()
+        if self._leftovers is not None:
+            self._leftovers.close()
+
+    def _collected(self, *, all_of_it: bool) -> list[Item]:
+        ready = self._gate.due()
+        room = self._exporter.batch_bytes
+        for source in self._sources(all_of_it=all_of_it):
+            while room > 0 and len(ready) < MOST_SPANS:
+                found = source.read(room)
+                if not found:
+                    break
+                for item in found:
+                    ready += self._gate.offer(item)
+                room = self._exporter.batch_bytes - sum(item.size for item in ready)
+        if all_of_it and not ready:
+            ready = self._gate.rest()
+        if not ready:
+            self._save()
+        return ready
+
+    def _sources(self, *, all_of_it: bool) -> Iterator[Any]:
+        """Our own first: what dead programs left has waited, and may wait a little more."""
+        if self._memory is not None:
+            yield self._memory
+        if all_of_it and (stuck := self._stuck()):
+            yield Stuck(stuck, self.destination.id)
+        if self._journal is None or self._folder is None or not self._make_folder():
+            return
+        name = self._process_name()
+        if name and name not in self._tails:
+            self._tails[name] = Tail(self._journal, name, self.destination.id, self._positions(self._journal), alive=True)
+        yield from list(self._tails.values())
+        if self._leftovers is None:
+            self._leftovers = Leftovers(self._folder, self.destination.id, self._positions)
+        if all_of_it or time.monotonic() - self._looked > LEFTOVERS_EVERY or self._leftovers.busy:
+            self._looked = time.monotonic()
+            self._tidy(newest=False)
+            yield from self._leftovers.tails(self._journals(), own=name)
+
+    def _journals(self) -> list[Path]:
+        """The folders that may hold spans of ours: the store's, and that of programs which only send."""
+        assert self._home is not None
+        return [self._home / "journal", self._home / UNSENT / "journal"]
+
+    def _positions(self, journal: Path) -> Positions:
+        assert self._folder is not None
+        return Positions(self._folder / (UNSENT if only_unsent(journal) else "store"))
+
+    def _make_folder(self) -> bool:
+        assert self._folder is not None
+        try:
+            for folder in (self._folder.parent, self._folder, self._folder / "store", self._folder / UNSENT):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            about = self._folder / ABOUT
+            if not about.exists():
+                descriptor = os.open(about, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
+                os.write(descriptor, f"{self.destination.protocol} {self.destination.shown}\n".encode())
+                os.close(descriptor)
+        except OSError:
+            return False
+        return True
+
+    def _send(self) -> None:
+        batch, self._pending = self._pending, []
+        items, spans = [], []
+        for item in batch:
+            raw = item.load()
+            if raw is None:
+                self._counts.lost += 1
+                self._counts.say(f"spans were removed from the journal before they were sent: {self._counts.lost} so far")
+                item.settle()
+            else:
+                items.append(item)
+                spans.append(self._wire(item, raw))
+        done = 0
+
+        def settled(number: int) -> None:
+            nonlocal done
+            for item in items[done : done + number]:
+                item.settle()
+            done += number
+
+        answer = self._exporter.send(spans, self._seconds, settled) if spans else Answer("taken")
+        self._pending = items[done:]
+        self._save()
+        if answer.kind == "taken":
+            self._breaker.worked()
+        elif self._seconds() > 0 or self._deadline == float("inf"):
+            self._failed(answer)
+
+    def _failed(self, answer: Answer) -> None:
+        self._breaker.failed(answer.wait, closed=answer.kind == "closed")
+        self._counts.failures += 1
+        where = "wait in the journal" if self._memory is None else "wait in memory"
+        self._counts.say(
+            f"{self.destination.shown} takes no spans ({answer.why}): they {where} and are sent when it does"
+            + (". Look at the address and OTEL_EXPORTER_OTLP_HEADERS" if answer.kind == "closed" else "")
+        )
+
+    def _wire(self, item: Item, raw: RawSpan) -> RawSpan:
+        if not item.whole:
+            raw = outgoing.bare(genai.decode(raw), raw, self._content)
+        if item.offset < 0:
+            self._counts.interrupted += 1
+        if item.rate is not None:
+            raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
+        return outgoing.with_reason(raw)
+
+    def _save(self) -> None:
+        try:
+            for tail in self._tails.values():
+                tail.save()
+            if self._leftovers is not None:
+                self._leftovers.save()
+        except OSError as error:
+            self._counts.say(f"what was sent cannot be written down ({error.strerror}): it may be sent again")
+
+
+_forwarders: list[Forwarder] = []
+
+
+def _after_fork() -> None:
+    for forwarder in _forwarders:
+        if forwarder._leftovers is not None:
+            forwarder._leftovers.close()  # this copy of the descriptor; the lock stays with the parent
+        forwarder._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

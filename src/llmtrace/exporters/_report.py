@@ -1,0 +1,51 @@
+"""What stands in the way of sending, and what still waits: for ``llmtrace doctor``. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import NamedTuple
+
+from llmtrace.exporters import _counts
+from llmtrace.exporters._forwarder import ABOUT
+from llmtrace.exporters._positions import FOLDER, Positions
+from llmtrace.exporters._spool import UNSENT
+from llmtrace.exporters._tails import Tail, concerns
+from llmtrace.store import files
+
+_MOST = 100_000
+
+
+class Report(NamedTuple):
+    id: str
+    about: str
+    """Protocol and address."""
+    counts: dict[str, int]
+    waiting: int
+    """Spans in the journal that are not sent yet."""
+
+
+def reports(home: Path) -> list[Report]:
+    """One for each destination that anything was sent to, or was to be, from a store's folder."""
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in sorted((home / FOLDER).iterdir()):
+            with contextlib.suppress(OSError):
+                about = (folder / ABOUT).read_text(encoding="utf-8").strip()
+                found.append(Report(folder.name, about, _counts.read(folder), _waiting(home, folder)))
+    return found
+
+
+def _waiting(home: Path, folder: Path) -> int:
+    number = 0
+    for journal, positions in ((home / "journal", "store"), (home / UNSENT / "journal", UNSENT)):
+        known, processes = Positions(folder / positions), set[str]()
+        for file in files.listing(journal):
+            position = known.read(file.name)
+            if (position.offset < file.size or position.open) and concerns(journal / file.name, folder.name):
+                processes.add(files.process_of(file.name))
+        for process in processes:
+            tail = Tail(journal, process, folder.name, known, alive=True)
+            while (items := tail.read(1 << 20)) and number < _MOST:
+                number += len(items)
+    return number

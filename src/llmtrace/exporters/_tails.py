@@ -1,0 +1,252 @@
+"""What one process has journaled for one destination, read from where it was left, and how far it was dealt with.
+
+Law: a span of another destination is never decoded, let alone sent. A position moves past a span only when that was settled:
+sent, refused, or left out by sampling. Memory holds what is on its way, and start marks; all else stays in the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmtrace.exporters import _outgoing as outgoing
+from llmtrace.exporters._positions import Position, Positions
+from llmtrace.model import JsonValue, RawSpan, Scope
+from llmtrace.store import files, records
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A span on its way. Its ``raw`` may be dropped from memory: `load` reads it again."""
+
+    raw: RawSpan | None
+    size: int
+    whole: bool
+    trace_id: str
+    span_id: str
+    open_left: int = 0
+    """Spans of its trace that this process had open when it ended."""
+    tail: Tail | None = None
+    """None: it is in memory only."""
+    file: str = ""
+    offset: int = 0
+    length: int = 0
+    ref: int = 0
+    rate: float | None = None
+    """The share of traces like its own that are sent, where sampling is on."""
+
+    def load(self) -> RawSpan | None:
+        """The span as journaled; None if it is gone."""
+        if self.raw is None and self.tail is not None:
+            self.raw = self.tail.again(self)
+        return self.raw
+
+    def release(self) -> None:
+        if self.tail is not None and self.length:
+            self.raw = None
+
+    def settle(self) -> None:
+        if self.tail is not None:
+            self.tail.settle(self)
+
+
+@dataclass(slots=True)
+class _File:
+    offset: int = 0
+    contexts: dict[int, tuple[Mapping[str, JsonValue], Scope, str]] = field(default_factory=dict)
+    outstanding: dict[int, None] = field(default_factory=dict)
+    """Offsets of spans that were handed out and are not settled, in order."""
+
+
+class Tail:
+    """``alive``: the process still runs, so that more may come, and a torn end may become whole."""
+
+    def __init__(self, journal: Path, process: str, destination: str, positions: Positions, *, alive: bool) -> None:
+        self.journal = journal
+        self.process = process
+        self.alive = alive
+        self.finished = False
+        """All is read, of a process that has ended."""
+        self._marks = {outgoing.mark(destination, level): level for level in (outgoing.WHOLE, outgoing.BARE)}
+        self._positions = positions
+        self._files: dict[str, _File] = {}
+        self._open: dict[tuple[str, str], tuple[RawSpan, str]] = {}
+        self._open_in: Counter[str] = Counter()
+        self._last = 0
+        self._done: set[str] = set()
+
+    def names(self) -> list[str]:
+        return [found.name for found in files.listing(self.journal) if files.process_of(found.name) == self.process]
+
+    def read(self, most_bytes: int) -> list[Item]:
+        """The next spans, about so many bytes of them; none where nothing is left. Raises OSError."""
+        found: list[Item] = []
+        room = most_bytes
+        names = self.names()
+        for number, name in enumerate(names):
+            if name in self._done:
+                continue
+            state = self._state(name)
+            with contextlib.suppress(files.Unusable, FileNotFoundError):
+                for item in self._items(name, state, last=number == len(names) - 1):
+                    found.append(item)
+                    room -= item.size
+                    if room <= 0:
+                        return found
+            if number < len(names) - 1 or not self.alive:
+                self._done.add(name)
+        if not self.alive and not self.finished:
+            self.finished = True
+            found += self._interrupted(names)
+        return found
+
+    def _state(self, name: str) -> _File:
+        state = self._files.get(name)
+        if state is None:
+            state = self._files[name] = _File()
+            position = self._positions.read(name)
+            if position.offset > files.HEAD.size:
+                self._recall(name, state, position)
+        return state
+
+    def _recall(self, name: str, state: _File, position: Position) -> None:
+        """What an earlier reader knew when it had come so far: contexts, and which spans were open."""
+        with contextlib.suppress(files.Unusable, FileNotFoundError):
+            for record in files.iterate(self.journal / name):
+                if record.offset >= position.offset:
+                    break
+                if isinstance(record, files.Record):
+                    self._take(record, state, decode=record.kind == files.START or bool(self._open))
+        state.offset = position.offset
+
+    def _items(self, name: str, state: _File, *, last: bool) -> Iterator[Item]:
+        for record in files.iterate(self.journal / name, state.offset):
+            if isinstance(record, files.Gap):
+                if record.tail and last and self.alive:
+                    return
+                state.offset = record.offset + record.length
+                continue
+            raw, level = self._take(record, state)
+            state.offset = record.offset + record.length
+            if raw is not None and raw.end is not None:
+                state.outstanding[record.offset] = None
+                yield Item(
+                    raw,
+                    len(record.payload) if level == outgoing.WHOLE else _size(raw),
+                    level == outgoing.WHOLE,
+                    raw.trace_id,
+                    raw.span_id,
+                    self._open_in[raw.trace_id],
+                    self,
+                    name,
+                    record.offset,
+                    record.length,
+                    record.ref,
+                )
+
+    def _take(self, record: files.Record, state: _File, *, decode: bool = True) -> tuple[RawSpan | None, str]:
+        """What a record says, if it is for our destination."""
+        if record.kind == files.CONTEXT:
+            with contextlib.suppress(records.NoRecord):
+                level = self._marks.get(records.decode_mark(record.payload), "")
+                state.contexts[record.ref] = (*records.decode_context(record.payload), level)
+        elif record.kind in (files.START, files.SPAN) and decode:
+            resource, scope, level = state.contexts.get(record.ref, ({}, Scope(), ""))
+            if level:
+                with contextlib.suppress(records.NoRecord):
+                    raw = records.decode(record.payload, resource, scope, prompts=level == outgoing.WHOLE)
+                    self._note(raw, level)
+                    return raw, level
+        return None, ""
+
+    def _note(self, raw: RawSpan, level: str) -> None:
+        key = raw.trace_id, raw.span_id
+        self._last = max(self._last, raw.start, raw.end or 0)
+        if raw.end is None:
+            self._open[key] = raw, level
+            self._open_in[raw.trace_id] += 1
+        elif self._open.pop(key, None) is not None:
+            self._open_in[raw.trace_id] -= 1
+            if not self._open_in[raw.trace_id]:
+                del self._open_in[raw.trace_id]
+
+    def _interrupted(self, names: list[str]) -> list[Item]:
+        made = list[Item]()
+        for started, level in self._open.values():
+            raw = outgoing.interrupted(started, self._last)
+            made.append(
+                Item(raw, _size(raw), level == outgoing.WHOLE, raw.trace_id, raw.span_id, 0, self, names[-1], -len(made) - 1)
+            )
+        if names:
+            self._files.setdefault(names[-1], _File()).outstanding.update(dict.fromkeys([item.offset for item in made]))
+        return made
+
+    def again(self, item: Item) -> RawSpan | None:
+        """Read a span once more."""
+        with contextlib.suppress(OSError, records.NoRecord, KeyError), (self.journal / item.file).open("rb") as file:
+            record = files.read(file, item.offset, item.length)
+            if record is not None:
+                resource, scope, _ = self._files[item.file].contexts[item.ref]
+                return records.decode(record.payload, resource, scope, prompts=item.whole)
+        return None
+
+    def settle(self, item: Item) -> None:
+        self._files[item.file].outstanding.pop(item.offset, None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is on its way."""
+        return not any(state.outstanding for state in self._files.values())
+
+    def save(self) -> None:
+        """Write down how far all is settled. Raises OSError."""
+        through = self.finished and self.settled
+        for name, state in self._files.items():
+            marks = [offset for offset in state.outstanding if offset < 0]
+            first = next((offset for offset in state.outstanding if offset >= 0), state.offset)
+            still = len(self._open) if not self.finished else len(marks)
+            self._positions.write(name, Position(first, 0 if through else still))
+
+
+class Stuck:
+    """Spans that the journal holds in memory, since no disk takes them: they may never be written, so they are sent from there.
+    They come again if they are written after all; who has sent them passes them over then."""
+
+    def __init__(self, waiting: list[tuple[int, bytes, bytes]], destination: str) -> None:
+        self._waiting = [(payload, context) for kind, payload, context in waiting if kind == files.SPAN]
+        self._destination = destination
+
+    def read(self, most_bytes: int) -> list[Item]:  # noqa: ARG002 - the journal's memory is bounded
+        """All of them, once."""
+        waiting, self._waiting = self._waiting, []
+        return list(self._items(waiting))
+
+    def _items(self, waiting: list[tuple[bytes, bytes]]) -> Iterator[Item]:
+        for payload, context in waiting:
+            destination, _, level = records.decode_mark(context).partition("/")
+            if destination == self._destination:
+                with contextlib.suppress(records.NoRecord):
+                    raw = records.decode(payload, *records.decode_context(context))
+                    yield Item(raw, _size(raw), level == outgoing.WHOLE, raw.trace_id, raw.span_id)
+
+
+def _size(raw: RawSpan) -> int:
+    """About its bytes on the wire."""
+    size = 200 + sum(len(name) + _weight(held) for name, held in raw.attributes.items())
+    return size + sum(40 + sum(len(name) + _weight(held) for name, held in event.attributes.items()) for event in raw.events)
+
+
+def _weight(held: JsonValue) -> int:
+    return len(held) + 8 if isinstance(held, str) else len(repr(held)) + 8 if isinstance(held, (list, dict)) else 12
+
+
+def concerns(path: Path, destination: str) -> bool:
+    """Whether a journal file may hold spans for a destination."""
+    try:
+        found = files.contexts(path)
+    except (OSError, files.Unusable):
+        return False
+    return found is None or any(records.decode_mark(context).startswith(destination + "/") for context in found)

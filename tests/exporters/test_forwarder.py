@@ -1,0 +1,287 @@
+"""Store and forward: what is journaled is sent, by this program or the next, to its own destination and no other."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llmtrace import semconv
+from llmtrace.exporters import _counts
+from llmtrace.exporters._destination import named
+from llmtrace.store import open_store
+from tests.exporters.collector import Collector, GrpcCollector, refusing
+from tests.exporters.programs import run, start
+
+
+def names(collector: Collector | GrpcCollector) -> list[str]:
+    return sorted(span.name for span in collector.spans)
+
+
+def steps(count: int, name: str = "step") -> list[str]:
+    return sorted(f"{name} {number}" for number in range(count))
+
+
+def counted(home: Path, url: str) -> dict[str, int]:
+    destination, _ = named(None, {"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+    assert destination is not None
+    return _counts.read(home / "sent" / destination.id)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_short_program_sends_before_it_ends(tmp_path: Path, protocol: str) -> None:
+    """All spans arrive, once each, without a flush; the local store has them too."""
+    with Collector() if protocol != "grpc" else GrpcCollector() as collector:
+        assert run("work(20)", tmp_path, collector.url, OTEL_EXPORTER_OTLP_PROTOCOL=protocol) == ("", "")
+    assert names(collector) == steps(20)
+    assert len(open_store(str(tmp_path / "store")).traces()) == 20
+
+
+def test_content_leaves_only_where_it_may(tmp_path: Path) -> None:
+    """By default nothing that anybody said; verdicts do. With ``content=all`` all of it, as the journal has it."""
+    program = """
+    @llmtrace.tool
+    def refund(amount: float) -> dict: return {"said": "CONTENT"}
+    refund("CONTENT")
+    """
+    with Collector() as collector:
+        run(program, tmp_path, collector.url)
+        (bare,) = collector.spans
+        run(program, tmp_path, collector.url, LLMTRACE_CONTENT="all")
+    whole = collector.spans[1]
+    assert "CONTENT" not in repr(bare)
+    assert bare.attributes[semconv.TOOL_CALL_VALID] is False
+    assert bare.attributes[semconv.CONTENT_LEVEL] == "none"
+    assert bare.status_message
+    assert "CONTENT" in whole.attributes[semconv.TOOL_CALL_RESULT]
+
+
+def test_the_next_program_sends_the_rest_to_the_same_destination_only(tmp_path: Path) -> None:
+    """While a collector is down all waits in the journal; programs for elsewhere, or for another tenant, leave it alone."""
+    with Collector() as collector, Collector() as other:
+        collector.down()
+        _, logged = run("work(30, 'early')", tmp_path, collector.url)
+        assert logged.count("takes no spans (Connection refused): they wait in the journal") <= 1
+        run("work(3, 'other')", tmp_path, other.url)
+        collector.up()
+        run("work(3, 'tenant')", tmp_path, collector.url, OTEL_EXPORTER_OTLP_HEADERS="x-scope-orgid=2")
+        assert names(other) == steps(3, "other")
+        assert names(collector) == steps(3, "tenant")
+        run("work(2, 'late')", tmp_path, collector.url)
+        assert names(collector) == sorted(steps(3, "tenant") + steps(30, "early") + steps(2, "late"))
+        run("", tmp_path, collector.url)
+        assert len(collector.spans) == 35
+    assert counted(tmp_path / "store", collector.url)["sent"] == 32
+
+
+ENDINGS = {
+    "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
+    "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM)",
+    "_exit": "os._exit(3)",
+    "raise": "raise SystemError('uncaught')",
+    "abort": "os.abort()",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_ending(tmp_path: Path, ending: str) -> None:
+    """Every ended span arrives, in the end; the one that was open arrives in error, marked interrupted; none comes twice."""
+    program = f"""
+    open_ = llmtrace.span("open")
+    open_.__enter__()
+    work(20)
+    {ENDINGS[ending]}
+    """
+    with Collector() as collector:
+        status, _, _ = start(program, tmp_path, collector.url).wait()
+        assert status != 0
+        run("", tmp_path, collector.url)
+        run("", tmp_path, collector.url)
+    assert names(collector) == ["open", *steps(20)]
+    (opened,) = [span for span in collector.spans if span.name == "open"]
+    if ending != "raise":
+        assert (opened.status, opened.attributes[semconv.INTERRUPTED]) == ("error", True)
+        assert opened.end is not None
+        assert opened.end >= max(span.end or 0 for span in collector.spans)
+
+
+def test_forks_send_their_own(tmp_path: Path) -> None:
+    """Parent and children, forked before the first span and in the middle of one: all spans, none twice."""
+    program = """
+    def child(name):
+        pid = os.fork()
+        if pid == 0:
+            work(5, name)
+            llmtrace.shutdown()
+            os._exit(0)
+        return pid
+    children = [child("before")]
+    with llmtrace.span("around"):
+        work(5)
+        time.sleep(1.5)
+        children += [child("within")]
+    for pid in children:
+        os.waitpid(pid, 0)
+    """
+    with Collector() as collector:
+        run(program, tmp_path, collector.url)
+        run("", tmp_path, collector.url)
+    assert names(collector) == sorted(["around", *steps(5, "before"), *steps(5, "within"), *steps(5)])
+
+
+def test_processes_side_by_side(tmp_path: Path) -> None:
+    """Several programs at once, and what a dead one left: each span arrives once."""
+    with Collector() as collector:
+        collector.down()
+        run("work(200, 'left')", tmp_path, collector.url)
+        collector.up()
+        programs = [start(f"work(50, 'own{n}'); time.sleep(1)", tmp_path, collector.url) for n in range(3)]
+        for program in programs:
+            assert program.wait() == (0, "", "")
+    assert names(collector) == sorted(steps(200, "left") + [step for n in range(3) for step in steps(50, f"own{n}")])
+
+
+def test_an_apps_own_provider_gets_no_exporter(tmp_path: Path) -> None:
+    """Where the program has a provider, we send nothing, from the moment it is set; unless it names a destination itself."""
+    program = """
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    work(2, 'before')
+    trace.set_tracer_provider(TracerProvider())
+    assert not trace.get_tracer_provider()._active_span_processor._span_processors[1:]
+    work(2, 'after')
+    if os.environ.get("NAMED"):
+        llmtrace.configure(store=os.environ["STORE"], exporters=["otlp:" + os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]])
+        work(2, 'named')
+    """
+    with Collector() as collector:
+        run(program, tmp_path, collector.url)
+        assert names(collector) == steps(2, "before")
+        run(program, tmp_path, collector.url, NAMED="1")
+    assert names(collector) == sorted(2 * steps(2, "before") + steps(2, "named"))
+
+
+def test_without_a_terminal_only_what_is_to_be_sent_is_kept(tmp_path: Path) -> None:
+    """``auto``: nothing stays where all was sent; while the collector is down, what waits has no content in it."""
+    program = """
+    @llmtrace.tool
+    def say(text: str) -> str: return text
+    say("CONTENT")
+    """
+    home = tmp_path / "llmtrace"
+    with Collector() as collector:
+        run(program, tmp_path, collector.url, STORE="auto")
+        assert len(collector.spans) == 1
+        assert list(home.rglob("*.journal")) == []
+        collector.down()
+        run(program, tmp_path, collector.url, STORE="auto")
+        (waiting,) = home.rglob("*.journal")
+        assert b"execute_tool say" in waiting.read_bytes()
+        assert b"CONTENT" not in waiting.read_bytes()
+        assert open_store(str(home)).traces() == []
+        collector.up()
+        run("", tmp_path, collector.url, STORE="auto")
+        assert len(collector.spans) == 2
+    assert list(home.rglob("*.journal")) == []
+    assert {path.stat().st_mode & 0o077 for path in home.rglob("*")} == {0}
+
+
+def test_with_a_terminal_the_store_is_on(tmp_path: Path) -> None:
+    """``auto`` where somebody looks on: sent, and kept."""
+    import pty
+
+    with Collector() as collector:
+        _, terminal = pty.openpty()
+        program = "import llmtrace; llmtrace.configure()\nwith llmtrace.span('x'): pass"
+        variables = {"XDG_DATA_HOME": str(tmp_path), "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "NO_PROXY": "*"}
+        subprocess.run(
+            [__import__("sys").executable, "-c", program], stdin=terminal, env={**os.environ, **variables}, check=True
+        )
+        assert names(collector) == ["x"]
+    assert [one.name for one in open_store(str(tmp_path / "llmtrace")).traces()] == ["x"]
+
+
+def test_a_store_that_is_off(tmp_path: Path) -> None:
+    """Spans are sent from memory, and nothing is written."""
+    with Collector() as collector:
+        run("work(10)", tmp_path, collector.url, STORE="off")
+    assert names(collector) == steps(10)
+    assert list(tmp_path.rglob("*.journal")) == []
+
+
+def test_an_unwritable_disk(tmp_path: Path) -> None:
+    """Spans that no disk takes are sent from memory; one line says that they are not kept."""
+    (tmp_path / "file").touch()
+    with Collector() as collector:
+        _, logged = run("work(10)", tmp_path, collector.url, STORE=str(tmp_path / "file" / "store"))
+    assert names(collector) == steps(10)
+    assert "cannot write to" in logged
+
+
+def test_a_collector_that_stalls_holds_nobody(tmp_path: Path) -> None:
+    """A request without an answer neither holds a span nor, for long, the exit; its spans are sent by the next program."""
+    with Collector() as collector:
+        collector.stalling.set()
+        run("work(5); time.sleep(1.5); work(5, 'more')", tmp_path, collector.url)
+        collector.stalling.clear()
+        run("", tmp_path, collector.url)
+    assert names(collector) == sorted(steps(5) + steps(5, "more"))
+
+
+def test_large_spans_are_shrunk_on_the_wire_and_whole_in_the_store(tmp_path: Path) -> None:
+    """413 for what is above 100 KB: the span arrives cut, the store keeps it all."""
+    program = """
+    with llmtrace.context(note="x" * 300_000), llmtrace.span("large"): pass
+    work(3)
+    """
+    with Collector(lambda spans, size: ((413 if size > 100_000 else 200), {}, b"")) as collector:
+        run(program, tmp_path, collector.url)
+    assert names(collector) == sorted(["large", *steps(3)])
+    (large,) = [span for span in collector.spans if span.name == "large"]
+    assert large.attributes[semconv.CONTENT_TRUNCATED] > 200_000
+    kept = [span for trace in open_store(str(tmp_path / "store")).spans() for span in [trace] if span.name == "large"]
+    assert any(value == "x" * 300_000 for value in kept[0].attributes.values())
+
+
+def test_tempo(tmp_path: Path) -> None:
+    """``otlp_profile=tempo``: each text that is sent is within 2 KB."""
+    with Collector() as collector:
+        run(
+            "with llmtrace.context(note='x' * 9000), llmtrace.span('s'): pass",
+            tmp_path,
+            collector.url,
+            LLMTRACE_OTLP_PROFILE="tempo",
+        )
+    (span,) = collector.spans
+    assert max(len(held) for held in span.attributes.values() if isinstance(held, str)) <= 2048
+
+
+def test_what_cannot_be_sent_is_said_and_counted(tmp_path: Path) -> None:
+    """Spans that are refused for good: a line, and a number for each program after."""
+    with Collector(refusing(400)) as collector:
+        _, logged = run("work(4)", tmp_path, collector.url)
+        run("work(2)", tmp_path, collector.url)
+    assert re.search(r"OTLP: the endpoint refuses spans \(HTTP 400\): \d so far, which are left out", logged)
+    assert logged.count("\n") == 1
+    counts = counted(tmp_path / "store", collector.url)
+    assert (counts["refused"], counts["sent"]) == (6, 0)
+
+
+def test_a_program_that_goes_on_sends_without_being_asked(tmp_path: Path) -> None:
+    """Spans of a program that runs arrive while it does."""
+    with Collector() as collector:
+        program = start("work(7); time.sleep(60)", tmp_path, collector.url)
+        collector.wait(7)
+        program.kill()
+        program.wait()
+    assert names(collector) == steps(7)
+
+
+def test_flush_sends(tmp_path: Path) -> None:
+    """What is journaled when `flush` is called has been sent when it returns."""
+    with Collector() as collector:
+        run("work(7); llmtrace.flush(); os._exit(0)", tmp_path, collector.url)
+    assert names(collector) == steps(7)
