@@ -14,6 +14,7 @@ SOURCES = {
     "tau_bench": "github.com/sierra-research/tau-bench, historical_trajectories; github.com/microsoft/AgentRx, data",
     "bfcl": "github.com/HuanzhiMao/BFCL-Result, and github.com/ShishirPatil/gorilla for the function documents",
     "maskbench": "github.com/guidance-ai/jsonschemabench, maskbench/data",
+    "llmdrift": "github.com/lchen001/LLMDrift, generation (arXiv:2307.09009)",
     "trail": "github.com/patronus-ai/trail-benchmark (traces and annotations, MIT)",
     "cassettes": "the VCR cassettes of pydantic-ai, logfire, openllmetry, openinference and opentelemetry-python-contrib",
 }

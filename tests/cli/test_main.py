@@ -28,6 +28,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "demo",
         "diff",
         "doctor",
+        "drift",
         "export",
         "feedback",
         "import",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 from llmtrace.cli import figures, words
 from llmtrace.cli.paint import Screen, pad
+from llmtrace.monitors import Block
 from llmtrace.statistics import Distribution
 
 BINS = 10
@@ -47,6 +49,19 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
         bar = " " * at[0] + "•" + "─" * (at[1] - at[0]) + "·" * (at[2] - at[1])
         few = figures.FEW if found.is_few(0.95) else ""
         yield f"{figures.length(upper):>{_LABEL}} {screen.paint(pad(bar[:width], width), 'blue')} {found.count:>6,}{few}"
+
+
+def course(screen: Screen, rows: Sequence[tuple[Block, str]], changes: Sequence[int]) -> Iterator[str]:
+    """A line for each block of calls: when it began, a bar as long as its level, the level; and where a change began."""
+    highest = max(block.level for block, _ in rows) or 1.0
+    width = max(8, screen.width - _LABEL - 36)
+    for place, (block, level) in enumerate(rows):
+        until = rows[place + 1][0].start if place + 1 < len(rows) else None
+        here = any(block.start <= at and (until is None or at < until) for at in changes)
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(block.start // 1_000_000_000))
+        bar = _bar(screen, block.level / highest, width) if block.level else ""
+        mark = screen.paint(" < change", "yellow") if here else ""
+        yield f"{when}  {screen.paint(pad(bar, width), 'blue')} {block.calls:>6,} {level:>12}{mark}"
 
 
 def _bounds(low: float, high: float) -> list[float]:

@@ -17,7 +17,7 @@ import pkgutil
 
 from llmtrace.monitors._keys import Key
 from llmtrace.monitors._observation import Monitor, Observation
-from llmtrace.monitors._reports import Report, baselines, pinned, reports
+from llmtrace.monitors._reports import Block, Report, baselines, pinned, reports
 from llmtrace.monitors._row import KINDS
 from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
 from llmtrace.monitors._wording import PREFIX
@@ -26,6 +26,7 @@ __all__ = [
     "KINDS",
     "MAX_KEYS",
     "PREFIX",
+    "Block",
     "Key",
     "Monitor",
     "Observation",

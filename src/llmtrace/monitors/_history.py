@@ -34,6 +34,3 @@ class History:
             self.blocks = [[one[0], one[1] + other[1], round(one[2] + other[2], 6)] for one, other in pairs]
             self.size *= 2
         self.blocks.append([time, 1, round(value, 6)])
-
-    def means(self) -> list[float]:
-        return [total / calls for _, calls, total in self.blocks]

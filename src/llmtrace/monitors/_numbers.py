@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 
 from llmtrace.model.value import value
 from llmtrace.monitors._history import History
-from llmtrace.monitors._rate import MINIMUM, NUMBER_CALLS_PER_ALARM, RECENT, RUNS_BEFORE, RUNS_SINCE, Places
+from llmtrace.monitors._rate import CALLS_PER_ALARM, MINIMUM, RECENT, RUNS_BEFORE, RUNS_SINCE, Places
 from llmtrace.monitors._runs import Alike
 
 _WIDTH: Final = 0.02
@@ -42,8 +42,11 @@ _WAYS: Final = (
 _LOWEST: Final = 1e-9
 _FROM: Final = 50
 """Calls from which the lag-1 correlation is believed."""
-_NEEDED: Final = 24.0
-"""A shift of d spreads is found in most streams if the baseline has this divided by d² calls (benchmarks/drift.py)."""
+_OLD: Final = 32
+"""Calls that it lags behind, so that a change is not taken for one."""
+_NEEDED: Final = 60.0
+"""A shift of d spreads is found within 400 calls in nine of ten streams whose baseline has this divided by d² calls
+(benchmarks/drift.py)."""
 _SCORE: Final = NormalDist().inv_cdf
 
 
@@ -100,7 +103,7 @@ class Numbers:
         self.recent: list[list[Any]] = held.get("recent", [])
         """Bin (in steps), score, time, number and run of the last calls."""
         self.alike: list[float] = held.get("alike") or [0.0, 0.0, 0.0]
-        """Sum of products of neighbouring scores, of squares, and the last score."""
+        """Sum of products of neighbouring scores, of squares (both but of the last `_OLD`), and the last score."""
         self.of_runs = Alike(held.get("of_runs"))
         self.places = Places(held.get("saved", 0.0))
 
@@ -135,7 +138,7 @@ class Numbers:
         del self.recent[:-RECENT]
         whitened = self._whitened(score)
         self.of_runs.add(at.alike, whitened)
-        if self.count > MINIMUM and self._bet(whitened, self.places.take(hinted=at.hinted)) >= NUMBER_CALLS_PER_ALARM:
+        if self.count > MINIMUM and self._bet(whitened, self.places.take(hinted=at.hinted)) >= CALLS_PER_ALARM:
             return self._changed()
         return None
 
@@ -158,10 +161,15 @@ class Numbers:
         self.bins = merged
 
     def _whitened(self, score: float) -> float:
-        products, squares, last = self.alike
-        self.alike = [round(products + score * last, 4), round(squares + score * score, 4), round(score, 4)]
+        last = self.alike[2]
+        self.alike[2] = round(score, 3)
+        if len(self.recent) > _OLD + 1:
+            one, other = self.recent[-_OLD - 1][1], self.recent[-_OLD - 2][1]
+            self.alike[0] = round(self.alike[0] + one * other, 4)
+            self.alike[1] = round(self.alike[1] + one * one, 4)
+        products, squares, _ = self.alike
         alike = min(products / max(squares, 1.0), 0.9)
-        if self.count < _FROM or alike < 2 / math.sqrt(self.count):
+        if squares < _FROM or alike < 2 / math.sqrt(squares):
             return score
         return (score - alike * last) / math.sqrt(1 - alike * alike)
 
@@ -203,16 +211,23 @@ class Numbers:
             self.start_from(self.pin)
 
     def baseline(self) -> dict[str, Any]:
-        """What can be exported and pinned: the counts."""
+        """What can be exported and pinned: the counts, and how much calls resemble each other."""
         bins = {str(name): count for name, count in sorted(self.bins.items())}
-        return {"bins": bins, "width": self.width, "count": self.count}
+        return {
+            "bins": bins,
+            "width": self.width,
+            "count": self.count,
+            "alike": self.alike[:2],
+            "of_runs": self.of_runs.closed(),
+        }
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
         """Compare with this baseline from now on, until it is seen that things have changed."""
         self.pin, self.armed, self.first = dict(baseline), True, None
         self.bins = {int(name): int(count) for name, count in baseline["bins"].items()}
         self.width, self.count = int(baseline["width"]), sum(self.bins.values())
-        self.odds, self.alike, self.recent = [0.0] * len(_WAYS), [0.0, 0.0, 0.0], []
+        self.odds, self.recent = [0.0] * len(_WAYS), []
+        self.alike, self.of_runs = [*baseline["alike"][:2], 0.0], Alike({**baseline["of_runs"], "open": {}})
 
     @property
     def level(self) -> float | None:
@@ -229,7 +244,8 @@ class Numbers:
 
     @property
     def visible(self) -> float | None:
-        """The smallest shift that most streams with this baseline and spread would show, as a factor; None: none yet."""
+        """The smallest shift, as a factor, that nine of ten streams with this baseline and spread would show within 400 calls;
+        None: not known yet."""
         spread = self.spread
         return None if spread is None else math.exp(spread * max(0.4, math.sqrt(_NEEDED / self.count)))
 

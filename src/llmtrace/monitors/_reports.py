@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
@@ -12,7 +13,16 @@ from llmtrace.monitors._keys import Key
 from llmtrace.monitors._numbers import Numbers
 from llmtrace.monitors._rate import MINIMUM
 from llmtrace.monitors._row import FORMAT, KINDS, Row
+from llmtrace.monitors._shapes import Shapes
 from llmtrace.monitors._shares import Shares
+
+
+class Block(NamedTuple):
+    start: int
+    """When its first call began: nanoseconds since the Unix epoch."""
+    calls: int
+    level: float
+    """Geometric mean of numbers, share of the reported word, share of results with something new."""
 
 
 @value
@@ -38,11 +48,12 @@ class Report:
     missing: int
     """Calls without which nothing is told; 0 if there are enough."""
     visible: float | None
-    """Of numbers: the smallest change that would be found in most cases, as a factor."""
+    """The smallest change that would be found in most cases: of numbers a factor, of a share what it would have to rise to.
+    None where not even the largest would be."""
     needed: int | None
     """Of numbers: calls of the baseline that a change by a fifth needs to be found."""
-    history: tuple[float, ...]
-    """Means of the blocks of calls since the stream began; of logarithms, where numbers are followed."""
+    history: tuple[Block, ...]
+    """How it went since the stream began, at most 32 blocks of equally many calls, but for the last."""
     changes: tuple[Mapping[str, JsonValue], ...]
     """The last ones, oldest first."""
 
@@ -74,9 +85,12 @@ def _report(row: Row, name: str) -> Report:
         word=stream.event if isinstance(stream, Shares) else "",
         pinned=stream.armed,
         missing=max(0, MINIMUM - stream.count),
-        visible=numbers.visible if numbers is not None else None,
+        visible=None if isinstance(stream, Shapes) else stream.visible,
         needed=numbers.needed(1.2) if numbers is not None else None,
-        history=tuple(stream.history.means()),
+        history=tuple(
+            Block(start, calls, math.exp(total / calls) if numbers is not None else total / calls)
+            for start, calls, total in stream.history.blocks
+        ),
         changes=tuple(ours),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.model import Evaluation, Span
-from llmtrace.monitors._causes import Cause, InForce
+from llmtrace.monitors._causes import WORDS, Cause, InForce
 from llmtrace.monitors._keys import Key
 from llmtrace.monitors._numbers import At, Numbers, Shift
 from llmtrace.monitors._observation import Observation
@@ -110,7 +110,10 @@ class Row:
             "now": shift.now,
             "word": shift.word,
             "pointer": shift.pointer,
-            "causes": [{"what": one.what, "before": one.before, "now": one.now, "time": one.time} for one in causes],
+            "causes": [
+                {"what": one.what, "word": WORDS[one.what], "before": one.before, "now": one.now, "time": one.time}
+                for one in causes
+            ],
             "trace_id": mark[0],
             "span_id": mark[1],
         }

@@ -70,6 +70,10 @@ class Alike:
             self.held["cross2"] = round(self.held["cross2"] + cross * cross, 3)
             self.held["squares"] = round(self.held["squares"] + squares, 3)
 
+    def closed(self) -> dict[str, Any]:
+        """What is known without the open runs, to begin with elsewhere."""
+        return self.held | {"open": {}}
+
     def _summed(self, sums: Any) -> tuple[float, float]:
         total, squares = sums
         return total * total - squares, squares

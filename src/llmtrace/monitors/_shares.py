@@ -17,12 +17,15 @@ from typing import Any, Final
 
 from llmtrace.monitors._history import History
 from llmtrace.monitors._numbers import At, Shift
-from llmtrace.monitors._rate import MINIMUM, RUNS_BEFORE, RUNS_SINCE, SHARE_CALLS_PER_ALARM, Places
+from llmtrace.monitors._rate import CALLS_PER_ALARM, MINIMUM, RUNS_BEFORE, RUNS_SINCE, Places
 from llmtrace.monitors._runs import AlikeWords
 
 _PLACES: Final = 24
 _WORDS: Final = 8
 _OTHER: Final = "(other)"
+_SOON: Final = 100
+_CLEAR: Final = math.log(CALLS_PER_ALARM) + 5
+"""Evidence by which most changes are seen: the threshold, the price of not knowing the shares, and luck."""
 
 
 class Shares:
@@ -104,10 +107,10 @@ class Shares:
         self.places[at]["stands"] += gone["stands"]
 
     def _judge(self, event: str, run: int) -> Shift | None:
-        if self._evidence(run, 1.0)[0] < SHARE_CALLS_PER_ALARM:
+        if self._evidence(run, 1.0)[0] < CALLS_PER_ALARM:
             return None  # as nearly always; that the calls of a run are alike would make it less
         total, at = self._evidence(run, self.of_runs.factor)
-        return self._changed(at, event) if at is not None and total >= SHARE_CALLS_PER_ALARM else None
+        return self._changed(at, event) if at is not None and total >= CALLS_PER_ALARM else None
 
     def _evidence(self, run: int, factor: float) -> tuple[float, dict[str, Any] | None]:
         """The sum over the places, and the one that is most likely."""
@@ -148,16 +151,40 @@ class Shares:
             self.start_from(self.pin)
 
     def baseline(self) -> dict[str, Any]:
-        return {"counts": dict(self.counts), "count": self.count, "event": self.event}
+        return {"counts": dict(self.counts), "count": self.count, "event": self.event, "of_runs": self.of_runs.closed()}
 
     def start_from(self, baseline: Mapping[str, Any]) -> None:
         self.pin, self.armed, self.first = dict(baseline), True, None
         self.counts = {str(word): int(count) for word, count in baseline["counts"].items()}
-        self.count, self.places, self.event = sum(self.counts.values()), [], str(baseline.get("event", ""))
+        self.count, self.places, self.event = sum(self.counts.values()), [], str(baseline["event"])
+        self.of_runs = AlikeWords({**baseline["of_runs"], "open": {}})
 
     @property
     def level(self) -> float | None:
         return self.counts.get(self.event, 0) / self.count if self.count else None
+
+    @property
+    def visible(self) -> float | None:
+        """The smallest share above today's that would be seen in most cases within `_SOON` calls; None: none yet."""
+        low = self.level
+        if low is None or self.count < MINIMUM or _apart(low, 1.0, self.count) < _CLEAR:
+            return None
+        known, high = low, 1.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            low, high = (middle, high) if _apart(known, middle, self.count) < _CLEAR else (low, middle)
+        return high
+
+
+def _apart(before: float, now: float, calls: int) -> float:
+    """Logarithm of how much better two shares explain calls before and `_SOON` calls since than one does."""
+    both = (calls * before + _SOON * now) / (calls + _SOON)
+    return calls * _against(before, both) + _SOON * _against(now, both)
+
+
+def _against(share: float, other: float) -> float:
+    pairs = ((share, other), (1 - share, 1 - other))
+    return sum(one * math.log(one / two) for one, two in pairs if one > 0 and two > 0)
 
 
 def _mixture(counts: list[int], total: int) -> float:

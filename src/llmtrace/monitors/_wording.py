@@ -12,21 +12,24 @@ from llmtrace.monitors._observation import Observation
 
 PREFIX: Final = "drift."
 _SHAPES: Final = {
-    "new_type": "holds a type that none of the {} before had there",
-    "missing_field": "lacks a field that all of the {} before had",
-    "new_field": "has a field that none of the {} before had",
+    "new_type": "holds a type{} that none of the {} before had there",
+    "missing_field": "lacks a field{} that all of the {} before had",
+    "new_field": "has a field{} that none of the {} before had",
 }
 
 
 def what(seen: Observation, shift: Shift) -> str:
     if seen.kind == "shape":
-        stays = f", and so do others of the {shift.calls} since" if shift.calls > 1 else ""
-        return f"{seen.noun} {_SHAPES[shift.word].format(f'{shift.baseline:,}')}{stays}"
+        stays = f", and so it is in others of the {shift.calls} calls since" if shift.calls > 1 else ""
+        where = f" ({shift.pointer})" if shift.pointer else ""
+        return f"{seen.noun} {_SHAPES[shift.word].format(where, f'{shift.baseline:,}')}{stays}"
     if seen.kind == "share":
         noun = seen.noun if seen.event else f"{seen.noun}: the share of {shift.word}"
         moved = "rose" if shift.now > shift.before else "fell"
         return f"{noun} {moved} from {shift.before:.1%} to {shift.now:.0%}".replace("%", " %")
-    numbers = f"median {_short(shift.before)} -> {_short(shift.now)} {seen.unit}".rstrip()
+    numbers = f"median {_short(shift.before, seen.unit)} -> {_short(shift.now, seen.unit)}"
+    if seen.unit not in ("", "s"):
+        numbers += f" {seen.unit}"
     change = shift.now / shift.before - 1 if shift.before else 0.0
     if abs(change) < 0.1:
         return f"{seen.noun} is spread otherwise than before ({numbers})"
@@ -34,7 +37,9 @@ def what(seen: Observation, shift: Shift) -> str:
     return f"{seen.noun} {moved.replace('%', ' %')} ({numbers})"
 
 
-def _short(number: float) -> str:
+def _short(number: float, unit: str) -> str:
+    if unit == "s":
+        return f"{number * 1000:,.0f} ms" if number < 1 else f"{number:,.1f} s"
     return f"{number:,.0f}" if number >= 20 else f"{number:.2g}"
 
 

@@ -55,8 +55,13 @@ def _streams(held: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     return held
 
 
+def key(name: str) -> Key:
+    """Of a name under which pins stand."""
+    return Key(*json.loads(name))
+
+
 def text(pins: Pins) -> str:
-    keys = [{"key": Key(*json.loads(name))._asdict(), "streams": streams} for name, streams in sorted(pins.items())]
+    keys = [{"key": key(name)._asdict(), "streams": streams} for name, streams in sorted(pins.items())]
     return json.dumps({"llmtrace_baselines": _VERSION, "keys": keys}, indent=1) + "\n"
 
 

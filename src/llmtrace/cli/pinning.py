@@ -1,0 +1,86 @@
+"""``llmtrace drift baseline``: show, pin, export, import and unpin what later calls are compared with."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from llmtrace.cli import words
+from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.paint import Screen
+from llmtrace.monitors import baselines as learned
+from llmtrace.store import Store, baselines
+from llmtrace.store.local import LocalStore
+
+ACTIONS: Final = ("show", "pin", "unpin", "export", "import")
+
+Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def act(store: Store, args: argparse.Namespace) -> int:
+    action, *files = args.baseline[1:] or ["show"]
+    if action not in ACTIONS:
+        raise BadInput(f"a baseline cannot be {action!r}.\nSay one of: {', '.join(ACTIONS)}.")
+    if len(files) != (action in ("export", "import")):
+        raise BadInput(f"baseline {action} takes {'one file' if action in ('export', 'import') else 'no file'}.")
+    if not isinstance(store, LocalStore):
+        raise BadInput("baselines are kept in a local store.\nName its folder with --store FOLDER.")
+    if action == "export":
+        _export(_chosen(learned(store.monitored()), args.agent), files[0])
+        return FINE
+    if action == "pin":
+        store.pin({**store.pins(), **_chosen(_some(learned(store.monitored())), args.agent)})
+    elif action == "import":
+        store.pin({**store.pins(), **_chosen(_read(files[0]), args.agent)})
+    elif action == "unpin":
+        gone = _chosen(store.pins(), args.agent)
+        store.pin({name: streams for name, streams in store.pins().items() if name not in gone})
+    _show(store.pins(), as_json=args.json)
+    return FINE
+
+
+def _some(pins: Pins) -> Pins:
+    if not pins:
+        raise BadInput("there is no baseline yet: a monitor needs 20 calls.\nSee llmtrace drift.")
+    return pins
+
+
+def _chosen(pins: Pins, agent: str | None) -> Pins:
+    return {name: streams for name, streams in pins.items() if agent in (None, baselines.key(name).agent)}
+
+
+def _export(pins: Pins, path: str) -> None:
+    text = baselines.text(_some(pins))
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}.") from error
+
+
+def _read(path: str) -> Pins:
+    try:
+        return baselines.parse(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not used: {error}.") from error
+
+
+def _show(pins: Pins, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"key": baselines.key(name)._asdict(), "monitors": sorted(streams)} for name, streams in pins.items()])
+        return
+    screen = Screen(sys.stdout)
+    if not pins:
+        screen.line("No baseline is pinned: each key is compared with its own past.")
+        return
+    screen.line(f"{words.plural(len(pins), 'key')} with a pinned baseline")
+    for name, streams in pins.items():
+        parts = " · ".join(part for part in baselines.key(name) if part)
+        screen.prose(f"{parts}: {words.plural(len(streams), 'monitor')}", prefix="  ")
