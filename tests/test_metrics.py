@@ -32,8 +32,11 @@ from llmtrace.model import (
     Retrieval,
     Span,
     Text,
+    ToolCall,
+    ToolDefinition,
     ToolExecution,
     Usage,
+    Violation,
     Workflow,
     replace,
 )
@@ -254,6 +257,7 @@ def test_evaluations_count_by_name_and_label() -> None:
         "gen_ai.evaluation.name": "repeated_call",
         "gen_ai.evaluation.score.label": "repeat",
         "llmtrace.evaluation.severity": "warning",
+        "gen_ai.tool.name": "t",
     }
     assert reading.points("llmtrace.evaluations") == [(labels, 2)]
 
@@ -374,3 +378,24 @@ def test_a_stream_waits_until_its_first_chunk() -> None:
     there = os.environ | {"NO_PROXY": "127.0.0.1"}
     ran = subprocess.run([sys.executable, "-c", STREAM], capture_output=True, text=True, check=True, cwd=ROOT, env=there)
     assert ran.stdout.strip() == "[[1, 1], [1, 0], [0, 0]] 1"
+
+
+def test_tool_calls_that_models_asked_for() -> None:
+    """Each counts with whether it was valid; a tool that nobody offered is ``unknown``, for models make names up."""
+    call, invented = ToolCall("refund", {}, "1"), ToolCall("refund_everything_9f2", {}, "2")
+    asked = replace(CALL, tools=(ToolDefinition("refund", {}),), output=(Message("assistant", (call, invented, call)),))
+    broken = Violation("unknown_tool", "", "", "no such tool", tool="refund_everything_9f2", call_id="2")
+    reading = fed(span(1, asked, violations=(broken,)))
+    assert reading.points("llmtrace.tool_calls") == [
+        ({"gen_ai.tool.name": "refund", "llmtrace.tool_call.valid": True}, 2),
+        ({"gen_ai.tool.name": "unknown", "llmtrace.tool_call.valid": False}, 1),
+    ]
+
+
+def test_older_names_by_an_option() -> None:
+    """Model calls count under both names then, and under today's alone without it."""
+    older = {"gen_ai.client.token.usage", "gen_ai.client.operation.duration"}
+    reading = Reading()
+    Metrics(reading.provider, older=True).append(INFERENCE)
+    assert older <= set(reading.metrics())
+    assert not older & set(fed(INFERENCE).metrics())

@@ -205,6 +205,13 @@ class Config:
     prices: Mapping[str, Any] = _option(
         {}, _price_table, "Prices per model in USD per million tokens: `{model: {input, output}}`.", take=_mapping
     )
+    older_metrics: bool = _option(
+        False,
+        _flag,
+        "Count model calls under the names of former conventions, too: `gen_ai.client.operation.duration`, "
+        "`gen_ai.client.token.usage`.",
+        take=_truth,
+    )
     service_name: str = _option(
         "", str, "`service.name` of the resource; else OTEL_SERVICE_NAME; else the program's name.", take=str
     )

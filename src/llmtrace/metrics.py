@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from llmtrace import semconv as sc
 from llmtrace.model import (
@@ -28,13 +30,17 @@ from llmtrace.model import (
     Operation,
     Retrieval,
     Span,
+    ToolCall,
     ToolExecution,
     Uri,
+    Usage,
     Workflow,
     ending,
 )
 
 Labels: TypeAlias = "dict[str, Any]"
+_Record: TypeAlias = "Callable[[float, Labels, Context], None]"
+_Put: TypeAlias = "Callable[[_Record, float | None, Labels], None]"
 
 # Buckets. They hold those that the conventions advise; more at the ends, where reasoning models and fast streams are.
 CHUNK_SECONDS = [0.001, 0.0025, 0.005]
@@ -56,8 +62,10 @@ class Metrics:
 
     marks = False
 
-    def __init__(self, meter_provider: metrics.MeterProvider | None = None) -> None:
-        """``meter_provider``: default, the global one, also when it is set later."""
+    def __init__(self, meter_provider: metrics.MeterProvider | None = None, *, older: bool = False) -> None:
+        """``meter_provider``: default, the global one, also when it is set later. ``older``: model calls count under the
+        names of former conventions, too."""
+        self._older = older
         self._given = meter_provider
         self._idle: metrics.MeterProvider | None = None
         """The global provider that was last seen to be none of the program's: asking it again costs 0.2 µs, recording 2."""
@@ -88,6 +96,8 @@ class Metrics:
         self._input = histogram(sc.METRIC_OPERATION_INPUT, "{token}", TOKENS, "Input tokens of a model call.")
         self._output = histogram(sc.METRIC_OPERATION_OUTPUT, "{token}", TOKENS, "Output tokens of a model call.")
         self._other = histogram(sc.METRIC_OPERATION_DURATION, "s", CALL_SECONDS, "Duration of another client operation.")
+        if self._older:
+            self._tokens = histogram(sc.METRIC_OLDER_TOKENS, "{token}", TOKENS, "Tokens of a model call, by type.")
         self._tool = histogram(sc.METRIC_EXECUTE_TOOL_DURATION, "s", CALL_SECONDS, "Duration of a tool execution.")
         self._agent = histogram(sc.METRIC_INVOKE_AGENT_DURATION, "s", AGENT_SECONDS, "Duration of an agent invocation.")
         self._workflow = histogram(sc.METRIC_INVOKE_WORKFLOW_DURATION, "s", WORKFLOW_SECONDS, "Duration of a workflow.")
@@ -100,6 +110,11 @@ class Metrics:
             True: histogram(sc.METRIC_MCP_SERVER_DURATION, "s", CALL_SECONDS, "Duration of an MCP request, at the server."),
         }
         self._cost = meter.create_counter(sc.METRIC_COST, unit="{USD}", description="Cost of model calls of known price.")
+        self._tool_calls = meter.create_counter(
+            sc.METRIC_TOOL_CALLS_ASKED,
+            unit="{call}",
+            description="Tool calls that models asked for, and whether they were valid.",
+        )
         self._evaluations = meter.create_counter(
             sc.METRIC_EVALUATIONS, unit="{evaluation}", description="Evaluations by name and label."
         )
@@ -121,23 +136,24 @@ class Metrics:
     def append(self, span: Span) -> None:
         if self.passes(span) or span.duration is None:
             return
-        put = self._queue.put
+        put = self._queue.of(span)
         is_outer, made = self._calls.count(span)
         operation = span.operation
         if isinstance(operation, Inference):
             if not is_outer:
-                self._record_inference(span, operation)
+                self._record_inference(span, operation, put)
         elif isinstance(operation, AgentInvocation):
             put(self._agent.record, span.duration, _labels({sc.AGENT_NAME: operation.name}, span))
             for histogram, number in zip(self._made, made, strict=True):
                 put(histogram.record, number, {sc.AGENT_NAME: operation.name})
         else:
-            self._record_other(span, operation)
+            self._record_other(span, operation, put)
         if sc.MCP_METHOD in span.attributes:
             put(self._mcp[span.kind == "server"].record, span.duration, _mcp_labels(span))
         for found in span.evaluations:
             said = {sc.EVALUATION_NAME: found.name, sc.EVALUATION_SCORE_LABEL: found.label}
-            put(self._evaluations.add, 1, _labels(said | {sc.EVALUATION_PREFIX + "severity": found.severity}))
+            said |= {sc.EVALUATION_PREFIX + "severity": found.severity, **_whose(operation)}
+            put(self._evaluations.add, 1, _labels(said))
 
     def _is_idle(self) -> bool:
         """True where nobody records: no provider is set, or the API's own that does nothing."""
@@ -153,8 +169,7 @@ class Metrics:
             return True
         return False
 
-    def _record_inference(self, span: Span, inference: Inference) -> None:
-        put = self._queue.put
+    def _record_inference(self, span: Span, inference: Inference, put: _Put) -> None:
         labels = _client_labels(inference) | _labels({sc.RESPONSE_MODEL: inference.response_model})
         with_error = _labels(dict(labels), span)
         put(self._inference.record, span.duration, with_error)
@@ -170,9 +185,18 @@ class Metrics:
             put(self._input.record, usage.input_tokens, with_error)
             put(self._output.record, usage.output_tokens, with_error)
         put(self._cost.add, inference.cost_usd, labels)
+        if self._older:
+            self._record_older(span, usage, with_error, put)
+        for tool, valid in _asked(span, inference):
+            put(self._tool_calls.add, 1, _labels({sc.TOOL_NAME: tool, sc.TOOL_CALL_VALID: valid}))
 
-    def _record_other(self, span: Span, operation: Operation) -> None:
-        put = self._queue.put
+    def _record_older(self, span: Span, usage: Usage | None, labels: Labels, put: _Put) -> None:
+        put(self._other.record, span.duration, labels)
+        if usage is not None:
+            put(self._tokens.record, usage.input_tokens, {**labels, sc.METRIC_TOKEN_TYPE: "input"})
+            put(self._tokens.record, usage.output_tokens, {**labels, sc.METRIC_TOKEN_TYPE: "output"})
+
+    def _record_other(self, span: Span, operation: Operation, put: _Put) -> None:
         if isinstance(operation, ToolExecution):
             if operation.executed:
                 named = {sc.TOOL_NAME: operation.name, sc.TOOL_TYPE: operation.type}
@@ -189,14 +213,21 @@ class _Queue:
     thread to spend. Beyond `WAITING` of them, whoever adds one records the oldest."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[[float, Labels], None], float, Labels]] = deque()
+        self._waiting: deque[tuple[_Record, float, Labels, str, str]] = deque()
+        self._last: tuple[str, Context] = "", Context()
+        """The context of the span that was recorded last: most spans have several numbers."""
 
-    def put(self, record: Callable[[float, Labels], None], value: float | None, labels: Labels) -> None:
-        """``value`` None is not known, and not recorded."""
-        if value is not None:
-            self._waiting.append((record, value, labels))
-            if len(self._waiting) > WAITING:
-                self._record()
+    def of(self, span: Span) -> _Put:
+        """A function that takes a number of this span; a value None is not known, and not recorded."""
+        waiting, trace_id, span_id = self._waiting, span.trace_id, span.span_id
+
+        def put(record: _Record, value: float | None, labels: Labels) -> None:
+            if value is not None:
+                waiting.append((record, value, labels, trace_id, span_id))
+                if len(waiting) > WAITING:
+                    self._record()
+
+        return put
 
     def drain(self) -> None:
         while self._record():
@@ -204,11 +235,20 @@ class _Queue:
 
     def _record(self) -> bool:
         try:
-            record, value, labels = self._waiting.popleft()
+            record, value, labels, trace_id, span_id = self._waiting.popleft()
         except IndexError:
             return False
-        record(value, labels)
+        record(value, labels, self._context(trace_id, span_id))
         return True
+
+    def _context(self, trace_id: str, span_id: str) -> Context:
+        """The span as the current one, so that OpenTelemetry makes exemplars of its numbers: from a histogram to the trace."""
+        known, context = self._last
+        if known != span_id:
+            ids = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+            context = set_span_in_context(NonRecordingSpan(ids), Context())
+            self._last = span_id, context
+        return context
 
 
 class _UnderWay:
@@ -325,6 +365,15 @@ def _client_labels(operation: Any) -> Labels:
     )
 
 
+def _whose(operation: Operation) -> Labels:
+    """What an evaluation is about: the model, the tool or the agent."""
+    if isinstance(operation, Inference):
+        return {sc.REQUEST_MODEL: operation.request_model, sc.RESPONSE_MODEL: operation.response_model}
+    if isinstance(operation, ToolExecution):
+        return {sc.TOOL_NAME: operation.name if operation.executed else None}
+    return {sc.AGENT_NAME: operation.name} if isinstance(operation, AgentInvocation) else {}
+
+
 def _mcp_labels(span: Span) -> Labels:
     kept = (sc.MCP_METHOD, sc.MCP_PROTOCOL_VERSION, sc.RPC_STATUS_CODE, sc.PROMPT_NAME)
     labels = {name: span.attributes.get(name) for name in kept}
@@ -338,6 +387,17 @@ def _labels(labels: Labels, span: Span | None = None) -> Labels:
     if span is not None and span.failure is not None:
         labels[sc.ERROR_TYPE] = ending(span.failure)
     return {name: label for name, label in labels.items() if label is not None}
+
+
+def _asked(span: Span, inference: Inference) -> Iterator[tuple[str, bool | None]]:
+    """Each tool call of an answer: the tool's name if it was offered one (models make names up, and labels are few), and
+    whether the call is valid; None where nothing tells."""
+    calls = [part for message in inference.output for part in message.parts if isinstance(part, ToolCall)]
+    offered = {tool.name for tool in inference.tools}
+    broken = {found.call_id for found in span.violations if found.where == "arguments" and found.severity == "error"}
+    for call in calls:
+        name = call.name if call.name in offered else "unknown"
+        yield name, call.id not in broken if offered else None
 
 
 def _pace(span: Span, inference: Inference) -> float | None:

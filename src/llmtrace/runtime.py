@@ -59,6 +59,7 @@ _at_exit = False
 def configure(
     *,
     store: str | os.PathLike[str] | None = None,
+    store_headers: Mapping[str, str] | None = None,
     content: ContentLevel | None = None,
     redact: bool | None = None,
     redact_keys: Sequence[str] | None = None,
@@ -74,6 +75,7 @@ def configure(
     vllm_tool_parser: str | None = None,
     prices: Mapping[str, Any] | None = None,
     service_name: str | None = None,
+    older_metrics: bool | None = None,
     exporters: Sequence[str] | None = None,
     otlp_profile: Profile | None = None,
     otlp_sample: float | None = None,
@@ -89,6 +91,7 @@ def configure(
     """
     options = {
         "store": store,
+        "store_headers": store_headers,
         "content": content,
         "redact": redact,
         "redact_keys": redact_keys,
@@ -104,6 +107,7 @@ def configure(
         "vllm_tool_parser": vllm_tool_parser,
         "prices": prices,
         "service_name": service_name,
+        "older_metrics": older_metrics,
         "exporters": exporters,
         "otlp_profile": otlp_profile,
         "otlp_sample": otlp_sample,
@@ -123,7 +127,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
     kept = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
     opened = before.store if before is not None and kept else _open(config, sending)
     others = None if opened is None else guard(_others, config, opened, tracer_provider)
-    sinks: list[Sink] = [sink for sink in (opened, others, Metrics()) if sink is not None]
+    sinks: list[Sink] = [sink for sink in (opened, others, Metrics(older=config.older_metrics)) if sink is not None]
     if sending is not None:
         sinks += guard(sending.join, opened) or ()
     sinks += exporting.sinks(config.exporters or standard_sinks(), Content(config))

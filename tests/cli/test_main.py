@@ -33,6 +33,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "feedback",
         "import",
         "ls",
+        "metrics",
         "receive",
         "run",
         "show",
