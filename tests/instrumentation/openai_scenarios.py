@@ -61,7 +61,7 @@ def scenario(*replies: Callable[[], Any]) -> Callable[[Any], Any]:
 
 
 def observe(name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
-    """Run a scenario. Gives what was seen, and the requests that were sent, without ``traceparent``."""
+    """Run a scenario. Gives what was seen, and the requests that were sent, without the headers that name our span."""
     function, replies = SYNC.get(name) or ASYNC[name]  # type: ignore[assignment]
     server = Server(*replies())
     seen: list[Any] = []
@@ -92,7 +92,7 @@ async def _awatch(function: Any, server: Server, seen: list[Any]) -> None:
 
 
 def _request(request: Any) -> Any:
-    headers = {name: value for name, value in request.headers.items() if name != "traceparent"}
+    headers = {name: value for name, value in request.headers.items() if name not in ("traceparent", "x-request-id")}
     return request.method, str(request.url), headers, json.loads(request.content or b"null")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llmtrace import semconv
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
@@ -125,6 +126,19 @@ class Cases:
     good: list[list[Span]]
 
 
+def sure(operation: Operation, *, mean: float = -0.2, tokens: int = 20, low: list[int] | None = None) -> Span:
+    """A span of a call that asked for log-probabilities."""
+    told_apart = {semconv.LOGPROB_MEAN: mean, semconv.LOGPROB_MIN: 3 * mean, semconv.LOGPROB_TOKENS: tokens}
+    return span(operation, 0, attributes=told_apart if low is None else {**told_apart, semconv.LOGPROB_LOW: low})
+
+
+FINGERPRINT = {"system_fingerprint": "vllm-0.32.0-0123abcd"}
+SERVED: dict[str, Any] = {**FINGERPRINT, "parameters": {"tool_choice": "required"}}
+NAMED: dict[str, Any] = {
+    **FINGERPRINT,
+    "parameters": {"tool_choice": {"type": "function", "function": {"name": "look_up"}}},
+}
+STRICT = tuple(ToolDefinition(tool.name, tool.parameters, strict=True) for tool in TOOLS)
 ERROR = {"error": f"no {CANARY}"}
 DONE = f"Your refund of {CANARY} is on its way."
 ADMITS = f"I could not refund {CANARY}."
@@ -197,6 +211,31 @@ CASES: dict[str, Cases] = {
             run(broken(infer(), failure=Failure("timeout"))),
             run(Inference("openai", input=says(CANARY), finish_reasons=("stop",))),
             run(Inference("openai")),
+        ],
+    ),
+    "low_confidence": Cases(
+        bad={
+            "answer": run(sure(infer(f"It is {CANARY} of course."), mean=-2.0)),
+            "stretch": run(sure(infer(f"It is {CANARY}."), low=[0, 6, 6 + len(CANARY)])),
+        },
+        good=[
+            run(infer(f"It is {CANARY}.")),
+            run(sure(infer(f"It is {CANARY}."))),
+            run(sure(infer(CANARY), mean=-2.0, tokens=3)),
+        ],
+    ),
+    "served_call": Cases(
+        bad={
+            "unenforced": run(broken(infer(call(), **SERVED, finish="tool_call"), violation())),
+            "named_stop": run(infer(call(), **NAMED)),
+            "dropped": run(infer(f'<tool_call>{{"name": "look_up"}}</tool_call><tool_call>{{"{CANARY}</tool_call>')),
+        },
+        good=[
+            run(infer(call(), **SERVED, finish="tool_call")),
+            run(broken(infer(call(), parameters=SERVED["parameters"], finish="tool_call"), violation())),
+            run(broken(infer(call(), **{**SERVED, "tools": STRICT}, finish="tool_call"), violation())),
+            run(infer(call(), **NAMED, finish="tool_call")),
+            run(infer(f'<tool_call>{{"name": "{CANARY}"}}</tool_call>')),
         ],
     ),
     "leaked_tool_call": Cases(

@@ -6,7 +6,7 @@ import argparse
 import platform
 import sys
 
-from llmtrace.cli import examine, words
+from llmtrace.cli import examine, examine_vllm, words
 from llmtrace.cli.importing import add_import, import_all
 from llmtrace.cli.options import FINE, FOUND, print_json
 from llmtrace.cli.paint import Screen, Style, pad
@@ -22,11 +22,14 @@ _STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "wrong": "red"}
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = f"{HELP.capitalize()}. Exit code 1 if something is wrong."
     add_import(parser)
+    parser.add_argument(
+        "--vllm", metavar="URL", help="ask this vLLM server, by one request, whether it joins traces, and which flags it lacks"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     import_all(args.imports)
-    found = examine.everything(args.store)
+    found = examine.everything(args.store) if args.vllm is None else list(examine_vllm.everything(args.vllm, args.store))
     wrong = sum(finding.status == "wrong" for finding in found)
     if args.json:
         print_json({"version": __version__, "python": platform.python_version(), "findings": [one._asdict() for one in found]})

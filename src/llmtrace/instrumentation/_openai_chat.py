@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmtrace import semconv
@@ -12,9 +12,10 @@ from llmtrace.instrumentation._memo import known, known_tools
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_message, read_usage
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._openai_vendors import provider_of
+from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST, provider_of
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of, with_headers
+from llmtrace.instrumentation._vllm_served import of_answer, request_id
 from llmtrace.model import ToolDefinition
 from llmtrace.validation.schema import read_definition
 
@@ -48,6 +49,11 @@ class Chat:
     def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         return with_headers(client, kwargs)
 
+    def sent(self, call: Call, headers: Headers) -> Headers:
+        """More headers, by which a server of the program's own knows our span."""
+        own = call.fields["provider"] == OPENAI and call.fields["server_address"] != OPENAI_HOST
+        return request_id(call.client, headers, call.recording) if own else {}
+
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         messages, tools, functions = kwargs.get("messages"), kwargs.get("tools"), kwargs.get("functions")
         fields: Fields = {"parameters": read_parameters(kwargs, _NAMES, _LEFT_OUT)}
@@ -67,20 +73,27 @@ class Chat:
     def answer(self, result: Any) -> Fields:
         said = members(result)
         choices = [members(choice) for choice in said.get("choices") or ()]
-        reported = {"failure": failure_reported(members(said["error"]))} if said.get("error") else {}
+        fields: Fields = {"failure": failure_reported(members(said["error"]))} if said.get("error") else {}
+        output = tuple([read_message(choice.get("message"), choice.get("finish_reason")) for choice in choices])
+        if said.get("metrics") is not None or _with_logprobs(choices):
+            fields["attributes"] = of_answer(said, choices, [message.text() for message in output])
         return {
-            **reported,
+            **fields,
             "response_id": said.get("id"),
             "response_model": said.get("model"),
             "system_fingerprint": said.get("system_fingerprint"),
             "usage": read_usage(said.get("usage")),
-            "output": tuple([read_message(choice.get("message"), choice.get("finish_reason")) for choice in choices]),
+            "output": output,
             "finish_reasons": tuple([_reason(choice.get("finish_reason")) for choice in choices]),
         }
 
     def settle(self, call: Call, result: Any) -> Any:
         asked = call.fields.get("parameters", {}).get("choice.count")
         return _stainless.settle(self, call, result, lambda: ChunkReader(asked if isinstance(asked, int) else 1))
+
+
+def _with_logprobs(choices: Sequence[Mapping[str, Any]]) -> bool:
+    return any(choice.get("logprobs") is not None for choice in choices)
 
 
 def _reason(reason: str | None) -> str:

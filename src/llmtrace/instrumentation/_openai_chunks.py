@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, arguments, audio, read_usage, refusal
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
-from llmtrace.model import Message, Part, Reasoning, Text, ToolCall, Usage
+from llmtrace.instrumentation._vllm_served import Logprobs, engine_times
+from llmtrace.model import JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
 from llmtrace.recorder.guard import guard
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class _Choice:
 class ChunkReader:
     """`Reader` of ``ChatCompletionChunk``s. ``asked``: how many choices the request asked for."""
 
-    __slots__ = ("_asked", "_calls", "_choices", "_fingerprint", "_id", "_model", "_usage", "_write")
+    __slots__ = ("_asked", "_calls", "_choices", "_fingerprint", "_id", "_logprobs", "_model", "_times", "_usage", "_write")
 
     def __init__(self, asked: int = 1) -> None:
         self._asked = asked
@@ -73,6 +74,8 @@ class ChunkReader:
         self._model: str | None = None
         self._fingerprint: str | None = None
         self._usage: Usage | None = None
+        self._times: dict[str, JsonValue] = {}
+        self._logprobs: Logprobs | None = None
         self._choices: dict[int, _Choice] = {}
         self._write: Any = None
         """Appends to the text of choice 0, once there is one."""
@@ -94,6 +97,7 @@ class ChunkReader:
                 and given["finish_reason"] is None
                 and given["index"] == 0
                 and said["usage"] is None
+                and given["logprobs"] is None
             ):
                 only = delta.__dict__
                 if only["content"] is not None:
@@ -124,6 +128,7 @@ class ChunkReader:
                         and len(delta.__pydantic_fields_set__) == 1
                         and chunk.usage is None
                         and not delta.__pydantic_extra__
+                        and choice.logprobs is None
                     ):
                         if delta.content is not None:
                             write(delta.content)
@@ -151,9 +156,14 @@ class ChunkReader:
         self._fingerprint = self._fingerprint or said.get("system_fingerprint")
         if said.get("usage") is not None:
             self._usage = read_usage(said["usage"])
+            self._times = engine_times(said.get("metrics"))
         for one in said.get("choices") or ():
             given = members(one)
             choice = self._choice(given.get("index") or 0)
+            if given.get("logprobs") is not None:
+                if self._logprobs is None:
+                    self._logprobs = Logprobs()
+                guard(self._logprobs.take, given.get("index") or 0, given["logprobs"])
             reason = given.get("finish_reason")
             if reason is not None:
                 choice.finish = FINISH_REASONS.get(reason, reason)
@@ -179,6 +189,11 @@ class ChunkReader:
             "usage": self._usage,
             "output": tuple(choice.message() for choice in choices),
         }
+        attributes = dict(self._times)
+        if self._logprobs is not None:
+            attributes |= self._logprobs.attributes([choice.text.getvalue() for choice in choices])
+        if attributes:
+            fields["attributes"] = attributes
         if len(choices) >= self._asked and len(finished) == len(choices):
             fields["partial"] = False  # also where the rest of the stream, which tells the usage, was left
         if finished:

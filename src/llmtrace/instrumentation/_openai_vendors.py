@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-OPENAI = "openai"
+OPENAI, OPENAI_HOST = "openai", "api.openai.com"
 AZURE = "azure.ai.openai"
 
 BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock"}

@@ -38,8 +38,8 @@ class Endpoint(Protocol):
 
     ``covers = True`` on it says that the library makes its request by another library that may be instrumented too; the
     inner call gets no span then, and its HTTP requests count as attempts of the outer one. ``makes`` on it is the class of the
-    operation that its calls are, where that is not `Inference`. ``refused(error, fields)`` gives the fields once more, with
-    what an exception tells of the answer.
+    operation that its calls are, where that is not `Inference`. ``sent(call, headers)`` gives headers to go with ours.
+    ``refused(error, fields)`` gives the fields once more, with what an exception tells of the answer.
     """
 
     def client(self, instance: Any) -> object:
@@ -205,6 +205,9 @@ def _begin(
     if headers is not None:
         try:
             headers.update(recording.headers())
+            sent = getattr(endpoint, "sent", None)
+            if sent is not None:
+                headers.update(sent(call, headers))
         except Exception as error:
             report(recording.headers, error)
     return call

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
 from llmtrace.codec.dialects import decode
@@ -27,6 +29,7 @@ from llmtrace.model import (
     ToolExecution,
     ToolResult,
     Usage,
+    replace,
 )
 
 SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
@@ -171,6 +174,8 @@ def test_vllm_request() -> None:
             "gen_ai.usage.prompt_tokens": 11,
             "gen_ai.usage.completion_tokens": 7,
             "gen_ai.latency.time_to_first_token": 0.02,
+            "gen_ai.latency.time_in_queue": 0.01,
+            "gen_ai.latency.time_in_model_decode": 0.06,
             "gen_ai.latency.e2e": 0.1,
         },
         name="llm_request",
@@ -184,7 +189,35 @@ def test_vllm_request() -> None:
         usage=Usage(11, 7),
         time_to_first_chunk=0.02,
     )
-    assert span.attributes == {"gen_ai.latency.e2e": 0.1}
+    assert span.attributes == {
+        "gen_ai.latency.e2e": 0.1,
+        sc.ENGINE_QUEUE: 0.01,
+        sc.ENGINE_DECODE: 0.06,
+        sc.ENGINE_FIRST_TOKEN: 0.02,
+        sc.ENGINE_PER_TOKEN: pytest.approx(0.01),
+    }
+
+
+@pytest.mark.parametrize("parent", [None, "7" * 16])
+def test_vllm_request_that_lost_its_trace(parent: str | None) -> None:
+    """The id that we gave the request says below which of our spans it belongs; where it was is kept as a link."""
+    ours = ("a" * 32, "b" * 16)
+    raw = RawSpan(
+        "9" * 32,
+        "8" * 16,
+        "llm_request",
+        1,
+        2,
+        parent,
+        "server",
+        attributes={"gen_ai.request.id": f"chatcmpl-llmtrace-{ours[0]}-{ours[1]}"},
+        scope=Scope("vllm.tracing.otel"),
+    )
+    span = decode(raw)
+    assert (span.trace_id, span.parent_id, span.span_id) == (*ours, "8" * 16)
+    assert [(link.trace_id, link.span_id) for link in span.links] == ([] if parent is None else [("9" * 32, parent)])
+    at_home = replace(raw, trace_id=ours[0], parent_id=ours[1])
+    assert decode(at_home).links == ()
 
 
 # -- OpenLLMetry as it was

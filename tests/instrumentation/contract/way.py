@@ -186,7 +186,7 @@ def _same_each_time(text: str) -> str:
 
 
 def _sent(server: Server) -> list[Any]:
-    names = [sorted(request.headers.keys() - {"traceparent", "tracestate"}) for request in server.requests]
+    names = [sorted(request.headers.keys() - {"traceparent", "tracestate", "x-request-id"}) for request in server.requests]
     return [(request.method, request.path, names, request.body) for request, names in zip(server.requests, names, strict=True)]
 
 

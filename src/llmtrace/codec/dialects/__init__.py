@@ -2,7 +2,8 @@
 
 A dialect says by ``knows(raw)`` whether a span is in its writing (a look or two: it is asked of every span), and by
 ``read(reading)`` what the span did: it takes what it understands out of ``reading.rest`` and ``reading.events``, or gives
-attributes today's names there, and returns the operation, or None where those names say it. Laws: `decode` never raises;
+attributes today's names there, and returns the operation, or None where those names say it. One whose spans may have lost
+their trace on the way has ``placed(raw)``, which gives the span where it belongs. Laws: `decode` never raises;
 what is not understood stays in attributes and events; what `genai.encode` makes of a decoded span decodes to the same.
 """
 
@@ -40,7 +41,8 @@ def decode(raw: RawSpan) -> Span:
         for dialect in DIALECTS:
             try:
                 if dialect.knows(raw):
-                    return _decoded(raw, dialect)
+                    placed = getattr(dialect, "placed", None)
+                    return _decoded(raw if placed is None else placed(raw), dialect)
             except Exception:  # somebody's odd span, of which the plain reading makes what it can
                 break
     return genai.decode(raw)

@@ -1,24 +1,48 @@
 """vLLM's ``llm_request``: the engine's side of a model call, by its times and token counts, without a word of content.
 
 Known by its scope. It has the span kind ``server``: below a span of the caller's it is the same call, which counts once
-(`codec.calls`); on its own, it is the inference. Its latencies in the engine stay attributes.
+(`codec.calls`); on its own, it is the inference. Its latencies in the engine get the names that llmtrace has for them. Where
+the trace was lost on the way to the server, the id of the request, which we gave it, tells which span it belongs below.
 """
 
 from __future__ import annotations
 
+import re
+
 from llmtrace import semconv as sc
-from llmtrace.codec.dialects._reading import Reading
-from llmtrace.model import Inference, Operation, RawSpan, Usage
+from llmtrace.codec.dialects._reading import Reading, number_of
+from llmtrace.model import Inference, Link, Operation, RawSpan, Usage, replace
+
+_TIMES = {
+    "gen_ai.latency.time_in_queue": sc.ENGINE_QUEUE,
+    "gen_ai.latency.time_in_model_prefill": sc.ENGINE_PREFILL,
+    "gen_ai.latency.time_in_model_decode": sc.ENGINE_DECODE,
+}
+_REQUEST = "gen_ai.request.id"
+_OURS = re.compile(rf"(?:^|-){sc.REQUEST_ID_MARK}-([0-9a-f]{{32}})-([0-9a-f]{{16}})(?:-|$)")
 
 
 def knows(raw: RawSpan) -> bool:
     return raw.scope.name.startswith("vllm") and raw.name == "llm_request" and sc.OPERATION_NAME not in raw.attributes
 
 
+def placed(raw: RawSpan) -> RawSpan:
+    """The span below ours that its request id names, with a link to where it was."""
+    said = raw.attributes.get(_REQUEST)
+    ours = _OURS.search(said) if isinstance(said, str) else None
+    if ours is None or ours.groups() == (raw.trace_id, raw.parent_id):
+        return raw
+    if ours[1] == raw.trace_id and raw.parent_id is not None:
+        return raw  # with spans between, a gateway's
+    lost = () if raw.parent_id is None else (Link(raw.trace_id, raw.parent_id),)
+    return replace(raw, trace_id=ours[1], parent_id=ours[2], links=(*raw.links, *lost))
+
+
 def read(reading: Reading) -> Operation | None:
     if sc.SAME_CALL in reading.rest:
         return None
-    request = reading.text("gen_ai.request.id")
+    request = reading.text(_REQUEST)
+    reading.rename(_TIMES)
     given = {"max_tokens": reading.count, "temperature": reading.number, "top_p": reading.number}
     found = {name: take(sc.REQUEST_PREFIX + name) for name, take in given.items()}
     found["choice.count"] = reading.count("gen_ai.request.n")
@@ -26,6 +50,12 @@ def read(reading: Reading) -> Operation | None:
         reading.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
         reading.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
     )
+    first, decode = reading.number("gen_ai.latency.time_to_first_token"), number_of(reading.rest.get(sc.ENGINE_DECODE))
+    if first is not None:
+        reading.rest[sc.ENGINE_FIRST_TOKEN] = first
+    made = counts[1] or 0
+    if decode is not None and made > 1:
+        reading.rest[sc.ENGINE_PER_TOKEN] = decode / (made - 1)
     return Inference(
         "vllm",
         sc.TEXT_COMPLETION if (request or "").startswith("cmpl-") else sc.CHAT,
@@ -33,5 +63,5 @@ def read(reading: Reading) -> Operation | None:
         response_id=request,
         parameters={name: value for name, value in found.items() if value is not None},
         usage=None if counts == (None, None) else Usage(*counts),
-        time_to_first_chunk=reading.number("gen_ai.latency.time_to_first_token"),
+        time_to_first_chunk=first,
     )

@@ -1,0 +1,183 @@
+"""What ``llmtrace doctor --vllm URL`` finds: whether a served vLLM joins our traces, which flags it lacks, and what they add.
+
+One request goes out, as the instrumented client would send it, with a call of a tool asked for. Whether the server's span comes
+is seen by listening where it would be sent (OTLP's own ports, while nobody else does), and in the store, for some seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmtrace.cli.examine import Finding
+from llmtrace.cli.served import Metrics, Reply, ask, root_of
+from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.errors import LlmtraceError, PortBusy
+from llmtrace.foreign.intake import Intake
+from llmtrace.model import Span, ToolDefinition
+from llmtrace.receiver import Receiver
+from llmtrace.receiver.receiver import GRPC_PORT, HTTP_PORT
+from llmtrace.recorder.identity import Identity
+from llmtrace.semconv import REQUEST_ID_MARK
+from llmtrace.store import Store, open_store
+from llmtrace.store.memory import MemoryStore
+from llmtrace.validation.arguments import check_arguments
+from llmtrace.validation.parsing import parse_arguments
+
+PATIENCE = 8.0
+"""vLLM sends its spans every five seconds."""
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "probe",
+        "description": "Say how many.",
+        "parameters": {
+            "type": "object",
+            "properties": {"count": {"type": "integer", "minimum": 0, "maximum": 9}},
+            "required": ["count"],
+            "additionalProperties": False,
+        },
+    },
+}
+_REQUEST = {"messages": [{"role": "user", "content": "Call the tool with 3."}], "max_tokens": 200, "seed": 0}
+_TOOLS = "--enable-auto-tool-choice --tool-call-parser NAME"
+
+
+def everything(url: str, store: str | None) -> Iterator[Finding]:
+    root = root_of(url)
+    models = ask(f"{root}/v1/models")
+    names = [one.get("id") for one in (models.json() or {}).get("data", ())] if models and models.status == 200 else []
+    if not names:
+        what = "does not answer" if models is None else f"answers {models.status} where its models are listed"
+        yield Finding("wrong", "server", f"{root} {what}", "Start it (vllm serve MODEL), or give its own address.")
+        return
+    told = ask(f"{root}/version")
+    version = ((told.json() if told is not None else None) or {}).get("version")
+    yield Finding("ok", "server", f"{root}: vLLM {version or 'of unknown version'}, model {names[0]}")
+    identity = Identity()
+    trace_id, span_id = identity.trace_id(), identity.span_id()
+    with _Listening(store) as listening:
+        reply, has_tools = _send(root, names[0], trace_id, span_id)
+        yield from _answer(reply, has_tools, trace_id)
+        if reply is not None and reply.status == 200:
+            yield listening.span(trace_id, span_id)
+    metrics = ask(f"{root}/metrics")
+    if metrics is not None and Metrics(metrics.body).total("vllm:num_requests_running") is not None:
+        yield Finding("ok", "/metrics", f"can be read beside your traces: llmtrace stats --vllm {root}")
+    else:
+        yield Finding("note", "/metrics", "there is none", "Start the server without --disable-log-stats.")
+
+
+def _send(root: str, model: str, trace_id: str, span_id: str) -> tuple[Reply | None, bool]:
+    headers = {
+        "traceparent": f"00-{trace_id}-{span_id}-01",
+        "x-request-id": f"{REQUEST_ID_MARK}-{trace_id}-{span_id}",
+    }
+    url, body = f"{root}/v1/chat/completions", {"model": model, **_REQUEST}
+    reply = ask(url, {**body, "tools": [TOOL], "tool_choice": "required"}, headers)
+    if reply is not None and reply.status == 400:
+        return ask(url, body, headers), False
+    return reply, True
+
+
+def _answer(reply: Reply | None, has_tools: bool, trace_id: str) -> Iterator[Finding]:
+    said = reply.json() if reply is not None and reply.status == 200 else None
+    if reply is None or not isinstance(said, dict):
+        what = "was not answered" if reply is None else f"was answered with {reply.status}"
+        yield Finding(
+            "wrong", "request", f"a chat request {what}", "The model may have no chat template: --chat-template FILE."
+        )
+        return
+    if not has_tools:
+        yield Finding("note", "tools", "requests with tools are refused", f"Start the server with {_TOOLS}.")
+    else:
+        yield _called(said)
+    has_times = isinstance(said.get("metrics"), Mapping)
+    yield _flag(has_times, "times", "--enable-per-request-metrics", "queue, first token and time per token on each span")
+    details = (said.get("usage") or {}).get("prompt_tokens_details")
+    yield _flag(
+        isinstance(details, Mapping), "cache", "--enable-prompt-tokens-details", "how much of a prompt came from the cache"
+    )
+    echoed = trace_id in reply.headers.get("x-request-id", "")
+    yield _flag(
+        echoed, "request id", "--enable-request-id-headers", "the id of each request in the answer's headers and in logs"
+    )
+    if trace_id not in str(said.get("id")):
+        yield Finding("note", "request id", "X-Request-Id does not reach the server: something between takes it away")
+
+
+def _flag(on: bool, about: str, flag: str, adds: str) -> Finding:
+    if on:
+        return Finding("ok", about, f"{flag} is on: {adds}")
+    return Finding("note", about, f"{flag} is off", f"It would add {adds}.")
+
+
+def _called(said: dict[str, Any]) -> Finding:
+    """Whether the schema of the tool was enforced, as far as one call can show it."""
+    strict = 'Give each tool "strict": true, or start the server with --tool-strict-level parameter.'
+    choice = (said.get("choices") or [{}])[0]
+    calls = (choice.get("message") or {}).get("tool_calls") or ()
+    if not calls:
+        where = "cut at its limit" if choice.get("finish_reason") == "length" else "without the call"
+        return Finding("note", "tools", f"a call was required, and the answer came {where}", strict)
+    definition = ToolDefinition("probe", TOOL["function"]["parameters"])  # type: ignore[index]
+    arguments = parse_arguments((calls[0].get("function") or {}).get("arguments"))
+    if check_arguments(arguments, definition):
+        return Finding("note", "tools", "the call that it made breaks the tool's schema: schemas are not enforced", strict)
+    return Finding("ok", "tools", "a required call came, and keeps to its schema")
+
+
+class _Listening:
+    """Waits for the server's span: on OTLP's ports where they are free, and in the store."""
+
+    def __init__(self, store: str | None) -> None:
+        self._memory = MemoryStore()
+        self._stores: list[Store] = [self._memory]
+        self._url = store
+        self._receivers: list[Receiver] = []
+
+    def __enter__(self) -> _Listening:
+        intake = Intake(self._memory, content=Content(Config()), quiet=3600.0)
+        for ports in ({"http_port": HTTP_PORT, "grpc_port": None}, {"http_port": None, "grpc_port": GRPC_PORT}):
+            try:
+                self._receivers.append(Receiver(intake, **ports))
+            except PortBusy:  # somebody receives already: the span will be in the store
+                continue
+        try:
+            self._stores.append(open_store(Config.read(store=self._url).store))
+        except LlmtraceError:
+            pass
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for receiver in self._receivers:
+            receiver.close()
+        for store in self._stores[1:]:
+            store.close()
+
+    def span(self, trace_id: str, span_id: str) -> Finding:
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < PATIENCE:
+            for span in self._found(trace_id):
+                if span.parent_id == span_id:
+                    by = ", by the id of the request, since the trace was lost on the way" if span.links else ""
+                    return Finding(
+                        "ok", "span", f"the server's llm_request came after {waited:.1f} s and is our span's child{by}"
+                    )
+            time.sleep(0.2)
+        return Finding(
+            "note",
+            "span",
+            f"no llm_request of the server came within {PATIENCE:.0f} s",
+            f"Run llmtrace receive, and start the server with --otlp-traces-endpoint http://THIS_HOST:{GRPC_PORT}: "
+            "it would add the engine's side of each call to its trace.",
+        )
+
+    def _found(self, trace_id: str) -> Iterator[Span]:
+        for store in self._stores:
+            try:
+                yield from store.trace(trace_id).spans
+            except LlmtraceError:
+                continue

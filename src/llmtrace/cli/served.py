@@ -1,0 +1,98 @@
+"""Talking to a vLLM server: its JSON, and its ``/metrics``. Law: what the URL names is asked, and nothing followed."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from llmtrace.cli.options import BadInput
+
+TIMEOUT = 30.0
+_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: str
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def root_of(url: str) -> str:
+    """The address of a server, of whatever the user gave: with or without ``/v1``. Raises BadInput."""
+    url = url if "://" in url else f"http://{url}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadInput(f"{url!r} is no address of a server.\nGive it as http://localhost:8000")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def ask(url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply | None:
+    """What the server answers, whatever its status; None where there is none."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json", **(headers or {})})  # noqa: S310
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
+            return _reply(answer)
+    except urllib.error.HTTPError as refused:
+        return _reply(refused)
+    except (OSError, ValueError):
+        return None
+
+
+def _reply(answer: Any) -> Reply:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return Reply(answer.status, headers, answer.read(1 << 24).decode("utf-8", "replace"))
+
+
+class Metrics:
+    """The samples of a Prometheus text, by name; labels are kept."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for line in text.splitlines():
+            found = _SAMPLE.match(line)
+            if found:
+                try:
+                    value = float(found[3])
+                except ValueError:
+                    continue
+                self._samples.setdefault(found[1], []).append((dict(_LABEL.findall(found[2] or "")), value))
+
+    def total(self, name: str) -> float | None:
+        """Over all labels."""
+        samples = self._samples.get(name)
+        return None if not samples else sum(value for _, value in samples)
+
+    def largest(self, name: str) -> float | None:
+        samples = self._samples.get(name)
+        return None if not samples else max(value for _, value in samples)
+
+    def quantile(self, name: str, share: float) -> float | None:
+        """The upper bound of the bucket in which it lies: what a histogram can tell. None where nothing was counted."""
+        buckets: dict[float, float] = {}
+        for labels, value in self._samples.get(f"{name}_bucket", ()):
+            bound = float(labels.get("le", "inf"))
+            buckets[bound] = buckets.get(bound, 0.0) + value
+        count = buckets.get(float("inf"), 0.0)
+        return next((bound for bound in sorted(buckets) if buckets[bound] >= share * count), None) if count else None
+
+    def count(self, name: str) -> int:
+        return round(self.total(f"{name}_count") or 0)

@@ -1,0 +1,76 @@
+"""What a vLLM server says in its answers that no other server says: the engine's times (``--enable-per-request-metrics``), and
+ids that it takes over from us.
+
+``X-Request-Id`` is how a call is known to a server where ``traceparent`` is lost on the way (a gateway that drops it, or begins
+a trace of its own): vLLM makes the id of its answer and of its own span of it, by which `codec.dialects.vllm` finds our span.
+Law: it is sent to servers of the program's own only, and never in place of one that the program sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmtrace import semconv
+from llmtrace.instrumentation._logprobs import Confidence
+from llmtrace.instrumentation._stainless import members
+from llmtrace.model import JsonValue
+from llmtrace.recorder import Recording
+from llmtrace.recorder.guard import guard
+
+REQUEST_ID = "x-request-id"
+
+_TIMES = {
+    "time_to_first_token_ms": semconv.ENGINE_FIRST_TOKEN,
+    "queue_time_ms": semconv.ENGINE_QUEUE,
+    "generation_time_ms": semconv.ENGINE_DECODE,
+    "mean_itl_ms": semconv.ENGINE_PER_TOKEN,
+}
+
+
+def request_id(client: Any, headers: Mapping[str, str], recording: Recording) -> dict[str, str]:
+    """The header that names our span, unless the program names the request itself."""
+    always = getattr(client, "_custom_headers", None) or ()
+    if any(name.lower() == REQUEST_ID for name in (*headers, *always)):
+        return {}
+    return {REQUEST_ID: f"{semconv.REQUEST_ID_MARK}-{recording.trace_id}-{recording.span_id}"}
+
+
+def engine_times(metrics: Any) -> dict[str, JsonValue]:
+    """The ``metrics`` of an answer, in seconds."""
+    told = members(metrics)
+    found = {ours: told.get(theirs) for theirs, ours in _TIMES.items()}
+    return {name: held / 1e3 for name, held in found.items() if isinstance(held, (int, float)) and held >= 0}
+
+
+class Logprobs:
+    """Log-probabilities of choices, as they come."""
+
+    __slots__ = ("_confidence", "_seen")
+
+    def __init__(self) -> None:
+        self._confidence = Confidence()
+        self._seen: set[int] = set()
+
+    def take(self, choice: int, given: Any) -> None:
+        for token in members(given).get("content") or ():
+            said = members(token)
+            logprob = said.get("logprob")
+            if isinstance(logprob, (int, float)):
+                self._seen.add(choice)
+                self._confidence.add(choice, said.get("token") or "", logprob)
+
+    def attributes(self, texts: Sequence[str]) -> dict[str, JsonValue]:
+        """``texts``: of the choices, in which the stretches are."""
+        for choice in sorted(self._seen):
+            self._confidence.fit(choice, texts[choice] if choice < len(texts) else "")
+        return self._confidence.attributes()
+
+
+def of_answer(said: Mapping[str, Any], choices: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, JsonValue]:
+    """Attributes from a whole answer."""
+    logprobs = Logprobs()
+    for number, choice in enumerate(choices):
+        if choice.get("logprobs") is not None:
+            guard(logprobs.take, number, choice["logprobs"])
+    return {**engine_times(said.get("metrics")), **logprobs.attributes(texts)}

@@ -1,0 +1,73 @@
+"""Traps of servers of open models (vLLM and its like), where a tool call is not what the request made it look like.
+
+``unenforced``: a call was required or its tool named, and it breaks the tool's schema: the server held the model to the form of
+a call, not to the schema, because neither the tool nor the server says ``strict``. ``dropped``: the text holds several calls,
+whole ones among them, and none came through, since one could not be read. ``named_stop``: a named call came with the finish
+reason ``stop``, so a program that waits for ``tool_calls`` misses it. The faulty calls themselves are `invalid_tool_call`'s and
+`leaked_tool_call`'s; this says why they came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+
+from llmtrace.model import Evaluation, Inference, JsonValue, Span
+from llmtrace.signals import Signal, Stateless
+from llmtrace.signals._answers import PLACES, finish_reason, has_call, text_of
+from llmtrace.signals._json import NOT_JSON, read_json
+
+_BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
+
+
+def check(span: Span) -> Iterable[Evaluation]:
+    inference = span.operation
+    if not isinstance(inference, Inference) or not inference.tools or inference.partial or span.failure is not None:
+        return ()
+    return _check(span, inference)
+
+
+def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
+    asked = inference.parameters.get("tool_choice")
+    if _is_served(inference) and (asked == "required" or _is_named(asked)) and _broken(span, inference):
+        explanation = (
+            "a call was required, but its schema not enforced: give the tool strict=True, or start the server with "
+            "--tool-strict-level parameter"
+        )
+        yield Evaluation(SIGNAL.name, "info", explanation, "unenforced")
+    for choice, message in enumerate(inference.output):
+        if has_call(message):
+            if _is_served(inference) and _is_named(asked) and finish_reason(inference, choice) == "stop":
+                explanation = "a named tool's call came with the finish reason `stop`: do not wait for `tool_calls`"
+                yield Evaluation(SIGNAL.name, "info", explanation, "named_stop")
+        elif (text := text_of(message)).count("<tool_call>") > 1:
+            whole = sum(map(_is_whole, islice(_BLOCK.finditer(text), PLACES)))
+            if whole:
+                explanation = (
+                    f"the text holds several calls, {whole} of them whole, and one that cannot be read: none came through"
+                )
+                yield Evaluation(SIGNAL.name, "warning", explanation, "dropped")
+
+
+def _is_served(inference: Inference) -> bool:
+    """vLLM puts its own version into the fingerprint of its answers."""
+    return inference.provider == "vllm" or (inference.system_fingerprint or "").startswith("vllm-")
+
+
+def _is_named(asked: JsonValue) -> bool:
+    return isinstance(asked, Mapping) and asked.get("type") == "function"
+
+
+def _broken(span: Span, inference: Inference) -> bool:
+    """A call breaks the schema of a tool that is not strict."""
+    lax = {tool.name for tool in inference.tools if not tool.strict}
+    return any(one.where == "arguments" and one.severity == "error" and one.tool in lax for one in span.violations)
+
+
+def _is_whole(block: re.Match[str]) -> bool:
+    value = read_json(block.group(1))
+    return value is not NOT_JSON and isinstance(value, dict) and isinstance(value.get("name"), str)
+
+
+SIGNAL: Signal = Stateless("served_call", check, looks_at=(Inference,))
