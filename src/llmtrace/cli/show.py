@@ -104,6 +104,9 @@ class _Tree:
         else:
             self._other(operation, at.body)
             self._findings(span.violations, span.evaluations, at.body)
+        engine = words.engine(span.attributes)
+        if engine:
+            self._line("engine", engine, at.body)
         self._failure(span, at.body)
         if self._full and span.attributes:
             self._line("set", words.value(dict(span.attributes)), at.body)

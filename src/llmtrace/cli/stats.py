@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from llmtrace.cli import figures, plots, words
+from llmtrace.cli import engines, figures, plots, words
 from llmtrace.cli.figures import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
@@ -36,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", metavar="NAME", help="only what this agent did")
     parser.add_argument("--text", choices=["table", "plot"], default="table", help="tables, or histograms (default: table)")
     parser.add_argument("--lengths", action="store_true", help="durations given the output length, too")
+    parser.add_argument(
+        "--vllm", metavar="URL", help="how this vLLM server is doing, beside it, and where the slowest calls waited"
+    )
     parser.add_argument("--suggest", action="store_true", help="max_tokens and time-out for each prompt, from its answers")
     parser.add_argument("--limit", metavar="N", type=positive, help="at most N groups (default: 20; 5 plots)")
 
@@ -44,10 +47,15 @@ def run(args: argparse.Namespace) -> int:
     by: By = args.by or ("prompt" if args.suggest else "operation")
     with opened(args) as store:
         spans = store.spans(Query(limit=_ALL, since=args.since, agent=args.agent), prompts=False)
-        found = collect(spans, Statistics(by, now=time.time_ns(), agent=args.agent))
+        slowest = engines.Slowest()
+        found = collect(
+            spans if args.vllm is None else slowest.seen(spans), Statistics(by, now=time.time_ns(), agent=args.agent)
+        )
+    server = None if args.vllm is None else engines.state(args.vllm)
     groups = sorted(found.groups.values(), key=lambda group: (-group.calls, -group.model_calls, str(group.key)))
     if args.json:
-        print_json(_as_json(found, groups[: args.limit], args))
+        told = _as_json(found, groups[: args.limit], args)
+        print_json(told if server is None else {**told, "vllm": {**server, "slowest": slowest.as_json()}})
         return FINE
     screen = Screen(sys.stdout)
     if not found.traces:
@@ -56,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     _head(screen, found)
     _groups(screen, found, groups, args)
     _objectives(screen, found)
+    if server is not None:
+        engines.show(screen, server, slowest)
     return FINE
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
+from llmtrace import semconv
 from llmtrace.cli.paint import Style
 from llmtrace.model import Evaluation, JsonValue, Operation, Part, ToolCall, Trace, Violation, counted_elsewhere
 
@@ -130,3 +132,18 @@ def as_json(content: Any) -> JsonValue:
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content if content is None or isinstance(content, (str, int, float, bool)) else str(content)
+
+
+_ENGINE = (
+    ("queue", semconv.ENGINE_QUEUE),
+    ("prefill", semconv.ENGINE_PREFILL),
+    ("first token", semconv.ENGINE_FIRST_TOKEN),
+    ("decode", semconv.ENGINE_DECODE),
+    ("each token", semconv.ENGINE_PER_TOKEN),
+)
+
+
+def engine(attributes: Mapping[str, JsonValue]) -> str:
+    """The times that the engine of a call told, in their order; nothing where it told none."""
+    told = ((name, attributes.get(key)) for name, key in _ENGINE)
+    return ", ".join(f"{name} {duration(held)}" for name, held in told if isinstance(held, (int, float)))

@@ -20,6 +20,7 @@ from llmtrace.model import (
     counted_elsewhere,
 )
 from llmtrace.model.value import value
+from llmtrace.semconv import ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN
 
 
 @value
@@ -45,9 +46,11 @@ class Step:
     prompt: str | None
     """Fingerprint of the system prompt."""
     first_token: float | None
-    """Seconds until the first chunk; for an agent or workflow, of the first model call below it that streamed."""
+    """Seconds until the first chunk; for an agent or workflow, of the first model call below it that streamed. Of an answer
+    that was not streamed, until its first token, where the engine tells it."""
     per_token: float | None
-    """Seconds for each output token after the first chunk; for all of them where the answer was not streamed."""
+    """Seconds for each output token after the first chunk; for all of them where the answer was not streamed. As the engine
+    tells it, where it does."""
     usage: Usage | None
     cost_usd: float | None
     asked: int
@@ -95,7 +98,12 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
     """Seconds until the first chunk, by id: of the inference itself, and of every agent and workflow around it."""
     found: dict[str, float] = {}
     for _, span in trace.walk():
-        if not isinstance(span.operation, Inference) or span.operation.time_to_first_chunk is None:
+        if not isinstance(span.operation, Inference):
+            continue
+        if span.operation.time_to_first_chunk is None:
+            told = span.attributes.get(ENGINE_FIRST_TOKEN)
+            if isinstance(told, float):
+                found[span.span_id] = told  # of a whole answer, in the engine: no agent saw anything of it yet
             continue
         found[span.span_id] = span.operation.time_to_first_chunk
         came = span.start + round(span.operation.time_to_first_chunk * 1e9)
@@ -138,6 +146,9 @@ def _per_token(span: Span) -> float | None:
     operation = span.operation
     if not isinstance(operation, Inference) or operation.partial or span.duration is None or span.failure is not None:
         return None
+    told = span.attributes.get(ENGINE_PER_TOKEN)
+    if isinstance(told, float):  # the engine knows better than a clock around it, which counts queue and network too
+        return told
     tokens = None if operation.usage is None else operation.usage.output_tokens
     if not tokens:
         return None

@@ -1,0 +1,188 @@
+"""What a random model says on a real vLLM server, judged by llmtrace and by a check written by hand that knows nothing of it.
+
+    scripts/test --vllm tests/real_vllm/test_async.py      # once: makes .venv-vllm
+    .venv-vllm/bin/python benchmarks/vllm_malformed.py
+
+Tool calls (required and named, whole and streamed, with and without ``strict``) and answers held to a JSON Schema, many seeds
+each. The check reads the raw answer: calls that are missing, left in the text or cut; arguments that are no JSON, JSON only for
+a lax reader, no object, or of the wrong shape. Flagged: llmtrace has a violation of severity error, or a finding of severity
+warning or error. A false alarm: it has one on an answer that is whole and in which the check finds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "scripts")]
+
+import report
+
+UNITS = ("celsius", "fahrenheit")
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "maxLength": 20},
+        "days": {"type": "integer", "minimum": 1, "maximum": 7},
+        "unit": {"type": "string", "enum": list(UNITS)},
+    },
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+NAMED = {"type": "function", "function": {"name": "get_weather"}}
+ASK = [{"role": "user", "content": "How is the weather in Paris?"}]
+QUALITY = {"invalid_tool_call", "leaked_tool_call", "malformed_output", "truncated_output", "empty_output", "served_call"}
+
+
+def tool(strict: bool) -> dict[str, Any]:
+    function = {"name": "get_weather", "description": "The forecast.", "parameters": PARAMETERS}
+    return {"type": "function", "function": {**function, "strict": True} if strict else function}
+
+
+# -- the check by hand
+
+
+def of_arguments(raw: str) -> str | None:
+    """What is wrong with the arguments of a call, or with a JSON answer."""
+    try:
+        given = json.loads(raw)
+    except ValueError:
+        try:
+            json.loads(raw, strict=False)
+        except ValueError:
+            return "not JSON"
+        return "JSON only for a lax reader"
+    if not isinstance(given, dict):
+        return "not an object"
+    right = (
+        set(given) <= {"city", "days", "unit"}
+        and {"city", "days"} <= set(given)
+        and isinstance(given["city"], str)
+        and len(given["city"]) <= 20
+        and isinstance(given["days"], (int, float))
+        and not isinstance(given["days"], bool)
+        and given["days"] == int(given["days"])
+        and 1 <= given["days"] <= 7
+        and given.get("unit", UNITS[0]) in UNITS
+    )
+    return None if right else "breaks the schema"
+
+
+def by_hand(content: str, calls: list[tuple[str, str]], finish: str, *, wants_call: bool) -> str | None:
+    """The one kind under which an answer is counted; None where it is whole and right."""
+    found = [of_arguments(raw) if name == "get_weather" else "unknown tool" for name, raw in calls]
+    wrong = next(filter(None, found), None)
+    if finish == "length":
+        return "cut"
+    if wants_call and not calls:
+        return "call left in the text" if "<tool_call>" in content else "call missing"
+    if wants_call:
+        return wrong
+    return of_arguments(content)
+
+
+# -- asking
+
+
+def whole(client: Any, **asked: Any) -> tuple[str, list[tuple[str, str]], str]:
+    (choice,) = client.chat.completions.create(**asked).choices
+    calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()]
+    return choice.message.content or "", calls, choice.finish_reason
+
+
+def streamed(client: Any, **asked: Any) -> tuple[str, list[tuple[str, str]], str]:
+    content, finish = "", ""
+    calls: dict[int, list[str]] = {}
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        for choice in chunk.choices:
+            content += choice.delta.content or ""
+            finish = choice.finish_reason or finish
+            for call in choice.delta.tool_calls or ():
+                known = calls.setdefault(call.index, ["", ""])
+                known[0] += call.function.name or ""
+                known[1] += call.function.arguments or ""
+    return content, [(name, raw) for name, raw in calls.values()], finish
+
+
+def scenarios() -> Iterator[tuple[str, Any, bool, dict[str, Any]]]:
+    """Name, how it is asked, whether a call is wanted, and what is asked."""
+    for way, ask in (("whole", whole), ("streamed", streamed)):
+        for choice, how in (("required", "required"), ("named", NAMED)):
+            for strict in (False, True):
+                asked = {"tools": [tool(strict)], "tool_choice": how}
+                yield f"{choice}, {'strict' if strict else 'not strict'}, {way}", ask, True, asked
+        held = {"type": "json_schema", "json_schema": {"name": "forecast", "schema": PARAMETERS, "strict": True}}
+        yield f"answer held to a schema, {way}", ask, False, {"response_format": held}
+
+
+def run(client: Any, seeds: int) -> list[dict[str, Any]]:
+    """Each answer: its scenario, what the check says, and what llmtrace found."""
+    from llmtrace.testing import capture
+
+    found = []
+    for name, ask, wants_call, asked in scenarios():
+        for seed in range(seeds):
+            with capture(instrument=("openai",), redact=False) as captured:
+                content, calls, finish = ask(
+                    client, model="tiny", messages=ASK, seed=seed, temperature=1.0, max_tokens=220, **asked
+                )
+            (span,) = captured.spans
+            flags = {one.code for one in span.violations if one.severity == "error"}
+            flags |= {one.name for one in span.evaluations if one.severity != "info" and one.name in QUALITY}
+            fault = by_hand(content, calls, finish, wants_call=wants_call)
+            found.append({"scenario": name, "seed": seed, "fault": fault, "flags": sorted(flags)})
+        report.progress(name)
+    return found
+
+
+def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
+    kinds: dict[str, Counter[str]] = {}
+    for one in found:
+        count = kinds.setdefault(one["fault"] or "whole and right", Counter())
+        count["answers"] += 1
+        count["flagged"] += bool(one["flags"])
+        count["enforced"] += "not strict" not in one["scenario"]
+    return {kind: dict(count) for kind, count in sorted(kinds.items())}
+
+
+def main() -> int:
+    parser = report.parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=30, help="answers of each kind (default: 30)")
+    parser.add_argument("--url", help="a server of the tiny model that runs already")
+    args = parser.parse_args()
+    from openai import OpenAI
+
+    with ExitStack() as stack:
+        url = args.url
+        if url is None:
+            import tiny_server
+
+            url = stack.enter_context(tiny_server.serving(say=True))
+        found = run(OpenAI(base_url=f"{url.rstrip('/')}/v1", api_key="none", timeout=120), args.seeds)
+    told = summary(found)
+    if args.json:
+        print(json.dumps({"kinds": told, "answers": found}, indent=1))
+        return 0
+    body = [(kind, count["answers"], count["flagged"], count["answers"] - count["flagged"]) for kind, count in told.items()]
+    print(report.table("Answers of a random model", ("by hand", "answers", "flagged", "not flagged"), body))
+    each: dict[str, Counter[str]] = {}
+    for one in found:
+        count = each.setdefault(one["scenario"], Counter())
+        count["answers"] += 1
+        count["malformed"] += one["fault"] is not None
+        count["flagged"] += one["fault"] is not None and bool(one["flags"])
+        count["false"] += one["fault"] is None and bool(one["flags"])
+    columns = ("answers", "malformed", "flagged", "false")
+    body = [(name, *(count[column] for column in columns)) for name, count in each.items()]
+    print(report.table("By how it was asked", ("asked", "answers", "malformed", "flagged", "false alarms"), body))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""What llmtrace costs around vLLM's ``LLM.generate``: one batch of 256 prompts, with and without it.
+
+    scripts/test --vllm tests/real_vllm/test_async.py      # once: makes .venv-vllm
+    .venv-vllm/bin/python benchmarks/vllm_overhead.py
+
+The tiny model is the hardest case: a real one takes a hundred times as long for the same prompts, and llmtrace does not. Two
+figures: what was spent in llmtrace's own wrappers within one batch (the time of the wrapped calls taken off), and the medians
+of whole batches with llmtrace on and off, in turns. The first is steady; the second has the machine's noise in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "scripts")]
+os.environ.update(
+    {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_CI_ENV": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
+)
+
+import report
+
+
+def own_time() -> tuple[Callable[[], float], Callable[[], None]]:
+    """Counts the seconds that are spent in llmtrace's wrappers and not in what they wrap: (so far, undo)."""
+    spent, inner = [0.0], [0.0]
+
+    def timed(wrapper: Any) -> Any:
+        def measured(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            outer, inner[0] = inner[0], 0.0
+
+            def call(*given: Any, **named: Any) -> Any:
+                began = time.perf_counter()
+                try:
+                    return wrapped(*given, **named)
+                finally:
+                    inner[0] += time.perf_counter() - began
+
+            began = time.perf_counter()
+            try:
+                return wrapper(call, instance, args, kwargs)
+            finally:
+                took = time.perf_counter() - began
+                spent[0] += took - inner[0]
+                inner[0] = outer
+
+        return measured
+
+    engine, llm = sys.modules["vllm.v1.engine.llm_engine"], sys.modules["vllm.entrypoints.llm"]
+    changed = []
+    for owner, name in ((llm.LLM, "generate"), (engine.LLMEngine, "add_request"), (engine.LLMEngine, "step")):
+        ours = vars(owner)[name]
+        changed.append((ours, ours._self_wrapper))
+        ours._self_wrapper = timed(ours._self_wrapper)
+
+    def undo() -> None:
+        for ours, wrapper in changed:
+            ours._self_wrapper = wrapper
+
+    return (lambda: spent[0]), undo
+
+
+def main() -> int:
+    parser = report.parser(__doc__)
+    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    from vllm import LLM, SamplingParams
+
+    import llmtrace
+    import tiny_model
+
+    model = tiny_model.make(Path(sys.prefix) / "tiny-model")
+    llm = LLM(str(model), max_model_len=512, enforce_eager=True, kv_cache_memory_bytes=256 << 20, disable_log_stats=False)
+    prompts = [f"The weather of day {number} in Paris is" for number in range(args.prompts)]
+    asked = SamplingParams(max_tokens=args.tokens, ignore_eos=True, temperature=1.0, seed=1)
+
+    def batch() -> float:
+        began = time.perf_counter()
+        llm.generate(prompts, asked, use_tqdm=False)
+        return time.perf_counter() - began
+
+    batch()
+    took: dict[str, list[float]] = {"off": [], "on": []}
+    own: list[float] = []
+    with tempfile.TemporaryDirectory() as store:
+        for number in range(args.rounds):
+            took["off"].append(batch())
+            llmtrace.configure(store=store, instrument=["vllm"])
+            if number == 0:
+                batch()  # the first batch loads what it needs
+            took["on"].append(batch())
+            so_far, undo = own_time()
+            whole = batch()
+            own.append(so_far() / (whole - so_far()))
+            undo()
+            llmtrace.shutdown()
+            report.progress(f"round {number + 1} of {args.rounds}")
+    off, on, share = (statistics.median(one) for one in (took["off"], took["on"], own))
+    told = {
+        "prompts": args.prompts,
+        "tokens": args.tokens,
+        "off_seconds": off,
+        "on_seconds": on,
+        "share_in_wrappers": share,
+        "difference": on / off - 1,
+        "microseconds_per_prompt": 1e6 * share * off / args.prompts,
+    }
+    if args.json:
+        print(json.dumps(told, indent=1))
+        return 0
+    body = [
+        ("a batch without llmtrace", f"{off:.2f} s"),
+        ("a batch with llmtrace", f"{on:.2f} s ({told['difference']:+.1%})"),
+        ("spent in llmtrace's wrappers", f"{share:.2%} of a batch, {told['microseconds_per_prompt']:.0f} µs a prompt"),
+    ]
+    print(report.table(f"LLM.generate, {args.prompts} prompts of {args.tokens} tokens each", ("", "median"), body))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Beside ``llmtrace stats``: how a vLLM server is doing by its own ``/metrics``, and where the slowest calls of all waited.
+
+The server's gauges are of now, its histograms since its start; what was in its queue while an earlier call waited, only a
+Prometheus that reads them could say. How long that call waited stands on its span, if the engine told it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from llmtrace import semconv
+from llmtrace.cli import words
+from llmtrace.cli.options import BadInput
+from llmtrace.cli.paint import Cell, Screen, clean
+from llmtrace.cli.served import Metrics, ask, root_of
+from llmtrace.model import Inference, JsonValue, Span
+
+_SHOWN = 5
+_TIMES: Final = (
+    ("QUEUE", semconv.ENGINE_QUEUE),
+    ("PREFILL", semconv.ENGINE_PREFILL),
+    ("DECODE", semconv.ENGINE_DECODE),
+    ("TOKEN", semconv.ENGINE_PER_TOKEN),
+)
+_HISTOGRAMS: Final = {
+    "queue": "vllm:request_queue_time_seconds",
+    "prefill": "vllm:request_prefill_time_seconds",
+    "decode": "vllm:request_decode_time_seconds",
+    "first token": "vllm:time_to_first_token_seconds",
+    "per token": "vllm:request_time_per_output_token_seconds",
+    "whole request": "vllm:e2e_request_latency_seconds",
+}
+
+
+class Slowest:
+    """The model calls that took longest, with what their engine told of them, on their own span or on its."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str, Span]] = []
+        self._told: dict[str, dict[str, float]] = {}
+
+    def seen(self, spans: Iterable[Span]) -> Iterator[Span]:
+        for span in spans:
+            self._see(span)
+            yield span
+
+    def _see(self, span: Span) -> None:
+        told = {name: held for name, held in span.attributes.items() if name.startswith("llmtrace.engine.time")}
+        counts = span.attributes.get(semconv.SAME_CALL) or (span.parent_id if span.kind == "server" else None)
+        if told:
+            about = counts if isinstance(counts, str) else span.span_id
+            self._told.setdefault(about, {}).update(told)
+            if len(self._told) > 100_000:
+                self._told.pop(next(iter(self._told)))
+        if isinstance(span.operation, Inference) and counts is None and span.duration is not None:
+            heapq.heappush(self._heap, (span.duration, span.span_id, span))
+            if len(self._heap) > _SHOWN:
+                heapq.heappop(self._heap)
+
+    def calls(self) -> list[tuple[Span, dict[str, float]]]:
+        """The slowest first."""
+        return [(span, self._told.get(span.span_id, {})) for _, _, span in sorted(self._heap, reverse=True)]
+
+    def as_json(self) -> list[dict[str, JsonValue]]:
+        return [
+            {"trace_id": span.trace_id, "span_id": span.span_id, "name": span.name, "seconds": span.duration, **told}
+            for span, told in self.calls()
+        ]
+
+
+def state(url: str) -> dict[str, Any]:
+    """What the server's metrics say. Raises BadInput where there are none."""
+    root = root_of(url)
+    answer = ask(f"{root}/metrics")
+    metrics = Metrics(answer.body if answer is not None and answer.status == 200 else "")
+    if metrics.total("vllm:num_requests_running") is None:
+        raise BadInput(f"{root}/metrics does not answer as a vLLM server does.\nGive its address: http://localhost:8000")
+    asked, hit = metrics.total("vllm:prefix_cache_queries_total"), metrics.total("vllm:prefix_cache_hits_total")
+    return {
+        "url": root,
+        "running": metrics.total("vllm:num_requests_running"),
+        "waiting": metrics.total("vllm:num_requests_waiting"),
+        "kv_cache_usage": metrics.largest("vllm:kv_cache_usage_perc"),
+        "prefix_cache_hit_rate": hit / asked if asked and hit is not None else None,
+        "preemptions": metrics.total("vllm:num_preemptions_total"),
+        "requests": metrics.count(_HISTOGRAMS["whole request"]),
+        "seconds": {
+            name: {f"p{round(100 * share)}": metrics.quantile(histogram, share) for share in (0.5, 0.95, 0.99)}
+            for name, histogram in _HISTOGRAMS.items()
+        },
+    }
+
+
+def show(screen: Screen, told: dict[str, Any], slowest: Slowest) -> None:
+    screen.line()
+    screen.line(screen.paint(clean(f"vLLM at {told['url']}, now"), "bold"))
+    parts = [
+        f"{told['running']:.0f} running, {told['waiting'] or 0:.0f} waiting",
+        f"KV cache {_share(told['kv_cache_usage'])} full",
+        f"prefix cache hit by {_share(told['prefix_cache_hit_rate'])} of its tokens",
+        f"{told['preemptions'] or 0:.0f} preemptions",
+    ]
+    screen.prose(", ".join(parts))
+    rows = [
+        [*(Cell(_at_most(quantiles[name])) for name in ("p50", "p95", "p99")), Cell(of)]
+        for of, quantiles in told["seconds"].items()
+    ]
+    screen.line(f"{words.plural(told['requests'], 'request')} since its start, each time at most")
+    for line in screen.table(["P50", "P95", "P99", "IN THE ENGINE"], rows, right=range(3)):
+        screen.line(line)
+    calls = slowest.calls()
+    if not calls:
+        return
+    screen.line()
+    screen.line(screen.paint("The slowest calls", "bold"))
+    rows = [
+        [Cell(words.duration(span.duration)), *(Cell(_known(told_of, name)) for _, name in _TIMES), Cell(_named(span))]
+        for span, told_of in calls
+    ]
+    for line in screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5)):
+        screen.line(line)
+
+
+def _named(span: Span) -> str:
+    usage = getattr(span.operation, "usage", None)
+    made = getattr(usage, "output_tokens", None)
+    return clean(f"{span.name}{'' if made is None else f', {made} tokens'}  {span.trace_id[:8]}")
+
+
+def _known(told: dict[str, float], name: str) -> str:
+    return words.duration(told[name]) if name in told else words.UNKNOWN
+
+
+def _at_most(bound: float | None) -> str:
+    return words.UNKNOWN if bound is None or bound == float("inf") else words.duration(bound)
+
+
+def _share(share: float | None) -> str:
+    return words.UNKNOWN if share is None else f"{share:.0%}"
