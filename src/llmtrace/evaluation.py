@@ -149,7 +149,9 @@ def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
     if isinstance(operation, FetchResponse):
         return _of_fetched(state, operation)
     if isinstance(operation, ToolExecution):
-        return _of_tool_execution(state, operation)
+        return _of_tool_execution(
+            state, operation, told=operation.arguments is not None or span.scope.name == semconv.SCOPE_NAME
+        )
     return ()
 
 
@@ -203,11 +205,12 @@ def _of_constrained(message: Message, inference: Inference) -> tuple[Violation, 
     return check_structured("".join(texts), inference.parameters) if texts else ()
 
 
-def _of_tool_execution(state: RunState, execution: ToolExecution) -> tuple[Violation, ...]:
+def _of_tool_execution(state: RunState, execution: ToolExecution, *, told: bool) -> tuple[Violation, ...]:
+    """``told``: its arguments are known; another writer may have kept them to itself."""
     definition = execution.definition or find_tool(execution.name, state.on_offer)
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
-    found = check_arguments(execution.arguments, definition, call_id=execution.call_id)
+    found = check_arguments(execution.arguments, definition, call_id=execution.call_id) if told else ()
     if found:
         found = tuple(replace(violation, executed=execution.executed) for violation in found)
     if execution.has_result and definition.output is not None:

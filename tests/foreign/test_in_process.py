@@ -42,18 +42,23 @@ def spans_of(tmp_path: Path, program: str) -> dict[str, Span]:
 
 
 def test_where_the_program_has_no_provider(tmp_path: Path) -> None:
-    """Their inferences are recorded and judged when we are the only one there; other spans of a program are not taken."""
+    """Their inferences are recorded and judged when we are the only one there, by tracers that were made before too; other
+    spans of a program are not taken."""
     spans = spans_of(
         tmp_path,
         """
+        early = trace.get_tracer("of a library that was imported before")
         llmtrace.configure(store=STORE)
         with their("chat", **CHAT):
+            pass
+        with early.start_as_current_span("early chat", attributes=CHAT):
             pass
         with their("select from orders"):
             pass
         """,
     )
-    assert list(spans) == ["chat"]
+    assert sorted(spans) == ["chat", "early chat"]
+    assert spans["early chat"].scope.name == "of a library that was imported before"
     assert isinstance(spans["chat"].operation, Inference)
     assert [violation.code for violation in spans["chat"].violations] == ["malformed_json"]
     assert spans["chat"].run_id is not None
@@ -154,6 +159,44 @@ def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     assert spans["chat"].parent_id == spans["around"].span_id
 
 
+def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
+    """A framework whose spans of a stream are current no more when the client makes its request: the answer shows it."""
+    spans = spans_of(
+        tmp_path,
+        """
+        from llmtrace.model import Inference, Message, Text, replace
+        def our(text, model):
+            from llmtrace.recorder import active
+            asked = Inference("ours", request_model=model)
+            active().start(asked).end(replace(asked, output=(Message("assistant", (Text(text),)),)))
+        def told(text):
+            return json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": text}]}])
+        import json
+        llmtrace.configure(store=STORE)
+        with their("step"):
+            outer = trace.get_tracer("theirs").start_span("outer", attributes=CHAT)
+            with trace.use_span(outer):
+                inner = trace.get_tracer("theirs").start_span("inner", attributes=CHAT)
+            our("Yes.", "yes")
+            inner.set_attribute("gen_ai.output.messages", told("Yes."))
+            inner.end()
+            outer.end()
+            other = trace.get_tracer("theirs").start_span("other", attributes=CHAT)
+            our("No.", "no")
+            other.set_attribute("gen_ai.output.messages", told("Yes."))
+            other.end()
+        """,
+    )
+    kinds = {name: type(span.operation).__name__ for name, span in spans.items()}
+    assert kinds == {
+        "outer": "Custom",
+        "inner": "Custom",
+        "other": "Inference",
+        "chat yes": "Inference",
+        "chat no": "Inference",
+    }
+
+
 def test_a_fork_in_between(tmp_path: Path) -> None:
     """A child has neither our thread nor a lock that somebody holds: it goes on, and its spans are there."""
     spans = spans_of(
@@ -210,13 +253,14 @@ def test_a_frameworks_agent_is_one_run(tmp_path: Path) -> None:
     assert spans["another"].run_id not in (None, spans["agent"].run_id)
 
 
-def test_an_execution_that_names_no_call_is_joined(tmp_path: Path) -> None:
-    """In a run, their execution answers the pending call of the same tool and arguments, whoever recorded the model call."""
+def test_an_execution_is_joined_to_its_call(tmp_path: Path) -> None:
+    """In a run, their execution answers the pending call of the same tool and arguments, whoever recorded the model call; one
+    that names the call and keeps its arguments to itself has those of the call."""
     spans = spans_of(
         tmp_path,
         """
         import json
-        ASKED = [{"type": "tool_call", "id": str(n), "name": "f", "arguments": {"n": n}} for n in (1, 2)]
+        ASKED = [{"type": "tool_call", "id": str(n), "name": "f", "arguments": {"n": n}} for n in (1, 2, 3)]
         TOLD = {**CHAT, "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": ASKED}])}
         RUN = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "f"}
         llmtrace.configure(store=STORE)
@@ -227,13 +271,16 @@ def test_an_execution_that_names_no_call_is_joined(tmp_path: Path) -> None:
                 pass
             with their("first", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 1}'}):
                 pass
-            with their("unasked", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 3}'}):
+            with their("silent", **RUN, **{"gen_ai.tool.call.id": "3"}):
+                pass
+            with their("unasked", **RUN, **{"gen_ai.tool.call.arguments": '{"n": 4}'}):
                 pass
         """,
     )
     ran = {name: span.operation for name, span in spans.items() if isinstance(span.operation, ToolExecution)}
-    assert {name: (one.call_id, one.inferred) for name, one in ran.items()} == {
-        "second": ("2", True),
-        "first": ("1", True),
-        "unasked": (None, False),
+    assert {name: (one.call_id, one.arguments, one.inferred) for name, one in ran.items()} == {
+        "second": ("2", {"n": 2}, True),
+        "first": ("1", {"n": 1}, True),
+        "unasked": (None, {"n": 4}, False),
+        "silent": ("3", {"n": 3}, True),
     }

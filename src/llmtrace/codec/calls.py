@@ -110,13 +110,13 @@ def _tokens(calls: list[Inference], told: Inference) -> bool | None:
 
 
 def _answers(calls: list[Inference], told: Inference) -> bool | None:
-    said, answers = _said(told.output), [_said(call.output) for call in calls]
-    if not said or not any(answers):
+    answer, answers = said(told.output), [said(call.output) for call in calls]
+    if not answer or not any(answers):
         return None
-    return said in answers
+    return answer in answers
 
 
-def _said(answer: tuple[Message, ...]) -> list[str]:
+def said(answer: tuple[Message, ...]) -> list[str]:
     """What an answer says, without how it is wrapped: its text, its calls."""
     texts = [message.text().strip() for message in answer]
     return [text for text in texts if text] + [

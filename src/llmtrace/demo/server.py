@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,6 +61,10 @@ class _Server(ThreadingHTTPServer):
         # HTTPServer asks for the host's full name here, which can hang where names are not resolved
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client that hangs up, in the middle of a stream say
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

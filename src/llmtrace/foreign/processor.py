@@ -5,7 +5,7 @@ dialect knows, and every span below one of these or of ours; what is below a spa
 with it (`runs`). What else a program traces (its database, its web server) is its own affair.
 
 Law: one inference a call. Where another instrumentation has wrapped the same call, ours is the inference; theirs, inside
-ours, is left out, and around ours it stays as a plain span.
+ours, is left out, and around ours, or beside ours with the same answer, it stays as a plain span.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
+from llmtrace.codec.calls import said
 from llmtrace.codec.dialects import decode
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
@@ -43,6 +44,8 @@ class ForeignSpans(SpanProcessor):
         self._open = OpenSpans(_new_run)
         self._around: OrderedDict[str, None] = OrderedDict()
         """Spans that have an inference of ours right below them."""
+        self._beside: OrderedDict[str, list[tuple[int, int]]] = OrderedDict()
+        """By trace, of each inference of ours that ended while a span of others was open: when it began, its answer's hash."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
@@ -54,10 +57,13 @@ class ForeignSpans(SpanProcessor):
     def append(self, span: Span) -> None:
         listen()  # to a provider that was set in a way that nobody could see
         if isinstance(span.operation, Inference) and span.parent_id is not None:
-            with self._lock:
-                self._around[span.parent_id] = None
-                if len(self._around) > MOST_OPEN:
-                    self._around.popitem(last=False)
+            self._note(span.parent_id)
+            answer = said(span.operation.output) if self._open.some() else []
+            if answer:
+                with self._lock:
+                    self._beside.setdefault(span.trace_id, []).append((span.start, hash(tuple(answer))))
+                    if len(self._beside) > MOST_OPEN:
+                        self._beside.popitem(last=False)
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         guard(self._start, span, otel_context.get_current() if parent_context is None else parent_context)
@@ -92,7 +98,8 @@ class ForeignSpans(SpanProcessor):
         if isinstance(found.operation, Inference):
             if place.owner is not None and _is_same_call(place.owner, found):
                 return
-            if self._is_around_ours(found):
+            if self._is_around_ours(found) or self._is_beside_ours(found):
+                self._note(found.parent_id)  # one more of theirs may be around this one
                 found = replace(found, operation=Custom())
         recorder, run = active(), place.run if place.owner is None else place.owner.run
         if recorder is not None and run is not None:
@@ -101,9 +108,30 @@ class ForeignSpans(SpanProcessor):
         else:
             self._intake.take_span(found)
 
+    def _note(self, parent_id: str | None) -> None:
+        """An inference of ours is right below this span."""
+        with self._lock:
+            if parent_id is not None:
+                self._around[parent_id] = None
+            if len(self._around) > MOST_OPEN:
+                self._around.popitem(last=False)
+
     def _is_around_ours(self, span: Span) -> bool:
         with self._lock:
             return self._around.pop(span.span_id, self) is None
+
+    def _is_beside_ours(self, span: Span) -> bool:
+        """Whether one of ours, begun while it was open, has the same answer: a framework whose span of a stream is the current
+        one only until the stream is there, before the client has made its request."""
+        assert isinstance(span.operation, Inference)
+        answer = said(span.operation.output)
+        with self._lock:
+            ours = self._beside.get(span.trace_id, [])
+            for one in ours if answer else ():
+                if one[0] >= span.start and one[1] == hash(tuple(answer)):
+                    ours.remove(one)
+                    return True
+        return False
 
     def _raw(self, span: ReadableSpan) -> RawSpan:
         own, parent = span.get_span_context(), span.parent

@@ -1,9 +1,9 @@
 """How a span processor of ours gets to the spans of other instrumentations: on the program's TracerProvider, where it has one.
 
-A program that has none gets none from us either. OpenTelemetry hands out a proxy as long as nobody has set a provider;
-`stand_in` puts another proxy in its place, whose tracers record for our processor, and go over to the program's provider when
-it sets one, as the proxy's own do. ``opentelemetry.trace._PROXY_TRACER_PROVIDER`` is private: where a version of
-OpenTelemetry has none, nothing is done.
+A program that has none gets none from us either. OpenTelemetry hands out proxies of tracers as long as nobody has set a
+provider, many of them when a library is imported, before anybody is configured; `stand_in` has each of them record for our
+processor, and they go over to the program's provider when it sets one, as they always do. ``ProxyTracer._tracer`` is private:
+where a version of OpenTelemetry has none, nothing is done.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import ProxyTracer, ProxyTracerProvider
+from opentelemetry.trace import NoOpTracer, ProxyTracer
 
-_SLOT = "_PROXY_TRACER_PROVIDER"
+_SLOT = "_tracer"
+_GIVEN = ("_instrumenting_module_name", "_instrumenting_library_version", "_schema_url", "_attributes")
 
 
 class Relay(SpanProcessor):
@@ -65,28 +66,37 @@ class OsIds(IdGenerator):
         return int.from_bytes(os.urandom(16), "big") or 1
 
 
-class StandIn(ProxyTracerProvider):
-    """A proxy whose tracers record, as long as nobody has set a provider."""
+class StandIn(property):
+    """In place of how a proxy finds its tracer: where that is one that does nothing, one that records."""
 
-    def __init__(self, resource: Mapping[str, Any]) -> None:
+    def __init__(self, own: property, resource: Mapping[str, Any]) -> None:
+        super().__init__(self.tracer_of)
+        self.own = own
         self.recording = TracerProvider(resource=Resource(resource), id_generator=OsIds(), shutdown_on_exit=False)
         listen(self.recording)
 
-    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
-        tracer = super().get_tracer(*args, **kwargs)
-        if isinstance(tracer, ProxyTracer):
-            tracer._noop_tracer = self.recording.get_tracer(*args, **kwargs)  # type: ignore[assignment]
-        return tracer
+    def tracer_of(self, proxy: ProxyTracer) -> trace.Tracer:
+        found: trace.Tracer = self.own.__get__(proxy)
+        return self._ours(proxy) if type(found) is NoOpTracer else found
+
+    def _ours(self, proxy: ProxyTracer) -> trace.Tracer:
+        held = vars(proxy)
+        maker, tracer = held.get("_llmtrace", (None, None))
+        if maker is not self:
+            tracer = self.recording.get_tracer(*[held.get(name) for name in _GIVEN])  # type: ignore[arg-type]
+            held["_llmtrace"] = self, tracer
+        return tracer  # type: ignore[no-any-return]
 
 
 def stand_in(resource: Mapping[str, Any]) -> None:
     """Have spans recorded that would go nowhere."""
-    present = getattr(trace, _SLOT, None)
-    if isinstance(present, ProxyTracerProvider) and not isinstance(present, StandIn):
-        setattr(trace, _SLOT, StandIn(resource))
+    own = vars(ProxyTracer).get(_SLOT)
+    if isinstance(own, property) and not isinstance(own, StandIn):
+        setattr(ProxyTracer, _SLOT, StandIn(own, resource))
 
 
 def step_back() -> None:
-    """Put a proxy of OpenTelemetry's own back."""
-    if isinstance(getattr(trace, _SLOT, None), StandIn):
-        setattr(trace, _SLOT, ProxyTracerProvider())
+    """Let proxies be as they were."""
+    present = vars(ProxyTracer).get(_SLOT)
+    if isinstance(present, StandIn):
+        setattr(ProxyTracer, _SLOT, present.own)

@@ -49,6 +49,10 @@ class OpenSpans:
         """By the id of the outermost span of the run."""
         self._lock = threading.RLock()
 
+    def some(self) -> bool:
+        """Whether any is open."""
+        return bool(self._open)
+
     def add(self, span: ReadableSpan, context: Context) -> None:
         own = span.get_span_context()
         if own is None:

@@ -90,7 +90,7 @@ class ToolExecution:
     definition: ToolDefinition | None = None
     executed: bool = True
     inferred: bool = False
-    """True when the tool was called directly and the call id was matched to a pending call of the model."""
+    """True when the call id, or the arguments, are of a pending call of the model that this execution was matched to."""
     repaired: JsonValue = None
     """The arguments that the tool really got, when they were repaired first; else None."""
     type: str = "function"

@@ -284,12 +284,14 @@ class Recorder:
 
 
 def _joined(run: Run, operation: Operation) -> Operation:
-    """An execution that does not say which call it answers, joined to the one that it must be."""
+    """An execution that does not say which call it answers, or with which arguments, joined to the call that it must be."""
     if not isinstance(operation, ToolExecution):
         return operation
     if operation.call_id is not None:
-        run.answered(operation.call_id)
-        return operation
+        call = run.answered(operation.call_id)
+        if call is None or operation.arguments is not None or call.name != operation.name:
+            return operation
+        return replace(operation, arguments=call.arguments, inferred=True)
     found = run.match(operation.name, operation.arguments)
     return operation if found is None else replace(operation, call_id=found, inferred=True)
 

@@ -50,13 +50,14 @@ class Run:
             span = replace(span, evaluations=(*span.evaluations, self.outcome))
         return span
 
-    def answered(self, call_id: str | None) -> None:
+    def answered(self, call_id: str | None) -> ToolCall | None:
         """The call of this id is being run: it is pending no more."""
         with self._lock:
             for call in self._pending:
                 if call_id is not None and call.id == call_id:
                     self._pending.remove(call)
-                    return
+                    return call
+        return None
 
     def match(self, name: str, arguments: JsonValue) -> str | None:
         """The id of the pending call that a direct call of this tool answers: by equal arguments, else the only one."""

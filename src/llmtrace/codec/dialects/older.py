@@ -13,13 +13,25 @@ from llmtrace import semconv as sc
 from llmtrace.codec import jsontext, messages
 from llmtrace.codec.dialects import _messages, _names, _tools
 from llmtrace.codec.dialects._reading import Reading, parsed
-from llmtrace.model import AgentInvocation, Message, Operation, RawSpan
+from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
 
 _PYDANTIC: Final = ("model_request_parameters", "pydantic_ai.all_messages", "all_messages_events")
 _ADK_REQUEST, _ADK_RESPONSE = "gcp.vertex.agent.llm_request", "gcp.vertex.agent.llm_response"
 _ADK_ARGUMENTS, _ADK_RESULT = "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response"
+_ADK_EVENT = "gcp.vertex.agent.event_id"
+_ADK_MERGED = "(merged tools)"
+"""ADK's name for the span of the event that brings several results together: no tool runs there."""
 _MARKS: Final = frozenset(
-    {*_names.FORMER, *_PYDANTIC, _ADK_REQUEST, _ADK_RESPONSE, _ADK_ARGUMENTS, _ADK_RESULT, *("gen_ai.tool.json_schema",)}
+    {
+        *_names.FORMER,
+        *_PYDANTIC,
+        _ADK_REQUEST,
+        _ADK_RESPONSE,
+        _ADK_ARGUMENTS,
+        _ADK_RESULT,
+        _ADK_EVENT,
+        *("gen_ai.tool.json_schema",),
+    }
 )
 _TOKENS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS)
 
@@ -38,6 +50,8 @@ def read(reading: Reading) -> Operation | None:
         if name is not None:
             reading.rest[sc.OPERATION_NAME] = name
     _offered(reading)
+    if _ADK_EVENT in reading.rest and reading.rest.get(sc.TOOL_NAME) == _ADK_MERGED:
+        return Custom()
     if reading.rest.get(sc.OPERATION_NAME) == sc.INVOKE_AGENT:
         return _agent(reading)
     return None

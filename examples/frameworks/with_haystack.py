@@ -1,0 +1,28 @@
+"""Haystack is told of by OpenInference's instrumentor: one line turns that on, one llmtrace. Needs `haystack-ai` and
+`openinference-instrumentation-haystack`."""
+
+from haystack.components.agents import Agent
+from haystack.components.generators.chat import OpenAIChatGenerator
+from haystack.dataclasses import ChatMessage
+from haystack.tools import tool
+from haystack.utils import Secret
+from openinference.instrumentation.haystack import HaystackInstrumentor
+
+import llmtrace
+from stand_in import model
+
+llmtrace.configure()
+HaystackInstrumentor().instrument()
+
+
+@tool
+def look_up(order_id: str) -> dict:
+    """Look up an order."""
+    return {"order_id": order_id, "status": "on its way to Bonn"}
+
+
+with model() as server:
+    for callback in (None, lambda _: None):
+        client = OpenAIChatGenerator(Secret.from_token("none"), "gpt-4o", callback, server.url)
+        agent = Agent(chat_generator=client, tools=[look_up])
+        print(agent.run([ChatMessage.from_user("Where are my orders?")])["last_message"].text)
