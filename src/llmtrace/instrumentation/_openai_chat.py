@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
@@ -72,32 +72,31 @@ class Chat:
 
     def answer(self, result: Any) -> Fields:
         said = members(result)
-        choices = [members(choice) for choice in said.get("choices") or ()]
-        fields: Fields = {"failure": failure_reported(members(said["error"]))} if said.get("error") else {}
-        output = tuple([read_message(choice.get("message"), choice.get("finish_reason")) for choice in choices])
-        if said.get("metrics") is not None or _with_logprobs(choices):
-            fields["attributes"] = of_answer(said, choices, [message.text() for message in output])
-        return {
-            **fields,
+        choices, output, reasons, logprobs = [], [], [], False
+        for one in said.get("choices") or ():
+            choice = members(one)
+            choices.append(choice)
+            reason = choice.get("finish_reason")
+            output.append(read_message(choice.get("message"), reason))
+            reasons.append(FINISH_REASONS.get(reason, reason) if reason else "error")
+            logprobs = logprobs or choice.get("logprobs") is not None
+        fields: Fields = {
             "response_id": said.get("id"),
             "response_model": said.get("model"),
             "system_fingerprint": said.get("system_fingerprint"),
             "usage": read_usage(said.get("usage")),
-            "output": output,
-            "finish_reasons": tuple([_reason(choice.get("finish_reason")) for choice in choices]),
+            "output": tuple(output),
+            "finish_reasons": tuple(reasons),
         }
+        if said.get("error"):
+            fields["failure"] = failure_reported(members(said["error"]))
+        if logprobs or said.get("metrics") is not None:
+            fields["attributes"] = of_answer(said, choices, [message.text() for message in output])
+        return fields
 
     def settle(self, call: Call, result: Any) -> Any:
         asked = call.fields.get("parameters", {}).get("choice.count")
         return _stainless.settle(self, call, result, lambda: ChunkReader(asked if isinstance(asked, int) else 1))
-
-
-def _with_logprobs(choices: Sequence[Mapping[str, Any]]) -> bool:
-    return any(choice.get("logprobs") is not None for choice in choices)
-
-
-def _reason(reason: str | None) -> str:
-    return FINISH_REASONS.get(reason, reason) if reason else "error"
 
 
 def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:

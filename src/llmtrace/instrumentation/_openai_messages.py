@@ -51,25 +51,32 @@ def read_message(raw: Any, finish_reason: str | None = None) -> Message:
     else:
         parts = tuple(_parts(said))
     reason = FINISH_REASONS.get(finish_reason, finish_reason) if finish_reason else None
-    return Message(str(to_json(role) or "unknown"), parts, name if isinstance(name, str) else None, reason, cache={})
+    if type(role) is not str:
+        role = str(to_json(role) or "unknown")
+    return Message(role or "unknown", parts, name if isinstance(name, str) else None, reason, cache={})
 
 
-def _parts(said: Mapping[str, Any]) -> Iterator[Part]:
+def _parts(said: Mapping[str, Any]) -> list[Part]:
+    parts: list[Part] = []
     # where servers that speak OpenAI's protocol put what the model thought: DeepSeek and vLLM; OpenRouter and Ollama
     thought = said.get("reasoning_content") or said.get("reasoning")
     if thought and isinstance(thought, str):
-        yield Reasoning(thought)
-    yield from _content_parts(said.get("content"))
+        parts.append(Reasoning(thought))
+    content = said.get("content")
+    if content:
+        parts += _content_parts(content)
     if said.get("refusal"):
-        yield refusal(said["refusal"])
+        parts.append(refusal(said["refusal"]))
     if said.get("audio"):
-        yield from audio(members(said["audio"]))
+        parts += audio(members(said["audio"]))
     if said.get("annotations"):
-        yield Generic("annotations", {"annotations": to_json(said["annotations"])})
-    for call in _sequence(said.get("tool_calls")):
-        yield read_tool_call(call)
+        parts.append(Generic("annotations", {"annotations": to_json(said["annotations"])}))
+    calls = said.get("tool_calls")
+    if calls:
+        parts += [read_tool_call(call) for call in _sequence(calls)]
     if said.get("function_call"):
-        yield _function_call(said["function_call"])
+        parts.append(_function_call(said["function_call"]))
+    return parts
 
 
 def _sequence(value: Any) -> Any:
@@ -78,8 +85,6 @@ def _sequence(value: Any) -> Any:
 
 
 def _content_parts(content: Any) -> Iterator[Part]:
-    if not content:
-        return
     if isinstance(content, str):
         yield Text(content)
     elif isinstance(content, (list, tuple)):
@@ -113,7 +118,10 @@ def read_tool_call(raw: Any) -> ToolCall:
         custom = members(call["custom"])
         return ToolCall(str(custom.get("name")), custom.get("input"), call.get("id"))
     function = members(call.get("function"))
-    return ToolCall(str(function.get("name") or ""), arguments(function.get("arguments")), call.get("id"))
+    raw, name = function.get("arguments"), function.get("name")
+    if type(name) is not str:
+        name = str(name or "")
+    return ToolCall(name, parse_arguments(raw) if type(raw) is str else arguments(raw), call.get("id"))
 
 
 def _function_call(raw: Any) -> ToolCall:
@@ -221,14 +229,17 @@ _READERS: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
 
 # -- usage
 
+_NO_MEMBERS: Mapping[str, Any] = {}
+
 
 def read_usage(raw: Any) -> Usage | None:
     """Token counts as billed: input includes cached, output includes reasoning."""
     if raw is None:
         return None
     usage = members(raw)
-    read = members(usage.get("prompt_tokens_details"))
-    written = members(usage.get("completion_tokens_details"))
+    read, written = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    read = _NO_MEMBERS if read is None else members(read)
+    written = _NO_MEMBERS if written is None else members(written)
     cached = read.get("cached_tokens")
     return Usage(
         usage.get("prompt_tokens"),

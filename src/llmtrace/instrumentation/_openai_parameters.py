@@ -18,10 +18,14 @@ def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_ou
     """``names``: the library's name to ours, where they differ; ``left_out``: what is recorded elsewhere."""
     found: dict[str, Any] = {}
     extra = kwargs.get("extra_body")
-    for given in (kwargs, extra) if isinstance(extra, Mapping) else (kwargs,):
+    for given in (kwargs, extra) if extra is not None and isinstance(extra, Mapping) else (kwargs,):
         for name, value in given.items():
-            if name not in left_out and value is not None and is_given(value):
-                found[names.get(name, name)] = value if type(value) in _PLAIN else _snapshot(name, value)
+            if name in left_out or value is None:
+                continue
+            if type(value) in _PLAIN:
+                found[names.get(name, name)] = value
+            elif is_given(value):
+                found[names.get(name, name)] = _snapshot(name, value)
     if isinstance(found.get("stop_sequences"), str):
         found["stop_sequences"] = [found["stop_sequences"]]
     return found
