@@ -30,8 +30,12 @@ _parameters: dict[bytes, str] = {}
 def fingerprint(inference: Inference) -> Fingerprint:
     """The fingerprint of a request. A part of it is None where the request had none of it."""
     system = [_part(part) for part in inference.system] if inference.system else []
-    system += [_remembered(each, _message) for each in inference.input if each.role in _SYSTEM_ROLES]
-    tools = [_remembered(tool, _tool) for tool in inference.tools]
+    system += [
+        (each.cache and each.cache.get(_KEY)) or _remembered(each, _message)
+        for each in inference.input
+        if each.role in _SYSTEM_ROLES
+    ]
+    tools = [(tool.cache and tool.cache.get(_KEY)) or _remembered(tool, _tool) for tool in inference.tools]
     return Fingerprint(
         _joined(system) if system else None,
         _joined(tools) if tools else None,

@@ -178,9 +178,12 @@ def public(tracer: Any, parent: Any) -> Any:
 
 def at_once(tracer: Any, parent: Any) -> Any:
     around = trace.get_current_span(parent).get_span_context()
-    span = sdk.Starter(tracer).make(around if around.is_valid else None, "s", SpanKind.CLIENT, PLAIN)
-    if span is not None:
-        span.start(5, parent)
+    made = sdk.Starter(tracer).make(around if around.is_valid else None, "s", SpanKind.CLIENT, PLAIN)
+    if made is None:
+        return None
+    span, own = made
+    assert own is span.get_span_context()
+    span.start(5, parent)
     return span
 
 

@@ -27,7 +27,7 @@ _MOST_PATHS = 256
 class Argument:
     """A place in the arguments of a tool, and what its definition says of it. Made once for each definition."""
 
-    __slots__ = ("_listing", "declared", "name", "path", "place", "pointer")
+    __slots__ = ("declared", "listing", "name", "path", "place", "pointer")
 
     def __init__(self, tool: str, path: Path, schemas: Sequence[Mapping[str, Any]]) -> None:
         self.path = path
@@ -37,11 +37,12 @@ class Argument:
         """For people."""
         self.declared = not path or bool(schemas)
         """The schema names every member on the way to this place."""
-        self._listing = [schema for schema in schemas if not _LISTING.isdisjoint(schema)]
+        self.listing = [schema for schema in schemas if not _LISTING.isdisjoint(schema)]
+        """Those that list a value."""
 
     def may_choose(self, value: JsonValue) -> bool:
         """True if the schema lists the value itself: as enum member, constant or default."""
-        return bool(self._listing) and any(_lists(schema, value) for schema in self._listing)
+        return bool(self.listing) and any(_lists(schema, value) for schema in self.listing)
 
 
 def argument(definition: ToolDefinition | None, tool: str, path: Path) -> Argument:

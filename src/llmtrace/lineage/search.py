@@ -33,7 +33,7 @@ def find(context: Context, value: Value) -> Found | None:
     if (
         context.holds_no_key()
         and (kind in _BY_KEYS_ALONE or (kind == "date" and not context.tells_of_dates()))
-        and value.text.isascii()
+        and (value.content if type(value.content) is str else value.text).isascii()
     ):
         return None
     found = context.find(value)

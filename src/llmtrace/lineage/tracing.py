@@ -186,7 +186,7 @@ class Lineage:
 
     def _trace_new(self, said: _Said, value: Value) -> Provenance | None:
         """Of a value that is found nowhere: where it was made up; None where it need not be."""
-        visible, key = self._visible, value.key
+        visible, key = self._visible, value.keys[0] if value.keys else value.key
         first = visible.made_up.get(key)
         if first is not None:
             return Provenance("ungrounded", "", None, None, first)
@@ -259,13 +259,13 @@ class _Said:
         return self._place
 
     def use(self, content: JsonValue, value: Value, provenance: Provenance) -> Use:
-        first, argument, call = provenance.first, self.argument, self.call
+        first, argument, call, key = provenance.first, self.argument, self.call, value.keys[0] if value.keys else value.key
         here = first is not None and (first is self._place or first == self.place)
         if argument is None or call is None:
             where = ("", (), None, None, self.choice, here)
-            return Use(self.span_id, "answer", content, value.kind, provenance, value.key, *where)
+            return Use(self.span_id, "answer", content, value.kind, provenance, key, *where)
         told = (argument.pointer, argument.path, call.name, call.id, self.choice, here)
-        return Use(self.span_id, "argument", content, value.kind, provenance, value.key, *told)
+        return Use(self.span_id, "argument", content, value.kind, provenance, key, *told)
 
     def may_choose(self, value: Value) -> bool:
         return self.argument is not None and self.argument.may_choose(value.content)
@@ -281,7 +281,7 @@ class _Said:
             return None
         if is_invented(kind, argument.name, call.name):
             return "a name that a caller invents"
-        return "a value that the tool's schema lists" if argument.may_choose(value.content) else None
+        return "a value that the tool's schema lists" if argument.listing and argument.may_choose(value.content) else None
 
 
 def _pieces(text: str) -> tuple[str, ...]:

@@ -83,17 +83,16 @@ class Visible:
         """Why some context is not visible, each with the id of the span that shows it."""
 
     def remember_call(self, call_id: str, call: Call) -> None:
-        self._bounded(self.calls, call_id, call)
+        self.calls[call_id] = call
+        if self._most is not None and len(self.calls) > self._most:
+            del self.calls[next(iter(self.calls))]
         if call.made_up:
             self._suspect[call_id] = call
 
     def remember_made_up(self, key: str, first: Origin) -> None:
-        self._bounded(self.made_up, key, first)
-
-    def _bounded(self, known: dict[str, Any], key: str, value: Any) -> None:
-        known[key] = value
-        if self._most is not None and len(known) > self._most:
-            del known[next(iter(known))]
+        self.made_up[key] = first
+        if self._most is not None and len(self.made_up) > self._most:
+            del self.made_up[next(iter(self.made_up))]
 
     def begun(self, span: Span) -> None:
         """What an agent or workflow was given when it began."""

@@ -29,7 +29,7 @@ from llmtrace.content import Content
 from llmtrace.content.snapshot import well_formed
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope, Span
 from llmtrace.recorder import sdk
-from llmtrace.recorder.guard import guard
+from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 
 _KINDS: dict[Kind, SpanKind] = {
@@ -71,25 +71,32 @@ class Tracers:
         attributes: Mapping[str, Any],
         links: Sequence[Link] = (),
     ) -> Started:
-        current = context.get(SPAN)
-        try:
-            parent = INVALID_SPAN_CONTEXT if current is None else current.get_span_context()  # type: ignore[attr-defined]
-        except AttributeError:  # somebody keeps something else there
-            parent = INVALID_SPAN_CONTEXT
-        parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
+        current: Any = context.get(SPAN)
+        parent, parent_id = INVALID_SPAN_CONTEXT, None
+        if current is not None:
+            try:
+                parent = current.get_span_context()
+            except AttributeError:  # somebody keeps something else there
+                pass
+            if parent.is_valid:
+                parent_id = f"{parent.span_id:016x}"
         tracer = self._current()
         if tracer is not None:
             # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
             named = name if name.isascii() else well_formed(name)
-            span = None
             if self._starter is not None and not links:
-                span = guard(self._starter.make, parent if parent_id else None, named, _KINDS[kind], attributes)
-            if span is not None:
-                span.start(start, context)
-            else:
-                span = tracer.start_span(
-                    named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start
-                )
+                try:
+                    made = self._starter.make(parent if parent_id else None, named, _KINDS[kind], attributes)
+                except Exception as error:
+                    report(self._starter.make, error)
+                    made = None
+                if made is not None:
+                    span, own = made
+                    span.start(start, context)
+                    return Started(span, f"{own[0]:032x}", f"{own[1]:016x}", parent_id)
+            span = tracer.start_span(
+                named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start
+            )
             own = span.get_span_context()
             span_id = f"{own.span_id:016x}"
             if own.is_valid and span_id != parent_id:

@@ -10,6 +10,7 @@ from llmtrace.evaluation import Evaluator
 from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall, replace
 from llmtrace.recorder.guard import report
 
+_Lock = type(threading.RLock())
 PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
 
@@ -24,7 +25,7 @@ class Run:
         self._state = evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
-        self._lock = threading.RLock()  # reentrant: the collector may close a generator, and end its span, while we are in here
+        self._lock = _Lock()  # reentrant: the collector may close a generator, and end its span, while we are in here
         self._process = os.getpid()
 
     @property

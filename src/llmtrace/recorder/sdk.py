@@ -75,7 +75,8 @@ class Starter:
         self._root_flags = TraceFlags(TraceFlags.SAMPLED)
 
     def make(self, parent: SpanContext | None, name: str, kind: SpanKind, attributes: Mapping[str, JsonValue]) -> Any:
-        """A span that is still to be started, below ``parent`` (valid, if there is one). None: the public way is needed."""
+        """A span that is still to be started, below ``parent`` (valid, if there is one), and its context: a valid one, by which
+        it is another span than its parent. None: the public way is needed."""
         tracer = self._tracer
         if not self._known or type(tracer).start_span is not self._public or not self._is_plain(tracer):
             return None
@@ -89,9 +90,12 @@ class Starter:
             trace_id, flags, state = parent.trace_id, parent.trace_flags, parent.trace_state
             if parent.is_remote or flags not in _SAMPLED:
                 return None
+        own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
+        if own[0] != trace_id or not own[5] or (parent is not None and own[1] == parent[1]):
+            return None  # no context as we know it, no valid one, or no new one
         span = self._made(
             name,
-            SpanContext(trace_id, ids.generate_span_id(), False, flags, state),
+            own,
             parent,
             tracer.sampler,
             None,
@@ -107,7 +111,7 @@ class Starter:
             record_end_metrics=_nothing,
         )
         span._attributes._dict.update(kept)
-        return span
+        return span, own
 
     def _is_plain(self, tracer: Any) -> bool:
         """Whether the tracer records all there is, and measures none of it; what may be set anew is looked at anew."""

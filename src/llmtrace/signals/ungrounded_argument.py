@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from llmtrace.lineage import NOUNS, Lineage, Use
 from llmtrace.lineage.definitions import argument
-from llmtrace.model import Evaluation, Inference, JsonValue, Span
+from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.signals import Signal
 
 LONGEST_EVIDENCE = 200
@@ -41,7 +41,7 @@ class UngroundedArgument:
             "info",
             f"{_place(span, use)}: {noun} that {where}",
             label="from_example" if example else "made_up",
-            evidence={"value": _short(use.value), "kind": use.kind},
+            evidence={"value": use.value[:LONGEST_EVIDENCE] if isinstance(use.value, str) else use.value, "kind": use.kind},
             pointer=use.pointer,
             call_id=use.call_id,
         )
@@ -56,10 +56,6 @@ def _place(span: Span, use: Use) -> str:
             known = argument(tool, tool.name, use.path).declared
             return f"{use.pointer if known else 'an argument'} of {tool.name}"
     return "an argument of a tool"
-
-
-def _short(value: JsonValue) -> JsonValue:
-    return value[:LONGEST_EVIDENCE] if isinstance(value, str) else value
 
 
 SIGNAL: Signal = UngroundedArgument()
