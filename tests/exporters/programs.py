@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ class Program:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
+
+    def begun(self) -> None:
+        """Wait until it has printed something."""
+        deadline = time.monotonic() + 30
+        while not (self._output / "out").exists() or not (self._output / "out").stat().st_size:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def wait(self) -> tuple[int, str, str]:
         """Its exit status (negative: the signal that ended it), what it printed, and what was logged."""
