@@ -41,6 +41,8 @@ from llmtrace.store import locks
 INTERVAL = 1.0
 """Seconds between looks at the journal."""
 EXIT_SECONDS = 2.0
+LEAST_SECONDS = 0.2
+"""With less time left no request is begun: what is on its way when the program ends is sent again by the next."""
 LEFTOVERS_EVERY = 30.0
 SAVE_EVERY = 30.0
 ABOUT = "about"
@@ -179,7 +181,7 @@ class Forwarder:
 
     def _forward(self, *, all_of_it: bool) -> None:
         """Send what is there, until the other side takes no more. ``all_of_it``: also what waits for something else."""
-        while not self._breaker.seconds and self._seconds() > 0:
+        while not self._breaker.seconds and self._seconds() > LEAST_SECONDS:
             if not self._pending:
                 self._pending = self._collected(all_of_it=all_of_it)
             if not self._pending:
