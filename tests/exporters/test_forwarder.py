@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from llmtrace import semconv
+from llmtrace.cli import examine
 from llmtrace.exporters import _counts
 from llmtrace.exporters._destination import named
+from llmtrace.exporters._report import reports
 from llmtrace.store import open_store
 from tests.exporters.collector import Collector, GrpcCollector, refusing
 from tests.exporters.programs import run, start
@@ -285,3 +287,36 @@ def test_flush_sends(tmp_path: Path) -> None:
     with Collector() as collector:
         run("work(7); llmtrace.flush(); os._exit(0)", tmp_path, collector.url)
     assert names(collector) == steps(7)
+
+
+def test_what_the_bounds_remove_before_it_was_sent_is_counted(tmp_path: Path) -> None:
+    """Retention by size and age goes on while a collector is away; what goes with it unsent is a number, and a line."""
+    with Collector() as collector:
+        collector.down()
+        run("work(30)", tmp_path, collector.url)
+        run("work(5)", tmp_path, collector.url)
+        (oldest, _) = sorted((tmp_path / "store" / "journal").glob("*.journal"))
+        os.utime(oldest, (0, 0))
+        _, logged = run("work(1)", tmp_path, collector.url, LLMTRACE_MAX_STORE_DAYS="1")
+        assert "30 spans were removed from it that no OTLP endpoint has taken" in logged
+        assert not oldest.exists()
+        collector.up()
+        run("", tmp_path, collector.url)
+    assert len(collector.spans) == 6
+    (report,) = reports(tmp_path / "store")
+    assert (report.counts["lost"], report.counts["sent"], report.waiting) == (30, 6, 0)
+
+
+def test_doctor_tells_what_was_sent_and_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address without secrets, the numbers, and what to do about what waits."""
+    with Collector() as collector:
+        run("work(3)", tmp_path, collector.url)
+        collector.down()
+        run("work(4)", tmp_path, collector.url, OTEL_EXPORTER_OTLP_HEADERS="api-key=s3cr3t")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    told = [finding for finding in examine.everything(str(tmp_path / "store")) if finding.about == "OTLP"]
+    said = "\n".join(f"{finding.status} {finding.text}" for finding in told)
+    assert f"ok spans go to {collector.url}/v1/traces by http/protobuf, without content" in said
+    assert "ok 3 spans sent to" in said
+    assert "note 4 spans wait in the journal; they are sent by the next program with that address and those headers" in said
+    assert "s3cr3t" not in said

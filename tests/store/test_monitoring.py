@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -135,7 +136,7 @@ def test_foreign_spans_wait_until_their_trace_is_quiet(tmp_path: Path, monkeypat
 
 
 def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
-    """One that an older llmtrace made is kept."""
+    """One that an older llmtrace made is kept, and a copy of it as it was."""
     store = fill(tmp_path / "store", before_and_after(3, 0))
     store.traces()
     with sqlite3.connect(tmp_path / "store" / "index.db") as db:
@@ -144,6 +145,11 @@ def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 1")
     db.close()
     assert len(store.traces()) == 3
+    backup = tmp_path / "store" / "index.db.version1"
+    assert backup.stat().st_mode & 0o077 == 0
+    with contextlib.closing(sqlite3.connect(backup)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM traces").fetchone() == (3,)
     fill(tmp_path / "store", [run_of(9, chat(3))])
     assert [state["calls"] for state in store.monitored()] == [1]
 

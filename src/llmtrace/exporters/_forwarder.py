@@ -28,8 +28,6 @@ from llmtrace.exporters._destination import Destination
 from llmtrace.exporters._gate import Gate
 from llmtrace.exporters._leftovers import Leftovers, only_unsent, remove_sent
 from llmtrace.exporters._memory import MemoryQueue
-from llmtrace.exporters._positions import FOLDER, Positions
-from llmtrace.exporters._spool import UNSENT
 from llmtrace.exporters._tails import Item, Stuck, Tail
 from llmtrace.exporters._transport import Answer, transport
 from llmtrace.exporters.otlp import MOST_SPANS, Exporter
@@ -37,6 +35,7 @@ from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
 from llmtrace.semconv import SAMPLING_RATE
 from llmtrace.store import locks
+from llmtrace.store.sent import FOLDER, STORE, UNSENT, Positions
 
 INTERVAL = 1.0
 """Seconds between looks at the journal."""
@@ -241,12 +240,12 @@ class Forwarder:
 
     def _positions(self, journal: Path) -> Positions:
         assert self._folder is not None
-        return Positions(self._folder / (UNSENT if only_unsent(journal) else "store"))
+        return Positions(self._folder / (UNSENT if only_unsent(journal) else STORE))
 
     def _make_folder(self) -> bool:
         assert self._folder is not None
         try:
-            for folder in (self._folder.parent, self._folder, self._folder / "store", self._folder / UNSENT):
+            for folder in (self._folder.parent, self._folder, self._folder / STORE, self._folder / UNSENT):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             about = self._folder / ABOUT
             if not about.exists():

@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llmtrace.exporters._positions import Position, Positions
-from llmtrace.exporters._spool import UNSENT
 from llmtrace.exporters._tails import Tail, concerns
 from llmtrace.store import files, locks, records
+from llmtrace.store.sent import UNSENT, Position, Positions
 
 LOCK = "lock"
 
@@ -99,7 +98,9 @@ def remove_sent(path: Path, positions: Positions, destination: str) -> None:
     """Remove a file whose spans are all for this destination, and are all sent."""
     position = positions.read(path.name)
     with contextlib.suppress(OSError, files.Unusable):
-        found = files.contexts(path) if position.offset >= path.stat().st_size and not position.open else None
-        if found is not None and all(records.decode_mark(context).startswith(f"{destination}/") for context in found):
+        if position.offset < path.stat().st_size or position.open:
+            return
+        found = [record.payload for record in files.outline(path) if record.kind == files.CONTEXT]
+        if all(records.decode_mark(context).startswith(f"{destination}/") for context in found):
             path.unlink(missing_ok=True)
             positions.forget([path.name])

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from llmtrace.exporters import _counts
 from llmtrace.exporters._forwarder import ABOUT
-from llmtrace.exporters._positions import FOLDER, Positions
-from llmtrace.exporters._spool import UNSENT
 from llmtrace.exporters._tails import Tail, concerns
 from llmtrace.store import files
+from llmtrace.store.sent import FOLDER, STORE, UNSENT, Positions, removed
 
 _MOST = 100_000
 
@@ -32,13 +31,15 @@ def reports(home: Path) -> list[Report]:
         for folder in sorted((home / FOLDER).iterdir()):
             with contextlib.suppress(OSError):
                 about = (folder / ABOUT).read_text(encoding="utf-8").strip()
-                found.append(Report(folder.name, about, _counts.read(folder), _waiting(home, folder)))
+                counts = _counts.read(folder)
+                counts["lost"] += removed(folder)
+                found.append(Report(folder.name, about, counts, _waiting(home, folder)))
     return found
 
 
 def _waiting(home: Path, folder: Path) -> int:
     number = 0
-    for journal, positions in ((home / "journal", "store"), (home / UNSENT / "journal", UNSENT)):
+    for journal, positions in ((home / "journal", STORE), (home / UNSENT / "journal", UNSENT)):
         known, processes = Positions(folder / positions), set[str]()
         for file in files.listing(journal):
             position = known.read(file.name)

@@ -23,6 +23,7 @@ from llmtrace.exporters._memory import MemoryQueue
 from llmtrace.exporters._spool import Spool
 from llmtrace.recorder import Sink
 from llmtrace.store.local import LocalStore, default_folder
+from llmtrace.store.sent import UNSENT
 
 
 class Sending:
@@ -116,4 +117,4 @@ def has_terminal() -> bool:
 
 def _left_behind(home: Path) -> bool:
     """Whether an earlier program may have left something to be sent: then it need not wait for our first span."""
-    return any((home / name).is_dir() for name in ("journal", "unsent"))
+    return any((home / name).is_dir() for name in ("journal", UNSENT))

@@ -17,9 +17,8 @@ from llmtrace.exporters import _outgoing as outgoing
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.store import NEWEST, Query
 from llmtrace.store.local import LocalStore
+from llmtrace.store.sent import UNSENT
 from llmtrace.store.summary import TraceSummary
-
-UNSENT = "unsent"
 
 
 class Spool:

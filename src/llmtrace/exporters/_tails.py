@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmtrace.exporters import _outgoing as outgoing
-from llmtrace.exporters._positions import Position, Positions
 from llmtrace.model import JsonValue, RawSpan, Scope
 from llmtrace.store import files, records
+from llmtrace.store.sent import Position, Positions
 
 
 @dataclass(slots=True, eq=False)
@@ -246,7 +246,7 @@ def _weight(held: JsonValue) -> int:
 def concerns(path: Path, destination: str) -> bool:
     """Whether a journal file may hold spans for a destination."""
     try:
-        found = files.contexts(path)
+        found = [record.payload for record in files.outline(path) if record.kind == files.CONTEXT]
     except (OSError, files.Unusable):
         return False
-    return found is None or any(records.decode_mark(context).startswith(destination + "/") for context in found)
+    return any(records.decode_mark(context).startswith(destination + "/") for context in found)

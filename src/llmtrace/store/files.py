@@ -12,9 +12,9 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 from llmtrace.store import locks
 
@@ -89,25 +89,23 @@ def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
             offset += record.length
 
 
-def contexts(path: Path) -> list[bytes] | None:
-    """The payloads of a file's context records, without reading the others; None where damage is in the way.
+def outline(path: Path) -> Iterator[Record]:
+    """The records of a file, the payloads of contexts only; it ends where damage is in the way.
 
     Raises `Unusable`, OSError.
     """
-    found = []
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         _check_head(file, path)
         offset = HEAD.size
         while offset + RECORD.size <= size:
             file.seek(offset)
-            mark, kind, _, length, _ = RECORD.unpack(file.read(RECORD.size))
+            mark, kind, ref, length, _ = RECORD.unpack(file.read(RECORD.size))
             if mark != MARK:
-                return None
-            if kind == CONTEXT:
-                found.append(file.read(length))
+                return
+            payload = file.read(length) if kind == CONTEXT else b""
+            yield Record(kind, ref, payload, offset, RECORD.size + length)
             offset += RECORD.size + length
-    return found
 
 
 def read(file: BinaryIO, offset: int, length: int) -> Record | None:
@@ -222,7 +220,11 @@ def set_aside(path: Path) -> Path:
     return target
 
 
-def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool) -> None:
+Removing: TypeAlias = Callable[[Path], None]
+"""Told of a file that is about to be removed."""
+
+
+def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, removing: Removing | None = None) -> None:
     """For writers: note the bounds and sweep, at once or once an hour. Even where programs are short and nobody reads, they
     hold. Raises OSError if the folder cannot be written."""
     stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
@@ -230,17 +232,17 @@ def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool) -> 
         descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
         os.write(descriptor, bounds.encode())
         os.close(descriptor)
-        sweep(folder, max_bytes, max_days)
+        sweep(folder, max_bytes, max_days, removing)
 
 
-def sweep_as_noted(folder: Path) -> None:
+def sweep_as_noted(folder: Path, removing: Removing | None = None) -> None:
     """For readers: sweep by the bounds that the last writer noted (a reader's own may be others), once a minute."""
     stamp = folder / BOUNDS
     try:
         if _age(stamp) > 60:
             max_bytes, max_days = stamp.read_text().split()
             stamp.touch()
-            sweep(folder, int(max_bytes), float(max_days))
+            sweep(folder, int(max_bytes), float(max_days), removing)
     except (OSError, ValueError):
         pass
 
@@ -253,7 +255,7 @@ def _age(path: Path) -> float:
         return float("inf")
 
 
-def sweep(folder: Path, max_bytes: int, max_days: float) -> list[str]:
+def sweep(folder: Path, max_bytes: int, max_days: float, removing: Removing | None = None) -> list[str]:
     """Remove whole journal files, oldest first, until the store fits its bounds. Returns their names; never raises.
 
     ``max_bytes`` bounds the journal and what lies beside its folder (the index), of which at most half the bound counts.
@@ -270,6 +272,8 @@ def sweep(folder: Path, max_bytes: int, max_days: float) -> list[str]:
         if not _removable(folder / file.name):
             continue
         try:
+            if removing is not None:
+                removing(folder / file.name)
             (folder / file.name).unlink(missing_ok=True)
         except OSError:
             continue

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from llmtrace.store import files, locks
+from llmtrace.store import files, locks, sent
 from llmtrace.store.notices import say
 
 logger = logging.getLogger("llmtrace")
@@ -137,7 +137,7 @@ class Journal:
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         opened = _create(self.folder, self._name())
-        files.keep_bounds(self.folder, self._max_bytes, self._max_days, now=file is not None)
+        files.keep_bounds(self.folder, self._max_bytes, self._max_days, now=file is not None, removing=sent.note_removed)
         return opened
 
     def _name(self) -> str:

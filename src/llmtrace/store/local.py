@@ -23,7 +23,7 @@ from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, baselines, files, monitoring, records
+from llmtrace.store import NEWEST, Query, baselines, files, monitoring, records, sent
 from llmtrace.store.indexing import Indexer
 from llmtrace.store.journal import Journal
 from llmtrace.store.memory import Spans
@@ -202,7 +202,7 @@ class LocalStore:
             return direct(Spans())
         index, indexer, folder = self._index, self._indexer, self.folder
         if index is not None and indexer is not None and not waiting:
-            files.sweep_as_noted(index.journal)
+            files.sweep_as_noted(index.journal, sent.note_removed)
             try:
                 return index.call(lambda db: indexed(index, indexer, db))
             except IndexUnusable as error:
@@ -234,7 +234,7 @@ class LocalStore:
                     indexer.refresh(db, ended=True, seconds=seconds)
 
             index.call(work)
-            files.sweep_as_noted(index.journal)
+            files.sweep_as_noted(index.journal, sent.note_removed)
 
 
 def _journaled(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:

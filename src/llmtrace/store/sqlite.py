@@ -116,10 +116,22 @@ class Index:
             raise UnreadableStore(f"{self.path} is a database of another program: choose another folder for the store")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), self._busy_seconds)
+        if version:
+            self._back_up(db, version)
         with transaction(db):
             version = _pragma(db, "user_version")
             for statement in {0: _SCHEMA, 1: _FROM_1}.get(version, ()):  # else another process was faster
                 db.execute(statement)
+
+    def _back_up(self, db: sqlite3.Connection, version: int) -> None:
+        """Keep the index as it is before it is brought to this version's form: monitors' states are in no journal."""
+        path = self.path.with_name(f"{self.path.name}.version{version}")
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        if not path.exists():
+            os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600))
+            with contextlib.closing(sqlite3.connect(draft)) as backup:
+                db.backup(backup)
+            draft.replace(path)
 
     def _set_aside(self, error: Exception) -> None:
         """Rename the index once nobody uses it."""
