@@ -20,22 +20,35 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import NoOpTracer, ProxyTracer
 
+from llmtrace.semconv import SCOPE_NAME
+
 _SLOT = "_tracer"
 _GIVEN = ("_instrumenting_module_name", "_instrumenting_library_version", "_schema_url", "_attributes")
 
 
 class Relay(SpanProcessor):
-    """What is on a provider for good, since nothing can be taken off one: it hands on to ``target``, if there is one now."""
+    """What is on a provider for good, since nothing can be taken off one: it hands on to ``target``, if there is one now.
+    Spans of ours, which are most, go by at once: they are known by their scope."""
 
     target: SpanProcessor | None = None
+    _own: object = None
+    """The scope of ours, as the tracer that was seen last has it."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        if self.target is not None:
+        scope: Any = span.instrumentation_scope
+        if self.target is not None and (scope is None or scope is not self._own) and not self._is_own(scope):
             self.target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
-        if self.target is not None:
+        scope: Any = span.instrumentation_scope
+        if self.target is not None and (scope is None or scope is not self._own) and not self._is_own(scope):
             self.target.on_end(span)
+
+    def _is_own(self, scope: Any) -> bool:
+        if scope is None or scope.name != SCOPE_NAME:
+            return False
+        self._own = scope
+        return True
 
 
 _relay = Relay()

@@ -85,6 +85,8 @@ class OpenSpans:
 
     def run_at(self, context: Context) -> Run | None:
         """The run for a span of ours that starts in ``context``, which is in none of ours."""
+        if not self._open:
+            return None
         current = trace.get_current_span(context).get_span_context().span_id
         if current not in self._open:
             return None
