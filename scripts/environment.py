@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -40,6 +42,17 @@ def make(folder: str, *requirements: str, say: str = "", without: tuple[str, ...
         _pip(python, "uninstall", "--yes", *without)
     stamp.write_text(wanted)
     return python
+
+
+def program(name: str, *, package: str) -> bool:
+    """Whether a program is there; on Debian it is installed first, where that is allowed. Tests that need it say so themselves."""
+    if shutil.which(name) is None and shutil.which("apt-get") is not None:
+        tell(f"installing {package} …")
+        before = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        with contextlib.suppress(OSError):
+            for step in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
+                subprocess.run([*before, "apt-get", *step], check=False, stdout=subprocess.DEVNULL)
+    return shutil.which(name) is not None
 
 
 def _version() -> str:

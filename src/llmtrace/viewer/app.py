@@ -16,11 +16,13 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from llmtrace.errors import StoreError, TraceNotFound
+from llmtrace.statistics import PARTS
 from llmtrace.store import Query
 from llmtrace.version import __version__
 from llmtrace.viewer import page
 from llmtrace.viewer.guard import Guard
 from llmtrace.viewer.live import Follower
+from llmtrace.viewer.overtime import DAY, HOUR
 from llmtrace.viewer.plain import dumps
 from llmtrace.viewer.source import Source
 
@@ -50,6 +52,8 @@ class Viewer:
             Route("/api/info", self._info),
             Route("/api/events", self._events),
             Route("/api/traces", self._traces),
+            Route("/api/compare", self._compare),
+            Route("/api/time", self._over_time),
             Route("/api/suspicions", self._suspicions),
             Route(one, self._answer(lambda trace, request: self._source.rows(trace, _number(request, "after", 0)))),
             Route(f"{one}/payloads", self._answer(self._payloads)),
@@ -87,6 +91,17 @@ class Viewer:
     async def _suspicions(self, request: Request) -> Response:
         wanted = [one for one in _text(request, "traces").split(",") if one][:MOST_SPANS]
         return await _in_thread(lambda: self._source.suspicions(wanted))
+
+    async def _compare(self, request: Request) -> Response:
+        return await _in_thread(lambda: self._source.compared(_text(request, "left"), _text(request, "right")))
+
+    async def _over_time(self, request: Request) -> Response:
+        by = _text(request, "by") or "model"
+        if by not in PARTS:
+            raise HTTPException(400, f"by is one of {', '.join(PARTS)}")
+        size = max(HOUR, _number(request, "size", DAY))
+        since, offset = _number(request, "since", 0), _number(request, "offset", 0)
+        return await _in_thread(lambda: self._source.over_time(since, by, size, offset))
 
     def _answer(self, work: Callable[[str, Request], Any]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:

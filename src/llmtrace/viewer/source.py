@@ -12,19 +12,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmtrace.diagnosis import LIKELY, diagnose
+from llmtrace.diagnosis.difference import compare
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.errors import TraceNotFound
 from llmtrace.evaluation import Evaluator, on_reading
 from llmtrace.model import Span, Trace
+from llmtrace.statistics import By
 from llmtrace.store import Query, Store, TraceSummary, search, summarise
 from llmtrace.store.local import LocalStore
 from llmtrace.viewer import values
 from llmtrace.viewer.context import Input, inputs
+from llmtrace.viewer.overtime import over_time
 from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, trace_row
 
 MOST_OPEN = 8
 MOST_KNOWN = 10_000
+MOST_COUNTED = 5_000
+"""Traces, the newest first, that the figures over time are of."""
 MOST_GLANCED = 300
 """Spans up to which a trace is diagnosed to say in the list what is suspected."""
 LONG = 500
@@ -170,6 +175,23 @@ class Source:
         except TraceNotFound:
             return None
         return next(({"title": one.title, "score": one.score} for one in suspects if one.score >= LIKELY), None)
+
+    def compared(self, left: str, right: str) -> dict[str, Any]:
+        """Two traces beside each other. Raises TraceNotFound, UnreadableStore."""
+        sides = self.opened(left), self.opened(right)
+        found = compare(sides[0].trace, sides[1].trace)
+        rows = [{row["id"]: row for row in side.rows(0)["rows"]} for side in sides]
+        pairs = [
+            {"what": pair.what, "left": rows[0].get(pair.left or ""), "right": rows[1].get(pair.right or "")}
+            for pair in found.pairs
+        ]
+        heads = [trace_row(side.summary) for side in sides]
+        return {"left": heads[0], "right": heads[1], "pairs": pairs, "first": found.first, "left_out": found.left_out}
+
+    def over_time(self, since: int, by: By, size: int, offset: int) -> dict[str, Any]:
+        """Raises UnreadableStore."""
+        spans = self.store.spans(Query(limit=MOST_COUNTED, since=since), prompts=False)
+        return over_time(spans, by, size, offset) | {"limit": MOST_COUNTED}
 
     def rows(self, trace_id: str, after: int = 0) -> dict[str, Any]:
         """Raises TraceNotFound, UnreadableStore."""

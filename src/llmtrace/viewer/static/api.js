@@ -49,6 +49,14 @@ class Server {
     return this.get("suspicions", { traces: traces.join(",") });
   }
 
+  compare(left, right) {
+    return this.get("compare", { left, right });
+  }
+
+  time(query) {
+    return this.get("time", query);
+  }
+
   /** Calls back with the ids of traces that changed, or null where any may have. */
   follow(changed) {
     const events = new EventSource("/api/events");

@@ -2,10 +2,12 @@
 
 import { openData } from "./api.js";
 import { byId, el, hideTip } from "./dom.js";
+import { CompareView } from "./compare.js";
 import { help } from "./keys.js";
 import { ListView } from "./list.js";
 import { traceKey } from "./moves.js";
 import { readPlace } from "./place.js";
+import { TimeView } from "./time.js";
 import { TraceView } from "./trace.js";
 
 /** @type {any} */
@@ -20,6 +22,8 @@ function make() {
   const place = readPlace();
   if (!data.live) return new TraceView(app, data, info, data.id, place.query);
   if (place.page === "trace" && place.ids[0]) return new TraceView(app, data, info, place.ids[0], place.query);
+  if (place.page === "compare" && place.ids.length === 2) return new CompareView(app, data, place.ids);
+  if (place.page === "time") return new TimeView(app, data, place.query);
   return new ListView(app, data, info, place.query);
 }
 

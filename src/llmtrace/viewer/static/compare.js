@@ -1,0 +1,114 @@
+// Two traces beside each other, step by step; the first step in which they part is chosen.
+
+import { differences } from "./attempts.js";
+import { el, say } from "./dom.js";
+import * as format from "./format.js";
+import { block, callPieces, jsonPieces } from "./json.js";
+import { failureNode, parsed } from "./lines.js";
+import { messageNode } from "./messages.js";
+import { go, placeText } from "./place.js";
+import { VirtualList } from "./virtual.js";
+
+const MARKS = /** @type {{[what: string]: string}} */ ({ same: "=", changed: "≠", left: "←", right: "→" });
+const WORDS = /** @type {{[what: string]: string}} */ ({ same: "the same in both", changed: "different", left: "only in the first", right: "only in the second" });
+
+export class CompareView {
+  /** @param {HTMLElement} app @param {any} data @param {string[]} ids */
+  constructor(app, data, ids) {
+    this.app = app;
+    this.data = data;
+    this.ids = ids;
+    this.cursor = 0;
+    this.pairs = /** @type {any[]} */ ([]);
+  }
+
+  async open() {
+    this.app.className = "comparing";
+    this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "comparing …" }));
+    this.told = await this.data.compare(this.ids[0], this.ids[1]);
+    this.pairs = this.told.pairs;
+    document.title = "compare · llmtrace";
+    this.rowsBox = el("div", { class: "rows", role: "listbox", tabindex: "0", "aria-label": "Steps of both" });
+    this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step of both" });
+    const side = (/** @type {any} */ trace) => el("div", { class: "side" }, el("span", { class: `health ${trace.health}`, text: trace.health }), el("a", { href: placeText(`trace/${trace.id}`), text: trace.task ?? trace.name }),
+      el("p", { class: "dim", text: [format.plural(trace.spans, "step"), format.duration(trace.duration), `${format.count((trace.input ?? 0) + (trace.output ?? 0))} tokens`, format.cost(trace.cost), format.clock(trace.start)].join(" · ") }));
+    const apart = this.pairs.filter((pair) => pair.what !== "same").length;
+    this.app.replaceChildren(
+      el("header", { class: "top" }, el("nav", { "aria-label": "Traces" }, el("a", { class: "brand", href: "#/", text: "llmtrace" })),
+        el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "The same, step by step" : `They part at step ${this.told.first + 1} of ${this.pairs.length}` }),
+          el("p", { class: "dim", text: `${format.plural(apart, "step")} different${this.told.left_out ? `; ${format.count(this.told.left_out)} steps not compared, there are too many` : ""}` })),
+        el("span", { class: "dim", text: "n next difference" }), el("button", { type: "button", class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
+      el("div", { class: "sides" }, side(this.told.left), side(this.told.right)),
+      el("main", { class: "panes", "aria-label": "Comparison" }, el("section", { class: "steps", "aria-label": "Steps" }, this.rowsBox), this.pane));
+    this.list = new VirtualList(this.rowsBox, { render: (at) => this.row(at), estimate: () => 26, key: (at) => String(at) });
+    this.list.reset(this.pairs.length);
+    this.rowsBox.focus({ preventScroll: true });
+    this.select(this.told.first ?? 0);
+  }
+
+  /** @param {number} at */
+  row(at) {
+    const pair = this.pairs[at];
+    const cell = (/** @type {any} */ row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row ? row.kind[0].toUpperCase() : "", style: { "--depth": 0 } }, row ? el("b", { text: row.name }) : null, row ? ` ${row.said ?? ""}` : "");
+    return el("div", { class: `row pair ${pair.what}`, role: "option", id: `pair-${at}`, "aria-selected": String(at === this.cursor), "aria-label": `${(pair.left ?? pair.right).name}: ${WORDS[pair.what]}`, onclick: () => this.select(at) },
+      cell(pair.left), el("span", { class: "what-mark", text: MARKS[pair.what] }), cell(pair.right));
+  }
+
+  /** @param {number} to */
+  async select(to) {
+    const before = this.cursor;
+    this.cursor = Math.max(0, Math.min(this.pairs.length - 1, to));
+    this.list?.redraw(String(before));
+    this.list?.redraw(String(this.cursor));
+    this.list?.show(this.cursor);
+    this.rowsBox.setAttribute("aria-activedescendant", `pair-${this.cursor}`);
+    const mine = this.cursor;
+    const pair = this.pairs[mine];
+    if (!pair) return;
+    const payloads = await Promise.all([pair.left, pair.right].map(async (row, side) => (row ? (await this.data.payloads(this.ids[side], [row.id]))[row.id] : null)));
+    if (mine !== this.cursor) return;
+    this.pane.replaceChildren(el("h2", { class: "apart", text: `Step ${mine + 1}: ${WORDS[pair.what]}` }), el("div", { class: "beside" }, [pair.left, pair.right].map((row, side) => this.column(row, payloads[side], payloads[1 - side], side))));
+  }
+
+  /** @param {any} row @param {any} payload @param {any} other @param {number} side */
+  column(row, payload, other, side) {
+    if (!row || !payload) return el("div", { class: "attempt" }, el("h4", { text: side ? "second" : "first" }), el("p", { class: "dim", text: "has no such step" }));
+    const marks = (/** @type {any} */ a, /** @type {any} */ b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
+    const result = payload.has_result ? (typeof payload.result === "string" ? parsed(payload.result) : payload.result) : undefined;
+    const otherResult = other?.has_result ? (typeof other.result === "string" ? parsed(other.result) : other.result) : undefined;
+    return el("div", { class: "attempt" },
+      el("h4", {}, el("a", { href: placeText(`trace/${this.ids[side]}`, { span: row.id }), text: `${side ? "second" : "first"} · ${row.name}` }), el("span", { class: `state ${row.state}`, text: row.state === "ok" ? "" : row.state }), format.duration(row.end === undefined ? null : row.end - row.start)),
+      payload.arguments !== undefined ? block(callPieces(row.name, payload.arguments, marks(payload.arguments, other?.arguments)), { cls: "code call" }) : null,
+      result !== undefined ? block(typeof result === "string" ? [{ text: result }] : jsonPieces(result, marks(result, otherResult)), { cls: "code result" }) : null,
+      payload.failure ? failureNode(payload) : null,
+      row.kind === "agent" || row.kind === "workflow" ? (payload.input ?? []).filter((/** @type {any} */ piece) => !Array.isArray(piece)).map((/** @type {any} */ message) => messageNode(message)) : null,
+      (payload.output ?? []).map((/** @type {any} */ message) => messageNode(message)));
+  }
+
+  /** @param {KeyboardEvent} event @returns {boolean} */
+  key(event) {
+    const moves = /** @type {{[key: string]: number}} */ ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 20, " ": 20, PageUp: -20, g: -1e9, G: 1e9, Home: -1e9, End: 1e9 });
+    if (document.activeElement === this.pane && event.key !== "Escape") return false;
+    if (event.key in moves) this.select(this.cursor + moves[event.key]);
+    else if (event.key === "n" || event.key === "e") this.next(1);
+    else if (event.key === "N" || event.key === "E") this.next(-1);
+    else if (event.key === "Enter") {
+      const pair = this.pairs[this.cursor];
+      go(`trace/${this.ids[pair.left ? 0 : 1]}`, { span: (pair.left ?? pair.right).id });
+    } else if (event.key === "u" || event.key === "Escape") go("");
+    else return false;
+    return true;
+  }
+
+  /** @param {number} direction */
+  next(direction) {
+    for (let at = this.cursor + direction; at >= 0 && at < this.pairs.length; at += direction) {
+      if (this.pairs[at].what !== "same") return this.select(at);
+    }
+    return say("no further difference");
+  }
+
+  close() {
+    this.list?.close();
+  }
+}

@@ -1,0 +1,109 @@
+"""From "something is wrong" to the failing step: how few keys, how few elements, at any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.store import open_store
+from tests.cli.traces import RECOVERED, SILENT
+from tests.viewer.browser.conftest import chosen, nodes
+from tests.viewer.conftest import Served, serving
+from tests.viewer.made import Made, trace
+
+pytestmark = [pytest.mark.all, pytest.mark.timeout(400)]
+MOST_NODES = 400
+
+
+def test_long_traces(long: tuple[Served, Made], open_page: Callable[..., Any]) -> None:
+    """Of 10,000 and of 50,000 spans: the cursor is on the planted failure, or on the call that asked for it, with no key; few
+    elements in each view, wherever one scrolls; search finds a step."""
+    served, made = long
+    page = open_page(served.address)
+    page.wait_for_selector(".rows .trace-row")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".pane h2")
+    spans = {span.span_id: span for span in made.spans}
+    planted = spans[made.planted].operation
+    at = spans[chosen(page)].operation
+    calls = [call.id for message in getattr(at, "output", ()) for call in message.tool_calls()]
+    assert at is planted or planted.call_id in calls  # type: ignore[union-attr]
+    page.keyboard.press("e")
+    assert chosen(page) == made.planted
+    seen = [nodes(page)]
+    for key in ("End", "Home", "c", "End"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        seen.append(nodes(page))
+    assert max(seen) <= MOST_NODES
+    page.keyboard.press("w")
+    page.keyboard.press("/")
+    page.keyboard.type("AR-0003-05")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".row.hit")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_planted_failures_are_where_one_lands(seed: int, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    """Wherever a broken call lies, one key at most leads to its execution, and the broken field is underlined there."""
+    made = trace(200, seed)
+    store = open_store(str(tmp_path / "store"))
+    for span in made.spans:
+        store.append(span)
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{made.trace_id}")
+        page.wait_for_selector(".pane h2")
+        page.wait_for_selector(".suspects ol, .suspects .quiet")
+        if chosen(page) != made.planted:
+            page.keyboard.press("e")
+        assert chosen(page) == made.planted
+        page.wait_for_selector(".pane .code.call .bad")
+        assert page.inner_text(".pane .code.call .bad") in ('"a dozen"', "7")
+        page.close()
+    store.close()
+
+
+def test_the_violating_field(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """It is underlined in the call and in its JSON, with what was expected and what came; the schema beside it marks its part;
+    the attempt that was right stands beside."""
+    page = open_page(f"{viewer.address}#/trace/{RECOVERED}")
+    page.wait_for_selector(".pane h2")
+    page.click(".row.refused")
+    page.wait_for_selector(".schema mark.wanted")
+    assert page.inner_text(".pane .code.call .bad >> nth=0") == '"42 EUR"'
+    assert 'expected number, got "42 EUR"' in page.inner_text(".pane .code.call .note >> nth=0")
+    page.click("summary:has-text('JSON')")
+    assert page.inner_text(".raw .bad") == '"42 EUR"'
+    assert page.inner_text(".schema mark.wanted >> nth=0") in ('{"type": "number"}', "{")
+    page.wait_for_selector(".attempt mark.changed, .attempt .changed")
+
+
+def test_a_silent_failure_by_keyboard(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """A trace that looks fine: Enter opens it on its suspect; the same choice in both views; b walks back, B forth again."""
+    page = open_page(viewer.address)
+    page.wait_for_selector(".trace-row .found.error")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".suspicion .chain a")
+    first = chosen(page)
+    assert page.inner_text(".pane .made-up >> nth=0") == '"KS-20431"'
+    page.keyboard.press("c")
+    page.wait_for_selector(".card[aria-selected=true]")
+    assert chosen(page) == first
+    page.keyboard.press("End")
+    last = chosen(page)
+    assert last != first
+    walked = [last]
+    for _ in range(6):
+        page.keyboard.press("b")
+        page.wait_for_timeout(200)
+        if chosen(page) == walked[-1]:
+            break
+        walked.append(chosen(page))
+    assert walked[-1] == first
+    page.keyboard.press("B")
+    page.wait_for_timeout(200)
+    assert chosen(page) == walked[-2]
+    assert SILENT in page.url
