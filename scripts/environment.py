@@ -45,7 +45,7 @@ def make(folder: str, *requirements: str, say: str = "", without: tuple[str, ...
 
 
 def program(name: str, *, package: str) -> bool:
-    """Whether a program is there; on Debian it is installed first, where that is allowed. Tests that need it say so themselves."""
+    """Whether a program is there; on Debian it is installed first, where that is allowed. Tests that need it say so."""
     if shutil.which(name) is None and shutil.which("apt-get") is not None:
         tell(f"installing {package} …")
         before = [] if os.geteuid() == 0 else ["sudo", "-n"]
