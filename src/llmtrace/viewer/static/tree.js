@@ -53,14 +53,15 @@ export class Tree {
       stack.push(...[...(this.children.get(row.id) ?? [])].reverse());
     }
     for (const row of this.order) if (!seen.has(row.id)) this.walked.push(row); // parents in a circle
-    this.problems = this.walked.filter((row) => ["error", "interrupted"].includes(row.state));
-    if (!this.problems.length) this.problems = this.walked.filter((row) => row.state === "warning");
     this.below = new Map();
     for (const row of [...this.walked].reverse()) {
       const kids = this.children.get(row.id) ?? [];
       const own = row.state === "error" || row.state === "interrupted" ? 1 : 0;
       this.below.set(row.id, kids.reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), own));
     }
+    // where an error began, not the callers that it went through
+    this.problems = this.walked.filter((row) => ["error", "interrupted"].includes(row.state) && this.below.get(row.id) === 1);
+    if (!this.problems.length) this.problems = this.walked.filter((row) => row.state === "warning");
   }
 
   /** Lines in order: {key, row, depth} or {key, fold, depth}; what is closed is left out. */
