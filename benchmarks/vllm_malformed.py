@@ -15,6 +15,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -90,16 +91,20 @@ def by_hand(content: str, calls: list[tuple[str, str]], finish: str, *, wants_ca
 # -- asking
 
 
-def whole(client: Any, **asked: Any) -> tuple[str, list[tuple[str, str]], str]:
-    (choice,) = client.chat.completions.create(**asked).choices
+def whole(client: Any, **asked: Any) -> tuple[str, str, list[tuple[str, str]], str]:
+    """The answer's id, its text, its calls as names and arguments, and why it ended."""
+    answer = client.chat.completions.create(**asked)
+    (choice,) = answer.choices
     calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()]
-    return choice.message.content or "", calls, choice.finish_reason
+    return answer.id, choice.message.content or "", calls, choice.finish_reason
 
 
-def streamed(client: Any, **asked: Any) -> tuple[str, list[tuple[str, str]], str]:
-    content, finish = "", ""
+def streamed(client: Any, **asked: Any) -> tuple[str, str, list[tuple[str, str]], str]:
+    """`whole`, put together from a stream."""
+    answer_id, content, finish = "", "", ""
     calls: dict[int, list[str]] = {}
     for chunk in client.chat.completions.create(**asked, stream=True):
+        answer_id = chunk.id
         for choice in chunk.choices:
             content += choice.delta.content or ""
             finish = choice.finish_reason or finish
@@ -107,7 +112,7 @@ def streamed(client: Any, **asked: Any) -> tuple[str, list[tuple[str, str]], str
                 known = calls.setdefault(call.index, ["", ""])
                 known[0] += call.function.name or ""
                 known[1] += call.function.arguments or ""
-    return content, [(name, raw) for name, raw in calls.values()], finish
+    return answer_id, content, [(name, raw) for name, raw in calls.values()], finish
 
 
 def scenarios() -> Iterator[tuple[str, Any, bool, dict[str, Any]]]:
@@ -127,12 +132,15 @@ def run(client: Any, seeds: int) -> list[dict[str, Any]]:
 
     found = []
     for name, ask, wants_call, asked in scenarios():
-        for seed in range(seeds):
-            with capture(instrument=("openai",), redact=False) as captured:
-                content, calls, finish = ask(
-                    client, model="tiny", messages=ASK, seed=seed, temperature=1.0, max_tokens=220, **asked
-                )
-            (span,) = captured.spans
+
+        def answered(seed: int, ask: Any = ask, asked: Any = asked) -> Any:
+            return ask(client, model="tiny", messages=ASK, seed=seed, temperature=1.0, max_tokens=200, **asked)
+
+        with capture(instrument=("openai",), redact=False) as captured, ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(answered, range(seeds)))
+        spans = {span.operation.response_id: span for span in captured.spans}
+        for seed, (answer_id, content, calls, finish) in enumerate(answers):
+            span = spans[answer_id]
             flags = {one.code for one in span.violations if one.severity == "error"}
             flags |= {one.name for one in span.evaluations if one.severity != "info" and one.name in QUALITY}
             fault = by_hand(content, calls, finish, wants_call=wants_call)

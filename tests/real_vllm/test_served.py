@@ -136,7 +136,7 @@ def test_everything_malformed_is_flagged(served: Served, client: OpenAI) -> None
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import vllm_malformed
 
-    found = vllm_malformed.run(client, seeds=5)
+    found = vllm_malformed.run(client, seeds=6)
     missed = [one for one in found if one["fault"] is not None and not one["flags"]]
     false = [one for one in found if one["fault"] is None and one["flags"]]
     assert (missed, false) == ([], [])
