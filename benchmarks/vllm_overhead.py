@@ -32,6 +32,8 @@ os.environ.update(
     }
 )
 
+import wrapt
+
 import report
 
 
@@ -64,12 +66,12 @@ def own_time() -> tuple[Callable[[], float], Callable[[], None]]:
     changed = []
     for owner, name in ((llm.LLM, "generate"), (engine.LLMEngine, "add_request"), (engine.LLMEngine, "step")):
         ours = vars(owner)[name]
-        changed.append((ours, ours._self_wrapper))
-        ours._self_wrapper = timed(ours._self_wrapper)
+        changed.append((owner, name, ours))
+        setattr(owner, name, wrapt.FunctionWrapper(ours.__wrapped__, timed(ours._self_wrapper)))
 
     def undo() -> None:
-        for ours, wrapper in changed:
-            ours._self_wrapper = wrapper
+        for owner, name, ours in changed:
+            setattr(owner, name, ours)
 
     return (lambda: spent[0]), undo
 

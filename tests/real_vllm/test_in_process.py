@@ -11,6 +11,8 @@ from vllm import LLM, SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from llmtrace import semconv
+from llmtrace.instrumentation import _vllm_answers, _vllm_engine
+from llmtrace.instrumentation import vllm as ours
 from llmtrace.model import Custom, Embedding, Inference, Span
 from llmtrace.testing import Captured, capture
 
@@ -204,8 +206,6 @@ def test_without_metrics_one_line_says_how_to_have_them(
     llm: Any, captured: Captured, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once for the process, however many calls there are; the rest of the span is whole."""
-    from llmtrace.instrumentation import _vllm_answers
-
     monkeypatch.setattr(_vllm_answers, "_hinted", False)
     for part in (llm.llm_engine, llm.llm_engine.output_processor):
         monkeypatch.setattr(part, "log_stats", False)
@@ -214,6 +214,38 @@ def test_without_metrics_one_line_says_how_to_have_them(
     assert [record.getMessage().count("disable_log_stats=False") for record in caplog.records] == [1]
     assert not any(name in span.attributes for span in inferences(captured) for name in TIMES)
     assert all(span.operation.usage.output_tokens for span in inferences(captured))
+
+
+HOOKS = [
+    (_vllm_engine.Batch, "read"),
+    (_vllm_engine.Batch, "finished"),
+    (_vllm_engine.Asked, "see"),
+    (_vllm_engine.Asked, "end"),
+    (_vllm_engine, "_ask"),
+    (_vllm_engine, "_keep"),
+    (_vllm_engine, "_carrying"),
+    (_vllm_answers.OutputReader, "feed"),
+    (_vllm_answers.OutputReader, "fields"),
+    (_vllm_answers, "timings"),
+    (ours, "_batch"),
+    (ours, "_failed"),
+]
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: f"{hook[0].__name__.rpartition('.')[2]}.{hook[1]}")
+def test_a_broken_hook_is_not_noticed(llm: Any, captured: Captured, monkeypatch: pytest.MonkeyPatch, hook: Any) -> None:
+    """Whatever of ours raises, the program gets its answers, and its own errors."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(*hook, broken)
+    outputs = llm.generate(["a", "b"], sampling(), use_tqdm=False)
+    assert [len(one.outputs[0].token_ids) for one in outputs] == [12, 12]
+    (output,) = llm.chat(ASK, sampling(), tools=[WEATHER], use_tqdm=False)
+    assert output.outputs[0].text
+    with pytest.raises(Exception, match="maximum context length"):
+        llm.generate("x " * 3000, sampling(), use_tqdm=False)
 
 
 def test_a_beam_search_is_one_span(llm: Any, captured: Captured) -> None:

@@ -175,6 +175,18 @@ def test_doctor_asks_the_server(served: Served, capsys: pytest.CaptureFixture[st
     assert cli.main(["doctor", "--vllm", "http://127.0.0.1:9", "--json"]) == 1
 
 
+def test_stats_reads_the_server_beside_the_store(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """What runs and waits, the caches, percentiles since its start; and where the slowest calls waited."""
+    assert cli.main(["stats", "--vllm", f"{served.url}/v1", "--store", served.store, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["vllm"]
+    assert (told["running"], told["waiting"]) == (0, 0)
+    assert told["requests"] > 0
+    assert told["seconds"]["first token"]["p50"] > 0
+    assert any(semconv.ENGINE_QUEUE in call for call in told["slowest"])
+    assert cli.main(["stats", "--vllm", served.url, "--store", served.store]) == 0
+    assert "The slowest calls" in capsys.readouterr().out
+
+
 def test_the_example_runs(served: Served) -> None:
     """Unchanged, with the tiny model: one trace, in which each inference is the agent's child and the engine's parent."""
     told = {**os.environ, "OPENAI_BASE_URL": f"{served.url}/v1", "MODEL": "tiny", "LLMTRACE_STORE": served.store}

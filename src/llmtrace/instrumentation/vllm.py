@@ -19,6 +19,7 @@ from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._vllm_answers import OutputReader
+from llmtrace.instrumentation._vllm_children import starting
 from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, aborting, adding, current, pooled, stepping
 from llmtrace.instrumentation._vllm_requests import (
     conversations,
@@ -217,6 +218,7 @@ def by_name(wrapper: Wrapper, *names: str) -> Wrapper:
 
 _IN_LLM = "vllm.entrypoints.llm"
 _IN_ENGINE = "vllm.v1.engine.llm_engine"
+_IN_CLIENT = "vllm.v1.engine.core_client"
 _IN_ASYNC = "vllm.v1.engine.async_llm"
 
 PATCHES = (
@@ -229,6 +231,8 @@ PATCHES = (
     Patch(_IN_ENGINE, "LLMEngine.add_request", adding),
     Patch(_IN_ENGINE, "LLMEngine.step", stepping),
     Patch(_IN_ENGINE, "LLMEngine.abort_request", aborting),
+    Patch(_IN_CLIENT, "EngineCoreClient.make_client", starting),
+    Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", starting),
     Patch(_IN_ASYNC, "AsyncLLM.generate", by_name(traced_generator(Generate()), "prompt", "sampling_params", "request_id")),
     Patch(_IN_ASYNC, "AsyncLLM.encode", by_name(traced_generator(Encode()), "prompt", "pooling_params", "request_id")),
 )

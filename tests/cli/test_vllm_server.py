@@ -1,0 +1,73 @@
+"""``doctor --vllm`` and ``stats --vllm`` where there is no server, and how metrics are read. With one: ``tests/real_vllm``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmtrace import cli
+from llmtrace.cli.engines import Slowest
+from llmtrace.cli.served import Metrics, root_of
+from llmtrace.model import Custom, Inference, Span
+from llmtrace.semconv import ENGINE_QUEUE, SAME_CALL
+
+TEXT = """\
+# HELP vllm:num_requests_running Number of requests
+vllm:num_requests_running{engine="0",model_name="a"} 2.0
+vllm:num_requests_running{engine="1",model_name="a"} 1.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.1",model_name="a \\"b\\""} 4.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.5",model_name="a \\"b\\""} 9.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="a \\"b\\""} 10.0
+vllm:time_to_first_token_seconds_count{engine="0",model_name="a"} 10.0
+"""
+
+
+def test_metrics_are_read() -> None:
+    """Summed over engines; a quantile of a histogram is the bound of its bucket."""
+    metrics = Metrics(TEXT)
+    assert metrics.total("vllm:num_requests_running") == 3
+    assert [metrics.quantile("vllm:time_to_first_token_seconds", share) for share in (0.4, 0.5, 0.95)] == [
+        0.1,
+        0.5,
+        float("inf"),
+    ]
+    assert metrics.quantile("vllm:absent", 0.5) is None
+    assert Metrics("nonsense {{{").total("nonsense") is None
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "http://localhost:8000/", "http://localhost:8000/v1", "http://localhost:8000/v1/"]
+)
+def test_an_address_is_taken_in_every_form(url: str) -> None:
+    """With and without scheme and ``/v1``."""
+    assert root_of(url) == "http://localhost:8000"
+
+
+def test_where_no_server_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """doctor finds it wrong; stats cannot do without it, and says what to give."""
+    assert cli.main(["doctor", "--vllm", "http://127.0.0.1:9", "--json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (found["status"], found["about"]) == ("wrong", "server")
+    assert cli.main(["stats", "--vllm", "http://127.0.0.1:9", "--store", str(tmp_path)]) == 2
+    assert "/metrics" in capsys.readouterr().err
+
+
+def test_what_the_engine_told_is_beside_its_call() -> None:
+    """On the call's own span, or on the engine's span of it, which is no call of its own."""
+    slowest = Slowest()
+    ours = Span("1" * 32, "2" * 16, "chat a", 0, 10**9, operation=Inference("openai"))
+    theirs = Span(
+        "1" * 32,
+        "3" * 16,
+        "llm_request",
+        0,
+        10**9,
+        "2" * 16,
+        "server",
+        Custom(),
+        attributes={ENGINE_QUEUE: 0.5, SAME_CALL: "2" * 16},
+    )
+    assert list(slowest.seen([ours, theirs])) == [ours, theirs]
+    assert slowest.calls() == [(ours, {ENGINE_QUEUE: 0.5})]
