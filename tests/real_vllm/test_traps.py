@@ -107,6 +107,29 @@ def test_children_do_not_export_what_nobody_asked_for(tmp_path: Path, model: str
     assert [span.name for span in spans if any(name.startswith("vllm.") for name in span.resource)] == []
 
 
+def test_the_example_runs(tmp_path: Path, model: str) -> None:
+    """Unchanged, with the tiny model: the call in the text is judged, and the batch is a span with a span for each prompt."""
+    store = str(tmp_path / "store")
+    told = {"MODEL": model, "LLMTRACE_STORE": store, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    example = Path(__file__).resolve().parents[2] / "examples" / "on_vllm" / "in_process_agent.py"
+    ran = subprocess.run(
+        [sys.executable, str(example)], env={**os.environ, **told}, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout.splitlines()[-1:]) == (0, ["3 summaries"]), ran.stderr[-2000:]
+    kept = open_store(store)
+    traces = [kept.trace(one.trace_id) for one in kept.traces(Query(limit=100))]
+    kept.close()
+    (agent,) = [one for one in traces if one.root.name == "invoke_agent weather"]
+    chat, execution = sorted((span for span in agent.spans if span is not agent.root), key=lambda span: span.start)
+    assert chat.operation.output[0].tool_calls()[0].name == execution.operation.name == "get_weather"
+    (batch,) = [one for one in traces if one.root.name == "summaries"]
+    assert sorted(span.name.partition(" ")[0] for span in batch.spans) == [
+        "LLM.generate",
+        "summaries",
+        *["text_completion"] * 3,
+    ]
+
+
 def test_llmtrace_takes_no_provider(llm: Any) -> None:
     """Nor does it set one that vLLM would then find in place of its own."""
     assert "llmtrace" not in type(trace.get_tracer_provider()).__module__
