@@ -12,6 +12,8 @@ from typing import Any
 
 SOURCES = {
     "tau_bench": "github.com/sierra-research/tau-bench, historical_trajectories; github.com/microsoft/AgentRx, data",
+    "who_and_when": "github.com/ag2ai/Agents_Failure_Attribution (MIT)",
+    "agentrx": "github.com/microsoft/AgentRx, data (MIT)",
     "bfcl": "github.com/HuanzhiMao/BFCL-Result, and github.com/ShishirPatil/gorilla for the function documents",
     "maskbench": "github.com/guidance-ai/jsonschemabench, maskbench/data",
     "llmdrift": "github.com/lchen001/LLMDrift, generation (arXiv:2307.09009)",

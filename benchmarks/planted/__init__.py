@@ -28,6 +28,7 @@ KINDS: dict[str, Planter] = {
         values.dropped_element,
         values.user_mistake,
         results.swallowed_error,
+        results.ignored_failure,
         results.tool_raised,
         results.empty_result,
         results.truncated_result,

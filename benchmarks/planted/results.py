@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ ERRORS = (
     "Traceback (most recent call last): ConnectionError",
     '{"error": {"code": 503, "message": "try again later"}}',
 )
+READS = re.compile(r"get|find|list|search|look|calculate|think|transfer")
 NOTHING = ("[]", "{}", "", "null", "No results found.", '{"results": []}')
 EXCEPTIONS = ("TimeoutError", "ConnectionError", "ValueError", "httpx.ReadTimeout")
 
@@ -26,6 +28,16 @@ def swallowed_error(run: Run, chance: Random) -> set[int] | None:
     at = _used(run, chance)
     if at is None:
         return None
+    run.steps[at + 1].text = chance.choice(ERRORS)
+    return {at}
+
+
+def ignored_failure(run: Run, chance: Random) -> set[int] | None:
+    """A call that should have changed something answers with an error, and the answer says that it was done."""
+    places = [at for at in run.calls() if not READS.search(run.steps[at].tool)]
+    if not places:
+        return None
+    at = chance.choice(places)
     run.steps[at + 1].text = chance.choice(ERRORS)
     return {at}
 

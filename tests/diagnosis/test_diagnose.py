@@ -100,14 +100,13 @@ def test_a_failed_tool_that_is_reported_or_tried_again_is_not_likely() -> None:
 
 
 def test_the_cause_ranks_above_what_follows_from_it() -> None:
-    """A tool that failed because of a made-up value: the value is the suspect, the failure its symptom."""
+    """A tool that failed because of a made-up value: the value is the suspect, the failure is told along with it."""
     story = Story().user("Cancel my subscription").calls("cancel", {"error": "no subscription SB-5512"}, subscription="SB-5512")
     diagnosis = diagnose(story.says("Your subscription is cancelled.").trace())
-    assert [suspect.title for suspect in diagnosis.suspects] == [
-        "cancel was called with a made-up /subscription",
-        "cancel failed and the run went on as if it had not",
-    ]
-    assert diagnosis.suspects[0].chain[-2].note == "it failed"
+    (suspect,) = diagnosis.suspects
+    assert suspect.title == "cancel was called with a made-up /subscription"
+    assert suspect.also == ("cancel answered with an error; no later answer speaks of a failure.",)
+    assert suspect.chain[-2].note == "it failed"
 
 
 def test_later_uses_of_a_made_up_value_are_no_suspects_of_their_own() -> None:
@@ -121,14 +120,13 @@ def test_later_uses_of_a_made_up_value_are_no_suspects_of_their_own() -> None:
 
 
 def test_circles_point_at_their_beginning() -> None:
-    """The same call with the same result is a symptom: one suspect, at the first, and not likely by itself."""
+    """The same call with the same result: one suspect, at the first."""
     story = Story().user("Find a plumber in Ghent")
     for _ in range(5):
         story.calls("search", {"hits": ["Loodgieter"]}, query="plumber")
     (suspect,) = diagnose(story.says("I could not decide.").trace()).suspects
     assert suspect.span_id == story.spans[1].span_id
     assert suspect.evidence == "search was called 5 times with the same arguments and gave the same result each time."
-    assert suspect.score < LIKELY
 
 
 def test_a_failure_repeated_is_one_suspect() -> None:
@@ -236,24 +234,32 @@ def test_a_call_without_a_result_is_no_failed_call() -> None:
     assert diagnose(story.trace()).suspects == ()
 
 
-def test_an_unknown_tool_and_broken_output_have_words_of_their_own() -> None:
-    story = Story().user("Go").says(ToolCall("fly", {}, "c"))
-    story.spans[0] = replace(
-        story.spans[0], violations=(Violation("unknown_tool", "", "", "no such tool", tool="fly", call_id="c"),)
-    )
-    story.says('{"a": 1}')
-    output = Violation("missing", "/b", "required", "is missing", where="output")
-    story.spans[1] = replace(story.spans[1], violations=(output,))
-    found = {suspect.title for suspect in diagnose(story.trace()).suspects}
-    assert found == {"the model called fly, which is not on offer", "the answer breaks the schema that was asked for"}
+@pytest.mark.parametrize(
+    ("fault", "title"),
+    [
+        (
+            Violation("unknown_tool", "", "", "no such tool", tool="fly", call_id="c"),
+            "the model called fly, which is not on offer",
+        ),
+        (
+            Violation("missing", "/b", "required", "is missing", where="output"),
+            "the answer breaks the schema that was asked for",
+        ),
+    ],
+)
+def test_an_unknown_tool_and_broken_output_have_words_of_their_own(fault: Violation, title: str) -> None:
+    said = ToolCall("fly", {}, "c") if fault.tool else '{"a": 1}'
+    story = Story().user("Go").says(said)
+    story.spans[0] = replace(story.spans[0], violations=(fault,))
+    assert [suspect.title for suspect in diagnose(story.trace()).suspects] == [title]
 
 
-def test_what_the_answer_alone_makes_up_is_a_weak_suspect() -> None:
+def test_what_the_answer_alone_makes_up_is_a_suspect() -> None:
     story = Story().user("When does it come?").calls("track", {"status": "moving"}, parcel="my parcel")
     (suspect,) = diagnose(story.says("It comes on 2031-07-09 with van V-88121.").trace()).suspects
     assert suspect.title == "the answer states 2 values that nothing before it contains"
     assert suspect.evidence == "2031-07-09, V-88121: in no message and no result before the answer."
-    assert suspect.score < LIKELY
+    assert (suspect.part, suspect.kind) == ("answer", "claim")
 
 
 def test_the_example_of_a_definition_is_suspected_more_than_a_guess() -> None:
@@ -432,9 +438,11 @@ def test_what_was_found_live_stands_where_stored_content_is_cut() -> None:
 
 
 def test_a_spent_budget_is_a_symptom() -> None:
+    """It is told of, and what came before it ranks above."""
     story = Story().user("Go").says("ok")
     diagnosis = diagnose(story.trace(failure=Failure("llmtrace.errors.BudgetExceeded")))
-    (suspect,) = diagnosis.suspects
+    suspect = next(one for one in diagnosis.suspects if one.kind == "budget")
+    assert diagnosis.suspects[0] is not suspect
     assert suspect.title == "helper was stopped by its budget"
     first = "the spending began at chat (span 0000000000000001), the only call of a model until then."
     assert suspect.evidence == f"Its budget is spent; {first}"
@@ -463,5 +471,5 @@ def test_many_clues_take_no_longer_than_few() -> None:
         story.calls("set", {"error": "no"}, one=f"KS-{number:06}", other=f"RF-{number:06}")
     trace = story.says("Done.").trace()
     start = time.process_time()
-    assert len(diagnose(trace).suspects) == 50
+    assert 0 < len(diagnose(trace).suspects) <= 50
     assert time.process_time() - start < 2.0

@@ -1,45 +1,27 @@
-"""Diagnosis: a trace in, suspects out, each with its evidence and the chain from the outcome back to it.
+"""Diagnosis: a trace in, suspects out, each with its probability, its evidence and the chain from the outcome back to it.
 
-`flow` follows the values through calls and answers, `clues` collects what may be wrong, `score` weighs it, `chain` walks back.
-Pure: no I/O, no clock, nothing random; the same trace gives the same diagnosis. A run that says it succeeded is diagnosed like
-any other, for a made-up value that every tool accepted leaves no other trace.
+`flow` follows the values through turns, calls and answers, `clues` collects what may be wrong, `features` tells what is known
+of each place, `ranker` weighs it, `chain` walks back. Pure: no I/O but the weights in the package, no clock, nothing
+random; the same trace gives the same diagnosis. A run that says it succeeded is diagnosed like any other, for a made-up value
+that every tool accepted leaves no other trace.
 """
 
-from llmtrace.diagnosis.chain import chain
-from llmtrace.diagnosis.clue import Clue
-from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis.ranker import Ranker
 from llmtrace.diagnosis.result import Diagnosis, Step, Suspect
-from llmtrace.diagnosis.score import LIKELY, SHOWN, Weighed, weigh
+from llmtrace.diagnosis.suspects import LIKELY, SHOWN, suspects_of
 from llmtrace.diagnosis.tools import is_left_out
 from llmtrace.model import Inference, Span, ToolExecution, Trace
 
-__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Step", "Suspect", "diagnose"]
-
-MOST_SUSPECTS = 50
+__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Ranker", "Step", "Suspect", "diagnose"]
 
 
-def diagnose(trace: Trace, flow: Flow | None = None) -> Diagnosis:
-    """The suspects of a trace, the strongest first, and what was not visible. Verdicts that the spans carry are used; lineage
-    is traced anew, unless the ``flow`` of this trace is given. Raises IndexError on an empty trace."""
+def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = None) -> Diagnosis:
+    """The suspects of a trace, the most probable first, and what was not visible. Verdicts that the spans carry are used;
+    lineage is traced anew, unless the ``flow`` of this trace is given. ``ranker``: other weights than those shipped. Raises
+    IndexError on an empty trace."""
     flow = flow or Flow(trace)
-    weighed = weigh(find_clues(trace, flow), flow, trace.health)
-    suspects = tuple(_suspect(one, flow) for one in weighed[:MOST_SUSPECTS])
-    return Diagnosis(trace.trace_id, trace.health, suspects, _unknown(trace, flow))
-
-
-def _suspect(weighed: Weighed, flow: Flow) -> Suspect:
-    clue: Clue = weighed.clue
-    return Suspect(
-        clue.span_id,
-        weighed.score,
-        clue.title,
-        clue.evidence,
-        clue.pointer,
-        clue.value,
-        chain(weighed, flow),
-        clue.advice,
-    )
+    return Diagnosis(trace.trace_id, trace.health, suspects_of(trace, flow, ranker), _unknown(trace, flow))
 
 
 def _unknown(trace: Trace, flow: Flow) -> tuple[str, ...]:

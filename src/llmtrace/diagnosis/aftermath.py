@@ -7,9 +7,12 @@ from llmtrace.diagnosis.tools import acts, has_failed, is_left_out
 from llmtrace.model import Trace
 from llmtrace.signals._answers import admits_failure
 
+_NEAR = 6
+
 
 class Aftermath:
     def __init__(self, trace: Trace, flow: Flow) -> None:
+        self._nodes = flow.nodes
         self._silent = any(is_left_out(span) for span in trace.spans)
         self._done: dict[str, int] = {}
         self._answered = self._admitted = -1
@@ -21,6 +24,10 @@ class Aftermath:
                 self._done[node.tool] = node.place
         changing = [node for node in flow.nodes if node.kind == "call" and acts(node.tool)]
         self._last_change = {node.tool: node.place for node in changing}
+
+    def made_up_next(self, node: Node) -> int:
+        """How many values the model made up in its next steps."""
+        return sum(use.made_up for later in self._nodes[node.place + 1 : node.place + 1 + _NEAR] for use in later.uses)
 
     def done(self, node: Node) -> bool:
         """True if a later call of the same tool went well."""

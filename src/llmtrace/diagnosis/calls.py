@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue, place_of
-from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.tools import found_nothing, has_failed, is_silent
 from llmtrace.model import Span, ToolExecution, Trace, Violation
 
@@ -94,13 +94,20 @@ def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
     """A search that found nothing, where the run goes on as if it had found something."""
     speaking = {node.tool for node in flow.nodes if node.has_result and not is_silent(node.result) and not has_failed(node)}
     for node in flow.nodes:
-        if node.kind != "call" or node.tool not in speaking or not found_nothing(node):
+        if node.kind != "call" or not found_nothing(node):
             continue
-        if not after.done(node) and after.unnoticed(node):
+        unnoticed, missed = after.unnoticed(node), after.made_up_next(node)
+        if is_silent(node.result) and node.tool not in speaking and not missed:
+            continue  # some tools never answer anything
+        if unnoticed or missed:
             evidence = f"The result of {node.tool} is empty, and no later answer says that nothing was found."
+            if missed:
+                evidence = f"The result of {node.tool} is empty, and then the model made up {missed} values."
             advice = f"Have {node.tool} say in words that nothing was found."
             title = f"{node.tool} found nothing and the run went on"
-            yield Clue("empty", place_of(node), title, evidence, advice, "warning", node, value=node.arguments, unnoticed=True)
+            clue = Clue("empty", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
+            clue.unnoticed, clue.recovered = unnoticed, after.done(node)
+            yield clue
 
 
 def repeated(flow: Flow) -> Iterator[Clue]:
@@ -116,3 +123,22 @@ def repeated(flow: Flow) -> Iterator[Clue]:
             advice = f"Look at the first call of {tool} and what led to it; a budget on calls ends such a run early."
             title = f"the run went in circles, beginning with {tool}"
             yield Clue("repeated", place_of(first), title, evidence, advice, "warning", first, value=first.arguments)
+
+
+def given_wrong(flow: Flow, after: Aftermath) -> Iterator[Clue]:
+    """A turn of the user that gave the value with which a call failed, or found nothing."""
+    named: dict[Node, tuple[Node, Edge]] = {}
+    for node in flow.nodes:
+        if node.kind == "call" and not node.refused and (has_failed(node) or found_nothing(node)):
+            sources = [edge for edge in node.earlier if edge.source.kind == "user" and edge.via == "result"]
+            if sources and not any(use.made_up for use in node.uses):
+                named.setdefault(sources[0].source, (node, sources[0]))
+    for turn, (node, edge) in named.items():
+        title = "the user gave a value that was not found"
+        evidence = (
+            f"{node.tool} {'failed' if has_failed(node) else 'found nothing'} with {edge.use.value}, as the user gave it."
+        )
+        advice = f"Have {node.tool} say which value it did not find, and the model ask the user to check it."
+        clue = Clue("users_error", turn.span_id, title, evidence, advice, "info", turn, edge.use, None, edge.use.value)
+        clue.recovered = after.done(node)
+        yield clue

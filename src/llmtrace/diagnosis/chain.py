@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from llmtrace.diagnosis.clue import Clue, Kind
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.result import Step
-from llmtrace.diagnosis.score import Weighed
 from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.model import JsonValue
 
@@ -26,24 +25,23 @@ _ENDS: Mapping[Kind, str] = {
 """Clues that are an outcome themselves: nothing flows from them."""
 
 
-def chain(weighed: Weighed, flow: Flow) -> tuple[Step, ...]:
-    """From the outcome to the suspect, which is the last step."""
-    clue, outcome = weighed.clue, flow.outcome_after(weighed.clue.node)
+def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow) -> tuple[Step, ...]:
+    """From the outcome to the suspect, which is the last step. ``reached``: the nodes that its values flow into."""
+    outcome = flow.outcome_after(clue.node)
     if clue.kind in _ENDS:
         return (Step(clue.span_id, clue.title, clue.value, _ENDS[clue.kind]),)
     if clue.node is None:
         end = [_outcome_step(outcome, "")] if outcome is not None else []
         return (*end, Step(clue.span_id, clue.title, clue.value, "It is in no value that later steps used."))
-    edges = _way(weighed, flow)
+    edges = _way(clue.node, reached, flow)
     steps = [_step(flow, edge) for edge in reversed(edges)]
     if not edges and outcome is not None and outcome is not clue.node:
         steps.append(_outcome_step(outcome, f"No value of it comes from {_title(clue.node)}, which came before."))
     return (*_shortened(steps), *_last(clue, clue.node))
 
 
-def _way(weighed: Weighed, flow: Flow) -> list[Edge]:
+def _way(start: Node, reached: Mapping[Node, Edge | None], flow: Flow) -> list[Edge]:
     """Edges from the suspect to the outcome, in order of time; to the last change where nothing reaches the outcome."""
-    start, reached = weighed.clue.node, weighed.reached
     outcome = flow.outcome_after(start)
     changed = [node for node in reached if node is not start and node.kind == "call" and acts(node.tool)]
     changed.sort(key=lambda node: -node.place)
@@ -57,7 +55,7 @@ def _way(weighed: Weighed, flow: Flow) -> list[Edge]:
     return _back(reached, outcome)
 
 
-def _back(reached: dict[Node, Edge | None], goal: Node) -> list[Edge]:
+def _back(reached: Mapping[Node, Edge | None], goal: Node) -> list[Edge]:
     edges: list[Edge] = []
     edge = reached[goal]
     while edge is not None:
@@ -120,7 +118,7 @@ def _shortened(steps: list[Step]) -> list[Step]:
 
 
 def _title(node: Node) -> str:
-    return "answer" if node.kind == "answer" else node.tool
+    return {"answer": "answer", "user": "the user"}.get(node.kind, node.tool)
 
 
 def _shown(node: Node) -> JsonValue:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from llmtrace.diagnosis import calls, findings, made_up
+from llmtrace.diagnosis import answered, calls, findings, losses, made_up, records, repeats, told
 from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis.sightings import Sightings
 from llmtrace.model import Trace
 
 
 def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
     """In no order."""
-    after = Aftermath(trace, flow)
+    after, seen = Aftermath(trace, flow), Sightings(flow)
     return [
         *made_up.made_up(trace, flow),
         *calls.invalid(trace, flow, after),
         *calls.failed(flow, after),
         *calls.empty(flow, after),
         *calls.repeated(flow),
+        *calls.given_wrong(flow, after),
+        *records.of_other_records(flow, seen),
+        *records.answered_for_another(flow),
+        *records.out_of_date(flow, seen),
+        *records.taken_back(flow, seen),
+        *records.misplaced(flow, seen),
+        *answered.cut_off(flow),
+        *answered.reshaped(flow),
+        *answered.giving_orders(flow),
+        *repeats.done_twice(flow),
+        *repeats.in_another_form(trace, flow),
+        *told.misread(flow),
+        *told.not_done(flow),
+        *told.of_another_matter(flow, seen),
+        *told.mislabelled(flow, seen),
+        *told.of_another_record(flow, seen),
+        *losses.forgotten(flow),
         *findings.interrupted(trace),
         *findings.errors(trace, flow),
         *findings.findings(trace, flow),

@@ -1,8 +1,8 @@
 """How values flow through a trace: from results and arguments into later calls and answers.
 
-Nodes are the calls that the model asked for (with their executions) and its answers. An edge says that a value of the later
-node stands in the result of the earlier one, or was used by the earlier one before. Law: edges lead from earlier to later
-only, and their number is linear in the number of values used.
+Nodes are the turns of the user, the calls that the model asked for (with their executions) and its answers. An edge says that a
+value of the later node stands in the earlier one's result or words, or was used by the earlier one before. Law: edges lead from
+earlier to later only, and their number is linear in the number of values used.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from pydantic_core import from_json
+
+from llmtrace.diagnosis.memory import Memory
 from llmtrace.lineage import SPECIFIC, Lineage, Origin, Use
 from llmtrace.model import (
     AgentInvocation,
@@ -31,12 +34,14 @@ from llmtrace.signals._answers import new_messages
 
 Via: TypeAlias = Literal["result", "same value"]
 
+USER = frozenset({"user", "human"})
+
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A call, an answer, or an execution that no recorded call asked for."""
+    """A turn of the user, a call, an answer, or an execution that no recorded call asked for."""
 
-    kind: Literal["call", "answer"]
+    kind: Literal["user", "call", "answer"]
     span_id: str
     tool: str = ""
     call_id: str | None = None
@@ -51,6 +56,23 @@ class Node:
     later: list[Edge] = field(default_factory=list)
     place: int = 0
     """Position among the nodes, in order of time."""
+    turn: int = 0
+    """How many turns of the user there were until then."""
+    agent: str = ""
+    """Who acts: the name of the innermost agent around the span."""
+    said_with: str = ""
+    """Of a call the words that the model said along with it."""
+    asked: bool = True
+    """False for an execution that no recorded call asked for."""
+    _structure: JsonValue = None
+    _read: bool = False
+
+    @property
+    def structure(self) -> JsonValue:
+        """The result as an object or a list, read from JSON where it is text; None where it is neither."""
+        if not self._read:
+            self._read, self._structure = True, structure_of(self.result)
+        return self._structure
 
     @property
     def refused(self) -> bool:
@@ -80,13 +102,19 @@ class Flow:
         self._by_span: dict[str, Node] = {}
         self._said_by: dict[str, list[Node]] = {}
         self._users: dict[str, Node] = {}
+        self._by_message: dict[tuple[str, str], Node] = {}
+        self._turns: set[int] = set()
+        self._turn = 0
+        self._agents = _agents(trace)
+        self.memory = Memory()
         for span, ended in _moments(trace):
             if ended:
                 self._end(span)
             else:
                 self.lineage.begun(span)
         answers = [node for node in self.nodes if node.kind == "answer"]
-        self.outcome: Node | None = (answers or self.nodes)[-1] if self.nodes else None
+        acts = answers or [node for node in self.nodes if node.kind == "call"]
+        self.outcome: Node | None = acts[-1] if acts else None
         """The last answer; where there is none, the last call."""
 
     def outcome_after(self, node: Node | None) -> Node | None:
@@ -103,6 +131,10 @@ class Flow:
         own = self._said_by.get(span.span_id, [])
         return next((node for node in own if call_id is not None and node.call_id == call_id), own[0] if own else None)
 
+    def said_by(self, span_id: str) -> list[Node]:
+        """What the model said in this inference: calls and answers."""
+        return self._said_by.get(span_id, [])
+
     def reach(self, start: Node, keys: Iterable[str] = ()) -> dict[Node, Edge | None]:
         """Every node that something of ``start`` flows into, each with the edge by which it is reached first: what stands in
         its result, the values of ``keys`` where they are used again, and what stands in the results of these, and so on."""
@@ -118,8 +150,11 @@ class Flow:
         return reached
 
     def _end(self, span: Span) -> None:
-        uses = self.lineage.add(span)
         operation = span.operation
+        if isinstance(operation, Inference):
+            self._asked(span, operation)
+            self.memory.sent(span, self._conversation(span, operation), operation)
+        uses = self.lineage.add(span)
         if isinstance(operation, Inference):
             self._told(operation)
             for message in operation.output:
@@ -135,12 +170,32 @@ class Flow:
 
     def _said(self, span: Span, message: Message, uses: Iterable[Use]) -> None:
         calls = message.tool_calls()
+        texts = [part.content for part in message.parts if isinstance(part, Text) and part.content.strip()]
         for call in calls:
             mine = [use for use in uses if use.part == "argument" and _asks(use, call)]
-            self._add(Node("call", span.span_id, call.name, call.id, call.arguments), mine)
-        texts = [part.content for part in message.parts if isinstance(part, Text) and part.content.strip()]
+            said = Node("call", span.span_id, call.name, call.id, call.arguments, said_with="\n".join(texts))
+            self._add(said, mine)
         if texts and not calls:
             self._add(Node("answer", span.span_id, text="\n".join(texts)), [use for use in uses if use.part == "answer"])
+
+    def _conversation(self, span: Span, inference: Inference) -> str:
+        """What tells the conversations of a run apart: whose they are, and under which system prompt."""
+        system = [part for message in inference.input if message.role in ("system", "developer") for part in message.parts]
+        return f"{span.parent_id} {hash(repr((*inference.system, *system)))}"
+
+    def _asked(self, span: Span, inference: Inference) -> None:
+        """Turns of the user that no inference was sent before. What a model said in this trace is none."""
+        new = new_messages(inference)
+        first = len(inference.input) - len(new) + 1
+        for number, message in enumerate(new, first):
+            text = message.text() if message.role in USER else ""
+            if not text.strip() or hash(text) in self._turns or self.lineage.is_own(message):
+                continue
+            self._turns.add(hash(text))
+            self._turn += 1
+            node = Node("user", span.span_id, text=text)
+            self._add(node, ())
+            self._by_message[span.span_id, f"message {number} ({message.role})"] = node
 
     def _told(self, inference: Inference) -> None:
         """Results of calls whose execution is not recorded."""
@@ -152,7 +207,7 @@ class Flow:
     def _executed(self, span: Span, execution: ToolExecution) -> None:
         node = self._by_call.get(execution.call_id) if execution.call_id is not None else self._waiting(execution.name)
         if node is None or node.execution is not None:
-            node = Node("call", span.span_id, execution.name, execution.call_id, execution.arguments)
+            node = Node("call", span.span_id, execution.name, execution.call_id, execution.arguments, asked=False)
             self._add(node, ())
         node.execution, node.result, node.has_result = span, execution.result, execution.has_result
         self._by_span[span.span_id] = node
@@ -161,8 +216,10 @@ class Flow:
         return next((node for node in reversed(self.nodes[-16:]) if node.tool == tool and node.execution is None), None)
 
     def _add(self, node: Node, uses: Iterable[Use]) -> None:
-        node.place = len(self.nodes)
+        node.place, node.turn, node.agent = len(self.nodes), self._turn, self._agents.get(node.span_id, "")
         self.nodes.append(node)
+        if node.kind == "user":
+            return
         self._said_by.setdefault(node.span_id, []).append(node)
         if node.call_id is not None:
             self._by_call[node.call_id] = node
@@ -186,7 +243,29 @@ class Flow:
             _join(Edge(before, node, use, "same value"))
 
     def _source(self, origin: Origin) -> Node | None:
-        return self._by_call.get(origin.call_id) if origin.call_id is not None else self._by_span.get(origin.span_id)
+        if origin.call_id is not None:
+            return self._by_call.get(origin.call_id)
+        return self._by_message.get((origin.span_id, origin.place)) or self._by_span.get(origin.span_id)
+
+
+def structure_of(result: JsonValue) -> JsonValue:
+    if isinstance(result, (dict, list)):
+        return result
+    if not isinstance(result, str) or result.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return from_json(result)
+    except ValueError:
+        return None
+
+
+def _agents(trace: Trace) -> dict[str, str]:
+    """For each span the name of the innermost agent around it."""
+    names: dict[str, str] = {}
+    for _, span in trace.walk():
+        above = names.get(span.parent_id or "", "")
+        names[span.span_id] = span.operation.name if isinstance(span.operation, AgentInvocation) else above
+    return names
 
 
 def _join(edge: Edge) -> None:

@@ -20,10 +20,9 @@ def made_up(trace: Trace, flow: Flow) -> Iterator[Clue]:
         said_first = [use for use in node.uses if use.made_up]
         if node.kind == "call":
             yield from (_argument(node, use) for use in said_first)
-        elif node is flow.outcome and said_first:
-            yield _claim(node, said_first)
-        else:
+        elif said_first:
             yield from (_word(node, use) for use in said_first if use.key in called)
+            yield _claim(node, said_first)
     yield from _found_live(trace, flow)
 
 

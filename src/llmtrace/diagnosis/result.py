@@ -25,7 +25,7 @@ class Suspect:
 
     span_id: str
     score: float
-    """0 to 1: how strong the suspicion is. No probability; see `llmtrace.diagnosis.score` for what adds up to it."""
+    """The probability, 0 to 1, that it began here; see `llmtrace.diagnosis.ranker`."""
     title: str
     evidence: str
     """One sentence that can be checked by looking at the trace."""
@@ -35,6 +35,15 @@ class Suspect:
     chain: tuple[Step, ...] = ()
     """From the outcome to this place. The last step is the suspect itself."""
     advice: str = ""
+    """What would have prevented it."""
+    reasons: tuple[str, ...] = ()
+    """The features that raised the probability most, in words."""
+    also: tuple[str, ...] = ()
+    """What else was found at the same place."""
+    part: str = "span"
+    """What is suspected: a turn of the ``user``, a ``call`` with its result, an ``answer``, or another ``span``."""
+    kind: str = ""
+    """The kind of the clue that is given as evidence; empty where there is none."""
 
 
 @value

@@ -207,6 +207,10 @@ class Lineage:
                 return _grounded(found)
         return Provenance("unknown", reason="words of the model's own")
 
+    def is_own(self, message: Message) -> bool:
+        """True if a model said all of this before in the run, whoever it is sent as. Only of a thorough lineage."""
+        return all(self._visible.history.is_own(part) for part in message.parts)
+
     def locate(self, origin: Origin, use: Use) -> str:
         """Where inside its origin a value stands, as JSON Pointer; empty in plain text. Only of a thorough lineage."""
         source = self._visible.sources.get((origin.span_id, origin.place, origin.call_id))

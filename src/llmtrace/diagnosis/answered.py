@@ -1,0 +1,95 @@
+"""Clues of results: cut off in the middle, in another form than before, or giving orders to the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.clue import Clue, place_of
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.tools import has_failed
+from llmtrace.model import JsonValue
+
+_ORDERS = re.compile(
+    r"(?:ignore|disregard|forget)\s+(?:\w+\s+){0,2}(?:previous|prior|earlier|above|all)\b|\bsystem (?:notice|message|prompt)\b"
+    r"|\b(?:do not|don't|never)\s+(?:tell|inform|mention|alert)\b.{0,20}\b(?:user|customer|human|anyone)"
+    r"|\b(?:assistant|ai|agent|model)\b[^.]{0,20}\b(?:must|you must|should now)\b"
+    r"|\byou must (?:now )?(?:proceed|use|call|send|transfer)\b",
+    re.IGNORECASE,
+)
+_LONGEST_READ = 1 << 16
+_ALIKE = 0.5
+"""Share of equal members below which two results have another form."""
+
+
+def cut_off(flow: Flow) -> Iterator[Clue]:
+    for node in flow.nodes:
+        text = node.result
+        if node.kind != "call" or not isinstance(text, str) or text.lstrip()[:1] not in ("{", "[") or len(text) < 3:
+            continue
+        if node.structure is None and text.rstrip()[-1:] not in ("}", "]"):
+            title = f"the result of {node.tool} ends in the middle"
+            evidence = f"The result of {node.tool} begins as JSON and is cut off after {len(text)} characters."
+            advice = f"Have {node.tool} give fewer fields or pages, and raise the limit that cuts its results."
+            yield Clue("cut_result", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
+
+
+def reshaped(flow: Flow) -> Iterator[Clue]:
+    """A result in another form than the tool's results before."""
+    usual: dict[str, tuple[str, dict[str, str]]] = {}
+    for node in flow.nodes:
+        if node.kind != "call" or node.structure is None or has_failed(node):
+            continue
+        form = _form(node.structure)
+        before = usual.setdefault(node.tool, form)
+        what = _difference(before, form)
+        if what:
+            title = f"{node.tool} answered in another form than before"
+            evidence = f"The result of {node.tool} {what}."
+            advice = f"Pin the version of {node.tool}, and give it an output schema so that a change is seen at once."
+            yield Clue("other_shape", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
+
+
+def _form(structure: JsonValue) -> tuple[str, dict[str, str]]:
+    if isinstance(structure, dict):
+        return "an object", {str(name): type(member).__name__ for name, member in structure.items() if member is not None}
+    first = structure[0] if isinstance(structure, list) and structure else None
+    if isinstance(first, dict):
+        return "a list of objects", {str(name): type(member).__name__ for name, member in first.items() if member is not None}
+    return ("a list", {})
+
+
+def _difference(before: tuple[str, dict[str, str]], now: tuple[str, dict[str, str]]) -> str:
+    if not before[1] or (not now[1] and now[0] == "a list"):
+        return ""  # an empty list says nothing of its form
+    if before[0] != now[0]:
+        return f"is {now[0]}, where it was {before[0]} before"
+    shared = before[1].keys() & now[1].keys()
+    smaller = min(len(before[1]), len(now[1]))
+    if len(shared) < _ALIKE * smaller:
+        return f"shares {len(shared)} of its {len(now[1])} members with the one before"
+    other = sorted(name for name in shared if before[1][name] != now[1][name] and not _numbers(before[1][name], now[1][name]))
+    if len(other) > _ALIKE * len(shared):
+        return f"has members of other types than before ({', '.join(other[:3])})"
+    return ""
+
+
+def _numbers(one: str, other: str) -> bool:
+    return {one, other} <= {"int", "float"}
+
+
+def giving_orders(flow: Flow) -> Iterator[Clue]:
+    """A result that speaks to the model: somebody else may have written it."""
+    for node in flow.nodes:
+        if node.kind != "call" or not node.has_result:
+            continue
+        found = _ORDERS.search(_as_text(node))
+        if found is not None:
+            title = f"the result of {node.tool} gives orders to the model"
+            evidence = f"It says “{found.group()[:80]}”, which is no data."
+            advice = f"Have the program mark what {node.tool} brings in as data, and a person approve what is done with it."
+            yield Clue("orders", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
+
+
+def _as_text(node: Node) -> str:
+    return (node.result if isinstance(node.result, str) else str(node.result))[:_LONGEST_READ]

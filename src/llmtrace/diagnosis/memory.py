@@ -1,0 +1,104 @@
+"""What a model still knew: messages that were sent before and are not sent any more, and words of one agent that another got.
+
+Law: of each agent only its last request is kept, and a request that begins like the one before costs one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolResult
+
+_SYSTEM = frozenset({"system", "developer"})
+
+
+@dataclass(slots=True)
+class Loss:
+    """An inference that was sent less than was known before it."""
+
+    span_id: str
+    lost: int
+    """How many messages are not sent any more."""
+    bridge: str | None
+    """The inference whose words it was sent in their place, if there are such: a summary, a hand-off."""
+
+
+@dataclass(slots=True)
+class _Known:
+    request: tuple[Message, ...] = ()
+    digests: dict[Hashable, None] = field(default_factory=dict[Hashable, None])
+    grew: bool = False
+    """A later request went on from an earlier one: this is a conversation, not one question after another."""
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.losses: list[Loss] = []
+        self._known: dict[str, _Known] = {}
+        self._before = _Known()
+        """The conversation that was last gone on with."""
+        self._said: dict[str, str] = {}
+        """By what a model said, the inference that said it."""
+        self._last = ""
+
+    def sent(self, span: Span, agent: str, inference: Inference) -> None:
+        request = inference.input
+        if request and not inference.previous_response_id:
+            known = self._known.get(agent)
+            if known is None:
+                known = self._known[agent] = self._handed(span, request)
+            elif request[: len(known.request)] != known.request:
+                self._compare(span, known, request)
+            else:
+                known.grew = True
+                known.digests.update(dict.fromkeys(map(_digest, request[len(known.request) :])))
+            known.request = request
+            self._before = known
+            for message in inference.output:
+                known.digests[_digest(message)] = None
+        for message in inference.output:
+            text = message.text().strip()
+            if text:
+                self._said[text] = span.span_id
+        self._last = span.span_id
+
+    def _compare(self, span: Span, known: _Known, request: tuple[Message, ...]) -> None:
+        now = dict.fromkeys(_digest(message) for message in request if message.role not in _SYSTEM)
+        lost = len(known.digests.keys() - now.keys())
+        kept = len(known.digests) - lost
+        if lost and (kept or known.grew):
+            self.losses.append(Loss(span.span_id, lost, self._bridge(request)))
+        known.digests = now
+
+    def _handed(self, span: Span, request: tuple[Message, ...]) -> _Known:
+        """The first request of an agent: did another hand over to it, and tell less than it knew itself?"""
+        now = dict.fromkeys(_digest(message) for message in request if message.role not in _SYSTEM)
+        bridge = self._bridge(request)
+        if bridge is not None:
+            before = len(self._before.digests.keys() - now.keys())
+            if before > 1:
+                self.losses.append(Loss(span.span_id, before, bridge))
+        return _Known(request, now)
+
+    def _bridge(self, request: tuple[Message, ...]) -> str | None:
+        """The last words that a model said, if the request begins with them."""
+        for message in request:
+            if message.role not in _SYSTEM:
+                said = self._said.get(message.text().strip())
+                return said if said == self._last else None
+        return None
+
+
+def _digest(message: Message) -> Hashable:
+    return (message.role, *map(_content, message.parts))
+
+
+def _content(part: object) -> Hashable:
+    if isinstance(part, Text):
+        return hash(part.content)
+    if isinstance(part, ToolCall):
+        return part.id or hash((part.name, repr(part.arguments)))
+    if isinstance(part, ToolResult):
+        return part.id or hash(repr(part.response))
+    return hash(repr(part))

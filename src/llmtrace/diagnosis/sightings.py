@@ -1,0 +1,150 @@
+"""Where each identifier of a run stands: in which turns, results and answers, and under which names of members.
+
+Law: every text is read once, however many values are asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import cached_property
+
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.model import JsonValue
+
+_WORD = re.compile(r"#?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
+_DIGIT = re.compile(r"\d")
+_LONGEST_READ = 1 << 18
+_SHORTEST = 4
+_LONGEST_NAME = 40
+DEEPEST = 12
+MOST_ALIKE = 200
+
+
+class Sightings:
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+    @cached_property
+    def spoken(self) -> dict[str, list[Node]]:
+        """By word, the turns of the user and the words of the model that hold it, in order."""
+        found: dict[str, list[Node]] = defaultdict(list)
+        for node in self.flow.nodes:
+            for word in words_in(node.text or node.said_with):
+                found[word].append(node)
+        return found
+
+    @cached_property
+    def told(self) -> dict[str, list[Node]]:
+        """By word, the calls whose results hold it, in order."""
+        found: dict[str, list[Node]] = defaultdict(list)
+        for node in self.flow.nodes:
+            if node.kind == "call" and node.has_result:
+                for word in words_in(node.result if isinstance(node.result, str) else repr(node.result)):
+                    found[word].append(node)
+        return found
+
+    @cached_property
+    def names(self) -> dict[str, dict[str, list[int]]]:
+        """By text of a value, the names of the members that hold it in results, each with the places of the calls."""
+        found: dict[str, dict[str, list[int]]] = defaultdict(dict)
+        for node in self.flow.nodes:
+            if node.structure is not None:
+                _name(node.structure, "", found, node.place, 0)
+        return found
+
+    @cached_property
+    def records(self) -> dict[str, set[float]]:
+        """By the name of a thing in results, the numbers that stand with it."""
+        found: dict[str, set[float]] = defaultdict(set)
+        for node in self.flow.nodes:
+            if node.structure is not None:
+                _record(node.structure, found, 0)
+        return found
+
+    def last_name(self, text: str) -> str | None:
+        """The name of a thing that stands last in the text (in small letters)."""
+        places = [(text.rfind(name), name) for name in list(self.records)[:MOST_ALIKE] if name in text]
+        return max(places)[1] if places else None
+
+    @cached_property
+    def members(self) -> set[str]:
+        """The names of all members of results."""
+        return {name for names in self.names.values() for name in names}
+
+    def names_elsewhere(self, text: str, node: Node) -> set[str]:
+        """What the value is called in results other than this node's."""
+        return {name for name, places in self.names.get(text, {}).items() if places != [node.place]}
+
+    @cached_property
+    def _by_shape(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for word in self.told.keys() | self.spoken.keys():
+            found[shape(word)].append(word)
+        return found
+
+    def alike(self, form: str) -> list[str]:
+        """The words of this form, a bounded number of them."""
+        return self._by_shape.get(form, [])[:MOST_ALIKE]
+
+    def before(self, word: str, node: Node) -> list[Node]:
+        """The nodes that hold the word and come before this one."""
+        found = [one for one in self.spoken.get(word, ()) if one.place < node.place]
+        return found + [one for one in self.told.get(word, ()) if one.place < node.place]
+
+
+def words_in(text: str) -> set[str]:
+    """The words of a text that hold a digit and are long enough to name something."""
+    words = set(_WORD.findall(text[:_LONGEST_READ]))
+    return {word for word in words if len(word) >= _SHORTEST and _DIGIT.search(word)}
+
+
+_DATE = re.compile(r"\d{4}|\d{4}-\d\d(?:-\d\d)?")
+
+
+def is_date(word: str) -> bool:
+    return _DATE.fullmatch(word) is not None
+
+
+def shape(text: str) -> str:
+    """Equal for values that look alike: digits by their number, letters of either case; of a code in capitals the length."""
+    if text.isalnum() and text.upper() == text and not text.isdigit():
+        return f"code of {len(text)}"
+    return re.sub(r"\d", "9", re.sub(r"[^\W\d_]+", "a", text))
+
+
+def _name(content: JsonValue, name: str, found: dict[str, dict[str, list[int]]], place: int, depth: int) -> None:
+    if depth > DEEPEST:
+        return
+    if isinstance(content, dict):
+        for key, member in content.items():
+            _name(member, str(key), found, place, depth + 1)
+    elif isinstance(content, list):
+        for member in content:
+            _name(member, name, found, place, depth + 1)
+    elif content is not None and not isinstance(content, bool) and name:
+        places = found[str(content)].setdefault(name, [])
+        if not places or places[-1] != place:
+            places.append(place)
+
+
+def _record(content: JsonValue, found: dict[str, set[float]], depth: int) -> None:
+    if depth > DEEPEST:
+        return
+    if isinstance(content, list):
+        for member in content:
+            _record(member, found, depth + 1)
+    elif isinstance(content, dict):
+        name = content.get("name", content.get("title"))
+        if isinstance(name, str) and _SHORTEST <= len(name) <= _LONGEST_NAME:
+            found[name.casefold()].update(_numbers(content, 0))
+        for member in content.values():
+            if isinstance(member, (dict, list)):
+                _record(member, found, depth + 1)
+
+
+def _numbers(content: JsonValue, depth: int) -> set[float]:
+    if isinstance(content, (dict, list)) and depth < DEEPEST:
+        members = content.values() if isinstance(content, dict) else content
+        return {number for member in members for number in _numbers(member, depth + 1)}
+    return {float(content)} if isinstance(content, (int, float)) and not isinstance(content, bool) else set()

@@ -1,0 +1,105 @@
+"""From candidates to suspects: the ranker's probability, the strongest clue of each place as its evidence, the way back to it.
+
+Law: one suspect a place; what else was found there is told along with it. A place without a clue is a suspect only in a run
+that is known to have failed, where it is more probable than all that have one; it says that only its place and wording speak
+against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmtrace.diagnosis.candidates import Candidate, candidates_of
+from llmtrace.diagnosis.chain import chain
+from llmtrace.diagnosis.clue import Clue, place_of
+from llmtrace.diagnosis.clues import find_clues
+from llmtrace.diagnosis.features import FEATURES, TEAM, features_of
+from llmtrace.diagnosis.flow import Edge, Flow, Node
+from llmtrace.diagnosis.ranker import Ranker, shipped
+from llmtrace.diagnosis.result import Suspect
+from llmtrace.model import Trace
+
+LIKELY = 0.5
+"""From here on a suspect is worth a person's time."""
+SHOWN = 0.05
+"""Below it a place is no suspect."""
+NEAR = 0.1
+"""A place with a clue is shown as well where it comes to this share of the most probable."""
+MOST_SUSPECTS = 50
+MOST_REASONS = 3
+_ADVICE = "Read this step first; record tools and agents with spans of their own, so that more can be said of it."
+
+
+def suspects_of(trace: Trace, flow: Flow, ranker: Ranker | None = None) -> tuple[Suspect, ...]:
+    ranker = ranker or shipped()
+    candidates = candidates_of(flow, find_clues(trace, flow))
+    features = features_of(candidates, flow)
+    probabilities = ranker.probabilities(features, failed=trace.health == "failed")
+    ranked = sorted(zip(probabilities, candidates, features, strict=True), key=lambda one: (-one[0], _place(one[1])))
+    least = min(SHOWN, ranked[0][0] * NEAR) if ranked else SHOWN
+    best = max((one[0] for one in ranked if one[1].clues), default=0.0) if trace.health == "failed" else 1.0
+    shown = [one for one in ranked if one[0] >= (least if one[1].clues else max(SHOWN, best))]
+    return tuple(_suspect(*one, flow, ranker) for one in shown[:MOST_SUSPECTS])
+
+
+def _suspect(probability: float, one: Candidate, features: Mapping[str, float], flow: Flow, ranker: Ranker) -> Suspect:
+    score = min(0.99, max(0.001, round(probability, 4)))
+    reasons = _reasons(features, ranker)
+    if not one.clues:
+        node = one.node
+        assert node is not None
+        clue = Clue("finding", place_of(node), _title(node), _weak(reasons), _ADVICE, "info", node)
+        clue.value = node.arguments if node.kind == "call" else node.text[:200]
+        return Suspect(
+            node.span_id, score, clue.title, clue.evidence, None, None, chain(clue, {node: None}, flow), _ADVICE, reasons
+        )
+    clues = sorted(one.clues, key=lambda clue: -_weight(clue, ranker))
+    clue = clues[0]
+    also = tuple(other.evidence for other in clues[1:] if other.kind != clue.kind)
+    way = chain(clue, _reached(clue, flow), flow)
+    part = one.node.kind if one.node is not None else "span"
+    return Suspect(
+        clue.span_id,
+        score,
+        clue.title,
+        clue.evidence,
+        clue.pointer,
+        clue.value,
+        way,
+        clue.advice,
+        reasons,
+        also,
+        part,
+        clue.kind,
+    )
+
+
+def _weight(clue: Clue, ranker: Ranker) -> float:
+    return max(ranker.weights.get(f"clue {clue.kind}", -9.0), ranker.weights.get(f"clue {clue.kind}, {clue.severity}", -9.0))
+
+
+def _reasons(features: Mapping[str, float], ranker: Ranker) -> tuple[str, ...]:
+    """What raised the score most, in words."""
+    raised = sorted(((ranker.weights.get(name, 0.0) * value, name) for name, value in features.items()), reverse=True)
+    return tuple(FEATURES[name.removeprefix(TEAM)] for weight, name in raised[:MOST_REASONS] if weight > 0)
+
+
+def _weak(reasons: tuple[str, ...]) -> str:
+    if not reasons:
+        return "No clue is here; it is named because something went wrong and nothing else stands out."
+    return f"No clue is here but its place and wording: {'; '.join(reasons)}."
+
+
+def _title(node: Node) -> str:
+    who = f" of {node.agent}" if node.agent else ""
+    return {"user": "a turn of the user", "answer": f"the words{who}"}.get(node.kind, f"the call of {node.tool}{who}")
+
+
+def _reached(clue: Clue, flow: Flow) -> dict[Node, Edge | None]:
+    if clue.node is None:
+        return {}
+    return flow.reach(clue.node, (clue.use.key,) if clue.use is not None else ())
+
+
+def _place(one: Candidate) -> int:
+    return one.node.place if one.node is not None else 1 << 62

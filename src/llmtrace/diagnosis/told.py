@@ -1,0 +1,183 @@
+"""Clues of answers: a number misread, a thing said to be done that was not, a value of another matter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.clue import Clue, quote
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.sightings import Sightings, is_date, words_in
+from llmtrace.diagnosis.tools import acts, has_failed
+from llmtrace.lineage import Use
+from llmtrace.lineage.forms import numbers_in, read_number
+from llmtrace.lineage.values import Value, is_round
+
+_DONE = re.compile(
+    r"\b(?:ha(?:s|ve)(?: now)? been(?: successfully)?|(?:is|are) now|I(?:'ve| have)(?: successfully| now)?|successfully)\s+"
+    r"(?!review|retriev|check|verif|authenticat|locat|identif|receiv|deliver|notic|need|used|paid|ship|calculat|look|reach"
+    r"|open|access|read|list|found|provid|process(?:ed)? (?:and|when)|consider|attempt|tried|explor|mention|request)"
+    r"(?:\w+ed|sent|made|done|set|put)\b",
+    re.IGNORECASE,
+)
+_IF = re.compile(r"\b(?:once|after|if|until|unless|when|whether|before|cannot|not|no)\b[^.!?\n]*$", re.IGNORECASE)
+_RUN = re.compile(r"[^\W_]+")
+_LABELS = ("id", "number", "code", "zip")
+_LABELLED = re.compile(
+    r"\b([A-Za-z]+[ _](?:ID|Id|id|number|Number|code))(?:\W{0,5}|\s+(?:is|of|with ID)\s+)[\"'*`(]*(#?\w[\w-]{4,})"
+)
+_MONEY = re.compile(r"[$€£]\s?(\d[\d,]*(?:\.\d+)?)")
+_NAMED = 90
+"""Characters before a sum of money in which the thing is named that it is said of."""
+_ADVICE = "Have the answer quote results only, and check its values against them before it goes out."
+_MOST_NUMBERS = 4000
+_FEWEST_DIGITS = 3
+_UNITS = (0.01, 0.001, 100, 1000)
+
+
+def misread(flow: Flow) -> Iterator[Clue]:
+    """A number that nothing contains, next to one that differs by a decimal point, by a cut, or by two digits exchanged."""
+    known: dict[str, float] = {}
+    for node in flow.nodes:
+        for use in node.uses:
+            if use.kind == "number" and (use.made_up or use.provenance.form == "derived" or _is_round(use)):
+                origin = _origin(use, known)
+                if origin is not None:
+                    yield _misread(node, use, origin)
+        for number in _numbers(node):
+            if len(known) < _MOST_NUMBERS:
+                known.setdefault(_digits(number), number)
+                if number >= 1 and not float(number).is_integer():
+                    for factor in _UNITS:
+                        known.setdefault(f"~{round(number * factor, 2):g}", number)
+
+
+def _numbers(node: Node) -> Iterator[float]:
+    if node.kind == "user":
+        yield from numbers_in(node.text)
+    elif node.kind == "call" and node.has_result:
+        yield from numbers_in(node.result if isinstance(node.result, str) else str(node.result))
+
+
+def _digits(number: float) -> str:
+    return f"{number:.10g}".replace(".", "").strip("0")
+
+
+def _is_round(use: Use) -> bool:
+    """A number that people choose; it is suspect only as a known one in another unit."""
+    return use.provenance.status == "unknown" and is_round(Value(use.value, "number"))
+
+
+def _origin(use: Use, known: dict[str, float]) -> float | None:
+    number = read_number(str(use.value))
+    if number is None:
+        return None
+    digits = _digits(abs(number))
+    if _is_round(use):
+        same = known.get(digits) if len(digits) > 1 else None
+        return same if same is not None and any(abs(same * factor - number) < 0.01 for factor in _UNITS) else None
+    if len(digits) < _FEWEST_DIGITS:
+        return None
+    if digits in known and known[digits] != number:
+        return known[digits]
+    if f"~{number:g}" in known or use.provenance.form == "derived":
+        return known.get(f"~{number:g}")
+    swaps = (digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :] for at in range(len(digits) - 1))
+    near = next((known[other] for other in swaps if other in known), None)
+    if near is not None:
+        return near
+    return _cut_from(f"{number:g}", digits, known)
+
+
+def _cut_from(whole: str, digits: str, known: dict[str, float]) -> float | None:
+    """A number with decimals of which this one is the end or the beginning."""
+    for text, value in known.items():
+        longer = not text.startswith("~") and 1 <= len(text) - len(digits) <= len(digits) + 1 and not value.is_integer()
+        if longer and (text.endswith(digits) or f"{value:.2f}".startswith(whole)):
+            return value
+    return None
+
+
+def _misread(node: Node, use: Use, origin: float) -> Clue:
+    where = f"{node.tool} was called with a misread {use.pointer}" if node.kind == "call" else "the answer misreads a number"
+    evidence = f"{quote(use.value)} is in no message and no result before, but {origin:g} is: its digits, written otherwise."
+    pointer = use.pointer or None
+    return Clue("misread", node.span_id, where, evidence, _ADVICE, "warning", node, use, pointer, use.value)
+
+
+def not_done(flow: Flow) -> Iterator[Clue]:
+    """An answer that tells of a change, where no call since the user's last turn made one."""
+    changed: set[int] = set()
+    any_change = any(node.kind == "call" and acts(node.tool) for node in flow.nodes)
+    calls = any(node.kind == "call" for node in flow.nodes)
+    for node in flow.nodes:
+        if node.kind == "call":
+            if acts(node.tool) and not has_failed(node):
+                changed.add(node.turn)
+        elif node.kind == "answer" and calls and node.turn not in changed:
+            found = next((done for done in _DONE.finditer(node.text) if not _IF.search(node.text, 0, done.start())), None)
+            if found is not None and not node.text.rstrip().endswith("?"):
+                title = "the answer says that something was done that no call did"
+                evidence = f"It says “{found.group()}”, and no call since the user's last words changed anything."
+                advice = "Have the program report what was done from the results of calls, not from the model's words."
+                severity = "warning" if any_change else "info"
+                yield Clue("not_done", node.span_id, title, evidence, advice, severity, node, value=found.group())  # type: ignore[arg-type]
+
+
+def of_another_matter(flow: Flow, seen: Sightings) -> Iterator[Clue]:
+    """An answer that names an identifier which nothing since the user's last turn holds, beside others that it holds."""
+    for node in flow.nodes:
+        if node.kind != "answer":
+            continue
+        fresh: list[str] = []
+        old: list[str] = []
+        for word in sorted(words_in(node.text)):
+            if is_date(word):
+                continue
+            before = seen.before(word, node)
+            if before:
+                (fresh if any(one.turn == node.turn for one in before) else old).append(word)
+        if len(old) == 1 and fresh:
+            title = "the answer names something that this turn was not about"
+            evidence = f"{quote(old[0])} is in nothing since the user's last words, as the rest of the answer is."
+            yield Clue("other_matter", node.span_id, title, evidence, _ADVICE, "info", node, value=old[0])
+
+
+def mislabelled(flow: Flow, seen: Sightings) -> Iterator[Clue]:
+    """An answer that calls a value by a name which no result gives it."""
+    labels = {
+        name: " ".join(_RUN.findall(name.casefold().replace("_", " "))) for name in seen.members if name.endswith(_LABELS)
+    }
+    known = {label: name for name, label in labels.items() if " " in label}
+    for node in flow.nodes:
+        if node.kind != "answer" or not known:
+            continue
+        for match in _LABELLED.finditer(node.text):
+            label, word = " ".join(_RUN.findall(match.group(1).casefold())), match.group(2)
+            names = seen.names.get(word)
+            name = known.get(label)
+            if name is None or not names or name in names or not seen.before(word, node):
+                continue
+            title = f"the answer gives a wrong {label}"
+            evidence = f"It calls {quote(word)} the {label}; in the results it is {sorted(names)[0]}."
+            yield Clue("mislabelled", node.span_id, title, evidence, _ADVICE, "warning", node, value=word)
+            break
+
+
+def of_another_record(flow: Flow, seen: Sightings) -> Iterator[Clue]:
+    """A sum of money that the answer gives for a thing which has none such in the results, while another thing has."""
+    for node in flow.nodes:
+        if node.kind != "answer" or not seen.records:
+            continue
+        start = 0
+        for match in _MONEY.finditer(node.text):
+            number = read_number(match.group(1)) or 0.0
+            before = node.text[max(start, match.start() - _NAMED) : match.start()].casefold()
+            start = match.end()
+            name = seen.last_name(before)
+            if name is None or number in seen.records[name] or not any(number in held for held in seen.records.values()):
+                continue
+            title = "the answer gives a sum that belongs to something else"
+            evidence = f"It says {quote(match.group())} of {quote(name)}; in the results that is the sum of another thing."
+            yield Clue("contradicts", node.span_id, title, evidence, _ADVICE, "warning", node, value=match.group())
+            break

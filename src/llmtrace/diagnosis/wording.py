@@ -1,0 +1,79 @@
+"""What can be told of a text by its words alone: does it guess, give up, plan, correct, conclude? English; other languages
+give no sign here, and the other features stand.
+
+Law: each answer is true or false for the text as it is; no word names a tool, an agent or a task.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_READ = 20_000
+
+_I = re.IGNORECASE
+_SIGNS: dict[str, re.Pattern[str]] = {
+    "guesses": re.compile(
+        r"\b(?:assum\w+|presum\w+|hypothetical\w*|suppos\w+|simulat\w+|placeholder|for the sake of|as an example|mock|dummy"
+        r"|let's say|based on (?:my|general|common|prior) knowledge|from memory|typically|probably|likely|might be|may be"
+        r"|approximat\w+|estimate[sd]?|roughly|should be|if we had)\b",
+        _I,
+    ),
+    "gives up": re.compile(
+        r"\b(?:unable|cannot|can't|could not|couldn't|did not (?:find|yield|return|provide)|no (?:results?|information|data)"
+        r"|not (?:available|found|accessible|possible)|unfortunately|failed|blocked|limitation)\b",
+        _I,
+    ),
+    "corrects": re.compile(
+        r"\b(?:mistake|incorrect|wrong|error in|should have|apolog\w+|correction|re-?check|re-?evaluate|double-check"
+        r"|inconsisten\w+|discrepanc\w+|overlooked|actually,|misunderst\w+)\b",
+        _I,
+    ),
+    "concludes": re.compile(
+        r"\b(?:therefore|thus|hence|in conclusion|final answer|the answer is|in summary|so,? the)\b|TERMINATE", _I
+    ),
+    "plans": re.compile(r"\b(?:plan|step \d|first,|next,|let's|we need to|we should|I will|I'll|to begin|proceed)\b", _I),
+    "has code": re.compile(r"```|^(?:import|from|def|print)\b", re.MULTILINE),
+    "confirms": re.compile(r"\b(?:verified|confirm(?:ed|s)?|correct|accurate|validated|matches|agreed?|satisfied)\b", _I),
+    "asks": re.compile(r"\?\s*$|\b(?:could you|can you|would you|please (?:provide|share|confirm|let))\b", _I),
+    "orders": re.compile(r"^\s*(?:please|search|find|look|go|open|click|scroll|type|visit|use|locate|extract|check)\b", _I),
+    "counts": re.compile(r"\b(?:total|sum|count|average|number of|calculat\w+|comput\w+|result(?:s|ing)?)\b", _I),
+    "reports": re.compile(
+        r"\b(?:I (?:have |'ve )?(?:successfully )?(?:found|retrieved|reviewed|identified|located|accessed|checked|obtained"
+        r"|examined)|(?:upon|after|by) (?:review|examin|check|search|analy[sz]|look|access)\w*|according to"
+        r"|the (?:article|page|paper|results?) (?:states?|shows?|says|indicates?|lists?))\b",
+        _I,
+    ),
+    "acts": re.compile(
+        r"\bI (?:typed|clicked|scrolled|pressed|opened|visited|navigated|searched|entered|selected|ran|called)\b", _I
+    ),
+    "looped": re.compile(
+        r"\b(?:loop|repeat(?:ed|ing|edly)?|again|stalled|no progress|not making progress|same (?:page|result))\b", _I
+    ),
+}
+
+SIGNS = tuple(_SIGNS)
+
+
+def signs_of(text: str) -> set[str]:
+    text = text[:LONGEST_READ]
+    return {sign for sign, pattern in _SIGNS.items() if pattern.search(text)}
+
+
+_NAME = re.compile(r"(?<![.!?:\n] )(?<!^)\b[A-Z][\w'-]{2,}|\d[\d.,:/-]*\d|\d")
+
+
+def marks_of(text: str) -> frozenset[str]:
+    """Names and numbers: what tells one answer from another."""
+    return frozenset(mark.strip(".,:/-") for mark in _NAME.findall(text[:LONGEST_READ]))
+
+
+def words_of(text: str) -> frozenset[str]:
+    """The longer words, to compare two texts by."""
+    return frozenset(word for word in re.findall(r"[^\W_]{4,}", text[:LONGEST_READ].casefold()))
+
+
+def likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """Share of words that both have, of all that either has."""
+    if not one or not other:
+        return 0.0
+    return len(one & other) / len(one | other)
