@@ -64,7 +64,7 @@ def test_what_was_not_visible_is_said() -> None:
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
 
-No suspect: nothing in this trace was invalid, failed, or came from nowhere.
+No suspect in what is visible here; the rest cannot be judged.
 Not visible: earlier messages are at the provider
 """)
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from llmtrace.errors import UnreadableStore
+from llmtrace.model import Span
 from llmtrace.store import files, journal, local, notices, open_store
 from llmtrace.store.local import LocalStore
+from llmtrace.store.memory import MemoryStore
 from tests.store.programs import run
 from tests.store.spans import span
 
@@ -277,3 +279,16 @@ def _no_leftovers() -> Iterator[None]:
     yield
     for made in list(journal._journals):
         made.folder = None
+
+
+def test_one_trace_in_memory_has_a_bound_too() -> None:
+    """Of a trace that alone is more than memory may hold, the spans that ended first go; its open spans and the last stay."""
+    store = MemoryStore(max_bytes=20_000)
+    root = Span("1" * 32, f"{1:016x}", "root", 1)
+    store.append(root)
+    for number in range(2, 12):
+        store.append(Span("1" * 32, f"{number:016x}", "s", number, number, attributes={"text": "x" * 6000}))
+    kept = [span.span_id for span in store.trace("last").spans]
+    assert kept[0] == root.span_id
+    assert kept[-1] == f"{11:016x}"
+    assert 2 < len(kept) < 6

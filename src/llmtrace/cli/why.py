@@ -38,7 +38,9 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int) -> Non
     """The diagnosis as text, its ``top`` first suspects."""
     headline(screen, trace)
     screen.line()
-    if not diagnosis.suspects:
+    if not diagnosis.suspects and diagnosis.unknown:
+        screen.prose("No suspect in what is visible here; the rest cannot be judged.")
+    elif not diagnosis.suspects:
         screen.prose("No suspect: nothing in this trace was invalid, failed, or came from nowhere.")
     elif diagnosis.suspects[0].score < LIKELY:
         screen.prose("Nothing here is likely to have done harm. What is a little suspect:")

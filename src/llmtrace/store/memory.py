@@ -39,11 +39,24 @@ class Spans:
         self._read.pop(raw.trace_id, None)
 
     def bound(self, size: int) -> None:
-        """Forget the traces that came first until the rest is within ``size`` characters."""
+        """Forget the traces that came first until the rest is within ``size`` characters; of the last one that is left, the
+        spans that ended first."""
         while self._size > size and len(self._traces) > 1:
             trace_id = next(iter(self._traces))
             self._size -= sum(held.richness[1] for held in self._traces.pop(trace_id).values())
             self._read.pop(trace_id, None)
+        if self._size > size:
+            self._thin(size)
+
+    def _thin(self, size: int) -> None:
+        """Its open spans stay, so that what is still to come has its place; and what came last, however large."""
+        for trace_id, spans in self._traces.items():
+            self._read.pop(trace_id, None)
+            *ended, _ = [span_id for span_id, held in spans.items() if held.raw.end is not None] or [""]
+            for span_id in ended:
+                if self._size <= size:
+                    return
+                self._size -= spans.pop(span_id).richness[1]
 
     def traces(self, query: Query) -> list[TraceSummary]:
         return list(self._found(query))
