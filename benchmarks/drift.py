@@ -293,10 +293,8 @@ def planted(runs: list[list[Span]], orders: int) -> Iterator[dict[str, Any]]:
                 order = [*chance.sample(runs, len(runs)), *chance.sample(runs, len(runs))]
                 changed_first, found, known = None, [], 0
                 for number, run in enumerate(order):
-                    spans = list(run)
+                    spans = [one for one in run if isinstance(one.operation, ToolExecution) and one.operation.name == tool]
                     for place, one in enumerate(spans):
-                        if not isinstance(one.operation, ToolExecution) or one.operation.name != tool:
-                            continue
                         new = changed(one.operation.result, how) if number >= len(runs) else None
                         known += number < len(runs) and changed(one.operation.result, how) is not None
                         if new is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -328,6 +329,42 @@ def test_budgets_hold_over_tasks(scope: Any) -> None:
 
     with capture(signals=[]):
         assert asyncio.run(main()) == 250
+
+
+def test_budgets_hold_over_threads_of_tasks() -> None:
+    """A hundred tasks in eight threads, under a run's budget within a day's: overspent by no more than what was under way when
+    it was spent, which never is more than there are tasks."""
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def count(step: int) -> None:
+        nonlocal under_way, most
+        with lock:
+            under_way += step
+            most = max(most, under_way)
+
+    async def work() -> None:
+        recorder = active()
+        assert recorder is not None
+        operation = Inference("openai", request_model="m", usage=Usage(8, 2))
+        with contextlib.suppress(BudgetExceeded):
+            while True:
+                recording = recorder.start(operation)
+                count(1)
+                await asyncio.sleep(0)
+                recording.end(operation)
+                count(-1)
+
+    async def tasks() -> None:
+        await asyncio.gather(*(work() for _ in range(13)))
+
+    with capture(signals=[]) as captured:
+        day = llmtrace.budget(calls=10_000, scope="all", per="day", on_exceed="raise")
+        with day as of_day, llmtrace.budget(tokens=3000, on_exceed="raise") as spent, ThreadPoolExecutor(8) as pool:
+            list(pool.map(llmtrace.wrap(lambda _: asyncio.run(tasks())), range(8)))
+    assert 3000 <= spent.tokens <= 3000 + 10 * most
+    assert most <= 104
+    assert len(captured.spans) == spent.calls == of_day.calls == spent.tokens / 10
+    assert under_way == 0
 
 
 def test_several_budgets_at_once() -> None:

@@ -76,6 +76,18 @@ def test_sums_add_up(by: By) -> None:
     assert (found.total.output.unknown, found.total.cost_usd.unknown) == (1, 2)
 
 
+def test_usage_by_kind() -> None:
+    """Cached and reasoning tokens are counted apart where they are told; where not, the call is one of unknown usage."""
+    told, plain = Usage(100, 20, 80, None, 15), Usage(10, 1)
+    group = counted("model", span(1, call(usage=told)), span(2, call(usage=plain), at=1))["m",]
+    assert {kind: (amount.sum, amount.unknown) for kind, amount in group.of_kind.items()} == {
+        "cache_read_input_tokens": (80, 1),
+        "cache_write_input_tokens": (None, 2),
+        "reasoning_output_tokens": (15, 1),
+    }
+    assert (group.input_tokens.sum, group.output.sum) == (110, 21)
+
+
 def test_an_agent_has_what_is_below_it_but_not_below_another_agent() -> None:
     """Its runs, its duration, and the tokens, tool calls and answers of its own model calls."""
     outer, inner = (counted("agent")[name,] for name in ("outer", "inner"))
@@ -113,7 +125,7 @@ def test_findings() -> None:
         Evaluation("malformed_output", "error", "x"),
         Evaluation("malformed_output", "warning", "x"),
         Evaluation("empty_output", "info", "x"),
-        Evaluation("slo", "warning", "x"),
+        *(Evaluation(name, "warning", "x") for name in ("slo", "budget_nearly_spent", "budget_unpriced", "drift.refusal_rate")),
         Evaluation("outcome", "error", "x", label="failure"),
     )
     broken = span(2, call(), at=1, violations=(replace(BAD, where="output"),))

@@ -47,7 +47,7 @@ def short_count(number: float | None) -> str:
 
 
 def as_json(group: Group, by: By, *, suggested: bool) -> dict[str, JsonValue]:
-    spent = {"input_tokens": group.input_tokens, "output_tokens": group.output, "cost_usd": group.cost_usd}
+    spent = {"input_tokens": group.input_tokens, "output_tokens": group.output, **group.of_kind, "cost_usd": group.cost_usd}
     shown: dict[str, JsonValue] = {
         "key": dict(zip(PARTS[by], group.key, strict=False)),
         "calls": group.calls,

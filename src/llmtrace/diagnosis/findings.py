@@ -36,7 +36,7 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
         for found in span.evaluations:
             if found.name == _BUDGET:
                 yield _crossed(trace, span, found)
-            elif found.name not in _ELSEWHERE and not _passed(found):
+            elif found.name not in _ELSEWHERE and not _passed(found) and not _of_many_runs(found):
                 title = f"{found.name} on {span.name}" + (f" ({found.label})" if found.label else "")
                 advice = "See what the quality signal says of it in its documentation."
                 node = flow.node_of(span, found.call_id)
@@ -63,6 +63,11 @@ def _spending(trace: Trace, until: Span, said: str) -> str:
 
 def _passed(found: Evaluation) -> bool:
     return found.severity == "info" and found.label in (None, "pass", "success", "unknown")
+
+
+def _of_many_runs(found: Evaluation) -> bool:
+    """What monitors find is of many runs, and says little of the one that shows it; but for a tool's changed results."""
+    return found.name.startswith("drift.") and found.name != "drift.tool_results"
 
 
 def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:

@@ -17,6 +17,7 @@ Memory: counts in bins of 2 % (wider where there would be too many), and the las
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -168,8 +169,12 @@ class Numbers:
             self.alike[0] = round(self.alike[0] + one * other, 4)
             self.alike[1] = round(self.alike[1] + one * one, 4)
         products, squares, _ = self.alike
+        if squares < _FROM:  # better one that a change may be taken for than none
+            scores = [one[1] for one in self.recent]
+            products += sum(one * other for one, other in itertools.pairwise(scores[-_OLD - 1 :]))
+            squares += sum(one * one for one in scores[-_OLD:])
         alike = min(products / max(squares, 1.0), 0.9)
-        if squares < _FROM or alike < 2 / math.sqrt(squares):
+        if squares < MINIMUM or alike < 2 / math.sqrt(squares):
             return score
         return (score - alike * last) / math.sqrt(1 - alike * alike)
 
@@ -200,9 +205,10 @@ class Numbers:
         return found
 
     def _restart(self) -> None:
-        """From nothing, since the calls that told of a change are picked: they are more extreme than those that follow."""
+        """From nothing, since the calls that told of a change are picked: they are more extreme than those that follow. How
+        much calls resemble each other is taken to stay."""
         self.bins, self.width, self.count, self.recent, self.armed, self.began = {}, 1, 0, [], False, None
-        self.odds, self.alike = [0.0] * len(_WAYS), [0.0, 0.0, 0.0]
+        self.odds = [0.0] * len(_WAYS)
 
     def _renew(self) -> None:
         """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become

@@ -38,8 +38,11 @@ _KINDS = 32
 """Different words (models, types of failure, names of evaluations) that a group tells apart."""
 MALFORMED = frozenset({"malformed_output", "leaked_tool_call"})
 """Quality signals that say that an answer is not in the form it should have."""
-_NO_QUALITY = frozenset({OUTCOME, "slo", "budget_exceeded"})
-"""Evaluations that say nothing about how good an answer is."""
+_NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
+"""How evaluations begin that say nothing about how good an answer is."""
+
+USAGE_KINDS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
+"""Parts of the input and output tokens that are counted apart, where the provider tells them."""
 
 PARTS: dict[By, tuple[str, ...]] = {
     "agent": ("agent",),
@@ -97,6 +100,7 @@ class Group:
         self.evaluations: Counter[str] = Counter()
         self.input_tokens = Amount()
         self.output = Amount()
+        self.of_kind = {kind: Amount() for kind in USAGE_KINDS}
         self.cost_usd = Amount()
         self.models: Counter[str] = Counter()
         self.steps: Counter[str] = Counter()
@@ -147,13 +151,15 @@ class Group:
         if isinstance(span.operation, (Inference, Embedding)):
             self.model_calls += 1
             self.input_tokens.add(None if step.usage is None else step.usage.input_tokens)
+            for kind, amount in self.of_kind.items():
+                amount.add(None if step.usage is None else getattr(step.usage, kind))
             if isinstance(span.operation, Inference):
                 self.output.add(None if step.usage is None else step.usage.output_tokens)
                 self.cost_usd.add(step.cost_usd)
             if step.model is not None:
                 _count(self.models, step.model)
         _count(self.steps, step.step)
-        faults = {one.name for one in span.evaluations if one.severity != "info"} - _NO_QUALITY
+        faults = {one.name for one in span.evaluations if one.severity != "info" and not one.name.startswith(_NO_QUALITY)}
         self.flawed += bool(faults)
         self.malformed += bool(faults & MALFORMED) or any(one.where == "output" for one in span.violations)
         for name in faults:
