@@ -1,9 +1,9 @@
 """The usual shape of JSON values, learned: which fields are always there, of which types. A change shows in one value.
 
 A new type, a new field and a missing one are told at the first value that has it, as something to look at, and learned with
-it, so that each is told once. It becomes a warning, on that same first value, when the values of three runs have it of the
-next six: that is a change and no rarity. What is asked of the past: enough values, and none of the last third of them with
-anything new, so that tools whose results always differ are left alone. Keys that are data (order numbers, dates) are no
+it, so that each is told once; but not while something was new in the last third of the values, since the results of some
+tools always differ. It becomes a warning, on that same first value, when the values of three runs have it of the next six:
+that is a change and no rarity. Keys that are data (order numbers, dates) are no
 fields: those with three digits or more, and all of an object that has too many.
 
 Memory: at most `_PATHS` paths, `_DEEP` levels; lists are looked at up to `_ITEMS` items; `_MOST_WAITING` findings wait.
@@ -71,9 +71,11 @@ class Shapes:
             "began": self.began,
         }
 
-    def settled(self, run: int) -> bool:
-        if self.count < MINIMUM or (self.first is not None and run - self.first < RUNS_BEFORE):
-            return False
+    def _knows(self, run: int) -> bool:
+        return self.count >= MINIMUM and (self.first is None or run - self.first >= RUNS_BEFORE)
+
+    @property
+    def _settled(self) -> bool:
         return self.count - self.last >= max(MINIMUM, self.count // 3)
 
     def observe(self, content: Any, at: At, mark: Sequence[str]) -> Iterator[tuple[Shift, Sequence[str]]]:
@@ -87,15 +89,16 @@ class Shapes:
                 kinds[kind] = kinds.get(kind, 0) + 1
                 within[path] = parent
         news = sorted(self._news(here, within)) if self.count else []
-        settled, known = self.settled(at.run), self.count
+        known = self.count
         if self.began is None:
             self.began, self.first = at.time, None if self.armed else at.run
         self.history.add(at.time, float(bool(news)))
         yield from self._kept(here, at)
-        if news and settled:
+        if news and self._knows(at.run):
             _, word, pointer = news[0]
             shift = Shift(at.time, at.call, 1, known, 0.0, 1.0, word=word, pointer=pointer)
-            yield shift, mark
+            if self._settled:
+                yield shift, mark
             self._wait(shift, at, mark)
         self.count += 1
         self.last = self.count if news or known == 0 else self.last
