@@ -348,11 +348,13 @@ def test_budgets_hold_over_threads_of_tasks() -> None:
         operation = Inference("openai", request_model="m", usage=Usage(8, 2))
         with contextlib.suppress(BudgetExceeded):
             while True:
-                recording = recorder.start(operation)
                 count(1)
-                await asyncio.sleep(0)
-                recording.end(operation)
-                count(-1)
+                try:
+                    recording = recorder.start(operation)
+                    await asyncio.sleep(0)
+                    recording.end(operation)
+                finally:
+                    count(-1)
 
     async def tasks() -> None:
         await asyncio.gather(*(work() for _ in range(13)))

@@ -142,8 +142,8 @@ class Shapes:
     def _news(self, here: Mapping[str, dict[str, int]], within: Mapping[str, str]) -> Iterator[tuple[int, str, str]]:
         for path, kinds in here.items():
             known = self.paths.get(path)
-            if known is None and within[path] in self.paths and path.endswith("/-"):
-                continue  # the first item of a list that was always empty
+            if known is None and within[path] in self.paths and path.endswith(("/-", "/*")):
+                continue  # the first item of a list that was always empty; keys that have just been seen to be data
             if known is None:
                 # what stands within a new field is not told apart from it
                 if within[path] in self.paths:
