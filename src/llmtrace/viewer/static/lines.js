@@ -48,7 +48,7 @@ function common(view, line, /** @type {string} */ cls) {
 export function waterfallRow(view, line) {
   if (line.fold) return foldRow(view, line);
   const row = /** @type {Row} */ (line.row);
-  const end = row.end ?? view.now();
+  const end = row.end ?? (row.state === "running" ? view.now() : view.span);
   const left = (row.start / view.span) * 100;
   const width = Math.max(0, ((end - row.start) / view.span) * 100);
   const hidden = line.kids && view.tree.open.get(line.key) === false ? view.tree.below.get(row.id) - (isProblem(row) ? 1 : 0) : 0;

@@ -76,6 +76,7 @@ async function begin() {
   addEventListener("keydown", key);
   document.addEventListener("click", (event) => { if (/** @type {HTMLElement} */ (event.target).closest("[data-key='?']")) help(); });
   data.follow((/** @type {string[]|null} */ traces) => page?.changed?.(traces));
+  addEventListener("beforeprint", () => page?.list?.draw(true));
   setInterval(() => page?.tick?.(), 1000);
   await showPage();
 }

@@ -87,7 +87,8 @@ export class TraceView {
       if (row.kind === "tool" && row.call) this.executions.set(row.call, row.id);
     }
     this.tree.merge(told.rows);
-    this.span = Math.max(this.tree.end, this.tree.running ? this.now() : 0, 0.001);
+    const open = this.tree.problems.some((row) => row.state === "interrupted");
+    this.span = Math.max(this.tree.end * (open ? 1.08 : 1), this.tree.running ? this.now() : 0, 0.001);
   }
 
   now() {
