@@ -16,18 +16,32 @@ from llmtrace.store import Query, open_store
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
 NAMES = sorted(path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.py"))
-REFUSES_ITSELF = {"smolagents"}
+REFUSES_ITSELF = {"smolagents", "agent_framework"}
 """Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
+NAMES_NO_AGENT = {"llama_index", "haystack"}
+TELLS_OF_NO_TOOL = {"haystack"}
+TELLS_NO_RESULT = {"google_adk"}
+TELLS_OF_NO_MODEL = {"crewai"}
+TELLS_TOO_LITTLE = {"google_adk", "haystack"}
+"""Frameworks whose own spans of a model call have no messages unless a variable says so, or never tell of tools."""
+MODULES = {"google_adk": "google.adk"}
+WRITERS = {"pydantic_ai": "pydantic-ai", "strands": "strands", "agent_framework": "agent_framework"}
 
 pytestmark = pytest.mark.all
 
 
 def traces_of(name: str, store: Path, **environment: str) -> list[Trace]:
     """Run the program, for which two lines suffice, and read what it left."""
-    if importlib.util.find_spec(name) is None:
+    if importlib.util.find_spec(MODULES.get(name, name).partition(".")[0]) is None:
         pytest.skip(f"{name} is not installed here; scripts/test --all has an environment for it")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
-    quiet = {"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_DISABLE_VERSION_CHECK": "true", "HOME": str(store.parent)}
+    alone = (
+        "CREWAI_DISABLE_TELEMETRY",
+        "CREWAI_DISABLE_VERSION_CHECK",
+        "LITELLM_LOCAL_MODEL_COST_MAP",
+        "HAYSTACK_TELEMETRY_ENABLED",
+    )
+    quiet = {**dict.fromkeys(alone, "true"), "HAYSTACK_TELEMETRY_ENABLED": "false", "HOME": str(store.parent)}
     ran = subprocess.run(
         [sys.executable, str(FOLDER / f"with_{name}.py")],
         env={**kept, **quiet, "LLMTRACE_STORE": str(store), **environment},
@@ -55,23 +69,28 @@ def check(name: str, trace: Trace, writer: str) -> None:
     assert (len(trace.roots), trace.health) == (1, "recovered")
     assert len({span.run_id for span in trace.spans} - {None}) == 1
     assert all(span.sequence is not None for span in trace.spans)
-    assert [span.operation.name for span in of(trace, AgentInvocation)] == ["support"]  # type: ignore[union-attr]
+    agents = [] if name in NAMES_NO_AGENT else ["support"]
+    assert [span.operation.name for span in of(trace, AgentInvocation)] == agents  # type: ignore[union-attr]
     asked, answered = of(trace, Inference)
     first, last = asked.operation, answered.operation
     assert isinstance(first, Inference)
     assert isinstance(last, Inference)
     assert {asked.scope.name.partition(".")[0], answered.scope.name.partition(".")[0]} == {writer}
-    assert (first.request_model, next(tool.name for tool in first.tools)) == ("gpt-4o", "look_up")
+    assert first.request_model == "gpt-4o"
+    assert writer == "strands" or first.tools[0].name == "look_up"  # which tells of a tool's schema on its execution only
     calls = first.output[0].tool_calls()
     assert [call.arguments for call in calls] == [{"order_id": "KS-1"}, {"order_id": 2}]
     assert "KS-1 is on its way." in str(last.output[-1].parts)
     wrong = [("wrong_type", "/order_id", "error")]
-    assert [(one.code, one.pointer, one.severity) for one in asked.violations] == wrong
+    assert [(one.code, one.pointer, one.severity) for one in asked.violations] == (wrong if first.tools else [])
+    if name in TELLS_OF_NO_TOOL:
+        return
     ran = {span.operation.call_id: span for span in of(trace, ToolExecution) if span.operation.name == "look_up"}  # type: ignore[union-attr]
     assert set(ran) == {call.id for call in (calls[:1] if name in REFUSES_ITSELF else calls)}
     good = ran[calls[0].id].operation
     assert isinstance(good, ToolExecution)
-    assert (good.arguments, "on its way to Bonn" in str(good.result)) == ({"order_id": "KS-1"}, True)
+    assert good.arguments == {"order_id": "KS-1"}
+    assert ("on its way to Bonn" in str(good.result)) is (name not in TELLS_NO_RESULT)
     if name not in REFUSES_ITSELF:
         assert [(one.code, one.pointer, one.severity) for one in ran[calls[1].id].violations] == wrong
 
@@ -86,10 +105,10 @@ def test_a_framework_runs(name: str, tmp_path: Path) -> None:
         check(name, trace, "llmtrace")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "crewai"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TELLS_OF_NO_MODEL | TELLS_TOO_LITTLE])
 def test_by_its_own_spans_alone(name: str, tmp_path: Path) -> None:
-    """The same where no library of ours is instrumented: the framework's spans tell it all. (CrewAI's tell of no model.)"""
+    """The same where no library of ours is instrumented: the framework's spans tell it all."""
     traces = traces_of(name, tmp_path / "store", LLMTRACE_INSTRUMENT="")
     assert len(traces) == 2
     for trace in traces:
-        check(name, trace, "pydantic-ai" if name == "pydantic_ai" else "openinference")
+        check(name, trace, WRITERS.get(name, "openinference"))

@@ -23,6 +23,7 @@ from opentelemetry.trace.status import StatusCode
 from llmtrace import semconv
 from llmtrace.codec.calls import said
 from llmtrace.codec.dialects import decode
+from llmtrace.codec.messages import read_definitions
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
@@ -95,18 +96,28 @@ class ForeignSpans(SpanProcessor):
         found = decode(self._raw(span))
         if place.owner is None and place.run is None and isinstance(found.operation, Custom):
             return  # in the run of an agent it stays, whatever it is: else what is below it has no parent
-        if isinstance(found.operation, Inference):
+        inference = found.operation
+        if isinstance(inference, Inference):
             if place.owner is not None and _is_same_call(place.owner, found):
                 return
             if self._is_around_ours(found) or self._is_beside_ours(found):
                 self._note(found.parent_id)  # one more of theirs may be around this one
                 found = replace(found, operation=Custom())
+            elif span.parent is not None:
+                found = replace(found, operation=self._offered(inference, span.parent.span_id))
         recorder, run = active(), place.run if place.owner is None else place.owner.run
         if recorder is not None and run is not None:
             watchers = place.watchers if place.owner is None else place.owner.watchers
             recorder.adopt(found, run, watchers, outermost=place.is_outermost)
         else:
             self._intake.take_span(found)
+
+    def _offered(self, inference: Inference, parent_id: int) -> Inference:
+        """With the tools that a framework names once, with the agent."""
+        if inference.tools:
+            return inference
+        tools = read_definitions(self._open.told_around(parent_id, semconv.TOOL_DEFINITIONS))
+        return replace(inference, tools=tools) if tools else inference
 
     def _note(self, parent_id: str | None) -> None:
         """An inference of ours is right below this span."""

@@ -20,6 +20,8 @@ from llmtrace.recorder.run import Run
 MOST_OPEN = 4096
 """Open spans that are remembered; of more, the oldest are forgotten, and are of no run then."""
 
+_SCOPES = ("openinference.", "opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai", "traceloop.")
+"""How writers are called that tell what a span is of only when it ends."""
 _PREFIXES = ("gen_ai.", "openinference.", "traceloop.", "llm.", "ai.", "pydantic_ai.")
 
 
@@ -83,6 +85,19 @@ class OpenSpans:
                 self._runs.pop(span_id, None)
             return Place(one.owner, run, outermost == span_id, one.watchers)
 
+    def told_around(self, span_id: int | None, name: str) -> Any:
+        """The attribute ``name`` of the innermost open span that has it, from this one outwards."""
+        with self._lock:
+            for _ in range(MOST_OPEN):
+                one = None if span_id is None else self._open.get(span_id)
+                if one is None:
+                    return None
+                found = (one.span.attributes or {}).get(name)
+                if found is not None:
+                    return found
+                span_id = one.parent_id
+        return None
+
     def run_at(self, context: Context) -> Run | None:
         """The run for a span of ours that starts in ``context``, which is in none of ours."""
         if not self._open:
@@ -109,7 +124,15 @@ class OpenSpans:
             one = None if span_id is None else self._open.get(span_id)
             if one is None:
                 break
-            if any(key.startswith(_PREFIXES) for key in one.span.attributes or ()):
+            if _tells(one.span):
                 found = span_id
             span_id = one.parent_id
         return found
+
+
+def _tells(span: ReadableSpan) -> bool:
+    """Whether a span tells of an agent or a model, as far as can be known while it is open."""
+    scope = span.instrumentation_scope
+    if scope is not None and scope.name.startswith(_SCOPES):
+        return True
+    return any(key.startswith(_PREFIXES) for key in span.attributes or ())
