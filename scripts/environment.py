@@ -51,7 +51,8 @@ def program(name: str, *, package: str) -> bool:
         before = [] if os.geteuid() == 0 else ["sudo", "-n"]
         with contextlib.suppress(OSError):
             for step in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
-                subprocess.run([*before, "apt-get", *step], check=False, stdout=subprocess.DEVNULL)
+                quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+                subprocess.run([*before, "apt-get", *step], check=False, stdout=subprocess.DEVNULL, env=quiet)
     return shutil.which(name) is not None
 
 
