@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from llmtrace import cli
+from llmtrace.cli import words
 from llmtrace.cli.engines import Slowest
 from llmtrace.cli.served import Metrics, root_of
-from llmtrace.model import Custom, Inference, Span
-from llmtrace.semconv import ENGINE_QUEUE, SAME_CALL
+from llmtrace.model import Custom, Inference, Span, Trace, Usage
+from llmtrace.semconv import ENGINE_DECODE, ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, ENGINE_QUEUE, SAME_CALL
+from llmtrace.statistics.steps import steps_of
 
 TEXT = """\
 # HELP vllm:num_requests_running Number of requests
@@ -52,6 +54,21 @@ def test_where_no_server_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert (found["status"], found["about"]) == ("wrong", "server")
     assert cli.main(["stats", "--vllm", "http://127.0.0.1:9", "--store", str(tmp_path)]) == 2
     assert "/metrics" in capsys.readouterr().err
+
+
+def test_the_engines_times_are_worded() -> None:
+    """In the order in which they pass; nothing where none was told."""
+    assert words.engine({ENGINE_DECODE: 0.5, ENGINE_QUEUE: 0.002, "user": "x"}) == "queue 2 ms, decode 500 ms"
+    assert words.engine({}) == ""
+
+
+def test_the_engines_times_count_where_the_clock_around_it_says_less() -> None:
+    """Time per token is the engine's; so is the first token of an answer that was not streamed."""
+    told = {ENGINE_PER_TOKEN: 0.01, ENGINE_FIRST_TOKEN: 0.2}
+    call = Inference("openai", request_model="a", usage=Usage(10, 11))
+    spans = [Span("1" * 32, "2" * 16, "chat a", 0, 10**9, operation=call, attributes=told)]
+    (step,) = steps_of(Trace(spans))
+    assert (step.first_token, step.per_token) == (0.2, 0.01)
 
 
 def test_what_the_engine_told_is_beside_its_call() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
 from llmtrace.instrumentation._logprobs import Confidence
+from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._vllm_tools import hermes
 from llmtrace.model import Inference, Message, Span, Text, ToolCall
 from llmtrace.signals._json import is_cut_json
@@ -103,3 +106,18 @@ def test_vllm_is_not_imported() -> None:
         "assert not {name for name in sys.modules if name.partition('.')[0] in ('vllm', 'torch')}"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
+    """By ``X-Request-Id``: not OpenAI itself, not a server that is not known, and never in place of the program's own."""
+    recording = SimpleNamespace(trace_id="a" * 32, span_id="b" * 16)
+    client = SimpleNamespace(_custom_headers={})
+
+    def sent(host: str | None, headers: dict[str, str], provider: str = "openai") -> dict[str, str]:
+        call: Any = SimpleNamespace(fields={"provider": provider, "server_address": host}, client=client, recording=recording)
+        return Chat().sent(call, headers)
+
+    ours = {"x-request-id": f"llmtrace-{'a' * 32}-{'b' * 16}"}
+    assert sent("gpu.internal", {}) == ours
+    assert sent("api.openai.com", {}) == sent(None, {}) == sent("api.groq.com", {}, "groq") == {}
+    assert sent("gpu.internal", {"X-Request-ID": "mine"}) == {}

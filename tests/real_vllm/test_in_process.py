@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from vllm import LLM, SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.llm_engine import LLMEngine
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _vllm_answers, _vllm_engine
@@ -214,6 +217,25 @@ def test_without_metrics_one_line_says_how_to_have_them(
     assert [record.getMessage().count("disable_log_stats=False") for record in caplog.records] == [1]
     assert not any(name in span.attributes for span in inferences(captured) for name in TIMES)
     assert all(span.operation.usage.output_tokens for span in inferences(captured))
+
+
+def test_the_arguments_are_where_they_are_looked_for() -> None:
+    """By position, as in 0.32 and 0.33: a version that moves them shows here."""
+    added = list(inspect.signature(LLMEngine.add_request).parameters)
+    assert added[1:8] == [
+        "request_id",
+        "prompt",
+        "params",
+        "arrival_time",
+        "lora_request",
+        "tokenization_kwargs",
+        "trace_headers",
+    ]
+    assert list(inspect.signature(AsyncLLM.generate).parameters)[1:4] == ["prompt", "sampling_params", "request_id"]
+    assert list(inspect.signature(AsyncLLM.encode).parameters)[1:4] == ["prompt", "pooling_params", "request_id"]
+    takers = ((LLM.generate, "prompts"), (LLM.enqueue, "prompts"), (LLM.chat, "messages"), (LLM.enqueue_chat, "messages"))
+    for method, first in takers:
+        assert list(inspect.signature(method).parameters)[1] == first
 
 
 HOOKS = [

@@ -75,6 +75,42 @@ def test_the_programs_provider_stays(tmp_path: Path, model: str) -> None:
     ]
 
 
+TRACED = """
+import llmtrace
+
+if __name__ == "__main__":
+    llmtrace.configure(store={store!r})
+    from vllm import LLM, SamplingParams
+    options = dict(enforce_eager=True, kv_cache_memory_bytes=64 << 20, max_model_len=256, served_model_name="tiny")
+    llm = LLM({model!r}, otlp_traces_endpoint={endpoint!r}, **options)
+    with llmtrace.span("step"):
+        llm.generate(["The", "A"], SamplingParams(max_tokens=2), use_tqdm=False)
+    from opentelemetry import trace
+    trace.get_tracer_provider().shutdown()
+    llmtrace.shutdown()
+"""
+
+
+def test_an_engine_in_the_process_that_traces_writes_below_ours(tmp_path: Path, model: str) -> None:
+    """With an OTLP endpoint of its own, vLLM has its own provider, sends its spans there itself, and each is the child of the
+    span of its prompt."""
+    memory, store = MemoryStore(), str(tmp_path / "store")
+    program = tmp_path / "program.py"
+    with Receiver(Intake(memory, content=Content(Config())), http_port=0, grpc_port=None) as receiver:
+        endpoint = f"http://127.0.0.1:{receiver.http_port}/v1/traces"
+        program.write_text(TRACED.format(model=model, endpoint=endpoint, store=store))
+        told = {**os.environ, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
+        ran = subprocess.run([sys.executable, str(program)], env=told, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    kept = open_store(store)
+    (step,) = [trace for one in kept.traces(Query(limit=100)) if (trace := kept.trace(one.trace_id)).root.name == "step"]
+    kept.close()
+    ours = {span.span_id for span in step.spans if span.name.startswith("text_completion")}
+    theirs = [span for span in memory.trace(step.trace_id).spans if span.name == "llm_request"]
+    assert {span.parent_id for span in theirs} == ours
+    assert len(theirs) == len(ours) == 2
+
+
 CHILDREN = """
 import os
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"

@@ -51,7 +51,7 @@ class Chat:
 
     def sent(self, call: Call, headers: Headers) -> Headers:
         """More headers, by which a server of the program's own knows our span."""
-        own = call.fields["provider"] == OPENAI and call.fields["server_address"] != OPENAI_HOST
+        own = call.fields["provider"] == OPENAI and call.fields["server_address"] not in (None, OPENAI_HOST)
         return request_id(call.client, headers, call.recording) if own else {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
