@@ -92,13 +92,14 @@ def main() -> int:
     prompts = [f"The weather of day {number} in Paris is" for number in range(args.prompts)]
     asked = SamplingParams(max_tokens=args.tokens, ignore_eos=True, temperature=1.0, seed=1)
 
-    def batch() -> float:
-        began = time.perf_counter()
+    def batch() -> tuple[float, float]:
+        """Seconds on the wall, and of the processor."""
+        began, worked = time.perf_counter(), time.process_time()
         llm.generate(prompts, asked, use_tqdm=False)
-        return time.perf_counter() - began
+        return time.perf_counter() - began, time.process_time() - worked
 
     batch()
-    took: dict[str, list[float]] = {"off": [], "on": []}
+    took: dict[str, list[tuple[float, float]]] = {"off": [], "on": []}
     own: list[float] = []
     with tempfile.TemporaryDirectory() as store:
         for number in range(args.rounds):
@@ -108,17 +109,20 @@ def main() -> int:
                 batch()  # the first batch loads what it needs
             took["on"].append(batch())
             so_far, undo = own_time()
-            whole = batch()
+            whole, _ = batch()
             own.append(so_far() / (whole - so_far()))
             undo()
             llmtrace.shutdown()
             report.progress(f"round {number + 1} of {args.rounds}")
-    off, on, share = (statistics.median(one) for one in (took["off"], took["on"], own))
+    (off, off_cpu), (on, on_cpu) = (map(statistics.median, zip(*took[how], strict=True)) for how in ("off", "on"))
+    share = statistics.median(own)
     told = {
         "prompts": args.prompts,
         "tokens": args.tokens,
         "off_seconds": off,
         "on_seconds": on,
+        "off_cpu_seconds": off_cpu,
+        "on_cpu_seconds": on_cpu,
         "share_in_wrappers": share,
         "difference": on / off - 1,
         "microseconds_per_prompt": 1e6 * share * off / args.prompts,
@@ -127,8 +131,8 @@ def main() -> int:
         print(json.dumps(told, indent=1))
         return 0
     body = [
-        ("a batch without llmtrace", f"{off:.2f} s"),
-        ("a batch with llmtrace", f"{on:.2f} s ({told['difference']:+.1%})"),
+        ("a batch without llmtrace", f"{off:.2f} s, {off_cpu:.2f} s of the processor"),
+        ("a batch with llmtrace", f"{on:.2f} s ({told['difference']:+.1%}), {on_cpu:.2f} s ({on_cpu / off_cpu - 1:+.1%})"),
         ("spent in llmtrace's wrappers", f"{share:.2%} of a batch, {told['microseconds_per_prompt']:.0f} µs a prompt"),
     ]
     print(report.table(f"LLM.generate, {args.prompts} prompts of {args.tokens} tokens each", ("", "median"), body))
