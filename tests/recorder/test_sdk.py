@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,11 +11,15 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanKind
 
+import llmtrace
 from llmtrace.codec import findings, operations
 from llmtrace.model import Evaluation, Event, Span
 from llmtrace.recorder import sdk
+from llmtrace.recorder.identity import Identity
+from llmtrace.testing import capture
 
 PLAIN = {"text": "a", "count": 1, "rate": 0.5, "flag": True, "list": ["a", "b"], "none": []}
 EVENTS = (Event("one", 5, {"a": "b", "list": [1, 2]}), Event("two", 6))
@@ -260,3 +265,22 @@ class _Watching(SpanProcessor):
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         self._seen.append((dict(span.attributes), parent_context))
+
+
+def test_ids_do_not_repeat_after_random_is_seeded() -> None:
+    """On a program's own provider with the SDK's default generator, which draws from ``random``; a generator that the program
+    chose stays."""
+    with capture(identity=Identity(), tracer_provider=TracerProvider()) as captured:
+        for _ in range(3):
+            random.seed(0)
+            with llmtrace.span("step"):
+                pass
+    assert len({span.trace_id for span in captured.spans}) == len({span.span_id for span in captured.spans}) == 3
+
+    class Own(RandomIdGenerator):
+        def generate_trace_id(self) -> int:
+            return 7
+
+    with capture(tracer_provider=TracerProvider(id_generator=Own())) as captured, llmtrace.span("step"):
+        pass
+    assert [span.trace_id for span in captured.spans] == [f"{7:032x}"]

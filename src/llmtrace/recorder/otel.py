@@ -8,6 +8,7 @@ program's provider is never replaced, and none is set in its place: whoever sets
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -114,8 +115,29 @@ class Tracers:
         if isinstance(provider, ProxyTracerProvider):  # nobody has set one (yet)
             return None
         self._of, self._tracer = provider, provider.get_tracer(self._scope.name, self._scope.version)
+        guard(_draw_from_the_system, self._tracer)
         self._starter = guard(sdk.Starter, self._tracer)
         return self._tracer
+
+
+def _draw_from_the_system(tracer: Any) -> None:
+    """Ids of our spans on a provider of the program's. The SDK's own generator draws from ``random``: after ``random.seed``,
+    which vLLM calls with every engine, its ids repeat. One that the program chose itself stays."""
+    if type(getattr(tracer, "id_generator", None)).__qualname__ == "RandomIdGenerator":
+        tracer.id_generator = SystemIds()
+
+
+class SystemIds:
+    """An id generator of the SDK's, in all but its base class, which would take long to load."""
+
+    def generate_trace_id(self) -> int:
+        return int.from_bytes(os.urandom(16), "big") or 1
+
+    def generate_span_id(self) -> int:
+        return int.from_bytes(os.urandom(8), "big") or 1
+
+    def is_trace_id_random(self) -> bool:
+        return True
 
 
 def _linked(links: Sequence[Link]) -> list[trace.Link]:
