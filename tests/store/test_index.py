@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Message, Text
-from llmtrace.store import Query, files, indexing, journal, local, notices, open_store
+from llmtrace.store import Query, files, indexing, journal, local, notices, open_store, search
 from llmtrace.store.files import HEAD, MAGIC
 from llmtrace.store.local import LocalStore
 from tests.store.programs import run, start
@@ -307,3 +309,9 @@ def test_half_a_surrogate_pair_does_not_hide_the_store(folder: Path) -> None:
     assert _ids(store, text="halved") == [3]
     assert store.trace(trace_id(3)).root.name == "\ud83d"
     store.close()
+
+
+@given(st.text(max_size=300) | st.text("ab1 _-", max_size=300) | st.text("a", max_size=200))
+def test_words_for_the_index_are_the_words_of_a_query(text: str) -> None:
+    """However they are found: an index and a store without one agree on what a text says."""
+    assert search.indexed(text).split() == search.words(text)

@@ -19,7 +19,7 @@ from llmtrace.store.notices import say
 from llmtrace.store.sqlite import Contexts, Index, transaction, word_tables, write_summary
 from llmtrace.store.summary import summarise
 
-_BATCH = 500
+_BATCH = 2000
 """Records in a transaction; other processes wait that long for the write lock."""
 _TRACES = 50
 _BATCH_BYTES = 4 << 20
@@ -207,11 +207,13 @@ class _Rows:
         with each call, and a trace is found by any of its spans."""
         if len(self._seen) > _SEEN:
             self._seen.clear()
-        fresh: list[str] = []
-        for text in search.texts(genai.decode(raw)):
-            if raw.end is None or self._seen.setdefault((raw.trace_id, hash(text)), raw.span_id) == raw.span_id:
-                fresh += search.words(text)
-        return " ".join(fresh)
+        return " ".join(
+            [
+                search.indexed(text)
+                for text in search.texts(genai.decode(raw))
+                if raw.end is None or self._seen.setdefault((raw.trace_id, hash(text)), raw.span_id) == raw.span_id
+            ]
+        )
 
     def mark_stale(self) -> None:
         self._db.executemany(

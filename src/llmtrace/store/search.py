@@ -27,6 +27,7 @@ _LONGEST_WORD = 64
 
 # Scripts written without spaces: each character is a word of its own, so that any part of a sentence can be found.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_SEPARATING = {code: " " for code in range(128) if not chr(code).isalnum()}
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
 
@@ -35,6 +36,24 @@ def words(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     return [word[:_LONGEST_WORD] for word in _WORD.findall(text[:_LONGEST_TEXT].casefold())]
+
+
+def indexed(text: str) -> str:
+    """The words of a text, between spaces, as an index takes them: those of `words`, found faster where it is plain."""
+    if text.isascii():
+        plain = text[:_LONGEST_TEXT].lower().translate(_SEPARATING)
+        if not _has_long_word(plain):
+            return plain
+    return " ".join(words(text))
+
+
+def _has_long_word(plain: str) -> bool:
+    at = 0
+    while at + _LONGEST_WORD < len(plain):
+        at = plain.rfind(" ", at, at + _LONGEST_WORD + 1) + 1
+        if at == 0:
+            return True
+    return False
 
 
 def phrases(query: str) -> list[list[str]]:
@@ -77,18 +96,20 @@ def texts(span: Span) -> Iterator[str]:
 
 
 def _text(held: Any) -> str:
-    return " ".join(_strings(held, 0))
+    found: list[str] = []
+    _collect(held, found, 0)
+    return " ".join(found)
 
 
-def _strings(held: Any, depth: int) -> Iterator[str]:
+def _collect(held: Any, found: list[str], depth: int) -> None:
     kind = type(held)
     if kind is str:
-        yield held
-    elif kind in (int, float):
-        yield str(held)
-    elif depth < 32:
+        found.append(held)
+    elif kind is int or kind is float:
+        found.append(str(held))
+    elif held is not None and depth < 32:
         for inner in _inside(held, kind):
-            yield from _strings(inner, depth + 1)
+            _collect(inner, found, depth + 1)
 
 
 def _inside(held: Any, kind: type) -> Iterable[Any]:

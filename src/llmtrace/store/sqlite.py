@@ -101,6 +101,7 @@ class Index:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600))
             with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)) as db:
                 self._prepare(db)
+                db.execute("PRAGMA synchronous = NORMAL")  # after a power cut the last steps are made again from the journal
                 return action(db)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
