@@ -31,6 +31,7 @@ SAID = {
     "13_openai_agents.py": "The blue kettle of order KS-20457 is on its way.",
     "14_budgets.py": "ada: budget of 3 calls a day for each user 'example 14' is spent (3 calls used): support with gpt-4o",
     "15_own_signals.py": "invoke_agent support warning  polite: fail",
+    "16_store_and_forward.py": "the collector took 0 requests; the spans are in the journal\nwhen it was back",
 }
 """Something of what each example prints."""
 
@@ -50,6 +51,7 @@ HEALTH = {
     "13_openai_agents.py": ["ok"],
     "14_budgets.py": ["ok", "ok", "ok", "ok", "failed", "failed"],
     "15_own_signals.py": ["ok"],
+    "16_store_and_forward.py": ["ok"],
 }
 """The traces that each leaves in the store, oldest first."""
 
