@@ -134,6 +134,7 @@ class Indexer:
                 if rows.count >= _BATCH or done - start >= _BATCH_BYTES:
                     more = True
                     break
+            rows.add_marks()
             rows.mark_stale()
             db.execute("UPDATE files SET done = ? WHERE id = ?", (done, file))
         return more
@@ -149,6 +150,8 @@ class _Rows:
         self._seen = seen
         self._contexts = Contexts(db)
         self._touched: dict[str, int] = {}
+        self._marks: dict[tuple[str, str], tuple[RawSpan, files.Record]] = {}
+        """Start marks of this batch whose spans have not ended in it: most end soon, and are worth one row, not two."""
         self.count = 0
         if self._table is not None:
             db.execute(
@@ -167,6 +170,16 @@ class _Rows:
             except records.NoRecord:
                 say(f"a span record at {record.offset} in file {self._file} cannot be read and is left out")
                 return
+            ids = raw.trace_id, raw.span_id
+            if raw.end is None:
+                self._marks[ids] = raw, record
+            else:
+                self._marks.pop(ids, None)
+                self._add_span(raw, record)
+
+    def add_marks(self) -> None:
+        """Add the spans that only began."""
+        for raw, record in self._marks.values():
             self._add_span(raw, record)
 
     def _add_span(self, raw: RawSpan, record: files.Record) -> None:
