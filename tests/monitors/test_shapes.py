@@ -57,3 +57,14 @@ def test_two_tools_and_two_services_are_apart() -> None:
     traces += [run_of(n, tool({"other": 1}), resource={"service.name": "b"}) for n in range(40, 80)]
     traces += [run_of(n, tool([1], "list_all"), resource={"service.name": "a"}) for n in range(80, 120)]
     assert list(watched(traces, shelf)) == []
+
+
+def test_a_key_that_is_data_is_nowhere() -> None:
+    """An object by customer or by date has no fields: none of its keys is told, whatever changes below it."""
+    keys = ("ada@example.com", "Ada Lovelace", "2026-11-24", "KS-20457", "")
+    shelf = Shelf()
+    traces = [run_of(n, tool({"of": {keys[n % 5]: {"total": 1}}})) for n in range(60)]
+    traces += [run_of(n, tool({"of": {keys[n % 5]: {"total": "1"}}})) for n in range(60, 70)]
+    found = [one for _, one in watched(traces, shelf)]
+    assert {one.pointer for one in found} == {"/of/*/total"}
+    assert not any(key in repr((shelf.held, found)) for key in keys if key)

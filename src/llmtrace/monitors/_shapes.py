@@ -3,8 +3,8 @@
 A new type, a new field and a missing one are told at the first value that has it, as something to look at, and learned with
 it, so that each is told once; but not while something was new in the last third of the values, since the results of some
 tools always differ. It becomes a warning, on that same first value, when the values of three runs have it of the next six:
-that is a change and no rarity. Keys that are data (order numbers, dates) are no
-fields: those with three digits or more, and all of an object that has too many.
+that is a change and no rarity. Keys that are data (order numbers, dates, people) are no fields: those with three digits or
+more, or a space or sign that names do not have, and all of an object that has too many.
 
 Memory: at most `_PATHS` paths, `_DEEP` levels; lists are looked at up to `_ITEMS` items; `_MOST_WAITING` findings wait.
 """
@@ -26,7 +26,7 @@ _FIELDS: Final = 40
 _MOST_WAITING: Final = 8
 _WAITS: Final = 6
 """Runs within which a change has to show in `RUNS_SINCE` of them."""
-_DATA: Final = re.compile(r"\d.*\d.*\d|^$|.{41}")
+_DATA: Final = re.compile(r"\d.*\d.*\d|^$|.{41}|[^\w.$-]")
 _TYPES: Final[Mapping[type, str]] = {
     dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"
 }  # fmt: skip

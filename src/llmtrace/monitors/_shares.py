@@ -89,6 +89,10 @@ class Shares:
         for place in self.places:
             counts = place["counts"]
             had = counts.get(word, 0)
+            if len(self.counts) == 1:  # nothing to tell apart, and weighed anew when there is
+                counts[word] = had + 1
+                place["calls"] += 1
+                continue
             place["after"] += math.log((had + 0.5) / (place["calls"] + half))
             counts[word] = had + 1
             place["calls"] += 1
@@ -107,13 +111,13 @@ class Shares:
         self.places[at]["stands"] += gone["stands"]
 
     def _judge(self, event: str, run: int) -> Shift | None:
-        if self._evidence(run, 1.0)[0] < CALLS_PER_ALARM:
+        if self._evidence(run)[0] < CALLS_PER_ALARM:
             return None  # as nearly always; that the calls of a run are alike would make it less
-        total, at = self._evidence(run, self.of_runs.factor)
+        total, at = self._evidence(run, self.of_runs.factor, exact=True)
         return self._changed(at, event) if at is not None and total >= CALLS_PER_ALARM else None
 
-    def _evidence(self, run: int, factor: float) -> tuple[float, dict[str, Any] | None]:
-        """The sum over the places, and the one that is most likely."""
+    def _evidence(self, run: int, factor: float = 1.0, *, exact: bool = False) -> tuple[float, dict[str, Any] | None]:
+        """The sum over the places, and the one that is most likely. ``exact``: without those that are one run's doing."""
         never = sum(count * math.log(count / self.count) for count in self.counts.values())
         total, best, at = 0.0, -math.inf, None
         for place in self.places:
@@ -122,7 +126,7 @@ class Shares:
                 continue
             if self.first is not None and place["run"] - self.first < RUNS_BEFORE:
                 continue
-            if 2 * self.of_runs.most(place["run"]) > place["calls"]:
+            if exact and 2 * self.of_runs.most(place["run"]) > place["calls"]:
                 continue  # the doing of one run
             total += place["stands"] * math.exp(min(gain, 100.0))
             if gain > best:
