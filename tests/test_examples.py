@@ -86,3 +86,28 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
     assert SAID[name] in ran.stdout
     found = open_store(str(store)).traces(Query(limit=100)) if store.exists() else []
     assert [trace.health for trace in reversed(found)] == HEALTH[name]
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("name", sorted(SAID))
+def test_an_example_runs_unchanged_under_llmtrace_run(name: str, tmp_path: Path) -> None:
+    """It says what it says without, in a run of the whole program's, and has the summary after it."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "ANTHROPIC_", "LLMTRACE_", "OTEL_"))
+    }
+    said = [
+        subprocess.run(
+            [sys.executable, *way, str(FOLDER / name)],
+            capture_output=True,
+            text=True,
+            env=kept | {"LLMTRACE_STORE": str(tmp_path / f"store{len(way)}")},
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+        for way in ([], ["-m", "llmtrace", "run"])
+    ]
+    assert [ran.returncode for ran in said] == [0, 0], said[1].stderr
+    plain, run = (re.sub(r"\d+", "", ran.stdout) for ran in said)
+    assert run == plain
+    assert re.search(rf"^llmtrace  {name}: \d+ spans?, ", said[1].stderr, re.MULTILINE)

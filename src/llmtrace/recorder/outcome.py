@@ -7,6 +7,7 @@ from typing import Literal
 
 from llmtrace.content import to_json
 from llmtrace.model import OUTCOME, Evaluation, Severity
+from llmtrace.recorder import root
 from llmtrace.recorder.current import active, current
 
 logger = logging.getLogger("llmtrace")
@@ -34,7 +35,7 @@ def outcome(
     if status not in tuple(_SEVERITY):
         logger.warning("llmtrace: outcome(%r): expected success, failure or unknown; it is not recorded", status)
         return
-    recording.run.outcome = Evaluation(
+    found = Evaluation(
         OUTCOME,
         _SEVERITY[status],
         f"the program reported {status}",
@@ -42,6 +43,12 @@ def outcome(
         score=number(score, "outcome"),
         evidence={} if reason is None else {"reason": to_json(reason)},
     )
+    recording.run.outcome = found
+    top = recording  # under `llmtrace run` the run is the whole program's, which may read this trace before it ends
+    while top.parent is not None and top.parent.parent is not None:
+        top = top.parent
+    if root.program is not None and top.parent is not None:
+        recording.run.told[top.span_id] = found
 
 
 def number(score: object, of: str) -> float | None:

@@ -151,8 +151,10 @@ class Recorder:
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
-        if run is None and self.foreign_run is not None:
-            run = guard(self.foreign_run, context)
+        if run is None:
+            run = None if self.foreign_run is None else guard(self.foreign_run, context)
+        elif run.evaluator is not self.evaluator:
+            run.renew(self.evaluator)
         usual_name, usual_kind, known = genai.opening(operation)
         name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)

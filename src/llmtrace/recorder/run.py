@@ -21,7 +21,9 @@ class Run:
     def __init__(self, run_id: str, evaluator: Evaluator) -> None:
         self.id = run_id
         self.outcome: Evaluation | None = None
-        self._evaluator = evaluator
+        self.told: dict[str, Evaluation] = {}
+        """Outcomes of spans other than the outermost one, by span: see `outcome`."""
+        self.evaluator = evaluator
         self._state = evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
@@ -33,6 +35,13 @@ class Run:
         """False in a fork: the run, with its spans and their order, is the process's that began it."""
         return self._process == os.getpid()
 
+    def renew(self, evaluator: Evaluator) -> None:
+        """Be judged by another evaluator, as long as nothing was judged: a program under ``llmtrace run`` has its run before it
+        says which quality signals it wants."""
+        with self._lock:
+            if self._sequence == 0:
+                self.evaluator, self._state = evaluator, evaluator.start()
+
     def step(self, span: Span, *, outermost: bool) -> Span:
         """Number and evaluate a span that has ended; the outermost one also gets what is only known at the end."""
         with self._lock:
@@ -42,14 +51,13 @@ class Run:
                 if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
                         self._pending.extend([part for part in message.parts if type(part) is ToolCall])
-                span = self._evaluator.step(self._state, span)
+                span = self.evaluator.step(self._state, span)
                 if outermost:
-                    span = self._evaluator.finish(self._state, span)
+                    span = self.evaluator.finish(self._state, span)
             except Exception as error:  # a verdict is lost, never the span
-                report(self._evaluator.step, error)
-        if outermost and self.outcome is not None:
-            span = replace(span, evaluations=(*span.evaluations, self.outcome))
-        return span
+                report(self.evaluator.step, error)
+        outcome = self.outcome if outermost else self.told.pop(span.span_id, None) if self.told else None
+        return span if outcome is None else replace(span, evaluations=(*span.evaluations, outcome))
 
     def answered(self, call_id: str | None) -> ToolCall | None:
         """The call of this id is being run: it is pending no more."""
@@ -78,9 +86,13 @@ class NoRun(Run):
     def __init__(self) -> None:
         self.id = ""
         self.outcome = None
+        self.told = {}
+        self.evaluator = None  # type: ignore[assignment]
         self._pending = deque(maxlen=0)
         self._lock = threading.RLock()
         self._process = os.getpid()
+
+    def renew(self, evaluator: Evaluator) -> None: ...
 
     def step(self, span: Span, *, outermost: bool) -> Span:  # noqa: ARG002
         return span
