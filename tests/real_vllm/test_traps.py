@@ -82,7 +82,7 @@ if __name__ == "__main__":
     llmtrace.configure(store={store!r})
     from vllm import LLM, SamplingParams
     options = dict(enforce_eager=True, kv_cache_memory_bytes=64 << 20, max_model_len=256, served_model_name="tiny")
-    llm = LLM({model!r}, otlp_traces_endpoint={endpoint!r}, **options)
+    llm = LLM({model!r}, otlp_traces_endpoint={endpoint!r}, disable_log_stats=False, **options)  # without, vLLM fails itself
     with llmtrace.span("step"):
         llm.generate(["The", "A"], SamplingParams(max_tokens=2), use_tqdm=False)
     from opentelemetry import trace
