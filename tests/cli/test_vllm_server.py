@@ -88,3 +88,15 @@ def test_what_the_engine_told_is_beside_its_call() -> None:
     )
     assert list(slowest.seen([ours, theirs])) == [ours, theirs]
     assert slowest.calls() == [(ours, {ENGINE_QUEUE: 0.5})]
+
+
+def test_an_engines_span_alone_is_the_call() -> None:
+    """Where the client's span is in another store; below a call that is here it is none of its own."""
+    served = {"operation": Inference("vllm"), "kind": "server", "attributes": {ENGINE_QUEUE: 0.5}}
+    theirs = Span("1" * 32, "3" * 16, "llm_request", 0, 10**9, "2" * 16, **served)  # type: ignore[arg-type]
+    ours = Span("1" * 32, "2" * 16, "chat a", 0, 2 * 10**9, operation=Inference("openai"))
+    alone, together = Slowest(), Slowest()
+    assert list(alone.seen([theirs])) == [theirs]
+    assert alone.calls() == [(theirs, {ENGINE_QUEUE: 0.5})]
+    assert len(list(together.seen([theirs, ours]))) == 2
+    assert together.calls() == [(ours, {ENGINE_QUEUE: 0.5})]

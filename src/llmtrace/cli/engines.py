@@ -18,6 +18,7 @@ from llmtrace.cli.served import Metrics, ask, root_of
 from llmtrace.model import Inference, JsonValue, Span
 
 _SHOWN = 5
+_MOST_TOLD = 100_000
 _TIMES: Final = (
     ("QUEUE", semconv.ENGINE_QUEUE),
     ("PREFILL", semconv.ENGINE_PREFILL),
@@ -49,19 +50,23 @@ class Slowest:
     def _see(self, span: Span) -> None:
         told = {name: held for name, held in span.attributes.items() if name.startswith("llmtrace.engine.time")}
         counts = span.attributes.get(semconv.SAME_CALL) or (span.parent_id if span.kind == "server" else None)
-        if told:
-            about = counts if isinstance(counts, str) else span.span_id
-            self._told.setdefault(about, {}).update(told)
-            if len(self._told) > 100_000:
-                self._told.pop(next(iter(self._told)))
-        if isinstance(span.operation, Inference) and counts is None and span.duration is not None:
+        for about in {counts, span.span_id} if told else ():
+            if isinstance(about, str):
+                self._told.setdefault(about, {}).update(told)
+        while len(self._told) > _MOST_TOLD:
+            self._told.pop(next(iter(self._told)))
+        if isinstance(span.operation, Inference) and span.duration is not None:
             heapq.heappush(self._heap, (span.duration, span.span_id, span))
-            if len(self._heap) > _SHOWN:
+            if len(self._heap) > 2 * _SHOWN:
                 heapq.heappop(self._heap)
 
     def calls(self) -> list[tuple[Span, dict[str, float]]]:
-        """The slowest first."""
-        return [(span, self._told.get(span.span_id, {})) for _, _, span in sorted(self._heap, reverse=True)]
+        """The slowest first. An engine's span stands for its call where that is not here: a call takes longer than its part in
+        the engine, so it is among the slowest if that is."""
+        slowest = [span for _, _, span in sorted(self._heap, reverse=True)]
+        here = {span.span_id for span in slowest}
+        calls = [span for span in slowest if span.kind != "server" or span.parent_id not in here]
+        return [(span, self._told.get(span.span_id, {})) for span in calls[:_SHOWN]]
 
     def as_json(self) -> list[dict[str, JsonValue]]:
         return [
