@@ -17,6 +17,7 @@ SOURCES = {
     "bfcl": "github.com/HuanzhiMao/BFCL-Result, and github.com/ShishirPatil/gorilla for the function documents",
     "maskbench": "github.com/guidance-ai/jsonschemabench, maskbench/data",
     "llmdrift": "github.com/lchen001/LLMDrift, generation (arXiv:2307.09009)",
+    "terminal_bench": "github.com/NJU-LINK/CodeTracer, data/traj (runs of Claude Code with Terminal-Bench's verdicts)",
     "trail": "github.com/patronus-ai/trail-benchmark (traces and annotations, MIT)",
     "cassettes": "the VCR cassettes of pydantic-ai, logfire, openllmetry, openinference and opentelemetry-python-contrib",
 }

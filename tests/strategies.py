@@ -186,7 +186,18 @@ def messages() -> st.SearchStrategy[Message]:
 def definitions() -> st.SearchStrategy[ToolDefinition]:
     schemas = optional(json_values())
     kind = st.sampled_from(["function", "custom"]) | names()
-    return st.builds(ToolDefinition, names(), schemas, optional(texts()), kind, st.booleans(), schemas, caches())
+    return st.builds(
+        ToolDefinition,
+        names(),
+        schemas,
+        optional(texts()),
+        kind,
+        st.booleans(),
+        schemas,
+        caches(),
+        optional(st.booleans()),
+        st.booleans(),
+    )
 
 
 # -- operations

@@ -72,14 +72,14 @@ def test_public_names_are_pinned() -> None:
 
 def test_python_in_the_pages_is_python() -> None:
     """Every Python block in README and docs parses."""
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
             ast.parse(block)
 
 
 def test_links_in_the_pages_lead_somewhere() -> None:
     """Relative links in README, examples and docs point at files that exist."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for page in pages:
         for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
             target = page.parent / link if link else page

@@ -59,6 +59,13 @@ class Evaluator:
         """``signals``: default, all that are built in or installed."""
         self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
         self._fresh = [None if type(signal) is Stateless else _NEW for signal in self.signals]
+        places = {signal.name: number for number, signal in enumerate(self.signals)}
+        self._shared = {
+            number: places[shares]
+            for number, signal in enumerate(self.signals)
+            if (shares := getattr(signal, "shares", None)) in places
+        }
+        """By position of a signal, that of the signal before it whose state it shares."""
         self._looking: dict[type, tuple[tuple[int, Signal, Callable[..., Iterable[Evaluation]]], ...]] = {}
         """By class of operations, the signals that look at it: their positions and steps; -1 and the function of a stateless
         one."""
@@ -88,7 +95,7 @@ class Evaluator:
                     found = look(span)
                 else:
                     memory = memories[number]
-                    found = look(_memory(state, number, signal) if memory is _NEW else memory, span)
+                    found = look(_memory(state, number, signal, self._shared.get(number)) if memory is _NEW else memory, span)
                 if found:
                     evaluations.extend(found)
             except Exception as error:
@@ -100,7 +107,7 @@ class Evaluator:
         evaluations: list[Evaluation] = []
         for number, signal, end in self._finishing:
             try:
-                evaluations.extend(end(_memory(state, number, signal)))
+                evaluations.extend(end(_memory(state, number, signal, self._shared.get(number))))
             except Exception as error:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
@@ -122,9 +129,11 @@ class Evaluator:
         return replace(span, violations=(), evaluations=kept, failure=failure)
 
 
-def _memory(state: RunState, number: int, signal: Signal) -> Any:
+def _memory(state: RunState, number: int, signal: Signal, shared: int | None) -> Any:
     """The signal's state in a run, made when it is first needed: many runs are one span."""
     memory = state.signals[number]
+    if shared is not None and state.signals[shared] is not _NEW:
+        memory = state.signals[number] = state.signals[shared]
     if memory is _NEW:
         memory = state.signals[number] = None  # and so it stays if starting fails
         memory = state.signals[number] = signal.start()

@@ -8,14 +8,17 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.model import (
     AgentInvocation,
+    Custom,
     Evaluation,
     Failure,
     Generic,
     Inference,
+    Memory,
     Message,
     Operation,
     Part,
     Reasoning,
+    Retrieval,
     ServerToolCall,
     Span,
     Text,
@@ -23,7 +26,9 @@ from llmtrace.model import (
     ToolDefinition,
     ToolExecution,
     ToolResult,
+    Usage,
     Violation,
+    replace,
 )
 from llmtrace.signals import Signal
 
@@ -94,8 +99,34 @@ def call(name: str = "look_up", arguments: Any = None, call_id: str = "c1") -> T
     return ToolCall(name, ARGUMENTS if arguments is None else arguments, call_id)
 
 
-def ran(result: Any = CANARY, name: str = "look_up", arguments: Any = None, call_id: str | None = "c1") -> ToolExecution:
-    return ToolExecution(name, ARGUMENTS if arguments is None else arguments, result, has_result=True, call_id=call_id)
+def ran(
+    result: Any = CANARY, name: str = "look_up", arguments: Any = None, call_id: str | None = "c1", **declared: Any
+) -> ToolExecution:
+    """``declared``: what the tool's definition says (``changes``, ``polls``)."""
+    definition = ToolDefinition(name, **declared) if declared else None
+    given = ARGUMENTS if arguments is None else arguments
+    return ToolExecution(name, given, result, has_result=True, call_id=call_id, definition=definition)
+
+
+def searched(*scores: float, source: str = "faq") -> Retrieval:
+    return Retrieval(source, CANARY, [{"content": CANARY, "score": score} for score in scores])
+
+
+def sent(*messages: Message) -> Inference:
+    """A model call with this request, answered in one word."""
+    return infer(CANARY, asked=messages)
+
+
+def user(text: str) -> Message:
+    return Message("user", (Text(text),))
+
+
+def assistant(*parts: Part | str) -> Message:
+    return Message("assistant", tuple(Text(part) if isinstance(part, str) else part for part in parts))
+
+
+def failing(operation: Operation, kind: str = "ValueError") -> Span:
+    return broken(operation, failure=Failure(kind, CANARY))
 
 
 def told(result: Any, *, call_id: str = "c1", name: str = "look_up") -> tuple[Message, ...]:
@@ -144,6 +175,9 @@ DONE = f"Your refund of {CANARY} is on its way."
 ADMITS = f"I could not refund {CANARY}."
 UNEXPECTED = violation("unexpected", f"/{CANARY}", severity="warning")
 REFUSED = Failure("invalid_tool_call", CANARY)
+
+PAGE = f"{CANARY} " + " ".join(f"word{chr(97 + n)}" for n in range(26))
+LONG = f"I have looked at everything about {CANARY} that there is, and will now begin with the first of the five steps."
 
 CASES: dict[str, Cases] = {
     "invalid_tool_call": Cases(
@@ -263,6 +297,7 @@ CASES: dict[str, Cases] = {
             run(ran({"state": "pending"}), ran({"state": CANARY})),
             run(ran(ERROR), ran(call_id="c2")),
             run(ToolExecution("look_up"), ToolExecution("look_up")),
+            run(ran(polls=True), ran(polls=True)),
         ],
     ),
     "failed_tool_ignored": Cases(
@@ -297,9 +332,21 @@ CASES: dict[str, Cases] = {
         ],
     ),
     "answer_without_evidence": Cases(
-        bad={"claims": run(infer(f"Order {CANARY}-4711 ships on 2031-05-17."))},
+        bad={
+            "claims": run(infer(f"Order {CANARY}-4711 ships on 2031-05-17.")),
+            "after_empty": run(infer(call()), ran([]), infer("It ships on 2031-05-17.", asked=told([]))),
+            "after_failures": run(infer(call()), ran(ERROR), infer("It ships on 2031-05-17.", asked=told(ERROR))),
+            "handed_over": run(infer(f"finish('{CANARY}')", tools=()), ran(None, "finish", {"answer": CANARY})),
+        },
         good=[
             run(infer(call()), ran(), infer("It ships on 2031-05-17.", asked=told("2031-05-17"))),
+            run(infer(call()), ran([]), infer("There are no results for 2031-05-17.", asked=told([]))),
+            run(infer(call()), ran(), infer(CANARY, asked=told(CANARY)), ran(None, "finish", {"answer": CANARY})),
+            run(
+                infer("print(page)"),
+                infer(CANARY, asked=(user("go"), assistant("print(page)"), Message("tool-response", (Text(PAGE),)))),
+                ran(None, "finish", {"answer": CANARY}),
+            ),
             run(infer("It ships on 2031-05-17.", asked=told(CANARY))),
             run(infer(f"Hello! I am here to help with {CANARY}.")),
             run(infer("You asked about order 4711.", asked=says(f"{CANARY} 4711"))),
@@ -328,5 +375,178 @@ CASES["slo"] = Cases(
         run(under(ran(), p99=5e-9), infer("x", time_to_first_chunk=9.0)),
         run(under(infer("x"), time_to_first_token=1e-9)),
         run(under(infer("x", time_to_first_chunk=0.5), time_to_first_token=0.5)),
+    ],
+)
+A, B, C = (ran(name=name, arguments={"q": CANARY, "n": 1}) for name in ("look_up", "search", "refund"))
+CASES["failed_tool_ignored"].bad["not_done"] = run(
+    ran(ERROR, changes=True),
+    infer(call("search", call_id="c2"), asked=told(ERROR)),
+    ran("done", "search", call_id="c2"),
+    infer(DONE, asked=told("done", call_id="c2", name="search")),
+)
+CASES["loop"] = Cases(
+    bad={
+        "ping_pong": run(infer(call()), A, B, infer(call()), A, B),
+        "cycle": run(C, A, B, C, A, B, C),
+        "near_duplicate": run(ran(arguments={"q": f"{CANARY}, in Rome"}), ran(arguments={"q": f"in rome {CANARY}"})),
+        "same_answer": run(sent(user("go")), infer(LONG, asked=(user("go"), assistant(LONG), user("go on")))),
+    },
+    good=[
+        run(A, B, A, C),
+        run(A, A, A, A),
+        run(A, ran("one", "search"), A, ran("two", "search")),
+        run(*[ran(polls=True), B] * 2),
+        run(ran(arguments={"page": 1}), ran(arguments={"page": 2})),
+        run(ran(CANARY, arguments={"q": "a"}), ran("else", arguments={"q": "A"})),
+        run(infer("Yes.", asked=(user("go"), assistant("Yes."), user("sure?")))),
+    ],
+)
+CASES["retry_storm"] = Cases(
+    bad={
+        "client": run(infer(CANARY, attempts=3)),
+        "model": run(*[failing(infer(), "APIError")] * 3),
+        "tool": run(ran(ERROR), ran(ERROR, arguments={"q": 2}), failing(ToolExecution("look_up", {"q": CANARY}))),
+    },
+    good=[
+        run(infer(CANARY, attempts=2)),
+        run(ran(ERROR), ran(ERROR), ran(), ran(ERROR)),
+        run(failing(infer()), failing(infer()), infer(CANARY), failing(infer())),
+        run(*[failing(infer(), "CancelledError")] * 3),
+    ],
+)
+CASES["duplicated_effect"] = Cases(
+    bad={
+        "declared": run(ran("ok", "refund", changes=True), ran(), ran("ok", "refund", changes=True)),
+        "after_timeout": run(
+            failing(ToolExecution("refund", ARGUMENTS, definition=ToolDefinition("refund", changes=True)), "TimeoutError"),
+            ran("ok", "refund", changes=True),
+        ),
+        "observed": run(ran("1"), ran("ok", "refund"), ran("2"), ran("ok", "refund")),
+        "created": run(ran({"ticket": "T-1001"}, "refund"), ran({"ticket": "T-1002"}, "refund")),
+    },
+    good=[
+        run(ran("ok", "refund", changes=True), ran("ok", "refund", {"q": 2}, changes=True)),
+        run(ran(ERROR, "refund", changes=True), ran("ok", "refund", changes=True)),
+        run(*[ran("ok", "refund", changes=False)] * 2),
+        run(*[ran("ok", "refund", polls=True, changes=True)] * 2),
+        run(ran(), ran()),
+        run(ran({"at": "2031-05-17"}), ran({"at": "2031-05-18"})),
+        run(ran("1"), ran("ok", "refund"), ran("ok", "search"), ran("2"), ran("ok", "refund")),
+    ],
+)
+CASES["failed_action"] = Cases(
+    bad={
+        "raised": run(infer(call()), failing(ToolExecution("look_up", ARGUMENTS, call_id="c1"))),
+        "error_result": run(infer(call()), ran(ERROR)),
+        "step": [
+            replace(run(infer(CANARY))[0], parent_id="e" * 16),
+            replace(failing(Custom()), span_id="e" * 16),
+        ],
+        "no_news": run(
+            infer(f"print('{CANARY}')"),
+            infer(CANARY, asked=(user("go"), assistant(f"print('{CANARY}')"), Message("tool-response", (Text(CANARY),)))),
+        ),
+    },
+    good=[
+        run(infer(call()), ran()),
+        run(ran(ERROR, call_id=None)),
+        run(infer(call()), failing(ToolExecution("look_up", call_id="c1"), "TimeoutError")),
+        run(
+            infer("print(page)"),
+            infer(CANARY, asked=(user("go"), assistant("print(page)"), Message("tool-response", (Text(PAGE),)))),
+        ),
+    ],
+)
+CASES["refusal"] = Cases(
+    bad={
+        "provider": run(infer(Generic("refusal", {"content": CANARY}))),
+        "words": run(infer(f"I'm sorry, but I can't help with {CANARY}.")),
+    },
+    good=[
+        run(infer(f"I could not find {CANARY}.")),
+        run(infer(f"I can't help with {CANARY}.", call())),
+        run(infer(f"{PAGE * 8} I can't help with that.")),
+    ],
+)
+CASES["degenerate_output"] = Cases(
+    bad={"repetition": run(infer("It is. " + f"Let me check the {CANARY} again. " * 20))},
+    good=[
+        run(infer(PAGE * 3)),
+        run(infer("| a |\n" + "|---" * 100)),
+        run(infer("All is said. " * 3)),
+        run(infer("```\n" + "0, 0, 0, " * 100)),
+    ],
+)
+CASES["empty_retrieval"] = Cases(
+    bad={
+        "empty": run(Retrieval("faq", CANARY, [])),
+        "low_score": run(*[searched(0.8, 0.7)] * 4, searched(0.3)),
+        "empty, memory": run(Memory("search_memory", query=CANARY, records=[])),
+    },
+    good=[
+        run(*[searched(0.8, 0.7)] * 4, searched(0.5)),
+        run(*[searched(0.8)] * 4, searched(0.1, source="else")),
+        run(*[searched(-2.0)] * 4, searched(-9.0)),
+        run(Retrieval("faq", CANARY), Memory("create_memory", records=[])),
+    ],
+)
+CASES["lost_context"] = Cases(
+    bad={
+        "system": run(sent(Message("system", (Text(CANARY),)), user("go")), sent(user("go"), assistant(CANARY), user("go on"))),
+        "result": run(infer(call(), asked=says("go")), sent(user("go"), assistant(call()), user(f"what about {CANARY}?"))),
+        "messages": run(
+            sent(user("go"), assistant("one"), user(CANARY)), sent(user("go"), user(CANARY), assistant("two"), user("on"))
+        ),
+    },
+    good=[
+        run(sent(user("go")), sent(user("go"), assistant(CANARY), user("go on"))),
+        run(sent(Message("system", (Text(CANARY),)), user("go")), sent(user("go"))),
+        run(sent(user("go"), assistant("one"), user(CANARY)), sent(user("else"))),
+        run(infer(call(), asked=says("go")), sent(*says("go"), assistant(call()), *told(CANARY)[-1:])),
+        run(infer(CANARY, asked=says("go")), infer(CANARY, asked=says("go"), previous_response_id="r1")),
+    ],
+)
+CASES["output_limit"] = Cases(
+    bad={
+        "unset": run(*[infer(CANARY, usage=Usage(10, 20))] * 10),
+        "far_over": run(*[infer(CANARY, usage=Usage(10, 20), parameters={"max_tokens": 16_000})] * 10),
+    },
+    good=[
+        run(*[infer(CANARY, usage=Usage(10, 20))] * 9),
+        run(*[infer(CANARY, usage=Usage(10, 900), parameters={"max_tokens": 4_000})] * 10),
+        run(*[infer(CANARY)] * 10),
+    ],
+)
+CASES["end_state"] = Cases(
+    bad={
+        "error": run(infer(call()), failing(infer())),
+        "timeout": run(infer(call()), failing(infer(), "httpx.ReadTimeout")),
+        "cancelled": run(infer(call()), failing(infer(), "CancelledError")),
+        "limit": run(infer(call()), failing(infer(), "agents.MaxTurnsExceeded")),
+        "cut": run(infer(call()), ran("found"), infer(CANARY, finish="length")),
+        "left": run(infer(call()), ran("found"), infer(CANARY, partial=True)),
+        "refused": run(infer(CANARY, finish="content_filter")),
+        "empty": run(infer(call()), ran("found"), infer(" ")),
+        "stopped": run(infer(call()), ran("found")),
+        "asked_back": run(infer(f"Which {CANARY}?")),
+        "gave_up": run(infer(call()), ran(ERROR), infer(ADMITS)),
+        "after_errors": run(infer(call()), ran(ERROR), infer(DONE)),
+        "no_action": run(infer(CANARY)),
+    },
+    good=[
+        run(infer(call()), ran("found"), infer(CANARY)),
+        run(infer(CANARY, tools=())),
+        run(infer(call("finish")), ran(None, "finish", {"answer": CANARY})),
+        run(infer(call()), ran(ERROR), ran("found"), ran("found"), ran("found"), infer(DONE)),
+        run(infer(CANARY), outermost=False),
+    ],
+)
+CASES["unsupported_claim"] = Cases(
+    bad={"claims": run(infer(call()), ran(), infer(f"{CANARY}-4711 ships on 2031-05-17.", asked=told(CANARY)))},
+    good=[
+        run(infer(call()), ran("2031-05-17"), infer("It ships on May 17, 2031.", asked=told("2031-05-17"))),
+        run(infer(f"{CANARY}-4711 ships on 2031-05-17.")),
+        run(infer(call()), ran(), infer(call(), asked=told(CANARY))),
+        run(infer(call()), ran(), infer("It ships on 2031-05-17.", asked=told(CANARY), previous_response_id="r1")),
     ],
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from llmtrace.codec import jsontext, parts
-from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult
+from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult, changes_by_hints
 
 _TEXT: Final = "codec.messages"
 """Key of a message's or definition's JSON text in its cache."""
@@ -70,7 +70,7 @@ def _write_odd(item: dict[str, JsonValue], held: tuple[Part, ...]) -> str:
 
 
 def _write_definition(tool: ToolDefinition) -> str:
-    """`strict` and `output` are members of ours; the conventions allow more members than theirs."""
+    """`strict`, `output`, `changes` and `polls` are members of ours; the conventions allow more members than theirs."""
     item: dict[str, JsonValue] = {"type": tool.type, "name": tool.name}
     if tool.description is not None:
         item["description"] = tool.description
@@ -80,6 +80,10 @@ def _write_definition(tool: ToolDefinition) -> str:
         item["strict"] = True
     if tool.output is not None:
         item["output"] = tool.output
+    if tool.changes is not None:
+        item["changes"] = tool.changes
+    if tool.polls:
+        item["polls"] = True
     return jsontext.write(item)
 
 
@@ -158,7 +162,7 @@ def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
     function = item.get("function")
     if isinstance(function, Mapping):
         item = function
-    name = _text(item, "name")
+    name, changes = _text(item, "name"), item.get("changes")
     return ToolDefinition(
         name=name if name is not None else kind or "",  # a provider's built-in tool has a type only
         parameters=_first(item, "parameters", "input_schema", "inputSchema"),
@@ -166,6 +170,8 @@ def _read_definition(item: Mapping[str, JsonValue]) -> ToolDefinition:
         type=kind if kind is not None else "function",
         strict=item.get("strict") is True,
         output=_first(item, "output", "outputSchema"),
+        changes=changes if isinstance(changes, bool) else changes_by_hints(item.get("annotations")),
+        polls=item.get("polls") is True,
     )
 
 

@@ -43,6 +43,8 @@ def tool(
     schema: type | Mapping[str, JsonValue] | None = None,
     strict: bool = False,
     on_invalid: OnInvalid | None = None,
+    changes: bool | None = None,
+    polls: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -55,6 +57,8 @@ def tool(
     schema: type | Mapping[str, JsonValue] | None = None,
     strict: bool = False,
     on_invalid: OnInvalid | None = None,
+    changes: bool | None = None,
+    polls: bool = False,
 ) -> Any:
     """Trace a function as a tool and check its arguments before it runs.
 
@@ -67,6 +71,9 @@ def tool(
     * ``reply``: do not run it; the result is a text that tells the model all faults at once;
     * ``repair``: run it with a lossless correction if there is one, else reply.
 
+    What quality signals should know: ``changes=True``, each call changes something outside the program, so that the same call
+    twice is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is meant, and no finding.
+
     Raises `ConfigurationError` for an unknown ``on_invalid`` or something that cannot be called.
     """
     if on_invalid is not None and on_invalid not in get_args(OnInvalid):
@@ -76,7 +83,9 @@ def tool(
         inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
         if not callable(inner):
             raise ConfigurationError(f"tool({function!r}): expected a function; options go by name, as in @tool(name=...)")
-        signature = signature_of(inner, name=name, description=description, schema=schema, strict=strict)
+        signature = signature_of(
+            inner, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls
+        )
         return ToolFunction(function, ToolSpec(signature, on_invalid))
 
     return decorate if function is None else decorate(function)

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.model import Failure, JsonValue, Link, ToolDefinition, ToolExecution, replace
+from llmtrace.model import Failure, JsonValue, Link, ToolDefinition, ToolExecution, changes_by_hints, replace
 from llmtrace.recorder import keys
 
 _W3C = TraceContextTextMapPropagator()
@@ -52,7 +52,13 @@ def wire(thing: Any) -> Any:
 
 def _definition(tool: Any) -> ToolDefinition:
     said = wire(tool)
-    return ToolDefinition(said["name"], said.get("inputSchema"), said.get("description"), output=said.get("outputSchema"))
+    return ToolDefinition(
+        said["name"],
+        said.get("inputSchema"),
+        said.get("description"),
+        output=said.get("outputSchema"),
+        changes=changes_by_hints(said.get("annotations")),
+    )
 
 
 def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition | None) -> tuple[ToolExecution, Failure | None]:

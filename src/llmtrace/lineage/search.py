@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
+from itertools import islice
 
 from llmtrace.lineage import computed, dates
 from llmtrace.lineage.context import Context
@@ -17,7 +18,8 @@ from llmtrace.lineage.values import Value
 
 RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
-"""How many numbers, out of how much text, counted from the newest source, a number may be computed from."""
+RECENT_SOURCES = 64
+"""How many numbers, out of how much text in how many sources, counted from the newest, a number may be computed from."""
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
 _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
@@ -150,7 +152,7 @@ def _recent_numbers(context: Context) -> dict[float, Source]:
     """Numbers of the newest sources, in the order of their text."""
     numbers: dict[float, Source] = {}
     read = 0
-    for source in context.newest_first():
+    for source in islice(context.newest_first(), RECENT_SOURCES):
         for seen in numbers_in(source.text[:RECENT_CHARACTERS]) if source.marked else ():
             if number_key(seen) not in source.echo:
                 numbers.setdefault(seen, source)

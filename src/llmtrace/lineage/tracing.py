@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from llmtrace.lineage.arguments import Path, candidates, name_of, scalars
 from llmtrace.lineage.claims import claims
@@ -27,17 +28,23 @@ from llmtrace.model import (
     FetchResponse,
     Inference,
     JsonValue,
+    Memory,
     Message,
     Operation,
     Reasoning,
+    Retrieval,
     Span,
     Text,
     ToolCall,
     ToolDefinition,
+    ToolExecution,
     Workflow,
 )
 
 MOST_WAITING = 16
+MOST_CLAIMS = 16
+MOST_RARE = 6
+"""Values of one answer that `Lineage.unsupported` looks for, and of those that stand nowhere as they are, in any form."""
 _NONE: frozenset[str] = frozenset()
 _PIECE, _WHOLE = 40, 60
 """Characters of a long text that are looked for together, and up to which a text is looked for as a whole."""
@@ -53,6 +60,9 @@ class Lineage:
         self._waiting: list[Span] = []
         """Unless thorough: spans in which no call is said. They are looked at when one is; the last ones of a run never."""
         self._looked = thorough
+        self._last: tuple[Span | None, tuple[Use, ...]] = (None, ())
+        self.looked_up = False
+        """Whether a tool or a retrieval brought something."""
         if thorough:
             self._visible = Visible(bounded=False)
 
@@ -71,7 +81,28 @@ class Lineage:
 
     def add(self, span: Span) -> tuple[Use, ...]:
         """Take in a span that has ended; gives the values that the model put into its calls and its texts. Unless thorough,
-        only the ungrounded ones in its calls."""
+        only the ungrounded ones in its calls. The span that was taken in last gives the same again: signals share this."""
+        known, uses = self._last
+        if known is not span:
+            uses = self._taken_in(span)
+            self._last = (span, uses)
+        return uses
+
+    def unsupported(self, text: str) -> list[Value]:
+        """The values that an answer states, and that stand nowhere and follow from nothing visible; those that a call held
+        before are not new. Nothing where context is hidden, or the answer states nothing."""
+        stated = list(islice((value for value in claims(text) if value.kind in SPECIFIC), MOST_CLAIMS))
+        if not stated:
+            return []
+        self._catch_up()
+        if self._visible.hidden:
+            return []
+        context, known = self._visible.context, self._visible.made_up
+        rare = [value for value in stated if value.key not in known and context.find(value) is None]
+        return [value for value in rare[:MOST_RARE] if find(context, value) is None]
+
+    def _taken_in(self, span: Span) -> tuple[Use, ...]:
+        self.looked_up = self.looked_up or isinstance(span.operation, (ToolExecution, Retrieval, Memory))
         if self._thorough:
             return self._add(span)
         if not _has_call(span.operation):

@@ -18,6 +18,7 @@ from llmtrace.model.messages import (
     ToolDefinition,
     ToolResult,
     Uri,
+    changes_by_hints,
 )
 from llmtrace.model.operations import (
     AgentInvocation,
@@ -87,6 +88,7 @@ __all__ = [
     "Violation",
     "Where",
     "Workflow",
+    "changes_by_hints",
     "counted_elsewhere",
     "ending",
     "has_error",

@@ -142,3 +142,19 @@ class ToolDefinition:
     output: JsonValue = None
     cache: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
     """Forms derived from this definition (its compiled validator, its encoding). No part of the value."""
+    changes: bool | None = None
+    """Whether each call changes something outside the program, so that the same call twice does it twice; None: not known."""
+    polls: bool = False
+    """True: it is meant to be called again with the same arguments, until what it reports has changed."""
+
+
+def changes_by_hints(annotations: JsonValue) -> bool | None:
+    """`ToolDefinition.changes` out of an MCP tool's annotations; None where they do not say it.
+
+    What is idempotent changes nothing more when it is called again.
+    """
+    if not isinstance(annotations, Mapping):
+        return None
+    if annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True:
+        return False
+    return True if annotations.get("readOnlyHint") is False or annotations.get("destructiveHint") is True else None

@@ -30,7 +30,8 @@ class Signal(Protocol):
     """What watches one run. A method ``finish(state) -> Iterable[Evaluation]`` is optional: it is called once, when the
     run's outermost span has been stepped, and its evaluations go on that span. A signal that needs to see spans which never
     ended has ``on_reading`` (see `unfinished_run`). One that has ``looks_at``, a tuple of classes of operations, is stepped
-    with spans of these only: most spans then cost it nothing.
+    with spans of these only: most spans then cost it nothing. One that has ``shares``, the name of another, gets the state of
+    that one, where it is on.
     """
 
     @property

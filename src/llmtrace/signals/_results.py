@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmtrace.model import JsonValue, ToolExecution
-from llmtrace.signals._json import read_json
+from llmtrace.model import JsonValue, Message, ToolExecution
+from llmtrace.signals._json import NOT_JSON, read_json
 
 LONGEST_JSON_TEXT = 8192
 """Characters up to which a result that is text is read as JSON; an error report is short."""
+
+SHORTEST_NEWS = 300
+"""Characters beyond which a text is not looked at for being empty."""
+FRAME = 500
+"""Characters at the start of a text within which an error is told."""
+NEWS = 16
+"""Different words beyond which a text says something new; fewer are the frame that a program puts around."""
+READ = 4000
+_WORD = re.compile(r"\w{3,}")
+DEEPEST = 8
+"""Levels of a result that are looked at for being empty."""
+_NOTHING = ("", "null", "None", "[]", "{}", "()", '""', "''")
 
 _ERROR_TEXT = re.compile(
     r"\s*(?:<error>|(?:fatal )?(?:error|exception|failed|failure)\b ?[:!(\[–—-]|Traceback \(most recent"
@@ -27,9 +39,45 @@ def failed(execution: ToolExecution) -> bool:
 
     A call that broke its schema and was answered all the same is not failed: the tool coped.
     """
-    if execution.has_result:
-        return not execution.executed or is_error(execution.result)
-    return True
+    global _last
+    known, answer = _last
+    if known is not execution:
+        answer = not execution.has_result or not execution.executed or is_error(execution.result)
+        _last = (execution, answer)
+    return answer
+
+
+_last: tuple[ToolExecution | None, bool] = (None, True)
+"""Several signals ask about one execution, one after the other."""
+
+
+def informs(result: JsonValue, depth: int = DEEPEST) -> bool:
+    """False for a result that says nothing: an error, nothing at all, an object of nothing but empty members, 0 and false."""
+    if isinstance(result, str):
+        text = result if len(result) > SHORTEST_NEWS else result.strip()
+        if len(text) > SHORTEST_NEWS:
+            return not is_error(result)
+        if text in _NOTHING:
+            return False
+        value = read_json(text) if text[:1] in ("{", "[") else NOT_JSON
+        return not is_error(text) if value is NOT_JSON else informs(value, depth - 1)
+    if depth <= 0:
+        return True
+    if isinstance(result, Mapping):
+        return not _is_error_object(result) and any(member and informs(member, depth - 1) for member in result.values())
+    if isinstance(result, list):
+        return not is_error(result) and any(informs(item, depth - 1) for item in result)
+    return result is not None
+
+
+def is_echo(execution: ToolExecution) -> bool:
+    """True if the tool gave nothing back but what it was given: a note taken, an answer handed over."""
+    given, result = execution.arguments, execution.result
+    if not isinstance(given, Mapping) or not given or not execution.executed:
+        return False
+    if result is None or result == "" or result == given:
+        return True
+    return any(result is each or result == each or result == str(each) for each in given.values())
 
 
 def is_error(result: JsonValue) -> bool:
@@ -43,6 +91,24 @@ def is_error(result: JsonValue) -> bool:
         text = result[0].get("text")  # content blocks, as Anthropic and MCP have them
         return isinstance(text, str) and _is_error_text(text)
     return False
+
+
+def tool_texts(messages: Iterable[Message]) -> list[str]:
+    """What messages in a tool's role say in plain text: some frameworks hand on results so."""
+    return [text for message in messages if "tool" in message.role and (text := message.text())]
+
+
+def has_news(texts: Iterable[str], known: Iterable[str]) -> bool:
+    """Whether texts hold more than a few words that were not known. Read up to `READ` characters each."""
+    words = {word.lower() for text in texts for word in _WORD.findall(text, 0, READ)}
+    if len(words) <= NEWS:
+        return False
+    return len(words - {word.lower() for text in known for word in _WORD.findall(text, 0, READ)}) > NEWS
+
+
+def tells_error(text: str) -> bool:
+    """True if a line at the beginning of the text begins like an error: frameworks put words of their own before it."""
+    return any(_ERROR_TEXT.match(line) is not None for line in text[:FRAME].splitlines())
 
 
 def _is_error_text(text: str) -> bool:

@@ -1,8 +1,13 @@
-"""The run's final answer states facts, tools were on offer, and none was used.
+"""The run's final answer states facts, tools were there, and no tool brought anything to state them from.
 
-Only what looks like a looked-up fact counts: numbers of two digits or more, identifiers, addresses, which stand nowhere in what
-the model was given. So a greeting, a question back, a refusal and a repetition of the user's own words are no findings. Where
-earlier context is not visible (``previous_response_id``, ``conversation``), nothing is said.
+``claims``: no tool was used. ``after_failures``, ``after_empty``: all that were used failed, or found nothing. Only what looks
+like a looked-up fact counts: numbers of two digits or more, identifiers, addresses, which stand nowhere in what the model was
+given; so a greeting, a question back, a refusal and a repetition of the user's own words are no findings. An answer that is
+handed over by a tool which only takes it (``handed_over``) is meant as one, so that its form does not matter. Where earlier
+context is not visible (``previous_response_id``, ``conversation``), nothing is said.
+
+Evidence is a result that informs (see `_results`), and the text of a message in a tool's role with words that neither the
+model nor the request has said before: what a program prints of the model's own words is none.
 """
 
 from __future__ import annotations
@@ -17,7 +22,6 @@ from llmtrace.model import (
     Inference,
     Memory,
     Message,
-    Part,
     Retrieval,
     ServerToolCall,
     ServerToolResult,
@@ -28,6 +32,7 @@ from llmtrace.model import (
 )
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import admits_failure, asks_back, has_call, new_messages, text_of
+from llmtrace.signals._results import failed, has_news, informs, is_echo, tells_error, tool_texts
 
 CLAIMS = 5
 """Claims that the evidence shows at most."""
@@ -35,16 +40,25 @@ CLAIMS = 5
 _CLAIM = re.compile(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
 _NOT_A_CLAIM = re.compile(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s", re.DOTALL | re.MULTILINE)
 """Code, and the numbers of a list."""
-_EVIDENCE = (ToolResult, ServerToolCall, ServerToolResult, Compaction)
+_EVIDENCE = (ServerToolCall, ServerToolResult, Compaction)
+
+_EXPLANATIONS = {
+    "claims": "tools were on offer and none was used",
+    "after_failures": "every tool that was used failed",
+    "after_empty": "no tool that was used found anything",
+}
 
 
 @dataclass(slots=True)
 class State:
     offered: bool = False
     evidence: bool = False
+    tried: str = "claims"
     answer: Inference | None = None
     """The newest answer; a later one takes its place."""
     span_id: str = ""
+    handed_over: str = ""
+    """The model call whose answer a tool was given."""
 
 
 class AnswerWithoutEvidence:
@@ -61,25 +75,34 @@ class AnswerWithoutEvidence:
         if isinstance(operation, Inference):
             _see(state, span, operation)
         elif isinstance(operation, ToolExecution):
-            state.evidence = operation.executed
-        elif isinstance(operation, (Retrieval, Memory)):
+            _used(state, operation)
+        elif isinstance(operation, Retrieval):
+            state.evidence = operation.documents is None or informs(operation.documents)
+            state.tried = "after_empty"
+        elif isinstance(operation, Memory):
             state.evidence = True
         return ()
 
     def finish(self, state: State) -> Iterable[Evaluation]:
         answer = state.answer
-        if state.evidence or not state.offered or answer is None or _any(answer.input, _EVIDENCE):
+        if state.evidence or not state.offered or answer is None or any(map(_brings, answer.input)):
             return ()
+        if state.handed_over:
+            text = "the answer was handed over, and no tool was used to find it"
+            sources = tuple(dict.fromkeys((state.handed_over, state.span_id)))
+            return (Evaluation(self.name, "info", text, "handed_over", sources=sources),)
         claims = _claims(answer)
         if not claims:
             return ()
-        explanation = f"tools were on offer and none was used; the answer states {len(claims)} value(s) found nowhere before it"
+        explanation = f"{_EXPLANATIONS[state.tried]}; the answer states {len(claims)} value(s) found nowhere before it"
         evidence = {"claims": claims[:CLAIMS]}
-        return (Evaluation(self.name, "info", explanation, "claims", evidence=evidence, sources=(state.span_id,)),)
+        return (Evaluation(self.name, "info", explanation, state.tried, evidence=evidence, sources=(state.span_id,)),)
 
 
 def _see(state: State, span: Span, inference: Inference) -> None:
-    if _is_continued(inference) or _any(new_messages(inference), _EVIDENCE) or _any(inference.output, _EVIDENCE):
+    new = new_messages(inference)
+    said = any(isinstance(part, _EVIDENCE) for message in inference.output for part in message.parts)
+    if said or _is_continued(inference) or any(map(_brings, new)) or _has_news(inference, new):
         state.evidence = True
         state.answer = None
         return
@@ -90,13 +113,44 @@ def _see(state: State, span: Span, inference: Inference) -> None:
         state.answer, state.span_id = inference, span.span_id
 
 
+def _used(state: State, execution: ToolExecution) -> None:
+    if not execution.executed:
+        return
+    state.offered = True
+    if is_echo(execution):
+        state.handed_over = state.handed_over or state.span_id
+    elif failed(execution):
+        state.tried = "after_failures"
+    elif informs(execution.result):
+        state.evidence = True
+    else:
+        state.tried = "after_empty"
+
+
 def _is_continued(inference: Inference) -> bool:
     """True where the provider adds context that is not visible here."""
     return inference.previous_response_id is not None or "conversation" in inference.parameters
 
 
-def _any(messages: Iterable[Message], kinds: tuple[type[Part], ...]) -> bool:
-    return any(isinstance(part, kinds) for message in messages for part in message.parts)
+def _brings(message: Message) -> bool:
+    """Whether a message holds a result that informs, or one that is not visible."""
+    return any(
+        isinstance(part, _EVIDENCE) or (isinstance(part, ToolResult) and informs(part.response)) for part in message.parts
+    )
+
+
+def _has_news(inference: Inference, new: tuple[Message, ...]) -> bool:
+    """Whether a text in a tool's role says what was not said before: some frameworks hand on results so."""
+    texts = tool_texts(new)
+    return bool(texts) and has_news((text for text in texts if not tells_error(text)), _given(inference, new))
+
+
+def _given(inference: Inference, but: tuple[Message, ...] = ()) -> Iterator[str]:
+    for part in inference.system:
+        if isinstance(part, Text):
+            yield part.content
+    for message in inference.input[: len(inference.input) - len(but)]:
+        yield message.text()
 
 
 def _claims(inference: Inference) -> list[str]:
@@ -111,14 +165,6 @@ def _claims(inference: Inference) -> list[str]:
 
 def _is_fact(claim: str) -> bool:
     return "@" in claim or "://" in claim or (sum(char.isdigit() for char in claim) >= 2 and claim != "24/7")
-
-
-def _given(inference: Inference) -> Iterator[str]:
-    for part in inference.system:
-        if isinstance(part, Text):
-            yield part.content
-    for message in inference.input:
-        yield message.text()
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,8 @@
 
 An inference is told of a failure when its newest messages carry the failed call's result, by call id; where there are no ids
 or no messages to join by, when it is the next one under the same parent. If it calls other tools without a word, the failure
-stays open until the same agent tries the tool again, speaks of it, or answers; the answer is what the finding is on. Whether a
+stays open until the same agent tries the tool again, speaks of it, or answers; the answer is what the finding is on; it weighs
+more where the tool is declared to change something, which then was not done (``not_done``). Whether a
 result is a failure is judged by its form (`_results`), whether the model reacted by its calls and by words of failure in many
 languages (`_answers`): in doubt nothing is said.
 """
@@ -30,6 +31,8 @@ class Failed:
     """None for a tool that is not traced."""
     parent_id: str | None = None
     end: int = 0
+    changes: bool = False
+    """Whether it is declared to change something."""
 
 
 @dataclass(slots=True)
@@ -76,17 +79,21 @@ class FailedToolIgnored:
         # Only a name that is on offer is certainly not the model's own word.
         tools = ", ".join(f"`{tool.name}`" for tool in inference.tools if tool.name in names) or "a tool"
         then = "answers" if at_once else "went on with other tools and answers"
+        undone = any(failure.changes for failure in ignored)
         return Evaluation(
             self.name,
-            "warning" if at_once else "info",
+            "warning" if at_once or undone else "info",
             f"{tools} failed, and the model {then} without a word about it",
-            label="answered" if at_once else "went_on",
+            label="answered" if at_once else "not_done" if undone else "went_on",
             sources=tuple(dict.fromkeys(failure.span_id for failure in ignored if failure.span_id)),
         )
 
 
 def _remember(state: State, span: Span, execution: ToolExecution) -> None:
-    failure = Failed(execution.name, span.span_id, span.parent_id, span.end or 0) if failed(execution) else None
+    failure: Failed | None = None
+    if failed(execution):
+        changes = execution.definition is not None and execution.definition.changes is True
+        failure = Failed(execution.name, span.span_id, span.parent_id, span.end or 0, changes)
     if execution.call_id is not None:
         state.by_call[execution.call_id] = failure
         if len(state.by_call) > EXECUTIONS:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from llmtrace.model import JsonValue, ToolDefinition
+from llmtrace.model import JsonValue, ToolDefinition, changes_by_hints
 from llmtrace.validation.annotations import with_known_typed_dicts
 from llmtrace.validation.google import standard_schema
 
@@ -92,6 +92,7 @@ def _definition(raw: Mapping[str, Any]) -> ToolDefinition:
         strict=inner.get("strict") is True or raw.get("strict") is True,
         output=next((_schema(inner[key]) for key in _OUTPUTS if isinstance(inner.get(key), Mapping)), None),
         cache={},
+        changes=changes_by_hints(inner.get("annotations")),
     )
 
 

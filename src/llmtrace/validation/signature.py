@@ -31,14 +31,17 @@ def signature_of(
     description: str | None = None,
     schema: type | Mapping[str, JsonValue] | None = None,
     strict: bool = False,
+    changes: bool | None = None,
+    polls: bool = False,
 ) -> Signature:
     """A function as a tool.
 
     ``name`` and ``description``: default, the function's name and what its docstring says before its first section.
     ``schema``: a JSON Schema of the parameters, a pydantic model or other type, or a provider's tool definition; default,
-    derived from the signature. ``strict``: what breaks only the closed form, or a format, is an error.
+    derived from the signature. ``strict``: what breaks only the closed form, or a format, is an error. ``changes`` and
+    ``polls``: see `ToolDefinition`.
     """
-    return Signature(function, name=name, description=description, schema=schema, strict=strict)
+    return Signature(function, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls)
 
 
 class Signature:
@@ -52,12 +55,15 @@ class Signature:
         description: str | None,
         schema: type | Mapping[str, JsonValue] | None,
         strict: bool,
+        changes: bool | None,
+        polls: bool,
     ) -> None:
         self.function = function
         self._name = name
         self._description = description
         self._schema = schema
         self._strict = strict
+        self._changes, self._polls = changes, polls
         self._signature, self.has_receiver = _inspect(function)
         """``has_receiver``: it is a function of a class, and takes the object (``self``) or class first."""
         self._hints, resolved = hints_of(function)
@@ -80,6 +86,8 @@ class Signature:
             strict=self._strict or (given is not None and given.strict),
             output=given.output if given else None,
             cache={},
+            changes=given.changes if given and self._changes is None else self._changes,
+            polls=self._polls or (given is not None and given.polls),
         )
         if definition.output is None and not _is_stream(self.function):
             definition = replace(definition, output=result_schema(self._annotations.get("return", inspect.Parameter.empty)))

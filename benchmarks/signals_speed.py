@@ -1,0 +1,111 @@
+"""What the quality signals cost the calling thread: CPU time for each kind of span, at the 10th and at the 1,000th of a run.
+
+An agent's loop: each turn a model call that asks for two tools (one with a value out of an earlier result, one with words),
+and their executions with results of 300 characters; at the end an answer of 400. The history is sent again with every call.
+Timed is `Evaluator.step` with all signals less the same with none (validation stays in both), by the thread's CPU clock; the
+median of the runs.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import report
+from llmtrace.evaluation import Evaluator
+from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
+from llmtrace.signals import Signal, load
+
+RUN, ROOT = "a" * 32, "f" * 16
+SENTENCE = "the order was packed in the morning and left the warehouse with the carrier before noon on the same day"
+WORDS = SENTENCE.split()
+PLACES = {"10th": 10, "1,000th": 1000}
+AROUND = 30
+"""Spans that are timed from each place on."""
+TEXT = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
+TOOLS = tuple(ToolDefinition(name, TEXT, f"Does {name}.", cache={}) for name in ("look_up", "search", "refund", "notify"))
+
+
+def agent(turns: int) -> Iterator[Span]:
+    """The spans of one run in the order of ending."""
+    messages = [Message("system", (Text("You help customers. " * 30),)), Message("user", (Text("Where is my order W1000?"),))]
+    number = 0
+
+    def span(operation: Any) -> Span:
+        nonlocal number
+        number += 1
+        times = {"start": 10 * number, "end": 10 * number + 5, "sequence": number, "run_id": RUN, "parent_id": ROOT}
+        return Span("0" * 32, f"{number:016x}", "s", operation=operation, **times)  # type: ignore[arg-type]
+
+    for turn in range(turns):
+        ids = (f"a{turn}", f"b{turn}")
+        words = " ".join(WORDS[turn % 12 :][:6])
+        calls = (ToolCall("look_up", {"q": f"W{1000 + turn}"}, ids[0]), ToolCall("search", {"q": f"{words} {turn}"}, ids[1]))
+        answer = Message("assistant", calls)
+        yield span(Inference("openai", input=tuple(messages), output=(answer,), tools=TOOLS, request_model="m"))
+        messages.append(answer)
+        for call, call_id in zip(calls, ids, strict=True):
+            note = " ".join(WORDS[turn % 7 :] * 3)[:250]
+            result = json.dumps({"next": f"W{1001 + turn}", "note": note, "price": 12.5 + turn})
+            yield span(ToolExecution(call.name, call.arguments, result, True, call_id))
+            messages.append(Message("tool", (ToolResult(result, call_id),)))
+    text = f"Your order W{1000 + turns} is on its way. " + " ".join(WORDS * 4)[:360]
+    yield span(Inference("openai", input=tuple(messages), output=(Message("assistant", (Text(text),)),), tools=TOOLS))
+
+
+def kind_of(span: Span) -> str:
+    if isinstance(span.operation, ToolExecution):
+        return "tool execution"
+    return "inference with two calls" if span.operation.output[0].tool_calls() else "answer of 400 characters"  # type: ignore[union-attr]
+
+
+def timed(signals: tuple[Signal, ...], place: int) -> dict[str, list[float]]:
+    """Microseconds of the spans from this place of a run on, and of the answer after them."""
+    turns = (place + AROUND) // 3
+    evaluator = Evaluator(signals)
+    state = evaluator.start()
+    found: dict[str, list[float]] = defaultdict(list)
+    for number, span in enumerate(agent(turns), start=1):
+        start = time.thread_time_ns()
+        evaluator.step(state, span)
+        took = (time.thread_time_ns() - start) / 1000
+        if number >= place:
+            found[kind_of(span)].append(took)
+    return found
+
+
+def medians(signals: tuple[Signal, ...], place: int, runs: int) -> dict[str, float]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(runs):
+        for kind, times in timed(signals, place).items():
+            found[kind] += times
+    return {kind: statistics.median(times) for kind, times in found.items()}
+
+
+def main() -> None:
+    parser = report.parser(__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    arguments = parser.parse_args()
+    all_of_them = load()
+    results: dict[str, dict[str, float]] = {}
+    for name, place in PLACES.items():
+        report.progress(f"{name} span …")
+        runs = arguments.runs if place < 100 else max(5, arguments.runs // 20)
+        base = medians((), place, runs)
+        for signals in ((*all_of_them,), *((one,) for one in all_of_them)):
+            label = "all" if len(signals) > 1 else signals[0].name
+            with_them = medians(signals, place, runs)
+            for kind, took in with_them.items():
+                results.setdefault(label, {})[f"{kind}, {name}"] = round(took - base[kind], 1)
+    head = ("µs", *results["all"])
+    order = sorted(results, key=lambda label: (label != "all", -sum(results[label].values())))
+    body = [(label, *(results[label].get(column, "") for column in head[1:])) for label in order]
+    report.done(results, [report.table("Quality signals on the calling thread", head, body)], arguments.json)
+
+
+if __name__ == "__main__":
+    main()

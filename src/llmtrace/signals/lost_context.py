@@ -1,0 +1,151 @@
+"""A model call does not get what an earlier call of the same conversation got: something was dropped on the way.
+
+Two calls belong to one conversation if they begin with the same words of the user. The later one should hold what the earlier
+one held and more. It is told of, once each, where the system prompt is gone (``system``), where the result of a call that the
+model asked for does not come back although the conversation goes on (``result``), and where messages that stood between are
+gone (``messages``): a window that slides on purpose, or a history that was lost. Context that the provider keeps, and a mark
+that it was compacted, are no loss.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from llmtrace.model import Compaction, Evaluation, Inference, Message, Severity, Span, ToolCall, ToolResult
+from llmtrace.signals import Signal
+from llmtrace.signals._answers import text_of
+
+CONVERSATIONS = 64
+"""Conversations that are remembered; the one not continued for longest is forgotten first."""
+BEGINNING = 2
+"""System prompts at the start of a request."""
+REACH = 64
+"""Messages at the end of a request in which the end of the earlier one is looked for."""
+
+_SYSTEM = ("system", "developer")
+_EDGE = 64
+"""Characters at both ends of a text that tell it from others."""
+
+_EXPLANATIONS: dict[str, tuple[Severity, str]] = {
+    "system": ("warning", "the system prompt that an earlier call of this conversation had is gone"),
+    "result": (
+        "info",
+        "the result of a call that the model asked for is not in the request, though the conversation goes on",
+    ),
+    "messages": ("info", "messages that an earlier call of this conversation was given are no longer in the request"),
+}
+
+
+@dataclass(slots=True)
+class Earlier:
+    span_id: str
+    system: bool
+    last: int
+    """Digest of the last message that it was given."""
+    length: int
+    """Messages from the user's first words on."""
+    asked: tuple[str, ...]
+    """Ids of the calls that its answer asked for."""
+    told: set[str] = field(default_factory=set)
+
+
+State: TypeAlias = "OrderedDict[int, Earlier]"
+"""By the digest of a conversation's first words."""
+
+
+class LostContext:
+    name = "lost_context"
+    looks_at = (Inference,)
+
+    def start(self) -> State:
+        return OrderedDict()
+
+    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
+        inference = span.operation
+        if not isinstance(inference, Inference) or not inference.input or inference.previous_response_id is not None:
+            return ()
+        start = _start(inference.input)
+        if start is None:
+            return ()
+        messages = inference.input
+        first = hash(_edges(text_of(messages[start])))
+        earlier = state.pop(first, None)
+        now = Earlier(
+            span.span_id,
+            bool(inference.system) or start > 0,
+            _digest(messages[-1]),
+            len(messages) - start,
+            tuple(call.id for message in inference.output[:1] for call in message.tool_calls() if call.id is not None),
+        )
+        state[first] = now
+        if len(state) > CONVERSATIONS:
+            state.popitem(last=False)
+        if earlier is None or "conversation" in inference.parameters:
+            return ()
+        now.told = earlier.told
+        return self._compare(earlier, now, messages, start)
+
+    def _compare(self, earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: int) -> Iterator[Evaluation]:
+        for label in _lost(earlier, now, messages, start):
+            if label not in now.told:
+                now.told.add(label)
+                severity, text = _EXPLANATIONS[label]
+                yield Evaluation(self.name, severity, text, label, sources=(earlier.span_id,))
+
+
+def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: int) -> Iterator[str]:
+    """``start``: the place of the user's first words."""
+    if earlier.system and not now.system and now.length > earlier.length and _holds(messages, earlier.last):
+        yield "system"
+    kept = now.length >= earlier.length and _digest(messages[start + earlier.length - 1]) == earlier.last
+    if now.length > earlier.length and kept and earlier.asked:
+        new = messages[start + earlier.length :]
+        said = {part.id for message in new for part in message.parts if isinstance(part, ToolCall)}
+        told = {part.id for message in new for part in message.parts if isinstance(part, ToolResult)}
+        if any(call_id in said and call_id not in told for call_id in earlier.asked):
+            yield "result"
+    if not kept and earlier.length > 1 and _moved_up(messages, earlier, start):
+        yield "messages"
+
+
+def _holds(messages: tuple[Message, ...], digest: int) -> bool:
+    """Whether the message is among the last ones, or a summary may stand for it."""
+    reach = messages[-REACH:]
+    return any(_digest(message) == digest or any(isinstance(part, Compaction) for part in message.parts) for message in reach)
+
+
+def _moved_up(messages: tuple[Message, ...], earlier: Earlier, start: int) -> bool:
+    """Whether what the earlier call was last given stands nearer to the start now: something before it was left out.
+
+    Where a summary may stand for that, nothing is said.
+    """
+    place = min(len(messages), start + earlier.length - 1) - 1
+    for number in range(place, max(start - 1, place - REACH), -1):
+        if _digest(messages[number]) == earlier.last:
+            before = messages[:number]
+            return not any(isinstance(part, Compaction) for message in before[:REACH] for part in message.parts)
+    return False
+
+
+def _start(messages: tuple[Message, ...]) -> int | None:
+    """The place of the user's first words, if nothing but system prompts stands before them."""
+    for place, message in enumerate(messages[: BEGINNING + 1]):
+        if message.role not in _SYSTEM:
+            return place if message.role in ("user", "human") else None
+    return None
+
+
+def _digest(message: Message) -> int:
+    """Cheap, and equal for equal messages: role, text, and ids of calls and results."""
+    ids = tuple([part.id for part in message.parts if isinstance(part, (ToolCall, ToolResult))])
+    return hash((message.role, _edges(text_of(message)), ids))
+
+
+def _edges(text: str) -> tuple[int, str, str]:
+    return len(text), text[:_EDGE], text[-_EDGE:]
+
+
+SIGNAL: Signal = LostContext()
