@@ -8,7 +8,6 @@ context is not visible, nothing is said.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from llmtrace.lineage import NOUNS, Lineage
@@ -21,7 +20,9 @@ LONGEST_EVIDENCE = 200
 NEWEST = 8
 READ = 20_000
 """Messages, and characters of each, that are looked at for the answer's words as they stand."""
-_VALUE = re.compile(r"\S*[0-9@/]\S*")
+WORDS = 64
+"""Words of an answer up to which they are looked for so."""
+_MARKS = frozenset("0123456789@/")
 _EDGES = ".,:;!?…()[]{}\"'*`"
 
 
@@ -51,7 +52,11 @@ class UnsupportedClaim:
 def _quotes(inference: Inference, text: str) -> bool:
     """Whether each word of the answer that may be a value stands, as it is, in one of the newest messages: the usual case,
     and quickly seen."""
-    words = {match.strip(_EDGES) for match in _VALUE.findall(text)}
+    if len(text) > READ:
+        return False
+    words = {word.strip(_EDGES) for word in text.split() if not _MARKS.isdisjoint(word)}
+    if len(words) > WORDS:
+        return False
     for message in reversed(inference.input[-NEWEST:]):
         if not words:
             break
