@@ -191,6 +191,16 @@ def test_without_a_terminal_only_what_is_to_be_sent_is_kept(tmp_path: Path) -> N
     assert {path.stat().st_mode & 0o077 for path in home.rglob("*")} == {0}
 
 
+def test_a_run_that_keeps_nothing_has_nothing_to_tell(tmp_path: Path) -> None:
+    """``llmtrace run`` without a terminal: the spans are sent, and no line is said of a trace that is not here."""
+    (tmp_path / "agent.py").write_text("import llmtrace\nwith llmtrace.span('x'): pass\n")
+    program = f"from llmtrace.cli import main; sys.exit(main(['run', {str(tmp_path / 'agent.py')!r}]))"
+    with Collector() as collector:
+        printed, logged = run(program, tmp_path, collector.url, STORE="auto")
+    assert (printed, logged) == ("", "")
+    assert names(collector) == ["invoke_workflow agent.py", "x"]
+
+
 def test_with_a_terminal_the_store_is_on(tmp_path: Path) -> None:
     """``auto`` where somebody looks on: sent, and kept."""
     import pty

@@ -31,6 +31,7 @@ from llmtrace.cli.options import FINE, STOPPED, BadInput
 from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import LIKELY, diagnose
+from llmtrace.errors import TraceNotFound
 from llmtrace.launch import environment
 from llmtrace.model import Failure, Trace, Workflow
 from llmtrace.recorder import active
@@ -201,6 +202,8 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
     store = open_store(config.store, config=config)
     try:
         trace = store.trace(recording.trace_id)
+    except TraceNotFound:  # without a terminal, and with an OTLP endpoint, nothing is kept here
+        return
     finally:
         store.close()
     first, second, third = _summary(trace)
