@@ -70,6 +70,7 @@ def test_search_inside_a_trace(viewer: Served) -> None:
     found = viewer.ask(f"/api/traces/{SILENT}/search?q=jonas%20ks-204").json
     assert set(found) <= {row["id"] for row in rows}
     assert len(found) == 2  # the execution, and the call that was told of it
+    assert len(viewer.ask(f"/api/traces/{RECOVERED}/search?q=kitchen").json) == 1  # where it was new, not in every later call
     assert viewer.ask(f"/api/traces/{SILENT}/search?q=").json == []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from llmtrace.model import Inference, Message, Reasoning, Span, Text, Trace
+from llmtrace.model import Inference, Message, Reasoning, Span, Text, Trace, replace
 
 LOOKED_AT = 40
 """Messages from the end of an input by which the call before it is found."""
@@ -42,6 +42,15 @@ def inputs(trace: Trace) -> dict[str, Input]:
         for key in set(sequences[span.span_id]):
             holders[key] = [*holders[key][-1:], span.span_id]
     return found
+
+
+def fresh(span: Span, given: Input | None) -> Span:
+    """The span without what the call before it had been told already."""
+    if given is None or given.before is None or not isinstance(span.operation, Inference):
+        return span
+    told = span.operation.input
+    new = tuple(told[piece] for piece in given.pieces if isinstance(piece, int))
+    return replace(span, operation=replace(span.operation, system=(), input=new))
 
 
 def _before(span: Span, inference: Inference, keys: list[str], holders: dict[str, list[str]]) -> str | None:

@@ -21,7 +21,7 @@ from llmtrace.statistics import By
 from llmtrace.store import Query, Store, TraceSummary, search, summarise
 from llmtrace.store.local import LocalStore
 from llmtrace.viewer import values
-from llmtrace.viewer.context import Input, inputs
+from llmtrace.viewer.context import Input, fresh, inputs
 from llmtrace.viewer.overtime import over_time
 from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, trace_row
@@ -96,15 +96,14 @@ class Opened:
         return {"version": self.version, "trace": trace_row(self.summary), "rows": changed, "order": "start"}
 
     def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
-        if self._inputs is None:
-            self._inputs = inputs(self.trace)
+        given = self._given()
         found: dict[str, Payload] = {}
         for span_id in span_ids:
             try:
                 span = self.trace.span(span_id)
             except KeyError:
                 continue
-            found[span_id] = payload(span, self.trace, self._inputs.get(span_id))
+            found[span_id] = payload(span, self.trace, given.get(span_id))
         return found
 
     def history(self, span_id: str) -> list[Payload]:
@@ -122,11 +121,17 @@ class Opened:
         return self._origins
 
     def search(self, query: str) -> list[str]:
-        """Ids of the spans that hold each term of a query."""
+        """Ids of the spans that hold each term of a query; of a model call, what was new in it and what it answered."""
         if self._texts is None:
-            self._texts = [(span.span_id, search.text_of(span)) for span in self.trace.spans]
+            given = self._given()
+            self._texts = [(span.span_id, search.text_of(fresh(span, given.get(span.span_id)))) for span in self.trace.spans]
         wanted = search.needles(query)
         return [span_id for span_id, text in self._texts if all(one in text for one in wanted)] if wanted else []
+
+    def _given(self) -> dict[str, Input]:
+        if self._inputs is None:
+            self._inputs = inputs(self.trace)
+        return self._inputs
 
     def _flowing(self) -> Flow:
         if self._flow is None:
