@@ -15,9 +15,8 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from llmtrace.cli.options import FINE, BadInput
+from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.paint import Screen
-from llmtrace.cli.receive import port
 from llmtrace.cli.stores import opened
 from llmtrace.metrics import Metrics
 from llmtrace.model import Span

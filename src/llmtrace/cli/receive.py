@@ -10,7 +10,7 @@ import sys
 import threading
 
 from llmtrace.cli import words
-from llmtrace.cli.options import FINE, BadInput
+from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -36,17 +36,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--grpc-port", metavar="PORT", type=port, default=GRPC_PORT, help=f"OTLP over gRPC (default: {GRPC_PORT}; 0: any free)"
     )
     parser.add_argument("--no-grpc", action="store_true", help="HTTP only")
-
-
-def port(text: str) -> int:
-    """An argparse type: a port number, or 0."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmtrace.cli.lines import BadLine, read
-from llmtrace.cli.options import FINE, BadInput
+from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.paint import Screen, clean
-from llmtrace.cli.receive import port
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.store import Store, open_store
@@ -105,6 +103,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
 
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
+    from llmtrace.cli.lines import BadLine, read  # every dialect: not for those who look at a store
     from llmtrace.viewer.files import FileStore
 
     bad: list[BadLine] = []
