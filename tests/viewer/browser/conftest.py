@@ -22,7 +22,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--no-first-run",
 ]
-SECONDS = 60_000
+SECONDS = 180_000
 """How long a browser on a busy machine is waited for, in milliseconds."""
 
 

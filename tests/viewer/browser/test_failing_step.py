@@ -14,7 +14,7 @@ from tests.viewer.browser.conftest import chosen, nodes
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import Made, trace
 
-pytestmark = [pytest.mark.all, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.all, pytest.mark.timeout(900)]
 MOST_NODES = 400
 
 
