@@ -1,63 +1,94 @@
-"""Failures of thirty kinds, planted at random places in good recorded runs: does `llmtrace why` name the place?
+"""Failures of many kinds, planted at random places in good recorded runs: does `llmtrace why` name the place? Needs numpy.
 
 The runs are customer-service runs of tau-bench that earned their reward; a failure is planted in a copy of one, and what
-follows from it follows too. No run says how it ended. Shown for each kind: how often the place is named first, among the first
-three, and how often a suspect is likely at all; and how many untouched runs have a likely suspect.
+follows from it follows too. No run says how it ended. `by task`: judged by weights that were learned without the recorded runs
+of its task; `unseen kind`: without any failure of its kind. Shown for each kind: how often the place is named first, among the
+first three, and how often a suspect is likely at all; and how many untouched runs have a likely suspect.
 """
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
+import examples
 import report
-from llmtrace.diagnosis import LIKELY, diagnose
-from planted.corpus import Planted, good_runs, planted, untouched
+from llmtrace.diagnosis import LIKELY
+from llmtrace.diagnosis.ranker import shipped
+from ranking import Example, Ranked, folds, learn, rank, tempered
 
-PER_KIND = 25
+FOLDS = 5
+FEW_ROUNDS = 80
+"""Rounds of learning without one kind, from the weights of all of them."""
 
 
-def judged(one: Planted) -> dict[str, bool]:
-    suspects = diagnose(one.trace).suspects
-    right = [one.is_right(suspect.span_id, user=getattr(suspect, "part", "") == "user") for suspect in suspects]
-    likely = bool(suspects) and suspects[0].score >= LIKELY
-    return {"top1": right[:1] == [True], "top3": any(right[:3]), "blamed": likely}
+def by_task(every: Sequence[Example]) -> list[Ranked]:
+    part = folds((one.task for one in every), FOLDS)
+    found: list[Ranked] = []
+    for number in range(FOLDS):
+        report.progress(f"tasks, part {number + 1} of {FOLDS} …")
+        ranker = tempered(learn([one for one in every if part[one.task] != number]), shipped().temperature)
+        found += [rank(ranker, one) for one in every if part[one.task] == number and not one.failed]
+    return found
+
+
+def unseen_kind(every: Sequence[Example]) -> list[Ranked]:
+    whole = learn(every)
+    found: list[Ranked] = []
+    for kind in sorted({one.kind for one in every if one.kind}):
+        report.progress(f"without {kind} …")
+        ranker = learn([one for one in every if one.kind != kind], start=whole, rounds=FEW_ROUNDS)
+        found += [rank(tempered(ranker, shipped().temperature), one) for one in every if one.kind == kind]
+    return found
+
+
+def measures(found: Sequence[Ranked]) -> dict[str, float]:
+    likely = [max(one.probabilities, default=0.0) >= LIKELY for one in found]
+    return {
+        "runs": len(found),
+        "top1": sum(one.top(1) for one in found) / len(found),
+        "top3": sum(one.top(3) for one in found) / len(found),
+        "likely": sum(likely) / len(found),
+    }
+
+
+def by_kind(found: Sequence[Ranked]) -> dict[str, dict[str, float]]:
+    groups: dict[str, list[Ranked]] = defaultdict(list)
+    for one in found:
+        groups[one.example.kind].append(one)
+    return {kind: measures(group) for kind, group in groups.items()}
 
 
 def main() -> None:
     arguments = report.parser(__doc__)
-    arguments.add_argument("--per-kind", type=int, default=PER_KIND, help=f"failures of each kind (default: {PER_KIND})")
+    examples.option(arguments)
     options = arguments.parse_args()
-    runs = good_runs(report.folder(options.data, "tau_bench"))
-    results: dict[str, list[dict[str, bool]]] = defaultdict(list)
-    began = time.perf_counter()
-    for one in [*planted(runs, options.per_kind), *untouched(runs)]:
-        results[one.kind].append(judged(one))
-    seconds = time.perf_counter() - began
-    shown = summary(results)
-    shown["milliseconds_per_run"] = 1000 * seconds / sum(map(len, results.values()))
+    every = examples.every(options.data, options.keep)
+    tasks, unseen = by_task(every), unseen_kind(every)
+    untouched = [one for one in tasks if not one.example.kind]
+    shown: dict[str, Any] = {
+        "by task": by_kind([one for one in tasks if one.example.kind]),
+        "unseen kind": by_kind(unseen),
+        "all by task": measures([one for one in tasks if one.example.kind]),
+        "all unseen kind": measures(unseen),
+        "untouched": measures(untouched),
+    }
     report.done(shown, tables(shown), options.json)
 
 
-def summary(results: dict[str, list[dict[str, bool]]]) -> dict[str, Any]:
-    kinds = {kind: _means(found) for kind, found in results.items() if kind}
-    every = [one for kind, found in results.items() if kind for one in found]
-    return {"kinds": kinds, "all": _means(every), "untouched": _means(results[""])}
-
-
-def _means(found: list[dict[str, bool]]) -> dict[str, float]:
-    return {"runs": len(found), **{name: sum(one[name] for one in found) / len(found) for name in found[0]}}
-
-
 def tables(shown: dict[str, Any]) -> list[str]:
-    body = [(kind, *_cells(found)) for kind, found in (*shown["kinds"].items(), ("all", shown["all"]))]
-    body.append(("untouched runs", shown["untouched"]["runs"], "", "", f"{100 * shown['untouched']['blamed']:.1f} %"))
-    return [report.table("Planted failures", ("kind", "runs", "named first", "in first three", "likely"), body)]
+    body = [(kind, *_cells(found), *_cells(shown["unseen kind"][kind])[1:3]) for kind, found in shown["by task"].items()]
+    body.append(("all", *_cells(shown["all by task"]), *_cells(shown["all unseen kind"])[1:3]))
+    body.append(
+        ("untouched runs", f"{shown['untouched']['runs']}", "", "", f"{100 * shown['untouched']['likely']:.1f} %", "", "")
+    )
+    head = ("kind", "runs", "named first", "in first three", "likely", "unseen kind: first", "first three")
+    return [report.table("Planted failures", head, body)]
 
 
-def _cells(found: dict[str, Any]) -> tuple[Any, ...]:
-    return (found["runs"], *(f"{100 * found[name]:.0f} %" for name in ("top1", "top3", "blamed")))
+def _cells(found: dict[str, float]) -> tuple[str, ...]:
+    return (f"{found['runs']:.0f}", *(f"{100 * found[name]:.0f} %" for name in ("top1", "top3", "likely")))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from llmtrace.diagnosis.ranker import Ranker
 from llmtrace.model import Trace
 
 PENALTY = 0.3
-TEAMS = 10.0
+TEAMS = 8.0
 """How much stronger the penalty is on what is learned from the few runs of several agents."""
 PRIOR = {
     "clue interrupted": 8.0,
@@ -34,7 +34,7 @@ PRIOR = {
     "clue finding, warning": 1.5,
     "clue failed": 1.5,
     "clue failed, at the end": 4.0,
-    "clue budget": -2.0,
+    "clue budget": -4.0,
     "clue invalid, refused": 1.0,
     "unnoticed": 0.5,
     "recovered": -2.0,
@@ -81,8 +81,15 @@ def steps_of_candidates(candidates: Sequence[Any], steps: dict[str, list[int]]) 
     return found
 
 
-def learn(examples: Sequence[Example], *, penalty: float = PENALTY, without: Callable[[str], bool] | None = None) -> Ranker:
-    """``without``: names of features that are not to be used."""
+def learn(
+    examples: Sequence[Example],
+    *,
+    penalty: float = PENALTY,
+    without: Callable[[str], bool] | None = None,
+    start: Ranker | None = None,
+    rounds: int = ROUNDS,
+) -> Ranker:
+    """``without``: names of features that are not to be used. ``start``: weights of nearly the same examples, to go on from."""
     every = {name for one in examples for features in one.features for name in features} | PRIOR.keys()
     names = sorted(name for name in every if without is None or not without(name))
     at = {name: number for number, name in enumerate(names)}
@@ -105,19 +112,25 @@ def learn(examples: Sequence[Example], *, penalty: float = PENALTY, without: Cal
             owners.append(number)
             right.append(not any(one.right))
         weights.append(one.weight)
-    solved = _solve(np.array(rows), np.array(owners), np.array(right, dtype=float), np.array(weights), penalty, names)
+    solved = _solve(
+        np.array(rows), np.array(owners), np.array(right, dtype=float), np.array(weights), penalty, names, start, rounds
+    )
     return Ranker({name: float(solved[at[name]]) for name in names}, float(solved[-1]))
 
 
-def _solve(rows: Any, owners: Any, right: Any, weights: Any, penalty: float, names: Sequence[str]) -> Any:
+def _solve(
+    rows: Any, owners: Any, right: Any, weights: Any, penalty: float, names: Sequence[str], start: Ranker | None, rounds: int
+) -> Any:
     starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
     sizes = np.diff(np.r_[starts, len(owners)])
     each = np.repeat(weights, sizes)
     prior = np.array([*(PRIOR.get(name, 0.0) for name in names), 0.0])
     solution = prior.copy()
+    if start is not None:
+        solution = np.array([*(start.weights.get(name, PRIOR.get(name, 0.0)) for name in names), start.nothing])
     mean, square = np.zeros_like(prior), np.zeros_like(prior)
     shrink = np.array([*(penalty * (TEAMS if name.startswith(TEAM) else 1.0) for name in names), 0.01])
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, rounds + 1):
         scores = rows @ solution
         scores -= np.repeat(np.maximum.reduceat(scores, starts), sizes)
         powers = np.exp(scores)
@@ -127,7 +140,7 @@ def _solve(rows: Any, owners: Any, right: Any, weights: Any, penalty: float, nam
         gradient = rows.T @ (each * (shares - posterior)) + shrink * (solution - prior)
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.99 * square + 0.01 * gradient**2
-        step = RATE * (0.5 if number > ROUNDS // 2 else 1.0)
+        step = RATE * (0.5 if number > rounds // 2 else 1.0)
         solution -= step * (mean / (1 - 0.9**number)) / (np.sqrt(square / (1 - 0.99**number)) + 1e-9)
     return solution
 

@@ -36,7 +36,7 @@ def test_the_chain(llmtrace: Callable[..., Any]) -> None:
     assert [title for title, _ in chain] == ["answer", "refund", "look_up", "argument /order_id"]
     assert "KS-20431" in chain[-1][1]
     assert "in no message and no result before" in out
-    assert "What to do" in out
+    assert "What would have prevented it" in out
 
 
 def test_both_conversations_are_stored(llmtrace: Callable[..., Any]) -> None:

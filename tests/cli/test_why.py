@@ -27,10 +27,10 @@ def body(out: str) -> str:
 def test_why(llmtrace: Callable[..., Any], store: str) -> None:
     """The last trace by default: what is suspect, why, and answer ← call ← argument that came from nowhere."""
     ran = llmtrace("why", "--store", store)
-    assert "1. look_up was called with a made-up /order_id" in ran.out
+    assert ran.out.startswith("look_up was called with a made-up /order_id")
     assert re.findall(r"^ {3}(?:  |← )(\w+)", ran.out, re.MULTILINE) == ["answer", "look_up", "argument"]
     assert '← argument /order_id = "KS-20431"' in ran.out
-    assert "What to do: " in ran.out
+    assert "What would have prevented it: " in ran.out
     assert (ran.code, ran.err) == (0, "")
     assert max(map(len, ran.out.splitlines())) <= 80
 
@@ -45,27 +45,24 @@ def test_weak_suspects_are_said_to_be_weak() -> None:
     """Where nothing is likely, that is said before the rest; a suspect without a chain has its evidence and advice."""
     suspect = Suspect("1" * 16, 0.18, "refund was slow", "It took 3 s.", advice="Look at it.")
     assert shown(Diagnosis(SILENT, "ok", (suspect,))) == snapshot("""\
+refund was slow                                                             18 %
+Not likely, but the first to look at. It took 3 s.
+
+What would have prevented it: Look at it.
+
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
-
-Nothing here is likely to have done harm. What is a little suspect:
-
-1. refund was slow                                                suspicion 0.18
-   It took 3 s.
-
-   What to do: Look at it.
-
 """)
 
 
 def test_what_was_not_visible_is_said() -> None:
     """Unknown is neither fine nor wrong."""
     assert shown(Diagnosis(SILENT, "ok", (), ("earlier messages are at the provider",))) == snapshot("""\
+No suspect in what is visible here; the rest cannot be judged.
+
+Not visible: earlier messages are at the provider
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
-
-No suspect in what is visible here; the rest cannot be judged.
-Not visible: earlier messages are at the provider
 """)
 
 
@@ -80,11 +77,8 @@ def test_steps_of_all_forms() -> None:
     )
     suspect = Suspect("1" * 16, 0.9, "fetch", "Broken.", chain=chain, advice="Mend.")
     assert shown(Diagnosis(SILENT, "failed", (suspect,))) == snapshot("""\
-trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
-DATE  1.00 s  4 spans  138 tokens  cost -
-
-1. fetch                                                          suspicion 0.90
-   Broken.
+fetch                                                                       90 %
+Broken.
 
      answer: two lines\\x1b[2J
    ← search(q="kettle", limit=3)
@@ -95,8 +89,10 @@ DATE  1.00 s  4 spans  138 tokens  cost -
    ← argument /url
        it is missing
 
-   What to do: Mend.
+What would have prevented it: Mend.
 
+trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
+DATE  1.00 s  4 spans  138 tokens  cost -
 """)
 
 
@@ -127,7 +123,49 @@ def test_top(llmtrace: Callable[..., Any], store: str) -> None:
     opened.close()
     suspects = json.loads(llmtrace("why", "--json", "--store", store).out)["suspects"]
     out = llmtrace("why", "--top", "1", "--store", store).out
-    assert "\n1. " in out
+    assert out.startswith(suspects[0]["title"])
     assert "\n2. " not in out
     assert len(suspects) > 1
     assert f"{len(suspects) - 1} more with --top {len(suspects)}" in out
+
+
+def test_markdown(llmtrace: Callable[..., Any], store: str) -> None:
+    """For a ticket: where, the evidence, the way with its spans, what would have prevented it."""
+    out = llmtrace("why", "--markdown", "--store", store).out
+    assert re.match(r"## look_up was called with a made-up /order_id \(\d\d %\)\n", out)
+    assert re.search(r"^1\. `argument /order_id = \"KS-20431\"` \(span `[0-9a-f]{16}`\)", out, re.MULTILINE)
+    assert "What would have prevented it: " in out
+
+
+def test_hostile_words_are_no_markdown() -> None:
+    """What a model said cannot leave its code span, nor start a tag."""
+    chain = (Step("1" * 16, "answer", "`<img src=x>`\n# head"),)
+    suspect = Suspect("1" * 16, 0.9, "fetch <b>", "It said | `x`.", chain=chain, advice="Mend.")
+    out = "\n".join(why.markdown(Trace(silent()), Diagnosis(SILENT, "failed", (suspect,)), top=3))
+    assert "`answer: '<img src=x>' # head`" in out
+    assert "<b>" not in out.replace("<img", "")
+    assert "\\| 'x'" in out
+
+
+def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> None:
+    """Two runs with one cause are one line, and a run without a suspect is in none."""
+    opened = open_store(store)
+    for number in range(2):
+        for span in Maker(f"{number + 3}" * 32, time.time_ns() - SECOND).with_two_made_up():
+            opened.append(span)
+    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
+    opened.close()
+    told = json.loads(llmtrace("why", "--all", "--json", "--store", store).out)
+    assert told["runs"] == 5
+    assert told["causes"][0]["runs"] >= 2
+    assert {"3" * 32, "4" * 32} <= set(told["causes"][0]["traces"])
+    assert "d" * 32 not in str(told["causes"])
+    out = llmtrace("why", "--all", "--store", store).out
+    assert told["causes"][0]["title"] in out
+    assert json.loads(llmtrace("why", "--all", "--tag", "absent", "--json", "--store", store).out)["runs"] == 0
+
+
+def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
+    """`ls --sort health`: failed, recovered, running, ok."""
+    healths = [trace["health"] for trace in json.loads(llmtrace("ls", "--sort", "health", "--json", "--store", store).out)]
+    assert healths == sorted(healths, key=["failed", "recovered", "running", "ok"].index)

@@ -111,12 +111,12 @@ def mislabelled(bad: bool) -> Story:
 def forgotten(bad: bool) -> Story:
     story = shop().calls("get_order", ORDER, order_id="W-1001").user("And now?").says("Wait.").user("Well?")
     if bad:
-        del story.messages[1:3]
+        del story.messages[1:4]
     return story.says("I see.")
 
 
 def handed(bad: bool) -> Story:
-    story = shop().calls("get_order", ORDER, order_id="W-1001").says("Summary: the order is W-1001.")
+    story = shop().calls("get_order", ORDER, order_id="W-1001").user("Go on.").says("Summary: the order is W-1001.")
     if bad:
         del story.messages[1:-1]
     return story.says("I see.")

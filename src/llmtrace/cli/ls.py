@@ -19,6 +19,8 @@ NAME = "ls"
 HELP = "list traces, newest first, with their health and what was found"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
+_WORST = ("ok", "running", "recovered", "failed")
+
 _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
     "age": lambda trace: trace.start,
     "duration": lambda trace: trace.duration or 0,
@@ -26,6 +28,7 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
     "tokens": lambda trace: words.tokens(trace.input_tokens, trace.output_tokens) or 0,
     "cost": lambda trace: trace.cost_usd or 0,
     "findings": lambda trace: len(trace.findings),
+    "health": lambda trace: (_WORST.index(trace.health), trace.start),
 }
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

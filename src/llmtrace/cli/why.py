@@ -1,69 +1,213 @@
-"""``llmtrace why``: where a run went wrong. The suspects of one trace, each with its evidence and the way to the answer."""
+"""``llmtrace why``: where a run went wrong. The answer first, then the way to it, then what else is suspected.
+
+``--all`` looks at many runs and groups them by cause; ``--markdown`` writes what a ticket or a coding agent needs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
 
+from llmtrace import semconv
 from llmtrace.cli import words
+from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose
+from llmtrace.diagnosis.groups import Case, Group, case_of, grouped
 from llmtrace.model import Trace
+from llmtrace.store import Query, Store
 
 NAME = "why"
 HELP = "say where a run went wrong: suspects, evidence, the way to the answer"
 EXAMPLE = "llmtrace why last"
 
+MOST_RUNS = 1000
+_EXAMPLES = 3
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
     parser.add_argument("--top", metavar="N", type=positive, default=3, help="how many suspects to show (default: 3)")
+    parser.add_argument("--markdown", action="store_true", help="as Markdown, for a ticket or a coding agent")
+    parser.add_argument("--all", action="store_true", help="look at many runs, and group them by cause")
+    parser.add_argument("--since", metavar="WHEN", type=since, help="with --all, only newer runs: 30m, 2h, 7d, or 2026-01-31")
+    parser.add_argument("--agent", metavar="NAME", help="with --all, only runs in which this agent took part")
+    parser.add_argument("--tag", metavar="TAG", help="with --all, only runs that have this tag")
+    parser.add_argument(
+        "--limit", metavar="N", type=positive, default=MOST_RUNS, help=f"with --all, at most N runs (default: {MOST_RUNS})"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
+        if args.all:
+            return _all(store, args)
         trace = trace_of(store, args.trace)
     diagnosis = diagnose(trace)
     if args.json:
         print_json(words.as_json(diagnosis))
+    elif args.markdown:
+        print("\n".join(markdown(trace, diagnosis, top=args.top)))
     else:
         show(Screen(sys.stdout), trace, diagnosis, top=args.top)
     return FINE
 
 
 def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int) -> None:
-    """The diagnosis as text, its ``top`` first suspects."""
-    headline(screen, trace)
-    screen.line()
-    if not diagnosis.suspects and diagnosis.unknown:
+    """The diagnosis as text: the first suspect in the first two lines, the way to it, then the others, ``top`` in all."""
+    suspects = diagnosis.suspects
+    if not suspects and diagnosis.unknown:
         screen.prose("No suspect in what is visible here; the rest cannot be judged.")
-    elif not diagnosis.suspects:
-        screen.prose("No suspect: nothing in this trace was invalid, failed, or came from nowhere.")
-    elif diagnosis.suspects[0].score < LIKELY:
-        screen.prose("Nothing here is likely to have done harm. What is a little suspect:")
         screen.line()
-    for number, suspect in enumerate(diagnosis.suspects[:top], 1):
-        _suspect(screen, number, suspect)
-    hidden = len(diagnosis.suspects) - top
+    elif not suspects:
+        screen.prose("No suspect: nothing in this trace was invalid, failed, or came from nowhere.")
+        screen.line()
+    else:
+        _first(screen, suspects[0])
+    for number, suspect in enumerate(suspects[1:top], 2):
+        if number == 2:
+            screen.line(screen.paint("Less probable", "bold"))
+        _other(screen, number, suspect)
+    hidden = len(suspects) - top
     if hidden > 0:
-        screen.line(screen.paint(f"{hidden} more with --top {len(diagnosis.suspects)}", "dim"))
+        screen.line(screen.paint(f"{hidden} more with --top {len(suspects)}", "dim"))
+    if len(suspects) > 1:
+        screen.line()
     for unknown in diagnosis.unknown:
         screen.prose(f"Not visible: {unknown}", "yellow")
+    headline(screen, trace)
 
 
-def _suspect(screen: Screen, number: int, suspect: Suspect) -> None:
-    screen.spread(Cell(f"{number}. {suspect.title}", ("bold",)), Cell(f"suspicion {suspect.score:.2f}", ("dim",)))
-    screen.prose(suspect.evidence, prefix="   ")
+def _first(screen: Screen, suspect: Suspect) -> None:
+    likely = suspect.score >= LIKELY
+    screen.spread(Cell(suspect.title, ("bold",)), Cell(_percent(suspect), ("red", "bold") if likely else ("dim",)))
+    screen.prose(suspect.evidence if likely else f"Not likely, but the first to look at. {suspect.evidence}")
+    for other in suspect.also:
+        screen.prose(f"Also here: {other}", "dim")
     screen.line()
     for position, step in enumerate(suspect.chain):
         _step(screen, step, first=position == 0, last=position == len(suspect.chain) - 1)
     if suspect.chain:
         screen.line()
-    screen.prose(f"What to do: {suspect.advice}", "green", prefix="   ")
+    screen.prose(f"What would have prevented it: {suspect.advice}", "green")
     screen.line()
+
+
+def _other(screen: Screen, number: int, suspect: Suspect) -> None:
+    screen.spread(Cell(f"{number}. {suspect.title}"), Cell(_percent(suspect), ("dim",)))
+    screen.prose(suspect.evidence, "dim", prefix="   ")
+
+
+def _percent(suspect: Suspect) -> str:
+    return f"{100 * suspect.score:.0f} %" if suspect.score >= 0.01 else "under 1 %"
+
+
+def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int) -> Iterator[str]:
+    """What a ticket needs: where, the evidence, the way, what to do. Content stands in code, where it is no Markdown."""
+    if not diagnosis.suspects:
+        yield f"No suspect in trace `{trace.trace_id}` ({trace.health})."
+    for number, suspect in enumerate(diagnosis.suspects[:top]):
+        yield f"{'##' if number == 0 else '###'} {_plain(suspect.title)} ({_percent(suspect)})"
+        yield f"\n{_plain(suspect.evidence)}\n"
+        for other in suspect.also:
+            yield f"* also here: {_plain(other)}"
+        if number == 0 and suspect.chain:
+            yield "From the outcome back to it:\n"
+            for step in suspect.chain:
+                note = f": {_plain(step.note)}" if step.note else ""
+                yield f"1. {_code(_worded(step))} (span `{step.span_id}`){note}"
+            yield ""
+        yield f"What would have prevented it: {_plain(suspect.advice)}\n"
+    for unknown in diagnosis.unknown:
+        yield f"* not visible: {_plain(unknown)}"
+    if diagnosis.suspects:
+        yield f"Trace `{trace.trace_id}`, {trace.health}, {words.plural(len(trace), 'span')}."
+
+
+def _plain(text: str) -> str:
+    """On one line, with nothing that Markdown or HTML would read."""
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'").replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{short(' '.join(text.split()), 200).replace('`', chr(39))}`"
+
+
+# -- many runs
+
+
+def _all(store: Store, args: argparse.Namespace) -> int:
+    query = Query(limit=args.limit, since=args.since, agent=args.agent)
+    looked, cases = 0, []
+    for _, spans in groupby(store.spans(query), key=lambda span: span.trace_id):
+        trace = Trace(list(spans))
+        if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.roots):
+            continue
+        looked += 1
+        found = diagnose(trace).suspects
+        if found and (found[0].score >= LIKELY or trace.health == "failed"):
+            cases.append(case_of(trace, found[0]))
+    groups = grouped(cases)
+    if args.json:
+        print_json({"runs": looked, "causes": [_group_as_json(group) for group in groups]})
+    elif args.markdown:
+        print("\n".join(_groups_as_markdown(groups, looked)))
+    else:
+        show_groups(Screen(sys.stdout), groups, looked, top=max(args.top, 10))
+    return FINE
+
+
+def _tags(attributes: object) -> tuple[str, ...]:
+    held = attributes.get(semconv.TAGS) if isinstance(attributes, dict) else None
+    return tuple(map(str, held)) if isinstance(held, (list, tuple)) else ()
+
+
+def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int) -> None:
+    """Each cause with the number of its runs, since when, and with which model first."""
+    runs = sum(len(group.cases) for group in groups)
+    screen.line(screen.paint(f"{runs} of {words.plural(looked, 'run')} have a suspect, {_causes(groups)}", "bold"))
+    screen.line()
+    for group in groups[:top]:
+        screen.spread(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
+        screen.prose(_when(group), "dim", prefix="   ")
+        screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
+        screen.line()
+    if len(groups) > top:
+        screen.line(screen.paint(f"{len(groups) - top} more with --top {len(groups)}", "dim"))
+
+
+def _causes(groups: list[Group]) -> str:
+    return "one cause" if len(groups) == 1 else f"{len(groups)} causes"
+
+
+def _when(group: Group) -> str:
+    model = f", first with {group.first.models[0]}" if group.first.models else ""
+    ids = " ".join(case.trace_id[:8] for case in group.cases[-_EXAMPLES:][::-1])
+    return f"Since {_day(group.first)}, last {_day(group.last)}{model}. Newest: {ids}"
+
+
+def _day(case: Case) -> str:
+    return datetime.fromtimestamp(case.start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _group_as_json(group: Group) -> dict[str, object]:
+    told = {"title": group.title, "kind": group.kind, "advice": group.advice, "runs": len(group.cases)}
+    models = sorted({model for case in group.cases for model in case.models})
+    times = {"first": group.first.start, "last": group.last.start, "first_models": list(group.first.models), "models": models}
+    return {**told, **times, "traces": [case.trace_id for case in group.cases]}
+
+
+def _groups_as_markdown(groups: list[Group], looked: int) -> Iterator[str]:
+    yield f"## {sum(len(group.cases) for group in groups)} of {words.plural(looked, 'run')} have a suspect, {_causes(groups)}\n"
+    for group in groups:
+        yield f"* **{_plain(group.title)}**: {words.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
+        yield f"  What would have prevented it: {_plain(group.advice)}"
 
 
 def _step(screen: Screen, step: Step, *, first: bool, last: bool) -> None:

@@ -89,7 +89,7 @@ FEATURES: Mapping[str, str] = {
     **{f"words: {sign}": f"its words have a sign of this kind ({sign})" for sign in SIGNS},
 }
 TEAM = "in a team: "
-"""Put before features of position and wording where several agents take part: there they weigh otherwise."""
+"""Put before features of flow, position and wording where several agents take part: there they weigh otherwise."""
 
 
 def features_of(candidates: Sequence[Candidate], flow: Flow) -> list[dict[str, float]]:
@@ -131,8 +131,8 @@ class _Reader:
             if one.node is None:
                 features["other span"] = 1.0
             else:
-                self._flow(one, one.node, features)
                 where: dict[str, float] = {}
+                self._flow(one, one.node, where)
                 self._position(one.node, where)
                 self._words(one.node, where)
                 features.update({self.prefix + name: value for name, value in where.items()})

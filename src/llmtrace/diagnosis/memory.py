@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolResult
 
+LEAST = 3
+"""Messages that have to be gone; agents drop one or two that only asked for a plan or a format."""
 _SYSTEM = frozenset({"system", "developer"})
 
 
@@ -67,7 +69,7 @@ class Memory:
         now = dict.fromkeys(_digest(message) for message in request if message.role not in _SYSTEM)
         lost = len(known.digests.keys() - now.keys())
         kept = len(known.digests) - lost
-        if lost and (kept or known.grew):
+        if lost >= LEAST and (kept or known.grew):
             self.losses.append(Loss(span.span_id, lost, self._bridge(request)))
         known.digests = now
 
@@ -77,7 +79,7 @@ class Memory:
         bridge = self._bridge(request)
         if bridge is not None:
             before = len(self._before.digests.keys() - now.keys())
-            if before > 1:
+            if before >= LEAST:
                 self.losses.append(Loss(span.span_id, before, bridge))
         return _Known(request, now)
 

@@ -38,8 +38,13 @@ def suspects_of(trace: Trace, flow: Flow, ranker: Ranker | None = None) -> tuple
     ranked = sorted(zip(probabilities, candidates, features, strict=True), key=lambda one: (-one[0], _place(one[1])))
     least = min(SHOWN, ranked[0][0] * NEAR) if ranked else SHOWN
     best = max((one[0] for one in ranked if one[1].clues), default=0.0) if trace.health == "failed" else 1.0
-    shown = [one for one in ranked if one[0] >= (least if one[1].clues else max(SHOWN, best))]
+    shown = [one for one in ranked if one[0] >= (least if one[1].clues else max(SHOWN, best)) or _asked_for(one[1])]
     return tuple(_suspect(*one, flow, ranker) for one in shown[:MOST_SUSPECTS])
+
+
+def _asked_for(one: Candidate) -> bool:
+    """A budget, or a check of the program's own, spoke: that is told however little it says of the cause."""
+    return any(clue.kind in ("budget", "finding") and clue.severity != "info" for clue in one.clues)
 
 
 def _suspect(probability: float, one: Candidate, features: Mapping[str, float], flow: Flow, ranker: Ranker) -> Suspect:
