@@ -80,6 +80,9 @@ def _plain(value: Any, level: int) -> Any:
             if type(key) is not str or len(key) > _KEY or not key.isascii():
                 return NOT_PLAIN
             kind = type(item)
+            if kind is str and len(item) <= _CHARACTERS and item.isascii():  # as most are
+                made[key] = item
+                continue
             made[key] = copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
             if copied is NOT_PLAIN:
                 return NOT_PLAIN
@@ -88,6 +91,9 @@ def _plain(value: Any, level: int) -> Any:
         made = []
         for item in value:
             kind = type(item)
+            if kind is str and len(item) <= _CHARACTERS and item.isascii():
+                made.append(item)
+                continue
             copied = _plain_scalar(item, kind) if kind in _SCALARS else _plain(item, level + 1)
             if copied is NOT_PLAIN:
                 return NOT_PLAIN

@@ -70,6 +70,8 @@ class Run:
 
     def match(self, name: str, arguments: JsonValue) -> str | None:
         """The id of the pending call that a direct call of this tool answers: by equal arguments, else the only one."""
+        if not self._pending:
+            return None
         with self._lock:
             of_name = [call for call in self._pending if call.name == name]
             equal = [call for call in of_name if call.arguments == arguments]

@@ -87,8 +87,8 @@ class Starter:
         if parent is None:
             trace_id, flags, state = ids.generate_trace_id(), self._root_flags, None
         else:
-            trace_id, flags, state = parent.trace_id, parent.trace_flags, parent.trace_state
-            if parent.is_remote or flags not in _SAMPLED:
+            trace_id, _, remote, flags, state, _ = parent
+            if remote or flags not in _SAMPLED:
                 return None
         own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
         if own[0] != trace_id or not own[5] or (parent is not None and own[1] == parent[1]):
