@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -149,6 +150,26 @@ def test_where_a_limit_might_be_passed_nothing_is_left_for_later(limits: SpanLim
     span = spans(limits)[0].start_span("s", attributes={"start": 1})
     assert not sdk.fill_later(span, ended(evaluations=(Evaluation("e", "info", ""),) * 2), lambda: (PLAIN, EVENTS, None))
     assert dict(span.attributes) == {"start": 1}
+
+
+def test_what_nobody_reads_goes_with_its_span() -> None:
+    """There is no cycle that would wait for the collector, read or not."""
+
+    class Said:
+        def __call__(self) -> Any:
+            return PLAIN, EVENTS, None
+
+    for read in (False, True):
+        said = Said()
+        known = weakref.ref(said)
+        span = TracerProvider().get_tracer("test").start_span("s")
+        assert sdk.fill_later(span, ended(evaluations=(Evaluation("e", "info", ""),) * 2), said)
+        span.end()
+        del said
+        assert not read or (span.attributes and len(span.events) == 2)  # type: ignore[attr-defined]
+        if not read:
+            del span
+        assert known() is None
 
 
 def test_there_is_room_for_all_that_we_write() -> None:

@@ -171,32 +171,36 @@ def fill_later(span: Any, ended: Span, said: Said) -> bool:
 
 
 class _Waiting:
-    """Attributes and events that are still to be written. Without a lock, which a fork could leave taken: threads that read at
-    the same moment write the same."""
+    """Attributes and events that are still to be written. It does not know whose they are: that would be a cycle for the
+    collector. Nor has it a lock, which a fork could leave taken: threads that read at the same moment write the same."""
 
-    __slots__ = ("attributes", "events", "kind", "most", "said", "started")
+    __slots__ = ("event", "made", "most", "said", "started")
 
     def __init__(self, span: Any, kind: _Kind, said: Said) -> None:
-        self.attributes, self.events, self.kind, self.said = span._attributes, span._events, kind, said
-        self.started = self.attributes._dict, self.events._dq
+        self.said: Said | None = said
+        self.event = kind.event
         self.most: int | None = span._limits.max_event_attributes
+        self.started = span._attributes._dict, span._events._dq
+        self.made: tuple[Any, Any] = self.started
 
-    def write(self) -> None:
-        attributes, events = vars(self.attributes), vars(self.events)
-        try:
-            before, queue = self.started
-            said, found, _ = self.said()
-            kept = _kept(said)
-            if kept is None:  # the SDK makes something else of some value
-                kept = BoundedAttributes(attributes=said)._dict
-            if found:
-                events["_dq"] = type(queue)((*queue, *(_made(self.kind.event, found, self.most) or ())), queue.maxlen)
-            attributes["_dict"] = {**before, **kept}
-        except Exception as error:
-            report(_Waiting.write, error)
-        self.attributes.__class__, self.events.__class__ = BoundedAttributes, self.kind.list
-        attributes.pop("_waiting", None)
-        events.pop("_waiting", None)
+    def written(self) -> tuple[Any, Any]:
+        """All attributes and events, those of the start among them."""
+        said = self.said
+        if said is not None:
+            try:
+                self.made = self._write(*said()[:2])
+            except Exception as error:
+                report(self._write, error)
+            self.said = None
+        return self.made
+
+    def _write(self, attributes: Mapping[str, JsonValue], events: Sequence[Event]) -> tuple[Any, Any]:
+        before, queue = self.started
+        kept = _kept(attributes)
+        if kept is None:  # the SDK makes something else of some value
+            kept = BoundedAttributes(attributes=attributes)._dict
+        made = _made(self.event, events, self.most) if events else None
+        return {**before, **kept}, type(queue)((*queue, *made), queue.maxlen) if made else queue
 
 
 class _LateAttributes(BoundedAttributes):
@@ -204,19 +208,23 @@ class _LateAttributes(BoundedAttributes):
 
     @property
     def _dict(self) -> Any:  # type: ignore[override]
-        return _written(self, "_dict")
+        return _settled(self, "_dict", 0, BoundedAttributes)
 
 
-def _written(held: Any, name: str) -> Any:
-    waiting = vars(held).get("_waiting")
+def _settled(held: Any, name: str, place: int, kind: type) -> Any:
+    """What is in a container, which is one of ``kind`` from now on."""
+    own = vars(held)
+    waiting = own.get("_waiting")
     if waiting is not None:
-        waiting.write()
-    return vars(held)[name]
+        own[name] = waiting.written()[place]
+        held.__class__ = kind
+        own.pop("_waiting", None)
+    return own[name]
 
 
 def _late(lists: Any) -> Any:
     """The same for the SDK's class of lists of events."""
-    return type("_LateEvents", (lists,), {"_dq": property(lambda held: _written(held, "_dq"))})
+    return type("_LateEvents", (lists,), {"_dq": property(lambda held: _settled(held, "_dq", 1, lists))})
 
 
 def _records_all(sampler: Any) -> bool:
