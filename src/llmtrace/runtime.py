@@ -130,7 +130,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
     sinks: list[Sink] = [sink for sink in (opened, others, Metrics(older=config.older_metrics)) if sink is not None]
     if sending is not None:
         sinks += guard(sending.join, opened) or ()
-    sinks += exporting.sinks(config.exporters or standard_sinks(), Content(config))
+    sinks += exporting.sinks(standard_sinks(config.exporters, tracer_provider), Content(config))
     recorder = build(config, sinks=sinks, tracer_provider=tracer_provider)
     recorder.foreign_run = None if others is None else others.run_at
     activate(recorder)

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from opentelemetry import trace
+from opentelemetry.trace import ProxyTracerProvider
+
 logger = logging.getLogger("llmtrace")
 
 Protocol = Literal["http/protobuf", "grpc"]
@@ -70,8 +73,15 @@ def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.envir
     return _read(environment, ""), False
 
 
-def standard_sinks(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The other exporters that ``OTEL_TRACES_EXPORTER`` asks for."""
+def standard_sinks(
+    names: Sequence[str] | None, tracer_provider: object = None, environment: Mapping[str, str] = os.environ
+) -> tuple[str, ...]:
+    """The exporters that are asked for besides OTLP: ``names``, else those of ``OTEL_TRACES_EXPORTER``, unless the program has a
+    TracerProvider: that one's own exporter writes then what the variable asks for."""
+    if names is not None:
+        return tuple(names)
+    if tracer_provider is not None or not isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+        return ()
     asked = {word.strip() for word in environment.get("OTEL_TRACES_EXPORTER", "").split(",")}
     return ("console",) if "console" in asked else ()
 
