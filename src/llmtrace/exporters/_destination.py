@@ -76,8 +76,8 @@ def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.envir
 def standard_sinks(
     names: Sequence[str] | None, tracer_provider: object = None, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """The exporters that are asked for besides OTLP: ``names``, else those of ``OTEL_TRACES_EXPORTER``, unless the program has a
-    TracerProvider: that one's own exporter writes then what the variable asks for."""
+    """The exporters that are asked for besides OTLP: ``names``, else those of ``OTEL_TRACES_EXPORTER``, unless the program has
+    a TracerProvider: that one's own exporter writes then what the variable asks for."""
     if names is not None:
         return tuple(names)
     if tracer_provider is not None or not isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
