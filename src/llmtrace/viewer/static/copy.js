@@ -45,7 +45,7 @@ export async function forModel(view) {
   const suspects = (view.diagnosis?.suspects ?? []).slice(0, 3);
   if (suspects.length) lines.push("## Suspects, the strongest first");
   for (const suspect of suspects) {
-    lines.push(`* ${suspect.title} (probability ${suspect.score.toFixed(2)}, span ${suspect.span_id}): ${suspect.evidence}`);
+    lines.push(`* ${suspect.title} (${Math.round(suspect.score * 100)} % likely, span ${suspect.span_id}): ${suspect.evidence}`);
     for (const one of suspect.chain) lines.push(`  <- ${one.title}${one.value === null ? "" : ` ${cut(compact(one.value), 200)}`}${one.note ? `: ${one.note}` : ""}`);
   }
   const chosen = view.tree.rows.get(view.cursor);

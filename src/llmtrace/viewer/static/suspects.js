@@ -20,7 +20,7 @@ export function suspectStrip(view) {
         type: "button", class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
         onclick: () => view.goSuspect(at),
       }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: suspect.evidence }),
-      el("span", { class: "score", text: suspect.score.toFixed(2), title: "probability that it began here" }))))),
+      el("span", { class: "score", text: `${Math.round(suspect.score * 100)} %`, title: "probability that it began here" }))))),
     hidden > 0 ? el("button", { type: "button", class: "more", text: view.allSuspects ? `${hidden} more with less suspicion` : `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
     diagnosis.unknown.length ? el("p", { class: "quiet", text: `Not visible: ${diagnosis.unknown.join("; ")}` }) : null,
   ];
