@@ -32,6 +32,8 @@ def test_what_does_not_shape_the_answer_does_not_show() -> None:
     assert fingerprint(other) == fingerprint(REQUEST)
     reordered = replace(REQUEST, parameters={"max_tokens": 100, "temperature": 0.2})
     assert fingerprint(reordered) == fingerprint(REQUEST)
+    declared = replace(TOOL, changes=True, polls=True)
+    assert fingerprint(replace(REQUEST, tools=(declared,))) == fingerprint(REQUEST)
     schema = {"properties": {"order_id": {"type": "string"}}, "type": "object"}
     assert fingerprint(replace(REQUEST, tools=(replace(TOOL, parameters=schema),))) == fingerprint(REQUEST)
 

@@ -19,6 +19,7 @@ from llmtrace.model import Fingerprint, Inference, JsonValue, Message, Part, Tex
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 _KEY = "llmtrace.fingerprint"
 """Under which a digest is remembered in the ``cache`` of a message or definition."""
+_DECLARED = frozenset({"changes", "polls"})
 _MAX_REMEMBERED = 256
 _LONGEST = 64 * 1024
 """Longer texts are not kept in memory just to be recognised."""
@@ -80,7 +81,8 @@ def _part(part: Part) -> bytes:
 
 
 def _tool(tool: ToolDefinition) -> bytes:
-    return _digest(_fields(tool))
+    """Of what the model is told; what a program declares to llmtrace alone shapes no answer."""
+    return _digest({name: given for name, given in _fields(tool).items() if name not in _DECLARED})
 
 
 def _of_parameters(parameters: Mapping[str, JsonValue]) -> str:

@@ -30,9 +30,16 @@ WRITERS = {"pydantic_ai": "pydantic-ai", "strands": "strands", "agent_framework"
 pytestmark = pytest.mark.all
 
 
+def is_here(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor what it is a part of
+        return False
+
+
 def traces_of(name: str, store: Path, **environment: str) -> list[Trace]:
     """Run the program, for which two lines suffice, and read what it left."""
-    if importlib.util.find_spec(MODULES.get(name, name).partition(".")[0]) is None:
+    if not is_here(MODULES.get(name, name)):
         pytest.skip(f"{name} is not installed here; scripts/test --all has an environment for it")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LLMTRACE_", "OTEL_"))}
     alone = (
