@@ -168,6 +168,24 @@ def test_an_invalid_call_that_ran_is_suspected_and_counted_once() -> None:
     assert suspect.score >= LIKELY
 
 
+@pytest.mark.parametrize(
+    ("result", "failure", "told"),
+    [
+        ({"error": "amount is no number"}, None, "refund answered with an error."),
+        (None, Failure("ValidationError"), "refund ended with ValidationError."),
+    ],
+)
+def test_a_tool_that_refused_its_arguments_did_not_run_all_the_same(result: object, failure: Failure | None, told: str) -> None:
+    """Frameworks and servers check arguments within the execution, which then ends in an error: that is what is said."""
+    story = (
+        Story().user("Refund 18.5 for KS-20418").calls("refund", result, failure=failure, order_id="KS-20418", amount="18.5")
+    )
+    fault = Violation("wrong_type", "/amount", "type", "expected a number", tool="refund", call_id="call_1", executed=True)
+    story.spans[1] = replace(story.spans[1], violations=(fault,))
+    (suspect,) = diagnose(story.says("I could not refund it.").trace()).suspects
+    assert suspect.evidence == f"/amount: expected a number; {told}"
+
+
 def test_an_invalid_call_that_was_refused_and_corrected_is_not_likely() -> None:
     story = Story().user("Refund 18.5 for KS-20418")
     story.calls("refund", failure=Failure("invalid_tool_call"), order_id="KS-20418", amount="18.5")

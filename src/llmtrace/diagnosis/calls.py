@@ -35,7 +35,7 @@ def _violation(span: Span, violations: list[Violation], flow: Flow, after: After
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     executed = False if node is not None and node.refused else first.executed
     title, advice = _words_for(first, tool, refused=executed is False)
-    ran = {True: f"; {tool} ran all the same", False: f"; {tool} did not run", None: ""}[executed]
+    ran = {True: f"; {tool} {_how_it_ran(node)}", False: f"; {tool} did not run", None: ""}[executed]
     evidence = f"{first.pointer or 'The whole'}: {first.message}{more}{ran}."
     clue = Clue("invalid", span.span_id, title, evidence, advice, first.severity, node)
     clue.pointer, clue.value = first.pointer, first.got
@@ -75,6 +75,11 @@ def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         clue = Clue("failed", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
         clue.recovered, clue.unnoticed = after.done(node), unnoticed
         yield clue
+
+
+def _how_it_ran(node: Node | None) -> str:
+    """A tool, or its framework, that refuses the arguments by itself has an execution too: that ended in an error."""
+    return _how_it_failed(node) if node is not None and has_failed(node) else "ran all the same"
 
 
 def _how_it_failed(node: Node) -> str:
