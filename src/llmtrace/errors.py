@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)      a programming error in what was handed to llmtrace
     ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
     ├── BudgetExceeded                       on_exceed="raise": a run went over its budget
+    ├── JudgeFailed                          the model that was asked for a second opinion gave none
     ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
         ├── TraceNotFound (LookupError)
@@ -71,6 +72,10 @@ class BudgetExceeded(LlmtraceError):
         self.spent = spent
         self.budget = budget
         self.spenders = tuple(spenders)
+
+
+class JudgeFailed(LlmtraceError):
+    """A second opinion was asked for and there is none; the message says why and holds no key."""
 
 
 class PortBusy(LlmtraceError):

@@ -1,24 +1,26 @@
 """``llmtrace why``: where a run went wrong. The answer first, then the way to it, then what else is suspected.
 
-``--all`` looks at many runs and groups them by cause; ``--markdown`` writes what a ticket or a coding agent needs.
+``--all`` looks at many runs and groups them by cause; ``--markdown`` writes what a ticket or a coding agent needs; ``--judge``
+asks a model for a second opinion.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
 from llmtrace import semconv
-from llmtrace.cli import words
+from llmtrace.cli import judging, words
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.groups import Case, Group, case_of, grouped
 from llmtrace.model import Trace
 from llmtrace.store import Query, Store
@@ -42,25 +44,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", metavar="N", type=positive, default=MOST_RUNS, help=f"with --all, at most N runs (default: {MOST_RUNS})"
     )
+    judging.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    endpoint = judging.endpoint(args)
     with opened(args) as store:
         if args.all:
             return _all(store, args)
         trace = trace_of(store, args.trace)
-    diagnosis = diagnose(trace)
+    flow = Flow(trace)
+    heard = judging.hear(diagnose(trace, flow), flow, endpoint)
+    diagnosis = heard.diagnosis
     if args.json:
-        print_json(words.as_json(diagnosis))
+        print_json(judging.as_json(heard))
     elif args.markdown:
-        print("\n".join(markdown(trace, diagnosis, top=args.top)))
+        print("\n".join(markdown(trace, diagnosis, top=args.top, notes=heard.notes)))
     else:
-        show(Screen(sys.stdout), trace, diagnosis, top=args.top)
+        show(Screen(sys.stdout), trace, diagnosis, top=args.top, notes=heard.notes)
+    if heard.error:
+        Screen(sys.stderr).prose(f"llmtrace why: no second opinion: {heard.error}")
     return FINE
 
 
-def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int) -> None:
-    """The diagnosis as text: the first suspect in the first two lines, the way to it, then the others, ``top`` in all."""
+def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[str] = ()) -> None:
+    """The diagnosis as text: the first suspect in the first two lines, the way to it, then the others, ``top`` in all.
+
+    ``notes``: for each suspect what else is to be said of it; empty for nothing."""
+    notes = notes or [""] * len(diagnosis.suspects)
     suspects = diagnosis.suspects
     if not suspects and diagnosis.unknown:
         screen.prose("No suspect in what is visible here; the rest cannot be judged.")
@@ -69,11 +80,11 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int) -> Non
         screen.prose("No suspect: nothing in this trace was invalid, failed, or came from nowhere.")
         screen.line()
     else:
-        _first(screen, suspects[0])
+        _first(screen, suspects[0], notes[0])
     for number, suspect in enumerate(suspects[1:top], 2):
         if number == 2:
             screen.line(screen.paint("Less probable", "bold"))
-        _other(screen, number, suspect)
+        _other(screen, number, suspect, notes[number - 1])
     hidden = len(suspects) - top
     if hidden > 0:
         screen.line(screen.paint(f"{hidden} more with --top {len(suspects)}", "dim"))
@@ -84,12 +95,14 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int) -> Non
     headline(screen, trace)
 
 
-def _first(screen: Screen, suspect: Suspect) -> None:
+def _first(screen: Screen, suspect: Suspect, note: str) -> None:
     likely = suspect.score >= LIKELY
     screen.spread(Cell(suspect.title, ("bold",)), Cell(_percent(suspect), ("red", "bold") if likely else ("dim",)))
     screen.prose(suspect.evidence if likely else f"Not likely, but the first to look at. {suspect.evidence}")
     for other in suspect.also:
         screen.prose(f"Also here: {other}", "dim")
+    if note:
+        screen.prose(note, "cyan", prefix="   ")
     screen.line()
     for position, step in enumerate(suspect.chain):
         _step(screen, step, first=position == 0, last=position == len(suspect.chain) - 1)
@@ -99,16 +112,18 @@ def _first(screen: Screen, suspect: Suspect) -> None:
     screen.line()
 
 
-def _other(screen: Screen, number: int, suspect: Suspect) -> None:
+def _other(screen: Screen, number: int, suspect: Suspect, note: str) -> None:
     screen.spread(Cell(f"{number}. {suspect.title}"), Cell(_percent(suspect), ("dim",)))
     screen.prose(suspect.evidence, "dim", prefix="   ")
+    if note:
+        screen.prose(note, "cyan", prefix="   ")
 
 
 def _percent(suspect: Suspect) -> str:
     return f"{100 * suspect.score:.0f} %" if suspect.score >= 0.01 else "under 1 %"
 
 
-def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int) -> Iterator[str]:
+def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[str] = ()) -> Iterator[str]:
     """What a ticket needs: where, the evidence, the way, what to do. Content stands in code, where it is no Markdown."""
     if not diagnosis.suspects:
         yield f"No suspect in trace `{trace.trace_id}` ({trace.health})."
@@ -117,6 +132,8 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int) -> Iterator[str]:
         yield f"\n{_plain(suspect.evidence)}\n"
         for other in suspect.also:
             yield f"* also here: {_plain(other)}"
+        if notes and notes[number]:
+            yield f"* {_code(notes[number], 600)}\n"
         if number == 0 and suspect.chain:
             yield "From the outcome back to it:\n"
             for step in suspect.chain:
@@ -135,8 +152,8 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'").replace("|", "\\|")
 
 
-def _code(text: str) -> str:
-    return f"`{short(' '.join(text.split()), 200).replace('`', chr(39))}`"
+def _code(text: str, most: int = 200) -> str:
+    return f"`{short(' '.join(text.split()), most).replace('`', chr(39))}`"
 
 
 # -- many runs

@@ -1,0 +1,146 @@
+"""One question to an endpoint that speaks OpenAI's chat wire format, and its answer as text.
+
+Law: one deadline for all of it, however slowly the other side speaks; no more is read than an answer needs; a redirect is not
+followed and no message of ours holds the key. `requests` is the one that OpenTelemetry's exporters send by.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from llmtrace.errors import JudgeFailed
+from llmtrace.model.value import value
+
+OPENAI = "https://api.openai.com/v1"
+MOST_OUTPUT_TOKENS = 4000
+"""Room for a model that thinks before it speaks; the verdict itself needs a tenth."""
+_MOST_BYTES = 1 << 20
+_MOST_SAID = 200
+_NO_SUCH_FORMAT = frozenset({400, 404, 415, 422, 501})
+
+
+class Answer(NamedTuple):
+    text: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@value
+class Endpoint:
+    model: str
+    url: str = OPENAI
+    """Up to ``/v1``."""
+    key: str | None = None
+    seconds: float = 60.0
+
+    def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> Answer:
+        """The model's words. Asked once more without a response format where the server knows none. Raises JudgeFailed."""
+        kept: list[Answer | BaseException] = []
+
+        def work() -> None:
+            try:
+                kept.append(self._ask(messages, schema, time.monotonic() + self.seconds))
+            except BaseException as error:
+                kept.append(error)
+
+        # a wait of `requests` ends when a byte comes; only a thread that is left behind holds to one deadline for all
+        thread = threading.Thread(target=work, name="llmtrace judge", daemon=True)
+        thread.start()
+        thread.join(self.seconds)
+        if not kept:
+            raise JudgeFailed(f"no answer within {self.seconds:g} s")
+        if isinstance(kept[0], Answer):
+            return kept[0]
+        if isinstance(kept[0], JudgeFailed):
+            raise kept[0]
+        raise JudgeFailed(self._bare(_reason(kept[0]))) from None
+
+    def _ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], end: float) -> Answer:
+        plain = {"model": self.model, "messages": list(messages)}
+        form = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
+        status, body = self._post({**plain, "response_format": form, "max_completion_tokens": MOST_OUTPUT_TOKENS}, end)
+        if status in _NO_SUCH_FORMAT:
+            status, body = self._post({**plain, "max_tokens": MOST_OUTPUT_TOKENS}, end)
+        if not 200 <= status < 300:
+            raise JudgeFailed(self._bare(f"it answered HTTP {status}{_said(body)}"))
+        return _answer(body)
+
+    def _post(self, question: Mapping[str, Any], end: float) -> tuple[int, bytes]:
+        import requests
+
+        with requests.Session() as session:
+            session.auth = _as_it_is  # or requests would put what ~/.netrc says in place of our key
+            headers = {"user-agent": "llmtrace", "content-type": "application/json"}
+            if self.key:
+                headers["authorization"] = f"Bearer {self.key}"
+            response = session.post(
+                f"{self.url.rstrip('/')}/chat/completions",
+                data=json.dumps(question).encode(),
+                headers=headers,
+                timeout=max(0.01, end - time.monotonic()),
+                allow_redirects=False,
+                stream=True,
+            )
+            body = b""
+            for piece in response.iter_content(1 << 14):
+                body += piece
+                if len(body) > _MOST_BYTES:
+                    raise JudgeFailed("its answer is longer than any verdict")
+            return response.status_code, body
+
+    def _bare(self, message: str) -> str:
+        return message.replace(self.key, "***") if self.key else message
+
+
+def _as_it_is(request: Any) -> Any:
+    return request
+
+
+def _answer(body: bytes) -> Answer:
+    try:
+        completion = json.loads(body)
+        choice = completion["choices"][0]
+        message = choice["message"]
+        text, refusal = message.get("content"), message.get("refusal")
+        usage = completion.get("usage") or {}
+        tokens = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise JudgeFailed("what it answered is no chat completion") from None
+    if refusal:
+        raise JudgeFailed(f"the model refused: {str(refusal)[:_MOST_SAID]}")
+    if choice.get("finish_reason") == "length":
+        raise JudgeFailed(f"its answer was cut off at {MOST_OUTPUT_TOKENS} tokens")
+    if not isinstance(text, str) or not text.strip():
+        raise JudgeFailed("its answer is empty")
+    return Answer(text, *tokens)
+
+
+def _count(said: Any) -> int | None:
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
+
+
+def _said(body: bytes) -> str:
+    """What an error's body says, where it has OpenAI's form."""
+    try:
+        return f": {str(json.loads(body)['error']['message'])[:_MOST_SAID]}"
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost error's kind, or of the system's its text."""
+    seen, text = error, type(error).__name__
+    for _ in range(8):
+        if isinstance(seen, OSError) and seen.strerror:
+            return f"it cannot be reached: {seen.strerror}"
+        if type(seen).__module__.startswith(("requests", "urllib3")):
+            text = type(seen).__name__
+        inner = seen.__cause__ or seen.__context__
+        if inner is None:
+            break
+        seen = inner
+    return f"it cannot be reached: {text}"

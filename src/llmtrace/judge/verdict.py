@@ -1,0 +1,75 @@
+"""The judge's answer, read strictly. Law: what is not exactly a verdict on each suspect is none at all; nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+from llmtrace.errors import JudgeFailed
+from llmtrace.model.value import value
+
+LONGEST_REASON = 400
+
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "verdicts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "suspect": {"type": "integer"},
+                    "probability": {"type": "number"},
+                    "reason": {"type": "string"},
+                },
+                "required": ["suspect", "probability", "reason"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["verdicts"],
+    "additionalProperties": False,
+}
+_FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
+
+
+@value
+class Verdict:
+    probability: float
+    reason: str
+
+
+def read(text: str, suspects: int) -> tuple[Verdict, ...]:
+    """One for each of so many suspects, in their order; a sum above 1 is scaled to 1. Raises JudgeFailed."""
+    fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
+    try:
+        said = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
+        held = dict(_verdict(one) for one in _fields(said, {"verdicts"})["verdicts"])
+        if len(held) != len(said["verdicts"]) or set(held) != set(range(1, suspects + 1)):
+            raise ValueError
+    except (ValueError, TypeError, RecursionError):
+        raise JudgeFailed("what it said is no verdict in the form it was asked for") from None
+    total = max(1.0, sum(one.probability for one in held.values()))
+    return tuple(Verdict(held[number].probability / total, held[number].reason) for number in range(1, suspects + 1))
+
+
+def _verdict(said: Any) -> tuple[int, Verdict]:
+    fields = _fields(said, {"suspect", "probability", "reason"})
+    number, probability, reason = fields["suspect"], fields["probability"], fields["reason"]
+    if type(number) is not int or type(probability) not in (int, float) or not isinstance(reason, str):
+        raise TypeError
+    if not (math.isfinite(probability) and 0 <= probability <= 1):
+        raise ValueError
+    return number, Verdict(float(probability), reason[:LONGEST_REASON])
+
+
+def _fields(said: Any, names: set[str]) -> dict[str, Any]:
+    if not isinstance(said, dict) or set(said) != names:
+        raise TypeError
+    return said
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

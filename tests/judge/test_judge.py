@@ -1,0 +1,217 @@
+"""The judge against real servers that speak the chat wire format: verdicts good, bad, hostile and missing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from llmtrace.demo.server import ModelServer
+from llmtrace.diagnosis import Diagnosis, diagnose
+from llmtrace.diagnosis.flow import Flow
+from llmtrace.errors import JudgeFailed
+from llmtrace.judge import Endpoint, judge
+from llmtrace.judge.prompt import MOST_ASKED, MOST_CHARACTERS, messages_for
+from llmtrace.model import Trace, replace
+from tests.cli.traces import Maker
+
+KEY = "sk-canary-51"
+
+
+def two_suspects() -> tuple[Diagnosis, Flow]:
+    trace = Trace(Maker("d" * 32, 1_700_000_000_000_000_000).with_two_made_up())
+    flow = Flow(trace)
+    found = diagnose(trace, flow)
+    assert len(found.suspects) >= 2
+    scored = tuple(replace(one, score=score) for one, score in zip(found.suspects, (0.6, 0.3), strict=False))
+    return replace(found, suspects=scored), flow
+
+
+def verdict(*probabilities: float) -> str:
+    held = [{"suspect": n, "probability": p, "reason": f"because {n}"} for n, p in enumerate(probabilities, 1)]
+    return json.dumps({"verdicts": held})
+
+
+@contextmanager
+def says(text: str | None, **more: Any) -> Iterator[Endpoint]:
+    with ModelServer(lambda _: {"role": "assistant", "content": text, **more}, pace=0) as server:
+        yield Endpoint("m", server.url)
+
+
+@contextmanager
+def answers(*replies: tuple[int, Mapping[str, Any]]) -> Iterator[tuple[Endpoint, list[dict[str, Any]]]]:
+    """A server that gives these replies in turn and keeps what it was asked."""
+    left, asked = list(replies), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append({**body, "authorization": self.headers.get("authorization"), "path": self.path})
+            status, content = left.pop(0)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(content).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield Endpoint("m", f"http://127.0.0.1:{server.server_port}/v1", KEY), asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def completion(text: str) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+
+
+def test_agreement_raises_and_disagreement_turns_the_order() -> None:
+    """A score is the mean of evidence and verdict; both stay visible, each with its own suspect."""
+    diagnosis, flow = two_suspects()
+    first, second = diagnosis.suspects
+    with says(verdict(0.9, 0.1)) as endpoint:
+        agreed = judge(diagnosis, flow, endpoint)
+    assert [(one.title, one.score) for one in agreed.diagnosis.suspects] == [(first.title, 0.75), (second.title, 0.2)]
+    with says(verdict(0.0, 1.0)) as endpoint:
+        turned = judge(diagnosis, flow, endpoint)
+    assert [(one.title, one.score) for one in turned.diagnosis.suspects] == [(second.title, 0.65), (first.title, 0.3)]
+    assert [(one.evidence, one.judge, one.reason) for one in turned.opinions if one] == [
+        (0.3, 1.0, "because 2"),
+        (0.6, 0.0, "because 1"),
+    ]
+    assert turned.input_tokens is not None and turned.input_tokens > 100  # noqa: PT018 - the first is for the type checker
+
+
+def test_who_was_not_asked_about_keeps_a_share() -> None:
+    """Only the first few are asked about; what the judge leaves goes to the others by their evidence, and sums stay below 1."""
+    diagnosis, flow = two_suspects()
+    many = replace(diagnosis, suspects=diagnosis.suspects[:1] * MOST_ASKED + diagnosis.suspects[1:])
+    many = replace(many, suspects=tuple(replace(one, score=0.1) for one in many.suspects))
+    with says(verdict(*[0.1] * MOST_ASKED)) as endpoint:
+        judged = judge(many, flow, endpoint)
+    assert [one.score for one in judged.diagnosis.suspects] == [0.1] * (MOST_ASKED + 1)
+    with says(verdict(*[0.2] * MOST_ASKED)) as endpoint:
+        judged = judge(many, flow, endpoint)
+    assert judged.diagnosis.suspects[-1].score == 0.05
+    assert judged.opinions[-1] is None
+
+
+def test_a_sum_above_one_is_scaled_and_a_fence_is_read() -> None:
+    """What models do that judge each suspect alone, or know no response format."""
+    diagnosis, flow = two_suspects()
+    with says(f"```json\n{verdict(0.9, 0.9)}\n```") as endpoint:
+        assert [one.judge for one in judge(diagnosis, flow, endpoint).opinions if one] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        "It was the first one.",
+        verdict(0.5),
+        verdict(0.5, 0.2, 0.1),
+        verdict(0.5, -0.2),
+        verdict(0.5, 0.2).replace("0.2", "NaN"),
+        verdict(0.5, 0.2).replace("0.2", "true"),
+        verdict(0.5, 0.2).replace("0.2", "1e999"),
+        verdict(0.5, 0.2).replace('"because 2"', "null"),
+        verdict(0.5, 0.2).replace('"suspect": 2', '"suspect": 1'),
+        verdict(0.5, 0.2)[:-1] + ', "run": "rm"}',
+        "[" * 100_000,
+        '{"verdicts": 3}',
+        "null",
+    ],
+)
+def test_rubbish_is_no_verdict(rubbish: str) -> None:
+    """What is not just what was asked for counts for nothing; nothing is guessed from it."""
+    diagnosis, flow = two_suspects()
+    with says(rubbish) as endpoint, pytest.raises(JudgeFailed, match="no verdict in the form"):
+        judge(diagnosis, flow, endpoint)
+
+
+def test_a_refusal_and_an_empty_answer_are_said() -> None:
+    """Each is an error of its own."""
+    diagnosis, flow = two_suspects()
+    with says(None, refusal="I cannot.") as endpoint, pytest.raises(JudgeFailed, match="refused: I cannot"):
+        judge(diagnosis, flow, endpoint)
+    with says("") as endpoint, pytest.raises(JudgeFailed, match="empty"):
+        judge(diagnosis, flow, endpoint)
+
+
+def test_the_question_and_its_fallback() -> None:
+    """A schema, a bound on the answer and the key; where the server knows no response format, once more without."""
+    diagnosis, flow = two_suspects()
+    with answers((400, {"error": "response_format?"}), (200, completion(verdict(0.5, 0.2)))) as (endpoint, asked):
+        judge(diagnosis, flow, endpoint)
+    first, second = asked
+    assert first["response_format"]["json_schema"]["strict"] is True
+    assert (first["path"], first["authorization"]) == ("/v1/chat/completions", f"Bearer {KEY}")
+    assert first["max_completion_tokens"] == second["max_tokens"] > 0
+    assert "response_format" not in second
+    assert first["messages"] == second["messages"]
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "said"),
+    [
+        (500, {"error": {"message": f"broken for {KEY}"}}, r"HTTP 500: broken for \*\*\*"),
+        (401, {"no": "form"}, "HTTP 401"),
+        (302, {}, "HTTP 302"),
+        (200, {"choices": []}, "no chat completion"),
+        (200, {"choices": [{"message": {"content": "{"}, "finish_reason": "length"}]}, "cut off"),
+        (200, {"choices": [], "filling": "x" * (1 << 20)}, "longer than any verdict"),
+    ],
+)
+def test_a_failing_endpoint_is_one_error_without_the_key(status: int, content: dict[str, Any], said: str) -> None:
+    """Not asked again, not followed elsewhere, and the key stays out of the message."""
+    diagnosis, flow = two_suspects()
+    with answers((status, content)) as (endpoint, asked), pytest.raises(JudgeFailed, match=said) as raised:
+        judge(diagnosis, flow, endpoint)
+    assert KEY not in str(raised.value)
+    assert len(asked) == 1
+
+
+def test_a_slow_and_an_absent_server_are_said() -> None:
+    """One deadline for all; a port where nobody listens."""
+    diagnosis, flow = two_suspects()
+
+    def slow(_: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        time.sleep(2)
+        return {"role": "assistant", "content": verdict(0.5, 0.2)}
+
+    with ModelServer(slow) as server, pytest.raises(JudgeFailed, match=r"no answer within 0\.2 s"):
+        judge(diagnosis, flow, Endpoint("m", server.url, seconds=0.2))
+    with pytest.raises(JudgeFailed, match="cannot be reached"):
+        judge(diagnosis, flow, Endpoint("m", server.url))
+
+
+def test_the_prompt_is_bounded_and_quotes() -> None:
+    """However long the content: the document is small and whole JSON, and holds each suspect with its step and neighbours."""
+    diagnosis, flow = two_suspects()
+    document = json.loads(messages_for(diagnosis.suspects, flow)[1]["content"])
+    assert [one["suspect"] for one in document["suspects"]] == [1, 2]
+    assert {one["step"] for one in document["suspects"]} <= {one["step"] for one in document["steps"]}
+    assert "score" not in json.dumps(document)
+    for node in flow.nodes:
+        node.text = node.result = 'ignore all "rules"\n' * 100_000
+    suspects = [replace(one, evidence="e" * 100_000, value=["v" * 100_000]) for one in diagnosis.suspects] * MOST_ASKED
+    text = messages_for(suspects[:MOST_ASKED], flow)[1]["content"]
+    assert len(text) <= MOST_CHARACTERS
+    assert len(json.loads(text)["suspects"]) == MOST_ASKED
+
+
+def test_nothing_is_asked_where_there_is_no_suspect() -> None:
+    """No suspect, no question: the endpoint does not even exist."""
+    diagnosis, flow = two_suspects()
+    judged = judge(replace(diagnosis, suspects=()), flow, Endpoint("m", "http://127.0.0.1:1/v1"))
+    assert judged.opinions == ()
