@@ -93,10 +93,17 @@ def _told(node: Node, longest: int) -> dict[str, Any]:
 
 
 def _place(suspect: Suspect, nodes: Sequence[Node]) -> int | None:
-    own = (n for n in nodes if n.span_id == suspect.span_id or (n.execution and n.execution.span_id == suspect.span_id))
-    found = list(own)
-    fitting = [node for node in found if node.kind == suspect.part] or found
-    return nodes.index(fitting[0]) if fitting else None
+    """The suspect's step: of those of its span (a model may ask for several calls at once) the one that fits it best."""
+    own = [n for n in nodes if n.span_id == suspect.span_id or (n.execution and n.execution.span_id == suspect.span_id)]
+    if not own:
+        return None
+    value = _text(suspect.value) if suspect.value is not None else ""
+
+    def fit(node: Node) -> tuple[bool, bool, bool]:
+        holds = bool(value) and value in (_text(node.arguments) if node.kind == "call" else node.text)
+        return node.kind == suspect.part, bool(node.tool) and node.tool in suspect.title, holds
+
+    return nodes.index(max(own, key=fit))
 
 
 def _around(suspect: Suspect, nodes: Sequence[Node]) -> range:
@@ -108,5 +115,9 @@ def _cut(said: Any, longest: int) -> str | None:
     """As text, its middle left out where it is long."""
     if said is None:
         return None
-    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, default=str)
+    text = _text(said)
     return text if len(text) <= longest else f"{text[: longest // 2]} […] {text[-(longest // 2) :]}"
+
+
+def _text(said: Any) -> str:
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, default=str)
