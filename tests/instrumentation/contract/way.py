@@ -45,7 +45,7 @@ def load(name: str) -> Kit:
     try:
         kit: Kit = importlib.import_module(f"kits.{name}").KIT
         importlib.import_module(kit.library)
-    except ModuleNotFoundError as missing:
+    except ImportError as missing:  # of a part of a namespace it is no ModuleNotFoundError
         if str(missing.name).partition(".")[0] in ("kit", "kits", "llmtrace", "server", "way"):
             raise
         pytest.skip(f"{missing.name} is not installed")
