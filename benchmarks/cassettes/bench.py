@@ -37,7 +37,7 @@ def drivers() -> dict[str, Driver]:
     for path in sorted((HERE / "drivers").glob("[!_]*.py")):
         try:
             found[path.stem] = importlib.import_module(f"drivers.{path.stem}").DRIVER
-        except ModuleNotFoundError as missing:
+        except ImportError as missing:  # of a part of a namespace it is no ModuleNotFoundError
             print(f"{path.stem}: {missing.name} is not installed; left out", file=sys.stderr)
     return found
 
