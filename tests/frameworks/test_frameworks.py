@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from llmtrace import semconv as sc
 from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution, Trace
 from llmtrace.store import Query, open_store
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
-NAMES = sorted(path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.py"))
+CLAUDE = "claude_agent_sdk"
+"""Its model calls are made by a program of Anthropic's and have no spans: it has a test of its own."""
+NAMES = sorted({path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.py")} - {CLAUDE})
 REFUSES_ITSELF = {"smolagents", "agent_framework"}
 """Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
 NAMES_NO_AGENT = {"llama_index", "haystack"}
@@ -119,3 +122,26 @@ def test_by_its_own_spans_alone(name: str, tmp_path: Path) -> None:
     assert len(traces) == 2
     for trace in traces:
         check(name, trace, WRITERS.get(name, "openinference"))
+
+
+def test_an_agent_whose_model_calls_are_not_told_of(tmp_path: Path) -> None:
+    """The Claude Agent SDK, by `query` and by its client: the agent with its question, answer, model and tokens, and below it
+    the executions of its tools by call id, the one that was refused in error."""
+    traces = [trace for trace in traces_of(CLAUDE, tmp_path / "store") if of(trace, AgentInvocation)]
+    assert [trace.root.name for trace in traces] == ["ClaudeAgentSDK.query", "ClaudeAgentSDK.ClaudeSDKClient.receive_response"]
+    for trace in traces:
+        (agent,) = of(trace, AgentInvocation)
+        assert (len(trace.roots), trace.root, trace.health) == (1, agent, "recovered")
+        assert isinstance(agent.operation, AgentInvocation)
+        assert [said.text() for said in (*agent.operation.input, *agent.operation.output)] == [
+            "Where are my orders?",
+            "KS-1 is on its way.",
+        ]
+        told = [agent.attributes[name] for name in (sc.REQUEST_MODEL, sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS)]
+        assert told == ["fake-1", 42, 10]
+        ran = {span.operation.call_id: span for span in of(trace, ToolExecution) if span.operation.name == "mcp__shop__look_up"}  # type: ignore[union-attr]
+        good, refused = ran["toolu_1"].operation, ran["toolu_2"]
+        assert isinstance(good, ToolExecution)
+        assert good.arguments == {"order_id": "KS-1"}
+        assert "on its way to Bonn" in str(good.result)
+        assert refused.failure is not None

@@ -38,6 +38,15 @@ _INPUT: Final = "input.value"
 _OUTPUT: Final = "output.value"
 _GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}
 
+_OF_AN_AGENT: Final = {
+    "llm.provider": sc.PROVIDER_NAME,
+    "llm.model_name": sc.REQUEST_MODEL,
+    "llm.token_count.prompt": sc.USAGE_INPUT_TOKENS,
+    "llm.token_count.completion": sc.USAGE_OUTPUT_TOKENS,
+    "llm.token_count.prompt_details.cache_read": sc.USAGE_CACHE_READ,
+    "llm.token_count.prompt_details.cache_write": sc.USAGE_CACHE_WRITE,
+}
+
 
 def knows(raw: RawSpan) -> bool:
     return KIND in raw.attributes
@@ -226,6 +235,8 @@ def _tool_definition(reading: Reading, name: str) -> ToolDefinition | None:
 
 
 def _agent(reading: Reading) -> Operation:
+    """An agent; some tell on it of the model behind it, whose calls have no spans: that stays on it, by its standard names."""
+    reading.rename(_OF_AN_AGENT)
     return AgentInvocation(
         reading.text("agent.name", "graph.node.id") or stem(reading.raw.name),
         input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
