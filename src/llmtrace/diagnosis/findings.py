@@ -14,6 +14,8 @@ _ELSEWHERE = frozenset(
     {"ungrounded_argument", "invalid_tool_call", "repeated_call", "failed_tool_ignored", "unfinished_run", OUTCOME}
 )
 """Evaluations that other clues stand for."""
+_NO_CAUSE = frozenset({"output_limit"})
+"""Evaluations that advise, and say nothing of what went wrong in this run."""
 _BUDGET = "budget_exceeded"
 """What a budget of `llmtrace.guards` says of the span that crossed it; no quality signal."""
 _SPEND_LESS = "Look at what the calls of the model before it were for: a loop, a prompt that grows. Or raise the budget."
@@ -36,7 +38,7 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
         for found in span.evaluations:
             if found.name == _BUDGET:
                 yield _crossed(trace, span, found)
-            elif found.name not in _ELSEWHERE and not _passed(found) and not _of_many_runs(found):
+            elif found.name not in _ELSEWHERE | _NO_CAUSE and not _passed(found) and not _of_many_runs(found):
                 title = f"{found.name} on {span.name}" + (f" ({found.label})" if found.label else "")
                 advice = "See what the quality signal says of it in its documentation."
                 node = flow.node_of(span, found.call_id)

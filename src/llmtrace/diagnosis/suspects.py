@@ -27,6 +27,7 @@ NEAR = 0.1
 """A place with a clue is shown as well where it comes to this share of the most probable."""
 MOST_SUSPECTS = 50
 MOST_REASONS = 3
+_TOLD = {"budget": ("warning", "error"), "finding": ("warning", "error"), "invalid": ("error",)}
 _ADVICE = "Read this step first; record tools and agents with spans of their own, so that more can be said of it."
 
 
@@ -43,8 +44,9 @@ def suspects_of(trace: Trace, flow: Flow, ranker: Ranker | None = None) -> tuple
 
 
 def _asked_for(one: Candidate) -> bool:
-    """A budget, or a check of the program's own, spoke: that is told however little it says of the cause."""
-    return any(clue.kind in ("budget", "finding") and clue.severity != "info" for clue in one.clues)
+    """A call broke its schema, or a budget or a check of the program's own spoke: that is told however little it says of the
+    cause."""
+    return any(clue.kind in _TOLD and clue.severity in _TOLD[clue.kind] for clue in one.clues)
 
 
 def _suspect(probability: float, one: Candidate, features: Mapping[str, float], flow: Flow, ranker: Ranker) -> Suspect:
