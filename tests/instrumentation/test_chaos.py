@@ -22,6 +22,7 @@ _MODULES = (
     "llmtrace.instrumentation._failures",
     "llmtrace.instrumentation._memo",
     "llmtrace.instrumentation._openai_chat",
+    "llmtrace.instrumentation._coroutines",
     "llmtrace.instrumentation._openai_chunks",
     "llmtrace.instrumentation._openai_messages",
     "llmtrace.instrumentation._openai_parameters",

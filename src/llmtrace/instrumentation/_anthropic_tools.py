@@ -12,7 +12,8 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._provider import current_call, stepwise
+from llmtrace.instrumentation._coroutines import stepwise
+from llmtrace.instrumentation._provider import current_call
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Failure, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current

@@ -12,9 +12,10 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol, TypeAlias, cast
 
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._coroutines import Held, rename, stepwise
 from llmtrace.instrumentation._metered import meter
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Headers, Held, begin, carried_by, rename, stepwise
+from llmtrace.instrumentation._provider import Call, Endpoint, Headers, begin, carried_by
 from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.recorder.guard import guard
 

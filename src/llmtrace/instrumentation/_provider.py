@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import sys
 import time
-import types
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 from opentelemetry import context as otel_context
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._coroutines import Held, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.model import Inference
@@ -313,23 +313,6 @@ def _carried(endpoint: Endpoint, client: object, kwargs: dict[str, Any]) -> tupl
         return kwargs, None
 
 
-def rename(coroutine: Any, inner: Any) -> None:
-    """Tasks and warnings show the name of what the program called."""
-    coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
-
-
-class Held:
-    """The library's coroutine, held by ours. Where ours is never awaited, only ours warns of it."""
-
-    __slots__ = ("coroutine",)
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.coroutine = coroutine
-
-    def __del__(self) -> None:
-        self.coroutine.close()
-
-
 async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], headers: Headers | None, held: Held) -> Any:
     inner = held.coroutine
     call = guard(begin, endpoint, instance, kwargs, headers)
@@ -345,37 +328,6 @@ async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], he
         raise
     settled = guard(call.settle, result)
     return result if settled is None else settled
-
-
-class Steps(Protocol):
-    """What is made current in each step of a coroutine."""
-
-    @property
-    def enter(self) -> Callable[[], Any]: ...
-    @property
-    def leave(self) -> Callable[[Any], None]: ...
-
-
-@types.coroutine
-def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
-    step, given = cast(Any, inner.send), cast(Any, None)
-    while True:
-        tokens = guard(call.enter)
-        try:
-            waited_for = step(given)
-        except StopIteration as done:
-            return done.value
-        finally:
-            if tokens is not None:
-                guard(call.leave, tokens)
-        try:
-            step, given = inner.send, (yield waited_for)
-        except GeneratorExit:
-            inner.close()
-            raise
-        except BaseException as error:
-            step, given = inner.throw, error
 
 
 def current_call() -> Call | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import wrapt
 
-from llmtrace.instrumentation._provider import Call, current_call, stepwise
+from llmtrace.instrumentation._coroutines import stepwise
+from llmtrace.instrumentation._provider import Call, current_call
 from llmtrace.instrumentation._streams import Watch, watch_of
 from llmtrace.recorder.guard import guard
 

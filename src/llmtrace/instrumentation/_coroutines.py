@@ -1,0 +1,61 @@
+"""The library's coroutine inside ours: held, named alike, and run with a span current in its own steps only.
+
+Law: nothing is attached while the program's loop runs something else, and what is sent, thrown or returned goes through
+untouched.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol, cast
+
+from llmtrace.recorder.guard import guard
+
+
+def rename(coroutine: Any, inner: Any) -> None:
+    """Tasks and warnings show the name of what the program called."""
+    coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
+
+
+class Held:
+    """The library's coroutine, held by ours. Where ours is never awaited, only ours warns of it."""
+
+    __slots__ = ("coroutine",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __del__(self) -> None:
+        self.coroutine.close()
+
+
+class Steps(Protocol):
+    """What is made current in each step of a coroutine."""
+
+    @property
+    def enter(self) -> Callable[[], Any]: ...
+    @property
+    def leave(self) -> Callable[[Any], None]: ...
+
+
+@types.coroutine
+def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
+    step, given = cast(Any, inner.send), cast(Any, None)
+    while True:
+        tokens = guard(call.enter)
+        try:
+            waited_for = step(given)
+        except StopIteration as done:
+            return done.value
+        finally:
+            if tokens is not None:
+                guard(call.leave, tokens)
+        try:
+            step, given = inner.send, (yield waited_for)
+        except GeneratorExit:
+            inner.close()
+            raise
+        except BaseException as error:
+            step, given = inner.throw, error
