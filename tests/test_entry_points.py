@@ -19,7 +19,7 @@ GROUP = "opentelemetry_instrumentor"
 OTHERS = {
     one.name.replace("-", "_")
     for one in importlib.metadata.entry_points(group=GROUP)
-    if one.name in instrumentation.available() and not one.value.startswith("llmtrace.")
+    if one.name.replace("-", "_") in instrumentation.available() and not one.value.startswith("llmtrace.")
 }
 """Libraries that somebody else instruments too, in this environment."""
 
