@@ -10,7 +10,7 @@ import environment
 
 
 def main(arguments: list[str]) -> int:
-    python = environment.make(".venv-demo", "--editable", ".", "openai", say="with the openai client")
+    python = environment.make(".venv-demo", "--editable", ".[viewer]", "openai", say="with the openai client and the viewer")
     command = [str(python.with_name("llmtrace")), "demo", *arguments]
     if os.name == "posix":
         os.execv(command[0], command)  # noqa: S606 - takes our place, so that Ctrl-C and the exit code are its own

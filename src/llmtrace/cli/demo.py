@@ -167,13 +167,19 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     screen.line(screen.paint(f"$ {program} why{suffix}", "cyan"))
     screen.line()
     why.show(screen, trace, diagnose(trace), top=1)
+    screen.line()
     screen.line(screen.paint("Now look around:", "bold"))
     room = len(program) + len(suffix) + 10
-    for command, purpose in _NEXT:
+    for command, purpose in (*_NEXT, *_view()):
         called = f"{program} {command}{suffix}".ljust(room)
         screen.line(f"  {screen.paint(called, 'cyan')}{purpose if room + 34 <= screen.width else ''}")
     agent = Path(importlib.util.find_spec("llmtrace.demo.agent").origin or "")  # type: ignore[union-attr]
     screen.line(f"The agent's source: {_near(agent)}")
+
+
+def _view() -> tuple[tuple[str, str], ...]:
+    """The viewer is an extra."""
+    return (("view", "the same in the browser"),) if importlib.util.find_spec("starlette") is not None else ()
 
 
 def _program() -> str:
