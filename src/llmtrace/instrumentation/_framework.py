@@ -14,6 +14,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._coroutines import Held, rename
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
@@ -45,30 +46,14 @@ def spanned(begin: Begin, *, inside: bool = False) -> Wrapper:
         inner = wrapped(*args, **kwargs)
         if active() is None or not hasattr(inner, "send"):
             return inner
-        coroutine = _awaited(_Held(inner), lambda: begin(instance, args, kwargs), steps)
-        guard(_rename, coroutine, inner)
+        coroutine = _awaited(Held(inner), lambda: begin(instance, args, kwargs), steps)
+        guard(rename, coroutine, inner)
         return coroutine
 
     return wrapper
 
 
-class _Held:
-    """The library's coroutine, held by ours. Where ours is never awaited, only ours warns of it."""
-
-    __slots__ = ("coroutine",)
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.coroutine = coroutine
-
-    def __del__(self) -> None:
-        self.coroutine.close()
-
-
-def _rename(coroutine: Any, inner: Any) -> None:
-    coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
-
-
-async def _awaited(held: _Held, begin: Callable[[], Step | None], steps: Callable[[Context, Any], Any]) -> Any:
+async def _awaited(held: Held, begin: Callable[[], Step | None], steps: Callable[[Context, Any], Any]) -> Any:
     inner = held.coroutine
     step = guard(_opened, begin)
     if step is None:

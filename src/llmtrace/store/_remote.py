@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from llmtrace.codec import dialects
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import RawSpan, Span, Trace
-from llmtrace.semconv import RUN_ID
+from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import NEWEST, Query, records, search
 from llmtrace.store._http import Address
 from llmtrace.store.notices import say
@@ -29,6 +29,8 @@ DAYS = 7.0
 """How far back is looked where a query does not say."""
 QUIET = 300
 """Seconds after its last span after which a trace counts as whole."""
+TELLING = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
+"""A span with one of these attributes tells of a model, a tool or an agent: what a backend can search by."""
 _AT_ONCE = 8
 _REMEMBERED = 10_000
 _NEAR = 500

@@ -19,13 +19,12 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Event, Link, RawSpan, Scope
 from llmtrace.store import Query, _http, records, search
-from llmtrace.store._remote import Found, RemoteStore, days_of
+from llmtrace.store._remote import TELLING, Found, RemoteStore, days_of
 
 SCHEMES = ("clickhouse", "clickhouse+http", "clickhouse+https")
 TABLE = "otel_traces"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KNOWN = (sc.OPERATION_NAME, sc.RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
 _KINDS: dict[str, Any] = {name: name for name in ("internal", "server", "client", "producer", "consumer")}
 _STATUSES: dict[str, Any] = {"ok": "ok", "error": "error"}
 
@@ -70,7 +69,7 @@ class ClickHouse:
 
     def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
         told: dict[str, Any] = {"since": since, "until": until}
-        conditions = [_some(" OR ".join(f"SpanAttributes['{key}'] != ''" for key in _KNOWN))]
+        conditions = [_some(" OR ".join(f"SpanAttributes['{key}'] != ''" for key in TELLING))]
         if query.agent is not None:
             conditions.append(_some(f"SpanAttributes['{sc.AGENT_NAME}'] = {{agent:String}}"))
             told["agent"] = query.agent

@@ -18,12 +18,10 @@ from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import RawSpan
 from llmtrace.store import Query, _http, search
-from llmtrace.store._remote import Found, RemoteStore, days_of
+from llmtrace.store._remote import TELLING, Found, RemoteStore, days_of
 
 SCHEMES = ("tempo+http", "tempo+https")
 
-_KNOWN = (sc.OPERATION_NAME, sc.RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
-"""A span with one of these tells of a model, a tool or an agent."""
 _SEARCHED = (
     sc.INPUT_MESSAGES,
     sc.OUTPUT_MESSAGES,
@@ -89,7 +87,7 @@ class Tempo:
 
 def _query(query: Query) -> str:
     """TraceQL that finds each trace that the query asks for, and few others."""
-    sets = [_any(f"span.{key} != nil" for key in _KNOWN)]
+    sets = [_any(f"span.{key} != nil" for key in TELLING)]
     if query.agent is not None:
         sets.append(_any([f"span.{sc.AGENT_NAME} = {_text(query.agent)}"]))
     for phrase in search.phrases(query.text or ""):
