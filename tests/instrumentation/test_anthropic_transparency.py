@@ -24,6 +24,7 @@ _UNRECORDED = ("anever_awaited", "ahelper_never_entered", "awrong_arguments", "w
 def test_the_program_sees_the_same(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Values, types, attributes, exceptions and their causes, streams, requests, warnings and log records."""
     caplog.set_level(logging.INFO)
+    gc.collect()  # what other tests left behind warns for itself
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         off = observe(name), _logged(caplog)

@@ -16,6 +16,7 @@ from llmtrace.testing import capture
 @pytest.mark.parametrize("name", NAMES)
 def test_the_program_sees_the_same(name: str) -> None:
     """Values, types, attributes, exceptions and their causes, streams, requests and warnings."""
+    gc.collect()  # what other tests left behind warns for itself
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         off = observe(name)

@@ -27,6 +27,7 @@ def _logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_the_program_sees_the_same(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Values, types, attributes, exceptions and their causes, streams, requests, warnings and log records."""
     caplog.set_level(logging.INFO)
+    gc.collect()  # what other tests left behind warns for itself
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         off = observe(name), _logged(caplog)
@@ -65,6 +66,7 @@ def test_an_exception_is_the_librarys_own_with_its_traceback(captured: Captured)
 def test_a_call_never_awaited_warns_once(captured: Captured) -> None:
     """Python warns of a coroutine that nobody awaits: once, by the name that the program called."""
     client = Server().aclient()
+    gc.collect()  # what other tests left behind warns for itself
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         client.chat.completions.create(model=MODEL, messages=ASK)
