@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
-import logging
 import pickle
-import warnings
+from functools import partial
 from typing import Any
 
 import anthropic
 import pytest
 from anthropic_scenarios import ASYNC, NAMES, observe
 from anthropic_server import GIVEN, Server, refused
-from test_transparency import _logged
+from transparency import same_on_and_off
 
-from llmtrace import instrumentation
 from llmtrace.testing import capture
 
 _UNRECORDED = ("anever_awaited", "ahelper_never_entered", "awrong_arguments", "wrong_arguments_of_the_helper", "count_tokens")
@@ -23,23 +20,7 @@ _UNRECORDED = ("anever_awaited", "ahelper_never_entered", "awrong_arguments", "w
 @pytest.mark.parametrize("name", NAMES)
 def test_the_program_sees_the_same(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Values, types, attributes, exceptions and their causes, streams, requests, warnings and log records."""
-    caplog.set_level(logging.INFO)
-    gc.collect()  # what other tests left behind warns for itself
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        off = observe(name), _logged(caplog)
-        gc.collect()
-        warned_off = [str(one.message) for one in warned]
-        warned.clear()
-        with capture(instrument=("anthropic",)) as captured:
-            on = observe(name), _logged(caplog)
-            gc.collect()
-            instrumentation.end_forgotten()
-        warned_on = [str(one.message) for one in warned]
-    assert on[0][0] == off[0][0]
-    assert on[0][1] == off[0][1]
-    assert on[1] == off[1]
-    assert warned_on == warned_off
+    captured = same_on_and_off("anthropic", partial(observe, name), caplog)
     assert bool(captured.spans) == (name not in _UNRECORDED), "and it was recorded"
 
 

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import gc
-import logging
 import pickle
 import warnings
+from functools import partial
 from typing import Any
 
 import openai
 import pytest
 from openai_scenarios import ASYNC, NAMES, observe
 from openai_server import ASK, MODEL, Server, error
+from transparency import same_on_and_off
 
-from llmtrace import instrumentation
-from llmtrace.testing import Captured, capture
-
-
-def _logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    records = [(record.name, record.getMessage()) for record in caplog.records if record.levelno >= logging.INFO]
-    caplog.clear()
-    return [(name, text.split(" in ")[0]) for name, text in records]  # the SDK tells for how long it waits before a retry
+from llmtrace.testing import Captured
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_program_sees_the_same(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Values, types, attributes, exceptions and their causes, streams, requests, warnings and log records."""
-    caplog.set_level(logging.INFO)
-    gc.collect()  # what other tests left behind warns for itself
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        off = observe(name), _logged(caplog)
-        gc.collect()
-        warned_off = [str(one.message) for one in warned]
-        warned.clear()
-        with capture(instrument=("openai",)) as captured:
-            on = observe(name), _logged(caplog)
-            gc.collect()
-            instrumentation.end_forgotten()
-        warned_on = [str(one.message) for one in warned]
-    assert on[0][0] == off[0][0]
-    assert on[0][1] == off[0][1]
-    assert on[1] == off[1]
-    assert warned_on == warned_off
+    captured = same_on_and_off("openai", partial(observe, name), caplog)
     if name not in ("anever_awaited", "awrong_arguments"):
         assert captured.spans, "and it was recorded"
 

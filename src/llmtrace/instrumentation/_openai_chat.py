@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace import semconv
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._memo import known, known_tools
 from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_message, read_usage
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
-from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST, provider_of
+from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST
 from llmtrace.instrumentation._provider import Call, Fields, Headers
-from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of, with_headers
+from llmtrace.instrumentation._stainless import is_given, members
 from llmtrace.instrumentation._vllm_served import of_answer, request_id
 from llmtrace.model import ToolDefinition
 from llmtrace.validation.schema import read_definition
@@ -28,26 +28,8 @@ _NAMES = {
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "functions"}
 
 
-class Chat:
+class Chat(Generation):
     """The endpoint of chat completions."""
-
-    def client(self, instance: Any) -> Any:
-        return client_of(instance)
-
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client)
-        model = kwargs.get("model")
-        return {
-            "provider": provider_of(client, host),
-            "operation": semconv.CHAT,
-            "request_model": model if isinstance(model, str) else None,
-            "stream": kwargs.get("stream") is True,
-            "server_address": host,
-            "server_port": port,
-        }
-
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        return with_headers(client, kwargs)
 
     def sent(self, call: Call, headers: Headers) -> Headers:
         """More headers, by which a server of the program's own knows our span."""

@@ -7,37 +7,24 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._openai_endpoint import Endpoint
 from llmtrace.instrumentation._openai_messages import read_usage
-from llmtrace.instrumentation._openai_vendors import provider_of
-from llmtrace.instrumentation._provider import Call, Fields, Headers
-from llmtrace.instrumentation._stainless import client_of, members, server_of, with_headers
+from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Embedding
 
 _BYTES, _BASE64 = 4, 3 / 4
 """Bytes of one number of a vector, and of one character that encodes it."""
 
 
-class Embeddings:
+class Embeddings(Endpoint):
     """The endpoint that turns texts into vectors."""
 
     makes = Embedding
 
-    def client(self, instance: Any) -> Any:
-        return client_of(instance)
-
     def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client)
-        model, dimensions = kwargs.get("model"), kwargs.get("dimensions")
-        return {
-            "provider": provider_of(client, host),
-            "request_model": model if isinstance(model, str) else None,
-            "dimensions": dimensions if isinstance(dimensions, int) else None,
-            "server_address": host,
-            "server_port": port,
-        }
-
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        return with_headers(client, kwargs)
+        dimensions = kwargs.get("dimensions")
+        return {**super().outline(client, kwargs), "dimensions": dimensions if isinstance(dimensions, int) else None}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")

@@ -13,13 +13,14 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_vendors import provider_of
-from llmtrace.instrumentation._provider import Call, Fields, Headers
-from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of, with_headers
+from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._stainless import is_given, members, server_of
 from llmtrace.model import FetchResponse, Message, Part, ToolDefinition, Usage
 from llmtrace.validation.schema import read_definition
 
@@ -33,26 +34,8 @@ _LOADING = frozenset({"additional_tools", "tool_search_output"})
 """Kinds of items that put more tools on offer."""
 
 
-class Responses:
+class Responses(Generation):
     """The endpoint that makes a response."""
-
-    def client(self, instance: Any) -> Any:
-        return client_of(instance)
-
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        host, port = server_of(client)
-        model = kwargs.get("model")
-        return {
-            "provider": provider_of(client, host),
-            "operation": semconv.CHAT,
-            "request_model": model if isinstance(model, str) else None,
-            "stream": kwargs.get("stream") is True,
-            "server_address": host,
-            "server_port": port,
-        }
-
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        return with_headers(client, kwargs)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         asked, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
