@@ -22,6 +22,7 @@ from typing import Any
 import httpx2
 import openai
 
+import bfcl
 import faults
 import llmtrace
 import report
@@ -29,7 +30,6 @@ from llmtrace.model import Inference, Span, ToolDefinition, ToolExecution
 from llmtrace.store import open_store
 from llmtrace.testing import capture
 from llmtrace.validation.arguments import check_arguments
-from llmtrace.validation.schema import read_definition
 
 SETS = (("airline", "gpt-4o-airline.jsonl", "airline_tools.json"), ("retail", "retail_agentrx.jsonl", "retail_tools.json"))
 
@@ -83,9 +83,9 @@ class Replay:
             if message["role"] in ("system", "user"):
                 history.append({"role": message["role"], "content": message["content"]})
             elif message["role"] == "assistant":
-                began = time.perf_counter()
+                began = time.thread_time()
                 answer = self.client.chat.completions.create(model="gpt-4o", messages=history, tools=self._definitions)  # type: ignore[call-overload]
-                self.durations.append(time.perf_counter() - began)
+                self.durations.append(time.thread_time() - began)
                 history.append(answer.choices[0].message)
             else:
                 history.extend(self.tools.run(history[-1]))
@@ -134,12 +134,12 @@ def replay(data: Path, results: dict[str, Any]) -> list[str]:
         llmtrace.shutdown()
         store = open_store(folder)
         for name, kept in traces.items():
-            alarms: dict[float, Counter[str]] = {0.0: Counter(), 1.0: Counter()}
+            alarms: dict[float, Counter[tuple[str, str]]] = {0.0: Counter(), 1.0: Counter()}
             counts, failures = Counter[str](), []
             for trace_id, run in kept:
                 trace = store.trace(trace_id)
                 failures += [f"{name} {trace_id}: {wrong}" for wrong in check_run(trace.spans, run["traj"])]
-                fired = {found.name for span in trace.spans for found in span.evaluations}
+                fired = {(found.name, found.severity) for span in trace.spans for found in span.evaluations}
                 alarms[run["reward"]].update(fired)
                 counts["runs"] += 1
                 for span in trace.spans:
@@ -154,17 +154,18 @@ def replay(data: Path, results: dict[str, Any]) -> list[str]:
             )
             good = sum(run["reward"] == 1 for _, run in kept)
             bad = len(kept) - good
-            for signal in sorted(alarms[0.0] | alarms[1.0]):
-                rate = {"successful": alarms[1.0][signal] / good, "failed": alarms[0.0][signal] / bad}
-                results["signals"][f"{name} {signal}"] = rate
-                signals_table.append([name, signal, f"{rate['successful']:.0%} of {good}", f"{rate['failed']:.0%} of {bad}"])
+            for signal, severity in sorted(alarms[0.0] | alarms[1.0]):
+                successful, failed = alarms[1.0][signal, severity] / good, alarms[0.0][signal, severity] / bad
+                rate = {"severity": severity, "successful": successful, "failed": failed}
+                results["signals"][f"{name} {signal} {severity}"] = rate
+                signals_table.append([name, signal, severity, f"{successful:.0%} of {good}", f"{failed:.0%} of {bad}"])
         store.close()
     results["warnings"] = dict(warnings)
     head = ["runs of", "runs", "inferences", "tool executions", "calls with an error", "runs lost or changed"]
     tables.append(report.table("What was driven through the client, read back from the store", head, runs_table))
     shown = [[what, count] for what, count in warnings.most_common(20)] or [["none", 0]]
     tables.append(report.table("Warnings", ["warning", "times"], shown))
-    head = ["runs of", "signal", "fires in successful runs", "fires in failed runs"]
+    head = ["runs of", "signal", "severity", "fires in successful runs", "fires in failed runs"]
     tables.append(report.table("Quality signals: share of runs with at least one", head, signals_table))
     return tables
 
@@ -234,46 +235,20 @@ def _parsed(raw: str) -> Any:
 
 
 def _bfcl(folder: Path) -> Iterable[tuple[ToolDefinition, dict[str, Any]]]:
-    documents: dict[str, list[dict[str, Any]]] = {}
-    for file in (folder / "docs_2024_08_11").glob("*.json"):
-        for row in report.rows(file):
-            functions = row["function"]
-            documents[row["id"]] = functions if isinstance(functions, list) else [functions]
+    """The first right call of each tool in each question."""
     seen: set[tuple[str, str]] = set()
-    for row in report.rows(folder / "calls_2024_08_11.jsonl"):
-        if row["bfcl_wrong"] or row["id"] not in documents:
-            continue
-        for call in row["calls"] if isinstance(row["calls"], list) else ():
-            for name, raw in call.items():
-                arguments = _parsed(raw) if isinstance(raw, str) else raw
-                definition = next((one for one in documents[row["id"]] if _plain(one["name"]) == _plain(name)), None)
-                if definition is None or not isinstance(arguments, dict) or (row["id"], name) in seen:
-                    continue
-                seen.add((row["id"], name))
-                yield read_definition(_as_schema(definition)), arguments
-
-
-def _plain(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def _as_schema(definition: dict[str, Any]) -> dict[str, Any]:
-    """BFCL's documents say dict, float, tuple, any where JSON Schema says object, number, array, nothing."""
-    words = {"dict": "object", "float": "number", "tuple": "array"}
-
-    def change(node: Any) -> Any:
-        if isinstance(node, dict):
-            made = {key: change(member) for key, member in node.items()}
-            kind = made.get("type")
-            if isinstance(kind, str):
-                if kind in ("any", "Any"):
-                    del made["type"]
-                else:
-                    made["type"] = words.get(kind, kind)
-            return made
-        return [change(item) for item in node] if isinstance(node, list) else node
-
-    return {"name": definition["name"], "parameters": change(definition["parameters"])}
+    for row, calls, tools in bfcl.answers(folder):
+        offered = {tool.name: tool for tool in tools}
+        for call in calls:
+            if (
+                row["bfcl_wrong"]
+                or call.name not in offered
+                or not isinstance(call.arguments, dict)
+                or (row["id"], call.name) in seen
+            ):
+                continue
+            seen.add((row["id"], call.name))
+            yield offered[call.name], call.arguments
 
 
 def _maskbench(folder: Path) -> Iterable[tuple[ToolDefinition, dict[str, Any]]]:
@@ -290,7 +265,7 @@ def _faults_table(title: str, tally: dict[str, Counter[str]]) -> str:
 
 
 def cost(data: Path, results: dict[str, Any]) -> list[str]:
-    """Median wall time of a call through the client, with and without llmtrace, on the same runs."""
+    """Median calling-thread CPU time of a call through the client, with and without llmtrace, on the same runs."""
     medians: dict[str, float] = {}
     definitions = json.loads((data / SETS[0][2]).read_text(encoding="utf-8"))
     runs = report.rows(data / SETS[0][1])[:40]

@@ -26,12 +26,13 @@ from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
+from spans_of import only, tree
 
 import llmtrace
 from llmtrace import instrumentation
 from llmtrace.demo.server import ModelServer
 from llmtrace.instrumentation import _langchain_runs
-from llmtrace.model import AgentInvocation, Custom, Inference, Retrieval, Span, ToolExecution, Workflow
+from llmtrace.model import AgentInvocation, Custom, Inference, Retrieval, ToolExecution, Workflow
 from llmtrace.testing import Captured, capture
 
 
@@ -70,29 +71,6 @@ def look_up(order_id: str) -> str:
 
 class State(TypedDict):
     seen: Annotated[list[str], operator.add]
-
-
-def tree(captured: Captured) -> list[str]:
-    """The spans of all traces, as indented names."""
-    lines: list[str] = []
-    for trace in captured.traces:
-        below: dict[str | None, list[Span]] = {}
-        ids = {span.span_id for span in trace.spans}
-        for span in trace.spans:
-            below.setdefault(span.parent_id if span.parent_id in ids else None, []).append(span)
-
-        def walk(parent: str | None, depth: int, below: dict[str | None, list[Span]] = below) -> None:
-            for span in sorted(below.get(parent, []), key=lambda each: each.start):
-                lines.append("  " * depth + span.name)
-                walk(span.span_id, depth + 1)
-
-        walk(None, 0)
-    return lines
-
-
-def only(captured: Captured, kind: type) -> Any:
-    (span,) = (each for each in captured.spans if isinstance(each.operation, kind))
-    return span
 
 
 # -- what is recorded

@@ -28,10 +28,11 @@ from agents import (
 from agents.tracing import get_trace_provider
 from agents_server import AgentsServer, Script, Told
 from openai import AsyncOpenAI
+from spans_of import only, tree
 
 import llmtrace
 from llmtrace.instrumentation import openai_agents
-from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution, Workflow
+from llmtrace.model import AgentInvocation, Inference, ToolExecution, Workflow
 from llmtrace.testing import Captured, capture
 
 
@@ -89,29 +90,6 @@ def shop() -> Iterator[Any]:
     yield make
     for server in servers:
         server.__exit__()
-
-
-def tree(captured: Captured) -> list[str]:
-    """The spans of all traces, as indented names."""
-    lines: list[str] = []
-    for trace in captured.traces:
-        below: dict[str | None, list[Span]] = {}
-        ids = {span.span_id for span in trace.spans}
-        for span in trace.spans:
-            below.setdefault(span.parent_id if span.parent_id in ids else None, []).append(span)
-
-        def walk(parent: str | None, depth: int, below: dict[str | None, list[Span]] = below) -> None:
-            for span in sorted(below.get(parent, []), key=lambda each: each.start):
-                lines.append("  " * depth + span.name)
-                walk(span.span_id, depth + 1)
-
-        walk(None, 0)
-    return lines
-
-
-def only(captured: Captured, kind: type) -> Any:
-    (span,) = (each for each in captured.spans if isinstance(each.operation, kind))
-    return span
 
 
 RUN = [

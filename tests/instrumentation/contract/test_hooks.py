@@ -55,7 +55,9 @@ def modules(name: str) -> list[ModuleType]:
     prefix = "llmtrace.instrumentation._"
     used = {thing.__name__ for thing in vars(own).values() if inspect.ismodule(thing)}
     for thing in vars(own).values():
-        used |= {str(getattr(each, "__module__", "")) for each in (inspect.getmro(thing) if inspect.isclass(thing) else (thing,))}
+        used |= {
+            str(getattr(each, "__module__", "")) for each in (inspect.getmro(thing) if inspect.isclass(thing) else (thing,))
+        }
     parts = sorted(part for part in used if part.startswith(prefix) and part.rpartition(".")[2] not in ENGINE)
     return [own, *(importlib.import_module(part) for part in parts)]
 

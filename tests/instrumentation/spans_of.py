@@ -1,0 +1,31 @@
+"""What was captured of a framework's run, in a form to compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmtrace.model import Span
+from llmtrace.testing import Captured
+
+
+def tree(captured: Captured) -> list[str]:
+    """The spans of all traces, as indented names."""
+    lines: list[str] = []
+    for trace in captured.traces:
+        below: dict[str | None, list[Span]] = {}
+        ids = {span.span_id for span in trace.spans}
+        for span in trace.spans:
+            below.setdefault(span.parent_id if span.parent_id in ids else None, []).append(span)
+
+        def walk(parent: str | None, depth: int, below: dict[str | None, list[Span]] = below) -> None:
+            for span in sorted(below.get(parent, []), key=lambda each: each.start):
+                lines.append("  " * depth + span.name)
+                walk(span.span_id, depth + 1)
+
+        walk(None, 0)
+    return lines
+
+
+def only(captured: Captured, kind: type) -> Any:
+    (span,) = (each for each in captured.spans if isinstance(each.operation, kind))
+    return span
