@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from llmtrace.codec import jsontext, parts
+from llmtrace.codec import jsontext, parts, retold
 from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult, changes_by_hints
 
 _TEXT: Final = "codec.messages"
@@ -107,18 +107,30 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
 
 def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
     """Messages of an attribute; ``role`` where one does not say. None: the value is no list of messages."""
+    return retold.listed(value, role, _read_messages)
+
+
+def _read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
     items = read_list(value)
     return None if items is None else tuple([_read_message(item, role) for item in items])
 
 
 def read_parts(value: JsonValue) -> tuple[Part, ...] | None:
     """System instructions of an attribute. None: the value is no list of parts."""
+    return retold.same(value, _read_parts)
+
+
+def _read_parts(value: JsonValue) -> tuple[Part, ...] | None:
     items = read_list(value)
     return None if items is None else tuple([parts.read(item) for item in items])
 
 
 def read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
     """Tool definitions of an attribute. None: the value is no list of definitions."""
+    return retold.same(value, _read_definitions)
+
+
+def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
     items = read_list(value)
     if items is None or not all(isinstance(item, Mapping) for item in items):
         return None

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from llmtrace.codec import genai, jsontext
+from llmtrace.codec import genai, jsontext, retold
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Trace, replace
 from llmtrace.store import Query, files, locks, monitoring, records, search
@@ -186,10 +186,11 @@ class Index:
         ``only``: ids of the spans that are wanted (default: all)."""
         running = files.Running(self.journal)
         spans, alive = [], set()
-        for name, raw in self._raw(db, trace_id, prompts=prompts, only=only):
-            spans.append(genai.decode(raw))
-            if raw.end is None and running.wrote(name):
-                alive.add(raw.span_id)
+        with retold.together():
+            for name, raw in self._raw(db, trace_id, prompts=prompts, only=only):
+                spans.append(genai.decode(raw))
+                if raw.end is None and running.wrote(name):
+                    alive.add(raw.span_id)
         return Trace(monitoring.with_found(db, spans, trace_id), alive=frozenset(alive))
 
     def _raw(

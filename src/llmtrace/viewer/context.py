@@ -31,14 +31,22 @@ def inputs(trace: Trace) -> dict[str, Input]:
     sequences: dict[str, list[str]] = {}
     holders: dict[str, list[str]] = defaultdict(list)
     found: dict[str, Input] = {}
+    known: dict[int, str] = {}  # by identity: calls of one conversation hold the same messages
+
+    def key_of(message: Message) -> str:
+        key = known.get(id(message))
+        if key is None:
+            key = known[id(message)] = _key(message)
+        return key
+
     for span in trace.spans:
         operation = span.operation
         if not isinstance(operation, Inference):
             continue
-        keys = [_key(message) for message in operation.input]
+        keys = [key_of(message) for message in operation.input]
         before = _before(span, operation, keys, holders)
         found[span.span_id] = _compared(keys, before, sequences[before] if before is not None else [])
-        sequences[span.span_id] = keys + [_key(message) for message in operation.output]
+        sequences[span.span_id] = keys + [key_of(message) for message in operation.output]
         for key in set(sequences[span.span_id]):
             holders[key] = [*holders[key][-1:], span.span_id]
     return found

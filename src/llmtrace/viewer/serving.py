@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import secrets
 import socket
@@ -21,6 +22,8 @@ from llmtrace.viewer.source import Source
 PORT = 4319
 """Where a free port is looked for, upwards: next to OTLP's own."""
 TRIES = 50
+SELDOM = (100_000, 50, 100)
+"""How often the process of the viewer looks for garbage: a long trace is millions of objects that stay."""
 
 
 class _Server(uvicorn.Server):
@@ -58,6 +61,7 @@ class Serving:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Answer until Ctrl-C or SIGTERM. ``ready`` is called once answers are given."""
+        gc.set_threshold(*SELDOM)
         with contextlib.suppress(KeyboardInterrupt):
             _Server(self._config, self._viewer, ready).run([self._socket])
 
