@@ -102,7 +102,7 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     store = LocalStore(folder)
     store.append(span(3))
     for read in (store.traces, lambda: store.trace("last")):
-        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99, this one knows 2\): upgrade"):
+        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99, this one knows 3\): upgrade"):
             read()
     assert (folder / "index.db").read_bytes() == before
     assert len(files.listing(folder / "journal")) == 2
@@ -141,7 +141,8 @@ def test_two_readers_at_once_index_each_record_once(tmp_path: Path) -> None:
     writer = LocalStore(tmp_path / "store")
     for number in range(2000):
         writer.append(span(number % 20 + 1, number + 1, operation=inference(f"question {number}", "answer")))
-    readers = [start("print(sum(one.spans for one in store.traces()))", tmp_path / "store") for _ in range(3)]
+    program = "from llmtrace.store import Query\nprint(sum(one.spans for one in store.traces(Query(text='question'))))"
+    readers = [start(program, tmp_path / "store") for _ in range(3)]
     for reader in readers:
         printed, logged = reader.communicate(timeout=60)
         assert (printed, logged) == ("2000\n", "")
@@ -165,12 +166,14 @@ def test_files_that_are_gone_are_forgotten(folder: Path) -> None:
 
 
 def test_words_of_days_that_are_gone_go_too(folder: Path) -> None:
-    """Words are kept by day, and a day's words go with its last file."""
+    """Words are there from the first search on, kept by day, and a day's words go with its last file."""
     journals = folder / "journal"
     (found,) = files.listing(journals)
     shutil.copy(journals / found.name, journals / ("20200101" + found.name[8:]))
     store = LocalStore(folder)
     store.traces()
+    assert _tables(folder) == set()
+    assert _ids(store, text="refund") == [1]
     assert _tables(folder) == {"words_20200101", f"words_{found.name[:8]}"}
     (journals / ("20200101" + found.name[8:])).unlink()
     store.traces()
@@ -192,6 +195,48 @@ def test_words_are_indexed_once_that_becomes_possible(folder: Path) -> None:
     assert _tables(folder) == set()
     assert _ids(LocalStore(folder), text="refund") == [1]
     assert len(_tables(folder)) == 1
+
+
+@pytest.mark.parametrize("worded", [True, False])
+def test_an_index_of_version_2_is_brought_up_to_date(folder: Path, *, worded: bool) -> None:
+    """The words that it has stay, those that it lacks are indexed when somebody searches; a copy of it is kept."""
+    store = LocalStore(folder)
+    if worded:
+        store.traces(Query(text="refund"))
+    with sqlite3.connect(folder / "index.db") as db:
+        for statement in (
+            "DROP TABLE searched",
+            "ALTER TABLE files RENAME COLUMN words TO worded",
+            f"UPDATE files SET worded = {worded:d}",
+            "DROP INDEX spans_place",
+            "CREATE INDEX spans_file ON spans (file)",
+            "PRAGMA user_version = 2",
+        ):
+            db.execute(statement)
+    db.close()
+    store.append(span(3, operation=inference("a refund again", "done")))
+    assert _ids(store) == [3, 2, 1]
+    assert bool(_tables(folder)) == worded
+    assert _ids(store, text="refund") == [3, 1]
+    with sqlite3.connect(folder / "index.db") as db:
+        (table,) = _tables(folder)
+        assert db.execute(f"SELECT count(*) FROM {table} WHERE {table} MATCH 'refund'").fetchone() == (2,)
+    db.close()
+    assert (folder / "index.db.version2").exists()
+
+
+def test_the_background_keeps_words_up_to_date_where_somebody_searches(folder: Path) -> None:
+    """Until then it leaves them."""
+    store = LocalStore(folder)
+    store._index_some(10)
+    assert _tables(folder) == set()
+    assert _ids(store, text="refund") == [1]
+    store.append(span(3, operation=inference("a refund again", "done")))
+    store._index_some(10)
+    with sqlite3.connect(folder / "index.db") as db:
+        (table,) = _tables(folder)
+        assert db.execute(f"SELECT count(*) FROM {table} WHERE {table} MATCH 'refund'").fetchone() == (2,)
+    db.close()
 
 
 def test_garbage_among_the_journals_is_set_aside(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -140,9 +140,14 @@ def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
     store = fill(tmp_path / "store", before_and_after(3, 0))
     store.traces()
     with sqlite3.connect(tmp_path / "store" / "index.db") as db:
-        for table in ("watched", "monitors", "drift", "loud"):
-            db.execute(f"DROP TABLE {table}")
-        db.execute("PRAGMA user_version = 1")
+        for statement in (
+            *(f"DROP TABLE {table}" for table in ("watched", "monitors", "drift", "loud", "searched")),
+            "ALTER TABLE files RENAME COLUMN words TO worded",
+            "DROP INDEX spans_place",
+            "CREATE INDEX spans_file ON spans (file)",
+            "PRAGMA user_version = 1",
+        ):
+            db.execute(statement)
     db.close()
     assert len(store.traces()) == 3
     backup = tmp_path / "store" / "index.db.version1"

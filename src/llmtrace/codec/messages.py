@@ -100,9 +100,11 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
             value = jsontext.read(value)
         except ValueError:
             return None
+    if type(value) is list:
+        return value
     if isinstance(value, Mapping):
         return [value]
-    return list(value) if isinstance(value, (list, tuple)) else None
+    return list(value) if isinstance(value, tuple) else None
 
 
 def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
@@ -138,7 +140,7 @@ def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
 
 
 def _read_message(item: JsonValue, role: str) -> Message:
-    if not isinstance(item, Mapping):
+    if type(item) is not dict and not isinstance(item, Mapping):
         return Message(role, (parts.read(item),))
     said, given = _text(item, "role"), item.get("parts")
     role = said if said is not None else role

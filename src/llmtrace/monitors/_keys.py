@@ -7,6 +7,7 @@ prompt is left out of the key.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Final, NamedTuple
 
@@ -34,7 +35,12 @@ class Key(NamedTuple):
     tool: str | None = None
 
     def name(self) -> str:
-        return json.dumps(self)
+        return _name(self)
+
+
+@functools.lru_cache(maxsize=4096)
+def _name(key: Key) -> str:
+    return json.dumps(key)
 
 
 class Found(NamedTuple):

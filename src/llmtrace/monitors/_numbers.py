@@ -40,6 +40,9 @@ _WAYS: Final = (
     (0.0, 2.0, 0.08),
 )
 """How scores may come after a change: their mean, their spread, and the weight of this way."""
+_WEIGHTS: Final = [weight for _, _, weight in _WAYS]
+_SHAPES: Final = [(mean, spread, math.log(spread)) for mean, spread, _ in _WAYS]
+_LOG: Final = {spread: math.log(spread) for _, spread, _ in _WAYS}
 _LOWEST: Final = 1e-9
 _FROM: Final = 50
 """Calls from which the lag-1 correlation is believed."""
@@ -147,7 +150,7 @@ class Numbers:
         """The number's normal score among all so far, among which it is from now on."""
         place = step // self.width
         equal = self.bins.get(place, 0) + 1
-        below = sum(count for other, count in self.bins.items() if other < place)
+        below = sum([count for other, count in self.bins.items() if other < place])
         self.bins[place] = equal
         self.count += 1
         if len(self.bins) > _MOST_BINS:
@@ -179,9 +182,9 @@ class Numbers:
         return (score - alike * last) / math.sqrt(1 - alike * alike)
 
     def _bet(self, score: float, places: float) -> float:
-        factor = self.of_runs.factor
-        self.odds = [(odds + places) * math.exp(_gain(way, score) / factor) for odds, way in zip(self.odds, _WAYS, strict=True)]
-        return sum(odds * way[2] for odds, way in zip(self.odds, _WAYS, strict=True))
+        factor, exp = self.of_runs.factor, math.exp
+        self.odds = odds = [(o + places) * exp(gain / factor) for o, gain in zip(self.odds, _gains(score), strict=True)]
+        return sum([o * weight for o, weight in zip(odds, _WEIGHTS, strict=True)])
 
     def _changed(self) -> Shift | None:
         """Where the change began, and a new start; None if it is the doing of too few runs."""
@@ -266,7 +269,13 @@ class Numbers:
 def _gain(way: tuple[float, float, float], score: float) -> float:
     """Logarithm of how much more likely the score is if scores come in this way than as before."""
     mean, spread, _ = way
-    return score * score / 2 - ((score - mean) / spread) ** 2 / 2 - math.log(spread)
+    return score * score / 2 - ((score - mean) / spread) ** 2 / 2 - _LOG[spread]
+
+
+def _gains(score: float) -> list[float]:
+    """`_gain` of each way."""
+    half = score * score / 2
+    return [half - ((score - mean) / spread) ** 2 / 2 - log for mean, spread, log in _SHAPES]
 
 
 def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]]) -> bool:

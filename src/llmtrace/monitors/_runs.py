@@ -10,7 +10,7 @@ Law: where each run is one call, the factor is 1. Memory: the last `_OPEN` runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _OPEN: Final = 16
@@ -78,12 +78,15 @@ class Alike:
         total, squares = sums
         return total * total - squares, squares
 
+    def _opened(self) -> Iterable[tuple[float, float]]:
+        """`_summed` of the open runs; here, where it is asked for at each number, in one go."""
+        return [(total * total - squares, squares) for total, squares in self.held["open"].values()]
+
     @property
     def factor(self) -> float:
         """One standard error above what was seen, since it is not known exactly."""
         cross, cross2, squares = self.held["cross"], self.held["cross2"], self.held["squares"]
-        for sums in self.held["open"].values():
-            one, its = self._summed(sums)
+        for one, its in self._opened():
             cross, cross2, squares = cross + one, cross2 + one * one, squares + its
         return 1.0 if not cross2 else 1 + max(0.0, cross + math.sqrt(cross2)) / max(squares, 1.0)
 
@@ -105,6 +108,9 @@ class AlikeWords(Alike):
     def most(self, since: int) -> int:
         """Calls of the run with the most of them, among those that began with or after this one."""
         return max((sum(own.values()) for run, own in self.held["open"].items() if int(run) >= since), default=0)
+
+    def _opened(self) -> Iterable[tuple[float, float]]:
+        return map(self._summed, self.held["open"].values())
 
     def _summed(self, sums: Any) -> tuple[float, float]:
         calls, total = sum(sums.values()), sum(self._counts.values())

@@ -11,6 +11,7 @@ Memory: the counts, and the counts since each of at most `_PLACES` places, which
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -85,14 +86,14 @@ class Shares:
 
     def _add(self, word: str, new: bool) -> None:
         """Take a word in at each place. A mixture over one more word weighs all that came before anew."""
+        if len(self.counts) == 1:  # nothing to tell apart, and weighed anew when there is
+            for place in self.places:
+                place["calls"] = place["counts"][word] = place["calls"] + 1
+            return
         half = len(self.counts) / 2
         for place in self.places:
             counts = place["counts"]
             had = counts.get(word, 0)
-            if len(self.counts) == 1:  # nothing to tell apart, and weighed anew when there is
-                counts[word] = had + 1
-                place["calls"] += 1
-                continue
             place["after"] += math.log((had + 0.5) / (place["calls"] + half))
             counts[word] = had + 1
             place["calls"] += 1
@@ -106,7 +107,8 @@ class Shares:
         if len(self.places) <= _PLACES:
             return
         ages = [place["calls"] for place in self.places]
-        at = min(range(len(ages) - 1), key=lambda place: (ages[place] - ages[place + 1]) / ages[place])
+        gaps = [(one - other) / one for one, other in itertools.pairwise(ages)]
+        at = gaps.index(min(gaps))
         gone = self.places.pop(at)
         self.places[at]["stands"] += gone["stands"]
 

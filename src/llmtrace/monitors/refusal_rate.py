@@ -15,9 +15,9 @@ from llmtrace.monitors._observation import Observation, Plain, share
 _REASONS: Final = frozenset({"refusal", "content_filter", "safety", "blocklist", "prohibited_content", "guardrail_intervened"})
 _OPENING: Final = 200
 _NOT_ABLE: Final = r"(?:can(?:no|'|’)?t|can not|am (?:not able|unable)|(?:wo|do)n['’]t|will not|do not|am not)"
+_SELF: Final = re.compile(r"\bas an? (?:large |artificial |ai )*(?:language model|intelligence|ai|assistant)\b", re.IGNORECASE)
 _WORDS: Final = re.compile(
-    rf"\bas an? (?:large |artificial |ai )*(?:language model|intelligence|ai|assistant)\b"
-    rf"|^\W*(?:i['’]?m |i am )?(?:very |truly |so )?(?:sorry|afraid)\b[^.!?]{{0,80}}\bi (?:just |really )?{_NOT_ABLE}"
+    rf"^\W*(?:i['’]?m |i am )?(?:very |truly |so )?(?:sorry|afraid)\b[^.!?]{{0,80}}\bi (?:just |really )?{_NOT_ABLE}"
     rf"|^\W*(?:sorry|unfortunately|i apologi[sz]e)\b[^.!?]{{0,60}}\bi {_NOT_ABLE}"
     rf"|^\W*i {_NOT_ABLE} (?:be able to )?(?:help|assist|provide|answer|comply|fulfil|discuss|share|have (?:personal|an?) )"
     r"|^\W*(?:i['’]?m|i am) (?:not able|unable) to\b",
@@ -38,7 +38,12 @@ def observe(span: Span) -> Iterable[Observation]:
 def _refuses(message: Message) -> bool:
     if any(isinstance(part, Generic) and part.type == "refusal" for part in message.parts):
         return True
-    return not message.tool_calls() and _WORDS.search(message.text()[:_OPENING]) is not None
+    if message.tool_calls():
+        return False
+    opening = message.text()[:_OPENING]
+    if "as a" in opening.casefold() and _SELF.search(opening):  # a search at each letter costs more than all else here
+        return True
+    return _WORDS.match(opening) is not None
 
 
 MONITOR = Plain("refusal_rate", observe)

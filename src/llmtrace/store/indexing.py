@@ -6,25 +6,36 @@ change in one transaction. Damaged bytes are skipped and named in one log line; 
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
-from llmtrace.codec import genai
 from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
-from llmtrace.store import baselines, files, monitoring, records, search
+from llmtrace.store import Query, baselines, files, monitoring, records, wordindex
 from llmtrace.store.notices import say
-from llmtrace.store.sqlite import Contexts, Index, transaction, word_tables, write_summary
+from llmtrace.store.sqlite import Contexts, Index, write_summary
 from llmtrace.store.summary import summarise
+from llmtrace.store.transactions import transaction
 
 _BATCH = 2000
 """Records in a transaction; other processes wait that long for the write lock."""
 _TRACES = 50
 _BATCH_BYTES = 4 << 20
-_SEEN = 50_000
 _INT64 = (1 << 63) - 1
+
+
+_KEYS_AT_ONCE = 400
+_ROWS_AT_ONCE = 70
+"""In a statement: an SQLite of old takes 999 values."""
+_Ids: TypeAlias = tuple[str, str]
+
+
+class _Row(NamedTuple):
+    richness: tuple[bool, int]
+    start: int
+    values: tuple[Any, ...]
 
 
 class Indexer:
@@ -33,22 +44,28 @@ class Indexer:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._journal = index.journal
-        self._seen: dict[tuple[str, int], str] = {}
+        self.words = wordindex.Words(index)
         self._monitoring = monitoring.Monitoring()
+
+    def ready(self, db: sqlite3.Connection, query: Query) -> None:
+        """Bring up to date what a query looks at."""
+        self.catch_up(db)
+        if query.text:
+            self.words.catch_up(db)
+        self.refresh(db)
 
     def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
         """Index what is new in the journal, for ``seconds`` at most. Returns whether nothing is left."""
         deadline = time.monotonic() + seconds
-        words = self._index.has_words(db)
         found = files.listing(self._journal)
-        self._forget(db, {file.name for file in found}, words)
+        self._forget(db, {file.name for file in found})
         done = dict(db.execute("SELECT name, done FROM files").fetchall())
         for file in found:
             more = file.size > done.get(file.name, 0)
             while more:
                 if time.monotonic() > deadline:
                     return False
-                more = self._guarded_batch(db, file.name, words)
+                more = self._guarded_batch(db, file.name)
         return True
 
     def refresh(self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf")) -> None:
@@ -80,28 +97,25 @@ class Indexer:
         trace = Trace(trace.spans)
         write_summary(db, trace, summarise(trace))
 
-    def _forget(self, db: sqlite3.Connection, present: set[str], words: bool) -> None:
-        """Take out the rows of files that are gone, and of those whose words could not be indexed when they now can."""
-        known = db.execute("SELECT id, name, worded FROM files").fetchall()
-        gone = [(file, name) for file, name, worded in known if name not in present or (words and not worded)]
+    def _forget(self, db: sqlite3.Connection, present: set[str]) -> None:
+        """Take out the rows of files that are gone."""
+        known = db.execute("SELECT id, name FROM files").fetchall()
+        gone = [file for file, name in known if name not in present]
         if not gone:
             return
         with transaction(db):
-            for file, _ in gone:
+            for file in gone:
                 db.execute("UPDATE traces SET stale = 1 WHERE trace IN (SELECT trace FROM spans WHERE file = ?)", (file,))
                 for table in ("spans", "contexts"):
                     db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
                 db.execute("DELETE FROM files WHERE id = ?", (file,))
-            needed = {_word_table(name) for (name,) in db.execute("SELECT name FROM files")}
-            for table in word_tables(db):
-                if table not in needed:
-                    db.execute(f"DROP TABLE {table}")
+            wordindex.drop_unneeded(db)
         db.execute("PRAGMA incremental_vacuum").fetchall()
 
-    def _guarded_batch(self, db: sqlite3.Connection, name: str, words: bool) -> bool:
+    def _guarded_batch(self, db: sqlite3.Connection, name: str) -> bool:
         path = self._journal / name
         try:
-            return self._batch(db, path, words)
+            return self._batch(db, path)
         except files.Unusable as error:
             if error.newer:
                 say(f"{path} was written by a newer llmtrace and is left out: upgrade llmtrace to read it")
@@ -113,14 +127,13 @@ class Indexer:
             say(f"cannot read {path} ({error.strerror}): its spans are left out")
         return False
 
-    def _batch(self, db: sqlite3.Connection, path: Path, words: bool) -> bool:
+    def _batch(self, db: sqlite3.Connection, path: Path) -> bool:
         """Index some records of one file. Returns whether there may be more."""
         settled = not files.held(path)  # asked first: what is torn now, in a file of a process that ran then, may be whole soon
         with transaction(db):
-            insert = "INSERT OR IGNORE INTO files (name, done, worded) VALUES (?, 0, ?)"
-            db.execute(insert, (path.name, words))
+            db.execute("INSERT OR IGNORE INTO files (name, done, words) VALUES (?, 0, 0)", (path.name,))
             file, start = db.execute("SELECT id, done FROM files WHERE name = ?", (path.name,)).fetchone()
-            rows = _Rows(db, file, _word_table(path.name) if words else None, self._seen)
+            rows = _Rows(db, file)
             done = max(start, files.HEAD.size)
             more = False
             for record in files.iterate(path, start):
@@ -134,30 +147,20 @@ class Indexer:
                 if rows.count >= _BATCH or done - start >= _BATCH_BYTES:
                     more = True
                     break
-            rows.add_marks()
-            rows.mark_stale()
+            rows.write()
             db.execute("UPDATE files SET done = ? WHERE id = ?", (done, file))
         return more
 
 
 class _Rows:
-    """The rows of one batch of one file's records."""
+    """The rows of one batch of one file's records. A span that began and ended in it is one row, not two."""
 
-    def __init__(self, db: sqlite3.Connection, file: int, table: str | None, seen: dict[tuple[str, int], str]) -> None:
+    def __init__(self, db: sqlite3.Connection, file: int) -> None:
         self._db = db
         self._file = file
-        self._table = table
-        self._seen = seen
         self._contexts = Contexts(db)
-        self._touched: dict[str, int] = {}
-        self._marks: dict[tuple[str, str], tuple[RawSpan, files.Record]] = {}
-        """Start marks of this batch whose spans have not ended in it: most end soon, and are worth one row, not two."""
+        self._spans: dict[_Ids, _Row] = {}
         self.count = 0
-        if self._table is not None:
-            db.execute(
-                f"CREATE VIRTUAL TABLE IF NOT EXISTS {self._table} USING fts5"
-                " (text, content='', columnsize=0, tokenize='unicode61 remove_diacritics 0')"
-            )
 
     def add(self, record: files.Record) -> None:
         self.count += 1
@@ -170,75 +173,67 @@ class _Rows:
             except records.NoRecord:
                 say(f"a span record at {record.offset} in file {self._file} cannot be read and is left out")
                 return
-            ids = raw.trace_id, raw.span_id
-            if raw.end is None:
-                self._marks[ids] = raw, record
-            else:
-                self._marks.pop(ids, None)
-                self._add_span(raw, record)
+            ids, row = (raw.trace_id, raw.span_id), _row(raw, record, self._file)
+            before = self._spans.get(ids)
+            if before is None or row.richness >= before.richness:
+                self._spans[ids] = row
 
-    def add_marks(self) -> None:
-        """Add the spans that only began."""
-        for raw, record in self._marks.values():
-            self._add_span(raw, record)
-
-    def _add_span(self, raw: RawSpan, record: files.Record) -> None:
-        ended, size = records.richness(raw)
-        ids = (raw.trace_id, raw.span_id)
-        before = self._db.execute("SELECT id, end IS NOT NULL, size FROM spans WHERE trace = ? AND span = ?", ids).fetchone()
-        if before is not None:
-            if before[1:] > (ended, size):
-                return
-            self._db.execute("DELETE FROM spans WHERE id = ?", before[:1])
-        inserted = self._db.execute(
-            "INSERT INTO spans (trace, span, parent, name, operation, run, start, end, failed, size, file, ref, offset, length)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *ids,
-                raw.parent_id,
-                _printable(raw.name),
-                _printable(raw.attributes.get(OPERATION_NAME)),
-                _printable(raw.attributes.get(RUN_ID)),
-                _int64(raw.start),
-                None if raw.end is None else _int64(raw.end),
-                raw.status == "error",
-                size,
-                self._file,
-                record.ref,
-                record.offset,
-                record.length,
-            ),
-        )
-        start = _int64(raw.start)
-        self._touched[raw.trace_id] = min(start, self._touched.get(raw.trace_id, start))
-        if self._table is not None:
-            words = self._new_words(raw)
-            self._db.execute(f"INSERT INTO {self._table} (rowid, text) VALUES (?, ?)", (inserted.lastrowid, words))  # noqa: S608
-
-    def _new_words(self, raw: RawSpan) -> str:
-        """The words of a span, without texts that another ended span of the trace has brought: a conversation is sent again
-        with each call, and a trace is found by any of its spans."""
-        if len(self._seen) > _SEEN:
-            self._seen.clear()
-        return " ".join(
-            [
-                search.indexed(text)
-                for text in search.texts(genai.decode(raw))
-                if raw.end is None or self._seen.setdefault((raw.trace_id, hash(text)), raw.span_id) == raw.span_id
-            ]
-        )
-
-    def mark_stale(self) -> None:
+    def write(self) -> None:
+        """Many rows a statement: SQLite works without Python's lock, and each statement hands that back and forth."""
+        found = list(self._spans)
+        for at in range(0, len(found), _KEYS_AT_ONCE):
+            self._write(found[at : at + _KEYS_AT_ONCE])
+        touched: dict[str, int] = {}
+        for (trace, _), row in self._spans.items():
+            touched[trace] = min(row.start, touched.get(trace, row.start))
         self._db.executemany(
             "INSERT INTO traces (trace, start, stale) VALUES (?, ?, 1)"
             " ON CONFLICT (trace) DO UPDATE SET stale = 1, start = min(start, excluded.start)",
-            self._touched.items(),
+            touched.items(),
         )
 
+    def _write(self, keys: list[_Ids]) -> None:
+        known = self._db.execute(
+            f"WITH k (trace, span) AS (VALUES {_places(2, len(keys))})"  # noqa: S608
+            " SELECT s.trace, s.span, s.end IS NOT NULL, s.size FROM k CROSS JOIN spans s USING (trace, span)",
+            [part for ids in keys for part in ids],
+        )
+        poorer = {(trace, span) for trace, span, *has in known if tuple(has) > self._spans[trace, span].richness}
+        rows = [self._spans[ids].values for ids in keys if ids not in poorer]
+        for at in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[at : at + _ROWS_AT_ONCE]
+            # a replaced row gets a new id
+            self._db.execute(
+                "INSERT OR REPLACE INTO spans"  # noqa: S608
+                " (trace, span, parent, name, operation, run, start, end, failed, size, file, ref, offset, length)"
+                f" VALUES {_places(14, len(some))}",
+                [value for row in some for value in row],
+            )
 
-def _word_table(name: str) -> str:
-    """The table for the words of a journal file: that of the day on which it was begun."""
-    return f"words_{name[:8]}" if re.match(r"[0-9]{8}T", name) else "words_00000000"
+
+def _row(raw: RawSpan, record: files.Record, file: int) -> _Row:
+    richness, start = records.richness(raw), _int64(raw.start)
+    values = (
+        raw.trace_id,
+        raw.span_id,
+        raw.parent_id,
+        _printable(raw.name),
+        _printable(raw.attributes.get(OPERATION_NAME)),
+        _printable(raw.attributes.get(RUN_ID)),
+        start,
+        None if raw.end is None else _int64(raw.end),
+        raw.status == "error",
+        richness[1],
+        file,
+        record.ref,
+        record.offset,
+        record.length,
+    )
+    return _Row(richness, start, values)
+
+
+def _places(columns: int, rows: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 def _damage(path: Path, gap: files.Gap) -> str:

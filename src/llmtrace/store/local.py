@@ -28,8 +28,9 @@ from llmtrace.store.indexing import Indexer
 from llmtrace.store.journal import Journal
 from llmtrace.store.memory import Spans
 from llmtrace.store.notices import say
-from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable, transaction
+from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable
 from llmtrace.store.summary import TraceSummary
+from llmtrace.store.transactions import transaction
 
 logger = logging.getLogger("llmtrace")
 
@@ -40,6 +41,9 @@ BACKGROUND_AFTER = 30.0
 BACKGROUND_EVERY = 5.0
 BACKGROUND_SHARE = 0.2
 """Greatest part of its time that the background thread works."""
+
+WORDS_STEP = 0.5
+"""Seconds that a first search works before it gives the index free again."""
 
 TRACES_AT_ONCE = 16
 """Traces that `LocalStore.spans` reads before it gives the index free again."""
@@ -109,10 +113,10 @@ class LocalStore:
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
-            indexer.catch_up(db)
-            indexer.refresh(db)
+            indexer.ready(db, query)
             return index.traces(db, query)
 
+        self._index_words(query)
         return self._read(read, lambda spans: spans.traces(query))
 
     def trace(self, trace_id: str) -> Trace:
@@ -124,10 +128,10 @@ class LocalStore:
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[str] | Spans:
-            indexer.catch_up(db)
-            indexer.refresh(db)
+            indexer.ready(db, query)
             return index.ids(db, query)
 
+        self._index_words(query)
         found = self._read(find, lambda spans: spans)
         if isinstance(found, Spans):
             for trace_id in found.ids(query):
@@ -225,6 +229,16 @@ class LocalStore:
             raise UnreadableStore(f"{self.folder} is no llmtrace store: it has no folder 'journal'")
         return "journal" in names
 
+    def _index_words(self, query: Query) -> None:
+        """What a first search waits for, in steps between which others may read and fork."""
+
+        def some(_: Index, indexer: Indexer, db: sqlite3.Connection) -> bool:
+            indexer.words.want(db)
+            return indexer.catch_up(db, seconds=WORDS_STEP) and indexer.words.catch_up(db, seconds=WORDS_STEP)
+
+        while query.text and not self._read(some, lambda _: True):
+            pass
+
     def _index_some(self, seconds: float) -> None:
         index, indexer = self._index, self._indexer
         if index is not None and indexer is not None:
@@ -232,6 +246,8 @@ class LocalStore:
             def work(db: sqlite3.Connection) -> None:
                 if indexer.catch_up(db, seconds=seconds):
                     indexer.refresh(db, ended=True, seconds=seconds)
+                    if indexer.words.wanted(db):
+                        indexer.words.catch_up(db, seconds=seconds)
 
             index.call(work)
             files.sweep_as_noted(index.journal, sent.note_removed)

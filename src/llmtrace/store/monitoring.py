@@ -82,6 +82,8 @@ class Watching:
     def _see(self, trace: Trace) -> bool:
         end = max((span.end or 0 for span in trace.spans), default=0)
         waits = False
+        watched = {span for (span,) in self._db.execute("SELECT span FROM watched WHERE trace = ?", (trace.trace_id,))}
+        new: list[tuple[str, str]] = []
         quiet = end < time.time_ns() - QUIET_SECONDS * 1_000_000_000
 
         def fresh(span: Span) -> bool:
@@ -89,15 +91,21 @@ class Watching:
             if span.run_id is None and not quiet:
                 waits = True
                 return False
-            marked = self._db.execute("INSERT OR IGNORE INTO watched VALUES (?, ?)", (span.trace_id, span.span_id))
-            return marked.rowcount == 1
+            if span.span_id in watched:
+                return False
+            watched.add(span.span_id)
+            new.append((span.trace_id, span.span_id))
+            return True
 
         here = False
-        for (trace_id, span_id), found in self._watch.step(trace, fresh):
-            self._keep(trace_id, span_id, found)
-            here = here or trace_id == trace.trace_id
-            if trace_id != trace.trace_id:
-                self._db.execute("UPDATE traces SET stale = 1 WHERE trace = ?", (trace_id,))
+        try:
+            for (trace_id, span_id), found in self._watch.step(trace, fresh):
+                self._keep(trace_id, span_id, found)
+                here = here or trace_id == trace.trace_id
+                if trace_id != trace.trace_id:
+                    self._db.execute("UPDATE traces SET stale = 1 WHERE trace = ?", (trace_id,))
+        finally:
+            self._db.executemany("INSERT INTO watched VALUES (?, ?)", new)
         if waits:
             self._db.execute("INSERT OR REPLACE INTO loud VALUES (?, ?)", (trace.trace_id, end))
         else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -21,19 +20,22 @@ from typing import Any, BinaryIO, TypeVar
 from llmtrace.codec import genai, jsontext, retold
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Trace, replace
-from llmtrace.store import Query, files, locks, monitoring, records, search
+from llmtrace.store import Query, files, locks, monitoring, records, search, wordindex
 from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary
+from llmtrace.store.transactions import patiently, pragma, transaction
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x6C6C6D74
 BUSY_SECONDS = 5.0
 """How long another process is waited for before the index is done without."""
 FORK_SECONDS = 2.0
 """How long a fork waits for a call in another thread to end."""
 
+_PLACE = "CREATE INDEX spans_place ON spans (file, offset)"
 _SCHEMA = (
-    "CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, worded INTEGER NOT NULL)",
+    # up to which offset a file's records are indexed, and their words
+    "CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, words INTEGER NOT NULL)",
     "CREATE TABLE contexts (file INTEGER, ref INTEGER, data BLOB, PRIMARY KEY (file, ref)) WITHOUT ROWID",
     # AUTOINCREMENT: word tables may still hold the id of a span that is gone, so no id is ever used twice
     (
@@ -41,7 +43,7 @@ _SCHEMA = (
         " name TEXT, operation TEXT, run TEXT, start INTEGER, end INTEGER, failed INTEGER, size INTEGER,"
         " file INTEGER, ref INTEGER, offset INTEGER, length INTEGER, UNIQUE (trace, span))"
     ),
-    "CREATE INDEX spans_file ON spans (file)",
+    _PLACE,
     # health counts unfinished spans as interrupted, running says what it is while their programs run; open: how many
     (
         "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, health TEXT, running TEXT,"
@@ -50,12 +52,21 @@ _SCHEMA = (
     "CREATE INDEX traces_start ON traces (start)",
     "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
     *monitoring.SCHEMA,
+    *wordindex.SCHEMA,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
-_FROM_1 = (*monitoring.SCHEMA, f"PRAGMA user_version = {SCHEMA_VERSION}")
-"""What an index of version 1 lacks."""
+_FROM_2 = (
+    *wordindex.SCHEMA,
+    "ALTER TABLE files RENAME COLUMN worded TO words",
+    "UPDATE files SET words = CASE WHEN words THEN done ELSE 0 END",
+    "DROP INDEX spans_file",
+    _PLACE,
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+"""What makes today's index of one of version 2."""
+_FROM_1 = (*monitoring.SCHEMA, *_FROM_2)
 
 T = TypeVar("T")
 
@@ -105,7 +116,7 @@ class Index:
                 return action(db)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        version = _pragma(db, "user_version")
+        version = pragma(db, "user_version")
         if version > SCHEMA_VERSION:
             raise UnreadableStore(
                 f"{self.path} was written by a newer llmtrace (index version {version}, this one knows {SCHEMA_VERSION}): "
@@ -113,15 +124,15 @@ class Index:
             )
         if version == SCHEMA_VERSION:
             return
-        if _pragma(db, "page_count") > 0 and _pragma(db, "application_id") not in (0, APPLICATION_ID):
+        if pragma(db, "page_count") > 0 and pragma(db, "application_id") not in (0, APPLICATION_ID):
             raise UnreadableStore(f"{self.path} is a database of another program: choose another folder for the store")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), self._busy_seconds)
+        patiently(lambda: db.execute("PRAGMA journal_mode = WAL"), self._busy_seconds)
         if version:
             self._back_up(db, version)
         with transaction(db):
-            version = _pragma(db, "user_version")
-            for statement in {0: _SCHEMA, 1: _FROM_1}.get(version, ()):  # else another process was faster
+            version = pragma(db, "user_version")
+            for statement in {0: _SCHEMA, 1: _FROM_1, 2: _FROM_2}.get(version, ()):  # else another process was faster
                 db.execute(statement)
 
     def _back_up(self, db: sqlite3.Connection, version: int) -> None:
@@ -152,7 +163,7 @@ class Index:
         return [trace_id for trace_id, _ in self._found(db, query)]
 
     def _found(self, db: sqlite3.Connection, query: Query) -> Iterator[tuple[str, TraceSummary]]:
-        where, values = _conditions(query, word_tables(db) if self.has_words(db) else None)
+        where, values = _conditions(query, wordindex.tables(db) if self.has_words(db) else None)
         running = files.Running(self.journal)
         found = 0
         statement = f"SELECT trace, open, running, summary FROM traces WHERE {where} ORDER BY start DESC"  # noqa: S608
@@ -214,6 +225,26 @@ class Index:
                     with contextlib.suppress(records.NoRecord):
                         yield name, records.decode(record.payload, *contexts.get(file, ref), prompts=prompts)
 
+    def placed(self, db: sqlite3.Connection, file: int, start: int, limit: int) -> list[tuple[int, int, RawSpan | None]]:
+        """Spans whose records begin at ``start`` or later in a file, in order: number, offset, and the span where its record
+        can be read."""
+        statement = (
+            "SELECT s.id, s.ref, s.offset, s.length FROM spans s WHERE s.file = ? AND s.offset >= ? ORDER BY s.offset LIMIT ?"
+        )
+        rows = db.execute(statement, (file, start, limit)).fetchall()
+        name = db.execute("SELECT name FROM files WHERE id = ?", (file,)).fetchone()[0]
+        contexts, found = Contexts(db), list[tuple[int, int, RawSpan | None]]()
+        with contextlib.ExitStack() as opened:
+            journal = _opened(self.journal / name, opened)
+            for number, ref, offset, length in rows:
+                record = files.read(journal, offset, length) if journal is not None else None
+                raw = None
+                if record is not None:
+                    with contextlib.suppress(records.NoRecord):
+                        raw = records.decode(record.payload, *contexts.get(file, ref))
+                found.append((number, offset, raw))
+        return found
+
 
 class Contexts:
     """Resource and scope by file and number, as the journal refers to them."""
@@ -249,29 +280,6 @@ def _read_summary(data: bytes) -> TraceSummary:
     return TraceSummary(**held)
 
 
-@contextlib.contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Begin by taking the write lock, so that what is read inside is not changed by another process meanwhile."""
-    seconds = _pragma(db, "busy_timeout") / 1000
-    db.execute("PRAGMA busy_timeout = 0")
-    try:
-        _patiently(lambda: db.execute("BEGIN IMMEDIATE"), seconds)
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def word_tables(db: sqlite3.Connection) -> list[str]:
-    """One table of words for each day of journal files: removing a day is dropping its table, which every SQLite can."""
-    names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'words_*'")
-    return [name for (name,) in names if re.fullmatch(r"words_\d{8}", name)]
-
-
 def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]:
     where, values = ["summary IS NOT NULL"], []
     for condition, held in (
@@ -283,11 +291,9 @@ def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]
         if held is not None:
             where.append(condition)
             values.append(held)
-    if query.text and tables is not None:
-        rows = " UNION ALL ".join(f"SELECT rowid FROM {name} WHERE {name} MATCH ?" for name in tables) or "SELECT 0"  # noqa: S608
-        for phrase in search.phrases(query.text):
-            where.append(f"trace IN (SELECT trace FROM spans WHERE id IN ({rows}))")  # noqa: S608
-            values += [f'"{" ".join(phrase)}" *'] * len(tables)
+    for condition, terms in wordindex.condition(query.text, tables) if query.text and tables is not None else ():
+        where.append(condition)
+        values += terms
     return " AND ".join(where), values
 
 
@@ -309,30 +315,11 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> BinaryIO | None:
         return None
 
 
-def _pragma(db: sqlite3.Connection, name: str) -> int:
-    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
-
-
 def _is_broken(error: sqlite3.Error) -> bool:
     """Whether the file is to blame, and not the circumstances (locked, read-only, disk full …)."""
     text = str(error)
     broken = ("malformed", "not a database", "no such table", "no such column", "no column named", "corrupt")
     return any(sign in text for sign in broken)
-
-
-def _patiently(action: Callable[[], object], seconds: float) -> None:
-    """Wait for a lock in short steps. SQLite's own wait gets so rare that a busy process keeps others out for seconds, and
-    it does not wait at all to change the journal mode."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            action()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.002)
-        else:
-            return
 
 
 @contextlib.contextmanager
