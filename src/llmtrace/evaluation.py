@@ -7,9 +7,9 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.codec.calls import settled
@@ -30,6 +30,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.signals import Signal, Stateless, load
+from llmtrace.signals._traits import ALONE, traits_of
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.schema import output_schema
 from llmtrace.validation.structured import CONSTRAINTS, check_structured
@@ -38,6 +39,9 @@ logger = logging.getLogger("llmtrace")
 
 _failing: set[str] = set()
 _NEW: Any = object()
+_MOST_LOOKS = 1024
+_Look: TypeAlias = tuple[int, Signal, Callable[..., Iterable[Evaluation]]]
+"""A signal that looks at a span: its position and step; -1 and the function of a stateless one."""
 
 INVALID_TOOL_CALL = "invalid_tool_call"
 """Failure type of a tool execution whose arguments broke the schema, where the tool itself did not fail."""
@@ -50,6 +54,9 @@ class RunState:
     signals: list[Any]
     """By position in `Evaluator.signals`; `_NEW` until the signal sees its first span."""
     on_offer: tuple[ToolDefinition, ...] = ()
+    awake: int = 0
+    """A bit for each signal that slept at first and was woken, by position."""
+    begun: bool = False
 
 
 class Evaluator:
@@ -66,11 +73,11 @@ class Evaluator:
             if (shares := getattr(signal, "shares", None)) in places
         }
         """By position of a signal, that of the signal before it whose state it shares."""
-        self._looking: dict[type, tuple[tuple[int, Signal, Callable[..., Iterable[Evaluation]]], ...]] = {}
-        """By class of operations, the signals that look at it: their positions and steps; -1 and the function of a stateless
-        one."""
+        self._sleeping = sum(1 << number for number, signal in enumerate(self.signals) if hasattr(signal, "wakes_on"))
+        self._looking: dict[tuple[type, int, int], tuple[_Look, ...]] = {}
+        """By a span's class of operations and traits, and the signals that are awake: those that look at it."""
         self._finishing = tuple(
-            (number, signal, end)
+            (number, signal, end, hasattr(signal, "alone"))
             for number, signal in enumerate(self.signals)
             if (end := getattr(signal, "finish", None)) is not None
         )
@@ -78,15 +85,20 @@ class Evaluator:
     def start(self) -> RunState:
         return RunState(self._fresh.copy())
 
-    def step(self, state: RunState, span: Span) -> Span:
-        """The span with its verdicts. ``span`` carries none yet (see `bare`)."""
+    def step(self, state: RunState, span: Span, *, outermost: bool = False) -> Span:
+        """The span with its verdicts. ``span`` carries none yet (see `bare`). ``outermost``: of the run, which ends with it."""
         violations = _violations(state, span)
         if violations:
             span = replace(span, violations=violations, failure=span.failure or _failure(span, violations))
-        kind = type(span.operation)
-        looking = self._looking.get(kind)
+        if not self.signals:
+            return span
+        traits = traits_of(span)
+        if outermost and not state.begun:
+            traits |= ALONE
+        state.begun = True
+        looking = self._looking.get((type(span.operation), traits, state.awake))
         if looking is None:
-            looking = self._looking[kind] = tuple(self._looking_at(kind))
+            looking = self._looking_at(type(span.operation), traits, state.awake)
         evaluations: list[Evaluation] = []
         memories = state.signals
         for number, signal, look in looking:
@@ -95,7 +107,7 @@ class Evaluator:
                     found = look(span)
                 else:
                     memory = memories[number]
-                    found = look(_memory(state, number, signal, self._shared.get(number)) if memory is _NEW else memory, span)
+                    found = look(self._memory(state, number, signal) if memory is _NEW else memory, span)
                 if found:
                     evaluations.extend(found)
             except Exception as error:
@@ -105,19 +117,36 @@ class Evaluator:
     def finish(self, state: RunState, span: Span) -> Span:
         """The run's outermost span with what is only known at the end."""
         evaluations: list[Evaluation] = []
-        for number, signal, end in self._finishing:
+        for number, signal, end, needs_spans in self._finishing:
+            memory = state.signals[number]
+            if memory is _NEW and needs_spans:
+                continue
             try:
-                evaluations.extend(end(_memory(state, number, signal, self._shared.get(number))))
+                evaluations.extend(end(self._memory(state, number, signal) if memory is _NEW else memory))
             except Exception as error:
                 _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
-    def _looking_at(self, kind: type) -> Iterator[tuple[int, Signal, Callable[..., Iterable[Evaluation]]]]:
-        """The signals that spans of this class of operation are for; that it is so for every subclass is not assumed."""
+    def _looking_at(self, kind: type, traits: int, awake: int) -> tuple[_Look, ...]:
+        found: list[_Look] = []
         for number, signal in enumerate(self.signals):
-            looks_at = getattr(signal, "looks_at", None)
-            if looks_at is None or kind in looks_at:
-                yield (-1, signal, signal.check) if type(signal) is Stateless else (number, signal, signal.step)
+            if _wants(signal, kind, traits, bool(awake >> number & 1)):
+                found.append((-1, signal, signal.check) if type(signal) is Stateless else (number, signal, signal.step))
+        if len(self._looking) >= _MOST_LOOKS:
+            self._looking.clear()
+        self._looking[kind, traits, awake] = looks = tuple(found)
+        return looks
+
+    def _memory(self, state: RunState, number: int, signal: Signal) -> Any:
+        """The signal's state in a run, made when it is first needed: many runs are one span."""
+        shared = self._shared.get(number)
+        memory = _NEW if shared is None else state.signals[shared]
+        if memory is _NEW:
+            state.signals[number] = None  # and so it stays if starting fails
+            memory = signal.start()
+        state.signals[number] = memory
+        state.awake |= 1 << number & self._sleeping
+        return memory
 
     def bare(self, span: Span) -> Span:
         """The span as it was before evaluation: verdicts that are not ours to give (an outcome, a budget) stay."""
@@ -129,15 +158,16 @@ class Evaluator:
         return replace(span, violations=(), evaluations=kept, failure=failure)
 
 
-def _memory(state: RunState, number: int, signal: Signal, shared: int | None) -> Any:
-    """The signal's state in a run, made when it is first needed: many runs are one span."""
-    memory = state.signals[number]
-    if shared is not None and state.signals[shared] is not _NEW:
-        memory = state.signals[number] = state.signals[shared]
-    if memory is _NEW:
-        memory = state.signals[number] = None  # and so it stays if starting fails
-        memory = state.signals[number] = signal.start()
-    return memory
+def _wants(signal: Signal, kind: type, traits: int, awake: bool) -> bool:
+    """Whether a signal is to see spans of this class of operation and with these traits (`signals.Signal` says how it tells);
+    that what is true of a class is true of its subclasses is not assumed."""
+    looks_at, alone = getattr(signal, "looks_at", None), getattr(signal, "alone", None)
+    waits_for, wakes_on = getattr(signal, "waits_for", None), getattr(signal, "wakes_on", None)
+    if looks_at is not None and kind not in looks_at:
+        return False
+    if traits & ALONE and alone is not None and not traits & alone:
+        return False
+    return (waits_for is None or bool(traits & waits_for)) and (wakes_on is None or awake or bool(traits & wakes_on))
 
 
 def _report(signal: Signal, error: Exception) -> None:
@@ -307,7 +337,7 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
     outermost = outermost_of(spans)
     for span in ended:
         before = evaluator.bare(span)
-        after = evaluator.step(state, before)
+        after = evaluator.step(state, before, outermost=span is outermost)
         if span is outermost:
             after = evaluator.finish(state, after)
         judged.append(_in_order(span, _mark(before, after) if derived else after))

@@ -197,6 +197,26 @@ def test_the_evaluator_runs_them_all() -> None:
     assert judged[1].evaluations[0].sources == (spans[0].span_id,)
 
 
+@every_signal
+@given(spans=any_run.filter(bool))
+@settings(max_examples=60, deadline=None)
+def test_what_a_signal_is_not_called_for_is_nothing_to_it(signal: Signal, spans: list[Span]) -> None:
+    """The evaluator leaves out calls of a signal that could find nothing; all the others give the same findings."""
+    evaluator = Evaluator((signal,))
+    state = evaluator.start()
+    bare = [replace(span, evaluations=()) for span in spans]
+    judged = [evaluator.step(state, span, outermost=span is bare[-1]) for span in bare]
+    judged[-1] = evaluator.finish(state, judged[-1])
+    assert [(span.span_id, one) for span in judged for one in span.evaluations] == found(signal, [*_checked(bare)])
+
+
+def _checked(spans: list[Span]) -> Iterable[Span]:
+    """Spans with what validation finds in them, as signals get them."""
+    evaluator = Evaluator(())
+    state = evaluator.start()
+    return [evaluator.step(state, span) for span in spans]
+
+
 def _busy(number: int) -> Iterable[Span]:
     """A span of every kind that signals remember: new calls, failures with and without ids, answers."""
     name = f"{number:x}"

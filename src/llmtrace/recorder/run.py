@@ -51,7 +51,7 @@ class Run:
                 if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
                         self._pending.extend([part for part in message.parts if type(part) is ToolCall])
-                span = self.evaluator.step(self._state, span)
+                span = self.evaluator.step(self._state, span, outermost=outermost)
                 if outermost:
                     span = self.evaluator.finish(self._state, span)
             except Exception as error:  # a verdict is lost, never the span

@@ -31,7 +31,9 @@ class Signal(Protocol):
     run's outermost span has been stepped, and its evaluations go on that span. A signal that needs to see spans which never
     ended has ``on_reading`` (see `unfinished_run`). One that has ``looks_at``, a tuple of classes of operations, is stepped
     with spans of these only: most spans then cost it nothing. One that has ``shares``, the name of another, gets the state of
-    that one, where it is on.
+    that one, where it is on. Three more say when it need not be called at all, by traits of spans (see `_traits`):
+    ``waits_for``, those of which a span must have one; ``wakes_on``, those of which one must have been seen in the run;
+    ``alone``, those of which the only span of a run must have one (0: such a run is nothing to it, nor is its end).
     """
 
     @property
@@ -51,15 +53,20 @@ class Signal(Protocol):
 class Stateless:
     """A signal that is a plain function of the span."""
 
-    __slots__ = ("check", "looks_at", "name")
+    __slots__ = ("check", "looks_at", "name", "waits_for")
 
     def __init__(
-        self, name: str, check: Callable[[Span], Iterable[Evaluation]], looks_at: tuple[type, ...] | None = None
+        self,
+        name: str,
+        check: Callable[[Span], Iterable[Evaluation]],
+        looks_at: tuple[type, ...] | None = None,
+        waits_for: int | None = None,
     ) -> None:
-        """``looks_at``: classes of operations; default, all."""
+        """``looks_at``: classes of operations; ``waits_for``: traits of which a span must have one. Default, all spans."""
         self.name = name
         self.check = check
         self.looks_at = looks_at
+        self.waits_for = waits_for
 
     def start(self) -> None:
         return None

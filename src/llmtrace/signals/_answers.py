@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.model import Generic, Inference, JsonValue, Message, ServerToolCall, Span, Text, ToolCall
+from llmtrace.signals._traits import ANSWERED
 
 Asked: TypeAlias = Literal["object", "any"]
 
@@ -25,7 +26,6 @@ FILTERED = frozenset({"content_filter", "content_filtered", "safety", "recitatio
 CALLED = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
 
 _CALLS = frozenset({ToolCall, ServerToolCall})
-_ANSWERED = frozenset({"assistant", "model"})
 _USER = frozenset({"user", "human"})
 _JSON = frozenset({"json", "json_object", "json_schema", "application/json"})
 
@@ -137,7 +137,7 @@ def new_messages(inference: Inference) -> tuple[Message, ...]:
     """What the request says since the model last spoke: the user's words, and the results of the last calls."""
     messages = inference.input
     start = len(messages)
-    while start and messages[start - 1].role not in _ANSWERED:
+    while start and messages[start - 1].role not in ANSWERED:
         start -= 1
     return messages[start:] if start else messages
 

@@ -33,6 +33,7 @@ from llmtrace.model import (
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import admits_failure, asks_back, has_call, new_messages, text_of
 from llmtrace.signals._results import failed, has_news, informs, is_echo, tells_error, tool_texts
+from llmtrace.signals._traits import TEXT
 
 CLAIMS = 5
 """Claims that the evidence shows at most."""
@@ -64,6 +65,7 @@ class State:
 class AnswerWithoutEvidence:
     name = "answer_without_evidence"
     looks_at = (Inference, ToolExecution, Retrieval, Memory)
+    alone = TEXT
 
     def start(self) -> State:
         return State()

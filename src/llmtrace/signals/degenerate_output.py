@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import shown, text_of, user_mentions
+from llmtrace.signals._traits import TEXT
 
 SHORTEST = 200
 """Characters of the shortest text that is judged."""
@@ -60,4 +61,4 @@ def _stuck(text: str) -> tuple[str, int]:
     return piece, length
 
 
-SIGNAL: Signal = Stateless("degenerate_output", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless("degenerate_output", check, looks_at=(Inference,), waits_for=TEXT)

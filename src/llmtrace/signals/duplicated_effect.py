@@ -58,6 +58,7 @@ class State:
 class DuplicatedEffect:
     name = "duplicated_effect"
     looks_at = (ToolExecution,)
+    alone = 0
 
     def start(self) -> State:
         return State()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from llmtrace.model import Evaluation, Inference, Message, Reasoning, Span, Text
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import CALLED, FILTERED, finish_reason
+from llmtrace.signals._traits import BLANK
 
 _EXPLANATIONS = {
     "empty": "the answer has no text and no call",
@@ -63,4 +64,4 @@ def _evaluation(label: str) -> Evaluation:
     return Evaluation(SIGNAL.name, "warning", _EXPLANATIONS[label], label)
 
 
-SIGNAL: Signal = Stateless("empty_output", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless("empty_output", check, looks_at=(Inference,), waits_for=BLANK)

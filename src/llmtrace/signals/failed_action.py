@@ -18,6 +18,7 @@ from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Custom, Evaluation, Inf
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import new_messages, text_of
 from llmtrace.signals._results import has_news, is_error, tells_error, tool_texts
+from llmtrace.signals._traits import FAILED, INFERENCE
 
 CALLS = 256
 """Calls and open spans that are remembered; the oldest go first."""
@@ -43,6 +44,8 @@ class State:
 class FailedAction:
     name = "failed_action"
     looks_at = (Inference, ToolExecution, Custom)
+    waits_for = INFERENCE | FAILED
+    alone = 0
 
     def start(self) -> State:
         return State()
@@ -52,10 +55,10 @@ class FailedAction:
         if isinstance(operation, Inference):
             self._decided(state, span, operation)
             return self._fruitless(state, span, operation)
-        decided = state.below.pop(span.span_id, None)
         label = _label(span)
         if label is None:
             return ()
+        decided = state.below.pop(span.span_id, None)
         if isinstance(operation, ToolExecution):
             asked = None if operation.call_id is None else state.asked.get(operation.call_id)
             decided = asked or (None if span.parent_id is None else state.below.get(span.parent_id))

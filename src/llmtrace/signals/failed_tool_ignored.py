@@ -18,6 +18,7 @@ from llmtrace.model import Evaluation, Inference, Reasoning, Span, Text, ToolCal
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import admits_failure, new_messages, only_asks
 from llmtrace.signals._results import failed, is_error
+from llmtrace.signals._traits import FAILED, JOINED, RESULTS
 
 EXECUTIONS = 256
 """Executions that are remembered by call id, failed ones without an id, and failures that are open; the oldest go first."""
@@ -48,6 +49,8 @@ class State:
 class FailedToolIgnored:
     name = "failed_tool_ignored"
     looks_at = (Inference, ToolExecution)
+    wakes_on = FAILED | JOINED | RESULTS
+    alone = RESULTS
 
     def start(self) -> State:
         return State()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Violation
 from llmtrace.signals import Signal, Stateless
+from llmtrace.signals._traits import VIOLATIONS
 
 
 def check(span: Span) -> Iterable[Evaluation]:
@@ -43,4 +44,4 @@ def _pointer(violation: Violation) -> str:
     return violation.pointer.rpartition("/")[0] if violation.code == "unexpected" else violation.pointer
 
 
-SIGNAL: Signal = Stateless("invalid_tool_call", check, looks_at=(Inference, ToolExecution))
+SIGNAL: Signal = Stateless("invalid_tool_call", check, looks_at=(Inference, ToolExecution), waits_for=VIOLATIONS)

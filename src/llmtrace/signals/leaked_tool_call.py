@@ -27,6 +27,7 @@ from llmtrace.signals._answers import (
     user_mentions,
 )
 from llmtrace.signals._json import read_json
+from llmtrace.signals._traits import ANSWER
 
 _TAG = re.compile(
     r"<tool_calls?\b|<function=|<function_calls?\b|<invoke name=|<tool_use\b|<\|python_tag\|>|<\|tool_calls?|<｜tool"
@@ -141,4 +142,4 @@ def _names_tool(inference: Inference, text: str) -> bool:
     return any(tool.name in words for tool in inference.tools)
 
 
-SIGNAL: Signal = Stateless("leaked_tool_call", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless("leaked_tool_call", check, looks_at=(Inference,), waits_for=ANSWER)

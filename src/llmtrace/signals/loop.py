@@ -19,6 +19,7 @@ from llmtrace.signals import Signal
 from llmtrace.signals._answers import text_of
 from llmtrace.signals._calls import SHORT, Call, called, gist, polls
 from llmtrace.signals._results import failed
+from llmtrace.signals._traits import EXECUTION, TEXT
 
 LONGEST = 128
 """Calls of the longest circle that is seen; twice as many are remembered."""
@@ -53,6 +54,8 @@ class State:
 class Loop:
     name = "loop"
     looks_at = (Inference, ToolExecution)
+    waits_for = EXECUTION | TEXT
+    alone = TEXT
 
     def start(self) -> State:
         return State()

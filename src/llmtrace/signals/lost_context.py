@@ -59,6 +59,7 @@ State: TypeAlias = "OrderedDict[int, Earlier]"
 class LostContext:
     name = "lost_context"
     looks_at = (Inference,)
+    alone = 0
 
     def start(self) -> State:
         return OrderedDict()

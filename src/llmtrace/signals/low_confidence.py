@@ -13,6 +13,7 @@ from llmtrace import semconv
 from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import text_of
+from llmtrace.signals._traits import ATTRIBUTES
 
 UNSURE = math.log(0.3)
 """Mean log-probability below which a whole answer is: its tokens had three chances in ten."""
@@ -55,4 +56,4 @@ def _said(inference: Inference, choice: int, start: int, end: int) -> JsonValue:
     return {"choice": choice, "start": start, "end": end, "text": text[start:end][:200]}
 
 
-SIGNAL: Signal = Stateless("low_confidence", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless("low_confidence", check, looks_at=(Inference,), waits_for=ATTRIBUTES)

@@ -30,6 +30,7 @@ from llmtrace.signals._answers import (
     user_mentions,
 )
 from llmtrace.signals._json import NOT_JSON, is_cut_json, read_json
+from llmtrace.signals._traits import TEXT
 
 Fault = Literal["not_json", "not_an_object", "fenced", "wrapped"]
 
@@ -122,4 +123,4 @@ def _control_tokens(inference: Inference, text: str) -> Iterator[Evaluation]:
             return
 
 
-SIGNAL: Signal = Stateless("malformed_output", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless("malformed_output", check, looks_at=(Inference,), waits_for=TEXT)

@@ -36,6 +36,7 @@ State: TypeAlias = "OrderedDict[tuple[str, int], Seen]"
 class OutputLimit:
     name = "output_limit"
     looks_at = (Inference,)
+    alone = 0
 
     def start(self) -> State:
         return OrderedDict()

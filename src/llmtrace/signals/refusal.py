@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from llmtrace.model import Evaluation, Inference, Message, Span
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import finish_reason, has_call, refuses, text_of
+from llmtrace.signals._traits import ANSWER, ODD_END, OTHER
 
 OPENING = 200
 """Characters of an answer within which it must say so."""
@@ -64,4 +65,4 @@ def _declines(message: Message) -> bool:
     return any(mark in opening for mark in _MARKS) and _WORDS.search(text, 0, OPENING) is not None
 
 
-SIGNAL: Signal = Stateless("refusal", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless("refusal", check, looks_at=(Inference,), waits_for=ANSWER | ODD_END | OTHER)

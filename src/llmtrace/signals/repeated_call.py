@@ -40,6 +40,7 @@ class State:
 class RepeatedCall:
     name = "repeated_call"
     looks_at = (ToolExecution,)
+    alone = 0
 
     def start(self) -> State:
         return State()

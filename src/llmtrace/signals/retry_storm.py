@@ -15,9 +15,8 @@ from typing import TypeAlias
 from llmtrace.model import CANCELLED, Embedding, Evaluation, Inference, Severity, Span, ToolExecution, ending
 from llmtrace.signals import Signal
 from llmtrace.signals._results import failed
+from llmtrace.signals._traits import FAILED, RETRIED, STORM
 
-ATTEMPTS = 3
-"""Requests for one call from which they are a storm."""
 IN_A_ROW = 3
 MANY = 6
 NAMES = 64
@@ -37,6 +36,7 @@ State: TypeAlias = "OrderedDict[tuple[str, str], Failing]"
 class RetryStorm:
     name = "retry_storm"
     looks_at = (Inference, Embedding, ToolExecution)
+    wakes_on = FAILED | RETRIED
 
     def start(self) -> State:
         return OrderedDict()
@@ -59,7 +59,7 @@ class RetryStorm:
         if span.failure is not None and ending(span.failure) == CANCELLED:
             return ()
         attempts = operation.attempts or 0
-        if attempts >= ATTEMPTS:
+        if attempts >= STORM:
             text = f"the client sent {attempts} requests for this call"
             return (Evaluation(self.name, "warning", text, "client", score=float(attempts)),)
         if not bad and not state:

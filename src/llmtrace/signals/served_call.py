@@ -17,6 +17,7 @@ from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import PLACES, finish_reason, has_call, text_of
 from llmtrace.signals._json import NOT_JSON, read_json
+from llmtrace.signals._traits import ANSWER, SERVED
 
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
 
@@ -70,4 +71,4 @@ def _is_whole(block: re.Match[str]) -> bool:
     return value is not NOT_JSON and isinstance(value, dict) and isinstance(value.get("name"), str)
 
 
-SIGNAL: Signal = Stateless("served_call", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless("served_call", check, looks_at=(Inference,), waits_for=ANSWER | SERVED)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
 from llmtrace.signals import Signal
+from llmtrace.signals._traits import ATTRIBUTES, STREAMED
 
 WAITING = 1024
 """Open spans for which the first chunk below them is remembered; the one remembered longest is forgotten first."""
@@ -25,6 +26,7 @@ State: TypeAlias = "OrderedDict[str, int]"
 
 class Slo:
     name = "slo"
+    wakes_on = ATTRIBUTES | STREAMED
 
     def start(self) -> State:
         return OrderedDict()

@@ -11,6 +11,7 @@ from llmtrace.model import Evaluation, Inference, Message, Severity, Span, ToolC
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import CUT, FILTERED, finish_reason, has_call, json_asked, text_of
 from llmtrace.signals._json import is_cut_json
+from llmtrace.signals._traits import ATTRIBUTES, BROKEN, FORM, ODD_END, VIOLATIONS
 
 _EXPLANATIONS: dict[str, tuple[Severity, str]] = {
     "cut_arguments": ("error", "the answer ends in the middle of a tool call's arguments"),
@@ -41,4 +42,6 @@ def _label(span: Span, inference: Inference, message: Message, choice: int) -> s
     return "length" if reason in CUT else None
 
 
-SIGNAL: Signal = Stateless("truncated_output", check, looks_at=(Inference,))
+SIGNAL: Signal = Stateless(
+    "truncated_output", check, looks_at=(Inference,), waits_for=ATTRIBUTES | BROKEN | FORM | ODD_END | VIOLATIONS
+)

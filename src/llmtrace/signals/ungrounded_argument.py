@@ -15,6 +15,7 @@ from llmtrace.lineage import NOUNS, Lineage, Use
 from llmtrace.lineage.definitions import argument
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.signals import Signal
+from llmtrace.signals._traits import CALLS
 
 LONGEST_EVIDENCE = 200
 """Characters of a value that the evidence shows."""
@@ -22,6 +23,7 @@ LONGEST_EVIDENCE = 200
 
 class UngroundedArgument:
     name = "ungrounded_argument"
+    alone = CALLS
 
     def start(self) -> Lineage:
         return Lineage(thorough=False)

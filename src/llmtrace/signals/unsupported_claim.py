@@ -29,6 +29,7 @@ _EDGES = ".,:;!?…()[]{}\"'*`"
 class UnsupportedClaim:
     name = "unsupported_claim"
     shares = "ungrounded_argument"
+    alone = 0
 
     def start(self) -> Lineage:
         return Lineage(thorough=False)
