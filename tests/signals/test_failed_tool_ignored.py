@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signal_cases import DONE, ERROR, call, found, infer, ran, run, says, span, told
 
-from llmtrace.model import Evaluation, Message, Reasoning, Text, ToolExecution, ToolResult, replace
+from llmtrace.model import Evaluation, Failure, Message, Reasoning, Text, ToolExecution, ToolResult, replace
 from llmtrace.signals._answers import admits_failure, new_messages, only_asks
 from llmtrace.signals._results import is_error
 from llmtrace.signals.failed_tool_ignored import SIGNAL
@@ -153,7 +153,7 @@ def test_an_inference_that_began_before_the_failure_is_not_judged() -> None:
 
 def test_an_exception_counts_whatever_the_model_was_told() -> None:
     """A tool that raised has failed, also where the program told the model something else."""
-    raised = replace(span(ToolExecution("look_up", {"q": 1}, call_id="c1"), 0), run_id="a" * 32)
+    raised = span(ToolExecution("look_up", {"q": 1}, call_id="c1"), 0, run_id="a" * 32, failure=Failure("KeyError"))
     assert labels(raised, infer(DONE, asked=told("nothing"))) == ["answered"]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmtrace.model import JsonValue, Message, ToolExecution
+from llmtrace.model import JsonValue, Message, Span, ToolExecution
 from llmtrace.signals._json import NOT_JSON, read_json
 
 LONGEST_JSON_TEXT = 8192
@@ -34,20 +34,26 @@ _SUCCESS_KEYS = ("success", "ok")
 _MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
 
 
-def failed(execution: ToolExecution) -> bool:
-    """True if nothing useful came of it: refused, raised, or answered with an error.
+def failed(span: Span, execution: ToolExecution) -> bool | None:
+    """True if nothing useful came of it: refused, raised, or answered with an error. None if that is not told: it has neither
+    a result, which its writer may have kept to itself, nor a failure. ``execution`` is the span's operation.
 
     A call that broke its schema and was answered all the same is not failed: the tool coped.
     """
     global _last
     known, answer = _last
-    if known is not execution:
-        answer = not execution.has_result or not execution.executed or is_error(execution.result)
-        _last = (execution, answer)
+    if known is not span:
+        if not execution.executed:
+            answer = True
+        elif execution.has_result:
+            answer = is_error(execution.result)
+        else:
+            answer = None if span.failure is None else True
+        _last = (span, answer)
     return answer
 
 
-_last: tuple[ToolExecution | None, bool] = (None, True)
+_last: tuple[Span | None, bool | None] = (None, None)
 """Several signals ask about one execution, one after the other."""
 
 
@@ -73,7 +79,7 @@ def informs(result: JsonValue, depth: int = DEEPEST) -> bool:
 def is_echo(execution: ToolExecution) -> bool:
     """True if the tool gave nothing back but what it was given: a note taken, an answer handed over."""
     given, result = execution.arguments, execution.result
-    if not isinstance(given, Mapping) or not given or not execution.executed:
+    if not isinstance(given, Mapping) or not given or not execution.executed or not execution.has_result:
         return False
     if result is None or result == "" or result == given:
         return True

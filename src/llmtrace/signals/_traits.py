@@ -79,7 +79,7 @@ def traits_of(span: Span) -> int:
         found |= EXECUTION
         if operation.call_id is not None:
             found |= JOINED
-        if failed(operation):
+        if failed(span, operation):
             found |= FAILED
     elif type(operation) is Embedding and (operation.attempts or 0) >= STORM:
         found |= RETRIED

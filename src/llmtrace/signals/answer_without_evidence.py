@@ -4,7 +4,7 @@
 like a looked-up fact counts: numbers of two digits or more, identifiers, addresses, which stand nowhere in what the model was
 given; so a greeting, a question back, a refusal and a repetition of the user's own words are no findings. An answer that is
 handed over by a tool which only takes it (``handed_over``) is meant as one, so that its form does not matter. Where earlier
-context is not visible (``previous_response_id``, ``conversation``), nothing is said.
+context is not visible (``previous_response_id``, ``conversation``, a request or result that was not recorded), nothing is said.
 
 Evidence is a result that informs (see `_results`), and the text of a message in a tool's role with words that neither the
 model nor the request has said before: what a program prints of the model's own words is none.
@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmtrace.model import (
+    AgentInvocation,
     Compaction,
     Evaluation,
     Inference,
+    JsonValue,
     Memory,
     Message,
     Retrieval,
@@ -29,12 +31,15 @@ from llmtrace.model import (
     Text,
     ToolExecution,
     ToolResult,
+    Workflow,
 )
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import admits_failure, asks_back, has_call, new_messages, text_of
 from llmtrace.signals._results import failed, has_news, informs, is_echo, tells_error, tool_texts
 from llmtrace.signals._traits import TEXT
 
+UNTOLD = 16
+"""Tools of unknown results beyond which nothing can be said."""
 CLAIMS = 5
 """Claims that the evidence shows at most."""
 
@@ -60,11 +65,15 @@ class State:
     span_id: str = ""
     handed_over: str = ""
     """The model call whose answer a tool was given."""
+    untold: list[JsonValue] = field(default_factory=list)
+    """Arguments of tools whose results are not known."""
+    last: str = ""
+    """What the agent that ended last answered."""
 
 
 class AnswerWithoutEvidence:
     name = "answer_without_evidence"
-    looks_at = (Inference, ToolExecution, Retrieval, Memory)
+    looks_at = (Inference, ToolExecution, Retrieval, Memory, AgentInvocation, Workflow)
     alone = TEXT
 
     def start(self) -> State:
@@ -77,18 +86,22 @@ class AnswerWithoutEvidence:
         if isinstance(operation, Inference):
             _see(state, span, operation)
         elif isinstance(operation, ToolExecution):
-            _used(state, operation)
+            _used(state, span, operation)
         elif isinstance(operation, Retrieval):
             state.evidence = operation.documents is None or informs(operation.documents)
             state.tried = "after_empty"
         elif isinstance(operation, Memory):
             state.evidence = True
+        elif isinstance(operation, (AgentInvocation, Workflow)) and operation.output:
+            state.last = text_of(operation.output[-1])
         return ()
 
     def finish(self, state: State) -> Iterable[Evaluation]:
         answer = state.answer
         if state.evidence or not state.offered or answer is None or any(map(_brings, answer.input)):
             return ()
+        if not all(_holds(given, state.last) for given in state.untold):
+            return ()  # one of these may have brought something
         if state.handed_over:
             text = "the answer was handed over, and no tool was used to find it"
             sources = tuple(dict.fromkeys((state.handed_over, state.span_id)))
@@ -104,7 +117,7 @@ class AnswerWithoutEvidence:
 def _see(state: State, span: Span, inference: Inference) -> None:
     new = new_messages(inference)
     said = any(isinstance(part, _EVIDENCE) for message in inference.output for part in message.parts)
-    if said or _is_continued(inference) or any(map(_brings, new)) or _has_news(inference, new):
+    if not inference.input or said or _is_continued(inference) or any(map(_brings, new)) or _has_news(inference, new):
         state.evidence = True
         state.answer = None
         return
@@ -115,18 +128,29 @@ def _see(state: State, span: Span, inference: Inference) -> None:
         state.answer, state.span_id = inference, span.span_id
 
 
-def _used(state: State, execution: ToolExecution) -> None:
+def _used(state: State, span: Span, execution: ToolExecution) -> None:
     if not execution.executed:
         return
     state.offered = True
+    bad = failed(span, execution)
     if is_echo(execution):
         state.handed_over = state.handed_over or state.span_id
-    elif failed(execution):
+    elif bad:
         state.tried = "after_failures"
+    elif bad is None:
+        state.handed_over = state.handed_over or state.span_id
+        state.untold.append(execution.arguments)
+        state.evidence = len(state.untold) > UNTOLD
     elif informs(execution.result):
         state.evidence = True
     else:
         state.tried = "after_empty"
+
+
+def _holds(given: JsonValue, answer: str) -> bool:
+    """Whether arguments are the answer: a tool that took it, whatever it gave back."""
+    values = given.values() if isinstance(given, dict) else ()
+    return bool(answer) and any(value == answer or str(value) == answer for value in values)
 
 
 def _is_continued(inference: Inference) -> bool:

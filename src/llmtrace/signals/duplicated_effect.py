@@ -69,7 +69,7 @@ class DuplicatedEffect:
             return ()
         arguments, _, result = called(span, execution)
         timed_out = span.failure is not None and ending(span.failure) in (TIMEOUT, DEADLINE)
-        if arguments is None or (failed(execution) and not timed_out):
+        if arguments is None or (failed(span, execution) is not False and not timed_out):
             return ()
         state.number += 1
         key = (execution.name, arguments)

@@ -72,8 +72,8 @@ class State:
     """The newest; when the run has ended, its outermost."""
     answer: Span | None = None
     """The newest model call."""
-    since: ToolExecution | None = None
-    """The newest execution after it."""
+    handed_over: bool = False
+    """Whether the newest execution after it gave back but what it was given, or may have: its result is not known."""
     results: deque[tuple[str, bool]] = field(default_factory=lambda: deque(maxlen=LAST))
     """Of the newest executions: the tool, and whether it failed."""
     offered: bool = False
@@ -91,14 +91,15 @@ class EndState:
         state.span = span
         operation = span.operation
         if isinstance(operation, Inference):
-            state.answer, state.since = span, None
+            state.answer, state.handed_over = span, False
             if operation.tools:
                 state.offered = True
         elif isinstance(operation, ToolExecution):
-            state.since = operation
-            if not is_echo(operation):
+            echo, bad = is_echo(operation), failed(span, operation)
+            state.handed_over = echo or bad is None
+            if not echo:
                 state.used = True
-                state.results.append((operation.name, failed(operation)))
+                state.results.append((operation.name, bool(bad)))
         elif isinstance(operation, Retrieval):
             state.used = True
         return ()
@@ -141,8 +142,7 @@ def _end(state: State, answer: Span) -> str | None:
     if reason in FILTERED or reason == "refusal" or refuses(message):
         return "refused"
     if has_call(message):
-        handed_over = state.since is not None and is_echo(state.since)
-        return None if handed_over else "stopped"
+        return None if state.handed_over else "stopped"
     text = text_of(message)
     if not text.strip() and all(isinstance(part, (Text, Reasoning)) for part in message.parts):
         return "empty"

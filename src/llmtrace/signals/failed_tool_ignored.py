@@ -94,7 +94,7 @@ class FailedToolIgnored:
 
 def _remember(state: State, span: Span, execution: ToolExecution) -> None:
     failure: Failed | None = None
-    if failed(execution):
+    if failed(span, execution):
         changes = execution.definition is not None and execution.definition.changes is True
         failure = Failed(execution.name, span.span_id, span.parent_id, span.end or 0, changes)
     if execution.call_id is not None:

@@ -69,7 +69,7 @@ class Loop:
             period = _turn(state, span.span_id, (operation.name, call.arguments, call.result))
             if period:
                 return (self._circle(state, operation, period),)
-            return () if failed(operation) else self._near(state, span, operation, call)
+            return () if failed(span, operation) else self._near(state, span, operation, call)
         if isinstance(operation, Inference):
             return self._same_answer(operation)
         return ()

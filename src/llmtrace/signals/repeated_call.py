@@ -63,12 +63,11 @@ class RepeatedCall:
             return ()
         state.seen.move_to_end(key)
         seen.count += 1
-        found = self._evaluation(execution, seen, state.place - seen.place)
+        found = self._evaluation(execution, seen, state.place - seen.place, retry=bool(failed(span, execution)))
         seen.last, seen.place = span.span_id, state.place
         return (found,)
 
-    def _evaluation(self, execution: ToolExecution, seen: Seen, ago: int) -> Evaluation:
-        retry = failed(execution)
+    def _evaluation(self, execution: ToolExecution, seen: Seen, ago: int, *, retry: bool) -> Evaluation:
         tool = f"`{execution.name}`" if execution.executed else "a tool"
         return Evaluation(
             self.name,

@@ -44,7 +44,7 @@ class RetryStorm:
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         operation = span.operation
         if isinstance(operation, ToolExecution):
-            bad = failed(operation)
+            bad = bool(failed(span, operation))
             if not bad and not state:
                 return ()
             times = self._count(state, span, ("tool", operation.name), bad)
