@@ -98,7 +98,8 @@ class Collector:
         body = handler.rfile.read(int(handler.headers["content-length"]))
         if handler.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        spans = otlp.from_protobuf(body)
+        read = otlp.from_json if handler.headers.get("content-type") == "application/json" else otlp.from_protobuf
+        spans = read(body)
         if self.stalling.is_set():
             while self.stalling.is_set():
                 time.sleep(0.02)

@@ -74,6 +74,22 @@ def test_http(tls: bool, compression: str) -> None:
     assert headers.get("content-encoding") == ("gzip" if compression == "gzip" else None)
 
 
+def test_http_json() -> None:
+    """The same as JSON, where the variable asks for it; an endpoint says in JSON, too, what it did not take."""
+
+    def script(spans: list[RawSpan], size: int) -> tuple[int, dict[str, str], bytes]:
+        return 200, {"content-type": "application/json"}, b'{"partialSuccess":{"rejectedSpans":"1","errorMessage":"no"}}'
+
+    odd = raw(2, texts=["a", "b"], big=1 << 40, share=0.5, flag=True, halved="\ud83d")
+    with Collector(script) as collector:
+        sent = Sent(destination(collector.url, "http/json"), [raw(1, text="ä"), odd])
+    assert (sent.answer.kind, sent.settled, sent.counts.sent, sent.counts.refused) == ("taken", 2, 1, 1)
+    assert collector.spans[0] == raw(1, text="ä")
+    assert collector.spans[1].attributes == odd.attributes
+    (headers,) = collector.requests
+    assert (headers["path"], headers["content-type"]) == ("/v1/traces", "application/json")
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_grpc(tls: bool) -> None:
     trusted = {"certificate": str(CERTIFICATE)} if tls else {}

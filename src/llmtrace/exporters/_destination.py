@@ -19,7 +19,8 @@ from opentelemetry.trace import ProxyTracerProvider
 
 logger = logging.getLogger("llmtrace")
 
-Protocol = Literal["http/protobuf", "grpc"]
+Protocol = Literal["http/protobuf", "http/json", "grpc"]
+_PROTOCOLS: Final[tuple[Protocol, ...]] = ("http/protobuf", "http/json", "grpc")
 
 TRACES_PATH: Final = "v1/traces"
 TIMEOUT: Final = 10.0
@@ -116,9 +117,14 @@ def _read(environment: Mapping[str, str], url: str) -> Destination | None:
 def _protocol(said: str | None, environment: Mapping[str, str], url: str) -> Protocol:
     if said is None and not url and "otlp_proto_grpc" in environment.get("OTEL_TRACES_EXPORTER", ""):
         return "grpc"
-    if said not in (None, "grpc", "http/protobuf"):
-        logger.warning("llmtrace: OTEL_EXPORTER_OTLP_PROTOCOL=%r: expected grpc or http/protobuf; the latter is used", said)
-    return "grpc" if said == "grpc" else "http/protobuf"
+    for known in _PROTOCOLS:
+        if said == known:
+            return known
+    if said is not None:
+        logger.warning(
+            "llmtrace: OTEL_EXPORTER_OTLP_PROTOCOL=%r: expected http/protobuf, http/json or grpc; the first is used", said
+        )
+    return "http/protobuf"
 
 
 def _http_endpoint(environment: Mapping[str, str], url: str) -> str:

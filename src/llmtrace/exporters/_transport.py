@@ -7,12 +7,16 @@ forwarder's thread.
 from __future__ import annotations
 
 import email.utils
+import json
 import math
 import time
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from llmtrace.codec import otlp
 from llmtrace.exporters._destination import Destination
+from llmtrace.model import RawSpan
 
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD = frozenset({400, 406, 415, 422})
@@ -38,8 +42,11 @@ class Answer(NamedTuple):
 
 
 class Transport(Protocol):
+    def encode(self, spans: Sequence[RawSpan]) -> bytes:
+        """One ExportTraceServiceRequest."""
+
     def send(self, body: bytes, seconds: float) -> Answer:
-        """Send one serialised ExportTraceServiceRequest; ``seconds`` at most for each wait."""
+        """Send what `encode` gave; ``seconds`` at most for each wait."""
 
     def close(self) -> None: ...
 
@@ -52,6 +59,9 @@ class Http:
     def __init__(self, destination: Destination) -> None:
         self._to = destination
         self._session: Any = None
+        as_json = destination.protocol == "http/json"
+        self._kind = "application/json" if as_json else "application/x-protobuf"
+        self.encode = otlp.to_json_line if as_json else otlp.to_protobuf
 
     def send(self, body: bytes, seconds: float) -> Answer:
         try:
@@ -76,7 +86,7 @@ class Http:
         import requests
 
         session = requests.Session()
-        session.headers.update({"content-type": "application/x-protobuf", "user-agent": "llmtrace"})
+        session.headers.update({"content-type": self._kind, "user-agent": "llmtrace"})
         if self._to.gzip:
             session.headers["content-encoding"] = "gzip"
         session.headers.update(dict(self._to.headers))
@@ -111,7 +121,11 @@ def _http_answer(status: int, headers: Any, content: bytes) -> Answer:
 
 def _partial(content: bytes, kind: str) -> tuple[str, None, int]:
     """Why, and how many spans were refused by an answer that took the others."""
-    if not content or "protobuf" not in kind:
+    if not content:
+        return "", None, 0
+    if "json" in kind:
+        return _partial_json(content)
+    if "protobuf" not in kind:
         return "", None, 0
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -120,6 +134,14 @@ def _partial(content: bytes, kind: str) -> tuple[str, None, int]:
     except Exception:  # some other page; the spans were taken
         return "", None, 0
     return "partial success", None, max(0, int(said.rejected_spans))
+
+
+def _partial_json(content: bytes) -> tuple[str, None, int]:
+    try:
+        rejected = int(json.loads(content)["partialSuccess"]["rejectedSpans"])
+    except (ValueError, TypeError, KeyError):
+        return "", None, 0
+    return "partial success", None, max(0, rejected)
 
 
 def retry_after(said: str | None) -> float | None:
@@ -141,6 +163,7 @@ class Grpc:
         self._to = destination
         self._channel: Any = None
         self._export: Any = None
+        self.encode = otlp.to_protobuf
 
     def send(self, body: bytes, seconds: float) -> Answer:
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from llmtrace.codec import otlp
 from llmtrace.config import Profile
 from llmtrace.exporters import _shrinking as shrinking
 from llmtrace.exporters._counts import Counts
@@ -48,7 +47,7 @@ class Exporter:
             left = seconds()
             if left <= 0:
                 return Answer("later", "no time is left")
-            body = otlp.to_protobuf(part)
+            body = self._transport.encode(part)
             answer = self._judged(self._transport.send(body, left))
             if answer.kind == "taken":
                 self._took(part, body, answer)
