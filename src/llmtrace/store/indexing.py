@@ -6,6 +6,7 @@ change in one transaction. Damaged bytes are skipped and named in one log line; 
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from pathlib import Path
@@ -15,7 +16,8 @@ from llmtrace.model import RawSpan, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import Query, baselines, files, monitoring, records, wordindex
 from llmtrace.store.notices import say
-from llmtrace.store.sqlite import Contexts, Index, write_summary
+from llmtrace.store.reading import Contexts, Reader
+from llmtrace.store.sqlite import Index, write_summary
 from llmtrace.store.summary import summarise
 from llmtrace.store.transactions import transaction
 
@@ -80,21 +82,22 @@ class Indexer:
         for at in range(0, len(stale), _TRACES):
             if time.monotonic() > deadline:
                 return
-            with transaction(db):
+            with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
                 watching = self._monitoring.begin(db, pins)
                 for trace_id in stale[at : at + _TRACES]:
-                    self._summarise(db, trace_id, watching)
+                    self._summarise(db, reader, trace_id, watching)
                 watching.end()
 
-    def _summarise(self, db: sqlite3.Connection, trace_id: str, watching: monitoring.Watching) -> None:
-        trace = self._index.read(db, trace_id)
+    def _summarise(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
+        trace = reader.read(trace_id)
         if not trace.spans:
             db.execute("DELETE FROM traces WHERE trace = ?", (trace_id,))
             monitoring.forget(db, trace_id)
             return
         if watching.see(trace):
-            trace = self._index.read(db, trace_id)
-        trace = Trace(trace.spans)
+            trace = reader.read(trace_id)
+        if trace.alive:
+            trace = Trace(trace.spans)
         write_summary(db, trace, summarise(trace))
 
     def _forget(self, db: sqlite3.Connection, present: set[str]) -> None:

@@ -45,8 +45,8 @@ BACKGROUND_SHARE = 0.2
 WORDS_STEP = 0.5
 """Seconds that a first search works before it gives the index free again."""
 
-TRACES_AT_ONCE = 16
-"""Traces that `LocalStore.spans` reads before it gives the index free again."""
+SPANS_AT_ONCE = 200
+"""Spans, and the rest of a trace, that `LocalStore.spans` reads before it gives the index free again."""
 
 BESIDE = frozenset({"budgets", "sent", "unsent"})
 """Folders of a store's folder that hold no spans to read: one with nothing else is an empty store."""
@@ -127,7 +127,7 @@ class LocalStore:
         return self._read(read, lambda spans: spans.trace(trace_id))
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[str] | Spans:
+        def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[tuple[str, int]] | Spans:
             indexer.ready(db, query)
             return index.ids(db, query)
 
@@ -137,20 +137,20 @@ class LocalStore:
             for trace_id in found.ids(query):
                 yield from found.of(trace_id, prompts=prompts)
             return
-        for at in range(0, len(found), TRACES_AT_ONCE):
-            yield from self._of(found[at : at + TRACES_AT_ONCE], prompts)
+        for some in _few(found):
+            yield from self._of(some, prompts)
 
     def pick(self, trace_id: str, span_ids: Collection[str]) -> list[Span]:
         """Some spans of a trace, without reading the others where there is an index. Raises UnreadableStore."""
         return self._read(
-            lambda index, _, db: list(index.read(db, trace_id, only=span_ids).spans) if span_ids else [],
+            lambda index, _, db: _spans(index, db, [trace_id], only=span_ids) if span_ids else [],
             lambda spans: [span for span in spans.of(trace_id, prompts=True) if span.span_id in span_ids],
         )
 
     def _of(self, trace_ids: list[str], prompts: bool) -> list[Span]:
         """The spans of these traces. No connection is open, and no fork waits, while a reader looks at them."""
         return self._read(
-            lambda index, _, db: [span for one in trace_ids for span in index.read(db, one, prompts=prompts).spans],
+            lambda index, _, db: _spans(index, db, trace_ids, prompts=prompts),
             lambda spans: [span for one in trace_ids for span in spans.of(one, prompts=prompts)],
         )
 
@@ -251,6 +251,24 @@ class LocalStore:
 
             index.call(work)
             files.sweep_as_noted(index.journal, sent.note_removed)
+
+
+def _spans(index: Index, db: sqlite3.Connection, trace_ids: list[str], **which: Any) -> list[Span]:
+    with contextlib.closing(index.reader(db)) as reader:
+        return [span for one in trace_ids for span in reader.read(one, **which).spans]
+
+
+def _few(found: list[tuple[str, int]]) -> Iterator[list[str]]:
+    """Traces that are read at once: some with many spans, or many with few."""
+    some, spans = list[str](), 0
+    for trace_id, number in found:
+        some.append(trace_id)
+        spans += number
+        if spans >= SPANS_AT_ONCE:
+            yield some
+            some, spans = [], 0
+    if some:
+        yield some
 
 
 def _journaled(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:

@@ -67,6 +67,7 @@ class Watching:
     def __init__(self, db: sqlite3.Connection, watch: Watch) -> None:
         self._db = db
         self._watch = watch
+        self._loud = {trace for (trace,) in db.execute("SELECT trace FROM loud")}
 
     def see(self, trace: Trace) -> bool:
         """Show the monitors what is new in a trace. Returns whether something was found in it; if it was in another one,
@@ -108,7 +109,7 @@ class Watching:
             self._db.executemany("INSERT INTO watched VALUES (?, ?)", new)
         if waits:
             self._db.execute("INSERT OR REPLACE INTO loud VALUES (?, ?)", (trace.trace_id, end))
-        else:
+        elif trace.trace_id in self._loud:
             self._db.execute("DELETE FROM loud WHERE trace = ?", (trace.trace_id,))
         return here
 

@@ -13,15 +13,16 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
-from llmtrace.codec import genai, jsontext, retold
+from llmtrace.codec import jsontext
 from llmtrace.errors import TraceNotFound, UnreadableStore
-from llmtrace.model import JsonValue, RawSpan, Scope, Trace, replace
-from llmtrace.store import Query, files, locks, monitoring, records, search, wordindex
+from llmtrace.model import Trace, replace
+from llmtrace.store import Query, files, locks, monitoring, search, wordindex
 from llmtrace.store.notices import say
+from llmtrace.store.reading import Reader
 from llmtrace.store.summary import TraceSummary
 from llmtrace.store.transactions import patiently, pragma, transaction
 
@@ -158,9 +159,9 @@ class Index:
         """Summaries of the traces that are indexed, newest first."""
         return [summary for _, summary in self._found(db, query)]
 
-    def ids(self, db: sqlite3.Connection, query: Query) -> list[str]:
-        """Ids of the traces that `traces` gives the summaries of."""
-        return [trace_id for trace_id, _ in self._found(db, query)]
+    def ids(self, db: sqlite3.Connection, query: Query) -> list[tuple[str, int]]:
+        """Ids of the traces that `traces` gives the summaries of, and how many spans they have."""
+        return [(trace_id, summary.spans) for trace_id, summary in self._found(db, query)]
 
     def _found(self, db: sqlite3.Connection, query: Query) -> Iterator[tuple[str, TraceSummary]]:
         where, values = _conditions(query, wordindex.tables(db) if self.has_words(db) else None)
@@ -190,81 +191,20 @@ class Index:
             raise TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its bounds")
         return trace
 
-    def read(
-        self, db: sqlite3.Connection, trace_id: str, *, prompts: bool = True, only: Collection[str] | None = None
-    ) -> Trace:
-        """A trace's spans, from the journal, but those whose file was removed meanwhile. ``prompts``: see `Store.spans`.
-        ``only``: ids of the spans that are wanted (default: all)."""
-        running = files.Running(self.journal)
-        spans, alive = [], set()
-        with retold.together():
-            for name, raw in self._raw(db, trace_id, prompts=prompts, only=only):
-                spans.append(genai.decode(raw))
-                if raw.end is None and running.wrote(name):
-                    alive.add(raw.span_id)
-        return Trace(monitoring.with_found(db, spans, trace_id), alive=frozenset(alive))
+    def read(self, db: sqlite3.Connection, trace_id: str) -> Trace:
+        """One trace, see `Reader.read`."""
+        with contextlib.closing(self.reader(db)) as reader:
+            return reader.read(trace_id)
 
-    def _raw(
-        self, db: sqlite3.Connection, trace_id: str, *, prompts: bool, only: Collection[str] | None
-    ) -> Iterator[tuple[str, RawSpan]]:
-        wanted = "" if only is None else f" AND s.span IN ({', '.join('?' * len(only))})"
-        rows = db.execute(
-            "SELECT f.name, s.file, s.ref, s.offset, s.length FROM spans s JOIN files f ON f.id = s.file"  # noqa: S608
-            f" WHERE s.trace = ?{wanted} ORDER BY s.file, s.offset",
-            (trace_id, *(only or ())),
-        )
-        contexts = Contexts(db)
-        with contextlib.ExitStack() as opened:
-            journals: dict[str, BinaryIO | None] = {}
-            for name, file, ref, offset, length in rows.fetchall():
-                if name not in journals:
-                    journals[name] = _opened(self.journal / name, opened)
-                journal = journals[name]
-                record = files.read(journal, offset, length) if journal is not None else None
-                if record is not None:
-                    with contextlib.suppress(records.NoRecord):
-                        yield name, records.decode(record.payload, *contexts.get(file, ref), prompts=prompts)
-
-    def placed(self, db: sqlite3.Connection, file: int, start: int, limit: int) -> list[tuple[int, int, RawSpan | None]]:
-        """Spans whose records begin at ``start`` or later in a file, in order: number, offset, and the span where its record
-        can be read."""
-        statement = (
-            "SELECT s.id, s.ref, s.offset, s.length FROM spans s WHERE s.file = ? AND s.offset >= ? ORDER BY s.offset LIMIT ?"
-        )
-        rows = db.execute(statement, (file, start, limit)).fetchall()
-        name = db.execute("SELECT name FROM files WHERE id = ?", (file,)).fetchone()[0]
-        contexts, found = Contexts(db), list[tuple[int, int, RawSpan | None]]()
-        with contextlib.ExitStack() as opened:
-            journal = _opened(self.journal / name, opened)
-            for number, ref, offset, length in rows:
-                record = files.read(journal, offset, length) if journal is not None else None
-                raw = None
-                if record is not None:
-                    with contextlib.suppress(records.NoRecord):
-                        raw = records.decode(record.payload, *contexts.get(file, ref))
-                found.append((number, offset, raw))
-        return found
-
-
-class Contexts:
-    """Resource and scope by file and number, as the journal refers to them."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._read: dict[tuple[int, int], tuple[Mapping[str, JsonValue], Scope]] = {}
-
-    def get(self, file: int, ref: int) -> tuple[Mapping[str, JsonValue], Scope]:
-        """Empty ones where the record that held them is damaged."""
-        if (file, ref) not in self._read:
-            row = self._db.execute("SELECT data FROM contexts WHERE file = ? AND ref = ?", (file, ref)).fetchone()
-            self._read[file, ref] = records.decode_context(row[0]) if row else ({}, Scope())
-        return self._read[file, ref]
+    def reader(self, db: sqlite3.Connection) -> Reader:
+        """To read many traces with, while the connection is open."""
+        return Reader(db, self.journal)
 
 
 def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -> None:
     """Keep a trace's summary, worked out as if no program ran any more."""
     is_open = [span.span_id for span in trace.spans if span.end is None]
-    running = Trace(trace.spans, alive=frozenset(is_open)).health
+    running = Trace(trace.spans, alive=frozenset(is_open)).health if is_open else summary.health
     fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
     agents = "\n".join(("", *summary.agents, "")).encode("utf-8", "replace").decode()  # SQLite takes no lone surrogates
     db.execute(
@@ -306,13 +246,6 @@ def _open_files(db: sqlite3.Connection, trace_id: str) -> list[str]:
 def _starting(db: sqlite3.Connection, beginning: str) -> list[str]:
     statement = "SELECT trace FROM traces WHERE trace >= ? AND trace < ? ORDER BY trace LIMIT 5"
     return [row[0] for row in db.execute(statement, (beginning, beginning + "\uffff"))]
-
-
-def _opened(path: Path, stack: contextlib.ExitStack) -> BinaryIO | None:
-    try:
-        return stack.enter_context(path.open("rb"))
-    except OSError:
-        return None
 
 
 def _is_broken(error: sqlite3.Error) -> bool:

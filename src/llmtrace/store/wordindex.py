@@ -7,6 +7,7 @@ tells whoever indexes in the background to keep them up to date.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 import time
@@ -68,7 +69,8 @@ class Words:
             state = db.execute("SELECT words, done FROM files WHERE id = ?", (file,)).fetchone()
             if state is None or state[0] >= state[1]:
                 return False
-            found = self._index.placed(db, file, state[0], _BATCH)
+            with contextlib.closing(self._index.reader(db)) as reader:
+                found = reader.placed(file, state[0], _BATCH)
             table = _made(db, name)
             rows = [(number, self._new_words(raw)) for number, _, raw in found if raw is not None]
             db.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
