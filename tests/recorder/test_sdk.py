@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from opentelemetry.trace import SpanKind
 import llmtrace
 from llmtrace.codec import findings, operations
 from llmtrace.model import Evaluation, Event, Span
-from llmtrace.recorder import sdk
+from llmtrace.recorder import late_span, sdk
 from llmtrace.recorder.identity import Identity
 from llmtrace.testing import capture
 
@@ -138,8 +139,8 @@ def test_a_failure_to_write_what_is_read_later_raises_nothing(monkeypatch: pytes
 @pytest.mark.parametrize(
     "limits",
     [
-        SpanLimits(max_span_attributes=sdk.MOST_ATTRIBUTES),
-        SpanLimits(max_event_attributes=sdk.MOST_OF_EVENT - 1),
+        SpanLimits(max_span_attributes=late_span.MOST_ATTRIBUTES),
+        SpanLimits(max_event_attributes=late_span.MOST_OF_EVENT - 1),
         SpanLimits(max_attribute_length=1),
         SpanLimits(max_span_attribute_length=1),
         SpanLimits(max_events=1),
@@ -175,8 +176,8 @@ def test_what_nobody_reads_goes_with_its_span() -> None:
 def test_there_is_room_for_all_that_we_write() -> None:
     """No operation has more attributes than are counted on, no finding more on its event."""
     widest = max(len(keys) for keys in operations.TAKEN.values())
-    assert widest + len(findings.DERIVED) + 4 < sdk.MOST_ATTRIBUTES
-    assert max(len(findings._VIOLATION), len(findings._EVALUATION)) <= sdk.MOST_OF_EVENT
+    assert widest + len(findings.DERIVED) + 4 < late_span.MOST_ATTRIBUTES
+    assert max(len(findings._VIOLATION), len(findings._EVALUATION)) <= late_span.MOST_OF_EVENT
 
 
 def test_other_spans_are_left_alone() -> None:
@@ -204,19 +205,20 @@ def public(tracer: Any, parent: Any) -> Any:
 
 def at_once(tracer: Any, parent: Any) -> Any:
     around = trace.get_current_span(parent).get_span_context()
-    made = sdk.Starter(tracer).make(around if around.is_valid else None, "s", SpanKind.CLIENT, PLAIN)
+    made = sdk.Starter(tracer).start(around if around.is_valid else None, "s", SpanKind.CLIENT, PLAIN, 5, parent)
     if made is None:
         return None
     span, own = made
     assert own is span.get_span_context()
-    span.start(5, parent)
     return span
 
 
 def insides(span: Any) -> dict[str, Any]:
-    """All that a span consists of; its own id and locks left out."""
+    """All that a span consists of; its own id, locks and what is ours left out."""
     own = span.get_span_context()
-    held = {name: each for name, each in vars(span).items() if name not in ("_context", "_lock", "_record_end_metrics")}
+    left_out = ("_context", "_lock", "_record_end_metrics", "_mould", "_begun")
+    _ = span.attributes, span.events, span.links
+    held = {name: each for name, each in vars(span).items() if name not in left_out}
     attributes = {name: each for name, each in vars(span._attributes).items() if name != "_lock"}
     lists = {name: list(held.pop(name)) for name in ("_events", "_links")}
     return {**held, **lists, "_attributes": attributes, "flags": own.trace_flags, "state": own.trace_state}
@@ -231,7 +233,7 @@ def test_it_is_as_if_started_the_public_way() -> None:
     for parent in (Context(), trace.set_span_in_context(tracer.start_span("root"), Context())):
         one, other = at_once(tracer, parent), public(tracer, parent)
         assert insides(one) == insides(other)
-        assert type(one) is type(other)
+        assert isinstance(one, type(other))
         assert one.parent == other.parent
         assert (one.get_span_context().trace_id == other.get_span_context().trace_id) is bool(one.parent)
         assert seen[-1] == seen[-2] == (PLAIN | {"list": ("a", "b"), "none": ()}, parent)
@@ -256,9 +258,9 @@ def test_a_sampler_that_is_set_later_counts() -> None:
     """What the program puts on its tracer after the first span is what decides."""
     tracer, _ = spans()
     starter = sdk.Starter(tracer)
-    assert starter.make(None, "s", SpanKind.CLIENT, PLAIN) is not None
+    assert starter.start(None, "s", SpanKind.CLIENT, PLAIN, 5, Context()) is not None
     tracer.sampler = sampling.ALWAYS_OFF
-    assert starter.make(None, "s", SpanKind.CLIENT, PLAIN) is None
+    assert starter.start(None, "s", SpanKind.CLIENT, PLAIN, 5, Context()) is None
 
 
 def test_a_parent_that_was_not_sampled_or_is_elsewhere_is_left_to_the_sampler() -> None:
@@ -275,9 +277,62 @@ def test_a_tracer_that_is_not_as_we_know_it_is_left_alone(monkeypatch: pytest.Mo
     starter = sdk.Starter(tracer)
     real = type(tracer).start_span
     monkeypatch.setattr(type(tracer), "start_span", lambda *args, **kwargs: real(*args, **kwargs))
-    assert starter.make(None, "s", SpanKind.CLIENT, PLAIN) is None
+    assert starter.start(None, "s", SpanKind.CLIENT, PLAIN, 5, Context()) is None
     assert at_once(tracer, Context()) is None
     assert at_once(trace.NoOpTracer(), Context()) is None
+
+
+def ours(tracer: Any) -> Any:
+    return at_once(tracer, Context())
+
+
+def test_a_span_of_ours_is_exported_as_one_made_the_public_way() -> None:
+    """Filled when it is read, filled at once, or touched by the program before its end: it reads the same, and its end is the
+    end."""
+    tracer, exporter = spans()
+    events = (*EVENTS, Event("three", 7, {"a": {"nested": 1}}))
+    for way in ("public", "late", "touched", "at once"):
+        span = public(tracer, Context()) if way == "public" else ours(tracer)
+        if way == "touched":
+            span.set_attribute("text", "early")
+        if way == "late":
+            assert sdk.fill_later(span, ended(), lambda: ({"text": "b"}, EVENTS, None))
+            assert not {"_attributes", "_events", "_links"} & vars(span).keys()
+        elif way == "public":
+            span.set_attributes({"text": "b"})
+            for event in EVENTS:
+                span.add_event(event.name, event.attributes, event.time)
+        else:
+            assert way == "at once" or not sdk.fill_later(span, ended(), lambda: ({}, (), None))
+            assert not sdk.fill(span, {}, events)
+            assert sdk.fill(span, {"text": "b"}, EVENTS)
+        span.end(9)
+        span.end(10)
+        span.set_attribute("late", 1)
+        span.add_event("late")
+    first, *others = exporter.get_finished_spans()
+    assert len(others) == 3
+    for other in others:
+        assert shown(other) == shown(first)
+        assert (other.name, other.kind, other.parent, other.start_time, other.end_time, other.status, tuple(other.links)) == (
+            first.name, first.kind, first.parent, first.start_time, first.end_time, first.status, tuple(first.links)
+        )  # fmt: skip
+        assert other.resource is first.resource
+        assert other.instrumentation_scope is first.instrumentation_scope
+        assert set(json.loads(other.to_json())) == set(json.loads(first.to_json()))
+        with pytest.raises(TypeError):
+            other._attributes["more"] = 1  # type: ignore[index]
+
+
+def test_a_span_of_ours_is_read_by_many_threads_at_once() -> None:
+    """What it was to say is there for each of them."""
+    for _ in range(20):
+        span = ours(spans()[0])
+        assert sdk.fill_later(span, ended(), lambda: (PLAIN, EVENTS, None))
+        span.end()
+        with ThreadPoolExecutor(4) as pool:
+            read = list(pool.map(lambda one: (len(one.events), dict(one.attributes)), [span] * 4))
+        assert read == [(2, PLAIN | {"list": ("a", "b"), "none": ()})] * 4
 
 
 class _Watching(SpanProcessor):

@@ -87,13 +87,12 @@ class Tracers:
             named = name if name.isascii() else well_formed(name)
             if self._starter is not None and not links:
                 try:
-                    made = self._starter.make(parent if parent_id else None, named, _KINDS[kind], attributes)
+                    made = self._starter.start(parent if parent_id else None, named, _KINDS[kind], attributes, start, context)
                 except Exception as error:
-                    report(self._starter.make, error)
+                    report(self._starter.start, error)
                     made = None
                 if made is not None:
                     span, own = made
-                    span.start(start, context)
                     return Started(span, f"{own[0]:032x}", f"{own[1]:016x}", parent_id)
             span = tracer.start_span(
                 named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start

@@ -3,21 +3,24 @@
 The public way looks at every value anew, asks the context for the parent four times, and takes a lock for every event: 15 µs at
 the start and 40 at the end of a model's call. What we write is clean by construction, so it goes straight into the span's own
 containers; and it is written by whoever first looks into them, mostly an exporter on its own thread, to which it makes no
-difference. Law: only where these are the SDK's own, known ones, every span is recorded, and no limit is set that what we write
-would break; else `Starter.make` gives None, `fill` and `fill_later` say False, nothing was done, and the public way is open.
+difference. A span that we make has not even containers before (`late_span`). Law: only where these are the SDK's own, known
+ones, every span is recorded, and no limit is set that what we write would break; else `Starter.start` gives None, `fill` and
+`fill_later` say False, nothing was done, and the public way is open.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from llmtrace.model import Event, JsonValue, Span
+from llmtrace.recorder import late_span
 from llmtrace.recorder.guard import report
+from llmtrace.recorder.late_span import MOST_ATTRIBUTES, MOST_EVENTS, MOST_OF_EVENT, MOST_OF_PROGRAM, LateSpan, Mould, Said
 
 _SCALARS = frozenset({str, bool, int, float})
 _TEXTS = frozenset({str})
@@ -39,11 +42,6 @@ _STEPS = frozenset(
 _SAMPLED = (TraceFlags(1), TraceFlags(3))
 """Flags of a parent that its children have, too: sampled, and whether the trace's id is random."""
 
-MOST_ATTRIBUTES, MOST_OF_EVENT = 72, 16
-"""Attributes that we write on a span, beside the program's own, and on the event of a finding, at most."""
-Said: TypeAlias = "Callable[[], tuple[Mapping[str, JsonValue], Sequence[Event], Any]]"
-"""Gives attributes and events."""
-
 
 class _Kind(NamedTuple):
     """A class of spans that is the SDK's and as we know it."""
@@ -61,29 +59,37 @@ _kinds: dict[type, _Kind | None] = {}
 
 
 class Starter:
-    """Makes spans as one tracer of the SDK does, where its sampler records every span."""
+    """Starts spans as one tracer of the SDK does, where its sampler records every span."""
 
     def __init__(self, tracer: Any) -> None:
         sdk: Any = sys.modules.get("opentelemetry.sdk.trace")  # whoever made the tracer has imported it, if it is the SDK's
         self._tracer = tracer
-        self._made: Any = getattr(sdk, "_Span", None)
         self._public: Any = getattr(sdk and sdk.Tracer, "start_span", None)
-        self._known = self._made is not None and set(getattr(self._public, "__code__", _nothing.__code__).co_names) == _STEPS
+        known = set(getattr(self._public, "__code__", _nothing.__code__).co_names) == _STEPS
+        self._mould = Mould(sdk) if known and late_span.is_known(sdk) else None
         self._sampler: Any = None
         self._records = False
         self._ids: Any = None
         self._root_flags = TraceFlags(TraceFlags.SAMPLED)
 
-    def make(self, parent: SpanContext | None, name: str, kind: SpanKind, attributes: Mapping[str, JsonValue]) -> Any:
-        """A span that is still to be started, below ``parent`` (valid, if there is one), and its context: a valid one, by which
-        it is another span than its parent. None: the public way is needed."""
-        tracer = self._tracer
-        if not self._known or type(tracer).start_span is not self._public or not self._is_plain(tracer):
+    def start(
+        self,
+        parent: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, JsonValue],
+        start: int,
+        context: Any,
+    ) -> Any:
+        """A span below ``parent`` (valid, if there is one), and its context: a valid one, by which it is another span than its
+        parent. None: the public way is needed."""
+        tracer, mould = self._tracer, self._mould
+        if mould is None or type(tracer).start_span is not self._public or not self._is_plain(tracer):
             return None
-        ids, limits, kept = tracer.id_generator, tracer._span_limits, _kept(attributes)
-        most = limits.max_span_attributes
-        if kept is None or limits.max_span_attribute_length is not None or (most is not None and most < len(kept)):
+        kept = _kept(attributes)
+        if kept is None or not mould.fits(tracer, len(kept)):
             return None
+        ids = tracer.id_generator
         if parent is None:
             trace_id, flags, state = ids.generate_trace_id(), self._root_flags, None
         else:
@@ -93,24 +99,8 @@ class Starter:
         own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
         if own[0] != trace_id or not own[5] or (parent is not None and own[1] == parent[1]):
             return None  # no context as we know it, no valid one, or no new one
-        span = self._made(
-            name,
-            own,
-            parent,
-            tracer.sampler,
-            None,
-            tracer.resource,
-            None,
-            None,
-            (),
-            kind,
-            tracer.span_processor,
-            tracer.instrumentation_info,
-            limits=limits,
-            instrumentation_scope=tracer._instrumentation_scope,
-            record_end_metrics=_nothing,
-        )
-        span._attributes._dict.update(kept)
+        span = mould.cast(name, own, parent, kind, kept, start)
+        tracer.span_processor.on_start(span, parent_context=context)
         return span, own
 
     def _is_plain(self, tracer: Any) -> bool:
@@ -149,6 +139,11 @@ def fill(span: Any, attributes: Mapping[str, JsonValue], events: Sequence[Event]
 def fill_later(span: Any, ended: Span, said: Said) -> bool:
     """Have what ``said`` gives of ``ended`` added when attributes or events of an open span are read. It may be called more
     than once, on any thread, after the span's end. False: nothing was done, since the span is none that we know."""
+    if isinstance(span, LateSpan):
+        found = len(ended.violations) + len(ended.evaluations)
+        if ended.events or found > MOST_EVENTS or len(ended.attributes) > MOST_OF_PROGRAM:
+            return False
+        return span.fill_later(said, _written)
     kind = _kind_of(span)
     if kind is None or ended.events or not _SCALARS.issuperset(map(type, ended.attributes.values())):
         return False
@@ -196,11 +191,18 @@ class _Waiting:
 
     def _write(self, attributes: Mapping[str, JsonValue], events: Sequence[Event]) -> tuple[Any, Any]:
         before, queue = self.started
-        kept = _kept(attributes)
-        if kept is None:  # the SDK makes something else of some value
-            kept = BoundedAttributes(attributes=attributes)._dict
-        made = _made(self.event, events, self.most) if events else None
+        kept, made = _written(attributes, events, self.event, self.most)
         return {**before, **kept}, type(queue)((*queue, *made), queue.maxlen) if made else queue
+
+
+def _written(
+    attributes: Mapping[str, JsonValue], events: Sequence[Event], event_of: Any, most: int | None
+) -> tuple[Mapping[str, JsonValue], Sequence[Any]]:
+    """Attributes as the SDK keeps them, and the SDK's events."""
+    kept = _kept(attributes)
+    if kept is None:  # the SDK makes something else of some value
+        kept = BoundedAttributes(attributes=attributes)._dict
+    return kept, (_made(event_of, events, most) or ()) if events else ()
 
 
 class _LateAttributes(BoundedAttributes):
