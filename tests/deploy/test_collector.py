@@ -66,7 +66,7 @@ def test_sampling_comes_after_the_spans_were_counted_and_before_they_are_batched
 
 
 def test_policies_ask_for_attributes_that_spans_have(config: Any) -> None:
-    """Each policy is of a known type, with that type's own settings; each attribute has a name that llmtrace writes or reads."""
+    """Each policy is of a known type, with that type's own settings; each attribute is one that llmtrace writes or reads."""
     known = {held for held in vars(semconv).values() if isinstance(held, str)}
     policies = config["processors"]["tail_sampling"]["policies"]
     for policy in policies:
