@@ -25,11 +25,15 @@ from llmtrace.fingerprints import fingerprint
 from llmtrace.foreign import provider
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.processor import ForeignSpans
+from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
+from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, Operation, Scope, replace
 from llmtrace.prices import cost_usd, preload
 from llmtrace.recorder import Recorder, Sink, activate, background
+from llmtrace.recorder import context as _context  # noqa: F401
+from llmtrace.recorder import feedback as _feedback  # noqa: F401
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.resource import describe

@@ -330,3 +330,18 @@ def test_doctor_tells_what_was_sent_and_what_waits(tmp_path: Path, monkeypatch: 
     assert "ok 3 spans sent to" in said
     assert "note 4 spans wait in the journal; they are sent by the next program with that address and those headers" in said
     assert "s3cr3t" not in said
+
+
+def test_doctor_says_why_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong key is told from an endpoint that is down; once it takes them nothing is said."""
+    with Collector(refusing(401)) as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        run("work(3)", tmp_path, collector.url)
+        told = [finding for finding in examine.everything(str(tmp_path / "store")) if finding.about == "OTLP"]
+        (waiting,) = [finding for finding in told if finding.status == "note"]
+        assert waiting.text == "3 spans wait in the journal; they are sent when it takes them (it said HTTP 401)"
+        assert waiting.advice == "Look at the key that is sent."
+        collector.script = lambda spans, size: (200, {}, b"")
+        run("", tmp_path, collector.url)
+        (report,) = reports(tmp_path / "store")
+        assert (report.waiting, report.why, report.counts["sent"]) == (0, "", 3)

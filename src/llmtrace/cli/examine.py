@@ -324,15 +324,25 @@ def _sending(config: Config) -> Iterator[Finding]:
             yield Finding("note", "OTLP", left, "The program's log says why. What the local store has of them is whole.")
         if report.waiting:
             when = "when it takes them" if current else "by the next program with that address and those headers"
-            advice = "Look whether it is up." if current else "Run such a program, or let them age away with the store."
-            yield Finding("note", "OTLP", f"{report.waiting} spans wait in the journal; they are sent {when}", advice)
+            advice = _ADVICE.get(report.why, "Look whether it is up.") if current else _LET_BE
+            why = f" (it said {report.why})" if current and report.why.startswith(("HTTP", "gRPC")) else ""
+            yield Finding("note", "OTLP", f"{report.waiting} spans wait in the journal; they are sent {when}{why}", advice)
+
+
+_LET_BE = "Run such a program, or let them age away with the store."
+_ADVICE = {
+    **dict.fromkeys(
+        ("HTTP 401", "HTTP 403", "gRPC UNAUTHENTICATED", "gRPC PERMISSION_DENIED"), "Look at the key that is sent."
+    ),
+    **dict.fromkeys(("HTTP 404", "HTTP 405", "gRPC UNIMPLEMENTED"), "Look at the address: its path, port and protocol."),
+}
 
 
 _TOLD = {
     "interrupted": "for programs that died",
     "sampled_out": "left out by sampling",
     "shrunk": "cuts of spans that were too large",
-    "failures": "requests that came to nothing",
+    "failures": "times a request came to nothing",
 }
 
 

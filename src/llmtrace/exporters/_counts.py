@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from llmtrace.store import locks
@@ -47,6 +47,8 @@ class Counts:
     """Open spans of programs that died, sent as such."""
     failures: int = 0
     """Requests that came to nothing, to be tried again."""
+    why: str = field(default="", repr=False)
+    """Why the last request came to nothing; empty once one was taken."""
     said: dict[str, float] = field(default_factory=dict, repr=False)
 
     def refuse(self, number: int, why: str) -> None:
@@ -62,10 +64,10 @@ class Counts:
                 logger.warning("llmtrace: OTLP: %s", line)
 
     def numbers(self) -> dict[str, int]:
-        return {name: held for name, held in asdict(self).items() if name != "said"}
+        return {name: getattr(self, name) for name in NAMES}
 
 
-NAMES = tuple(one.name for one in fields(Counts) if one.name != "said")
+NAMES = tuple(one.name for one in fields(Counts) if one.type == "int")
 
 
 class CountsFile:
@@ -83,7 +85,8 @@ class CountsFile:
         if not any(new.values()):
             return
         with contextlib.suppress(OSError), _alone(self._path.with_suffix(".lock")):
-            total = {name: number + new[name] for name, number in read(self._path.parent).items()}
+            total: dict[str, int | str] = {name: number + new[name] for name, number in read(self._path.parent).items()}
+            total["why"] = counts.why
             draft = self._path.with_name(f".{FILE}.{os.getpid()}")
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
             try:
@@ -101,6 +104,15 @@ def read(folder: Path) -> dict[str, int]:
         return {name: int(found.get(name, 0)) for name in NAMES}
     except (OSError, ValueError, AttributeError, TypeError):
         return dict.fromkeys(NAMES, 0)
+
+
+def why(folder: Path) -> str:
+    """Why the last request came to nothing; empty where it did not, or nobody knows."""
+    try:
+        found = json.loads((folder / FILE).read_bytes()).get("why")
+        return found if isinstance(found, str) else ""
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 @contextlib.contextmanager

@@ -281,12 +281,14 @@ class Forwarder:
         self._save()
         if answer.kind == "taken":
             self._breaker.worked()
+            self._counts.why = ""
         elif self._seconds() > 0 or self._deadline == float("inf"):
             self._failed(answer)
 
     def _failed(self, answer: Answer) -> None:
         self._breaker.failed(answer.wait, closed=answer.kind == "closed")
         self._counts.failures += 1
+        self._counts.why = answer.why
         where = "wait in the journal" if self._memory is None else "wait in memory"
         self._counts.say(
             f"{self.destination.shown} takes no spans ({answer.why}): they {where} and are sent when it does"

@@ -22,6 +22,8 @@ class Report(NamedTuple):
     counts: dict[str, int]
     waiting: int
     """Spans in the journal that are not sent yet."""
+    why: str
+    """Why the last request came to nothing, where it did."""
 
 
 def reports(home: Path) -> list[Report]:
@@ -33,7 +35,7 @@ def reports(home: Path) -> list[Report]:
                 about = (folder / ABOUT).read_text(encoding="utf-8").strip()
                 counts = _counts.read(folder)
                 counts["lost"] += removed(folder)
-                found.append(Report(folder.name, about, counts, _waiting(home, folder)))
+                found.append(Report(folder.name, about, counts, _waiting(home, folder), _counts.why(folder)))
     return found
 
 
