@@ -4,23 +4,25 @@ Each instrumentor is an attribute of this module: ``llmtrace.entry_points:openai
 its ``BaseInstrumentor`` that it calls; turning one on turns recording on, as ``configure()`` would, with the spans going to
 the launcher's provider. Law: none of it raises, so that one that fails never stops the others.
 
-The launcher itself gives up at the first instrumentor that raises, whoever's it is. So ours are turned on ahead of them all,
-at the hook that it has for this (`ahead`).
+The launcher itself gives up at the first instrumentor that raises, whoever's it is. Where llmtrace is installed it goes on with
+the next: it has hooks before (`before`) and after (`after`) it turns them on.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Callable, Collection
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from llmtrace import instrumentation, runtime
+from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 
-GROUP: Final = "opentelemetry_instrumentor"
-_DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+logger = logging.getLogger("llmtrace")
+
+_LOADING: Final = "load_instrumentor"
+_tolerant: list[Patches] = []
 
 
 class Instrumentor:
@@ -43,20 +45,40 @@ class Instrumentor:
         guard(instrumentation.uninstrument, [self.name])
 
 
-def ahead() -> None:
-    """Turn ours on before the launcher comes to anybody's, but for those that the user disabled. One whose library somebody
-    else instruments too waits for its turn: the later of two wrappers is the outer one, and decides."""
-    guard(_ahead)
+def before() -> None:
+    """Called by the launcher before it turns anybody's on: one that fails stops no other, until `after`."""
+    guard(_before)
 
 
-def _ahead() -> None:
-    disabled = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
-    if "*" in disabled:
-        return
-    others = {one.name.replace("-", "_") for one in entry_points(group=GROUP)}
-    for name in instrumentation.available():
-        if f"llmtrace-{name}" not in disabled and name not in others:
-            Instrumentor(name).instrument()
+def _before() -> None:
+    from opentelemetry.instrumentation import distro
+
+    kinds: list[type[Any]] = [distro.BaseDistro]  # type: ignore[attr-defined]  # the module takes no part in type checks
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if _LOADING in vars(kind):
+            patches = Patches([Patch(kind.__module__, f"{kind.__qualname__}.{_LOADING}", _alone)])
+            patches.apply()
+            _tolerant.append(patches)
+
+
+def after() -> None:
+    """Called by the launcher when all are on: it is as it was."""
+    while _tolerant:
+        guard(_tolerant.pop().undo)
+
+
+def _alone(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """What the launcher itself passes over (a library that is missing, or in another version) it still gets to know."""
+    from opentelemetry.instrumentation.dependencies import DependencyConflictError
+
+    try:
+        return wrapped(*args, **kwargs)
+    except (DependencyConflictError, ImportError):
+        raise
+    except Exception:
+        name = getattr(args[0] if args else kwargs.get("entry_point"), "name", "an instrumentor")
+        logger.exception("llmtrace: instrumenting of %s failed; the others go on", name)
 
 
 def __getattr__(name: str) -> Callable[[], Instrumentor]:

@@ -18,7 +18,9 @@ from llmtrace.store import Query, open_store
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
 CLAUDE = "claude_agent_sdk"
 """Its model calls are made by a program of Anthropic's and have no spans: it has a test of its own."""
-NAMES = sorted({path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.py")} - {CLAUDE})
+DSPY = "dspy"
+"""Its models say in their text which tool they want, one at a time: it has a test of its own."""
+NAMES = sorted({path.stem.removeprefix("with_") for path in FOLDER.glob("with_*.py")} - {CLAUDE, DSPY})
 REFUSES_ITSELF = {"smolagents", "agent_framework"}
 """Frameworks that do not run, or tell of, a tool whose arguments are of the wrong type."""
 NAMES_NO_AGENT = {"llama_index", "haystack"}
@@ -145,3 +147,23 @@ def test_an_agent_whose_model_calls_are_not_told_of(tmp_path: Path) -> None:
         assert good.arguments == {"order_id": "KS-1"}
         assert "on its way to Bonn" in str(good.result)
         assert refused.failure is not None
+
+
+@pytest.mark.parametrize("instrument", [None, ""])
+def test_an_agent_that_asks_in_plain_text(instrument: str | None, tmp_path: Path) -> None:
+    """DSPy's agent, by its own engine and by LiteLLM: one run with four model calls, in LiteLLM's case by its own instrumentor
+    with their tokens, and three tools, of which one refused its arguments."""
+    environment = {} if instrument is None else {"LLMTRACE_INSTRUMENT": instrument}
+    traces = traces_of(DSPY, tmp_path / "store", **environment)
+    writers = [{"openinference"}, {"openinference"} if instrument == "" else {"llmtrace"}]
+    assert [{span.scope.name.partition(".")[0] for span in of(trace, Inference)} for trace in traces] == writers
+    for trace in traces:
+        assert (len(trace.roots), trace.root.name, trace.health) == (1, "ReAct.forward", "recovered")
+        assert len({span.run_id for span in trace.spans}) == 1
+        asked = [span.operation for span in of(trace, Inference)]
+        assert [call.request_model for call in asked if isinstance(call, Inference)] == ["gpt-4o"] * 4
+        tools = [(span.operation, span.failure is None) for span in of(trace, ToolExecution)]
+        ran = [(tool.name, tool.arguments, well) for tool, well in tools if isinstance(tool, ToolExecution)]
+        assert ran == [("look_up", {"order_id": "KS-1"}, True), ("look_up", {"order_id": 2}, False), ("finish", {}, True)]
+    by_litellm = [span.operation for span in of(traces[1], Inference)]
+    assert [call.usage is not None for call in by_litellm if isinstance(call, Inference)] == [instrument is None] * 4
