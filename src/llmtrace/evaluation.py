@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from llmtrace import semconv
@@ -30,7 +30,8 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.signals import Signal, Stateless, load
-from llmtrace.signals._traits import ALONE, traits_of
+from llmtrace.signals._traits import ALONE, CALLS, EXECUTION, RESULTS, traits_of
+from llmtrace.signals._untraced import Untraced
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.schema import output_schema
 from llmtrace.validation.structured import CONSTRAINTS, check_structured
@@ -57,6 +58,7 @@ class RunState:
     awake: int = 0
     """A bit for each signal that slept at first and was woken, by position."""
     begun: bool = False
+    untraced: Untraced = field(default_factory=Untraced)
 
 
 class Evaluator:
@@ -96,10 +98,16 @@ class Evaluator:
         if outermost and not state.begun:
             traits |= ALONE
         state.begun = True
-        looking = self._looking.get((type(span.operation), traits, state.awake))
-        if looking is None:
-            looking = self._looking_at(type(span.operation), traits, state.awake)
         evaluations: list[Evaluation] = []
+        if traits & (CALLS | EXECUTION | RESULTS):
+            for execution in state.untraced.seen(span):
+                looking = self._looking_at(type(execution.operation), traits_of(execution), state.awake)
+                unchanged = [look for look in looking if getattr(look[1], "untraced", False)]
+                self._look(state, execution, unchanged, evaluations)
+        self._look(state, span, self._looking_at(type(span.operation), traits, state.awake), evaluations)
+        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+
+    def _look(self, state: RunState, span: Span, looking: Iterable[_Look], evaluations: list[Evaluation]) -> None:
         memories = state.signals
         for number, signal, look in looking:
             try:
@@ -112,7 +120,6 @@ class Evaluator:
                     evaluations.extend(found)
             except Exception as error:
                 _report(signal, error)
-        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def finish(self, state: RunState, span: Span) -> Span:
         """The run's outermost span with what is only known at the end."""
@@ -128,6 +135,9 @@ class Evaluator:
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def _looking_at(self, kind: type, traits: int, awake: int) -> tuple[_Look, ...]:
+        known = self._looking.get((kind, traits, awake))
+        if known is not None:
+            return known
         found: list[_Look] = []
         for number, signal in enumerate(self.signals):
             if _wants(signal, kind, traits, bool(awake >> number & 1)):

@@ -31,6 +31,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.signals import Signal
+from llmtrace.signals._untraced import Untraced
 
 CANARY = "xk7canary"
 ROOT = "f" * 16
@@ -145,8 +146,11 @@ def violation(code: Any = "missing", pointer: str = "/q", **fields: Any) -> Viol
 
 def found(signal: Signal, spans: list[Span]) -> list[tuple[str, Evaluation]]:
     """What one signal finds on a run, with the id of the span it is on."""
-    state = signal.start()
-    evaluations = [(one.span_id, evaluation) for one in spans for evaluation in signal.step(state, one)]
+    state, untraced = signal.start(), Untraced()
+    evaluations: list[tuple[str, Evaluation]] = []
+    for one in spans:
+        executions = untraced.seen(one) if getattr(signal, "untraced", False) else ()
+        evaluations += [(one.span_id, evaluation) for each in (*executions, one) for evaluation in signal.step(state, each)]
     finish = getattr(signal, "finish", None)
     return [*evaluations, *((spans[-1].span_id, evaluation) for evaluation in (finish(state) if finish else ()))]
 

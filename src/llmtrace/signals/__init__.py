@@ -34,6 +34,7 @@ class Signal(Protocol):
     that one, where it is on. Three more say when it need not be called at all, by traits of spans (see `_traits`):
     ``waits_for``, those of which a span must have one; ``wakes_on``, those of which one must have been seen in the run;
     ``alone``, those of which the only span of a run must have one (0: such a run is nothing to it, nor is its end).
+    One that has ``untraced = True`` is also stepped with the tool executions that only messages tell of (see `_untraced`).
     """
 
     @property

@@ -57,6 +57,7 @@ class State:
 
 class DuplicatedEffect:
     name = "duplicated_effect"
+    untraced = True
     looks_at = (ToolExecution,)
     alone = 0
 

@@ -82,6 +82,7 @@ class State:
 
 class EndState:
     name = "end_state"
+    untraced = True
     alone = 0
 
     def start(self) -> State:

@@ -43,6 +43,7 @@ class State:
 
 class FailedAction:
     name = "failed_action"
+    untraced = True
     looks_at = (Inference, ToolExecution, Custom)
     waits_for = INFERENCE | FAILED
     alone = 0

@@ -53,6 +53,7 @@ class State:
 
 class Loop:
     name = "loop"
+    untraced = True
     looks_at = (Inference, ToolExecution)
     waits_for = EXECUTION | TEXT
     alone = TEXT

@@ -39,6 +39,7 @@ class State:
 
 class RepeatedCall:
     name = "repeated_call"
+    untraced = True
     looks_at = (ToolExecution,)
     alone = 0
 

@@ -35,6 +35,7 @@ State: TypeAlias = "OrderedDict[tuple[str, str], Failing]"
 
 class RetryStorm:
     name = "retry_storm"
+    untraced = True
     looks_at = (Inference, Embedding, ToolExecution)
     wakes_on = FAILED | RETRIED
 
