@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wrapt
+from opentelemetry.instrumentation.utils import unwrap
 
 from llmtrace.instrumentation import available, instrument
 from llmtrace.instrumentation._patches import Patch, Patches
@@ -142,3 +144,17 @@ def test_turning_on_loads_no_sdk() -> None:
         """
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_others_that_go_first_leave_nothing_of_ours(library: Any) -> None:
+    """OpenTelemetry's own way of taking a wrapper off puts back what was below it as it looks from the class."""
+    module = library()
+    before = vars(module.Class)["method"]
+    patches = Patches([Patch("a_library", "Class.method", loud)])
+    patches.apply()
+    wrapt.wrap_function_wrapper(module, "Class.method", loud)
+    assert module.Class().method() == "<<method>>"
+    unwrap(module.Class, "method")
+    assert module.Class().method() == "<method>"
+    patches.undo()
+    assert vars(module.Class)["method"] is before

@@ -231,11 +231,14 @@ def _version(name: str, distribution: str, version: str | None) -> Finding | Non
 
 def _rivals(_: Config) -> Iterator[Finding]:
     """Other instrumentors of the libraries that we instrument."""
-    known = instrumentation.available()
+    known, seen = instrumentation.available(), set()
     for group in ("opentelemetry_instrumentor", "openinference_instrumentor"):
         for entry in metadata.entry_points(group=group):
             if _library(entry.name) in known and not entry.value.startswith("llmtrace"):
                 package = entry.dist.name if entry.dist is not None else entry.value
+                if (entry.name, package) in seen:
+                    continue  # it names itself to two launchers
+                seen.add((entry.name, package))
                 yield Finding(
                     "note",
                     entry.name,

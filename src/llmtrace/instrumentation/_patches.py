@@ -119,8 +119,10 @@ class Patches:
 
 
 def _restore(done: _Done) -> None:
+    """Ours may stand there as it looks from its class (`_self_parent`): so others put it back when they go."""
     _applied.remove(done)
-    if vars(done.owner).get(done.name) is not done.ours:
+    present = vars(done.owner).get(done.name)
+    if present is not done.ours and getattr(present, "_self_parent", None) is not done.ours:
         above = next((one for one in _applied if one.ours.__wrapped__ is done.ours), None)
         if above is not None:  # of another instrumentor, which goes on without this one
             above.original, above.ours.__wrapped__ = done.original, done.ours.__wrapped__
