@@ -183,6 +183,51 @@ def test_what_a_child_dies_of_is_on_its_span(tmp_path: Path) -> None:
     assert program.failure.type == "KeyError"
 
 
+SPENDS = """
+from llmtrace.errors import BudgetExceeded
+from llmtrace.model import Inference
+from llmtrace.recorder import active
+try:
+    for number in range(5):
+        active().start(Inference("openai")).end()
+        print(number)
+except BudgetExceeded as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("command", [[], [sys.executable]], ids=["script", "command"])
+def test_a_budget_stops_an_unchanged_program(command: list[str], tmp_path: Path) -> None:
+    """The next call of a model does not start, in this process and in those below; or it is only said."""
+    (tmp_path / "agent.py").write_text(SPENDS)
+    stopped = b"0\n1\nbudget of 2 calls is spent (2 calls used): agent.py 100 %\n"
+    assert traced("--budget", "calls=2,seconds=600", *command, "agent.py", cwd=tmp_path)[:2] == (0, stopped)
+    said = traced("--budget", "calls=2", "--on-exceed", "record", *command, "agent.py", cwd=tmp_path)
+    assert said == (0, b"0\n1\n2\n3\n4\n", b"")
+    found = [one.name for span in last(tmp_path).spans for one in span.evaluations]
+    assert "budget_exceeded" in found
+
+
+@pytest.mark.parametrize(
+    ("ceilings", "what"),
+    [
+        (
+            "dollars=1",
+            "'dollars=1' is no ceiling: expected usd=0.50, or one of usd, calls,",
+        ),
+        ("calls=many", "'calls=many': expected a number, as in calls=10"),
+        ("usd=-1", "Budget(usd=-1.0): expected a number of 0 or more"),
+    ],
+)
+def test_a_budget_that_is_none(ceilings: str, what: str, tmp_path: Path) -> None:
+    """What was wrong, and what to give; the program is not started."""
+    (tmp_path / "agent.py").write_text("print('ran')")
+    code, out, err = traced("--budget", ceilings, "agent.py", cwd=tmp_path)
+    assert (code, out) == (2, b"")
+    assert what in err.decode()
+    assert "Give ceilings, as in:" in err.decode()
+
+
 def test_a_sitecustomize_of_ones_own_is_imported_too(tmp_path: Path) -> None:
     """Ours hides none."""
     (tmp_path / "own").mkdir()

@@ -455,16 +455,22 @@ def test_what_was_found_live_stands_where_stored_content_is_cut() -> None:
     assert len(diagnosis.unknown) == 1
 
 
-def test_a_spent_budget_is_a_symptom() -> None:
-    """It is told of, and what came before it ranks above."""
-    story = Story().user("Go").says("ok")
+def test_a_spent_budget_is_what_the_run_ended_of() -> None:
+    """It is told first where nothing else has a clue: a run that says how it ended names no place for its wording alone."""
+    story = Story().user("Go").calls("look_up", [1], order_id="7").says("ok")
     diagnosis = diagnose(story.trace(failure=Failure("llmtrace.errors.BudgetExceeded")))
-    suspect = next(one for one in diagnosis.suspects if one.kind == "budget")
-    assert diagnosis.suspects[0] is not suspect
+    (suspect,) = diagnosis.suspects
     assert suspect.title == "helper was stopped by its budget"
-    first = "the spending began at chat (span 0000000000000001), the only call of a model until then."
+    first = "the spending began at chat (span 0000000000000001), the first of 2 calls of a model until then."
     assert suspect.evidence == f"Its budget is spent; {first}"
-    assert suspect.score < LIKELY
+
+
+def test_a_process_that_exits_with_a_code_inherits_its_error() -> None:
+    """Where something below it failed, that is told, and not the exit."""
+    story = Story().user("Go")
+    story.span(Inference("openai"), failure=Failure("timeout"))
+    trace = story.trace(failure=Failure("SystemExit", "exit code 1"))
+    assert [span.name for span in trace.root_causes] == ["chat"]
 
 
 def test_a_crossed_budget_says_where_the_spending_began() -> None:

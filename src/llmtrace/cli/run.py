@@ -20,6 +20,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -31,7 +32,8 @@ from llmtrace.cli.options import FINE, STOPPED, BadInput
 from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import LIKELY, diagnose
-from llmtrace.errors import TraceNotFound
+from llmtrace.errors import ConfigurationError, TraceNotFound
+from llmtrace.guards.budget import read_budget, spending
 from llmtrace.launch import environment
 from llmtrace.model import Failure, Trace, Workflow
 from llmtrace.recorder import active
@@ -43,12 +45,21 @@ from llmtrace.store.summary import summarise
 
 NAME = "run"
 HELP = "run an unchanged program, traced, and say what was found"
-EXAMPLE = "llmtrace run --name support agent.py --task refund"
+EXAMPLE = "llmtrace run --name support --budget usd=0.50,calls=40 agent.py --task refund"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s [--name NAME] [--quiet] [--store URL] [--json] (SCRIPT | -m MODULE | COMMAND) [ARGUMENTS …]"
+    parser.usage = (
+        "%(prog)s [--name NAME] [--budget CEILINGS] [--on-exceed raise|record] [--quiet] [--store URL] [--json]"
+        " (SCRIPT | -m MODULE | COMMAND) [ARGUMENTS …]"
+    )
     parser.add_argument("--name", help="what to call the run (default: the script, module or command)")
+    parser.add_argument(
+        "--budget", metavar="CEILINGS", help="what each process may spend: usd=0.50,calls=40 (also tokens, seconds, …)"
+    )
+    parser.add_argument(
+        "--on-exceed", choices=["raise", "record"], default="raise", help="past the budget, stop the next call or only say so"
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing at the end")
     parser.add_argument(
         "-m", dest="module", metavar="MODULE …", nargs=argparse.REMAINDER, help="run a module, as python -m does"
@@ -64,13 +75,15 @@ def run(args: argparse.Namespace) -> int:
     if not words:
         raise BadInput("no program was named.\nGive a script, -m and a module, or a command: llmtrace run agent.py")
     start = _module(words) if args.module else _script(words) if _is_python(words[0]) else _command(words)
+    budget = _budget(args)
     if args.store:
         os.environ["LLMTRACE_STORE"] = args.store  # so that a configure() of the program's own goes to the same place
     llmtrace.configure()
     recorder = active()
-    recording = recorder.start(Workflow(args.name or Path(words[0]).name)) if recorder is not None else None
+    with budget:
+        recording = recorder.start(Workflow(args.name or Path(words[0]).name)) if recorder is not None else None
     if recording is not None:
-        os.environ.update(environment(recording.headers()))
+        os.environ.update(environment(recording.headers(), f"{args.budget};{args.on_exceed}" if args.budget else ""))
         set_root(Root(lambda: recording))
     code: object = 1
     try:
@@ -83,6 +96,18 @@ def run(args: argparse.Namespace) -> int:
         if recording is not None and not args.quiet:
             guard(_tell, recording, code, as_json=args.json)
     return code if isinstance(code, int) else FINE
+
+
+def _budget(args: argparse.Namespace) -> AbstractContextManager[Any]:
+    """What begins inside is held to the budget, for good."""
+    if not args.budget:
+        return nullcontext()
+    try:
+        return spending(read_budget(args.budget, args.on_exceed))
+    except ConfigurationError as error:
+        raise BadInput(
+            f"--budget {args.budget}: {error}\nGive ceilings, as in: llmtrace run --budget usd=0.50,calls=40 agent.py"
+        ) from None
 
 
 def _is_python(program: str) -> bool:

@@ -16,6 +16,8 @@ _ELSEWHERE = frozenset(
 """Evaluations that other clues stand for."""
 _NO_CAUSE = frozenset({"output_limit"})
 """Evaluations that advise, and say nothing of what went wrong in this run."""
+_FAILED_SO = frozenset({"error", "timeout", "cancelled", "limit"})
+"""End states that say of a run what its failure says."""
 _BUDGET = "budget_exceeded"
 """What a budget of `llmtrace.guards` says of the span that crossed it; no quality signal."""
 _SPEND_LESS = "Look at what the calls of the model before it were for: a loop, a prompt that grows. Or raise the budget."
@@ -64,6 +66,8 @@ def _spending(trace: Trace, until: Span, said: str) -> str:
 
 
 def _passed(found: Evaluation) -> bool:
+    if found.name == "end_state" and found.label in _FAILED_SO:
+        return True
     return found.severity == "info" and found.label in (None, "pass", "success", "unknown")
 
 
@@ -79,6 +83,8 @@ def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:
         if failure is None or isinstance(span.operation, ToolExecution):
             continue
         if failure.type.endswith("BudgetExceeded"):
+            if any(found.name == _BUDGET for each in trace.spans for found in each.evaluations):
+                continue  # where it was crossed is told already
             evidence = _spending(trace, span, failure.message or "its budget is spent")
             yield Clue("budget", span.span_id, f"{_called(span)} was stopped by its budget", evidence, _SPEND_LESS)
             continue

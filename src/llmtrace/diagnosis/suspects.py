@@ -1,8 +1,8 @@
 """From candidates to suspects: the ranker's probability, the strongest clue of each place as its evidence, the way back to it.
 
 Law: one suspect a place; what else was found there is told along with it. A place without a clue is a suspect only in a run
-that is known to have failed, where it is more probable than all that have one; it says that only its place and wording speak
-against it.
+that somebody calls failed, where it is more probable than all that have one; it says that only its place and wording speak
+against it. A run that ended in an error, or was cut off, has that for a clue.
 """
 
 from __future__ import annotations
@@ -35,12 +35,20 @@ def suspects_of(trace: Trace, flow: Flow, ranker: Ranker | None = None) -> tuple
     ranker = ranker or shipped()
     candidates = candidates_of(flow, find_clues(trace, flow))
     features = features_of(candidates, flow)
+    if _tells_why(trace) and any(one.clues for one in candidates):
+        features = [each for each, one in zip(features, candidates, strict=True) if one.clues]
+        candidates = [one for one in candidates if one.clues]
     probabilities = ranker.probabilities(features, failed=trace.health == "failed")
     ranked = sorted(zip(probabilities, candidates, features, strict=True), key=lambda one: (-one[0], _place(one[1])))
     least = min(SHOWN, ranked[0][0] * NEAR) if ranked else SHOWN
     best = max((one[0] for one in ranked if one[1].clues), default=0.0) if trace.health == "failed" else 1.0
     shown = [one for one in ranked if one[0] >= (least if one[1].clues else max(SHOWN, best)) or _asked_for(one[1])]
     return tuple(_suspect(*one, flow, ranker) for one in shown[:MOST_SUSPECTS])
+
+
+def _tells_why(trace: Trace) -> bool:
+    """A run that failed by itself, by an error or a death, says what it failed of; one that was called a failure does not."""
+    return trace.health == "failed" and (trace.outcome is None or trace.outcome.label != "failure")
 
 
 def _asked_for(one: Candidate) -> bool:

@@ -88,6 +88,20 @@ def _is_number(ceiling: Any) -> bool:
     return isinstance(ceiling, (int, float)) and not isinstance(ceiling, bool)
 
 
+def read_budget(text: str, on_exceed: OnExceed) -> Budget:
+    """The budget of a run that ``text`` names by its ceilings: ``usd=0.50,calls=40``. Raises `ConfigurationError`."""
+    ceilings: dict[str, Any] = {}
+    for word in text.split(","):
+        name, _, ceiling = (part.strip() for part in word.partition("="))
+        if name not in LIMITS:
+            raise ConfigurationError(f"{word.strip()!r} is no ceiling: expected usd=0.50, or one of {', '.join(LIMITS)}")
+        try:
+            ceilings[name] = float(ceiling) if name in ("usd", "seconds") else int(ceiling)
+        except ValueError:
+            raise ConfigurationError(f"{word.strip()!r}: expected a number, as in {name}=10") from None
+    return Budget(**ceilings, on_exceed=on_exceed)
+
+
 Budgets: TypeAlias = "Budget | Sequence[Budget]"
 """One budget, or several that all hold."""
 

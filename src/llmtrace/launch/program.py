@@ -8,9 +8,13 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from llmtrace.guards.budget import read_budget, spending
+from llmtrace.launch import BUDGET
 from llmtrace.model import Workflow
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.context import extract
@@ -29,7 +33,7 @@ def _open() -> Recording | None:
     recorder = active()
     if recorder is None:
         return None
-    with extract(os.environ):
+    with extract(os.environ), _budget():
         recording = recorder.start(Workflow(_name()))
     hook = sys.excepthook
 
@@ -40,6 +44,12 @@ def _open() -> Recording | None:
     sys.excepthook = died
     atexit.register(recording.end)
     return recording
+
+
+def _budget() -> AbstractContextManager[Any]:
+    """What ``llmtrace run --budget`` allows each process."""
+    ceilings, _, on_exceed = os.environ.get(BUDGET, "").partition(";")
+    return spending(read_budget(ceilings, "record" if on_exceed == "record" else "raise")) if ceilings else nullcontext()
 
 
 def _name() -> str:

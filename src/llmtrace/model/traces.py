@@ -118,7 +118,12 @@ class Trace:
     def _inherited(self, span: Span) -> bool:
         if span.failure is None or any(found.severity == "error" for found in span.evaluations):
             return False
-        return any(child.failure is not None and child.failure.type == span.failure.type for child in self.children(span))
+        failed = [child.failure.type for child in self.children(span) if child.failure is not None]
+        # a process that exits with a code says that it failed, and not of what
+        return bool(failed) if span.failure.type == _EXIT else span.failure.type in failed
+
+
+_EXIT = "SystemExit"
 
 
 def outermost_of(spans: Iterable[Span]) -> Span | None:
