@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.backends import servers
 from tests.backends.programs import fetch, send, until
 
 pytestmark = [
@@ -26,29 +24,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its address, on loopback."""
-    home = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as http:
-        http.bind(("127.0.0.1", 0))
-        port = http.getsockname()[1]
-    told = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", f"{home}/artifacts"]
-    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=os.environ | told | path, stdout=log, stderr=log, cwd=home, start_new_session=True
-        )
-        try:
-            until(lambda: fetch(f"http://127.0.0.1:{port}/health"))
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, 15)  # it starts workers; all of its own session end with it
-            process.wait(30)
+    with servers.mlflow(Path(sys.executable), tmp_path_factory.mktemp("mlflow")) as backend:
+        yield backend.address
 
 
 def test_mlflow_shows_what_happened(mlflow: str, tmp_path: Path) -> None:
     """Kinds, messages, tokens, tool calls, parents and the error mark are there, in MLflow's own terms."""
-    send(f"{mlflow}/v1/traces", tmp_path, headers="x-mlflow-experiment-id=0")
+    send(f"{mlflow}/v1/traces", tmp_path, headers=f"{servers.EXPERIMENT}=0")
 
     def read() -> list[dict[str, Any]]:
         body = json.dumps({"locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}]})

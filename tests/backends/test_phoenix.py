@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.backends import servers
 from tests.backends.programs import fetch, send, until
 
 pytestmark = [
@@ -26,26 +24,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its address, on loopback."""
-    home = tmp_path_factory.mktemp("phoenix")
-    with socket.socket() as http, socket.socket() as grpc:
-        http.bind(("127.0.0.1", 0))
-        grpc.bind(("127.0.0.1", 0))
-        port, grpc_port = http.getsockname()[1], grpc.getsockname()[1]
-    told = {
-        "PHOENIX_HOST": "127.0.0.1",
-        "PHOENIX_PORT": str(port),
-        "PHOENIX_GRPC_PORT": str(grpc_port),
-        "PHOENIX_WORKING_DIR": str(home),
-        "PHOENIX_TELEMETRY_ENABLED": "false",
-    }
-    command = [str(Path(sys.executable).with_name("phoenix")), "serve"]
-    with (home / "log").open("w") as log, subprocess.Popen(command, env=os.environ | told, stdout=log, stderr=log) as process:
-        try:
-            until(lambda: fetch(f"http://127.0.0.1:{port}/healthz") is not None)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
+    with servers.phoenix(Path(sys.executable), tmp_path_factory.mktemp("phoenix")) as backend:
+        yield backend.address
 
 
 def test_phoenix_shows_what_happened(phoenix: str, tmp_path: Path) -> None:

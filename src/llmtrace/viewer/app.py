@@ -60,6 +60,7 @@ class Viewer:
             Route(f"{one}/origins", self._answer(self._origins)),
             Route(f"{one}/history", self._answer(lambda trace, request: self._opened(trace).history(_text(request, "span")))),
             Route(f"{one}/diagnosis", self._answer(lambda trace, _: self._opened(trace).diagnosis())),
+            Route(f"{one}/stage", self._answer(lambda trace, _: {"stage": self._source.stage(trace)})),
             Route(f"{one}/search", self._answer(self._search)),
             Route(f"{one}/page", self._page),
         ]
@@ -134,6 +135,8 @@ class Viewer:
         follower = await run_in_threadpool(Follower, self._source)
         while not self.closing:
             await asyncio.sleep(self._poll)
+            if follower.elsewhere and not self._listeners:
+                continue
             try:
                 changed = await run_in_threadpool(follower.poll)
             except (StoreError, OSError):

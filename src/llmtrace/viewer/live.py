@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from llmtrace.model import Span
-from llmtrace.store import Store
+from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.store.tail import Tail
 from llmtrace.viewer.source import Source
 
 QUIET_POLLS = 20
 """Polls without news after which traces that look as if they ran are read again."""
+EVERY = 5.0
+"""Seconds between two questions to a store elsewhere."""
+NEWEST = 50
+"""Its newest traces, whose growth is news."""
 
 
 class Follower:
-    """Polls a store. Of a local one it reads the new records of the journal; of others it sees that their file changed."""
+    """Polls a store. Of a local one it reads the new records of the journal; of a file it sees that it changed; one elsewhere
+    is asked now and then for its newest traces."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, every: float = EVERY) -> None:
         self._source = source
+        self._every = every
         journal = _journal(source.store)
         self._tail = None if journal is None else Tail(journal)
         path = getattr(source.store, "path", None) if journal is None else None
         self._path = path if isinstance(path, Path) else None
         self._quiet = 0
         self._stamp = self._stat()
+        self.elsewhere = bool(getattr(source.store, "elsewhere", False))
+        self._known: dict[str, TraceSummary] | None = None
+        self._due = 0.0
 
     def poll(self) -> set[str] | None:
         """Ids of the traces that changed since the last poll; None: any may have."""
+        if self.elsewhere:
+            return self._asked()
         if self._tail is None:
             stamp, self._stamp = self._stamp, self._stat()
             if stamp == self._stamp:
@@ -38,6 +50,18 @@ class Follower:
         if spans:
             return self._source.tell(spans)
         return self._source.reread() if self._quiet % QUIET_POLLS == 0 else set()
+
+    def _asked(self) -> set[str]:
+        """Raises UnreadableStore."""
+        now = time.monotonic()
+        if now < self._due:
+            return set()
+        self._due = now + self._every
+        found = {one.trace_id: one for one in self._source.store.traces(Query(limit=NEWEST))}
+        known, self._known = self._known, found
+        changed = {trace_id for trace_id, one in found.items() if known is not None and known.get(trace_id) != one}
+        self._source.drop(changed)
+        return changed
 
     def fresh(self) -> list[Span] | None:
         """The spans that were written since the last time, unfinished ones among them. None: this store does not say."""

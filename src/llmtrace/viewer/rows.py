@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +34,11 @@ Row = dict[str, Any]
 SNIPPET = 160
 """Characters of a call or an answer that a row keeps."""
 
+_OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
+"""A JSON object, perhaps cut, whose first member is a text of some words."""
+
+_NAME = re.compile(r"[\w$.-]+")
+
 _KINDS: dict[type, str] = {
     Inference: "model",
     ToolExecution: "tool",
@@ -54,7 +62,7 @@ def trace_row(summary: TraceSummary) -> Row:
         "duration": None if summary.duration is None else summary.duration * 1e3,
         "spans": summary.spans,
         "health": summary.health,
-        "task": summary.task,
+        "task": _task(summary.task),
         "answer": summary.answer,
         "agents": list(summary.agents),
         "models": list(summary.models),
@@ -65,6 +73,16 @@ def trace_row(summary: TraceSummary) -> Row:
         "cost": summary.cost_usd,
         "service": summary.service,
     }
+
+
+def _task(text: str | None) -> str | None:
+    """What was asked, without the object around it in which a framework hands it on."""
+    around = _OBJECT.match(text) if text else None
+    if around is None or text is None:
+        return text
+    with contextlib.suppress(ValueError):
+        return str(json.loads(f'"{around[1]}"'))
+    return text
 
 
 def span_row(span: Span, trace: Trace) -> Row:
@@ -154,5 +172,6 @@ def _snippet(messages: Iterable[Message]) -> str:
 def _arguments(arguments: JsonValue) -> str:
     """As in a function call."""
     if isinstance(arguments, dict):
-        return ", ".join(f"{name}={jsontext.write(member)}" for name, member in arguments.items())
+        named = ((name if _NAME.fullmatch(name) else jsontext.write(name), member) for name, member in arguments.items())
+        return ", ".join(f"{name}={jsontext.write(member)}" for name, member in named)
     return "" if arguments is None else str(arguments)

@@ -6,6 +6,7 @@ version it has gets only the rows that changed since.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -42,6 +43,8 @@ class Opened:
     def __init__(self, trace: Trace, summary: TraceSummary, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
         self.version = 0
+        self.stage = ""
+        """What is being worked out, in words."""
         self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
         self._take(trace)
         self.summary = summary
@@ -112,7 +115,10 @@ class Opened:
 
     def diagnosis(self) -> dict[str, Any]:
         if self._diagnosis is None:
-            self._diagnosis = values.suspects(diagnose(self.trace, self._flowing()))
+            flow = self._flowing()
+            self.stage = "weighing what was found"
+            self._diagnosis = values.suspects(diagnose(self.trace, flow))
+            self.stage = ""
         return self._diagnosis
 
     def origins(self) -> dict[str, list[dict[str, Any]]]:
@@ -135,6 +141,7 @@ class Opened:
 
     def _flowing(self) -> Flow:
         if self._flow is None:
+            self.stage = "following where values came from"
             self._flow = Flow(self.trace)
         return self._flow
 
@@ -160,7 +167,8 @@ class Source:
         return {"traces": [trace_row(one) for one in found[offset : offset + wanted]], "more": len(found) > offset + wanted}
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
-        """The strongest suspect of each listed trace that has ended and is not long; None where there is no likely one."""
+        """The strongest suspect of each listed trace that has ended and is not long; None where there is no likely one, and the
+        trace has not failed."""
         found: dict[str, Any] = {}
         for trace_id in trace_ids:
             summary = self._known.get(trace_id)
@@ -168,18 +176,20 @@ class Source:
                 continue
             seen = self._glanced.get(trace_id)
             if seen is None or seen[0] != summary.spans:
-                seen = self._glanced[trace_id] = (summary.spans, self._strongest(trace_id))
+                seen = self._glanced[trace_id] = (summary.spans, self._strongest(summary))
             found[trace_id] = seen[1]
         while len(self._glanced) > MOST_KNOWN:
             self._glanced.popitem(last=False)
         return found
 
-    def _strongest(self, trace_id: str) -> Any:
+    def _strongest(self, summary: TraceSummary) -> Any:
         try:
-            suspects = diagnose(on_reading(self.store.trace(trace_id), self._evaluator)).suspects[:1]
+            suspects = diagnose(on_reading(self.store.trace(summary.trace_id), self._evaluator)).suspects[:1]
         except TraceNotFound:
             return None
-        return next(({"title": one.title, "score": one.score} for one in suspects if one.score >= LIKELY), None)
+        failed = summary.health == "failed"
+        found = [one for one in suspects if failed or one.score >= LIKELY]
+        return {"title": found[0].title, "score": found[0].score, "likely": found[0].score >= LIKELY} if found else None
 
     def compared(self, left: str, right: str) -> dict[str, Any]:
         """Two traces beside each other. Raises TraceNotFound, UnreadableStore."""
@@ -222,6 +232,11 @@ class Source:
             self._whole.move_to_end(opened.trace.trace_id)
             return opened
 
+    def stage(self, trace_id: str) -> str:
+        """What is being done about a trace, while another request waits for it."""
+        opened = self._whole.get(trace_id)
+        return opened.stage if opened is not None else "reading the whole trace"
+
     def payloads(self, trace_id: str, span_ids: list[str]) -> dict[str, Payload]:
         """Of a long trace of which the whole is not read yet, each with ``early``: what was new in a call is not known so soon.
         Raises TraceNotFound, UnreadableStore."""
@@ -262,6 +277,17 @@ class Source:
                         opened.replace(trace)
                         changed.add(trace_id)
         return changed
+
+    def drop(self, trace_ids: Iterable[str]) -> None:
+        """These are read anew when they are next asked for. Versions go on: a page gets all rows again, not none."""
+        with self._lock:
+            for trace_id in trace_ids:
+                self._known.pop(trace_id, None)
+                self._lean.pop(trace_id, None)
+                held = self._whole.get(trace_id)
+                with contextlib.suppress(TraceNotFound):
+                    if held is not None:
+                        held.replace(self.store.trace(trace_id))
 
     def forget(self) -> None:
         """Everything is read anew: the store changed in a way that cannot be followed."""

@@ -72,6 +72,7 @@ def test_hostile_content_stays_text(hostile: Served, open_page: Callable[..., An
             for _ in range(3):
                 page.keyboard.press("j")
                 page.wait_for_timeout(60)
+                assert "[object" not in page.inner_text("body")
             page.evaluate("for (const one of document.querySelectorAll('.pane summary')) one.click()")
     page.goto(f"{hostile.address}#/compare/{1:032x}/{2:032x}")
     page.wait_for_selector(".pair")

@@ -37,6 +37,10 @@ class Server {
     return this.get(`traces/${trace}/diagnosis`);
   }
 
+  async stage(trace) {
+    return (await this.get(`traces/${trace}/stage`)).stage;
+  }
+
   history(trace, span) {
     return this.get(`traces/${trace}/history`, { span });
   }
@@ -99,6 +103,10 @@ class Embedded {
 
   async diagnosis() {
     return this.held.diagnosis ?? { suspects: [], unknown: ["this trace was too long to be diagnosed"], likely: 1 };
+  }
+
+  async stage() {
+    return "";
   }
 
   async history(_, span) {

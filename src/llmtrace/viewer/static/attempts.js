@@ -6,9 +6,9 @@ import { block, callPieces } from "./json.js";
 
 /** @typedef {import("./types.js").Row} Row */
 
-/** The calls that belong together with `row`, in order; fewer than two is no sequence of attempts. @param {any} view @param {Row} row @returns {Row[]} */
+/** The calls that belong together with `row`, in order; fewer than two is no sequence of attempts. @param {Row} row @returns {Row[]} */
 export function attemptsOf(view, row) {
-  const calls = (view.tree.children.get(view.tree.rows.has(row.parent) ? row.parent : null) ?? []).filter((/** @type {Row} */ one) => one.kind === "tool" && one.name === row.name);
+  const calls = (view.tree.children.get(view.tree.rows.has(row.parent) ? row.parent : null) ?? []).filter((one) => one.kind === "tool" && one.name === row.name);
   const at = calls.indexOf(row);
   let first = at;
   while (first > 0 && isFailed(calls[first - 1])) first -= 1;
@@ -22,7 +22,7 @@ function isFailed(row) {
   return row.state === "error" || Boolean(row.refused);
 }
 
-/** @param {any} view @param {Row} row */
+/** @param {Row} row */
 export function attemptsNode(view, row) {
   const attempts = attemptsOf(view, row);
   if (attempts.length < 2) return null;
@@ -40,7 +40,7 @@ export function attemptsNode(view, row) {
   return el("section", { class: "part", "aria-label": "Attempts" }, el("h3", { text: `Attempts (${attempts.length})` }), box);
 }
 
-/** Pointers at which two values differ, as deep as both have the same members. @param {any} a @param {any} b @param {string} pointer @returns {string[]} */
+/** Pointers at which two values differ, as deep as both have the same members. @param {string} pointer @returns {string[]} */
 export function differences(a, b, pointer = "") {
   const both = a !== null && b !== null && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b);
   if (!both) return compact(a) === compact(b) ? [] : [pointer];

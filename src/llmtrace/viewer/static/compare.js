@@ -13,7 +13,7 @@ const MARKS = /** @type {{[what: string]: string}} */ ({ same: "=", changed: "�
 const WORDS = /** @type {{[what: string]: string}} */ ({ same: "the same in both", changed: "different", left: "only in the first", right: "only in the second" });
 
 export class CompareView {
-  /** @param {HTMLElement} app @param {any} data @param {string[]} ids */
+  /** @param {HTMLElement} app @param {string[]} ids */
   constructor(app, data, ids) {
     this.app = app;
     this.data = data;
@@ -30,14 +30,14 @@ export class CompareView {
     document.title = "compare · llmtrace";
     this.rowsBox = el("div", { class: "rows", role: "listbox", tabindex: "0", "aria-label": "Steps of both" });
     this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step of both" });
-    const side = (/** @type {any} */ trace) => el("div", { class: "side" }, el("span", { class: `health ${trace.health}`, text: trace.health }), el("a", { href: placeText(`trace/${trace.id}`), text: trace.task ?? trace.name }),
+    const side = (trace) => el("div", { class: "side" }, el("span", { class: `health ${trace.health}`, text: trace.health }), el("a", { href: placeText(`trace/${trace.id}`), text: trace.task ?? trace.name }),
       el("p", { class: "dim", text: [format.plural(trace.spans, "step"), format.duration(trace.duration), `${format.count((trace.input ?? 0) + (trace.output ?? 0))} tokens`, format.cost(trace.cost), format.clock(trace.start)].join(" · ") }));
     const apart = this.pairs.filter((pair) => pair.what !== "same").length;
     this.app.replaceChildren(
       el("header", { class: "top" }, el("nav", { "aria-label": "Traces" }, el("a", { class: "brand", href: "#/", text: "llmtrace" })),
         el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "The same, step by step" : `They part at step ${this.told.first + 1} of ${this.pairs.length}` }),
           el("p", { class: "dim", text: `${format.plural(apart, "step")} different${this.told.left_out ? `; ${format.count(this.told.left_out)} steps not compared, there are too many` : ""}` })),
-        el("span", { class: "dim", text: "n next difference" }), el("button", { type: "button", class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
+        el("span", { class: "dim", text: "n next difference" }), el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
       el("div", { class: "sides" }, side(this.told.left), side(this.told.right)),
       el("main", { class: "panes", "aria-label": "Comparison" }, el("section", { class: "steps", "aria-label": "Steps" }, this.rowsBox), this.pane));
     this.list = new VirtualList(this.rowsBox, { render: (at) => this.row(at), estimate: () => 26, key: (at) => String(at) });
@@ -49,7 +49,7 @@ export class CompareView {
   /** @param {number} at */
   row(at) {
     const pair = this.pairs[at];
-    const cell = (/** @type {any} */ row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row ? row.kind[0].toUpperCase() : "", style: { "--depth": 0 } }, row ? el("b", { text: row.name }) : null, row ? ` ${row.said ?? ""}` : "");
+    const cell = (row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row ? row.kind[0].toUpperCase() : "", style: { "--depth": 0 } }, row ? el("b", { text: row.name }) : null, row ? ` ${row.said ?? ""}` : "");
     return el("div", { class: `row pair ${pair.what}`, role: "option", id: `pair-${at}`, "aria-selected": String(at === this.cursor), "aria-label": `${(pair.left ?? pair.right).name}: ${WORDS[pair.what]}`, onclick: () => this.select(at) },
       cell(pair.left), el("span", { class: "what-mark", text: MARKS[pair.what] }), cell(pair.right));
   }
@@ -70,10 +70,10 @@ export class CompareView {
     this.pane.replaceChildren(el("h2", { class: "apart", text: `Step ${mine + 1}: ${WORDS[pair.what]}` }), el("div", { class: "beside" }, [pair.left, pair.right].map((row, side) => this.column(row, payloads[side], payloads[1 - side], side))));
   }
 
-  /** @param {any} row @param {any} payload @param {any} other @param {number} side */
+  /** @param {number} side */
   column(row, payload, other, side) {
     if (!row || !payload) return el("div", { class: "attempt" }, el("h4", { text: side ? "second" : "first" }), el("p", { class: "dim", text: "has no such step" }));
-    const marks = (/** @type {any} */ a, /** @type {any} */ b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
+    const marks = (a, b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
     const result = payload.has_result ? (typeof payload.result === "string" ? parsed(payload.result) : payload.result) : undefined;
     const otherResult = other?.has_result ? (typeof other.result === "string" ? parsed(other.result) : other.result) : undefined;
     return el("div", { class: "attempt" },
@@ -81,8 +81,8 @@ export class CompareView {
       payload.arguments !== undefined ? block(callPieces(row.name, payload.arguments, marks(payload.arguments, other?.arguments)), { cls: "code call" }) : null,
       result !== undefined ? block(typeof result === "string" ? [{ text: result }] : jsonPieces(result, marks(result, otherResult)), { cls: "code result" }) : null,
       payload.failure ? failureNode(payload) : null,
-      row.kind === "agent" || row.kind === "workflow" ? (payload.input ?? []).filter((/** @type {any} */ piece) => !Array.isArray(piece)).map((/** @type {any} */ message) => messageNode(message)) : null,
-      (payload.output ?? []).map((/** @type {any} */ message) => messageNode(message)));
+      row.kind === "agent" || row.kind === "workflow" ? (payload.input ?? []).filter((piece) => !Array.isArray(piece)).map((message) => messageNode(message)) : null,
+      (payload.output ?? []).map((message) => messageNode(message)));
   }
 
   /** @param {KeyboardEvent} event @returns {boolean} */

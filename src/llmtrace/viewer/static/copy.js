@@ -7,7 +7,6 @@ import { asCurl, asPython } from "./request.js";
 const MOST_STEPS = 40;
 const LONGEST = 1500;
 
-/** @param {any} view */
 export function copyMenu(view) {
   const row = view.tree.rows.get(view.cursor);
   const ways = /** @type {[string, string, () => Promise<[string, string]>][]} */ ([
@@ -19,7 +18,7 @@ export function copyMenu(view) {
     ways.push(["c", "curl that repeats this call", async () => [await asCurl(view, row), "curl"]], ["p", "Python that repeats this call", async () => [await asPython(view, row), "Python"]]);
   }
   const dialog = el("dialog", { class: "menu", "aria-label": "Copy" }, el("h2", { text: "Copy" }), ways.map(([key, words, make]) =>
-    el("button", { type: "button", "data-letter": key, onclick: () => take(make) }, el("kbd", { text: key }), ` ${words}`)));
+    el("button", { "data-letter": key, onclick: () => take(make) }, el("kbd", { text: key }), ` ${words}`)));
   const take = async (/** @type {() => Promise<[string, string]>} */ make) => {
     dialog.close();
     const [text, what] = await make();
@@ -38,7 +37,7 @@ export function copyMenu(view) {
   dialog.showModal();
 }
 
-/** @param {any} view @returns {Promise<string>} */
+/** @returns {Promise<string>} */
 export async function forModel(view) {
   const trace = view.trace;
   const lines = [`# Trace ${trace.id}: ${trace.health}`, `Task: ${trace.task ?? "unknown"}`, `Answer: ${trace.answer ?? "none"}`, ""];
@@ -52,13 +51,13 @@ export async function forModel(view) {
   const steps = chosen ? view.tree.subtree(chosen.id).slice(0, MOST_STEPS) : [];
   const path = [];
   for (let up = view.tree.rows.get(chosen?.parent); up; up = view.tree.rows.get(up.parent)) path.unshift(up.name);
-  const payloads = await view.need(steps.map((/** @type {any} */ row) => row.id));
+  const payloads = await view.need(steps.map((row) => row.id));
   lines.push("", `## Step${path.length ? ` in ${path.join(" > ")}` : ""}`);
   for (const row of steps) lines.push(...stepLines(row, payloads.get(row.id)));
   return lines.join("\n");
 }
 
-/** @param {any} row @param {import("./types.js").Payload|undefined} payload @returns {string[]} */
+/** @param {import("./types.js").Payload|undefined} payload @returns {string[]} */
 function stepLines(row, payload) {
   const lines = [`### ${row.kind} ${row.name} [${row.state}] span ${row.id}`];
   if (!payload) return lines;

@@ -2,26 +2,26 @@
 
 import { el, svg, tip } from "./dom.js";
 import { cost, count, duration } from "./format.js";
+import { place } from "./zoom.js";
 
 const HEIGHT = 44;
 
-/** @param {any} view */
 export function curveNode(view) {
-  const calls = view.tree.order.filter((/** @type {any} */ row) => row.in !== undefined || row.cost !== undefined);
+  const calls = view.tree.order.filter((row) => row.in !== undefined || row.cost !== undefined);
   if (calls.length < 2) return null;
-  const most = Math.max(...calls.map((/** @type {any} */ row) => (row.in ?? 0) + (row.out ?? 0)), 1);
+  const most = Math.max(...calls.map((row) => (row.in ?? 0) + (row.out ?? 0)), 1);
   let spent = 0;
   let tokens = 0;
-  const points = calls.map((/** @type {any} */ row) => {
+  const points = calls.map((row) => {
     spent += row.cost ?? 0;
     tokens += (row.in ?? 0) + (row.out ?? 0);
-    return { row, x: (row.start / view.span) * 1000, context: (row.in ?? 0) + (row.out ?? 0), spent, tokens };
+    return { row, x: place(view, row.start) * 10, context: (row.in ?? 0) + (row.out ?? 0), spent, tokens };
   });
   const end = points[points.length - 1];
-  const priced = calls.some((/** @type {any} */ row) => row.cost !== undefined);
-  const y = (/** @type {number} */ share) => (HEIGHT - 2 - share * (HEIGHT - 4)).toFixed(1);
-  const bars = points.map((/** @type {any} */ one) => `M${one.x.toFixed(1)} ${HEIGHT}V${y(one.context / most)}h${Math.max(2, ((one.row.end ?? one.row.start) - one.row.start) / view.span * 1000).toFixed(1)}V${HEIGHT}z`).join("");
-  const line = points.map((/** @type {any} */ one, /** @type {number} */ at) => `${at ? "H" : "M"}${one.x.toFixed(1)}${at ? "V" : " "}${y(priced && end.spent ? one.spent / end.spent : one.tokens / end.tokens)}`).join("");
+  const priced = calls.some((row) => row.cost !== undefined);
+  const y = (share) => (HEIGHT - 2 - share * (HEIGHT - 4)).toFixed(1);
+  const bars = points.map((one) => `M${one.x.toFixed(1)} ${HEIGHT}V${y(one.context / most)}h${Math.max(2, place(view, one.row.end ?? one.row.start) * 10 - one.x).toFixed(1)}V${HEIGHT}z`).join("");
+  const line = points.map((one, at) => `${at ? "H" : "M"}${one.x.toFixed(1)}${at ? "V" : " "}${y(priced && end.spent ? one.spent / end.spent : one.tokens / end.tokens)}`).join("");
   const picture = svg("svg", { viewBox: `0 0 1000 ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `Context up to ${count(most)} tokens, ${count(end.tokens)} tokens in all` },
     svg("path", { d: bars, class: "context" }), svg("path", { d: `${line}H1000`, class: "spent" }));
   const words = el("p", { class: "curve-words" },

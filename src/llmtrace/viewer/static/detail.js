@@ -11,8 +11,9 @@ import { suspectCard } from "./suspects.js";
 
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {import("./types.js").Payload} Payload */
+/** @typedef {import("./types.js").Use} Use */
 
-/** @param {any} view @param {Row} row @param {Payload} payload @returns {import("./dom.js").Child[]} */
+/** @param {Row} row @param {Payload} payload */
 export function detail(view, row, payload) {
   const uses = view.usesOf(row.id);
   const suspect = view.suspectOf(row.id);
@@ -26,7 +27,7 @@ export function detail(view, row, payload) {
   ];
 }
 
-/** @param {any} view @param {Row} row @param {Payload} payload */
+/** @param {Row} row @param {Payload} payload */
 function headNode(view, row, payload) {
   const path = [];
   for (let above = view.tree.rows.get(row.parent); above && path.length < 8; above = view.tree.rows.get(above.parent)) path.unshift(above);
@@ -48,7 +49,7 @@ function stateText(row) {
   return row.state === "ok" ? "" : row.state;
 }
 
-/** @param {any} view @param {Payload} payload */
+/** @param {Payload} payload */
 function findingsNode(view, payload) {
   const found = [
     ...payload.violations.map((one) => ({ severity: one.severity, name: one.code, where: one.pointer, text: one.message, more: expectedText(one), derived: false, sources: [] })),
@@ -66,12 +67,11 @@ function findingsNode(view, payload) {
     failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: "stack trace" }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
 }
 
-/** @param {any} evidence */
 function evidenceText(evidence) {
   return Object.entries(evidence ?? {}).map(([name, value]) => `${name} ${format.cut(typeof value === "string" ? value : format.compact(value), 120)}`).join(" · ");
 }
 
-/** @param {any} view @param {Row} row @param {Payload} payload @param {import("./types.js").Use[]} uses @returns {import("./dom.js").Child[]} */
+/** @param {Row} row @param {Payload} payload @param {Use[]} uses */
 function bodyNodes(view, row, payload, uses) {
   if (row.kind === "tool" || payload.operation === "ToolExecution") return callBody(view, row, payload, uses);
   if (payload.operation === "Inference" || payload.operation === "FetchResponse") {
@@ -92,7 +92,7 @@ function bodyNodes(view, row, payload, uses) {
   ];
 }
 
-/** @param {any} view @param {Row} row @param {Payload} payload @param {import("./types.js").Use[]} uses @returns {import("./dom.js").Child[]} */
+/** @param {Row} row @param {Payload} payload @param {Use[]} uses */
 function callBody(view, row, payload, uses) {
   const marks = marking(view, payload.violations, uses, "arguments");
   const broken = payload.violations.find((one) => one.line !== null && one.where === "arguments");
@@ -113,7 +113,7 @@ function callBody(view, row, payload, uses) {
   ];
 }
 
-/** The same as the JSON text that was sent, marks and all. @param {any} given @param {import("./json.js").Marking} marks */
+/** The same as the JSON text that was sent, marks and all. @param {import("./json.js").Marking} marks */
 function rawToggle(given, marks) {
   return given === null || given === undefined ? null : el("details", { class: "raw" }, el("summary", { text: "JSON" }), block(jsonPieces(given, marks)));
 }
@@ -130,7 +130,7 @@ function schemaNode(payload) {
   return el("div", { class: "schema" }, el("h4", { text: "Schema" }), definition.description ? el("p", { class: "dim", text: format.cut(definition.description, 600) }) : null, block(jsonPieces(definition.parameters, { marks })));
 }
 
-/** Where a schema speaks of the value at a pointer, as far as its plain members say. @param {any} schema @param {string} pointer @returns {string|null} */
+/** Where a schema speaks of the value at a pointer, as far as its plain members say. @param {string} pointer @returns {string|null} */
 function schemaPointer(schema, pointer) {
   let at = "";
   let here = schema;
@@ -143,7 +143,7 @@ function schemaPointer(schema, pointer) {
   return at || null;
 }
 
-/** @param {string} title @param {...import("./dom.js").Child} content */
+/** @param {string} title */
 export function titled(title, ...content) {
   return el("section", { class: "part", "aria-label": title }, el("h3", { text: title }), ...content);
 }

@@ -1,6 +1,6 @@
 // Elements. Text is only ever set as text: whatever a model wrote cannot become markup here.
 
-/** @typedef {Node|string|null|undefined|false} Child */
+/** @typedef {any} Child A node, a text, a list of such; null, undefined and false are nothing. */
 
 /**
  * An element with attributes (`class`, `text`, `style` as an object, `onclick` … and any other) and children; null and false are
@@ -12,6 +12,7 @@
  */
 export function el(tag, options = {}, ...children) {
   const node = document.createElement(tag);
+  if (tag === "button") node.setAttribute("type", "button");
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || value === null || value === false) continue;
     if (name === "class") node.className = value;
@@ -21,8 +22,18 @@ export function el(tag, options = {}, ...children) {
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : String(value));
   }
-  for (const child of children.flat()) if (child !== null && child !== undefined && child !== false) node.append(child);
+  node.append(...present(children));
   return node;
+}
+
+/** @param {Child[]} children */
+function present(children) {
+  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+}
+
+/** These children and no other. @param {any} node @param {...Child} children */
+export function fill(node, ...children) {
+  node.replaceChildren(...present(children));
 }
 
 /** @param {string} tag @param {{[name: string]: any}} options @param {...Node} children @returns {SVGElement} */
@@ -43,10 +54,15 @@ let sayTimer = 0;
 /** One line at the bottom for a moment; screen readers read it. @param {string} text */
 export function say(text) {
   const place = byId("said");
-  place.textContent = text;
+  place.textContent = text.length > 180 ? `${text.slice(0, 180)}…` : text;
   place.classList.add("shown");
   clearTimeout(sayTimer);
   sayTimer = setTimeout(() => place.classList.remove("shown"), 2500);
+}
+
+/** What was said is over. */
+export function hush() {
+  byId("said").classList.remove("shown");
 }
 
 /**
@@ -67,7 +83,7 @@ export function lazySection(title, make) {
 export function tip(node, make) {
   const show = () => {
     const box = byId("tip");
-    box.replaceChildren(...make().filter((child) => child !== null && child !== undefined && child !== false).map((child) => /** @type {Node} */ (child)));
+    fill(box, make());
     box.hidden = false;
     const at = node.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left, innerWidth - box.offsetWidth - 8));

@@ -46,6 +46,11 @@ export function sum(a, b) {
   return (a ?? null) === null ? (b ?? null) : a + (b ?? 0);
 }
 
+/** A probability. */
+export function likelihood(share) {
+  return share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
+}
+
 /** The text of a number that a browser would have changed, else undefined. */
 export function exactNumber(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value) ? value["\u0000number"] : undefined;
@@ -63,11 +68,16 @@ export function compact(value) {
   return JSON.stringify(value);
 }
 
+/** An argument's name; in quotes where it is no name. @param {string} name */
+export function argumentName(name) {
+  return /^[\p{L}\p{N}_$.-]+$/u.test(name) ? name : JSON.stringify(name);
+}
+
 /** A tool call as a function call. Arguments that were no JSON object stand as the text that the model wrote. */
 export function callText(name, given) {
   if (given === null || given === undefined) return `${name}(…)`;
   if (typeof given !== "object" || Array.isArray(given)) return `${name}(${typeof given === "string" ? given : compact(given)})`;
-  return `${name}(${Object.entries(given).map(([key, value]) => `${key}=${compact(value)}`).join(", ")})`;
+  return `${name}(${Object.entries(given).map(([key, value]) => `${argumentName(key)}=${compact(value)}`).join(", ")})`;
 }
 
 export function cut(text, most) {

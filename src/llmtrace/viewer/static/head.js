@@ -1,19 +1,19 @@
-// The line over a trace: what it is, how it went, what it took; and the time axis of the waterfall.
+// The line over a trace: what it is, how it went, what it took.
 
 import { el } from "./dom.js";
 import * as format from "./format.js";
 import { show } from "./moves.js";
 import { copyMenu } from "./copy.js";
 
-/** @param {any} view @returns {Node[]} */
+/** @returns {Node[]} */
 export function traceHead(view) {
   const trace = view.trace;
-  const errors = view.tree.problems.filter((/** @type {any} */ row) => row.state !== "warning").length;
+  const errors = view.tree.problems.filter((row) => row.state !== "warning").length;
   const facts = [format.plural(trace.spans, "step"), trace.duration === null ? (trace.health === "running" ? "running" : format.UNKNOWN) : format.duration(trace.duration),
     trace.input === null && trace.output === null ? null : `${format.count((trace.input ?? 0) + (trace.output ?? 0))} tokens`, trace.cost === null ? null : format.cost(trace.cost),
     errors ? `${format.plural(errors, "error")}` : null, format.clock(trace.start)].filter(Boolean).join(" · ");
   const search = el("input", { type: "search", class: "search", placeholder: "Search this trace", "aria-label": "Search this trace", value: view.asked.words, onchange: () => view.search(search.value.trim()) });
-  const toggle = (/** @type {"w"|"c"} */ mode, /** @type {string} */ text) => el("button", { type: "button", "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
+  const toggle = (/** @type {"w"|"c"} */ mode, text) => el("button", { "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
   return [
     el("nav", { "aria-label": "Traces" }, view.data.live ? el("a", { class: "brand", href: "#/", text: "llmtrace" }) : el("span", { class: "brand", text: "llmtrace" })),
     el("div", { class: "what" }, el("h1", { text: trace.task ?? trace.name, title: trace.task ?? "" }),
@@ -21,13 +21,8 @@ export function traceHead(view) {
     el("div", { class: "toggle", role: "group", "aria-label": "View" }, toggle("w", "Waterfall "), toggle("c", "Conversation ")),
     search,
     view.paused ? el("span", { class: "chip on", text: "paused" }) : null,
-    el("button", { type: "button", class: "chip", text: "copy", onclick: () => copyMenu(view) }),
+    el("button", { class: "chip", text: "copy", onclick: () => copyMenu(view) }),
     view.data.live ? el("a", { class: "chip", href: `/api/traces/${view.id}/page`, download: "", text: "export" }) : null,
-    el("button", { type: "button", class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" }),
-  ].filter((node) => node !== null).map((node) => /** @type {Node} */ (node));
-}
-
-/** @param {number} span milliseconds @returns {Node[]} */
-export function axisNode(span) {
-  return [0, 0.25, 0.5, 0.75].map((share) => el("span", { style: { "--left": share * 100 }, text: share ? format.duration(span * share) : "0" }));
+    el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" }),
+  ];
 }

@@ -1,7 +1,7 @@
 // JSON and tool calls as text with marks: a field that broke its schema, a value and where it came from. Pieces of text, never HTML.
 
 import { el, tip } from "./dom.js";
-import { exactNumber } from "./format.js";
+import { argumentName, exactNumber } from "./format.js";
 
 const WIDTH = 72;
 const MOST_CHARACTERS = 12000;
@@ -41,7 +41,7 @@ class Writer {
     for (const note of this.notes.splice(0)) this.put(`  ${note}`, { cls: "note" });
   }
 
-  /** @param {any} value @param {string} pointer @param {number} depth */
+  /** @param {string} pointer @param {number} depth */
   value(value, pointer, depth) {
     const mark = this.marks.get(pointer);
     if (mark?.note) this.notes.push(mark.note);
@@ -52,14 +52,13 @@ class Writer {
     this.inside(value, pointer, depth, mark ? ["", Array.isArray(value) ? "]" : "}"] : Array.isArray(value) ? ["[", "]"] : ["{", "}"], false);
   }
 
-  /** @param {any} value */
   scalar(value) {
     if (this.call && typeof value === "string" && value.includes("\n")) return `"${value}"`;
     if (this.call && value === true) return "true";
     return JSON.stringify(value) ?? "null";
   }
 
-  /** @param {any} held @param {string} pointer @param {number} depth @param {string[]} brackets @param {boolean} named */
+  /** @param {string} pointer @param {number} depth @param {string[]} brackets @param {boolean} named */
   inside(held, pointer, depth, brackets, named) {
     const members = Array.isArray(held) ? held.map((value, at) => [at, value]) : Object.entries(held);
     const ghosts = this.ghosts.get(pointer) ?? [];
@@ -69,7 +68,7 @@ class Writer {
     const pad = short ? "" : `\n${"  ".repeat(depth + 1)}`;
     members.forEach(([name, value], at) => {
       if (pad) this.put(pad);
-      if (!Array.isArray(held)) this.put(named ? `${name}=` : `${JSON.stringify(name)}: `);
+      if (!Array.isArray(held)) this.put(named ? `${argumentName(String(name))}=` : `${JSON.stringify(name)}: `);
       this.value(value, pointer + segment(name), depth + 1);
       const last = at === members.length - 1;
       if (!last || (ghosts.length && !named)) this.put(short ? ", " : ",");
@@ -77,7 +76,7 @@ class Writer {
     });
     for (const ghost of ghosts) {
       this.put(pad);
-      this.put(named ? `${ghost.name}=` : `${JSON.stringify(ghost.name)}:`, { cls: "ghost" });
+      this.put(named ? `${argumentName(ghost.name)}=` : `${JSON.stringify(ghost.name)}:`, { cls: "ghost" });
       this.put(`  ${ghost.note}`, { cls: "note" });
     }
     this.put(`${short ? "" : `\n${"  ".repeat(depth)}`}${brackets[1]}`);
@@ -90,7 +89,7 @@ class Writer {
   }
 }
 
-/** @param {any} value @returns {number} */
+/** @returns {number} */
 function plainLength(value) {
   const exact = exactNumber(value);
   if (exact !== undefined) return exact.length;
@@ -105,7 +104,7 @@ function plainLength(value) {
   return length;
 }
 
-/** @param {any} value @param {Marking} marking @returns {Piece[]} */
+/** @param {Marking} marking @returns {Piece[]} */
 export function jsonPieces(value, marking = {}) {
   const writer = new Writer(marking, false);
   writer.value(value, "", 0);
@@ -113,7 +112,7 @@ export function jsonPieces(value, marking = {}) {
   return writer.pieces;
 }
 
-/** A call as one writes it: `name(member=value)`. @param {string} name @param {any} given @param {Marking} marking @returns {Piece[]} */
+/** A call as one writes it: `name(member=value)`. @param {string} name @param {Marking} marking @returns {Piece[]} */
 export function callPieces(name, given, marking = {}) {
   const writer = new Writer(marking, true);
   if (given === null || given === undefined) writer.put(`${name}(…)`);
@@ -177,7 +176,7 @@ function pieceNode(piece) {
 /** Pieces as a block; what is long shows its begin, and the rest on demand. @param {Piece[]} pieces @param {{cls?: string, colours?: boolean, most?: number}} options */
 export function block(pieces, { cls = "code", colours = true, most = MOST_CHARACTERS } = {}) {
   const box = el("pre", { class: cls });
-  const draw = (/** @type {number} */ limit) => {
+  const draw = (limit) => {
     box.replaceChildren();
     let left = limit;
     for (const piece of pieces) {
@@ -191,7 +190,7 @@ export function block(pieces, { cls = "code", colours = true, most = MOST_CHARAC
     if (total > limit) {
       const rest = total - limit;
       box.append(el("button", {
-        class: "more", type: "button", text: `… ${rest.toLocaleString("en-US")} more characters`,
+        class: "more", text: `… ${rest.toLocaleString("en-US")} more characters`,
         onclick: () => draw(limit * 20),
       }));
     }

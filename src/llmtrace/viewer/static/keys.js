@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { MOVES } from "./moves.js";
 
-const NAMES = /** @type {{[key: string]: string}} */ ({ ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "esc", PageDown: "page ↓", PageUp: "page ↑" });
+const NAMES = /** @type {{[key: string]: string}} */ ({ ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "esc", PageDown: "page↓", PageUp: "page↑", Home: "home", End: "end", Enter: "enter" });
 
 const LIST = [
   ["j k ↓ ↑", "next, previous trace"], ["enter", "open it"], ["/", "search in messages, arguments, results, names"], ["f", "only failed, recovered, ok, running, all"],
@@ -13,7 +13,7 @@ const LIST = [
 export function help() {
   const known = document.querySelector("dialog.keys");
   if (known) return /** @type {HTMLDialogElement} */ (known).close();
-  const table = (/** @type {string} */ title, /** @type {string[][]} */ rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, rows.flatMap(([keys, words]) => [el("dt", {}, keys.split(" ").map((key) => el("kbd", { text: key }))), el("dd", { text: words })])));
+  const table = (title, /** @type {string[][]} */ rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, rows.flatMap(([keys, words]) => [el("dt", {}, keys.split(" ").map((key) => el("kbd", { text: key }))), el("dd", { text: words })])));
   const trace = MOVES.map(([keys, words]) => [keys.length > 4 ? `${keys[0]} … ${keys[keys.length - 1]}` : keys.map((key) => NAMES[key] ?? key).join(" "), words]);
   const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "keys", "aria-label": "Keys" }, el("h2", { text: "Keys" }), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST), el("form", { method: "dialog" }, el("button", { class: "chip", text: "close" }))));
   dialog.addEventListener("close", () => dialog.remove());

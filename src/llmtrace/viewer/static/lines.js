@@ -5,14 +5,18 @@ import * as format from "./format.js";
 import { callPieces, block, textPieces, jsonPieces } from "./json.js";
 import { marking, answerMarks } from "./marks.js";
 import { messageNodes } from "./messages.js";
+import { barPlace } from "./zoom.js";
 
-const LETTERS = { model: "M", tool: "T", agent: "A", workflow: "W", plan: "P", retrieval: "R", embedding: "E", memory: "B", step: "S" };
+/** @typedef {import("./types.js").Payload} Payload */
+/** @typedef {import("./types.js").Use} Use */
+const LETTERS = /** @type {any} */ ({ model: "M", tool: "T", agent: "A", workflow: "W", plan: "P", retrieval: "R", embedding: "E", memory: "B", step: "S" });
+const letterOf = (row) => LETTERS[row.kind] ?? "S";
 const SHORT_TEXT = 1200;
 
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {{key: string, depth: number, row?: Row, fold?: any, kids?: number, within?: string|null}} Line */
 
-/** Classes of a line by what is known of its span. @param {any} view @param {Row} row */
+/** Classes of a line by what is known of its span. @param {Row} row */
 function stateOf(view, row) {
   const names = [row.state];
   if (row.refused) names.push("refused");
@@ -22,8 +26,8 @@ function stateOf(view, row) {
   return names.join(" ");
 }
 
-/** @param {any} view @param {Line} line */
-function common(view, line, /** @type {string} */ cls) {
+/** @param {Line} line */
+function common(view, line, cls) {
   const row = line.row;
   const open = line.fold ? Boolean(view.tree.open.get(line.key)) : line.kids ? view.tree.open.get(line.key) !== false : null;
   return {
@@ -44,22 +48,21 @@ function common(view, line, /** @type {string} */ cls) {
   };
 }
 
-/** @param {any} view @param {Line} line */
+/** @param {Line} line */
 export function waterfallRow(view, line) {
   if (line.fold) return foldRow(view, line);
   const row = /** @type {Row} */ (line.row);
   const end = row.end ?? (row.state === "running" ? view.now() : view.span);
-  const left = (row.start / view.span) * 100;
-  const width = Math.max(0, ((end - row.start) / view.span) * 100);
+  const { left, width, out } = barPlace(view, row.start, end);
   const hidden = line.kids && view.tree.open.get(line.key) === false ? view.tree.below.get(row.id) - (isProblem(row) ? 1 : 0) : 0;
   const number = view.suspectAt.get(row.id);
   const marks = row.marks ?? [];
   return el("div", common(view, line, "row"),
-    el("span", { class: `label k-${row.kind}`, "data-letter": LETTERS[/** @type {keyof LETTERS} */ (row.kind)] ?? "S", "data-twist": line.kids ? (view.tree.open.get(line.key) === false ? "▸" : "▾") : "" },
+    el("span", { class: `label k-${row.kind}`, "data-letter": letterOf(row), "data-twist": line.kids ? (view.tree.open.get(line.key) === false ? "▸" : "▾") : "" },
       el("b", { text: row.name }), row.said ? (row.kind === "tool" ? `(${row.said})` : ` ${row.said}`) : row.kind === "tool" ? "()" : ""),
     number || marks.length || row.error || hidden
       ? el("span", { class: `mark ${severity(row)}`, "data-number": number, text: hidden > 0 ? `${hidden} ✗` : markText(row, marks) }) : null,
-    el("span", { class: `bar k-${row.kind}${barEnd(left, width)}`, "data-time": timeText(row), style: { "--left": left.toFixed(3), "--width": width.toFixed(3) } }));
+    el("span", { class: `bar k-${row.kind}${out || barEnd(left, width)}`, "data-time": out ? "" : timeText(row), style: { "--left": left.toFixed(3), "--width": width.toFixed(3) } }));
 }
 
 /** Where a bar's time stands: behind it, before it, or in it. @param {number} left @param {number} width */
@@ -91,37 +94,36 @@ export function isProblem(row) {
   return row.state === "error" || row.state === "interrupted";
 }
 
-/** @param {any} fold */
 export function foldText(fold) {
   const names = fold.names.join(", ");
   return `${names} × ${fold.repeats.toLocaleString("en-US")}, ${format.plural(fold.distinct, "distinct argument")}`;
 }
 
-/** @param {any} view @param {Line} line */
+/** @param {Line} line */
 function foldRow(view, line) {
   const { fold } = line.fold;
   const first = fold[0];
   const last = fold[fold.length - 1];
   const end = last.end ?? view.now();
-  const left = (first.start / view.span) * 100;
-  const width = ((end - first.start) / view.span) * 100;
-  const errors = fold.reduce((/** @type {number} */ sum, /** @type {Row} */ row) => sum + (view.tree.below.get(row.id) ?? 0), 0);
-  const number = fold.map((/** @type {Row} */ row) => view.suspectAt.get(row.id)).find(Boolean);
+  const { left, width, out } = barPlace(view, first.start, end);
+  const errors = fold.reduce((sum, row) => sum + (view.tree.below.get(row.id) ?? 0), 0);
+  const numbers = fold.map((row) => view.suspectAt.get(row.id)).filter(Boolean);
+  const number = numbers.length ? Math.min(...numbers) : undefined;
   return el("div", common(view, line, "row"),
     el("span", { class: "label k-fold", "data-letter": "↻", "data-twist": view.tree.open.get(line.key) ? "▾" : "▸" }, el("b", { text: foldText(line.fold) }),
       ` first ${format.duration(first.start)}, last ${format.duration(last.start)}`),
     errors || number ? el("span", { class: `mark ${errors ? "error" : ""}`, "data-number": number, text: errors ? `${errors} ✗` : "" }) : null,
-    el("span", { class: `bar k-fold${barEnd(left, width)}`, "data-time": format.duration(end - first.start), style: { "--left": left.toFixed(3), "--width": width.toFixed(3) } }));
+    el("span", { class: `bar k-fold${out || barEnd(left, width)}`, "data-time": out ? "" : format.duration(end - first.start), style: { "--left": left.toFixed(3), "--width": width.toFixed(3) } }));
 }
 
-/** @param {any} view @param {Line} line */
+/** @param {Line} line */
 export function conversationCard(view, line) {
   if (line.fold) return el("div", common(view, line, "card fold-card"), el("b", { text: `↻ ${foldText(line.fold)}` }), el("span", { class: "dim", text: view.tree.open.get(line.key) ? " open" : " folded" }));
   const row = /** @type {Row} */ (line.row);
   const payload = view.payloads.get(row.id);
   const number = view.suspectAt.get(row.id);
   const title = row.kind === "model" ? row.name : row.kind === "tool" ? "" : row.name;
-  const head = row.kind === "tool" ? null : el("div", { class: `card-head k-${row.kind}`, "data-letter": LETTERS[/** @type {keyof LETTERS} */ (row.kind)] ?? "S" },
+  const head = row.kind === "tool" ? null : el("div", { class: `card-head k-${row.kind}`, "data-letter": letterOf(row) },
     el("b", { text: title }), ` ${factsText(row)}`, number ? el("span", { class: "mark error", "data-number": number, text: "" }) : null);
   return el("div", common(view, line, `card c-${row.kind}`), head, payload ? cardBody(view, row, payload) : el("p", { class: "dim", text: row.said ?? "…" }));
 }
@@ -135,7 +137,7 @@ function factsText(row) {
   return facts.join(" · ");
 }
 
-/** @param {any} view @param {Row} row @param {import("./types.js").Payload} payload @returns {import("./dom.js").Child[]} */
+/** @param {Row} row @param {Payload} payload */
 function cardBody(view, row, payload) {
   const uses = view.usesOf(row.id);
   if (row.kind === "tool") {
@@ -157,7 +159,7 @@ function cardBody(view, row, payload) {
     payload.failure ? failureNode(payload) : null];
 }
 
-/** What a tool answered, or how it failed. @param {import("./types.js").Payload} payload @param {number=} most @param {import("./json.js").Marking=} marks */
+/** What a tool answered, or how it failed. @param {Payload} payload @param {number=} most @param {import("./json.js").Marking=} marks */
 export function resultNode(payload, most, marks) {
   if (payload.facts.executed === false || (payload.operation === "ToolExecution" && payload.facts.executed === undefined && !payload.has_result)) {
     if (!payload.failure) return null;
@@ -180,13 +182,13 @@ export function parsed(text) {
   }
 }
 
-/** @param {import("./types.js").Payload} payload */
+/** @param {Payload} payload */
 export function failureNode(payload) {
   const failure = /** @type {{type: string, message: string}} */ (payload.failure);
   return el("p", { class: "failure" }, el("b", { text: failure.type }), failure.message ? ` ${format.cut(failure.message, 2000)}` : "");
 }
 
-/** What a model answered: its words and the calls it asked for. @param {any} view @param {import("./types.js").Payload} payload @param {import("./types.js").Use[]} uses @param {number=} most @param {boolean=} brief calls that have an execution stand there only */
+/** What a model answered: its words and the calls it asked for. @param {Payload} payload @param {Use[]} uses @param {number=} most @param {boolean=} brief calls that have an execution stand there only */
 export function answerNodes(view, payload, uses, most, brief = false) {
   const nodes = [];
   for (const message of payload.output ?? []) {
@@ -201,7 +203,7 @@ export function answerNodes(view, payload, uses, most, brief = false) {
   return nodes;
 }
 
-/** @param {any} view @param {import("./types.js").Payload} payload @param {import("./types.js").Part} part @param {import("./types.js").Use[]} uses @param {number=} most */
+/** @param {Payload} payload @param {import("./types.js").Part} part @param {Use[]} uses @param {number=} most */
 function callNode(view, payload, part, uses, most) {
   const violations = payload.violations.filter((one) => one.where === "arguments" && one.call_id === (part.id ?? null) && (part.id || one.tool === part.name));
   const mine = uses.filter((use) => use.part === "argument" && use.call === (part.id ?? null) && use.tool === part.name);

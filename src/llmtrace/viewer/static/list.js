@@ -1,8 +1,8 @@
 // The list of traces: what each was asked and answered, how it went, what it cost; filters and search, kept in the address.
 
-import { el } from "./dom.js";
+import { el, fill } from "./dom.js";
 import * as format from "./format.js";
-import { go, note, placeText } from "./place.js";
+import { go, note } from "./place.js";
 import { VirtualList } from "./virtual.js";
 
 const PAGE = 100;
@@ -11,7 +11,7 @@ const HEALTHS = ["", "failed", "recovered", "ok", "running"];
 /** @typedef {import("./types.js").TraceRow} TraceRow */
 
 export class ListView {
-  /** @param {HTMLElement} app @param {any} data @param {any} info @param {URLSearchParams} query */
+  /** @param {HTMLElement} app @param {URLSearchParams} query */
   constructor(app, data, info, query) {
     this.app = app;
     this.data = data;
@@ -21,7 +21,7 @@ export class ListView {
     this.rows = [];
     /** @type {Set<string>} */
     this.picked = new Set();
-    /** @type {Map<string, {title: string, score: number}|null>} */
+    /** @type {Map<string, {title: string, score: number, likely: boolean}|null>} */
     this.suspicions = new Map();
     this.cursor = 0;
     this.more = false;
@@ -39,15 +39,15 @@ export class ListView {
     const search = el("input", { type: "search", class: "search", placeholder: "Search messages, arguments, results …", "aria-label": "Search traces", value: this.query.q, oninput: () => this.searched(search.value) });
     this.search = search;
     this.filters = el("div", { class: "filters", role: "group", "aria-label": "Health" }, HEALTHS.map((health) =>
-      el("button", { type: "button", class: `chip ${health}`, "aria-pressed": String(this.query.health === health), text: health || "all", onclick: () => this.filter({ health }) })));
+      el("button", { class: `chip ${health}`, "aria-pressed": String(this.query.health === health), text: health || "all", onclick: () => this.filter({ health }) })));
     this.notes = el("div", { class: "filters" });
     this.count = el("span", { class: "dim", role: "status" });
     this.box = el("div", { class: "rows", role: "grid", tabindex: "0", "aria-label": "Traces" });
-    this.compare = el("button", { type: "button", class: "chip", text: "compare", hidden: true, onclick: () => this.comparePicked() });
+    this.compare = el("button", { class: "chip", text: "compare", hidden: true, onclick: () => this.comparePicked() });
     this.app.className = "list";
     this.app.replaceChildren(
       el("header", { class: "top" }, el("h1", { class: "brand", text: "llmtrace" }), el("span", { class: "dim store", text: this.info.store ?? "" }), search, this.filters, this.notes, this.compare,
-        el("span", { class: "gap" }), this.count, this.data.live ? el("a", { class: "chip", href: "#/time", text: "over time" }) : null, el("button", { type: "button", class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
+        el("span", { class: "gap" }), this.count, this.data.live ? el("a", { class: "chip", href: "#/time", text: "over time" }) : null, el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
       el("main", { class: "table", "aria-label": "Traces" },
         el("div", { class: "trace-row heads", "aria-hidden": "true" }, ["", "task and answer", "agent", "found", "tokens", "cost", "duration", "started"].map((head) => el("span", { text: head }))),
         this.box));
@@ -56,16 +56,15 @@ export class ListView {
   }
 
   drawNotes() {
-    const chip = (/** @type {string} */ text, /** @type {any} */ cleared) => el("button", { type: "button", class: "chip on", text: `${text} ×`, "aria-label": `no longer only ${text}`, onclick: () => this.filter(cleared) });
-    this.notes.replaceChildren(...[this.query.agent ? chip(`agent ${this.query.agent}`, { agent: "" }) : null, this.query.since || this.query.until ? chip(this.span(), { since: "", until: "" }) : null].filter((node) => node !== null));
+    const chip = (text, cleared) => el("button", { class: "chip on", text: `${text} ×`, "aria-label": `no longer only ${text}`, onclick: () => this.filter(cleared) });
+    fill(this.notes, this.query.agent ? chip(`agent ${this.query.agent}`, { agent: "" }) : null, this.query.since || this.query.until ? chip(this.span(), { since: "", until: "" }) : null);
   }
 
   span() {
-    const day = (/** @type {string} */ ns) => format.clock(Number(BigInt(ns) / 1000000n)).slice(0, 16);
+    const day = (ns) => format.clock(Number(BigInt(ns) / 1000000n)).slice(0, 16);
     return `${this.query.since ? `from ${day(this.query.since)}` : ""}${this.query.until ? ` until ${day(this.query.until)}` : ""}`.trim();
   }
 
-  /** @param {any} changed */
   filter(changed) {
     Object.assign(this.query, changed);
     note("", this.query);
@@ -104,7 +103,7 @@ export class ListView {
     this.loading = true;
     const found = await this.data.traces({ ...this.query, limit: PAGE, offset: this.rows.length });
     const known = new Set(this.rows.map((row) => row.id));
-    this.rows.push(...found.traces.filter((/** @type {TraceRow} */ row) => !known.has(row.id)));
+    this.rows.push(...found.traces.filter((row) => !known.has(row.id)));
     this.more = found.more;
     this.loading = false;
     this.drawRows();
@@ -131,7 +130,7 @@ export class ListView {
   }
 
   emptyWords() {
-    if (this.query.q || this.query.health || this.query.agent || this.query.since) return [el("p", { text: "Nothing here is like that." }), el("button", { type: "button", class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter({ q: "", health: "", agent: "", since: "", until: "" }); } })];
+    if (this.query.q || this.query.health || this.query.agent || this.query.since) return [el("p", { text: "Nothing here is like that." }), el("button", { class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter({ q: "", health: "", agent: "", since: "", until: "" }); } })];
     return [el("h2", { text: "No traces yet" }), el("p", {}, "Run ", el("code", { text: "llmtrace demo" }), " or ", el("code", { text: "llmtrace run agent.py" }), ": traces appear here as they happen."),
       this.info.receive ? el("p", {}, "Programs in any language may send spans: ", el("code", { text: `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}` })) : el("p", {}, el("code", { text: "llmtrace view --receive" }), " takes spans by OTLP from programs in any language.")];
   }
@@ -139,14 +138,14 @@ export class ListView {
   /** @param {number} at */
   row(at) {
     const row = this.rows[at];
-    const cell = (/** @type {string} */ cls, /** @type {string|undefined} */ text, /** @type {any[]} */ ...more) => el("span", { class: cls, role: "gridcell", text: more.length ? undefined : text }, ...more);
+    const cell = (cls, /** @type {string|undefined} */ text, /** @type {any[]} */ ...more) => el("span", { class: cls, role: "gridcell", text: more.length ? undefined : text }, ...more);
     const suspicion = this.suspicions.get(row.id);
-    const found = suspicion ? suspicion.title : row.findings.slice(0, 2).map((name) => name.replaceAll("_", " ")).join(", ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
+    const found = suspicion ? `${suspicion.likely ? "" : "perhaps: "}${suspicion.title}` : row.findings.slice(0, 2).map((name) => name.replaceAll("_", " ")).join(", ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
     return el("div", { class: `trace-row ${row.health}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (/** @type {MouseEvent} */ event) => (event.shiftKey ? this.pick(at) : this.enter(at)) },
       cell(`health ${row.health}`, row.health),
       cell("said", undefined, el("b", { text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
       cell("agent", row.agents.join(", ") || row.service || row.name),
-      cell(`found${row.errors || suspicion ? " error" : ""}`, found),
+      cell(`found${suspicion && !suspicion.likely ? " perhaps" : row.errors || suspicion ? " error" : ""}`, found),
       cell("num", row.input === null && row.output === null ? format.UNKNOWN : format.count((row.input ?? 0) + (row.output ?? 0))),
       cell("num", format.cost(row.cost)),
       cell("num", row.duration === null ? (row.health === "running" ? "running" : format.UNKNOWN) : format.duration(row.duration)),
@@ -207,11 +206,6 @@ export class ListView {
     if (!this.paused) this.load(true);
   }
 
-  /** Back from the search box. */
-  focusRows() {
-    this.box.focus();
-  }
-
   changed() {
     if (this.paused || document.hidden) return;
     clearTimeout(this.soon);
@@ -221,9 +215,5 @@ export class ListView {
   close() {
     this.list?.close();
     for (const wait of [this.soon, this.wait, this.glanceSoon]) clearTimeout(wait);
-  }
-
-  link() {
-    return placeText("", this.query);
   }
 }

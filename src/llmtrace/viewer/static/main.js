@@ -1,7 +1,7 @@
 // Begins: opens the data, shows the page that the address names, hands keys and news to it.
 
 import { openData } from "./api.js";
-import { byId, el, hideTip } from "./dom.js";
+import { byId, el, hideTip, hush } from "./dom.js";
 import { CompareView } from "./compare.js";
 import { help } from "./keys.js";
 import { ListView } from "./list.js";
@@ -35,6 +35,7 @@ async function showPage() {
     if (span) page.go(span, place.query.get("at") ?? "");
     return;
   }
+  hush();
   page?.close();
   page = make();
   const mine = page;

@@ -7,7 +7,6 @@ import { compact, cut } from "./format.js";
 /** @typedef {import("./types.js").Use} Use */
 /** @typedef {import("./json.js").Mark} Mark */
 
-/** @param {any} value */
 function worded(value) {
   return typeof value === "string" ? value : compact(value);
 }
@@ -22,7 +21,7 @@ export function expectedText(found) {
 
 /**
  * Marks for the arguments (or the result, the output) that violations and uses are about.
- * @param {any} view @param {Violation[]} violations @param {Use[]} uses @param {string} where
+ * @param {Violation[]} violations @param {Use[]} uses @param {string} where
  * @returns {import("./json.js").Marking}
  */
 export function marking(view, violations, uses, where) {
@@ -51,7 +50,7 @@ export function marking(view, violations, uses, where) {
   return { marks, ghosts };
 }
 
-/** @param {any} view @param {Use} use @returns {Mark} */
+/** @param {Use} use @returns {Mark} */
 export function useMark(view, use) {
   const origin = use.from ?? use.first;
   return {
@@ -64,7 +63,7 @@ export function useMark(view, use) {
   };
 }
 
-/** @param {any} view @param {Use} use */
+/** @param {Use} use */
 function useWords(view, use) {
   const place = (/** @type {import("./types.js").Origin} */ origin) => {
     const row = view.tree.rows.get(origin.span);
@@ -81,7 +80,7 @@ function useWords(view, use) {
   return [el("b", { text: "origin unknown" }), use.reason ? `: ${use.reason}` : ""];
 }
 
-/** The values of an answer with their marks. @param {any} view @param {Use[]} uses @returns {[string, Mark][]} */
+/** The values of an answer with their marks. @param {Use[]} uses @returns {[string, Mark][]} */
 export function answerMarks(view, uses) {
   return uses.filter((use) => use.part === "answer").map((use) => [worded(use.value), useMark(view, use)]);
 }

@@ -1,7 +1,7 @@
 // What a model was told: the messages that were new in its call, what was there before, what is no longer sent.
 
 import { el } from "./dom.js";
-import { cut, plural } from "./format.js";
+import { plural } from "./format.js";
 import { block, jsonPieces } from "./json.js";
 
 const LONG = 1500;
@@ -17,7 +17,7 @@ export function messageNode(message, cls = "", view = undefined) {
     message.parts.map((part) => partNode(part, view)));
 }
 
-/** @param {import("./types.js").Part} part @param {any} view */
+/** @param {import("./types.js").Part} part */
 function partNode(part, view) {
   if (part.type === "text") return block([{ text: part.content ?? "" }], { cls: "text", colours: false, most: LONG });
   if (part.type === "reasoning") return el("details", { class: "thinks" }, el("summary", { text: "reasoning" }), el("pre", { class: "text", text: part.content }));
@@ -28,7 +28,7 @@ function partNode(part, view) {
   return block(jsonPieces(part), { most: LONG });
 }
 
-/** @param {import("./types.js").Part} part @param {any} view */
+/** @param {import("./types.js").Part} part */
 function toolResult(part, view) {
   const span = part.id && view ? view.executions.get(part.id) : undefined;
   const told = typeof part.response === "string" && /^\s*[[{]/.test(part.response) ? attempt(part.response) : part.response;
@@ -58,23 +58,23 @@ export function messageNodes(view, payload, { brief = false } = {}) {
   const shown = [...(payload.before ? [] : system), ...told];
   const nodes = [];
   const kept = payload.kept ?? 0;
-  if (kept && !brief) nodes.push(el("button", { class: "more", type: "button", text: `${plural(kept, "message")} as before · show all`, onclick: (/** @type {Event} */ event) => showAll(view, payload, event) }));
+  if (kept && !brief) nodes.push(el("button", { class: "more", text: `${plural(kept, "message")} as before · show all`, onclick: (/** @type {Event} */ event) => showAll(view, payload, event) }));
   if (payload.gone) nodes.push(goneNode(view, payload));
   nodes.push(...shown.slice(0, MOST_MESSAGES).map((message) => brief && message.role === "system" ? el("details", { class: "thinks" }, el("summary", { text: "system prompt" }), messageNode(message, "", view)) : messageNode(message, "", view)));
   if (shown.length > MOST_MESSAGES) nodes.push(el("p", { class: "dim", text: `${shown.length - MOST_MESSAGES} more new messages are not shown here` }));
   return nodes;
 }
 
-/** A tool's result that stands with its own execution. @param {any} view @param {Message} message */
+/** A tool's result that stands with its own execution. @param {Message} message */
 function isShownElsewhere(view, message) {
   return message.parts.length > 0 && message.parts.every((part) => part.type === "tool_call_response" && part.id && view.executions.has(part.id));
 }
 
-/** @param {any} view @param {Payload} payload */
+/** @param {Payload} payload */
 function goneNode(view, payload) {
   const box = el("div", { class: "gone" },
     `⚠ ${plural(payload.gone ?? 0, "message")} of the call before ${payload.gone === 1 ? "is" : "are"} no longer sent `,
-    el("button", { class: "more", type: "button", text: "show", onclick: async () => {
+    el("button", { class: "more", text: "show", onclick: async () => {
       const before = payload.before;
       if (!before) return;
       const [earlier, payloads] = await Promise.all([view.data.history(view.id, before), view.need([before])]);
@@ -86,7 +86,7 @@ function goneNode(view, payload) {
   return box;
 }
 
-/** @param {any} view @param {Payload} payload @param {Event} event */
+/** @param {Payload} payload @param {Event} event */
 async function showAll(view, payload, event) {
   const button = /** @type {HTMLElement} */ (event.currentTarget);
   button.textContent = "…";
@@ -101,9 +101,4 @@ async function showAll(view, payload, event) {
   const first = earlier.slice(-MOST_MESSAGES);
   button.replaceWith(...(earlier.length > first.length ? [el("p", { class: "dim", text: `the first ${earlier.length - first.length} of ${earlier.length} are not shown` })] : []),
     ...first.map((message) => messageNode(message, "kept", view)));
-}
-
-/** @param {Message[]} messages */
-export function messagesText(messages) {
-  return messages.map((message) => `${message.role}: ${message.parts.map((part) => part.content ?? part.response ?? part.name ?? "").map((told) => cut(typeof told === "string" ? told : JSON.stringify(told), 2000)).join(" ")}`).join("\n");
 }

@@ -3,12 +3,13 @@
 import { go } from "./place.js";
 import { say } from "./dom.js";
 import { copyMenu } from "./copy.js";
+import { fit, pan, zoom } from "./zoom.js";
 
 /** @typedef {any} View */
 
 /** @param {View} view */
 function at(view) {
-  return view.lines.findIndex((/** @type {any} */ line) => line.key === view.cursor);
+  return view.lines.findIndex((line) => line.key === view.cursor);
 }
 
 /** @param {View} view @param {number} steps */
@@ -26,7 +27,7 @@ export function nextProblem(view, direction) {
 function step(view, rows, direction, none) {
   if (!rows.length) return say(none);
   const order = view.tree.walked;
-  const place = new Map(order.map((/** @type {any} */ row, /** @type {number} */ index) => [row.id, index]));
+  const place = new Map(order.map((row, index) => [row.id, index]));
   const here = place.get(view.cursor) ?? -1;
   const sorted = rows.map((row) => place.get(row.id)).sort((a, b) => a - b);
   const next = direction > 0 ? sorted.find((one) => one > here) ?? sorted[0] : sorted.filter((one) => one < here).pop() ?? sorted[sorted.length - 1];
@@ -64,28 +65,28 @@ function chainEnd(view, id) {
 function chainStep(view, id) {
   const suspects = view.diagnosis?.suspects ?? [];
   const chain = (suspects[view.suspect] ?? suspects[0])?.chain ?? [];
-  const here = chain.map((/** @type {any} */ one) => one.span_id).lastIndexOf(id);
+  const here = chain.map((one) => one.span_id).lastIndexOf(id);
   const next = here >= 0 ? chain[here + 1] : null;
   return next && view.tree.rows.has(next.span_id) ? { span: next.span_id, words: chain[here].note } : null;
 }
 
-/** @param {View} view @param {any} row */
+/** @param {View} view */
 async function originOf(view, row) {
   if (!view.uses.has(row.id)) await view.origins([row.id]);
-  const uses = view.usesOf(row.id).filter((/** @type {any} */ use) => use.from && use.from.span !== row.id && view.tree.rows.has(use.from.span));
-  const before = uses.filter((/** @type {any} */ use) => view.tree.rows.get(use.from.span).start <= row.start);
-  const use = before.sort((/** @type {any} */ a, /** @type {any} */ b) => view.tree.rows.get(b.from.span).start - view.tree.rows.get(a.from.span).start)[0];
+  const uses = view.usesOf(row.id).filter((use) => use.from && use.from.span !== row.id && view.tree.rows.has(use.from.span));
+  const before = uses.filter((use) => view.tree.rows.get(use.from.span).start <= row.start);
+  const use = before.sort((a, b) => view.tree.rows.get(b.from.span).start - view.tree.rows.get(a.from.span).start)[0];
   return use ? { span: use.from.span, pointer: use.from.pointer, words: `${use.pointer || JSON.stringify(use.value)} comes from ${use.from.place} ${use.from.pointer}` } : null;
 }
 
-/** @param {View} view @param {any} row */
+/** @param {View} view */
 function askedBy(view, row) {
   if (row.call) {
-    const model = view.tree.order.find((/** @type {any} */ one) => one.calls?.includes(row.call));
+    const model = view.tree.order.find((one) => one.calls?.includes(row.call));
     if (model) return { span: model.id, words: "the model that asked for this call" };
   }
   const order = view.tree.walked;
-  const before = order.slice(0, order.indexOf(row)).reverse().find((/** @type {any} */ one) => one.kind === "model" || one.kind === "tool");
+  const before = order.slice(0, order.indexOf(row)).reverse().find((one) => one.kind === "model" || one.kind === "tool");
   if (before) return { span: before.id, words: "the step before" };
   return row.parent ? { span: row.parent } : null;
 }
@@ -128,6 +129,11 @@ export const MOVES = [
   [["B"], "and forth again", (view) => forth(view)],
   [["w"], "waterfall", (view) => show(view, "w")],
   [["c"], "conversation", (view) => show(view, "c")],
+  [["+", "="], "closer: a part of the time", (view) => zoom(view, 0.5)],
+  [["-"], "farther", (view) => zoom(view, 2)],
+  [[","], "earlier", (view) => pan(view, -0.25)],
+  [["."], "later", (view) => pan(view, 0.25)],
+  [["z"], "the time of this step only; all again", (view) => fit(view)],
   [["n"], "next hit of the search", (view) => step(view, view.hits ?? [], 1, "search with / first")],
   [["N"], "previous hit", (view) => step(view, view.hits ?? [], -1, "search with / first")],
   [["y"], "copy: for a model, JSON, curl, Python", (view) => copyMenu(view)],

@@ -2,7 +2,7 @@
 
 /** @typedef {import("./types.js").Message} Message */
 
-/** @param {any} view @param {any} row @returns {Promise<{url: string, key: string, headers: string[], body: any, provider: string}>} */
+/** @returns {Promise<{url: string, key: string, headers: string[], body: any, provider: string}>} */
 async function request(view, row) {
   const payload = (await view.need([row.id])).get(row.id);
   const facts = payload.facts;
@@ -10,10 +10,10 @@ async function request(view, row) {
   const anthropic = facts.provider === "anthropic";
   const host = facts.server_address && !["api.openai.com", "api.anthropic.com"].includes(facts.server_address) ? `http://${facts.server_address}${facts.server_port ? `:${facts.server_port}` : ""}` : null;
   const model = facts.request_model ?? facts.response_model;
-  const tools = (payload.tools ?? []).map((/** @type {any} */ tool) => anthropic
+  const tools = (payload.tools ?? []).map((tool) => anthropic
     ? { name: tool.name, description: tool.description ?? undefined, input_schema: tool.parameters }
     : { type: "function", function: { name: tool.name, description: tool.description ?? undefined, parameters: tool.parameters ?? undefined } });
-  const system = (payload.system ?? []).map((/** @type {any} */ part) => part.content ?? "").join("\n");
+  const system = (payload.system ?? []).map((part) => part.content ?? "").join("\n");
   const body = anthropic
     ? { model, max_tokens: 1024, ...facts.parameters, system: system || undefined, messages: messages.map(anthropicMessage), tools: tools.length ? tools : undefined }
     : { model, ...facts.parameters, messages: [...(system ? [{ role: "system", content: system }] : []), ...messages.flatMap(openaiMessages)], tools: tools.length ? tools : undefined };
@@ -43,7 +43,6 @@ function anthropicMessage(message) {
   };
 }
 
-/** @param {any} value */
 function asText(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
@@ -53,19 +52,17 @@ export function quoted(text) {
   return `'${text.replaceAll("'", `'"'"'`)}'`;
 }
 
-/** JSON in which nothing but plain ASCII stands: no terminal and no shell reads anything into it. @param {any} value */
+/** JSON in which nothing but plain ASCII stands: no terminal and no shell reads anything into it. */
 function asciiJson(value) {
   return JSON.stringify(value, null, 2).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-/** @param {any} view @param {any} row */
 export async function asCurl(view, row) {
   const made = await request(view, row);
   const auth = made.provider === "anthropic" ? `-H "x-api-key: $${made.key}"` : `-H "Authorization: Bearer $${made.key}"`;
   return [`curl ${quoted(made.url)}`, auth, "-H 'content-type: application/json'", ...made.headers.map((header) => `-H ${quoted(header)}`), `--data-raw ${quoted(asciiJson(made.body))}`].join(" \\\n  ");
 }
 
-/** @param {any} view @param {any} row */
 export async function asPython(view, row) {
   const made = await request(view, row);
   const body = JSON.stringify(asciiJson(made.body)).replaceAll("\\n", "\\n\"\n    \"");

@@ -1,38 +1,51 @@
 // Suspects on top: where the run may have gone wrong, the strongest first, each with its evidence and the way back to it.
 
 import { el } from "./dom.js";
-import { callText, compact, cut } from "./format.js";
+import { callText, compact, count, cut, likelihood } from "./format.js";
 
 const SHOWN = 3;
 
-/** @param {any} view */
 export function suspectStrip(view) {
   const diagnosis = view.diagnosis;
-  if (!diagnosis) return [el("p", { class: "quiet", text: "looking for suspects …" })];
+  if (!diagnosis) return [el("p", { class: "quiet looking", text: lookingText(view) }), ...problemsSoFar(view)];
   const unlikely = diagnosis.suspects.length && diagnosis.suspects[0].score < diagnosis.likely;
   const shown = view.allSuspects ? diagnosis.suspects.slice(0, 9) : diagnosis.suspects.slice(0, SHOWN);
   const hidden = diagnosis.suspects.length - shown.length;
   return [
     !diagnosis.suspects.length ? el("p", { class: "quiet", text: "No suspect: nothing in this trace was invalid, failed, or came from nowhere." }) : null,
-    unlikely ? el("p", { class: "quiet", text: "Nothing here is likely to have done harm. What is a little suspect:" }) : null,
-    el("ol", {}, shown.map((/** @type {any} */ suspect, /** @type {number} */ at) => el("li", {},
+    unlikely ? el("p", { class: "quiet", text: view.trace?.health === "failed" ? "It went wrong, and no step stands out. The likeliest first:" : "Nothing here is likely to have done harm. What is a little suspect:" }) : null,
+    el("ol", {}, shown.map((suspect, at) => el("li", {},
       el("button", {
-        type: "button", class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
+        class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
         onclick: () => view.goSuspect(at),
       }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: suspect.evidence }),
-      el("span", { class: "score", text: `${Math.round(suspect.score * 100)} %`, title: "probability that it began here" }))))),
-    hidden > 0 ? el("button", { type: "button", class: "more", text: view.allSuspects ? `${hidden} more with less suspicion` : `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
+      el("span", { class: "score", text: likelihood(suspect.score), title: "probability that it began here" }))))),
+    hidden > 0 ? el("button", { class: "more", text: view.allSuspects ? `${hidden} more with less suspicion` : `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
     diagnosis.unknown.length ? el("p", { class: "quiet", text: `Not visible: ${diagnosis.unknown.join("; ")}` }) : null,
   ];
 }
 
-/** The suspect in the pane of its span: evidence, the way back, what to do. @param {any} view @param {number} at */
+/** What is being done, once it has taken a second. */
+function lookingText(view) {
+  const seconds = Math.round((performance.now() - view.began) / 1000);
+  return seconds < 1 ? "looking for suspects …" : `looking for suspects: ${view.stage || "reading"} (${count(view.trace?.spans)} steps) … ${seconds} s`;
+}
+
+/** What is known at once, until all was weighed: where errors began. */
+function problemsSoFar(view) {
+  const found = view.tree.problems.slice(0, SHOWN);
+  if (!found.length) return [];
+  return [el("ol", {}, found.map((row) => el("li", {}, el("button", { class: "suspect weak", "aria-pressed": String(view.cursor === row.id), onclick: () => view.go(row.id) },
+    el("kbd", { text: "e" }), el("b", { text: row.name }), el("span", { class: "why", text: [...(row.marks ?? []).map(([, name]) => name.replaceAll("_", " ")), row.refused ? "refused" : row.error ?? ""].filter(Boolean).join(", ") })))))];
+}
+
+/** The suspect in the pane of its span: evidence, the way back, what to do. @param {number} at */
 export function suspectCard(view, at) {
   const suspect = view.diagnosis.suspects[at];
-  return el("section", { class: "suspicion", "aria-label": "Suspicion" },
+  return el("section", { class: `suspicion${suspect.score < view.diagnosis.likely ? " weak" : ""}`, "aria-label": "Suspicion" },
     el("h3", {}, el("kbd", { text: String(at + 1) }), ` ${suspect.title}`),
     el("p", { text: suspect.evidence }),
-    suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The way back from the answer" }, suspect.chain.map((/** @type {any} */ step, /** @type {number} */ place) =>
+    suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The way back from the answer" }, suspect.chain.map((step, place) =>
       el("li", { class: place === suspect.chain.length - 1 ? "last" : "" },
         el("a", { href: view.linkTo(step.span_id), "aria-current": step.span_id === view.cursor ? "step" : undefined, text: stepText(step) }),
         step.note ? el("span", { class: "dim", text: step.note }) : null))) : null,

@@ -1,6 +1,6 @@
 // Quality, speed and cost over time. Every point leads to the traces that it is made of.
 
-import { el, svg, tip } from "./dom.js";
+import { el, fill, svg, tip } from "./dom.js";
 import * as format from "./format.js";
 import { go, note } from "./place.js";
 
@@ -28,7 +28,7 @@ const CHARTS = [
 ];
 
 export class TimeView {
-  /** @param {HTMLElement} app @param {any} data @param {URLSearchParams} query */
+  /** @param {HTMLElement} app @param {URLSearchParams} query */
   constructor(app, data, query) {
     this.app = app;
     this.data = data;
@@ -39,13 +39,13 @@ export class TimeView {
   }
 
   async open() {
-    const choice = (/** @type {string[]} */ names, /** @type {string} */ chosen, /** @type {string} */ label, /** @type {(name: string) => void} */ take) =>
-      el("div", { class: "filters", role: "group", "aria-label": label }, names.map((name) => el("button", { type: "button", class: "chip", "aria-pressed": String(name === chosen), text: name, onclick: () => take(name) })));
+    const choice = (names, chosen, label, /** @type {(name: string) => void} */ take) =>
+      el("div", { class: "filters", role: "group", "aria-label": label }, names.map((name) => el("button", { class: "chip", "aria-pressed": String(name === chosen), text: name, onclick: () => take(name) })));
     const again = () => { note("time", { window: this.window, by: this.by }); this.open(); };
     this.app.className = "over-time";
     this.box = el("main", { class: "charts", tabindex: "0", "aria-label": "Quality and cost over time" }, el("p", { class: "quiet", role: "status", text: "counting …" }));
     this.app.replaceChildren(el("header", { class: "top" }, el("nav", { "aria-label": "Traces" }, el("a", { class: "brand", href: "#/", text: "llmtrace" })), el("div", { class: "what" }, el("h1", { text: "Quality and cost over time" }), this.words = el("p", { class: "dim" })),
-      choice(Object.keys(WINDOWS), this.window, "Time", (name) => { this.window = name; again(); }), choice(BYS, this.by, "By", (name) => { this.by = name; again(); }), el("button", { type: "button", class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })), this.box);
+      choice(Object.keys(WINDOWS), this.window, "Time", (name) => { this.window = name; again(); }), choice(BYS, this.by, "By", (name) => { this.by = name; again(); }), el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })), this.box);
     const [length, size] = WINDOWS[this.window];
     const asked = `${this.window} ${this.by}`;
     const told = await this.data.time({ since: BigInt(Math.round(Date.now() - length)) * 1000000n, by: this.by, size: size * 1e6, offset: -new Date().getTimezoneOffset() * 60e9 });
@@ -53,29 +53,28 @@ export class TimeView {
     this.draw(told);
   }
 
-  /** @param {any} told */
   draw(told) {
     this.words.textContent = `${format.plural(told.traces, "trace")}${told.traces >= told.limit ? ` (the newest ${format.count(told.limit)}; older ones are not counted)` : ""}, by ${told.by}${told.left_out ? `; ${told.left_out} with fewer calls are not drawn` : ""}`;
     if (!told.buckets.length) {
       this.box.replaceChildren(el("div", { class: "empty" }, el("p", { text: "No traces in this time." })));
       return;
     }
-    this.box.replaceChildren(
-      el("ul", { class: "legend" }, told.groups.map((/** @type {string} */ name, /** @type {number} */ at) => el("li", { class: `s${at}`, text: name }))),
-      ...CHARTS.map((chart) => this.chart(told, chart)).filter((node) => node !== null), this.table(told));
+    fill(this.box,
+      el("ul", { class: "legend" }, told.groups.map((name, at) => el("li", { class: `s${at}`, text: name }))),
+      CHARTS.map((chart) => this.chart(told, chart)), this.table(told));
   }
 
   /** @param {any} told @param {typeof CHARTS[number]} chart @returns {HTMLElement|null} */
   chart(told, [title, figures, words, parts]) {
-    const values = told.buckets.map((/** @type {any} */ bucket) => told.groups.map((/** @type {string} */ name) => (bucket.groups[name] ? figures(bucket.groups[name]) : parts.map(() => null))));
-    const most = Math.max(...values.flat(2).filter((/** @type {any} */ value) => value !== null));
+    const values = told.buckets.map((bucket) => told.groups.map((name) => (bucket.groups[name] ? figures(bucket.groups[name]) : parts.map(() => null))));
+    const most = Math.max(...values.flat(2).filter((value) => value !== null));
     if (!Number.isFinite(most)) return null;
-    const x = (/** @type {number} */ at) => (told.buckets.length === 1 ? WIDE / 2 : 8 + (at / (told.buckets.length - 1)) * (WIDE - 16));
-    const y = (/** @type {number} */ value) => HIGH - 4 - (value / (most || 1)) * (HIGH - 10);
-    const paths = told.groups.flatMap((/** @type {string} */ _, /** @type {number} */ group) => parts.map((__, part) => {
+    const x = (at) => (told.buckets.length === 1 ? WIDE / 2 : 8 + (at / (told.buckets.length - 1)) * (WIDE - 16));
+    const y = (value) => HIGH - 4 - (value / (most || 1)) * (HIGH - 10);
+    const paths = told.groups.flatMap((_, group) => parts.map((__, part) => {
       let path = "";
       let pen = "M";
-      values.forEach((/** @type {any} */ of, /** @type {number} */ at) => {
+      values.forEach((of, at) => {
         const value = of[group][part];
         if (value === null) { pen = "M"; return; }
         path += `${pen}${x(at).toFixed(1)} ${y(value).toFixed(1)}h.1`;
@@ -96,22 +95,21 @@ export class TimeView {
     });
     area.addEventListener("click", () => this.enter(told.buckets[near]));
     tip(area, () => [el("b", { text: format.clock(Number(BigInt(told.buckets[near].since) / 1000000n)).slice(0, 16) }),
-      ...told.groups.map((/** @type {string} */ name, /** @type {number} */ group) => (told.buckets[near].groups[name] ? el("div", { text: `${name}: ${parts.map((part, at) => `${part} ${words(values[near][group][at])}`.trim()).join(" · ")} (${format.plural(told.buckets[near].groups[name].calls, "call")})` }) : null)),
+      ...told.groups.map((name, group) => (told.buckets[near].groups[name] ? el("div", { text: `${name}: ${parts.map((part, at) => `${part} ${words(values[near][group][at])}`.trim()).join(" · ")} (${format.plural(told.buckets[near].groups[name].calls, "call")})` }) : null)),
       el("div", { class: "dim", text: "click: its traces" })]);
     area.addEventListener("pointermove", () => area.dispatchEvent(new PointerEvent("pointerenter")));
     return box;
   }
 
-  /** The same as a table: for the keyboard and for screen readers. @param {any} told */
+  /** The same as a table: for the keyboard and for screen readers. */
   table(told) {
     return el("table", { class: "figures" }, el("caption", { class: "dim", text: "All calls together; each time leads to its traces" }),
       el("thead", {}, el("tr", {}, ["began", "traces", "calls", "tokens p50", "per token p50", "malformed", "failing", "cost"].map((head) => el("th", { scope: "col", text: head })))),
-      el("tbody", {}, told.buckets.slice(-20).reverse().map((/** @type {any} */ bucket) => el("tr", {},
+      el("tbody", {}, told.buckets.slice(-20).reverse().map((bucket) => el("tr", {},
         el("th", { scope: "row" }, el("a", { href: `#/?since=${bucket.since}&until=${bucket.until}`, text: format.clock(Number(BigInt(bucket.since) / 1000000n)).slice(0, 16) })),
         [format.count(bucket.traces), format.count(bucket.all.calls), tokens(bucket.all.length[0]), format.duration(bucket.all.token[0]), percent(bucket.all.malformed), percent(bucket.all.flawed), format.cost(bucket.all.cost)].map((text) => el("td", { text }))))));
   }
 
-  /** @param {any} bucket */
   enter(bucket) {
     go("", { since: bucket.since, until: bucket.until });
   }

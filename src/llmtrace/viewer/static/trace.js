@@ -1,15 +1,16 @@
 // One trace: suspects on top, its steps as waterfall or conversation, the chosen step beside. All views share one selection.
 
-import { el, hideTip, say } from "./dom.js";
+import { el, fill, hideTip, say } from "./dom.js";
 import { conversationCard, waterfallRow } from "./lines.js";
 import { curveNode } from "./curve.js";
 import { detail } from "./detail.js";
-import { traceHead, axisNode } from "./head.js";
+import { traceHead } from "./head.js";
 import { forgetColours } from "./json.js";
 import { note, placeText } from "./place.js";
 import { suspectStrip } from "./suspects.js";
 import { Tree } from "./tree.js";
 import { VirtualList } from "./virtual.js";
+import { axisNodes, follow, listenToWheel } from "./zoom.js";
 
 const BATCH = 48;
 
@@ -18,7 +19,7 @@ const BATCH = 48;
 /** @typedef {import("./types.js").Use} Use */
 
 export class TraceView {
-  /** @param {HTMLElement} app @param {any} data @param {any} info @param {string} id @param {URLSearchParams} query */
+  /** @param {HTMLElement} app @param {string} id @param {URLSearchParams} query */
   constructor(app, data, info, id, query) {
     this.app = app;
     this.data = data;
@@ -57,6 +58,10 @@ export class TraceView {
     this.hits = [];
     this.span = 1;
     this.lines = /** @type {any[]} */ ([]);
+    this.began = performance.now();
+    this.stage = "";
+    /** @type {{from: number, to: number}|null} */
+    this.zoomed = null;
   }
 
   async open() {
@@ -72,9 +77,17 @@ export class TraceView {
 
   /** Suspects; then what was read early, before the whole trace was, is read again. */
   async diagnose() {
+    const ask = setInterval(() => this.progress(), 1000);
     const diagnosis = await this.data.diagnosis(this.id).catch(() => null);
+    clearInterval(ask);
     for (const [id, payload] of this.payloads) if (payload.early) this.payloads.delete(id);
     this.diagnosed(diagnosis);
+  }
+
+  /** Say what is being worked on, while it is. */
+  async progress() {
+    this.stage = await this.data.stage(this.id).catch(() => "");
+    if (!this.diagnosis && this.list) this.drawSuspects();
   }
 
   /** @param {import("./types.js").Rows} told */
@@ -99,11 +112,12 @@ export class TraceView {
     document.title = `${this.trace?.name ?? "trace"} · llmtrace`;
     this.head = el("header", { class: "top" });
     this.suspectBox = el("section", { class: "suspects", "aria-label": "Suspects" });
-    this.axis = el("div", { class: "axis", "aria-hidden": "true" });
+    this.axis = el("div", { class: "axis-line" });
     this.rowsBox = el("div", { class: "rows", role: "tree", tabindex: "0", "aria-label": "Steps" });
     this.curveBox = el("div", { class: "curve-box" });
     this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step" });
     this.app.replaceChildren(this.head, this.suspectBox, el("main", { class: "panes", "aria-label": "Trace" }, el("section", { class: "steps", "aria-label": "Steps of the trace" }, this.axis, this.rowsBox, this.curveBox), this.pane));
+    listenToWheel(this);
     this.drawHead();
     this.drawSuspects();
     this.makeList();
@@ -126,23 +140,22 @@ export class TraceView {
     return innerHeight > 1700 ? 30 : 26;
   }
 
-  /** @param {any} line */
   estimate(line) {
     if (line.fold) return 34;
     return line.row.kind === "model" ? 130 : line.row.kind === "tool" ? 96 : 52;
   }
 
   drawHead() {
-    this.head.replaceChildren(...traceHead(this));
+    fill(this.head, traceHead(this));
   }
 
   drawSuspects() {
-    this.suspectBox.replaceChildren(...suspectStrip(this).filter((node) => node !== null).map((node) => /** @type {Node} */ (node)));
+    fill(this.suspectBox, suspectStrip(this));
   }
 
   drawLines() {
     this.lines = this.tree.lines();
-    this.axis.replaceChildren(...(this.mode === "w" ? axisNode(this.span) : []));
+    this.axis.replaceChildren(...(this.mode === "w" ? axisNodes(this) : []));
     this.list?.reset(this.lines.length);
     const curve = this.mode === "w" ? curveNode(this) : null;
     this.curveBox.replaceChildren(...(curve ? [curve] : []));
@@ -211,13 +224,14 @@ export class TraceView {
     if (chosen) this.chosen = true;
     const row = this.tree.rows.get(key);
     if (row && this.focus.span !== key) this.focus = { span: key, pointer: "" };
+    follow(this, row);
     const wasAbove = this.above;
     this.above = new Set();
     for (let up = row; up && this.above.size < 200; up = this.tree.rows.get(up.parent ?? "")) if (up !== row) this.above.add(up.id);
     for (const id of new Set([before, key, ...wasAbove, ...this.above])) this.list?.redraw(id);
     this.list?.show(this.lines.findIndex((line) => line.key === key));
     this.rowsBox.setAttribute("aria-activedescendant", `line-${key.replaceAll(" ", "-")}`);
-    if (this.suspect >= 0) this.drawSuspects();
+    if (this.suspect >= 0 || !this.diagnosis) this.drawSuspects();
     note(`trace/${this.id}`, this.place());
     return this.drawPane();
   }
@@ -249,7 +263,7 @@ export class TraceView {
     this.pane.classList.remove("waiting");
     const samePlace = this.drawn === wanted;
     const top = this.pane.scrollTop;
-    this.pane.replaceChildren(...detail(this, row, payload).flat().filter((node) => node !== null && node !== undefined && node !== false).map((node) => /** @type {Node} */ (node)));
+    fill(this.pane, detail(this, row, payload));
     this.pane.scrollTop = samePlace ? top : 0;
     this.drawn = wanted;
     forgetColours();
@@ -307,7 +321,7 @@ export class TraceView {
     const ids = words ? await this.data.search(this.id, words) : [];
     if (asked !== this.asked.words) return;
     this.found = new Set(ids);
-    this.hits = this.tree.walked.filter((/** @type {Row} */ row) => this.found.has(row.id));
+    this.hits = this.tree.walked.filter((row) => this.found.has(row.id));
     this.list?.reset(this.lines.length);
     if (words) say(this.hits.length ? `${this.hits.length} steps hold it: n next, N previous` : "no step holds that");
     if (jump && this.hits.length) this.go(this.hits[0].id);
@@ -340,7 +354,7 @@ export class TraceView {
         this.drawHead();
         this.drawLines();
         if (wasLast) this.go(this.tree.order[this.tree.order.length - 1].id, "", false);
-        else if (told.rows.some((/** @type {Row} */ row) => row.id === this.cursor)) this.drawPane();
+        else if (told.rows.some((row) => row.id === this.cursor)) this.drawPane();
         if (told.trace.health !== "running") await this.diagnose();
       }
     } catch {
@@ -361,7 +375,6 @@ export class TraceView {
     this.list?.close();
   }
 
-  /** @param {any} line */
   toggle(line) {
     if (!line || (!line.fold && !line.kids)) return;
     const open = line.fold ? Boolean(this.tree.open.get(line.key)) : this.tree.open.get(line.key) !== false;

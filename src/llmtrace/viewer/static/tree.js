@@ -68,7 +68,7 @@ export class Tree {
   lines() {
     const lines = /** @type {any[]} */ ([]);
     const shown = new Set();
-    const add = (/** @type {Row[]} */ rows, /** @type {number} */ depth) => {
+    const add = (/** @type {Row[]} */ rows, depth) => {
       for (const piece of this.folded(rows)) {
         if (piece.fold) {
           const key = `fold ${piece.fold[0].id}`;
@@ -77,7 +77,7 @@ export class Tree {
         } else one(piece.row, depth, null);
       }
     };
-    const one = (/** @type {Row} */ row, /** @type {number} */ depth, /** @type {string|null} */ within) => {
+    const one = (row, depth, /** @type {string|null} */ within) => {
       if (shown.has(row.id)) return;
       shown.add(row.id);
       const kids = this.children.get(row.id) ?? [];

@@ -26,6 +26,8 @@ export class VirtualList {
     this.space.setAttribute("role", "presentation");
     box.replaceChildren(this.space);
     this.wait = 0;
+    this.wanted = ""; // what was to be shown: it stays on the screen while heights above it become known, until a person scrolls
+    for (const name of ["wheel", "pointerdown", "touchmove"]) box.addEventListener(name, () => { this.wanted = ""; }, { passive: true });
     box.addEventListener("scroll", () => this.soon(), { passive: true });
     this.observer = new ResizeObserver(() => this.soon());
     this.observer.observe(box);
@@ -113,6 +115,7 @@ export class VirtualList {
     if (!changed) return;
     this.lay();
     if (moved) this.box.scrollTop = top + moved;
+    if (this.wanted) this.bring();
     for (const [key, at] of wanted) {
       const node = this.shown.get(key);
       if (node) node.style.transform = `translateY(${this.offsets[at]}px)`;
@@ -129,10 +132,19 @@ export class VirtualList {
 
   show(at) {
     if (at < 0 || at >= this.count) return;
+    if (this.measured) this.wanted = this.key(at);
+    this.reach(at);
+    this.draw();
+  }
+
+  bring() {
+    for (let at = 0; at < this.count; at += 1) if (this.key(at) === this.wanted) return this.reach(at);
+  }
+
+  reach(at) {
     const top = this.offsets[at];
     const bottom = Math.min(this.offsets[at + 1], top + this.box.clientHeight);
     if (top < this.box.scrollTop) this.box.scrollTop = Math.max(0, top - 40);
     else if (bottom > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = bottom - this.box.clientHeight + 40;
-    this.draw();
   }
 }
