@@ -13,8 +13,8 @@ shown      spans that can be scrolled to then
 elements   in the page once it stands still
 step       from asking for the trace until the failing call is on the screen, with the keys below
 keys       keys and clicks from the open trace to the failing call: llmtrace ``e``; Phoenix its filter,
-           ``status_code == 'ERROR'``, typed into its list of spans, and the row; MLflow "Find in trace", the word ``error``, and
-           Enter until it is there
+           ``status_code == 'ERROR'``, typed into its list of spans, and the row; MLflow "Find in trace", the word ``error``,
+           and Enter until it is there
 memory     of the server's processes, and what the browser's grew by; pages that several share are counted once
 """
 
