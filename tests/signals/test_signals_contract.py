@@ -19,7 +19,7 @@ from signal_cases import ARGUMENTS, CANARY, CASES, ERROR, JSON, TOOLS, call, fou
 from llmtrace.codec import genai
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import Inference, Message, Span, Text, ToolExecution, replace
-from llmtrace.signals import Signal, load
+from llmtrace.signals import Signal, advice, load
 
 SIGNALS = load()
 DOCS = Path(__file__).parents[2] / "docs"
@@ -185,6 +185,14 @@ def test_every_built_in_signal_is_documented() -> None:
         assert all(f"* **{part}** " in page for part in parts), signal.name
         for label in CASES[signal.name].bad if signal.name in CASES else ():
             assert f"`{label.split(',')[0]}`" in page or signal.name == "invalid_tool_call", label
+
+
+@every_signal
+def test_advice_is_one_sentence(signal: Signal) -> None:
+    """Where a signal says what to do about a finding, it says it so that it can stand alone."""
+    told = getattr(signal, "advice", "")
+    assert not told or (told[0].isupper() and told.endswith(".") and "\n" not in told)
+    assert advice().get(signal.name, "") == told
 
 
 def test_the_evaluator_runs_them_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmtrace import signals
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Trace
@@ -20,6 +21,7 @@ _FAILED_SO = frozenset({"error", "timeout", "cancelled", "limit"})
 """End states that say of a run what its failure says."""
 _BUDGET = "budget_exceeded"
 """What a budget of `llmtrace.guards` says of the span that crossed it; no quality signal."""
+_ADVICE = "See what its documentation says of it."
 _SPEND_LESS = "Look at what the calls of the model before it were for: a loop, a prompt that grows. Or raise the budget."
 
 
@@ -41,8 +43,9 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
             if found.name == _BUDGET:
                 yield _crossed(trace, span, found)
             elif found.name not in _ELSEWHERE | _NO_CAUSE and not _passed(found) and not _of_many_runs(found):
-                title = f"{found.name} on {span.name}" + (f" ({found.label})" if found.label else "")
-                advice = "See what the quality signal says of it in its documentation."
+                label = f" ({found.label.replace('_', ' ')})" if found.label else ""
+                title = f"{found.name.replace('_', ' ')} on {span.name}{label}"
+                advice = signals.advice().get(found.name.partition(".")[0], _ADVICE)
                 node = flow.node_of(span, found.call_id)
                 clue = Clue("finding", span.span_id, title, _sentence(found.explanation), advice, found.severity, node)
                 clue.pointer = found.pointer

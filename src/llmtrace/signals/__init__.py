@@ -15,6 +15,7 @@ import importlib
 import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
@@ -35,6 +36,7 @@ class Signal(Protocol):
     ``waits_for``, those of which a span must have one; ``wakes_on``, those of which one must have been seen in the run;
     ``alone``, those of which the only span of a run must have one (0: such a run is nothing to it, nor is its end).
     One that has ``untraced = True`` is also stepped with the tool executions that only messages tell of (see `_untraced`).
+    ``advice``, a sentence, says what to do about a finding; `llmtrace why` tells it.
     """
 
     @property
@@ -54,7 +56,7 @@ class Signal(Protocol):
 class Stateless:
     """A signal that is a plain function of the span."""
 
-    __slots__ = ("check", "looks_at", "name", "waits_for")
+    __slots__ = ("advice", "check", "looks_at", "name", "waits_for")
 
     def __init__(
         self,
@@ -62,18 +64,26 @@ class Stateless:
         check: Callable[[Span], Iterable[Evaluation]],
         looks_at: tuple[type, ...] | None = None,
         waits_for: int | None = None,
+        advice: str = "",
     ) -> None:
         """``looks_at``: classes of operations; ``waits_for``: traits of which a span must have one. Default, all spans."""
         self.name = name
         self.check = check
         self.looks_at = looks_at
         self.waits_for = waits_for
+        self.advice = advice
 
     def start(self) -> None:
         return None
 
     def step(self, _state: None, span: Span) -> Iterable[Evaluation]:
         return self.check(span)
+
+
+@lru_cache(maxsize=1)
+def advice() -> Mapping[str, str]:
+    """By the name of a signal, what to do about its findings."""
+    return {signal.name: told for signal in load() if (told := getattr(signal, "advice", ""))}
 
 
 def load(names: tuple[str, ...] | None = None) -> tuple[Signal, ...]:

@@ -73,6 +73,7 @@ class State:
 
 class AnswerWithoutEvidence:
     name = "answer_without_evidence"
+    advice = "Require a tool call for such questions (tool_choice), or have the model say that it did not look."
     looks_at = (Inference, ToolExecution, Retrieval, Memory, AgentInvocation, Workflow)
     alone = TEXT
 

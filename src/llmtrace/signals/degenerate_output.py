@@ -61,4 +61,6 @@ def _stuck(text: str) -> tuple[str, int]:
     return piece, length
 
 
-SIGNAL: Signal = Stateless("degenerate_output", check, looks_at=(Inference,), waits_for=TEXT)
+_ADVICE = "Ask again with a penalty on repetition or another temperature, and a lower limit on output tokens."
+
+SIGNAL: Signal = Stateless("degenerate_output", check, looks_at=(Inference,), waits_for=TEXT, advice=_ADVICE)

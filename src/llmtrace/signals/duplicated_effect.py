@@ -57,6 +57,7 @@ class State:
 
 class DuplicatedEffect:
     name = "duplicated_effect"
+    advice = "Give the tool a key against repeats, or have it refuse what is done already."
     untraced = True
     looks_at = (ToolExecution,)
     alone = 0

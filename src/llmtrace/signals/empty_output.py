@@ -64,4 +64,6 @@ def _evaluation(label: str) -> Evaluation:
     return Evaluation(SIGNAL.name, "warning", _EXPLANATIONS[label], label)
 
 
-SIGNAL: Signal = Stateless("empty_output", check, looks_at=(Inference,), waits_for=BLANK)
+_ADVICE = "Treat an empty answer as a failed call: ask again, and end the run where it stays empty."
+
+SIGNAL: Signal = Stateless("empty_output", check, looks_at=(Inference,), waits_for=BLANK, advice=_ADVICE)

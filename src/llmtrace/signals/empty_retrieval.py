@@ -27,6 +27,7 @@ State: TypeAlias = "OrderedDict[str, deque[float]]"
 
 class EmptyRetrieval:
     name = "empty_retrieval"
+    advice = "Have the program say that nothing was found, and not ask for an answer all the same."
     looks_at = (Retrieval, Memory)
 
     def start(self) -> State:

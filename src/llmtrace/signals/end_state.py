@@ -82,6 +82,7 @@ class State:
 
 class EndState:
     name = "end_state"
+    advice = "Have the program tell such an end from an answer: llmtrace.outcome, or a check on the agent."
     untraced = True
     alone = 0
 

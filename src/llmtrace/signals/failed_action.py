@@ -43,6 +43,7 @@ class State:
 
 class FailedAction:
     name = "failed_action"
+    advice = "Have the tool say what was wrong with the call, so that the model can correct it."
     untraced = True
     looks_at = (Inference, ToolExecution, Custom)
     waits_for = INFERENCE | FAILED

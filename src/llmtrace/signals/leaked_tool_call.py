@@ -142,4 +142,6 @@ def _names_tool(inference: Inference, text: str) -> bool:
     return any(tool.name in words for tool in inference.tools)
 
 
-SIGNAL: Signal = Stateless("leaked_tool_call", check, looks_at=(Inference,), waits_for=ANSWER)
+_ADVICE = "See that the server parses this model's tool calls (tool parser, chat template); treat such text as a failed call."
+
+SIGNAL: Signal = Stateless("leaked_tool_call", check, looks_at=(Inference,), waits_for=ANSWER, advice=_ADVICE)

@@ -53,6 +53,7 @@ class State:
 
 class Loop:
     name = "loop"
+    advice = "Look at what came before the first turn; Budget(repeats=) ends such a run early."
     untraced = True
     looks_at = (Inference, ToolExecution)
     waits_for = EXECUTION | TEXT

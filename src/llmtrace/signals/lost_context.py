@@ -58,6 +58,7 @@ State: TypeAlias = "OrderedDict[int, Earlier]"
 
 class LostContext:
     name = "lost_context"
+    advice = "Keep the messages that hold the task and its values when the history is cut or summed up."
     looks_at = (Inference,)
     alone = 0
 

@@ -56,4 +56,6 @@ def _said(inference: Inference, choice: int, start: int, end: int) -> JsonValue:
     return {"choice": choice, "start": start, "end": end, "text": text[start:end][:200]}
 
 
-SIGNAL: Signal = Stateless("low_confidence", check, looks_at=(Inference,), waits_for=ATTRIBUTES)
+_ADVICE = "Have such an answer checked before it is acted on, or ask again."
+
+SIGNAL: Signal = Stateless("low_confidence", check, looks_at=(Inference,), waits_for=ATTRIBUTES, advice=_ADVICE)

@@ -123,4 +123,6 @@ def _control_tokens(inference: Inference, text: str) -> Iterator[Evaluation]:
             return
 
 
-SIGNAL: Signal = Stateless("malformed_output", check, looks_at=(Inference,), waits_for=TEXT)
+_ADVICE = "Send the schema as response_format with strict set, or repair the answer before it is used."
+
+SIGNAL: Signal = Stateless("malformed_output", check, looks_at=(Inference,), waits_for=TEXT, advice=_ADVICE)

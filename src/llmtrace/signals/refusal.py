@@ -65,4 +65,6 @@ def _declines(message: Message) -> bool:
     return any(mark in opening for mark in _MARKS) and _WORDS.search(text, 0, OPENING) is not None
 
 
-SIGNAL: Signal = Stateless("refusal", check, looks_at=(Inference,), waits_for=ANSWER | ODD_END | OTHER)
+_ADVICE = "Have the program tell a refusal from an answer, and say so to the user."
+
+SIGNAL: Signal = Stateless("refusal", check, looks_at=(Inference,), waits_for=ANSWER | ODD_END | OTHER, advice=_ADVICE)

@@ -35,6 +35,7 @@ State: TypeAlias = "OrderedDict[tuple[str, str], Failing]"
 
 class RetryStorm:
     name = "retry_storm"
+    advice = "Wait longer between attempts and give up after a few; have the tool say what it needs."
     untraced = True
     looks_at = (Inference, Embedding, ToolExecution)
     wakes_on = FAILED | RETRIED

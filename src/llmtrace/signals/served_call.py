@@ -71,4 +71,6 @@ def _is_whole(block: re.Match[str]) -> bool:
     return value is not NOT_JSON and isinstance(value, dict) and isinstance(value.get("name"), str)
 
 
-SIGNAL: Signal = Stateless("served_call", check, looks_at=(Inference,), waits_for=ANSWER | SERVED)
+_ADVICE = "Start the server with the tool parser of this model, and send strict with each tool."
+
+SIGNAL: Signal = Stateless("served_call", check, looks_at=(Inference,), waits_for=ANSWER | SERVED, advice=_ADVICE)

@@ -26,6 +26,7 @@ State: TypeAlias = "OrderedDict[str, int]"
 
 class Slo:
     name = "slo"
+    advice = "See with llmtrace stats what took the time: the queue, a long answer, attempts."
     wakes_on = ATTRIBUTES | STREAMED
 
     def start(self) -> State:

@@ -42,6 +42,12 @@ def _label(span: Span, inference: Inference, message: Message, choice: int) -> s
     return "length" if reason in CUT else None
 
 
+_ADVICE = "Raise the limit on output tokens for this prompt, or ask for less at once; never use what was cut."
+
 SIGNAL: Signal = Stateless(
-    "truncated_output", check, looks_at=(Inference,), waits_for=ATTRIBUTES | BROKEN | FORM | ODD_END | VIOLATIONS
+    "truncated_output",
+    check,
+    looks_at=(Inference,),
+    waits_for=ATTRIBUTES | BROKEN | FORM | ODD_END | VIOLATIONS,
+    advice=_ADVICE,
 )

@@ -28,6 +28,7 @@ _EDGES = ".,:;!?…()[]{}\"'*`"
 
 class UnsupportedClaim:
     name = "unsupported_claim"
+    advice = "Have the answer's values checked against the results before it goes out."
     shares = "ungrounded_argument"
     alone = 0
 
