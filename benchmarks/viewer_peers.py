@@ -176,7 +176,6 @@ class Looked:
                     tab.wait_for_timeout(1000)
                 row |= {"keys": keys if keys < MOST_KEYS else f"> {keys}", "step": time.perf_counter() - began}
                 row |= {"shown": tab.locator("[data-testid^=span-title-row]").count(), "elements": _settled(tab)}
-                tab.screenshot(path="/tmp/vw/ml-end.png")
                 row["browser, MB"] = grown()
             row["server, MB"] = memory(backend.pid)
 

@@ -62,9 +62,10 @@ def untouched(runs: list[Run]) -> Iterator[Planted]:
         yield Planted("", run.task, trace, steps, set())
 
 
-def planted(runs: list[Run], per_kind: int, kinds: dict[str, Any] = KINDS) -> Iterator[Planted]:
+def planted(runs: list[Run], per_kind: int, kinds: dict[str, Any] = KINDS, *, seed: int = SEED) -> Iterator[Planted]:
+    """``seed``: with another one than `SEED`, failures that nothing was learned from."""
     for kind, plant in kinds.items():
-        chance = random.Random(f"{SEED} {kind}")
+        chance = random.Random(f"{seed} {kind}")
         left, made = ATTEMPTS * per_kind, 0
         while left and made < per_kind:
             left -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -50,7 +51,7 @@ def test_rules_are_valid_and_do_what_they_say() -> None:
 
 def test_scraped_recorded_and_federated(tmp_path: Path) -> None:
     """What programs journal is in the first Prometheus, its recorded series are in the second, and every query of the dashboard
-    is answered."""
+    is answered with a number, the choice of models too."""
     folder = tmp_path / "store"
     with ExitStack() as stack:
         metrics = stack.enter_context(_metrics(folder))
@@ -68,7 +69,8 @@ def test_scraped_recorded_and_federated(tmp_path: Path) -> None:
         (quantile,) = _ask(second, "histogram_quantile(0.5, sum by (le) (model:inference_duration_seconds_bucket:rate5m)) > 0")
         assert float(quantile["value"][1]) < 10
         assert not _ask(second, "llmtrace_tool_calls_total")
-        assert [query for query in _dashboard() if not _ask(first, query)] == []
+        assert [query for query in _dashboard() if not _numbers(first, query)] == []
+        assert _models(first) == ["gpt-4o"]
         journal.close()
 
 
@@ -96,6 +98,20 @@ def _dashboard() -> list[str]:
     queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
     assert len(queries) > 20
     return [query.replace("$model", ".*") for query in queries]
+
+
+def _numbers(there: str, query: str) -> list[float]:
+    return [number for one in _ask(there, query) if math.isfinite(number := float(one["value"][1]))]
+
+
+def _models(there: str) -> list[str]:
+    """What the dashboard's variable would offer."""
+    board = json.loads((DEPLOY / "grafana" / "llmtrace.json").read_text())
+    (asked,) = [one["query"]["query"] for one in board["templating"]["list"] if one["type"] == "query"]
+    series, label = re.fullmatch(r"label_values\((\S+), (\w+)\)", asked).groups()  # type: ignore[union-attr]
+    with _open(f"http://{there}/api/v1/label/{label}/values?" + urllib.parse.urlencode({"match[]": series})) as answer:
+        found: list[str] = json.load(answer)["data"]
+    return found
 
 
 @contextmanager

@@ -135,9 +135,8 @@ def _told(operation: Any) -> Row:
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
         said = _arguments(operation.arguments)
-        same = hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=6).hexdigest()
         refused = not operation.executed
-        return {"said": said[:SNIPPET], "call": operation.call_id, "same": same, "refused": refused}
+        return {"said": said[:SNIPPET], "call": operation.call_id, "same": _same(said), "refused": refused}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
     output = getattr(operation, "output", ())
@@ -147,12 +146,15 @@ def _told(operation: Any) -> Row:
 def _of_inference(inference: Inference) -> Row:
     usage = inference.usage
     first = inference.time_to_first_chunk
+    asked = [call for message in inference.output for call in message.tool_calls()]
     row: Row = {
         "said": _snippet(inference.output),
         "cost": inference.cost_usd,
         "first": None if first is None else first * 1e3,
         "partial": inference.partial,
-        "calls": [call.id for message in inference.output for call in message.tool_calls() if call.id is not None],
+        "calls": [call.id for call in asked if call.id is not None],
+        "asks": list(dict.fromkeys(call.name for call in asked)),
+        "same": _same(" ".join(f"{call.name}({_arguments(call.arguments)})" for call in asked)) if asked else None,
     }
     if usage is not None:
         row |= {"in": usage.input_tokens, "out": usage.output_tokens, "cached": usage.cache_read_input_tokens}
@@ -167,6 +169,10 @@ def _snippet(messages: Iterable[Message]) -> str:
             pieces.append(text[:SNIPPET])
         pieces += [f"→ {call.name}({_arguments(call.arguments)[:SNIPPET]})" for call in message.tool_calls()]
     return " ".join(" ".join(pieces).split())[:SNIPPET]
+
+
+def _same(said: str) -> str:
+    return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 def _arguments(arguments: JsonValue) -> str:

@@ -100,7 +100,7 @@ export class Tree {
 
   /** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. @param {Row[]} rows @returns {Piece[]} */
   folded(rows) {
-    const signs = rows.map((row) => `${row.kind} ${row.name}`);
+    const signs = rows.map((row) => `${row.kind} ${row.name} ${row.asks ?? ""}`);
     const pieces = /** @type {Piece[]} */ ([]);
     let at = 0;
     while (at < rows.length) {
@@ -152,11 +152,12 @@ function longestRun(rows, signs, at) {
     while (at + (repeats + 1) * period <= rows.length && same(signs, at, at + repeats * period, period)) repeats += 1;
     if (repeats < FEWEST_REPEATS) continue;
     const fold = rows.slice(at, at + repeats * period);
-    const tools = fold.filter((row) => row.kind === "tool");
-    const distinct = new Set(tools.map((row) => `${row.name} ${row.same}`)).size;
-    if (!tools.length || distinct * 2 > tools.length) continue;
+    const ran = fold.filter((row) => row.kind === "tool");
+    const calls = ran.length ? ran : fold.filter((row) => row.asks); // tools without spans of their own: what the model asked for
+    const distinct = new Set(calls.map((row) => `${row.name} ${row.same}`)).size;
+    if (!calls.length || distinct * 2 > calls.length) continue;
     if (!best || fold.length > best.fold.length) {
-      best = { fold, repeats, distinct, names: [...new Set(tools.map((row) => row.name))] };
+      best = { fold, repeats, distinct, names: [...new Set(calls.flatMap((row) => row.asks ?? [row.name]))] };
     }
   }
   return best;

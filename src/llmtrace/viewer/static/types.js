@@ -9,9 +9,10 @@
 
 /**
  * One span in a list. Times in milliseconds since its trace began; what is empty is absent. `marks`: severity and name of what was
- * found. `said`: first words of a call or an answer. `same`: equal for calls with equal arguments.
+ * found. `said`: first words of a call or an answer. `asks`: names of the tools that an answer calls. `same`: equal for calls with
+ * equal arguments.
  * @typedef {{id: string, parent?: string, name: string, kind: string, start: number, end?: number, state: string, error?: string,
- *   marks?: [string, string][], said?: string, call?: string, calls?: string[], same?: string, refused?: boolean, in?: number,
+ *   marks?: [string, string][], said?: string, call?: string, calls?: string[], asks?: string[], same?: string, refused?: boolean, in?: number,
  *   out?: number, cached?: number, cost?: number, first?: number, partial?: boolean}} Row
  */
 

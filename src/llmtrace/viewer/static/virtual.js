@@ -86,13 +86,15 @@ export class VirtualList {
     for (const [key, node] of this.shown) {
       if (!wanted.has(key)) { node.remove(); this.shown.delete(key); }
     }
+    let next = this.space.firstChild; // rows stand in the page as they are seen: a screen reader goes by that
     for (const [key, at] of wanted) {
       let node = this.shown.get(key);
       if (!node) {
         node = this.render(at);
         this.shown.set(key, node);
-        this.space.append(node);
       }
+      if (node === next) next = node.nextSibling;
+      else this.space.insertBefore(node, next);
       node.style.transform = `translateY(${this.offsets[at]}px)`;
     }
     if (this.measured) this.measure(wanted);
