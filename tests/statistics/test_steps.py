@@ -59,6 +59,16 @@ def test_agent_and_step_are_what_is_around() -> None:
     }
 
 
+def test_the_turns_of_a_loop_are_one_step() -> None:
+    """Frameworks number them: Step 1, Step 2. Their calls are counted, and their drift is watched, as those of one step."""
+    found = steps(
+        span(1, AgentInvocation("coder")),
+        *(span(2 * turn, Custom(), parent=1, name=f"Step {turn}", at=0.1 * turn) for turn in (1, 2, 12)),
+        *(span(2 * turn + 1, call(), parent=2 * turn, at=0.1 * turn) for turn in (1, 2, 12)),
+    )
+    assert {step.step for step in found.values() if step.model} == {"Step"}
+
+
 def test_a_call_that_two_saw_counts_once() -> None:
     """Of an inference around another the inner one counts; only where none inside says what was used, the outer one."""
     outer, between = span(1, call()), span(2, Custom(), parent=1, at=0.1)

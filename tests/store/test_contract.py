@@ -178,6 +178,14 @@ def test_text_is_found_though_a_conversation_repeats_it(store: Store) -> None:
         assert len(store.traces(Query(text=text))) == 1
 
 
+@pytest.mark.parametrize("given", ['{"task": "Say \\"hi\\"\\nto Ann", "stream": false}', '{"task": "Say \\"hi\\"\\nto Ann'])
+def test_a_task_within_an_object_is_told_itself(store: Store, given: str) -> None:
+    """Frameworks hand a task on as one argument of several; it may have been cut. What is no such object stays as it is."""
+    for number, text in enumerate((given, '{"order": 7}'), 1):
+        store.append(span(number, operation=agent("support", input=(Message("user", (Text(text),)),))))
+    assert {one.task for one in store.traces()} == {'Say "hi"\nto Ann', '{"order": 7}'}
+
+
 def test_a_summary_says_what_happened(store: Store) -> None:
     """One line holds name, task, answer, agents, models, errors, findings, tokens and service."""
     task = Message("user", (Text("refund my order"),))

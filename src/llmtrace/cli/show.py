@@ -27,6 +27,7 @@ from llmtrace.model import (
     Workflow,
 )
 from llmtrace.semconv import CONTENT_LEVEL
+from llmtrace.store.summary import asked
 
 NAME = "show"
 HELP = "show one trace as a tree: messages, tool calls, results, findings"
@@ -130,7 +131,7 @@ class _Tree:
         """What agents and workflows were asked and answered; what retrievals, memories and functions took and gave."""
         for label, field in (("task", "input"), ("answer", "output")):
             for message in getattr(operation, field, ()):
-                self._line(label, told(message), prefix)
+                self._line(label, asked(told(message)), prefix)
         for label, field in _CONTENT:
             held = getattr(operation, field, None)
             if held is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Literal, TypeAlias, Union
@@ -15,6 +16,8 @@ Kind: TypeAlias = Literal["internal", "client", "server", "producer", "consumer"
 
 AttributeValue: TypeAlias = Union[str, bool, int, float, Sequence[str], Sequence[bool], Sequence[int], Sequence[float]]
 """What an OpenTelemetry attribute holds. Structured values of other writers are kept as they came (dicts, nested lists)."""
+
+_NUMBERED = re.compile(r"(?<=\w)\s+#?\d+$")
 
 
 @value
@@ -81,6 +84,11 @@ class Span:
     def duration(self) -> float | None:
         """Seconds, or None while the span is open."""
         return None if self.end is None else (self.end - self.start) / 1e9
+
+    @property
+    def step(self) -> str:
+        """Its name as it is counted over runs, without a number at its end: ``Step 1`` and ``Step 2`` of a loop are one."""
+        return _NUMBERED.sub("", self.name)
 
 
 @value

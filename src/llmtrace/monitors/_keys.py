@@ -72,7 +72,7 @@ def _around(trace: Trace, span: Span) -> tuple[str | None, str | None, str]:
         if isinstance(above.operation, (AgentInvocation, Workflow)):
             return above.operation.name, step, above.trace_id + above.span_id
         if step is None and isinstance(above.operation, Custom):
-            step = above.name
+            step = above.step
         above = trace.parent(above)
     return _service(span), step, span.trace_id
 

@@ -87,7 +87,7 @@ def _below(parent: Span, place: Place) -> Place:
         return Place(place.agent)
     if isinstance(operation, Inference):
         return place
-    return Place(place.agent, parent.name)
+    return Place(place.agent, parent.step)
 
 
 def _usage(span: Span) -> Usage | None:

@@ -5,6 +5,9 @@ Law: a summary is a pure function of its trace; None means not known, never zero
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -28,6 +31,9 @@ N = TypeVar("N", int, float)
 
 TEXT_LIMIT = 200
 """Characters of task and answer that a summary keeps."""
+
+_OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
+"""A JSON object, perhaps cut, whose first member is a text of some words."""
 
 
 @value
@@ -90,9 +96,18 @@ def _task(trace: Trace) -> str | None:
     for _, span in trace.walk():
         if isinstance(span.operation, (AgentInvocation, Workflow, Inference)):
             for message in span.operation.input:
-                if message.role == "user" and (text := message.text().strip()):
+                if message.role == "user" and (text := asked(message.text())):
                     return text[:TEXT_LIMIT]
     return None
+
+
+def asked(text: str) -> str:
+    """What was asked, without the object around it in which a framework hands it on."""
+    around = _OBJECT.match(text)
+    if around is not None:
+        with contextlib.suppress(ValueError):
+            text = str(json.loads(f'"{around[1]}"', strict=False))
+    return text.strip()
 
 
 def _answer(trace: Trace) -> str | None:

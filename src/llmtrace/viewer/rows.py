@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -34,9 +32,6 @@ Row = dict[str, Any]
 SNIPPET = 160
 """Characters of a call or an answer that a row keeps."""
 
-_OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
-"""A JSON object, perhaps cut, whose first member is a text of some words."""
-
 _NAME = re.compile(r"[\w$.-]+")
 
 _KINDS: dict[type, str] = {
@@ -62,7 +57,7 @@ def trace_row(summary: TraceSummary) -> Row:
         "duration": None if summary.duration is None else summary.duration * 1e3,
         "spans": summary.spans,
         "health": summary.health,
-        "task": _task(summary.task),
+        "task": summary.task,
         "answer": summary.answer,
         "agents": list(summary.agents),
         "models": list(summary.models),
@@ -73,16 +68,6 @@ def trace_row(summary: TraceSummary) -> Row:
         "cost": summary.cost_usd,
         "service": summary.service,
     }
-
-
-def _task(text: str | None) -> str | None:
-    """What was asked, without the object around it in which a framework hands it on."""
-    around = _OBJECT.match(text) if text else None
-    if around is None or text is None:
-        return text
-    with contextlib.suppress(ValueError):
-        return str(json.loads(f'"{around[1]}"'))
-    return text
 
 
 def span_row(span: Span, trace: Trace) -> Row:
