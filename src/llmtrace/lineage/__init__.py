@@ -5,8 +5,8 @@ visible here, or a value of which it cannot be said). `docs/lineage.md` lists th
 spans in the same order give the same answers.
 """
 
-from llmtrace.lineage.provenance import Origin, Provenance, Use
+from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
 from llmtrace.lineage.tracing import Lineage
 from llmtrace.lineage.values import NOUNS, SPECIFIC
 
-__all__ = ["NOUNS", "SPECIFIC", "Lineage", "Origin", "Provenance", "Use"]
+__all__ = ["NOUNS", "SPECIFIC", "Lineage", "Match", "Origin", "Provenance", "Use"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from llmtrace.lineage.places import escape
+from llmtrace.lineage.passages import escape
 from llmtrace.lineage.values import may_be_specific
 from llmtrace.model import JsonValue
 

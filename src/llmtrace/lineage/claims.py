@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from typing import NamedTuple
 
 from llmtrace.lineage import dates
 from llmtrace.lineage.values import SPECIFIC, Value, read_value
@@ -16,39 +17,53 @@ _WORD = re.compile(r"[^\s\"'`’“”<>()\[\]{}|;*\\]*[0-9@][^\s\"'`’“”<>
 _EDGES = ".,:!?…"
 
 
-def claims(text: str) -> Iterator[Value]:
-    """Each value once, in the order of the text."""
+class Claim(NamedTuple):
+    value: Value
+    start: int
+    end: int
+
+
+def claims(text: str) -> Iterator[Claim]:
+    """Each value once, with the place where it stands first; dates before the rest, else in the order of the text."""
     seen: set[str] = set()
-    for value in _all(text):
-        if value.key not in seen:
-            seen.add(value.key)
-            yield value
+    for claim in _all(text):
+        if claim.value.key not in seen:
+            seen.add(claim.value.key)
+            yield claim
             if len(seen) >= MOST_CLAIMS:
                 return
 
 
-def _all(text: str) -> Iterator[Value]:
+def _all(text: str) -> Iterator[Claim]:
     found = [(start, end, key) for start, end, key in dates.mentions(text) if key[1] not in "m+"]
     for start, end, key in found:
+        written = text[start:end].strip()
+        start = text.index(written, start)
         if len(key) == 11:
-            yield Value(text[start:end].strip(), "date", (key,), (date.fromisoformat(key[1:]),))
+            value = Value(written, "date", (key,), (date.fromisoformat(key[1:]),))
         else:
-            yield Value(text[start:end].strip(), "date", (key, f"@+{key[3:]}"))
-    for match in _words(_without(text, found)):
-        value = read_value(match.strip(_EDGES))
-        if value is not None and value.kind in SPECIFIC:
-            yield value
+            value = Value(written, "date", (key, f"@+{key[3:]}"))
+        yield Claim(value, start, start + len(written))
+    for start, word in _words(_without(text, found)):
+        bare = word.strip(_EDGES)
+        read = read_value(bare)
+        if read is not None and read.kind in SPECIFIC:
+            start += word.index(bare)
+            yield Claim(read, start, start + len(bare))
 
 
-def _words(text: str) -> Iterator[str]:
+def _words(text: str) -> Iterator[tuple[int, str]]:
+    at = 0
     for word in text.split():
         if any(mark in word for mark in "0123456789@/"):
-            yield from _WORD.findall(word)
+            at = text.index(word, at)
+            for match in _WORD.finditer(word):
+                yield at + match.start(), match.group()
+            at += len(word)
 
 
 def _without(text: str, places: list[tuple[int, int, str]]) -> str:
-    pieces, done = [], 0
-    for start, end, _ in sorted(places):
-        pieces.append(text[done : max(start, done)])
-        done = max(done, end)
-    return " ".join((*pieces, text[done:]))
+    """The text with blanks in these places."""
+    for start, end, _ in places:
+        text = f"{text[:start]}{' ' * (end - start)}{text[end:]}"
+    return text

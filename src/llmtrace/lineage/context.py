@@ -9,13 +9,15 @@ say "this may have been there" and so never calls a value made up that was seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from zlib import crc32
 
 from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
+from llmtrace.lineage.wording import wording
+from llmtrace.lineage.words import MOST_TRIED, Words, first_and_last, readable
 
 SEARCHED = 1 << 18
 """Characters of text with keys that a live context searches for a value as it is written; what is older is indexed."""
@@ -126,6 +128,7 @@ class Context:
         self._sources: dict[int, Source] = {}
         self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
+        self._plain = Words()
         self._new: dict[int, _New] = {}
         self._known: set[str] = set()
         """The keys of those new sources whose keys were read at once, or in an earlier run."""
@@ -228,6 +231,30 @@ class Context:
         if first is None:
             return None
         return Found(first, next((source for source in self.newest_first() if self._holds(source, text, keys)), first))
+
+    def find_words(self, *texts: str, exact: bool = False) -> Found | None:
+        """The first and the last source that hold one of the texts, whatever its white space, its punctuation and, unless
+        ``exact``, its case. Only of a context that forgets nothing."""
+        places: list[int] = []
+        for text in texts:
+            pattern = wording(text, exact=exact)
+            if pattern is not None:
+                places += first_and_last(pattern, self._holding(text), self._sources)
+        return Found(self._sources[min(places)], self._sources[max(places)]) if places else None
+
+    def find_together(self, words: Sequence[str]) -> Source | None:
+        """The newest source in which all of these words stand, wherever."""
+        patterns = [pattern for word in words if (pattern := wording(word, exact=word.isupper())) is not None]
+        numbers = self._holding(" ".join(words))
+        for number in reversed(numbers[-MOST_TRIED:]):
+            text = readable(self._sources[number].text)
+            if all(pattern.search(text) for pattern in patterns):
+                return self._sources[number]
+        return None
+
+    def _holding(self, text: str) -> Sequence[int]:
+        self._plain.catch_up(self._sources, self._next)
+        return self._plain.holding(text)
 
     def settle(self) -> None:
         """Unless live: index everything now, so that later look-ups change nothing and may come from several threads."""

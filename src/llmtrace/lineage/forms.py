@@ -22,9 +22,9 @@ _SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
 _EDGES = ".,:!?=&…#"
 _WORD_WITH_DIGIT = re.compile(rf"[^{_SEPARATORS}0-9]{{0,8}}[0-9][^{_SEPARATORS}]*")
 _PIECES_OF_NUMBER = re.compile(r"[:=&?+/]+")
-_HOLDS_KEY = re.compile(r"[0-9@/]")
+HOLDS_KEY = re.compile(r"[0-9@/]")
 _RUN = re.compile(r"[^\W_]+")
-_PIECES = re.compile(r"[:=,&?+/]+")
+PIECES = re.compile(r"[:=,&?+/]+")
 _OUTER_PIECES = re.compile(r"[:=,]+")
 _DATE_LIKE = re.compile(r"\d[-/.]\d")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -195,6 +195,37 @@ def _words(text: str) -> set[str]:
     return found
 
 
+def words_with_places(text: str) -> Iterator[tuple[int, str]]:
+    """The same words in order, each as it is written, with its place. JSON escapes are blanked: what an escape of six
+    characters stands for is followed by NUL characters, which belong to no key."""
+    if "\\" in text:
+        text = _ESCAPES.sub(_blanked, text)
+    classes = text.encode("ascii", "replace").translate(_CLASSES)
+    if not text.isascii():
+        classes = bytes(_class_of(character) for character in text)
+    at = classes.find(b"0")
+    while at >= 0:
+        start, end = classes.rfind(b" ", 0, at) + 1, classes.find(b" ", at)
+        end = len(text) if end < 0 else end
+        yield start, text[start:end]
+        at = classes.find(b"0", end)
+
+
+def _blanked(match: re.Match[str]) -> str:
+    written = match.group()
+    return _escaped(match).ljust(len(written), "\0" if len(written.lstrip("\\")) == 5 else " ")
+
+
+def _class_of(character: str) -> int:
+    """As `_CLASSES` has it, of the character in its compatible form: a full-width digit is a digit."""
+    if character < "\x80":
+        return _CLASSES[ord(character)]
+    plain = unicodedata.normalize("NFKC", character)
+    if any(one in "0123456789@/" for one in plain):
+        return 48
+    return 32 if plain.isspace() or plain in "’“”" else 97
+
+
 def keys_of_word(word: str) -> tuple[str, ...]:
     """The keys of one word: as a whole, of its pieces, of each stretch of letters and digits, as a number, as a date."""
     return _keys_kept(word) if len(word) <= _LONGEST_KEPT else _keys_of_word(word)
@@ -203,7 +234,7 @@ def keys_of_word(word: str) -> tuple[str, ...]:
 def _keys_of_word(word: str) -> tuple[str, ...]:
     low = word.strip(_EDGES).casefold()
     if len(low) > LONGEST_KEY:
-        return tuple(run for run in _RUN.findall(low) if len(run) <= LONGEST_KEY and _HOLDS_KEY.search(run))
+        return tuple(run for run in _RUN.findall(low) if len(run) <= LONGEST_KEY and HOLDS_KEY.search(run))
     if not low.isascii():
         return tuple(_keys_of_other(low))
     if low.isdigit():
@@ -230,14 +261,14 @@ def _keys_of_other(low: str) -> set[str]:
     """Of a word in a script that sets no spaces, its stretches of ASCII count too."""
     found = _keys_of_compound(low)
     for piece in re.findall(r"[!-~]+", low):
-        if _HOLDS_KEY.search(piece):
+        if HOLDS_KEY.search(piece):
             found.update(keys_of_word(piece))
     return found
 
 
 def _keys_of_compound(low: str) -> set[str]:
     every = _RUN.findall(low)
-    found = {run for run in every if _HOLDS_KEY.search(run)}
+    found = {run for run in every if HOLDS_KEY.search(run)}
     whole = "".join(every)
     if _DATE_LIKE.search(low) and (days := tuple(numeric_dates(low))):
         return {*found, *days, whole}
@@ -246,9 +277,9 @@ def _keys_of_compound(low: str) -> set[str]:
     found.update(_number_keys(low))
     if whole:
         found.add(whole)
-    if _PIECES.search(low):
-        for piece in (*_PIECES.split(low), *_OUTER_PIECES.split(low)):
-            if _HOLDS_KEY.search(piece):
+    if PIECES.search(low):
+        for piece in (*PIECES.split(low), *_OUTER_PIECES.split(low)):
+            if HOLDS_KEY.search(piece):
                 found.add(squash(piece))
                 found.update(_number_keys(piece))
     found.discard("")

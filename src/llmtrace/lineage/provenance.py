@@ -1,4 +1,4 @@
-"""The answer to "where did this value come from?": an origin, none, or unknown."""
+"""The answer to "where did this value come from?": an origin, none, or unknown; and the very characters on both sides."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from llmtrace.model.value import value
 Status: TypeAlias = Literal["grounded", "ungrounded", "unknown"]
 Form: TypeAlias = Literal["", "given", "derived", "from_example"]
 Part: TypeAlias = Literal["argument", "answer"]
+Rule: TypeAlias = Literal[
+    "", "sum", "difference", "product", "quotient", "share", "total", "unit", "date", "prefix", "joined", "quoted"
+]
+"""How a derived value follows: from numbers (``share`` in per cent, ``total`` of a column); by another ``unit``; a ``date``
+that was completed or counted; a ``prefix`` put before it; ``joined`` from pieces; a text that has been ``quoted`` in part."""
 
 
 @value
@@ -23,6 +28,29 @@ class Origin:
     """For people, free of content: ``system prompt``, ``message 2 (user)``, ``result of look_up``."""
     call_id: str | None = None
     """Of a tool's result, the call that it answers; of an argument, its call."""
+    part: int = 0
+    """Of a message with several parts, which of them."""
+    value: JsonValue = None
+    """Of an input of a derived value: what stands there."""
+
+
+@value
+class Match:
+    """The very characters of a use, and those of one of its origins that hold them. Ranges are of characters (code points),
+    from the first to the one after the last."""
+
+    start: int
+    end: int
+    """In the argument's value, or in the answer's text, as `Use.start` counts."""
+    pointer: str
+    """JSON Pointer to the member of a structured origin; empty where the origin is plain text."""
+    origin_start: int
+    origin_end: int
+    """In the member's own text (a number as in JSON), or in the plain text. Of its name, if ``of_name``."""
+    text: str
+    """What stands there."""
+    of_name: bool = False
+    """It is the name of the member."""
 
 
 @value
@@ -38,6 +66,10 @@ class Provenance:
     """Of an ungrounded value: where the model said it for the first time."""
     reason: str = ""
     """Of an unknown one: why nothing can be said."""
+    rule: Rule = ""
+    """Of a derived one: how it follows."""
+    inputs: tuple[Origin, ...] = ()
+    """Of a value that was computed or joined: what from, each with its `Origin.value`."""
 
 
 @value
@@ -60,6 +92,11 @@ class Use:
     call_id: str | None = None
     choice: int = 0
     """Index of the output message."""
+    start: int = 0
+    end: int = 0
+    """Where the value stands, in characters: in the argument's value (a number as in JSON), or in the answer's text."""
+    text_part: int = 0
+    """Of an answer, which part of the message that text is."""
 
     made_up: bool = False
     """True where this very use is the first time that an ungrounded value was said."""

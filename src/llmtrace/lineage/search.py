@@ -10,16 +10,21 @@ import re
 from datetime import datetime, timezone
 from itertools import islice
 
-from llmtrace.lineage import computed, dates
+from llmtrace.lineage import dates
+from llmtrace.lineage.computed import computed
 from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import in_words, number_key, numbers_in, phrase, read_number, squash
+from llmtrace.lineage.passages import Place, Places
+from llmtrace.lineage.provenance import Match, Rule
 from llmtrace.lineage.sources import Found, Source
-from llmtrace.lineage.values import Value
+from llmtrace.lineage.values import SPECIFIC, Value
+from llmtrace.lineage.wording import joints, windows
 
 RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
 RECENT_SOURCES = 64
 """How many numbers, out of how much text in how many sources, counted from the newest, a number may be computed from."""
+_SHORTEST_TEXT = 3
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
 _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
@@ -44,6 +49,59 @@ def find(context: Context, value: Value) -> Found | None:
     return _in_another_form(context, value) or _follows(context, value)
 
 
+def find_words(context: Context, value: Value) -> Found | None:
+    """Where a plain text stands: as a whole, of a long one some of its pieces, of one that is put together all of them."""
+    text = value.text
+    if len(text.strip()) < _SHORTEST_TEXT:
+        return None
+    return context.find_words(text, exact=value.kind == "code") or _quoted(context, text) or _joined(context, text)
+
+
+def _quoted(context: Context, text: str) -> Found | None:
+    found = context.find_words(*windows(text))
+    return None if found is None else _by(found, "quoted")
+
+
+def _joined(context: Context, text: str) -> Found | None:
+    pieces = joints(text)
+    source = context.find_together(pieces) if pieces else None
+    return None if source is None else Found(source, source, "joined", tuple((source, piece) for piece in pieces))
+
+
+def matches(places: Places, value: Value, start: int = 0) -> list[Match]:
+    """The characters of a source that hold a value, or that it follows from, in the forms that `find` and `find_words` know.
+    ``start``: where the value begins in its argument or answer."""
+    end = start + len(value.text)
+    if value.kind not in SPECIFIC:
+        return [place.match(start + first, start + last) for first, last, place in places.of_words(value.text)]
+    place = places.of_text(value.text.strip()) or places.of_keys(value.keys) or _other_place(places, value)
+    return [place.match(start, end)] if place is not None else []
+
+
+def _other_place(places: Places, value: Value) -> Place | None:
+    number = read_number(value.text) if value.kind == "number" else None
+    if number is not None:
+        keys = [number_key(number * 100), number_key(number / 100), *(f"@{day}" for day in _unix_day(number))]
+        word = in_words(number)
+        return places.of_keys(keys) or (places.of_pattern(rf"(?<![^\W_]){word}(?![^\W_])") if word is not None else None)
+    if value.kind == "date":
+        of_day = (places.of_keys(dates.clues_of(day)) or places.nearest_day(day) for day in value.dates)
+        return next((place for place in of_day if place is not None), None)
+    if value.kind in ("url", "path"):
+        return next((place for name in _named_pieces(value) for _, _, place in places.of_words(name)), None)
+    longest = max(_DIGITS.findall(value.text), key=len, default="")
+    patterns = (phrase(value.text), dialled(value)[1])
+    found = (places.of_pattern(pattern) for pattern in patterns if pattern and longest)
+    return next((place for place in found if place is not None), None) or places.of_keys([longest])
+
+
+def _named_pieces(value: Value) -> list[str]:
+    """The last name of a path, the host of a URL."""
+    bare = re.sub(r"^[a-z][a-z0-9+.-]*://|^www\.", "", value.text.strip(), flags=re.IGNORECASE)
+    names = [name for name in re.split(r"[/\\?#:]", bare) if name not in ("", ".", "..", "~")]
+    return names[:1] if value.kind == "url" else names[-1:]
+
+
 def _in_another_form(context: Context, value: Value) -> Found | None:
     if value.kind == "number":
         return _number_in_another_form(context, value)
@@ -61,12 +119,19 @@ def _spaced(context: Context, value: Value, anchor: str) -> Found | None:
 
 def _dialled(context: Context, value: Value) -> Found | None:
     """A phone number: its last ten digits, however they are set apart."""
+    digits, pattern = dialled(value)
+    if not pattern:
+        return None
+    found = (_where(context, value, digits[-tail:], pattern) for tail in (7, 4, 3, 2))
+    return next((place for place in found if place is not None), None)
+
+
+def dialled(value: Value) -> tuple[str, str]:
+    """The digits of a phone number, and a pattern that finds the last ten; empty for what is none."""
     digits = _DIALLING.sub("", value.text)
     if not digits.isdigit() or len(digits) < _SHORTEST_PHONE:
-        return None
-    spaced = r"[\W_]{0,3}".join(digits[-10:]) + r"(?!\d)"
-    found = (_where(context, value, digits[-tail:], spaced) for tail in (7, 4, 3, 2))
-    return next((place for place in found if place is not None), None)
+        return "", ""
+    return digits, r"[\W_]{0,3}".join(digits[-10:]) + r"(?!\d)"
 
 
 def _where(context: Context, value: Value, anchor: str, pattern: str) -> Found | None:
@@ -84,7 +149,7 @@ def _prefixed(context: Context, value: Value, pieces: list[str]) -> Found | None
         return None
     found = context.at(pieces[0])
     sources = (found.first, found.last) if found else ()
-    return next((Found(source, source, True) for source in sources if source is not None and source.asked), None)
+    return next((Found(source, source, "prefix") for source in sources if source is not None and source.asked), None)
 
 
 def _number_in_another_form(context: Context, value: Value) -> Found | None:
@@ -94,15 +159,20 @@ def _number_in_another_form(context: Context, value: Value) -> Found | None:
     for other in (number * 100, number / 100):  # cents, per cent
         found = context.at(number_key(other))
         if found is not None:
-            return _derived(found)
+            return _by(found, "unit")
     word = in_words(number)
     if word is not None:
         return context.find_text(word) or context.find_text(word.capitalize())
+    for day in _unix_day(number):
+        found = context.at(f"@{day}")
+        return found and _by(found, "date")
+    return None
+
+
+def _unix_day(number: float) -> tuple[str, ...]:
+    """The day of a Unix time in seconds or milliseconds, if it is one."""
     seconds = number / 1000 if number > 1e11 else number
-    if not 1e8 < seconds < 1e11:
-        return None
-    found = context.at(f"@{datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()}")
-    return found and _derived(found)
+    return (datetime.fromtimestamp(seconds, timezone.utc).date().isoformat(),) if 1e8 < seconds < 1e11 else ()
 
 
 def _follows(context: Context, value: Value) -> Found | None:
@@ -125,11 +195,11 @@ def _date_follows(context: Context, value: Value) -> Found | None:
         for key in dates.clues_of(day):
             found = context.at(key)
             if found is not None:
-                return _derived(found)
+                return _by(found, "date")
         nearest = context.nearest_day(day.toordinal())
         if nearest is not None and nearest[0] <= _reach(context):
             found = context.at(nearest[1])
-            return found and _derived(found)
+            return found and _by(found, "date")
     return None
 
 
@@ -144,8 +214,11 @@ def _computed(context: Context, value: Value) -> Found | None:
     if number is None:
         return None
     recent = _recent_numbers(context)
-    basis = computed.basis(number, list(recent))
-    return Found(recent[basis], recent[basis], True) if basis is not None else None
+    basis = computed(number, tuple(recent))
+    if basis is None:
+        return None
+    inputs = tuple((recent[term], term) for term in basis.terms)
+    return Found(inputs[0][0], inputs[0][0], basis.rule, inputs)
 
 
 def _recent_numbers(context: Context) -> dict[float, Source]:
@@ -170,9 +243,9 @@ def _url_follows(context: Context, value: Value) -> Found | None:
     host = re.split(r"[/?#:]", bare)[0].removeprefix("www.")
     found = context.find_text(host, value.keys) if host else None
     if found is None:
-        return Found(None, None, True) if context.exhausted else None
+        return Found(None, None, "joined") if context.exhausted else None
     numbered = [piece for piece in re.split(r"[/?#&=]+", bare[len(host) :]) if any(map(str.isdigit, piece))]
-    return _derived(found) if all(context.at(squash(piece)) is not None for piece in numbered) else None
+    return _by(found, "joined") if all(context.at(squash(piece)) is not None for piece in numbered) else None
 
 
 def _path_follows(context: Context, value: Value) -> Found | None:
@@ -180,9 +253,9 @@ def _path_follows(context: Context, value: Value) -> Found | None:
     names = [name for name in re.split(r"[/\\]", value.text) if name not in ("", ".", "..", "~")]
     found = context.find_text(names[-1], value.keys) if names else None
     if found is not None:
-        return _derived(found)
-    return Found(None, None, True) if context.exhausted else None
+        return _by(found, "joined")
+    return Found(None, None, "joined") if context.exhausted else None
 
 
-def _derived(found: Found) -> Found:
-    return Found(found.first, found.last, True)
+def _by(found: Found, rule: Rule) -> Found:
+    return Found(found.first, found.last, rule)

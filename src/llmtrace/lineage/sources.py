@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from llmtrace.lineage import dates
 from llmtrace.lineage.forms import has_mark, keys_of_word, may_hold_date, words_with_keys
+from llmtrace.lineage.provenance import Rule
 from llmtrace.model import JsonValue
 
 MOST_KEPT = 64
@@ -28,9 +29,10 @@ class Source:
     asked: bool = False
     """True for what a user, a developer or an operator wrote."""
     call_id: str | None = None
-    places: dict[str, Any] | None = None
-    keys: dict[str, Any] | None = None
-    """For `places`: the way to each value by its text, and by its keys."""
+    part: int = 0
+    """Of a message with several parts, which of them."""
+    places: Any = None
+    """What `passages` knows of it."""
     _text: str | None = None
     _marked: bool | None = None
     _dated: bool | None = None
@@ -77,7 +79,7 @@ class Source:
 
     def echoing(self, echo: frozenset[str]) -> Source:
         """The same text where it only repeats these keys; so nobody asked for anything by it."""
-        copy = Source(self.span_id, self.place, self.content, echo, False, self.call_id)
+        copy = Source(self.span_id, self.place, self.content, echo, False, self.call_id, self.part)
         copy._text, copy._marked, copy._dated, copy._words, copy._dates = (
             self._text,
             self._marked,
@@ -103,5 +105,7 @@ class Found:
     first: Source | None
     """None when the source itself is forgotten."""
     last: Source | None
-    derived: bool = False
-    """True when the value does not stand there but follows from what does."""
+    rule: Rule = ""
+    """How the value follows from what stands there; empty where it stands there itself."""
+    inputs: tuple[tuple[Source, JsonValue], ...] = ()
+    """Of a value that was computed or joined: what from."""

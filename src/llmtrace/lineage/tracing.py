@@ -8,9 +8,9 @@ from itertools import islice
 from llmtrace.lineage.arguments import Path, candidates, name_of, scalars
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import Argument, argument, shows
-from llmtrace.lineage.places import pointer_of
-from llmtrace.lineage.provenance import Form, Origin, Provenance, Use
-from llmtrace.lineage.search import find
+from llmtrace.lineage.passages import Places, places_of
+from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
+from llmtrace.lineage.search import find, find_words, matches
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import (
     SPECIFIC,
@@ -46,8 +46,6 @@ MOST_CLAIMS = 16
 MOST_RARE = 6
 """Values of one answer that `Lineage.unsupported` looks for, and of those that stand nowhere as they are, in any form."""
 _NONE: frozenset[str] = frozenset()
-_PIECE, _WHOLE = 40, 60
-"""Characters of a long text that are looked for together, and up to which a text is looked for as a whole."""
 
 
 class Lineage:
@@ -91,7 +89,7 @@ class Lineage:
     def unsupported(self, text: str) -> list[Value]:
         """The values that an answer states, and that stand nowhere and follow from nothing visible; those that a call held
         before are not new. Nothing where context is hidden, or the answer states nothing."""
-        stated = list(islice((value for value in claims(text) if value.kind in SPECIFIC), MOST_CLAIMS))
+        stated = [claim.value for claim in islice(claims(text), MOST_CLAIMS)]
         if not stated:
             return []
         self._catch_up()
@@ -134,21 +132,24 @@ class Lineage:
         """The answer of an agent that is no text of its model: the program composed it, or its model is not recorded."""
         if not self._thorough:
             return ()
-        texts = [part for message in operation.output for part in message.parts if isinstance(part, Text)]
         return tuple(
-            use for text in texts if not self._visible.history.is_own(text) for use in self._answer(span, 0, text.content)
+            use
+            for choice, message in enumerate(operation.output)
+            for position, part in enumerate(message.parts)
+            if isinstance(part, Text) and not self._visible.history.is_own(part)
+            for use in self._answer(span, choice, position, part.content)
         )
 
     def _said(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> tuple[Use, ...]:
         uses: list[Use] = []
         for choice, message in enumerate(output):
-            for part in message.parts:
+            for position, part in enumerate(message.parts):
                 self._visible.history.keep_own(part)
                 if isinstance(part, ToolCall):
                     definition = next((tool for tool in tools if tool.name == part.name), None)
                     uses += self._call(span, choice, part, definition)
                 elif isinstance(part, Text):
-                    uses += self._answer(span, choice, part.content) if self._thorough else ()
+                    uses += self._answer(span, choice, position, part.content) if self._thorough else ()
                 elif not isinstance(part, Reasoning):
                     self._visible.opaque(span, part, f"answer {choice + 1}")
         return tuple(uses)
@@ -157,30 +158,34 @@ class Lineage:
         uses: list[Use] = []
         made_up: set[str] = set()
         trace = self._trace if self._thorough else self._trace_new
-        for path, piece, value in self._values(call) if self._thorough else self._found_nowhere(call):
+        for path, piece, start, value in self._values(call) if self._thorough else self._found_nowhere(call):
             said = _Said(span.span_id, choice, argument(definition, call.name, path), call, definition)
             provenance = trace(said, value)
             if provenance is None:
                 continue
             if provenance.status == "ungrounded":
                 made_up.update(value.keys)
-            uses.append(said.use(piece, value, provenance))
+            uses.append(said.use(piece, value, provenance, start))
         call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
         self._visible.remember_call(call_id, Call(call.name, frozenset(made_up) if made_up else _NONE))
         return uses
 
-    def _values(self, call: ToolCall) -> Iterator[tuple[Path, JsonValue, Value]]:
-        """The values among the arguments of a call, each with its way."""
+    def _values(self, call: ToolCall) -> Iterator[tuple[Path, JsonValue, int, Value]]:
+        """The values among the arguments of a call, each with its way and where it begins in the argument."""
         for path, content in scalars(call.arguments):
+            start = 0
             for piece in elements(content) or (content,):
                 value = read_value(piece, name_of(path))
+                if isinstance(piece, str) and isinstance(content, str):
+                    start = content.index(piece, start)
                 if value is not None:
-                    yield path, piece, value
+                    yield path, piece, start, value
+                start += len(value.text) if value is not None else 0
 
-    def _found_nowhere(self, call: ToolCall) -> list[tuple[Path, JsonValue, Value]]:
+    def _found_nowhere(self, call: ToolCall) -> list[tuple[Path, JsonValue, int, Value]]:
         """The quick look of the live lineage: of these values those that can be made up and are found nowhere."""
         context = self._visible.context
-        found: list[tuple[Path, JsonValue, Value]] = []
+        found: list[tuple[Path, JsonValue, int, Value]] = []
         for path, content in candidates(call.arguments):
             name = path[-1]
             if type(name) is not str:
@@ -191,13 +196,14 @@ class Lineage:
                 if value is None or value.kind not in SPECIFIC or (value.kind == "number" and is_chosen(name)):
                     continue
                 if find(context, value) is None:
-                    found.append((path, piece, value))
+                    start = content.index(piece) if listed and isinstance(content, str) and isinstance(piece, str) else 0
+                    found.append((path, piece, start, value))
         return found
 
-    def _answer(self, span: Span, choice: int, text: str) -> Iterator[Use]:
-        for value in claims(text):
+    def _answer(self, span: Span, choice: int, position: int, text: str) -> Iterator[Use]:
+        for value, start, _ in claims(text):
             said = _Said(span.span_id, choice)
-            yield said.use(value.content, value, self._trace(said, value))
+            yield said.use(value.content, value, self._trace(said, value), start, position)
 
     def _trace(self, said: _Said, value: Value) -> Provenance:
         if said.may_choose(value):
@@ -232,21 +238,48 @@ class Lineage:
 
     def _of_words(self, value: Value) -> Provenance:
         """Plain words and texts: where they stand, if they do. A model may always choose words of its own."""
-        for piece in _pieces(value.text.strip()):
-            found = self._visible.context.find_text(piece)
-            if found is not None:
-                return _grounded(found)
+        found = find_words(self._visible.context, value)
+        if found is not None:
+            return _grounded(found)
         return Provenance("unknown", reason="words of the model's own")
 
     def is_own(self, message: Message) -> bool:
         """True if a model said all of this before in the run, whoever it is sent as. Only of a thorough lineage."""
         return all(self._visible.history.is_own(part) for part in message.parts)
 
+    def matches(self, origin: Origin, use: Use) -> tuple[Match, ...]:
+        """The characters of an origin of a use (or of one of its `Provenance.inputs`) that hold its value, with those of the
+        use. Several where only parts stand there; none where the place is not known. Only of a thorough lineage."""
+        source = self._visible.sources.get((origin.span_id, origin.place, origin.call_id, origin.part))
+        places = None if source is None else places_of(source)
+        if places is None:
+            return ()
+        if origin.value is not None:
+            return self._of_input(places, origin.value, use)
+        value = _value_of(use)
+        return () if value is None else tuple(matches(places, value, use.start))
+
+    def _of_input(self, places: Places, content: JsonValue, use: Use) -> tuple[Match, ...]:
+        """A piece of a value that was joined stands in it; what it was computed from does not."""
+        start, end = use.start, use.end
+        if isinstance(content, str) and use.provenance.rule == "joined":
+            place = next((place for _, _, place in places.of_words(content)), None)
+            at = str(use.value).find(content)
+            start, end = (start + at, start + at + len(content)) if at >= 0 else (start, end)
+        else:
+            place = places.of_number(content) if isinstance(content, (int, float)) else None
+        return () if place is None else (place.match(start, end),)
+
     def locate(self, origin: Origin, use: Use) -> str:
-        """Where inside its origin a value stands, as JSON Pointer; empty in plain text. Only of a thorough lineage."""
-        source = self._visible.sources.get((origin.span_id, origin.place, origin.call_id))
-        value = read_value(use.value, name_of(use.path))
-        return pointer_of(source, value) if source is not None and value is not None else ""
+        """Where inside a structured origin a value stands, as JSON Pointer; else empty. Only of a thorough lineage."""
+        return next((match.pointer for match in self.matches(origin, use)), "")
+
+
+def _value_of(use: Use) -> Value | None:
+    """As it was read: a date in an answer may lack what `read_value` asks for."""
+    if use.part == "answer":
+        return next((claim.value for claim in claims(str(use.value))), None) or read_value(use.value)
+    return read_value(use.value, name_of(use.path))
 
 
 def _has_call(operation: Operation) -> bool:
@@ -257,12 +290,14 @@ def _has_call(operation: Operation) -> bool:
 
 
 def _grounded(found: Found) -> Provenance:
-    form: Form = "derived" if found.derived else "given"
-    return Provenance("grounded", form, _origin(found.first), _origin(found.last))
+    if not found.rule:
+        return Provenance("grounded", "given", _origin(found.first), _origin(found.last))
+    inputs = tuple(Origin(source.span_id, source.place, source.call_id, source.part, term) for source, term in found.inputs)
+    return Provenance("grounded", "derived", _origin(found.first), _origin(found.last), rule=found.rule, inputs=inputs)
 
 
 def _origin(source: Source | None) -> Origin | None:
-    return Origin(source.span_id, source.place, source.call_id) if source is not None else None
+    return Origin(source.span_id, source.place, source.call_id, source.part) if source is not None else None
 
 
 class _Said:
@@ -293,13 +328,14 @@ class _Said:
             self._place = Origin(self.span_id, place, None if self.call is None else self.call.id)
         return self._place
 
-    def use(self, content: JsonValue, value: Value, provenance: Provenance) -> Use:
+    def use(self, content: JsonValue, value: Value, provenance: Provenance, start: int = 0, text_part: int = 0) -> Use:
         first, argument, call, key = provenance.first, self.argument, self.call, value.keys[0] if value.keys else value.key
         here = first is not None and (first is self._place or first == self.place)
+        end = start + len(value.text)
         if argument is None or call is None:
-            where = ("", (), None, None, self.choice, here)
+            where = ("", (), None, None, self.choice, start, end, text_part, here)
             return Use(self.span_id, "answer", content, value.kind, provenance, key, *where)
-        told = (argument.pointer, argument.path, call.name, call.id, self.choice, here)
+        told = (argument.pointer, argument.path, call.name, call.id, self.choice, start, end, 0, here)
         return Use(self.span_id, "argument", content, value.kind, provenance, key, *told)
 
     def may_choose(self, value: Value) -> bool:
@@ -317,13 +353,3 @@ class _Said:
         if is_invented(kind, argument.name, call.name):
             return "a name that a caller invents"
         return "a value that the tool's schema lists" if argument.listing and argument.may_choose(value.content) else None
-
-
-def _pieces(text: str) -> tuple[str, ...]:
-    """What of a text to look for: all of it, or of a long one some pieces from its whole length."""
-    if len(text) < 3:
-        return ()
-    if len(text) <= _WHOLE:
-        return (text,)
-    stride = max(_PIECE, len(text) // 8)
-    return tuple(text[start : start + _PIECE] for start in range(0, len(text) - _PIECE + 1, stride))

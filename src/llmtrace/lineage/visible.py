@@ -72,8 +72,8 @@ class Visible:
         sources, characters = (SOURCES, CHARACTERS) if bounded else (None, None)
         self.context = Context(sources=sources, characters=characters, search=bounded)
         self.history = History(bounded=bounded)
-        self.sources: dict[tuple[str, str, str | None], Source] = {}
-        """Unless bounded: by span, place and call, to look for a value inside later."""
+        self.sources: dict[tuple[str, str, str | None, int], Source] = {}
+        """Unless bounded: by span, place, call and part, to look for a value inside later."""
         self.calls: dict[str, Call] = {}
         self._suspect: dict[str, Call] = {}
         """Of the calls those with made-up values that may not be answered yet."""
@@ -117,9 +117,9 @@ class Visible:
     def _request(self, span: Span, inference: Inference) -> None:
         if inference.parameters or inference.previous_response_id or not inference.input:
             self._hide(span, inference)
-        for part in inference.system:
+        for position, part in enumerate(inference.system):
             if self.history.is_new("system", (part,)):
-                self._part(span, part, "system prompt", asked=True)
+                self._part(span, part, "system prompt", position, asked=True)
         live = self._most is not None
         for number, message in self.history.new(inference.input):
             if live and message.cache is not None and len(message.parts) == 1 and type(message.parts[0]) is Text:
@@ -138,9 +138,9 @@ class Visible:
 
     def _see(self, span: Span, message: Message, place: str) -> None:
         own = message.role in _OWN
-        for part in message.parts:
+        for position, part in enumerate(message.parts):
             if not (own and self.history.is_own(part)):
-                self._part(span, part, place, asked=message.role in _ASKED, own=own)
+                self._part(span, part, place, position, asked=message.role in _ASKED, own=own)
 
     def _see_live(self, message: Message, part: Text, cache: dict[Any, Any]) -> None:
         """The same for a message of one text, where nobody will ask for its place."""
@@ -160,6 +160,7 @@ class Visible:
         span: Span,
         part: Part,
         place: str,
+        position: int,
         *,
         asked: bool = False,
         own: bool = False,
@@ -168,19 +169,19 @@ class Visible:
             self._result(span, part)
         elif isinstance(part, Text):
             echo = frozenset(self.made_up) if own else self._running()
-            self._add(Source(span.span_id, place, part.content, echo, asked and not echo))
+            self._add(Source(span.span_id, place, part.content, echo, asked and not echo, part=position))
         elif isinstance(part, ToolCall):
-            self._earlier_call(span, part, place)
+            self._earlier_call(span, part, place, position)
         elif not isinstance(part, Reasoning):
-            self.opaque(span, part, place)
+            self.opaque(span, part, place, position)
 
-    def _earlier_call(self, span: Span, call: ToolCall, place: str) -> None:
+    def _earlier_call(self, span: Span, call: ToolCall, place: str, position: int) -> None:
         """A call that was made before this run began: what it says was given to this run."""
         if call.id is not None and call.id not in self.calls:
             self.remember_call(call.id, Call(call.name, frozenset()))
-        self._add(Source(span.span_id, place, call.arguments, frozenset(self.made_up)))
+        self._add(Source(span.span_id, place, call.arguments, frozenset(self.made_up), part=position))
 
-    def opaque(self, span: Span, part: Part, place: str) -> None:
+    def opaque(self, span: Span, part: Part, place: str, position: int = 0) -> None:
         """Parts of which some or all content is not visible. What is visible of them counts."""
         content: JsonValue
         if isinstance(part, (ServerToolCall, ServerToolResult)):
@@ -191,7 +192,7 @@ class Visible:
             self.hidden.setdefault(f"a message holds content of type {modality}", span.span_id)
             content = next((getattr(part, name) for name in ("fields", "uri", "file_id") if hasattr(part, name)), None)
         if content:
-            self._add(Source(span.span_id, place, content, self._running()))
+            self._add(Source(span.span_id, place, content, self._running(), part=position))
 
     def _result(self, span: Span, part: ToolResult) -> None:
         call = self.calls.get(part.id) if part.id is not None else None
@@ -242,7 +243,7 @@ class Visible:
     def _add(self, source: Source) -> None:
         self.context.add(source)
         if self._most is None:
-            self.sources.setdefault((source.span_id, source.place, source.call_id), source)
+            self.sources.setdefault((source.span_id, source.place, source.call_id, source.part), source)
 
     def _running(self) -> frozenset[str]:
         """Made-up values of calls that have not been answered yet."""
