@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 
 from pydantic_core import from_json
 
-from llmtrace.diagnosis.memory import Memory
 from llmtrace.lineage import SPECIFIC, Lineage, Origin, Use
+from llmtrace.lineage.memory import Memory
 from llmtrace.model import (
     AgentInvocation,
     FetchResponse,
@@ -153,7 +153,7 @@ class Flow:
         operation = span.operation
         if isinstance(operation, Inference):
             self._asked(span, operation)
-            self.memory.sent(span, self._conversation(span, operation), operation)
+            self.memory.sent(span, operation)
         uses = self.lineage.add(span)
         if isinstance(operation, Inference):
             self._told(operation)
@@ -177,11 +177,6 @@ class Flow:
             self._add(said, mine)
         if texts and not calls:
             self._add(Node("answer", span.span_id, text="\n".join(texts)), [use for use in uses if use.part == "answer"])
-
-    def _conversation(self, span: Span, inference: Inference) -> str:
-        """What tells the conversations of a run apart: whose they are, and under which system prompt."""
-        system = [part for message in inference.input if message.role in ("system", "developer") for part in message.parts]
-        return f"{span.parent_id} {hash(repr((*inference.system, *system)))}"
 
     def _asked(self, span: Span, inference: Inference) -> None:
         """Turns of the user that no inference was sent before. What a model said in this trace is none."""

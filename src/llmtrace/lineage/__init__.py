@@ -5,8 +5,22 @@ visible here, or a value of which it cannot be said). `docs/lineage.md` lists th
 spans in the same order give the same answers.
 """
 
+from llmtrace.lineage.propagation import Edge, Propagation, Reached, Traced, traced
 from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
 from llmtrace.lineage.tracing import Lineage
 from llmtrace.lineage.values import NOUNS, SPECIFIC
 
-__all__ = ["NOUNS", "SPECIFIC", "Lineage", "Match", "Origin", "Provenance", "Use"]
+__all__ = [
+    "NOUNS",
+    "SPECIFIC",
+    "Edge",
+    "Lineage",
+    "Match",
+    "Origin",
+    "Propagation",
+    "Provenance",
+    "Reached",
+    "Traced",
+    "Use",
+    "traced",
+]

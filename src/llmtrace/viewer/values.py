@@ -27,32 +27,40 @@ def origins(trace: Trace, flow: Flow) -> dict[str, list[dict[str, Any]]]:
             executions[span.operation.call_id].append(span.span_id)
     for node in flow.nodes:
         for use in node.uses:
-            told = _use(use, flow.lineage)
+            told = told_of(use, flow.lineage)
             found[use.span_id].append(told)
             for execution in executions.get(use.call_id or "", ()):
                 found[execution].append(told)
     return dict(found)
 
 
-def _use(use: Use, lineage: Lineage) -> dict[str, Any]:
+def told_of(use: Use, lineage: Lineage) -> dict[str, Any]:
+    """A value with its characters (``start``, ``end``) in the argument or the answer, and where it came from: ``from`` is the
+    earliest place."""
     provenance = use.provenance
     return {
         "part": use.part,
         "value": plain(use.value),
         "pointer": use.pointer,
+        "start": use.start,
+        "end": use.end,
         "call": use.call_id,
         "tool": use.tool,
         "status": provenance.status,
         "form": provenance.form,
+        "rule": provenance.rule,
         "reason": provenance.reason,
         "made_up": use.made_up,
         "from": _origin(provenance.earliest, use, lineage),
         "latest": _origin(provenance.latest, use, lineage) if provenance.latest != provenance.earliest else None,
         "first": _origin(provenance.first, use, lineage),
+        "inputs": [_origin(origin, use, lineage) for origin in provenance.inputs],
     }
 
 
 def _origin(origin: Origin | None, use: Use, lineage: Lineage) -> dict[str, Any] | None:
     if origin is None:
         return None
-    return {"span": origin.span_id, "place": origin.place, "pointer": lineage.locate(origin, use)}
+    matches = lineage.matches(origin, use)
+    pointer = matches[0].pointer if matches else ""
+    return {"span": origin.span_id, "place": origin.place, "pointer": pointer, "matches": plain(matches)}

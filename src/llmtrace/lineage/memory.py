@@ -24,12 +24,16 @@ class Loss:
     """How many messages are not sent any more."""
     bridge: str | None
     """The inference whose words it was sent in their place, if there are such: a summary, a hand-off."""
+    before: str = ""
+    """The inference that was sent them last."""
 
 
 @dataclass(slots=True)
 class _Known:
     request: tuple[Message, ...] = ()
     digests: dict[Hashable, None] = field(default_factory=dict[Hashable, None])
+    span_id: str = ""
+    """The inference that was last sent something."""
     grew: bool = False
     """A later request went on from an earlier one: this is a conversation, not one question after another."""
 
@@ -44,8 +48,8 @@ class Memory:
         """By what a model said, the inference that said it."""
         self._last = ""
 
-    def sent(self, span: Span, agent: str, inference: Inference) -> None:
-        request = inference.input
+    def sent(self, span: Span, inference: Inference) -> None:
+        request, agent = inference.input, conversation_of(span, inference)
         if request and not inference.previous_response_id:
             known = self._known.get(agent)
             if known is None:
@@ -55,7 +59,7 @@ class Memory:
             else:
                 known.grew = True
                 known.digests.update(dict.fromkeys(map(_digest, request[len(known.request) :])))
-            known.request = request
+            known.request, known.span_id = request, span.span_id
             self._before = known
             for message in inference.output:
                 known.digests[_digest(message)] = None
@@ -70,7 +74,7 @@ class Memory:
         lost = len(known.digests.keys() - now.keys())
         kept = len(known.digests) - lost
         if lost >= LEAST and (kept or known.grew):
-            self.losses.append(Loss(span.span_id, lost, self._bridge(request)))
+            self.losses.append(Loss(span.span_id, lost, self._bridge(request), known.span_id))
         known.digests = now
 
     def _handed(self, span: Span, request: tuple[Message, ...]) -> _Known:
@@ -80,7 +84,7 @@ class Memory:
         if bridge is not None:
             before = len(self._before.digests.keys() - now.keys())
             if before >= LEAST:
-                self.losses.append(Loss(span.span_id, before, bridge))
+                self.losses.append(Loss(span.span_id, before, bridge, self._before.span_id))
         return _Known(request, now)
 
     def _bridge(self, request: tuple[Message, ...]) -> str | None:
@@ -90,6 +94,12 @@ class Memory:
                 said = self._said.get(message.text().strip())
                 return said if said == self._last else None
         return None
+
+
+def conversation_of(span: Span, inference: Inference) -> str:
+    """What tells the conversations of a run apart: whose they are, and under which system prompt."""
+    system = [part for message in inference.input if message.role in _SYSTEM for part in message.parts]
+    return f"{span.parent_id} {hash(repr((*inference.system, *system)))}"
 
 
 def _digest(message: Message) -> Hashable:

@@ -1,0 +1,56 @@
+"""``llmtrace lineage``: where each value came from, and what fed and infected a span."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.store import open_store
+from tests.lineage_story import Story
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """A run in which one order number is made up, and a total comes from a result."""
+    story = Story().user("Refund my kettle").calls("look_up", {"total": 42.0}, order_id="KS-20431")
+    story.calls("refund", {}, order_id="KS-20431", amount=42.0)
+    opened = open_store(str(tmp_path / "store"))
+    for span in story.trace().spans:
+        opened.append(span)
+    opened.close()
+    return str(tmp_path / "store")
+
+
+def test_every_value_with_its_characters(llmtrace: Callable[..., Any], store: str) -> None:
+    """Made up, or the place, the member and the range in it."""
+    ran = llmtrace("lineage", "last", "--store", store)
+    assert (ran.code, ran.err) == (0, "")
+    assert '/order_id = "KS-20431"\n       made up: in no message and no result before' in ran.out
+    assert "/total:0-4" in ran.out
+
+
+def test_a_span_by_the_name_of_its_tool(llmtrace: Callable[..., Any], store: str) -> None:
+    """What fed it above what it infected."""
+    ran = llmtrace("lineage", "last", "look_up", "--store", store)
+    fed, infected = ran.out.split("What it infected")
+    assert "asked for the later one" in fed
+    assert "/total:0-4" in infected
+
+
+def test_as_json(llmtrace: Callable[..., Any], store: str) -> None:
+    """Every value and every edge; of a span, what was reached."""
+    whole = json.loads(llmtrace("lineage", "--json", "--store", store).out)
+    assert {value["use"]["provenance"]["status"] for value in whole["values"]} >= {"ungrounded", "grounded"}
+    assert {edge["via"] for edge in whole["edges"]} >= {"value", "call"}
+    one = json.loads(llmtrace("lineage", "last", whole["edges"][0]["from"], "--json", "--store", store).out)
+    assert one["downstream"]
+
+
+def test_a_span_that_is_not_there_is_said_so(llmtrace: Callable[..., Any], store: str) -> None:
+    ran = llmtrace("lineage", "last", "nothing", "--store", store)
+    assert ran.code == 2
+    assert "no span, tool or agent is called nothing" in ran.err
