@@ -32,6 +32,7 @@ def test_registry_reads_what_the_modules_state() -> None:
         "export",
         "feedback",
         "import",
+        "lineage",
         "ls",
         "metrics",
         "receive",
