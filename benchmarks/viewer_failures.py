@@ -119,20 +119,25 @@ def found(tab: Any, one: Planted) -> dict[str, Any]:
     ids = {span.span_id for span in right}
     place = ", ".join(span.name for span in right)
     began = tab.url
-    ways = [(0, "opens there")] if chosen(tab) in ids else []
-    for key, most in (*((str(number), 1) for number in range(1, 10)), ("e", MOST_KEYS), ("b", MOST_KEYS)):
-        tab.goto("about:blank")
-        tab.goto(began)
-        tab.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
-        tab.wait_for_selector(".pane h2")
-        for pressed in range(1, most + 1):
-            tab.keyboard.press(key)
-            tab.wait_for_timeout(100)
-            if chosen(tab) in ids:
-                ways.append((pressed, key))
-                break
+    ways = [(0, "opens there")] if chosen(tab) in ids else [*_pressed(tab, began, ids, "123456789", absolute=True)]
+    if not ways:
+        ways = [*_pressed(tab, began, ids, "e" * MOST_KEYS), *_pressed(tab, began, ids, "b" * MOST_KEYS)]
     keys, which = min(ways, default=("–", ""))
     return {"keys": keys, "which": which, "place": place}
+
+
+def _pressed(tab: Any, began: str, ids: set[str], keys: str, *, absolute: bool = False) -> Iterator[tuple[int, str]]:
+    """After how many of these keys the place is chosen; ``absolute``: each leads somewhere from anywhere."""
+    tab.goto("about:blank")
+    tab.goto(began)
+    tab.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+    tab.wait_for_selector(".pane h2")
+    for number, key in enumerate(keys, 1):
+        tab.keyboard.press(key)
+        tab.wait_for_timeout(150)
+        if chosen(tab) in ids:
+            yield (1 if absolute else number), key
+            return
 
 
 if __name__ == "__main__":

@@ -99,7 +99,10 @@ def _last(clue: Clue, node: Node) -> tuple[Step, ...]:
     if clue.use is not None and clue.use.part == "argument":
         outcome = "it failed" if has_failed(node) else "it answered" if node.has_result else ""
         example = clue.use.provenance.form == "from_example"
-        note = "only the tool's own definition shows it, as an example" if example else "in no message and no result before"
+        if example:
+            note = "only the tool's own definition shows it, as an example"
+        else:
+            note = "in no message and no result before" if clue.use.made_up else clue.evidence.rstrip(".")
         call = Step(node.span_id, _title(node), node.arguments, outcome)
         return (call, Step(clue.span_id, f"argument {clue.pointer}", clue.value, note))
     note = clue.evidence.rstrip(".")

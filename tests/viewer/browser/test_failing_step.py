@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from llmtrace.model import AgentInvocation, ToolCall, ToolExecution
 from llmtrace.store import open_store
-from tests.cli.traces import RECOVERED, SILENT
+from tests.cli.traces import LOOK_UP, RECOVERED, SILENT, Maker, asks, chat, user
 from tests.viewer.browser.conftest import chosen, nodes
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import Made, trace
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(900)]
 MOST_NODES = 400
+SENT = 1_780_000_000_000_000_000
 
 
 def test_long_traces(long: tuple[Served, Made], open_page: Callable[..., Any]) -> None:
@@ -107,3 +109,24 @@ def test_a_silent_failure_by_keyboard(viewer: Served, open_page: Callable[..., A
     page.wait_for_timeout(200)
     assert chosen(page) == walked[-2]
     assert SILENT in page.url
+
+
+def test_what_the_suspect_is_about_is_marked(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """A value that came from somewhere and yet is the suspect: it is marked where it stands, not only named in the card, and
+    one click brings it to the eye."""
+    correction = user("My order is KS-20431. Correction: use KS-20457 instead of KS-20431, please.")
+    call = ToolCall("look_up", {"order_id": "KS-20431"}, "call_1")
+    maker, order = Maker("a" * 32, SENT), {"order_id": "KS-20431", "customer": "Jonas Okafor"}
+    for made in (
+        maker.span(1, None, "invoke_agent support", AgentInvocation("support", input=(correction,)), took=1.0),
+        maker.span(2, 1, "chat m", chat([correction], asks(call))),
+        maker.span(3, 1, "execute_tool look_up", ToolExecution("look_up", call.arguments, order, True, "call_1", LOOK_UP)),
+    ):
+        viewer.store.append(made)
+    page = open_page(f"{viewer.address}#/trace/{'a' * 32}")
+    page.wait_for_selector(".suspects ol")
+    page.keyboard.press("1")
+    page.wait_for_selector(".pane .call .suspected")
+    assert page.inner_text(".pane .call .suspected") == '"KS-20431"'
+    page.click(".suspicion .where")
+    assert page.is_visible(".pane .call .suspected")

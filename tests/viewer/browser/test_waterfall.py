@@ -57,6 +57,7 @@ def test_steps_stand_in_the_order_in_which_they_started(store: Store, open_page:
         page.keyboard.press("ArrowLeft")
         page.keyboard.press("ArrowRight")
         assert page.evaluate(SEEN) == page.evaluate(IN_THE_PAGE) == expected
+        page.close()
 
 
 def _bar(page: Any, span_id: str) -> dict[str, float]:
@@ -135,6 +136,7 @@ def test_a_loop_of_calls_without_spans_is_one_line(store: Store, open_page: Call
         page.wait_for_selector(f"#line-{5:016x}")
         page.keyboard.press("End")
         assert chosen(page) == f"{14:016x}"
+        page.close()
 
 
 def test_different_calls_are_no_loop(store: Store, open_page: Callable[..., Any]) -> None:
@@ -145,3 +147,4 @@ def test_different_calls_are_no_loop(store: Store, open_page: Callable[..., Any]
         page = _opened(served, open_page, TRACE)
         assert page.query_selector(".row.fold") is None
         assert page.locator(".rows .row").count() == 8
+        page.close()

@@ -1,12 +1,12 @@
-// Attempts at one thing: calls of the same tool, one after the other, because the one before went wrong. Side by side.
+// Attempts at one thing: calls of the same tool, one after the other, because the one before went wrong.
 
 import { el } from "./dom.js";
 import { compact } from "./format.js";
-import { block, callPieces } from "./json.js";
+import { block, callPieces, segment } from "./json.js";
 
 /** @typedef {import("./types.js").Row} Row */
 
-/** The calls that belong together with `row`, in order; fewer than two is no sequence of attempts. @param {Row} row @returns {Row[]} */
+/** The calls that belong together with `row`, in order. @param {Row} row @returns {Row[]} */
 export function attemptsOf(view, row) {
   const calls = (view.tree.children.get(view.tree.rows.has(row.parent) ? row.parent : null) ?? []).filter((one) => one.kind === "tool" && one.name === row.name);
   const at = calls.indexOf(row);
@@ -17,10 +17,7 @@ export function attemptsOf(view, row) {
   return calls.slice(first, last + 1);
 }
 
-/** @param {Row} row */
-function isFailed(row) {
-  return row.state === "error" || Boolean(row.refused);
-}
+const isFailed = (row) => row.state === "error" || row.refused;
 
 /** @param {Row} row */
 export function attemptsNode(view, row) {
@@ -45,7 +42,7 @@ export function differences(a, b, pointer = "") {
   const both = a !== null && b !== null && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b);
   if (!both) return compact(a) === compact(b) ? [] : [pointer];
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((name) => {
-    const at = `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const at = `${pointer}${segment(name)}`;
     return name in a && name in b ? differences(a[name], b[name], at) : [at];
   });
 }

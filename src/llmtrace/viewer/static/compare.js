@@ -1,7 +1,7 @@
 // Two traces beside each other, step by step; the first step in which they part is chosen.
 
 import { differences } from "./attempts.js";
-import { el, say } from "./dom.js";
+import { el, home, keysButton, say } from "./dom.js";
 import * as format from "./format.js";
 import { block, callPieces, jsonPieces } from "./json.js";
 import { failureNode, parsed } from "./lines.js";
@@ -31,13 +31,13 @@ export class CompareView {
     this.rowsBox = el("div", { class: "rows", role: "listbox", tabindex: "0", "aria-label": "Steps of both" });
     this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step of both" });
     const side = (trace) => el("div", { class: "side" }, el("span", { class: `health ${trace.health}`, text: trace.health }), el("a", { href: placeText(`trace/${trace.id}`), text: trace.task ?? trace.name }),
-      el("p", { class: "dim", text: [format.plural(trace.spans, "step"), format.duration(trace.duration), `${format.count((trace.input ?? 0) + (trace.output ?? 0))} tokens`, format.cost(trace.cost), format.clock(trace.start)].join(" · ") }));
+      el("p", { class: "dim", text: [format.plural(trace.spans, "step"), format.duration(trace.duration), `${format.tokensOf(trace)} tokens`, format.cost(trace.cost), format.clock(trace.start)].join(" · ") }));
     const apart = this.pairs.filter((pair) => pair.what !== "same").length;
     this.app.replaceChildren(
-      el("header", { class: "top" }, el("nav", { "aria-label": "Traces" }, el("a", { class: "brand", href: "#/", text: "llmtrace" })),
+      el("header", { class: "top" }, home(),
         el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "The same, step by step" : `They part at step ${this.told.first + 1} of ${this.pairs.length}` }),
           el("p", { class: "dim", text: `${format.plural(apart, "step")} different${this.told.left_out ? `; ${format.count(this.told.left_out)} steps not compared, there are too many` : ""}` })),
-        el("span", { class: "dim", text: "n next difference" }), el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
+        el("span", { class: "dim", text: "n next difference" }), keysButton()),
       el("div", { class: "sides" }, side(this.told.left), side(this.told.right)),
       el("main", { class: "panes", "aria-label": "Comparison" }, el("section", { class: "steps", "aria-label": "Steps" }, this.rowsBox), this.pane));
     this.list = new VirtualList(this.rowsBox, { render: (at) => this.row(at), estimate: () => 26, key: (at) => String(at) });

@@ -1,7 +1,7 @@
 // What can be taken away: the chosen steps as text for a language model, as JSON, as curl or Python that repeats the call.
 
 import { copyText, el } from "./dom.js";
-import { callText, compact, cut } from "./format.js";
+import { callText, compact, cut, worded } from "./format.js";
 import { asCurl, asPython } from "./request.js";
 
 const MOST_STEPS = 40;
@@ -64,7 +64,7 @@ function stepLines(row, payload) {
   for (const message of payload.input ?? []) if (!Array.isArray(message)) lines.push(...messageLines(message));
   for (const message of payload.output ?? []) lines.push(...messageLines(message));
   if (payload.arguments !== undefined) lines.push(cut(callText(row.name, payload.arguments), LONGEST));
-  if (payload.has_result) lines.push(`result: ${cut(typeof payload.result === "string" ? payload.result : compact(payload.result), LONGEST)}`);
+  if (payload.has_result) lines.push(`result: ${cut(worded(payload.result), LONGEST)}`);
   for (const one of payload.violations) lines.push(`! ${one.code} at ${one.pointer || "the whole"}: ${one.message}; expected ${compact(one.expected)}, got ${compact(one.got)}`);
   for (const one of payload.evaluations) lines.push(`! ${one.severity} ${one.name}: ${one.explanation}`);
   if (payload.failure) lines.push(`! ${payload.failure.type}: ${cut(payload.failure.message, LONGEST)}`);
@@ -76,6 +76,6 @@ function messageLines(message) {
   return message.parts.map((part) => {
     if (part.type === "tool_call") return `${message.role} calls ${cut(callText(part.name, part.arguments), LONGEST)}`;
     const told = part.content ?? part.response ?? part;
-    return `${message.role}: ${cut(typeof told === "string" ? told : compact(told), LONGEST)}`;
+    return `${message.role}: ${cut(worded(told), LONGEST)}`;
   });
 }

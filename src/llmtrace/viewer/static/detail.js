@@ -3,9 +3,9 @@
 import { el, lazySection } from "./dom.js";
 import * as format from "./format.js";
 import { attemptsNode } from "./attempts.js";
-import { block, brokenPieces, callPieces, jsonPieces } from "./json.js";
+import { block, brokenPieces, callPieces, jsonPieces, names, segment } from "./json.js";
 import { answerNodes, failureNode, resultNode } from "./lines.js";
-import { expectedText, marking } from "./marks.js";
+import { expectedText, marking, suspecting } from "./marks.js";
 import { messageNode, messageNodes } from "./messages.js";
 import { suspectCard } from "./suspects.js";
 
@@ -43,7 +43,6 @@ function headNode(view, row, payload) {
     el("p", { class: "facts-line", text: facts.join(" · ") }));
 }
 
-/** @param {Row} row */
 function stateText(row) {
   if (row.refused) return "refused";
   return row.state === "ok" ? "" : row.state;
@@ -68,7 +67,7 @@ function findingsNode(view, payload) {
 }
 
 function evidenceText(evidence) {
-  return Object.entries(evidence ?? {}).map(([name, value]) => `${name} ${format.cut(typeof value === "string" ? value : format.compact(value), 120)}`).join(" · ");
+  return Object.entries(evidence ?? {}).map(([name, value]) => `${name} ${format.cut(format.worded(value), 120)}`).join(" · ");
 }
 
 /** @param {Row} row @param {Payload} payload @param {Use[]} uses */
@@ -88,13 +87,13 @@ function bodyNodes(view, row, payload, uses) {
     payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
     payload.arguments !== undefined ? titled("Given", block(jsonPieces(payload.arguments))) : null,
     payload.given !== undefined ? titled("Given", block(jsonPieces(payload.given))) : null,
-    payload.has_result ? titled("Result", resultNode(payload)) : null,
+    payload.has_result ? titled("Result", resultNode(view, payload)) : null,
   ];
 }
 
 /** @param {Row} row @param {Payload} payload @param {Use[]} uses */
 function callBody(view, row, payload, uses) {
-  const marks = marking(view, payload.violations, uses, "arguments");
+  const marks = suspecting(view, row.id, payload.arguments, marking(view, payload.violations, uses, "arguments"));
   const broken = payload.violations.find((one) => one.line !== null && one.where === "arguments");
   const raw = typeof payload.arguments === "string";
   const pretty = raw && broken
@@ -107,7 +106,7 @@ function callBody(view, row, payload, uses) {
     titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
     payload.facts.repaired !== undefined ? titled("Ran repaired", block(callPieces(row.name, payload.facts.repaired))) : null,
     row.refused ? el("p", { class: "gone", text: "refused: the tool did not run" }) : null,
-    payload.has_result ? titled("Result", resultNode(payload, undefined, back)) : null,
+    payload.has_result ? titled("Result", resultNode(view, payload, undefined, back)) : null,
     attemptsNode(view, row),
     schema && !beside ? lazySection("Schema", () => schema) : null,
   ];
@@ -134,9 +133,8 @@ function schemaNode(payload) {
 function schemaPointer(schema, pointer) {
   let at = "";
   let here = schema;
-  for (const name of pointer.split("/").slice(1)) {
-    const plain = name.replaceAll("~1", "/").replaceAll("~0", "~");
-    if (here?.properties && plain in here.properties) [here, at] = [here.properties[plain], `${at}/properties/${name}`];
+  for (const plain of names(pointer)) {
+    if (here?.properties && plain in here.properties) [here, at] = [here.properties[plain], `${at}/properties${segment(plain)}`];
     else if (here?.items && /^\d+$/.test(plain)) [here, at] = [here.items, `${at}/items`];
     else return at || null;
   }
@@ -153,7 +151,7 @@ function factsNode(row, payload) {
   const facts = Object.entries(payload.facts).filter(([name]) => !["name", "executed", "repaired", "partial"].includes(name));
   if (row.call && !facts.some(([name]) => name === "call_id")) facts.push(["call_id", row.call]);
   return el("dl", { class: "facts" }, facts.slice(0, 40).flatMap(([name, value]) => [
-    el("dt", { text: name.replaceAll("_", " ") }), el("dd", { text: format.cut(typeof value === "string" ? value : format.compact(value), 400) })]));
+    el("dt", { text: name.replaceAll("_", " ") }), el("dd", { text: format.cut(format.worded(value), 400) })]));
 }
 
 /** @param {Payload} payload */

@@ -26,6 +26,15 @@ export function el(tag, options = {}, ...children) {
   return node;
 }
 
+/** The way back to all traces. */
+export function home(live = true) {
+  return el("nav", { "aria-label": "Traces" }, el(live ? "a" : "span", { class: "brand", href: live && "#/", text: "llmtrace" }));
+}
+
+export function keysButton() {
+  return el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" });
+}
+
 /** @param {Child[]} children */
 function present(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);

@@ -13,6 +13,16 @@ export function duration(ms) {
   return `${Math.floor(minutes / 60)}h ${String(minutes % 60).padStart(2, "0")}m`;
 }
 
+/** Tokens in and out; unknown where both are. */
+export function tokensOf(trace) {
+  return count(sum(trace.input, trace.output));
+}
+
+/** How long a trace took. */
+export function took(trace) {
+  return trace.duration === null && trace.health === "running" ? "running" : duration(trace.duration);
+}
+
 export function count(number) {
   return number === null || number === undefined ? UNKNOWN : number.toLocaleString("en-US");
 }
@@ -56,6 +66,11 @@ export function exactNumber(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value) ? value["\u0000number"] : undefined;
 }
 
+/** A text as it is, any other value as compact JSON. */
+export function worded(value) {
+  return typeof value === "string" ? value : compact(value);
+}
+
 /** A JSON value as compact text. */
 export function compact(value) {
   if (value === undefined) return "";
@@ -76,7 +91,7 @@ export function argumentName(name) {
 /** A tool call as a function call. Arguments that were no JSON object stand as the text that the model wrote. */
 export function callText(name, given) {
   if (given === null || given === undefined) return `${name}(…)`;
-  if (typeof given !== "object" || Array.isArray(given)) return `${name}(${typeof given === "string" ? given : compact(given)})`;
+  if (typeof given !== "object" || Array.isArray(given)) return `${name}(${worded(given)})`;
   return `${name}(${Object.entries(given).map(([key, value]) => `${argumentName(key)}=${compact(value)}`).join(", ")})`;
 }
 

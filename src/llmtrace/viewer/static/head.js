@@ -1,6 +1,6 @@
 // The line over a trace: what it is, how it went, what it took.
 
-import { el } from "./dom.js";
+import { el, home, keysButton } from "./dom.js";
 import * as format from "./format.js";
 import { show } from "./moves.js";
 import { copyMenu } from "./copy.js";
@@ -9,13 +9,13 @@ import { copyMenu } from "./copy.js";
 export function traceHead(view) {
   const trace = view.trace;
   const errors = view.tree.problems.filter((row) => row.state !== "warning").length;
-  const facts = [format.plural(trace.spans, "step"), trace.duration === null ? (trace.health === "running" ? "running" : format.UNKNOWN) : format.duration(trace.duration),
-    trace.input === null && trace.output === null ? null : `${format.count((trace.input ?? 0) + (trace.output ?? 0))} tokens`, trace.cost === null ? null : format.cost(trace.cost),
+  const facts = [format.plural(trace.spans, "step"), format.took(trace),
+    trace.input === null && trace.output === null ? null : `${format.tokensOf(trace)} tokens`, trace.cost === null ? null : format.cost(trace.cost),
     errors ? `${format.plural(errors, "error")}` : null, format.clock(trace.start)].filter(Boolean).join(" · ");
   const search = el("input", { type: "search", class: "search", placeholder: "Search this trace", "aria-label": "Search this trace", value: view.asked.words, onchange: () => view.search(search.value.trim()) });
   const toggle = (/** @type {"w"|"c"} */ mode, text) => el("button", { "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
   return [
-    el("nav", { "aria-label": "Traces" }, view.data.live ? el("a", { class: "brand", href: "#/", text: "llmtrace" }) : el("span", { class: "brand", text: "llmtrace" })),
+    home(view.data.live),
     el("div", { class: "what" }, el("h1", { text: trace.task ?? trace.name, title: trace.task ?? "" }),
       el("p", { class: "dim" }, el("span", { class: `health ${trace.health}`, text: trace.health }), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
     el("div", { class: "toggle", role: "group", "aria-label": "View" }, toggle("w", "Waterfall "), toggle("c", "Conversation ")),
@@ -23,6 +23,6 @@ export function traceHead(view) {
     view.paused ? el("span", { class: "chip on", text: "paused" }) : null,
     el("button", { class: "chip", text: "copy", onclick: () => copyMenu(view) }),
     view.data.live ? el("a", { class: "chip", href: `/api/traces/${view.id}/page`, download: "", text: "export" }) : null,
-    el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" }),
+    keysButton(),
   ];
 }

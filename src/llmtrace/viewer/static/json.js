@@ -11,11 +11,16 @@ const MOST_CHARACTERS = 12000;
  * @typedef {{cls: string, note?: string, href?: string, words?: () => import("./dom.js").Child[], enter?: () => void, leave?: () => void}} Mark
  */
 /** @typedef {{text: string, mark?: Mark}} Piece */
-/** @typedef {{marks?: Map<string, Mark>, ghosts?: Map<string, {name: string, note: string}[]>}} Marking */
+/** `quotes`: words to mark in whichever text holds them. @typedef {{marks?: Map<string, Mark>, quotes?: [string, Mark][], ghosts?: Map<string, {name: string, note: string}[]>}} Marking */
 
 /** @param {string|number} name */
-function segment(name) {
+export function segment(name) {
   return `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
+}
+
+/** The names that a JSON pointer leads through. @param {string} pointer */
+export function names(pointer) {
+  return pointer.split("/").slice(1).map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
 class Writer {
@@ -23,6 +28,7 @@ class Writer {
   constructor(marking, call) {
     this.marks = marking.marks ?? new Map();
     this.ghosts = marking.ghosts ?? new Map();
+    this.quotes = marking.quotes ?? [];
     this.call = call;
     /** @type {Piece[]} */
     this.pieces = [];
@@ -43,7 +49,7 @@ class Writer {
 
   /** @param {string} pointer @param {number} depth */
   value(value, pointer, depth) {
-    const mark = this.marks.get(pointer);
+    const mark = this.marks.get(pointer) ?? (typeof value === "string" ? this.quotes.find(([words]) => value.includes(words))?.[1] : undefined);
     if (mark?.note) this.notes.push(mark.note);
     const exact = exactNumber(value);
     if (exact !== undefined) return this.put(exact, mark);
@@ -54,7 +60,6 @@ class Writer {
 
   scalar(value) {
     if (this.call && typeof value === "string" && value.includes("\n")) return `"${value}"`;
-    if (this.call && value === true) return "true";
     return JSON.stringify(value) ?? "null";
   }
 

@@ -15,7 +15,7 @@ export function help() {
   if (known) return /** @type {HTMLDialogElement} */ (known).close();
   const table = (title, /** @type {string[][]} */ rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, rows.flatMap(([keys, words]) => [el("dt", {}, keys.split(" ").map((key) => el("kbd", { text: key }))), el("dd", { text: words })])));
   const trace = MOVES.map(([keys, words]) => [keys.length > 4 ? `${keys[0]} … ${keys[keys.length - 1]}` : keys.map((key) => NAMES[key] ?? key).join(" "), words]);
-  const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "keys", "aria-label": "Keys" }, el("h2", { text: "Keys" }), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST), el("form", { method: "dialog" }, el("button", { class: "chip", text: "close" }))));
+  const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "keys", "aria-label": "Keys" }, el("h2", { text: "Keys" }), el("form", { method: "dialog" }, el("button", { class: "chip", text: "close" })), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST)));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import * as format from "./format.js";
 import { callPieces, block, textPieces, jsonPieces } from "./json.js";
-import { marking, answerMarks } from "./marks.js";
+import { marking, answerMarks, quotes, suspecting } from "./marks.js";
 import { messageNodes } from "./messages.js";
 import { barPlace } from "./zoom.js";
 
@@ -70,7 +70,6 @@ function barEnd(left, width) {
   return left + width <= 80 ? "" : left > 20 ? " end" : " inside";
 }
 
-/** @param {Row} row */
 function timeText(row) {
   if (row.state === "running") return "running";
   if (row.end === undefined) return "interrupted";
@@ -84,7 +83,6 @@ function markText(row, marks) {
   return names.slice(0, 2).join(", ").replaceAll("_", " ") + (names.length > 2 ? ` +${names.length - 2}` : "");
 }
 
-/** @param {Row} row */
 function severity(row) {
   return isProblem(row) ? "error" : row.state === "warning" ? "warning" : "";
 }
@@ -128,7 +126,6 @@ export function conversationCard(view, line) {
   return el("div", common(view, line, `card c-${row.kind}`), head, payload ? cardBody(view, row, payload) : el("p", { class: "dim", text: row.said ?? "…" }));
 }
 
-/** @param {Row} row */
 function factsText(row) {
   const facts = [];
   if (row.in !== undefined || row.out !== undefined) facts.push(`${format.count(row.in)} → ${format.count(row.out)} tokens`);
@@ -144,9 +141,9 @@ function cardBody(view, row, payload) {
     const number = view.suspectAt.get(row.id);
     return [
       el("div", { class: "call-line" },
-        block(callPieces(row.name, payload.arguments, marking(view, payload.violations, uses, "arguments")), { cls: "code call", most: SHORT_TEXT }),
+        block(callPieces(row.name, payload.arguments, suspecting(view, row.id, payload.arguments, marking(view, payload.violations, uses, "arguments"))), { cls: "code call", most: SHORT_TEXT }),
         number ? el("span", { class: "mark error", "data-number": number, text: "" }) : null),
-      resultNode(payload, SHORT_TEXT),
+      resultNode(view, payload, SHORT_TEXT),
     ];
   }
   if (row.kind === "model") {
@@ -160,13 +157,14 @@ function cardBody(view, row, payload) {
 }
 
 /** What a tool answered, or how it failed. @param {Payload} payload @param {number=} most @param {import("./json.js").Marking=} marks */
-export function resultNode(payload, most, marks) {
+export function resultNode(view, payload, most, marks) {
   if (payload.facts.executed === false || (payload.operation === "ToolExecution" && payload.facts.executed === undefined && !payload.has_result)) {
     if (!payload.failure) return null;
   }
   if (payload.has_result) {
     const told = typeof payload.result === "string" ? parsed(payload.result) : payload.result;
-    const pieces = typeof told === "string" ? [{ text: told }] : jsonPieces(told, marks);
+    const quoted = quotes(view, payload.id);
+    const pieces = typeof told === "string" ? textPieces(told, quoted) : jsonPieces(told, { ...marks, quotes: quoted });
     return block(pieces, { cls: "code result", most, colours: typeof told !== "string" });
   }
   return payload.failure ? failureNode(payload) : null;
@@ -193,7 +191,7 @@ export function answerNodes(view, payload, uses, most, brief = false) {
   const nodes = [];
   for (const message of payload.output ?? []) {
     for (const part of message.parts) {
-      if (part.type === "text" && part.content) nodes.push(block(textPieces(part.content, answerMarks(view, uses)), { cls: "text answer", colours: false, most }));
+      if (part.type === "text" && part.content) nodes.push(block(textPieces(part.content, [...quotes(view, payload.id), ...answerMarks(view, uses)]), { cls: "text answer", colours: false, most }));
       else if (part.type === "reasoning") nodes.push(el("details", { class: "thinks" }, el("summary", { text: "reasoning" }), el("pre", { class: "text", text: part.content })));
       else if (part.type === "tool_call" && brief && view.executions.has(part.id)) continue;
       else if (part.type === "tool_call") nodes.push(callNode(view, payload, part, uses, most));
@@ -209,6 +207,6 @@ function callNode(view, payload, part, uses, most) {
   const mine = uses.filter((use) => use.part === "argument" && use.call === (part.id ?? null) && use.tool === part.name);
   const execution = part.id ? view.executions.get(part.id) : undefined;
   return el("div", { class: "call-line" },
-    block(callPieces(part.name, part.arguments, marking(view, violations, mine, "arguments")), { cls: "code call", most }),
+    block(callPieces(part.name, part.arguments, suspecting(view, payload.id, part.arguments, marking(view, violations, mine, "arguments"))), { cls: "code call", most }),
     execution ? el("a", { class: "to", href: view.linkTo(execution), text: "→ execution", "aria-label": `execution of ${part.name}` }) : null);
 }

@@ -1,11 +1,12 @@
 // The list of traces: what each was asked and answered, how it went, what it cost; filters and search, kept in the address.
 
-import { el, fill } from "./dom.js";
+import { el, fill, keysButton } from "./dom.js";
 import * as format from "./format.js";
 import { go, note } from "./place.js";
 import { VirtualList } from "./virtual.js";
 
 const PAGE = 100;
+const ALL = { q: "", health: "", agent: "", since: "", until: "" };
 const HEALTHS = ["", "failed", "recovered", "ok", "running"];
 
 /** @typedef {import("./types.js").TraceRow} TraceRow */
@@ -16,7 +17,8 @@ export class ListView {
     this.app = app;
     this.data = data;
     this.info = info;
-    this.query = { q: query.get("q") ?? "", health: query.get("health") ?? "", agent: query.get("agent") ?? "", since: query.get("since") ?? "", until: query.get("until") ?? "" };
+    this.query = { ...ALL };
+    for (const name of Object.keys(ALL)) this.query[name] = query.get(name) ?? "";
     /** @type {TraceRow[]} */
     this.rows = [];
     /** @type {Set<string>} */
@@ -36,8 +38,7 @@ export class ListView {
   }
 
   build() {
-    const search = el("input", { type: "search", class: "search", placeholder: "Search messages, arguments, results …", "aria-label": "Search traces", value: this.query.q, oninput: () => this.searched(search.value) });
-    this.search = search;
+    const search = this.search = el("input", { type: "search", class: "search", placeholder: "Search messages, arguments, results …", "aria-label": "Search traces", value: this.query.q, oninput: () => this.searched(search.value) });
     this.filters = el("div", { class: "filters", role: "group", "aria-label": "Health" }, HEALTHS.map((health) =>
       el("button", { class: `chip ${health}`, "aria-pressed": String(this.query.health === health), text: health || "all", onclick: () => this.filter({ health }) })));
     this.notes = el("div", { class: "filters" });
@@ -47,7 +48,7 @@ export class ListView {
     this.app.className = "list";
     this.app.replaceChildren(
       el("header", { class: "top" }, el("h1", { class: "brand", text: "llmtrace" }), el("span", { class: "dim store", text: this.info.store ?? "" }), search, this.filters, this.notes, this.compare,
-        el("span", { class: "gap" }), this.count, this.data.live ? el("a", { class: "chip", href: "#/time", text: "over time" }) : null, el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })),
+        el("span", { class: "gap" }), this.count, this.data.live ? el("a", { class: "chip", href: "#/time", text: "over time" }) : null, keysButton()),
       el("main", { class: "table", "aria-label": "Traces" },
         el("div", { class: "trace-row heads", "aria-hidden": "true" }, ["", "task and answer", "agent", "found", "tokens", "cost", "duration", "started"].map((head) => el("span", { text: head }))),
         this.box));
@@ -130,7 +131,7 @@ export class ListView {
   }
 
   emptyWords() {
-    if (this.query.q || this.query.health || this.query.agent || this.query.since) return [el("p", { text: "Nothing here is like that." }), el("button", { class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter({ q: "", health: "", agent: "", since: "", until: "" }); } })];
+    if (this.query.q || this.query.health || this.query.agent || this.query.since) return [el("p", { text: "Nothing here is like that." }), el("button", { class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter(ALL); } })];
     return [el("h2", { text: "No traces yet" }), el("p", {}, "Run ", el("code", { text: "llmtrace demo" }), " or ", el("code", { text: "llmtrace run agent.py" }), ": traces appear here as they happen."),
       this.info.receive ? el("p", {}, "Programs in any language may send spans: ", el("code", { text: `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}` })) : el("p", {}, el("code", { text: "llmtrace view --receive" }), " takes spans by OTLP from programs in any language.")];
   }
@@ -146,9 +147,9 @@ export class ListView {
       cell("said", undefined, el("b", { text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
       cell("agent", row.agents.join(", ") || row.service || row.name),
       cell(`found${suspicion && !suspicion.likely ? " perhaps" : row.errors || suspicion ? " error" : ""}`, found),
-      cell("num", row.input === null && row.output === null ? format.UNKNOWN : format.count((row.input ?? 0) + (row.output ?? 0))),
+      cell("num", format.tokensOf(row)),
       cell("num", format.cost(row.cost)),
-      cell("num", row.duration === null ? (row.health === "running" ? "running" : format.UNKNOWN) : format.duration(row.duration)),
+      cell("num", format.took(row)),
       cell("num", format.ago(row.start)));
   }
 

@@ -1,20 +1,18 @@
 // What is marked inside a call or an answer: fields that broke the schema, and values with the place they came from.
 
 import { el } from "./dom.js";
-import { compact, cut } from "./format.js";
+import { compact, cut, worded } from "./format.js";
+import { names } from "./json.js";
 
 /** @typedef {import("./types.js").Violation} Violation */
 /** @typedef {import("./types.js").Use} Use */
 /** @typedef {import("./json.js").Mark} Mark */
 
-function worded(value) {
-  return typeof value === "string" ? value : compact(value);
-}
-
 /** What was expected and what came, in a few words. @param {Violation} found */
 export function expectedText(found) {
   const got = found.got === null || found.got === undefined || found.code === "missing" ? "" : `, got ${cut(compact(found.got), 40)}`;
   if (found.code === "missing") return "missing";
+  if (found.code === "unexpected") return cut(found.message, 90);
   if (found.expected !== null && found.expected !== undefined) return `expected ${cut(worded(found.expected), 60)}${got}`;
   return cut(found.message, 90) + got;
 }
@@ -22,7 +20,6 @@ export function expectedText(found) {
 /**
  * Marks for the arguments (or the result, the output) that violations and uses are about.
  * @param {Violation[]} violations @param {Use[]} uses @param {string} where
- * @returns {import("./json.js").Marking}
  */
 export function marking(view, violations, uses, where) {
   /** @type {Map<string, Mark>} */
@@ -33,9 +30,8 @@ export function marking(view, violations, uses, where) {
   for (const found of violations) {
     if (found.where !== where) continue;
     if (found.code === "missing" && found.pointer) {
-      const at = found.pointer.lastIndexOf("/");
-      const name = found.pointer.slice(at + 1).replaceAll("~1", "/").replaceAll("~0", "~");
-      const parent = found.pointer.slice(0, at);
+      const name = names(found.pointer).pop() ?? "";
+      const parent = found.pointer.slice(0, found.pointer.lastIndexOf("/"));
       ghosts.set(parent, [...(ghosts.get(parent) ?? []), { name, note: "✗ missing" }]);
       continue;
     }
@@ -48,6 +44,26 @@ export function marking(view, violations, uses, where) {
     });
   }
   return { marks, ghosts };
+}
+
+/** Marks with that of the suspect: on the argument that it is about. @param {string} id @param {{marks: Map<string, Mark>}} marking */
+export function suspecting(view, id, given, marking) {
+  const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
+  const at = suspect?.pointer;
+  const before = marking.marks.get(at);
+  const held = at && names(at).reduce((here, name) => here?.[name], given);
+  if (at && !/bad|made-up/.test(before?.cls ?? "") && compact(held ?? null) === compact(suspect.value)) {
+    marking.marks.set(at, { ...before, cls: "suspected", note: "⚠ suspect", words: () => [el("b", { text: suspect.evidence }), el("br"), ...(before?.words?.() ?? [])] });
+  }
+  return marking;
+}
+
+/** Words that the suspect quotes from its step. @param {string} id @returns {[string, Mark][]} */
+export function quotes(view, id) {
+  const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
+  const words = [...(suspect?.evidence ?? "").matchAll(/“([^”]+)”/g)].map((one) => one[1]);
+  if (suspect && !suspect.pointer && ["string", "number"].includes(typeof suspect.value)) words.push(String(suspect.value));
+  return words.map((one) => [one, { cls: "suspected" }]);
 }
 
 /** @param {Use} use @returns {Mark} */

@@ -1,7 +1,7 @@
 // Suspects on top: where the run may have gone wrong, the strongest first, each with its evidence and the way back to it.
 
 import { el } from "./dom.js";
-import { callText, compact, count, cut, likelihood } from "./format.js";
+import { callText, compact, count, cut, duration, likelihood, worded } from "./format.js";
 
 const SHOWN = 3;
 
@@ -11,6 +11,7 @@ export function suspectStrip(view) {
   const unlikely = diagnosis.suspects.length && diagnosis.suspects[0].score < diagnosis.likely;
   const shown = view.allSuspects ? diagnosis.suspects.slice(0, 9) : diagnosis.suspects.slice(0, SHOWN);
   const hidden = diagnosis.suspects.length - shown.length;
+  const same = (suspect) => diagnosis.suspects.some((one) => one !== suspect && one.title + one.evidence === suspect.title + suspect.evidence);
   return [
     !diagnosis.suspects.length ? el("p", { class: "quiet", text: "No suspect: nothing in this trace was invalid, failed, or came from nowhere." }) : null,
     unlikely ? el("p", { class: "quiet", text: view.trace?.health === "failed" ? "It went wrong, and no step stands out. The likeliest first:" : "Nothing here is likely to have done harm. What is a little suspect:" }) : null,
@@ -18,11 +19,16 @@ export function suspectStrip(view) {
       el("button", {
         class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
         onclick: () => view.goSuspect(at),
-      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: suspect.evidence }),
+      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: same(suspect) ? `${toldApart(view, suspect)} ${suspect.evidence}` : suspect.evidence }),
       el("span", { class: "score", text: likelihood(suspect.score), title: "probability that it began here" }))))),
     hidden > 0 ? el("button", { class: "more", text: view.allSuspects ? `${hidden} more with less suspicion` : `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
     diagnosis.unknown.length ? el("p", { class: "quiet", text: `Not visible: ${diagnosis.unknown.join("; ")}` }) : null,
   ];
+}
+
+/** What tells suspects of the same words apart. */
+function toldApart(view, suspect) {
+  return suspect.value ? `${cut(compact(suspect.value), 40)}:` : `At ${duration(view.tree.rows.get(suspect.span_id)?.start)}:`;
 }
 
 /** What is being done, once it has taken a second. */
@@ -45,6 +51,7 @@ export function suspectCard(view, at) {
   return el("section", { class: `suspicion${suspect.score < view.diagnosis.likely ? " weak" : ""}`, "aria-label": "Suspicion" },
     el("h3", {}, el("kbd", { text: String(at + 1) }), ` ${suspect.title}`),
     el("p", { text: suspect.evidence }),
+    el("button", { class: "more where", hidden: true, text: "show where", onclick: () => view.pane.querySelector(".suspected")?.scrollIntoView({ block: "center" }) }),
     suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The way back from the answer" }, suspect.chain.map((step, place) =>
       el("li", { class: place === suspect.chain.length - 1 ? "last" : "" },
         el("a", { href: view.linkTo(step.span_id), "aria-current": step.span_id === view.cursor ? "step" : undefined, text: stepText(step) }),
@@ -57,5 +64,5 @@ function stepText(step) {
   if (step.value === null || step.value === undefined) return step.title;
   if (step.title.startsWith("argument ")) return `${step.title} = ${compact(step.value)}`;
   if (typeof step.value === "object" && !Array.isArray(step.value)) return cut(callText(step.title, step.value), 300);
-  return cut(`${step.title}: ${typeof step.value === "string" ? step.value : compact(step.value)}`, 300);
+  return cut(`${step.title}: ${worded(step.value)}`, 300);
 }

@@ -1,6 +1,6 @@
 // Quality, speed and cost over time. Every point leads to the traces that it is made of.
 
-import { el, fill, svg, tip } from "./dom.js";
+import { el, fill, home, keysButton, svg, tip } from "./dom.js";
 import * as format from "./format.js";
 import { go, note } from "./place.js";
 
@@ -44,8 +44,8 @@ export class TimeView {
     const again = () => { note("time", { window: this.window, by: this.by }); this.open(); };
     this.app.className = "over-time";
     this.box = el("main", { class: "charts", tabindex: "0", "aria-label": "Quality and cost over time" }, el("p", { class: "quiet", role: "status", text: "counting …" }));
-    this.app.replaceChildren(el("header", { class: "top" }, el("nav", { "aria-label": "Traces" }, el("a", { class: "brand", href: "#/", text: "llmtrace" })), el("div", { class: "what" }, el("h1", { text: "Quality and cost over time" }), this.words = el("p", { class: "dim" })),
-      choice(Object.keys(WINDOWS), this.window, "Time", (name) => { this.window = name; again(); }), choice(BYS, this.by, "By", (name) => { this.by = name; again(); }), el("button", { class: "chip", text: "?", "aria-label": "Keys", "data-key": "?" })), this.box);
+    this.app.replaceChildren(el("header", { class: "top" }, home(), el("div", { class: "what" }, el("h1", { text: "Quality and cost over time" }), this.words = el("p", { class: "dim" })),
+      choice(Object.keys(WINDOWS), this.window, "Time", (name) => { this.window = name; again(); }), choice(BYS, this.by, "By", (name) => { this.by = name; again(); }), keysButton()), this.box);
     const [length, size] = WINDOWS[this.window];
     const asked = `${this.window} ${this.by}`;
     const told = await this.data.time({ since: BigInt(Math.round(Date.now() - length)) * 1000000n, by: this.by, size: size * 1e6, offset: -new Date().getTimezoneOffset() * 60e9 });
@@ -77,7 +77,7 @@ export class TimeView {
       values.forEach((of, at) => {
         const value = of[group][part];
         if (value === null) { pen = "M"; return; }
-        path += `${pen}${x(at).toFixed(1)} ${y(value).toFixed(1)}h.1`;
+        path += `${pen}${(x(at) - 4).toFixed(1)} ${y(value).toFixed(1)}h8`;
         pen = "L";
       });
       return svg("path", { d: path, class: `s${group} part${part}` });

@@ -267,6 +267,8 @@ export class TraceView {
     this.pane.scrollTop = samePlace ? top : 0;
     this.drawn = wanted;
     forgetColours();
+    const where = /** @type {HTMLElement|null} */ (this.pane.querySelector(".suspicion .where"));
+    if (where) where.hidden = !this.pane.querySelector(".suspected");
     if (this.focus.pointer) this.pane.querySelector("mark.origin")?.scrollIntoView({ block: "center" });
     if (!this.uses.has(row.id) && this.diagnosis) this.origins([row.id]).then(() => { if (wanted === this.cursor && (this.uses.get(row.id) ?? []).length) this.drawPane(); });
   }
