@@ -23,6 +23,10 @@ SECONDS = 60.0
 MAX_BYTES = 512 << 20
 
 
+class TooLarge(UnreadableStore):
+    """An answer beyond `MAX_BYTES`."""
+
+
 class Refused(UnreadableStore):
     """The backend answered, and said no: ``status`` is HTTP's, ``said`` what it gave as its reason."""
 
@@ -98,7 +102,7 @@ def _tls(url: str) -> ssl.SSLContext | None:
 def _whole(answer: Any, base: str) -> bytes:
     data: bytes = answer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise UnreadableStore(f"{base} answered with more than {MAX_BYTES >> 20} MiB. Ask for less: --limit, --since")
+        raise TooLarge(f"{base} answered with more than {MAX_BYTES >> 20} MiB. Ask for less: --limit, --since")
     if answer.headers.get("Content-Encoding", "").lower() == "gzip":
         return gzip.decompress(data)
     return data

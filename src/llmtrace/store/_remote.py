@@ -2,7 +2,8 @@
 
 Laws: nothing is written there (spans arrive by OTLP); a trace counts if a span of it tells of a model, a tool or an agent, so
 that the other services of a backend stay out; what a backend finds too much is sifted here by the same rules as in every
-other store. Traces are fetched eight at a time, and what has been quiet for `QUIET` is summarised once.
+other store. Traces are fetched eight at a time (a hundred with one question, where a backend answers such), and what has been
+quiet for `QUIET` is summarised once.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from llmtrace.codec import dialects
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
 from llmtrace.store import NEWEST, Query, records, search
-from llmtrace.store._http import Address
+from llmtrace.store._http import Address, TooLarge
 from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary, summarise
 
@@ -32,6 +33,7 @@ QUIET = 300
 TELLING = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
 """A span with one of these attributes tells of a model, a tool or an agent: what a backend can search by."""
 _AT_ONCE = 8
+_TOGETHER = 100
 _REMEMBERED = 10_000
 _NEAR = 500
 """Newest traces among which the beginning of an id is looked for."""
@@ -61,6 +63,14 @@ class Source(Protocol):
 
     def starting(self, beginning: str) -> Sequence[str] | None:
         """Ids that begin so, a few; None: the backend cannot say."""
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A backend that gives many traces with one answer."""
+
+    def fetch_together(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterable[RawSpan]:
+        """All spans of these traces, in any order."""
 
 
 class RemoteStore:
@@ -129,13 +139,27 @@ class RemoteStore:
         found = self._source.find(query, *self._bounds(query))
         whole = prompts or bool(query.text)
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="llmtrace-read") as pool:
-            for some in _chunks(found, min(_AT_ONCE, query.limit)):
+            for some in self._fetched(found, query, whole, traces):
                 for summary, trace in pool.map(lambda one: self._look(one, query, whole, traces), some):
                     if summary is None or not search.keeps(query, summary):
                         continue
                     if query.text and trace is not None and not search.matches(trace.spans, query.text):
                         continue
                     yield summary, trace
+
+    def _fetched(self, found: Iterable[Found], query: Query, prompts: bool, traces: bool) -> Iterator[list[Found]]:
+        """What was found, some at a time; with the spans that are needed where the backend gives those of many at once."""
+        if not isinstance(self._source, Together):
+            yield from _chunks(found, min(_AT_ONCE, query.limit))
+            return
+        for some in _chunks(found, min(_TOGETHER, query.limit)):
+            with self._lock:
+                known = set() if traces or query.text else {one.trace_id for one in some if one.trace_id in self._summaries}
+            asked = [one.trace_id for one in some if one.spans is None and one.trace_id not in known]
+            spans: dict[str, list[RawSpan]] = {trace_id: [] for trace_id in asked}
+            for raw in _all_of(self._source, asked, prompts):
+                spans.setdefault(raw.trace_id, []).append(raw)
+            yield [Found(one.trace_id, spans.get(one.trace_id, one.spans)) for one in some]
 
     def _look(self, found: Found, query: Query, prompts: bool, traces: bool) -> tuple[TraceSummary | None, Trace | None]:
         with self._lock:
@@ -168,6 +192,19 @@ def days_of(address: Address) -> float:
     if not 0 < days < 100_000:
         raise UnreadableStore(f"{address.base}: days={said!r} is no number of days above 0")
     return days
+
+
+def _all_of(source: Together, trace_ids: Sequence[str], prompts: bool) -> Sequence[RawSpan]:
+    """Their spans; in two answers where one would be too large."""
+    if not trace_ids:
+        return ()
+    try:
+        return list(source.fetch_together(trace_ids, prompts=prompts))
+    except TooLarge:
+        half = len(trace_ids) // 2
+        if not half:
+            raise
+    return [*_all_of(source, trace_ids[:half], prompts), *_all_of(source, trace_ids[half:], prompts)]
 
 
 def _decoded(raws: Iterable[RawSpan]) -> Trace:

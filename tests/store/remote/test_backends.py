@@ -14,7 +14,7 @@ from llmtrace.cli import main
 from llmtrace.codec import dialects, genai
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Inference, Span, replace
-from llmtrace.store import Query, Store, open_store
+from llmtrace.store import Query, Store, _http, open_store
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeTempo
 from tests.store.spans import agent, inference, span, trace_id
@@ -114,6 +114,23 @@ def test_spans_come_trace_by_trace_and_without_prompts(store: Store) -> None:
     assert [one.span_id for one in bare] == [one.span_id for one in whole]
     assert any(getattr(one.operation, "input", None) for one in whole if isinstance(one.operation, Inference))
     assert not any(getattr(one.operation, "input", None) for one in bare if isinstance(one.operation, Inference))
+
+
+def test_many_traces_are_one_question(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ClickHouse the spans of a hundred traces are asked for at once, and of fewer where the answer would be too large."""
+    if not isinstance(backend, ClickHouseEngine):
+        pytest.skip("gives one trace at a time")
+    now = SILENT_SPANS[0].start
+    backend.keep(
+        [replace(one, trace_id=trace_id(number), start=now + number) for number in range(1, 31) for one in SILENT_SPANS]
+    )
+    store = open_store(backend.url)
+    wanted = [trace_id(number) for number in range(30, 0, -1)]
+    assert list(dict.fromkeys(one.trace_id for one in store.spans(Query(limit=100), prompts=False))) == wanted
+    assert len(backend.served.asked) == 2
+    monkeypatch.setattr(_http, "MAX_BYTES", 60_000)
+    assert [one.trace_id for one in open_store(backend.url).traces(Query(limit=100))] == wanted
+    assert len(backend.served.asked) > 6
 
 
 def test_other_services_stay_out(backend: Backend) -> None:
