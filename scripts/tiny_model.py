@@ -50,8 +50,13 @@ TEMPLATE = """\
 
 
 def make(folder: Path, seed: int = 0) -> Path:
-    """The model's folder; made if it is not there."""
-    if (folder / "model.safetensors").is_file():
+    """The model's folder; made if it is not there.
+
+    In float16: of float32 vLLM makes bfloat16, for which it uses a processor's matrix instructions (AMX) where there are any,
+    also in a process that the system has not allowed them, which ends there and then.
+    """
+    config = folder / "config.json"
+    if (folder / "model.safetensors").is_file() and '"float16"' in config.read_text(encoding="utf-8"):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     tokens = _tokenizer(folder)
@@ -96,14 +101,14 @@ def _model(folder: Path, tokens: int, seed: int) -> None:
         eos_token_id=2,
         pad_token_id=0,
     )
-    config.dtype = torch.float32
+    config.dtype = torch.float16
     model = Qwen2ForCausalLM(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=0.15)
     model.generation_config = GenerationConfig(eos_token_id=2, pad_token_id=0)
-    model.save_pretrained(folder)
+    model.half().save_pretrained(folder)
 
 
 def main() -> int:

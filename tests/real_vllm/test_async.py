@@ -7,12 +7,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 
 import pytest
-from vllm import AsyncEngineArgs, SamplingParams
+from vllm import AsyncEngineArgs, PoolingParams, SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from llmtrace import semconv
-from llmtrace.model import Inference, Span
+from llmtrace.model import Embedding, Inference, Span, Usage
 from llmtrace.testing import Captured
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -21,6 +21,10 @@ Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 @pytest.fixture(scope="module")
 def running(options: dict[str, Any]) -> Iterator[tuple[Any, Run]]:
     """An engine, and the event loop that it lives in."""
+    yield from started(options)
+
+
+def started(options: dict[str, Any]) -> Iterator[tuple[Any, Run]]:
     loop = asyncio.new_event_loop()
 
     async def made() -> Any:
@@ -119,3 +123,36 @@ def test_what_is_refused_is_a_failed_span(running: Any, captured: Captured) -> N
     with pytest.raises(Exception, match="maximum context length"):
         run(read())
     assert only(captured).failure is not None
+
+
+def test_embeddings(options: dict[str, Any], captured: Captured) -> None:
+    """``AsyncLLM.encode``: one span a prompt, with its tokens and the length of the vector, which is not kept; what is left
+    early is marked, and what is refused has failed."""
+    running = started({**options, "runner": "pooling"})
+    engine, run = next(running)
+    asked = PoolingParams(task="embed")
+
+    async def read(prompt: str, name: str) -> Any:
+        outputs = [output async for output in engine.encode(prompt, asked, name)]
+        return outputs[-1]
+
+    async def leave() -> None:
+        outputs = engine.encode("The quick", asked, request_id="left")
+        await outputs.aclose()
+
+    made = run(read("The quick brown fox", "first"))
+    with pytest.raises(Exception, match="maximum context length"):
+        run(read("x " * 3000, "refused"))
+    run(leave())
+    for _ in running:
+        pass
+    first, refused = captured.spans
+    assert first.operation == Embedding(
+        "vllm",
+        request_model="tiny",
+        response_model="tiny",
+        usage=Usage(len(made.prompt_token_ids)),
+        dimensions=made.outputs.data.shape[-1],
+    )
+    assert (first.name, first.failure) == ("embeddings tiny", None)
+    assert refused.failure is not None

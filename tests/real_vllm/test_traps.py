@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,38 @@ def test_an_engine_in_the_process_that_traces_writes_below_ours(tmp_path: Path, 
     theirs = [span for span in memory.trace(step.trace_id).spans if span.name == "llm_request"]
     assert {span.parent_id for span in theirs} == ours
     assert len(theirs) == len(ours) == 2
+
+
+KILLED = """
+import os, signal, time
+import llmtrace
+
+if __name__ == "__main__":
+    llmtrace.configure(store={store!r})
+    from vllm import LLM, SamplingParams
+    options = dict(enforce_eager=True, kv_cache_memory_bytes=64 << 20, max_model_len=256, served_model_name="tiny")
+    llm = LLM({model!r}, **options)
+    llm.enqueue(["a", "b", "c"], [SamplingParams(max_tokens=most, ignore_eos=True) for most in (2, 2, 100)], use_tqdm=False)
+    while not any(output.finished for output in llm.llm_engine.step()):
+        pass
+    time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_is_finished_of_a_batch_that_is_killed_is_in_the_store(tmp_path: Path, model: str) -> None:
+    """With its answer; what was under way is there, unfinished, and so is the batch."""
+    store, program = str(tmp_path / "store"), tmp_path / "program.py"
+    program.write_text(KILLED.format(store=store, model=model))
+    ran = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr[-2000:]
+    kept = open_store(store)
+    (one,) = [kept.trace(summary.trace_id) for summary in kept.traces(Query(limit=100))]
+    kept.close()
+    assert (one.root.name, one.root.end) == ("LLM.enqueue", None)
+    prompts = [span for span in one.spans if span is not one.root]
+    assert sorted(span.end is not None for span in prompts) == [False, True, True]
+    assert all(span.operation.output[0].text() for span in prompts if span.end is not None)
 
 
 CHILDREN = """

@@ -71,24 +71,48 @@ class OutputReader:
             else:
                 self._latest[given.index] = given
 
-    def fields(self) -> Fields:
-        """Fields of the `Inference`, as far as seen."""
+    def seal(self) -> Answer | None:
+        """All that was seen, in values that nobody changes any more; None where nothing was."""
         last = self._last
         if last is None:
-            return {}
+            return None
         for index, given in self._latest.items():
             choice = self._choices[index] = _Choice()
             choice.take(given, delta=False)
         choices = [self._choices[index] for index in sorted(self._choices)]
-        reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])
+        return Answer(choices, _usage(last, choices), last.metrics, last.finished, self._calls)
+
+    def fields(self) -> Fields:
+        """Fields of the `Inference`, as far as seen."""
+        answer = self.seal()
+        return {} if answer is None else answer.fields()
+
+
+class Answer:
+    """What was seen of an answer, to be put together when there is time."""
+
+    __slots__ = ("_calls", "_choices", "_finished", "_metrics", "_usage")
+
+    def __init__(
+        self, choices: Sequence[_Choice], usage: Usage, metrics: Any, finished: bool, calls: CallReader | None
+    ) -> None:
+        self._choices = choices
+        self._usage = usage
+        self._metrics = metrics
+        self._finished = finished
+        self._calls = calls
+
+    def fields(self) -> Fields:
+        choices = self._choices
+        reasons = tuple([choice.finish or ("error" if self._finished else "") for choice in choices])
         fields: Fields = {
             "output": tuple([self._message(choice) for choice in choices]),
-            "usage": _usage(last, choices),
-            "attributes": {**timings(last.metrics), **_stopped(choices), **_confidence(choices)},
+            "usage": self._usage,
+            "attributes": {**timings(self._metrics), **_stopped(choices), **_confidence(choices)},
         }
         if all(reasons):
             fields["finish_reasons"] = reasons
-        if last.finished:
+        if self._finished:
             fields["partial"] = ABORTED in reasons
         return fields
 
@@ -102,7 +126,7 @@ class OutputReader:
         return Message("assistant", tuple(parts), finish_reason=choice.finish)
 
 
-def _usage(last: Any, choices: list[_Choice]) -> Usage:
+def _usage(last: Any, choices: Sequence[_Choice]) -> Usage:
     prompt = last.prompt_token_ids
     made = sum([len(choice.tokens) for choice in choices])
     written = getattr(last, "num_cache_creation_tokens", None)
@@ -114,13 +138,13 @@ def _usage(last: Any, choices: list[_Choice]) -> Usage:
     )
 
 
-def _stopped(choices: list[_Choice]) -> dict[str, JsonValue]:
+def _stopped(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
     """The stop string or token that ended a choice, where it is not the model's own end."""
     found = [str(choice.stop) for choice in choices if choice.stop is not None]
     return {semconv.ENGINE_STOP_REASONS: found} if found else {}
 
 
-def _confidence(choices: list[_Choice]) -> dict[str, JsonValue]:
+def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
     confidence = Confidence()
     for number, choice in enumerate(choices):
         if choice.logprobs:

@@ -20,7 +20,7 @@ from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._vllm_answers import ABORTED, OutputReader
+from llmtrace.instrumentation._vllm_answers import ABORTED, Answer, OutputReader
 from llmtrace.instrumentation._vllm_requests import is_delta, model_of, read_chat, read_parameters, read_prompt
 from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import Custom, Embedding, Failure, Inference, Usage
@@ -79,7 +79,8 @@ class Batch:
         if self.recording is None or self.adds or (self.open and error is None):
             return
         recording, self.recording = self.recording, None
-        recording.end(Custom({"prompts": self.added}), failure=None if error is None else failure_in_call(error))
+        done = Custom({"prompts": self.added})
+        recording.end_later(lambda: done, failure=None if error is None else failure_in_call(error))
 
 
 current: ContextVar[Batch | None] = ContextVar("llmtrace_vllm_batch", default=None)
@@ -119,16 +120,19 @@ class Asked:
         self.end({"partial": True}, failure_in_call(error))
 
     def end(self, fields: Fields, failure: Failure | None = None) -> None:
-        seen = {} if self._reader is None else guard(self._reader.fields) or {}
-        given = {**self._fields, **seen, **fields}
+        seen = None if self._reader is None else guard(self._reader.seal)
+        given = {**self._fields, **fields}
         if self._first is not None:
             given["time_to_first_chunk"] = self._first
+        self.recording.end_later(lambda: self._made(seen, given), failure=failure)
+        self._batch.finished()
+
+    def _made(self, seen: Answer | None, told: Fields) -> Any:
+        given = told if seen is None else {**(guard(seen.fields) or {}), **told}
         attributes = given.pop("attributes", None)
         if attributes:
             self.recording.set({**attributes, **self.recording.attributes})
-        known = {name: held for name, held in given.items() if name in self._makes.__dataclass_fields__}
-        self.recording.end(self._makes(**known), failure=failure)
-        self._batch.finished()
+        return self._makes(**{name: held for name, held in given.items() if name in self._makes.__dataclass_fields__})
 
 
 _open: weakref.WeakKeyDictionary[Any, dict[str, Asked]] = weakref.WeakKeyDictionary()
@@ -177,12 +181,10 @@ def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
     if batch is None:
         batch = Batch()
     prompt, params = _given(args, kwargs, 1, "prompt"), _given(args, kwargs, 2, "params")
-    model = model_of(engine)
+    model, may_wait = model_of(engine), batch.recording is not None
     if not hasattr(params, "max_tokens"):  # pooling
-        made = Embedding(PROVIDER, request_model=model)
-        return Asked(
-            batch, recorder.start(made, context=batch.context), {"provider": PROVIDER, "request_model": model}, None, Embedding
-        )
+        recording = recorder.start(Embedding(PROVIDER, request_model=model), context=batch.context, may_wait=may_wait)
+        return Asked(batch, recording, {"provider": PROVIDER, "request_model": model}, None, Embedding)
     lora = _given(args, kwargs, 4, "lora_request")
     fields: Fields = {
         "provider": PROVIDER,
@@ -193,7 +195,7 @@ def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
         **(guard(batch.read, prompt, kwargs.get("prompt_text"), params) or {}),
     }
     opened = Inference(PROVIDER, fields.get("operation", semconv.CHAT), request_model=model, stream=fields["stream"])
-    recording = recorder.start(opened, context=batch.context)
+    recording = recorder.start(opened, context=batch.context, may_wait=may_wait)
     return Asked(batch, recording, fields, OutputReader(delta=is_delta(params), calls=batch.calls), Inference)
 
 

@@ -75,7 +75,7 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
     given = args[0] if args else kwargs.get("messages" if chat else "prompts")
     chats = conversations(given) if chat else None
     count = count_prompts(given) if chats is None else len(chats)
-    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, given)
+    batch = Batch(recorder.start(Custom(), name=name, may_wait=True) if count > 1 else None, given)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
         batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None
@@ -186,6 +186,10 @@ class Encode(Generate):
     """The endpoint of ``AsyncLLM.encode``: vectors, of which none is recorded."""
 
     makes = Embedding
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        model = model_of(client)
+        return {"provider": PROVIDER, "request_model": model, "response_model": model}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
         return {}, False

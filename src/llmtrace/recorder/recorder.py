@@ -35,6 +35,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import keys, objectives, otel, root
+from llmtrace.recorder.deferred import defer
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
@@ -115,11 +116,14 @@ class Recorder:
         attributes: Mapping[str, JsonValue] | None = None,
         context: Context | None = None,
         links: Sequence[Link] = (),
+        may_wait: bool = False,
     ) -> Recording:
         """Open a span below the current one. Raises only what a watcher raises (``BudgetExceeded``).
 
         ``name`` and ``kind``: default, as the conventions say for the operation. ``context``: the span goes below what is
         current there, not here (`Recording.context` of a parent that is known by other means). ``links``: spans to point at.
+        ``may_wait``: the span is one of many, so its start mark and what it is ended with by `Recording.end_later` are
+        deferred, unless somebody looks at each span as it ends: a budget, or the program's own TracerProvider.
         """
         context = otel_context.get_current() if context is None else context
         if root.program is not None:
@@ -128,7 +132,7 @@ class Recorder:
         if watchers:
             _admit(watchers, operation)
         try:
-            return self._start(context, operation, name, kind, attributes, watchers, tuple(links))
+            return self._start(context, operation, name, kind, attributes, watchers, tuple(links), may_wait)
         except Exception as error:
             report(Recorder.start, error)
             _withdraw(watchers, operation)
@@ -148,6 +152,7 @@ class Recorder:
         attributes: Mapping[str, JsonValue] | None,
         watchers: tuple[Watcher, ...],
         links: tuple[Link, ...],
+        may_wait: bool,
     ) -> Recording:
         owner: Any = context.get(keys.RECORDING)
         run = owner.run if owner is not None and owner.run.is_here else None
@@ -181,7 +186,11 @@ class Recorder:
             links=links,
         )
         recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
-        if self._marked:
+        if may_wait and not watchers and not made.span.is_recording():
+            recording.may_wait = True
+            if self._marked:
+                defer(recording.run, lambda: self._mark(recording, known) if recording.is_open else None)
+        elif self._marked:
             self._mark(recording, known)
         for started in self._starting:
             guard(started, recording.span_id, operation)

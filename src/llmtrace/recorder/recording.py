@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from opentelemetry.trace import INVALID_SPAN
 from opentelemetry.trace import Span as OtelSpan
 
 from llmtrace.model import Event, Failure, JsonValue, Kind, Link, Operation, Span
+from llmtrace.recorder.deferred import defer
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.run import NoRun, Run
 
@@ -31,6 +32,7 @@ class Recording:
         "events",
         "kind",
         "links",
+        "may_wait",
         "name",
         "operation",
         "otel",
@@ -79,6 +81,8 @@ class Recording:
         self.watchers = watchers
         self.otel = otel
         self.links = links
+        self.may_wait = False
+        """Its end need not be seen at once: see `end_later`."""
         self.events: list[Event] = []
         self.context: Context = Context()
         """The OpenTelemetry context in which this span is the current one."""
@@ -143,12 +147,32 @@ class Recording:
         erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
         redaction, or None when it had ended before, was opened before a fork, or could not be recorded.
         """
+        return self._end(operation, failure, exception, end) if self._close() else None
+
+    def end_later(self, made: Callable[[], Operation | None], *, failure: Failure | None = None) -> None:
+        """End the span now, where its recorder was told that it may wait; what it did is then put together by ``made``, on
+        another thread or when the run needs it, with all that an end brings."""
+        if not self.may_wait:
+            self.end(guard(made), failure=failure)
+        elif self._close():
+            end = self._recorder.identity.clock()
+            defer(self.run, lambda: self._end(guard(made), failure, None, end))
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._open)
+
+    def _close(self) -> bool:
+        """Whether it is ours to end."""
         try:
             self._open.pop()
         except IndexError:
-            return None
-        if not self.run.is_here:  # a fork unwinds the blocks of its parent; the parent will end them itself
-            return None
+            return False
+        return self.run.is_here  # a fork unwinds the blocks of its parent; the parent will end them itself
+
+    def _end(
+        self, operation: Operation | None, failure: Failure | None, exception: BaseException | None, end: int | None
+    ) -> Span | None:
         try:
             return self._recorder.finish(self, operation or self.operation, failure, exception, end)
         except Exception as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall, replace
-from llmtrace.recorder.guard import report
+from llmtrace.recorder.guard import guard, report
 
 _Lock = type(threading.RLock())
 PENDING_CALLS = 256
@@ -23,7 +24,11 @@ class Run:
         self.outcome: Evaluation | None = None
         self.told: dict[str, Evaluation] = {}
         """Outcomes of spans other than the outermost one, by span: see `outcome`."""
+        self.waiting: deque[Callable[[], object]] = deque()
+        """What is deferred, in its order: see `deferred`."""
         self.evaluator = evaluator
+        self._turn = _Lock()
+        self._catching_up = False
         self._state = evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
@@ -42,8 +47,24 @@ class Run:
             if self._sequence == 0:
                 self.evaluator, self._state = evaluator, evaluator.start()
 
+    def catch_up(self) -> None:
+        """Do what is deferred, or wait until another thread has. What is deferred comes through here itself, and goes on; so
+        does a span that the collector ends while this very thread is in a step."""
+        if (not self.waiting and not self._catching_up) or self._lock._is_owned():  # type: ignore[attr-defined]
+            return
+        with self._turn:
+            if self._catching_up:
+                return
+            self._catching_up = True
+            try:
+                while self.waiting:
+                    guard(self.waiting.popleft())
+            finally:
+                self._catching_up = False
+
     def step(self, span: Span, *, outermost: bool) -> Span:
         """Number and evaluate a span that has ended; the outermost one also gets what is only known at the end."""
+        self.catch_up()
         with self._lock:
             span = replace(span, sequence=self._sequence)
             self._sequence += 1
@@ -61,6 +82,7 @@ class Run:
 
     def answered(self, call_id: str | None) -> ToolCall | None:
         """The call of this id is being run: it is pending no more."""
+        self.catch_up()
         with self._lock:
             for call in self._pending:
                 if call_id is not None and call.id == call_id:
@@ -70,6 +92,7 @@ class Run:
 
     def match(self, name: str, arguments: JsonValue) -> str | None:
         """The id of the pending call that a direct call of this tool answers: by equal arguments, else the only one."""
+        self.catch_up()
         if not self._pending:
             return None
         with self._lock:
@@ -89,7 +112,10 @@ class NoRun(Run):
         self.id = ""
         self.outcome = None
         self.told = {}
+        self.waiting = deque()
         self.evaluator = None  # type: ignore[assignment]
+        self._turn = threading.RLock()
+        self._catching_up = False
         self._pending = deque(maxlen=0)
         self._lock = threading.RLock()
         self._process = os.getpid()
