@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.lineage_story import Story, tool
@@ -108,6 +109,12 @@ def mislabelled(bad: bool) -> Story:
     return shop().calls("get_order", ORDER, order_id="W-1001").says(f"The item ID is {'U-7001' if bad else 'I-5001'}.")
 
 
+def incomplete(bad: bool) -> Story:
+    flights = [{"number": "HA-101"}, {"number": "HA-202"}]
+    story = shop().calls("get_booking", {"booking_id": "BK-9009", "flights": flights}, booking_id="BK-9009")
+    return story.calls("rebook", {"ok": True}, booking_id="BK-9009", flights=flights[:1] if bad else flights)
+
+
 def forgotten(bad: bool) -> Story:
     story = shop().calls("get_order", ORDER, order_id="W-1001").user("And now?").says("Wait.").user("Well?")
     if bad:
@@ -143,6 +150,7 @@ STORIES = (
     not_done,
     contradicts,
     mislabelled,
+    incomplete,
     forgotten,
     handed,
     users_error,
@@ -163,3 +171,46 @@ def test_a_clue_is_found_where_it_is_and_only_there(story: Callable[[bool], Stor
 def test_what_the_user_has_taken_back_is_outdated() -> None:
     assert "outdated" in clues(taken_back(True))
     assert "outdated" not in clues(taken_back(False))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "lacking"),
+    [
+        ({"item_ids": ["I-5001", "I-6002"]}, "I send back I-5001 and I-6002.", False),
+        ({"item_ids": ["I-5001"]}, "I send back I-5001 and I-6002.", True),
+        ({"item_ids": ["I-5001"]}, "I send back I-5001.", False),
+        ({"item_ids": ["I-5001"], "new_item_ids": ["I-5001", "I-6002"]}, "Well.", True),
+    ],
+)
+def test_a_list_lacks_what_was_named_along_with_its_elements(arguments: dict[str, Any], said: str, lacking: bool) -> None:
+    """Or what a list that goes with it by its name has more of."""
+    story = shop().calls("get_order", ORDER, order_id="W-1001").calls("get_order", OTHER, order_id="W-2002").says(said)
+    assert ("incomplete" in clues(story.user("Yes.").calls("send_back", {"ok": True}, **arguments))) == lacking
+
+
+def test_a_list_shorter_than_the_one_before_lacks_an_element() -> None:
+    story = shop().calls("send", {"error": "busy"}, items=["I-5001", "I-6002"]).calls("send", {"ok": True}, items=["I-5001"])
+    assert clues(story)["incomplete"].evidence == "/items has 1 element; the same tool was given 2 before, these among them."
+
+
+def test_an_answer_that_lists_a_thing_twice_contradicts_itself() -> None:
+    found = clues(shop().says("Your orders are W-1001, W-2002, and W-2002."))
+    assert found["contradicts"].evidence == "It names W-2002 twice in W-1001, W-2002, and W-2002."
+    assert "contradicts" not in clues(shop().says("Your orders are W-1001, W-2002, and W-3003. I start with W-2002."))
+
+
+@pytest.mark.parametrize(("named", "wrong"), [("W-1001", False), ("W-2002", True)])
+def test_a_thing_of_another_record_contradicts_the_results(named: str, wrong: bool) -> None:
+    story = shop().calls("get_order", {"order_id": "W-1001", "items": [{"name": "Blue Kettle"}]}, order_id="W-1001")
+    story.calls("get_order", {"order_id": "W-2002", "items": [{"name": "Lamp Shade"}]}, order_id="W-2002")
+    assert ("contradicts" in clues(story.says(f"The blue kettle of {named} goes back today."))) == wrong
+
+
+def test_a_bare_identifier_where_words_are_asked_for_is_of_odd_form() -> None:
+    for summary, odd in (("W-1001", True), ("It is about W-1001.", False)):
+        story = Story(tools=[tool("hand_over", summary={"type": "string"})]).user("It is about W-1001.")
+        assert ("odd_form" in clues(story.calls("hand_over", "done", summary=summary))) == odd
+
+
+def test_a_search_whose_answer_is_empty_json_found_nothing() -> None:
+    assert "empty" in clues(shop().calls("find_orders", '{"results": []}', user_id="U-7001").says("Here are your orders."))

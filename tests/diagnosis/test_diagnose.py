@@ -85,7 +85,7 @@ def test_a_failed_tool_that_is_passed_over_is_the_suspect() -> None:
     story.calls("track", failure=Failure("TimeoutError", "late"), parcel="PX-88211").says("Yes, PX-88211 comes tomorrow.")
     (suspect,) = diagnose(story.trace()).suspects
     assert suspect.title == "track failed and the run went on as if it had not"
-    assert suspect.evidence == "track ended with TimeoutError; no later answer speaks of a failure."
+    assert suspect.evidence == "track ended with TimeoutError; the model's next words do not speak of it."
     assert suspect.span_id == story.spans[1].span_id
     assert titles(suspect) == ["answer", "track"]
     assert suspect.score >= LIKELY
@@ -99,13 +99,36 @@ def test_a_failed_tool_that_is_reported_or_tried_again_is_not_likely() -> None:
     assert likely(diagnose(story.trace())) == []
 
 
+def test_a_made_up_value_that_was_refused_and_corrected_is_not_likely() -> None:
+    """Unlike one that the tool refused once and took later."""
+    scores = []
+    for second in ("SB-7700", "SB-5512"):
+        story = Story().user("Cancel my subscription of U-7001.")
+        story.calls("cancel", {"error": "none such"}, user="U-7001", subscription="SB-5512")
+        story.calls("get_user", {"subscription": "SB-7700"}, user="U-7001")
+        story.calls("cancel", {"ok": True}, user="U-7001", subscription=second).says("It is cancelled.")
+        made_up = next(one for one in diagnose(story.trace()).suspects if one.value == "SB-5512")
+        scores.append(made_up.score)
+    assert scores[0] < LIKELY
+    assert scores[1] > 2 * scores[0]
+
+
+def test_a_wrong_value_of_the_user_is_not_likely_where_the_run_found_another_way() -> None:
+    story = (
+        Story().user("I am ada@example.com, of Ghent.").calls("find_by_mail", {"error": "no such user"}, mail="ada@example.com")
+    )
+    story.says("Sorry, I do not find you by that. What is your name?").user("Ada Reyes")
+    story.calls("find_by_name", {"user": "U-7001"}, person="Ada Reyes").says("Welcome back, Ada.")
+    assert likely(diagnose(story.trace())) == []
+
+
 def test_the_cause_ranks_above_what_follows_from_it() -> None:
     """A tool that failed because of a made-up value: the value is the suspect, the failure is told along with it."""
     story = Story().user("Cancel my subscription").calls("cancel", {"error": "no subscription SB-5512"}, subscription="SB-5512")
     diagnosis = diagnose(story.says("Your subscription is cancelled.").trace())
     (suspect,) = diagnosis.suspects
     assert suspect.title == "cancel was called with a made-up /subscription"
-    assert suspect.also == ("cancel answered with an error; no later answer speaks of a failure.",)
+    assert suspect.also == ("cancel answered with an error; the model's next words do not speak of it.",)
     assert suspect.chain[-2].note == "it failed"
 
 

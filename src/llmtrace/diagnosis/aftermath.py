@@ -4,39 +4,77 @@ from __future__ import annotations
 
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import acts, has_failed, is_left_out
+from llmtrace.lineage import Use
 from llmtrace.model import Trace
 from llmtrace.signals._answers import admits_failure
 
-_NEAR = 6
+_NEAR = 12
 
 
 class Aftermath:
     def __init__(self, trace: Trace, flow: Flow) -> None:
         self._nodes = flow.nodes
         self._silent = any(is_left_out(span) for span in trace.spans)
-        self._done: dict[str, int] = {}
-        self._answered = self._admitted = -1
+        self._went_well: dict[str, int] = {}
+        self._went_well_with: dict[tuple[str, str], int] = {}
+        self._relied_on: dict[str, int] = {}
+        said = [node.text if node.kind == "answer" else node.said_with for node in flow.nodes]
+        self._admits = [bool(words) and admits_failure(words) for words in said]
+        self._next_words = _next(said)
         for node in flow.nodes:
-            if node.kind == "answer":
-                self._answered = node.place
-                self._admitted = node.place if admits_failure(node.text) else self._admitted
-            elif (node.has_result or node.execution is not None) and not has_failed(node):
-                self._done[node.tool] = node.place
+            well = node.kind == "call" and (node.has_result or node.execution is not None) and not has_failed(node)
+            if well:
+                self._went_well[node.tool] = node.place
+            for use in node.uses:
+                if well:
+                    self._went_well_with[node.tool, use.key] = node.place
+                if node.kind == "call" or not self._admits[node.place]:
+                    self._relied_on[use.key] = node.place
         changing = [node for node in flow.nodes if node.kind == "call" and acts(node.tool)]
         self._last_change = {node.tool: node.place for node in changing}
 
-    def made_up_next(self, node: Node) -> int:
+    def made_up_next(self, node: Node, steps: int = _NEAR) -> int:
         """How many values the model made up in its next steps."""
-        return sum(use.made_up for later in self._nodes[node.place + 1 : node.place + 1 + _NEAR] for use in later.uses)
+        return sum(use.made_up for later in self._nodes[node.place + 1 : node.place + 1 + steps] for use in later.uses)
 
     def done(self, node: Node) -> bool:
-        """True if a later call of the same tool went well."""
-        return self._done.get(node.tool, -1) > node.place
+        """True if a later call of the same tool went well that was about the same: they share a value, or nothing relies on a
+        value of this one any more. So is a failure that was told at once, where the run went on without its values."""
+        if any(self._went_well_with.get((node.tool, use.key), -1) > node.place for use in node.uses):
+            return True
+        if any(self.relied_on(use, node) for use in node.uses):
+            return False
+        return self._went_well.get(node.tool, -1) > node.place or (self._told_of(node) and self.went_on(node))
+
+    def relied_on(self, use: Use, node: Node) -> bool:
+        """True if a later call, or a later answer that speaks of no failure, has this value too."""
+        return self._relied_on.get(use.key, -1) > node.place
+
+    def _told_of(self, node: Node) -> bool:
+        """True if the next words of the model speak of a failure."""
+        next_words = self._next_words[node.place]
+        return next_words is not None and self._admits[next_words]
+
+    def went_on(self, node: Node) -> bool:
+        """True if any later call went well."""
+        return any(place > node.place for place in self._went_well.values())
 
     def unnoticed(self, node: Node) -> bool:
-        """True if the run went on to an answer or a change, and no later answer speaks of a failure. Where answers
-        were left out nothing can be said of them."""
-        if self._silent or self._admitted > node.place:
+        """True if the run went on to an answer or a change, and the next words of the model do not speak of a failure. Where
+        answers were left out nothing can be said of them."""
+        if self._silent:
             return False
-        changed = any(place > node.place for tool, place in self._last_change.items() if tool != node.tool)
-        return changed or self._answered > node.place
+        next_words = self._next_words[node.place]
+        if next_words is not None:
+            return not self._admits[next_words]
+        return any(place > node.place for tool, place in self._last_change.items() if tool != node.tool)
+
+
+def _next(said: list[str]) -> list[int | None]:
+    """For each place the next one at which the model says something."""
+    found: list[int | None] = []
+    following = None
+    for place in range(len(said) - 1, -1, -1):
+        found.append(following)
+        following = place if said[place] else following
+    return found[::-1]

@@ -10,6 +10,8 @@ from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.tools import found_nothing, has_failed, is_silent
 from llmtrace.model import Span, ToolExecution, Trace, Violation
 
+SOON = 3
+"""Steps after an empty answer in which made-up values are laid to it, where the tool has never answered anything."""
 REPEATS = 3
 """Equal calls with equal results from which on a run goes in circles."""
 
@@ -67,13 +69,15 @@ def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
             groups.setdefault((node.tool, repr(node.arguments)), []).append(node)
     for nodes in groups.values():
         node, tool = nodes[0], nodes[0].tool
-        unnoticed = after.unnoticed(node)
+        recovered = after.done(node) and not after.made_up_next(node)
+        unnoticed = not recovered and after.unnoticed(node)
         title = f"{tool} failed" + (" and the run went on as if it had not" if unnoticed else "")
         times = f" ({len(nodes)} times)" if len(nodes) > 1 else ""
-        evidence = f"{tool} {_how_it_failed(node)}{times}" + ("; no later answer speaks of a failure." if unnoticed else ".")
+        told = "; the model's next words do not speak of it." if unnoticed else "."
+        evidence = f"{tool} {_how_it_failed(node)}{times}{told}"
         advice = f"Have {tool} say in its result what went wrong and what to do next."
         clue = Clue("failed", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
-        clue.recovered, clue.unnoticed = after.done(node), unnoticed
+        clue.recovered, clue.unnoticed = recovered, unnoticed
         yield clue
 
 
@@ -102,16 +106,16 @@ def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         if node.kind != "call" or not found_nothing(node):
             continue
         unnoticed, missed = after.unnoticed(node), after.made_up_next(node)
-        if is_silent(node.result) and node.tool not in speaking and not missed:
+        if is_silent(node.result) and node.tool not in speaking and not after.made_up_next(node, SOON):
             continue  # some tools never answer anything
         if unnoticed or missed:
-            evidence = f"The result of {node.tool} is empty, and no later answer says that nothing was found."
+            evidence = f"The result of {node.tool} is empty, and the model's next words do not say so."
             if missed:
                 evidence = f"The result of {node.tool} is empty, and then the model made up {missed} values."
             advice = f"Have {node.tool} say in words that nothing was found."
             title = f"{node.tool} found nothing and the run went on"
             clue = Clue("empty", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
-            clue.unnoticed, clue.recovered = unnoticed, after.done(node)
+            clue.unnoticed, clue.recovered = unnoticed, after.done(node) and not missed
             yield clue
 
 
@@ -145,5 +149,5 @@ def given_wrong(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         )
         advice = f"Have {node.tool} say which value it did not find, and the model ask the user to check it."
         clue = Clue("users_error", turn.span_id, title, evidence, advice, "info", turn, edge.use, None, edge.use.value)
-        clue.recovered = after.done(node)
+        clue.recovered = after.went_on(node)
         yield clue

@@ -31,6 +31,7 @@ Kind: TypeAlias = Literal[
     "outdated",
     "misplaced",
     "misread",
+    "incomplete",
     "cut_result",
     "other_shape",
     "orders",
@@ -45,6 +46,7 @@ Kind: TypeAlias = Literal[
 ]
 """``finding``: an evaluation of a quality signal that no other kind stands for."""
 _SHOWN = 60
+_HARMLESS = frozenset({("finding", "info"), ("invalid", "warning")})
 
 
 @dataclass(slots=True)
@@ -63,7 +65,12 @@ class Clue:
     recovered: bool = False
     """A later call did what this one failed to do."""
     unnoticed: bool = False
-    """The run went on, and nothing that the model said shows that it noticed."""
+    """The run went on, and what the model said next does not show that it noticed."""
+
+    @property
+    def weak(self) -> bool:
+        """True if it tells little by itself: it was made good later, or it breaks no rule."""
+        return self.recovered or (self.kind, self.severity) in _HARMLESS
 
 
 def quote(value: JsonValue) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmtrace.diagnosis import answered, calls, findings, losses, made_up, records, repeats, told
+from llmtrace.diagnosis import answered, calls, findings, lists, losses, made_up, records, repeats, told
 from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Flow
@@ -14,7 +14,7 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
     """In no order."""
     after, seen = Aftermath(trace, flow), Sightings(flow)
     return [
-        *made_up.made_up(trace, flow),
+        *made_up.made_up(trace, flow, after),
         *calls.invalid(trace, flow, after),
         *calls.failed(flow, after),
         *calls.empty(flow, after),
@@ -25,6 +25,7 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *records.out_of_date(flow, seen),
         *records.taken_back(flow, seen),
         *records.misplaced(flow, seen),
+        *lists.incomplete(flow, seen),
         *answered.cut_off(flow),
         *answered.reshaped(flow),
         *answered.giving_orders(flow),
@@ -34,6 +35,8 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *told.not_done(flow),
         *told.of_another_matter(flow, seen),
         *told.mislabelled(flow, seen),
+        *told.listed_twice(flow),
+        *told.of_another_thing(flow, seen),
         *told.of_another_record(flow, seen),
         *losses.forgotten(flow),
         *findings.interrupted(trace),

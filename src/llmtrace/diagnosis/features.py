@@ -23,10 +23,11 @@ CAUSES = frozenset({"failed", "empty", "cut_result", "forgotten", "handed", "ord
 SYMPTOMS = frozenset(
     {"made_up", "claim", "failed", "apart", "passed_over", "outdated", "repeated", "other_answer", "not_spoken_of"}
 )
+INVENTED = frozenset({"made_up", "claim"})
 PROSE = frozenset({"claim", "misread", "not_done", "other_matter", "mislabelled", "contradicts", "mixed_up"})
 """Clues of words, of which a team's conversation is full: they count apart there."""
 _BY_SEVERITY = ("finding", "invalid")
-_NEAR = 6
+_NEAR = 12
 _READ = 20_000
 _LITTLE = 60
 """Characters of a result with next to nothing in it."""
@@ -42,12 +43,14 @@ FEATURES: Mapping[str, str] = {
     "clue failed, at the end": "the last call of the run failed, and no answer speaks of it",
     "clue invalid, refused": "an invalid call that was not run, and of which the model was told",
     "no clue": "no clue is here, in a trace that has some",
-    "several clues": "clues of two or more kinds are here",
-    "first clue": "the earliest clue of the trace is here",
+    "several clues": "clues of two or more kinds are here that tell something by themselves",
+    "first clue": "the earliest clue of the trace is here that tells something by itself",
     "recovered": "a later call did what failed here",
-    "unnoticed": "the run went on, and no later answer speaks of a failure",
-    "explains": "something failed or went missing here, and values were made up in the next steps",
-    "explained": "a value was made up or a call failed here, and something had failed or gone missing shortly before",
+    "unnoticed": "it failed and the run went on, and the model's next words do not speak of it",
+    "explains": "something failed or went missing here, and values were made up next, before anything else went wrong",
+    "made up after a cause": "a value was made up here, and something had failed or gone missing shortly before",
+    "asked again": "the same call was made before, with the same result",
+    "explained": "a call failed here or went to something else, and something had failed or gone missing shortly before",
     "feeds a clue": "its values flow to another clue",
     "fed by a clue": "values of another clue flow here",
     "changes": "it changes something, or its values flow into a call that does",
@@ -104,7 +107,7 @@ class _Reader:
         self.nodes = flow.nodes
         self.failed = [node.kind == "call" and has_failed(node) for node in self.nodes]
         self.first_failure = next((at for at, failed in enumerate(self.failed) if failed), -1)
-        clued = [one for one in candidates if one.clues and one.node is not None]
+        clued = [one for one in candidates if one.node is not None and any(not clue.weak for clue in one.clues)]
         self.first_clue = min(clued, key=lambda one: one.node.place if one.node else 0, default=None)
         self.any_clue = any(one.clues for one in candidates)
         self.last_call = next((node for node in reversed(self.nodes) if node.kind == "call"), None)
@@ -114,6 +117,7 @@ class _Reader:
         self.causes = [bool(self.of_node[node].kinds & CAUSES) for node in self.nodes]
         self.inventions = [sum(use.made_up for use in node.uses) for node in self.nodes]
         self.seen_agents: set[str] = set()
+        self.asked: set[tuple[str, str, str]] = set()
         self.prefix = TEAM if len(self.agents) > 1 else ""
         self.marks = [marks_of(f"{node.text}\n{_result(node)}") for node in self.nodes]
         self.known: set[str] = set()
@@ -158,7 +162,7 @@ class _Reader:
             if self.prefix:
                 features[self.prefix + name] = 1.0
         features[self.prefix + "no clue"] = float(not one.clues and self.any_clue)
-        features[self.prefix + "several clues"] = float(len(one.kinds) > 1)
+        features[self.prefix + "several clues"] = float(len({clue.kind for clue in one.clues if not clue.weak}) > 1)
         features[self.prefix + "first clue"] = float(one is self.first_clue)
         features["recovered"] = float(any(clue.recovered for clue in one.clues))
         features["unnoticed"] = float(any(clue.unnoticed for clue in one.clues))
@@ -174,9 +178,11 @@ class _Reader:
             features["feeds a clue"] = float(any(self.of_node[other].clues for other in reached if other is not node))
             features["fed by a clue"] = float(any(self.of_node[edge.source].clues for edge in node.earlier))
             if self.causes[at]:
-                features["explains"] = float(any(self.inventions[at + 1 : at + 1 + _NEAR]))
+                following = next((n for n in range(at + 1, at + _NEAR) if n < len(self.nodes) and self.causes[n]), at + _NEAR)
+                features["explains"] = float(any(self.inventions[at + 1 : following + 1]))
             if one.kinds & SYMPTOMS:
-                features["explained"] = float(any(self.causes[max(0, at - _NEAR) : at]))
+                name = "made up after a cause" if one.kinds & INVENTED else "explained"
+                features[name] = float(any(self.causes[max(0, at - _NEAR) : at]))
 
     def _position(self, node: Node, features: dict[str, float]) -> None:
         at, last = node.place, len(self.nodes) - 1
@@ -189,6 +195,10 @@ class _Reader:
         features["next fails"] = float(at < last and self.failed[at + 1])
         features["previous failed"] = float(at > 0 and self.failed[at - 1])
         features["before the first failure"] = float(at == self.first_failure - 1)
+        if node.kind == "call" and node.has_result:
+            again = (node.tool, repr(node.arguments), repr(node.result))
+            features["asked again"] = float(again in self.asked)
+            self.asked.add(again)
         if len(self.agents) > 1:
             features["agent's first"] = float(node.agent not in self.seen_agents)
             self.seen_agents.add(node.agent)

@@ -17,6 +17,7 @@ _ELSEWHERE = frozenset(
 """Evaluations that other clues stand for."""
 _NO_CAUSE = frozenset({"output_limit"})
 """Evaluations that advise, and say nothing of what went wrong in this run."""
+_SAME_ANSWER = "same_answer"
 _FAILED_SO = frozenset({"error", "timeout", "cancelled", "limit"})
 """End states that say of a run what its failure says."""
 _BUDGET = "budget_exceeded"
@@ -47,6 +48,8 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
                 title = f"{found.name.replace('_', ' ')} on {span.name}{label}"
                 advice = signals.advice().get(found.name.partition(".")[0], _ADVICE)
                 node = flow.node_of(span, found.call_id)
+                if found.label == _SAME_ANSWER and node is not None and node.kind == "call":
+                    continue  # the same call again: the clue `repeated` stands for it, at the first
                 clue = Clue("finding", span.span_id, title, _sentence(found.explanation), advice, found.severity, node)
                 clue.pointer = found.pointer
                 yield clue

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue, Kind, quote
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import has_failed
 from llmtrace.lineage import NOUNS, Use
+from llmtrace.lineage.computed import basis
+from llmtrace.lineage.forms import read_number
 from llmtrace.model import Evaluation, Trace
 
 SIGNAL = "ungrounded_argument"
 
 
-def made_up(trace: Trace, flow: Flow) -> Iterator[Clue]:
+def made_up(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
     """In a call, in an answer that later calls took them from, or in the final answer."""
     called = {use.key for node in flow.nodes if node.kind == "call" for use in node.uses}
     for node in flow.nodes:
         said_first = [use for use in node.uses if use.made_up]
         if node.kind == "call":
-            yield from (_argument(node, use) for use in said_first)
+            yield from (_argument(node, use, after) for use in said_first)
         elif said_first:
             yield from (_word(node, use) for use in said_first if use.key in called)
-            yield _claim(node, said_first)
+            claims = [use for use in said_first if not _adds_up(use, node)]
+            if claims:
+                yield _claim(node, claims)
     yield from _found_live(trace, flow)
 
 
@@ -44,7 +49,7 @@ def _stored(node: Node, found: Evaluation) -> Clue:
     return Clue(kind, node.span_id, title, evidence, _advice(node), "info", node, use, found.pointer, value)
 
 
-def _argument(node: Node, use: Use) -> Clue:
+def _argument(node: Node, use: Use, after: Aftermath) -> Clue:
     noun = NOUNS[use.kind].partition(" ")[2]
     example = use.provenance.form == "from_example"
     if example:
@@ -56,7 +61,9 @@ def _argument(node: Node, use: Use) -> Clue:
     if node.has_result and not has_failed(node):
         evidence = f"{evidence[:-1]}; {node.tool} answered all the same."
     kind: Kind = "from_example" if example else "made_up"
-    return Clue(kind, node.span_id, title, evidence, _advice(node), "info", node, use, use.pointer, use.value)
+    clue = Clue(kind, node.span_id, title, evidence, _advice(node), "info", node, use, use.pointer, use.value)
+    clue.recovered = has_failed(node) and after.done(node) and not after.relied_on(use, node)
+    return clue
 
 
 def _word(node: Node, use: Use) -> Clue:
@@ -65,6 +72,17 @@ def _word(node: Node, use: Use) -> Clue:
     evidence = f"The {noun} {quote(use.value)} is in no message and no result that came before this answer."
     advice = "Have the model call tools with what users and results gave it, not with its own words."
     return Clue("made_up", node.span_id, title, evidence, advice, "info", node, use, None, use.value)
+
+
+def _adds_up(use: Use, node: Node) -> bool:
+    """True for a number that follows from others that the same answer gives, and that are not made up."""
+    number = _number(use)
+    others = [_number(other) for other in node.uses if not other.made_up]
+    return number is not None and basis(number, [other for other in others if other is not None]) is not None
+
+
+def _number(use: Use) -> float | None:
+    return read_number(str(use.value)) if use.kind == "number" else None
 
 
 def _claim(node: Node, claims: list[Use]) -> Clue:

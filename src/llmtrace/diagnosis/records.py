@@ -52,6 +52,8 @@ def _passed_over(node: Node, use: Use, flow: Flow, seen: Sightings) -> str | Non
         return None
     form = shape(value)
     spoken = {word for one in flow.nodes[max(0, last.place - 1) : last.place + 1] for word in words_in(one.text)}
+    if value in spoken:
+        return None
     rivals = sorted(word for word in spoken if shape(word) == form and word != value)
     used = {str(other.value) for other in node.uses}
     return rivals[0] if len(rivals) == 1 and rivals[0] not in used else None

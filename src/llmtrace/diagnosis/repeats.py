@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 from llmtrace.diagnosis.clue import Clue, place_of, quote
 from llmtrace.diagnosis.flow import Flow, Node
-from llmtrace.diagnosis.sightings import shape
+from llmtrace.diagnosis.sightings import shape, words_in
 from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.model import Inference, ToolDefinition, Trace
 
 _EXAMPLE = re.compile(r"(?:such as|e\.g\.,?|for example,?|like|example:?)\s+[\"'`]?(#?[\w@./-]{4,40})", re.IGNORECASE)
+_PROSE = re.compile(
+    r"(?:^|_)(?:thoughts?|summary|reason(?:ing)?|message|description|comments?|notes?|explanation|feedback|instructions?)$"
+)
+"""Names of arguments that are written in words."""
 
 
 def done_twice(flow: Flow) -> Iterator[Clue]:
@@ -37,6 +41,12 @@ def in_another_form(trace: Trace, flow: Flow) -> Iterator[Clue]:
             continue
         for name, value in node.arguments.items():
             example = _example(definition, name)
+            if _PROSE.search(name) and isinstance(value, str) and words_in(value) == {value}:
+                title = f"{node.tool} was called with a {name} that is an identifier"
+                evidence = f"/{name} is nothing but {quote(value)}, where its name asks for words."
+                advice = f"Give {name} a least length in the schema of {node.tool}; see whether another tool was meant."
+                yield Clue("odd_form", node.span_id, title, evidence, advice, "warning", node, None, f"/{name}", value)
+                break
             if example is not None and isinstance(value, str) and value and not _alike(example, value):
                 title = f"{node.tool} was called with a {name} of another form"
                 evidence = f"/{name} is {quote(value)}; the definition of {node.tool} shows {quote(example)}."

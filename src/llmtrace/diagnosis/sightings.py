@@ -68,6 +68,46 @@ class Sightings:
         return max(places)[1] if places else None
 
     @cached_property
+    def owners(self) -> dict[str, dict[str, int]]:
+        """By the name of a thing in results, the identifiers of the records that hold it (members of the result itself, or of
+        an element of it), each with the place of the first call that gave it."""
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        for node in self.flow.nodes:
+            parts = node.structure if isinstance(node.structure, list) else [node.structure]
+            for part in (part for part in parts if isinstance(part, dict)):
+                named: set[str] = set()
+                _titles(part, named, 0)
+                texts = [member for member in part.values() if isinstance(member, str)]
+                for identifier in (text for text in texts if words_in(text) == {text}):
+                    for thing in named:
+                        found[thing].setdefault(identifier, node.place)
+        return found
+
+    def record(self, identifier: str, node: Node) -> dict[str, JsonValue] | None:
+        """The last result before this node that is the record of the identifier."""
+        held = self._records.get(identifier, ())
+        return next((record for place, record in reversed(held) if place < node.place), None)
+
+    @cached_property
+    def _records(self) -> dict[str, list[tuple[int, dict[str, JsonValue]]]]:
+        found: dict[str, list[tuple[int, dict[str, JsonValue]]]] = defaultdict(list)
+        for node in self.flow.nodes:
+            if isinstance(node.structure, dict):
+                for member in node.structure.values():
+                    if isinstance(member, str) and words_in(member) == {member}:
+                        found[member].append((node.place, node.structure))
+        return found
+
+    @cached_property
+    def things(self) -> dict[str, set[str]]:
+        """By identifier of a record, the names of the things in it."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for thing, identifiers in self.owners.items():
+            for identifier in identifiers:
+                found[identifier].add(thing)
+        return found
+
+    @cached_property
     def members(self) -> set[str]:
         """The names of all members of results."""
         return {name for names in self.names.values() for name in names}
@@ -75,6 +115,10 @@ class Sightings:
     def names_elsewhere(self, text: str, node: Node) -> set[str]:
         """What the value is called in results other than this node's."""
         return {name for name, places in self.names.get(text, {}).items() if places != [node.place]}
+
+    def kin(self, one: str, other: str) -> bool:
+        """True if both go by one name in results."""
+        return bool(self.names.get(one, {}).keys() & self.names.get(other, {}).keys())
 
     @cached_property
     def _by_shape(self) -> dict[str, list[str]]:
@@ -141,6 +185,17 @@ def _record(content: JsonValue, found: dict[str, set[float]], depth: int) -> Non
         for member in content.values():
             if isinstance(member, (dict, list)):
                 _record(member, found, depth + 1)
+
+
+def _titles(content: JsonValue, found: set[str], depth: int) -> None:
+    """The names of things below."""
+    if depth > DEEPEST:
+        return
+    for member in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _titles(member, found, depth + 1)
+    name = content.get("name", content.get("title")) if isinstance(content, dict) else None
+    if isinstance(name, str) and _SHORTEST <= len(name) <= _LONGEST_NAME:
+        found.add(name.casefold())
 
 
 def _numbers(content: JsonValue, depth: int) -> set[float]:

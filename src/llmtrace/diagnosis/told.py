@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from llmtrace.diagnosis.clue import Clue, quote
 from llmtrace.diagnosis.flow import Flow, Node
-from llmtrace.diagnosis.sightings import Sightings, is_date, words_in
+from llmtrace.diagnosis.sightings import MOST_ALIKE, Sightings, is_date, shape, words_in
 from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.lineage import Use
 from llmtrace.lineage.forms import numbers_in, read_number
@@ -22,10 +22,13 @@ _DONE = re.compile(
 )
 _IF = re.compile(r"\b(?:once|after|if|until|unless|when|whether|before|cannot|not|no)\b[^.!?\n]*$", re.IGNORECASE)
 _RUN = re.compile(r"[^\W_]+")
-_LABELS = ("id", "number", "code", "zip")
-_LABELLED = re.compile(
-    r"\b([A-Za-z]+[ _](?:ID|Id|id|number|Number|code))(?:\W{0,5}|\s+(?:is|of|with ID)\s+)[\"'*`(]*(#?\w[\w-]{4,})"
-)
+_LABELS = frozenset({"id", "number", "code", "key"})
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_MOST_KINDS = 60
+_ELEMENT = re.compile(r"#?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
+_LIST = re.compile(r"#?\w[\w-]{3,}(?:(?:,(?: and| or)?| and| or) #?\w[\w-]{3,})+")
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
+_NEXT_LINES = 400
 _MONEY = re.compile(r"[$€£]\s?(\d[\d,]*(?:\.\d+)?)")
 _NAMED = 90
 """Characters before a sum of money in which the thing is named that it is said of."""
@@ -145,23 +148,97 @@ def of_another_matter(flow: Flow, seen: Sightings) -> Iterator[Clue]:
 
 def mislabelled(flow: Flow, seen: Sightings) -> Iterator[Clue]:
     """An answer that calls a value by a name which no result gives it."""
-    labels = {
-        name: " ".join(_RUN.findall(name.casefold().replace("_", " "))) for name in seen.members if name.endswith(_LABELS)
-    }
-    known = {label: name for name, label in labels.items() if " " in label}
+    kinds = {kind for name in seen.members if (kind := _kind_of(name))}
+    if not kinds:
+        return
+    spoken = "|".join(re.escape(kind) for kind in sorted(kinds, key=len, reverse=True)[:_MOST_KINDS])
+    label = rf"\b({spoken})(?: (?:with )?(?:the )?(?:id|number|code|no\.?))?(?: (?:is|of))?"
+    labelled = re.compile(rf"{label}\W{{0,5}}?(#?\w[\w-]{{4,}})", re.IGNORECASE)
     for node in flow.nodes:
-        if node.kind != "answer" or not known:
-            continue
-        for match in _LABELLED.finditer(node.text):
-            label, word = " ".join(_RUN.findall(match.group(1).casefold())), match.group(2)
-            names = seen.names.get(word)
-            name = known.get(label)
-            if name is None or not names or name in names or not seen.before(word, node):
-                continue
+        found = _wrong_label(node, labelled, seen) if node.kind == "answer" else None
+        if found is not None:
+            label, word, name = found
             title = f"the answer gives a wrong {label}"
-            evidence = f"It calls {quote(word)} the {label}; in the results it is {sorted(names)[0]}."
+            evidence = f"It calls {quote(word)} the {label}; in the results it is {name}."
             yield Clue("mislabelled", node.span_id, title, evidence, _ADVICE, "warning", node, value=word)
-            break
+
+
+def _wrong_label(node: Node, labelled: re.Pattern[str], seen: Sightings) -> tuple[str, str, str] | None:
+    for match in labelled.finditer(node.text):
+        label, word = match.group(1).casefold(), match.group(2)
+        names = sorted(seen.names.get(word, ()))
+        kinds = [_kind_of(name) or _plural(name, seen) for name in names]
+        if kinds and all(kinds) and not any(label in kind or kind in label for kind in kinds) and seen.before(word, node):
+            return label, word, names[0]
+    return None
+
+
+def _kind_of(name: str) -> str:
+    """What an identifier of this name is one of: ``order`` for ``order_id``; empty where the name does not say."""
+    words = _plain(name).split()
+    return " ".join(words[:-1]) if len(words) > 1 and words[-1].removesuffix("s") in _LABELS else ""
+
+
+def _plural(name: str, seen: Sightings) -> str:
+    """``reservation`` for ``reservations``, where results speak of a ``reservation_id`` too."""
+    kind = _plain(name).removesuffix("s")
+    return kind if any(_kind_of(other) == kind for other in seen.members) else ""
+
+
+def _plain(name: str) -> str:
+    return " ".join(_RUN.findall(_CAMEL.sub(" ", name).casefold().replace("_", " ")))
+
+
+def listed_twice(flow: Flow) -> Iterator[Clue]:
+    """An answer that lists identifiers and names one of them twice."""
+    for node in flow.nodes:
+        for match in _LIST.finditer(node.text) if node.kind == "answer" else ():
+            words = [word for word in _ELEMENT.findall(match.group()) if any(c.isdigit() for c in word)]
+            twice = next((word for at, word in enumerate(words) if word in words[:at]), None)
+            if twice is not None and not is_date(twice):
+                title = "the answer lists the same thing twice"
+                evidence = f"It names {quote(twice)} twice in {quote(match.group())}."
+                yield Clue("contradicts", node.span_id, title, evidence, _ADVICE, "warning", node, value=twice)
+                break
+
+
+def of_another_thing(flow: Flow, seen: Sightings) -> Iterator[Clue]:
+    """An answer that names a thing along with an identifier whose record has no such thing, while another record has."""
+    for node in flow.nodes:
+        if node.kind != "answer" or not seen.things:
+            continue
+        known = [match for match in _ELEMENT.finditer(node.text) if match.group() in seen.things][:_MOST_KINDS]
+        for at, match in enumerate(known):
+            identifier = match.group()
+            form = shape(identifier)
+            end = next((other.start() for other in known[at + 1 :] if shape(other.group()) == form), len(node.text))
+            named, wrong = _named_with(identifier, _passage(node.text, match.start(), match.end(), end), node, seen)
+            if wrong and not named:
+                title = "the answer names a thing along with the identifier of another"
+                evidence = f"It says {quote(wrong)} of {quote(identifier)}, whose record has none; another record has."
+                yield Clue("contradicts", node.span_id, title, evidence, _ADVICE, "warning", node, value=identifier)
+                break
+
+
+def _passage(text: str, start: int, stop: int, end: int) -> str:
+    """What is said of the identifier at these characters: its sentence, or the lines below it where it heads a list."""
+    begin = max(text.rfind(mark, 0, start) for mark in (". ", "? ", "! ", "\n")) + 1
+    line = text.find("\n", stop)
+    below = text[line : min(end, stop + _NEXT_LINES)] if -1 < line < end else ""
+    sentence = _SENTENCE_END.search(text, stop)
+    return text[begin : sentence.start() if sentence else len(text)] + (below.partition("\n\n")[0] if below else "")
+
+
+def _named_with(identifier: str, said: str, node: Node, seen: Sightings) -> tuple[str | None, str | None]:
+    """A thing of this record, and one of another record of the form only, that the text names."""
+    said, own = said.casefold(), seen.things[identifier]
+    spoken = [thing for thing in list(seen.owners)[:MOST_ALIKE] if thing in said]
+    for thing in spoken:
+        if thing not in own and any(
+            seen.kin(other, identifier) and at < node.place for other, at in seen.owners[thing].items()
+        ):
+            return next((other for other in spoken if other in own), None), thing
+    return None, None
 
 
 def of_another_record(flow: Flow, seen: Sightings) -> Iterator[Clue]:

@@ -40,7 +40,9 @@ def is_left_out(span: Span) -> bool:
 
 def found_nothing(node: Node) -> bool:
     """True if a tool that reads answered with nothing in it."""
-    return node.has_result and not acts(node.tool) and not has_failed(node) and is_empty(node.result)
+    if not node.has_result or acts(node.tool) or has_failed(node):
+        return False
+    return is_empty(node.result if node.structure is None else node.structure)
 
 
 def is_empty(result: JsonValue) -> bool:
