@@ -1,6 +1,6 @@
 """The same long traces in llmtrace's viewer, in Phoenix and in MLflow, in the same browser: which leads to the failing step.
 
-    python benchmarks/viewer_peers.py [--spans 3006 10000] [--phoenix PYTHON] [--mlflow PYTHON] [--json]
+    python benchmarks/viewer_peers.py [--spans 3006 10000] [--viewers llmtrace …] [--phoenix PYTHON] [--mlflow PYTHON] [--json]
 
 Needs chromium, and the packages playwright and psutil. PYTHON is that of an environment with arize-phoenix, and of one with
 mlflow; those that ``scripts/test --all`` makes are taken where they are. Each server runs on loopback over an empty store of
@@ -47,7 +47,7 @@ from llmtrace.model import replace
 from llmtrace.store import open_store
 from viewer import started
 
-SECONDS = 120
+SECONDS = 240
 AT_ONCE = 500
 MOST_KEYS = 60
 HEADS = ("spans", "viewer", "ready", "open", "shown", "elements", "step", "keys", "server, MB", "browser, MB")
@@ -58,13 +58,17 @@ def main() -> None:
     parser.add_argument("--spans", type=int, nargs="*", default=[3006, 10_000])
     parser.add_argument("--phoenix", type=Path, default=ROOT / ".venv-phoenix" / "bin" / "python")
     parser.add_argument("--mlflow", type=Path, default=ROOT / ".venv-mlflow" / "bin" / "python")
+    parser.add_argument(
+        "--viewers", nargs="*", default=["llmtrace", "Phoenix", "MLflow"], help="some of: llmtrace Phoenix MLflow"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     rows = []
     with sync_playwright() as playwright, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for count in args.spans:
             made = just_now(trace(count, seed=count + 1))
-            for name, python in (("llmtrace", Path(sys.executable)), ("Phoenix", args.phoenix), ("MLflow", args.mlflow)):
+            pythons = {"llmtrace": Path(sys.executable), "Phoenix": args.phoenix, "MLflow": args.mlflow}
+            for name, python in ((name, pythons[name]) for name in args.viewers):
                 report.progress(f"{name}, {count} spans")
                 rows.append(Looked(playwright, made, python, Path(folder) / f"{name}-{count}").row(name))
     report.done(
@@ -164,7 +168,15 @@ class Looked:
                 tab.wait_for_timeout(5000)  # what the list loads later too
                 tab.goto("about:blank")  # where only the fragment differs, its list stays
                 there = f"{traces}?selectedEvaluationId=tr-{self._made.trace_id}"
-                began = _open(tab, row, lambda: tab.goto(there), "[data-testid^=span-title-row]:has-text('execute_tool')")
+                step = "[data-testid^=span-title-row]:has-text('execute_tool')"
+                _open(tab, row, lambda: tab.goto(there), step)
+                row["elements"] = _settled(tab)
+                row["shown"] = tab.locator("[data-testid^=span-title-row]").count()
+                row["browser, MB"] = grown()
+                tab.goto("about:blank")
+                began = time.perf_counter()
+                tab.goto(there)
+                tab.wait_for_selector(step)
                 words = "error"
                 keys = 1 + len(words)
                 tab.click("[aria-label='Find in trace']")
@@ -175,8 +187,6 @@ class Looked:
                     keys += 1
                     tab.wait_for_timeout(1000)
                 row |= {"keys": keys if keys < MOST_KEYS else f"> {keys}", "step": time.perf_counter() - began}
-                row |= {"shown": tab.locator("[data-testid^=span-title-row]").count(), "elements": _settled(tab)}
-                row["browser, MB"] = grown()
             row["server, MB"] = memory(backend.pid)
 
     def _mlflow_is_there(self, tab: Any) -> bool:

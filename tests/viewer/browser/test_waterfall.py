@@ -139,6 +139,23 @@ def test_a_loop_of_calls_without_spans_is_one_line(store: Store, open_page: Call
         page.close()
 
 
+def test_a_long_loop_stays_folded(store: Store, open_page: Callable[..., Any]) -> None:
+    """Of a long one only the chosen step stands below it, wherever one jumps to; whoever opens it sees all."""
+    for span in _looping(200, distinct=3):
+        store.append(span)
+    with serving(store) as served:
+        page = _opened(served, open_page, TRACE)
+        for number in (50, 60):
+            page.goto(f"{served.address}#/trace/{TRACE}?span={number:016x}")
+            page.wait_for_selector(f"#line-{number:016x}[aria-selected=true]")
+            assert page.locator(".rows .row").count() == 4  # agent, fold, the step, the last call
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(f"#line-{3:016x}")
+        assert page.locator(".rows .row").count() > 20
+        page.close()
+
+
 def test_different_calls_are_no_loop(store: Store, open_page: Callable[..., Any]) -> None:
     """A model that asks each time for something else is not folded."""
     for span in _looping(6, distinct=6):

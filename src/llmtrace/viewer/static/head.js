@@ -11,7 +11,7 @@ export function traceHead(view) {
   const errors = view.tree.problems.filter((row) => row.state !== "warning").length;
   const facts = [format.plural(trace.spans, "step"), format.took(trace),
     trace.input === null && trace.output === null ? null : `${format.tokensOf(trace)} tokens`, trace.cost === null ? null : format.cost(trace.cost),
-    errors ? `${format.plural(errors, "error")}` : null, format.clock(trace.start)].filter(Boolean).join(" · ");
+    errors ? format.plural(errors, "error") : null, format.clock(trace.start)].filter(Boolean).join(" · ");
   const search = el("input", { type: "search", class: "search", placeholder: "Search this trace", "aria-label": "Search this trace", value: view.asked.words, onchange: () => view.search(search.value.trim()) });
   const toggle = (/** @type {"w"|"c"} */ mode, text) => el("button", { "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
   return [

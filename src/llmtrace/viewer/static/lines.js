@@ -1,10 +1,11 @@
-// One line of the tree: a bar in the waterfall, or a card in the conversation. Few elements each, for many are on the screen.
+// One line of the tree: a bar in the waterfall, or a card in the conversation. Few elements each, for there are many.
 
 import { el } from "./dom.js";
 import * as format from "./format.js";
 import { callPieces, block, textPieces, jsonPieces } from "./json.js";
 import { marking, answerMarks, quotes, suspecting } from "./marks.js";
 import { messageNodes } from "./messages.js";
+import { isProblem } from "./tree.js";
 import { barPlace } from "./zoom.js";
 
 /** @typedef {import("./types.js").Payload} Payload */
@@ -85,11 +86,6 @@ function markText(row, marks) {
 
 function severity(row) {
   return isProblem(row) ? "error" : row.state === "warning" ? "warning" : "";
-}
-
-/** @param {Row} row */
-export function isProblem(row) {
-  return row.state === "error" || row.state === "interrupted";
 }
 
 export function foldText(fold) {

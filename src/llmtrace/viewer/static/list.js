@@ -69,7 +69,7 @@ export class ListView {
   filter(changed) {
     Object.assign(this.query, changed);
     note("", this.query);
-    for (const button of /** @type {NodeListOf<HTMLElement>} */ (this.filters.querySelectorAll("button"))) button.setAttribute("aria-pressed", String((button.textContent === "all" ? "" : button.textContent) === this.query.health));
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (this.filters.querySelectorAll("button"))) button.setAttribute("aria-pressed", String(button.textContent === (this.query.health || "all")));
     this.drawNotes();
     this.load();
   }
@@ -111,7 +111,8 @@ export class ListView {
   }
 
   drawRows() {
-    this.count.textContent = this.query.q ? `${format.count(this.rows.length)}${this.more ? "+" : ""} found in ${Math.round(this.took ?? 0)} ms` : `${format.count(this.rows.length)}${this.more ? "+" : ""} ${this.rows.length === 1 ? "trace" : "traces"}`;
+    const number = `${format.count(this.rows.length)}${this.more ? "+" : ""}`;
+    this.count.textContent = number + (this.query.q ? ` found in ${Math.round(this.took ?? 0)} ms` : this.rows.length === 1 ? " trace" : " traces");
     this.box.querySelector(".empty")?.remove();
     this.list?.reset(this.rows.length);
     if (!this.rows.length) this.box.append(el("div", { role: "row", class: "empty" }, el("div", { role: "gridcell" }, this.emptyWords())));
@@ -141,7 +142,7 @@ export class ListView {
     const row = this.rows[at];
     const cell = (cls, /** @type {string|undefined} */ text, /** @type {any[]} */ ...more) => el("span", { class: cls, role: "gridcell", text: more.length ? undefined : text }, ...more);
     const suspicion = this.suspicions.get(row.id);
-    const found = suspicion ? `${suspicion.likely ? "" : "perhaps: "}${suspicion.title}` : row.findings.slice(0, 2).map((name) => name.replaceAll("_", " ")).join(", ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
+    const found = suspicion ? `${suspicion.likely ? "" : "perhaps: "}${suspicion.title}` : row.findings.slice(0, 2).join(", ").replaceAll("_", " ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
     return el("div", { class: `trace-row ${row.health}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (/** @type {MouseEvent} */ event) => (event.shiftKey ? this.pick(at) : this.enter(at)) },
       cell(`health ${row.health}`, row.health),
       cell("said", undefined, el("b", { text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
@@ -153,12 +154,10 @@ export class ListView {
       cell("num", format.ago(row.start)));
   }
 
-  /** @param {number} at */
   enter(at) {
     if (this.rows[at]) go(`trace/${this.rows[at].id}`);
   }
 
-  /** @param {number} at */
   pick(at) {
     const id = this.rows[at]?.id;
     if (!id) return;
@@ -191,7 +190,7 @@ export class ListView {
     const page = Math.max(1, Math.floor(this.box.clientHeight / 46) - 1);
     const moves = /** @type {{[key: string]: number}} */ ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: page, " ": page, PageUp: -page, G: 1e9, End: 1e9, g: -1e9, Home: -1e9 });
     if (event.key in moves) this.move(this.cursor + moves[event.key]);
-    else if (event.key === "Enter" || event.key === "l" || event.key === "ArrowRight") this.enter(this.cursor);
+    else if (["Enter", "l", "ArrowRight"].includes(event.key)) this.enter(this.cursor);
     else if (event.key === "x") this.pick(this.cursor);
     else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
     else if (event.key === "t" && this.data.live) go("time");

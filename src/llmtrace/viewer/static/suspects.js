@@ -11,7 +11,7 @@ export function suspectStrip(view) {
   const unlikely = diagnosis.suspects.length && diagnosis.suspects[0].score < diagnosis.likely;
   const shown = view.allSuspects ? diagnosis.suspects.slice(0, 9) : diagnosis.suspects.slice(0, SHOWN);
   const hidden = diagnosis.suspects.length - shown.length;
-  const same = (suspect) => diagnosis.suspects.some((one) => one !== suspect && one.title + one.evidence === suspect.title + suspect.evidence);
+  const same = (suspect) => diagnosis.suspects.some((one) => one !== suspect && one.title === suspect.title);
   return [
     !diagnosis.suspects.length ? el("p", { class: "quiet", text: "No suspect: nothing in this trace was invalid, failed, or came from nowhere." }) : null,
     unlikely ? el("p", { class: "quiet", text: view.trace?.health === "failed" ? "It went wrong, and no step stands out. The likeliest first:" : "Nothing here is likely to have done harm. What is a little suspect:" }) : null,
@@ -19,16 +19,18 @@ export function suspectStrip(view) {
       el("button", {
         class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
         onclick: () => view.goSuspect(at),
-      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: same(suspect) ? `${toldApart(view, suspect)} ${suspect.evidence}` : suspect.evidence }),
+      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: (same(suspect) ? toldApart(view, suspect) : "") + suspect.evidence }),
       el("span", { class: "score", text: likelihood(suspect.score), title: "probability that it began here" }))))),
     hidden > 0 ? el("button", { class: "more", text: view.allSuspects ? `${hidden} more with less suspicion` : `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
     diagnosis.unknown.length ? el("p", { class: "quiet", text: `Not visible: ${diagnosis.unknown.join("; ")}` }) : null,
   ];
 }
 
-/** What tells suspects of the same words apart. */
+/** What tells suspects of the same title apart. */
 function toldApart(view, suspect) {
-  return suspect.value ? `${cut(compact(suspect.value), 40)}:` : `At ${duration(view.tree.rows.get(suspect.span_id)?.start)}:`;
+  const value = worded(suspect.value ?? "");
+  if (!value) return `At ${duration(view.tree.rows.get(suspect.span_id)?.start)}: `;
+  return suspect.evidence.includes(value) ? "" : `${cut(value, 40)}: `;
 }
 
 /** What is being done, once it has taken a second. */

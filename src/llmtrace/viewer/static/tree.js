@@ -2,9 +2,13 @@
 
 const LONGEST_PERIOD = 4;
 const FEWEST_REPEATS = 4;
+const LONG_FOLD = 24;
 
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {{fold: Row[], repeats: number, distinct: number, names: string[], row?: undefined}|{row: Row, fold?: undefined}} Piece */
+
+/** @param {Row} row */
+export const isProblem = (row) => row.state === "error" || row.state === "interrupted";
 
 export class Tree {
   constructor() {
@@ -12,6 +16,8 @@ export class Tree {
     this.rows = new Map();
     /** @type {Map<string, boolean>} What a person opened or closed, by the key of a line. */
     this.open = new Map();
+    /** @type {Set<string>} Chosen steps of long folds, which stand alone below them. */
+    this.peeked = new Set();
     /** @type {Row[]} By start. */
     this.order = [];
     /** @type {Row[]} Parents before children. */
@@ -56,11 +62,10 @@ export class Tree {
     this.below = new Map();
     for (const row of [...this.walked].reverse()) {
       const kids = this.children.get(row.id) ?? [];
-      const own = row.state === "error" || row.state === "interrupted" ? 1 : 0;
-      this.below.set(row.id, kids.reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), own));
+      this.below.set(row.id, kids.reduce((total, kid) => total + (this.below.get(kid.id) ?? 0), Number(isProblem(row))));
     }
     // where an error began, not the callers that it went through
-    this.problems = this.walked.filter((row) => ["error", "interrupted"].includes(row.state) && this.below.get(row.id) === 1);
+    this.problems = this.walked.filter((row) => isProblem(row) && this.below.get(row.id) === 1);
     if (!this.problems.length) this.problems = this.walked.filter((row) => row.state === "warning");
   }
 
@@ -73,7 +78,7 @@ export class Tree {
         if (piece.fold) {
           const key = `fold ${piece.fold[0].id}`;
           lines.push({ key, fold: piece, depth });
-          if (this.open.get(key)) piece.fold.forEach((row) => one(row, depth + 1, key));
+          for (const row of piece.fold) if (this.open.get(key) || this.peeked.has(row.id)) one(row, depth + 1, key);
         } else one(piece.row, depth, null);
       }
     };
@@ -116,15 +121,18 @@ export class Tree {
     return pieces;
   }
 
-  /** Open whatever hides a span. @param {string} id */
+  /** Open whatever hides a span; of a long fold only the span itself. @param {string} id */
   reveal(id) {
+    this.peeked.clear();
     const above = /** @type {Row[]} */ ([]);
     for (let row = this.rows.get(id); row && above.length < 1000; row = this.rows.get(row.parent ?? "")) above.push(row);
     for (const row of above.slice(1)) if (this.open.get(row.id) === false) this.open.set(row.id, true);
     for (const row of above) {
       const parent = row.parent && this.rows.has(row.parent) ? row.parent : null;
       for (const piece of this.folded(this.children.get(parent) ?? [])) {
-        if (piece.fold && piece.fold.includes(row)) this.open.set(`fold ${piece.fold[0].id}`, true);
+        if (!piece.fold?.includes(row)) continue;
+        if (piece.fold.length > LONG_FOLD) this.peeked.add(row.id);
+        else this.open.set(`fold ${piece.fold[0].id}`, true);
       }
     }
   }

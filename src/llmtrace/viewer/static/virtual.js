@@ -86,7 +86,7 @@ export class VirtualList {
     for (const [key, node] of this.shown) {
       if (!wanted.has(key)) { node.remove(); this.shown.delete(key); }
     }
-    let next = this.space.firstChild; // rows stand in the page as they are seen: a screen reader goes by that
+    let next = this.space.firstChild; // in the page as on the screen
     for (const [key, at] of wanted) {
       let node = this.shown.get(key);
       if (!node) {
