@@ -18,13 +18,13 @@ except ImportError:
 
 from llmtrace.diagnosis.candidates import candidates_of
 from llmtrace.diagnosis.clues import find_clues
-from llmtrace.diagnosis.features import TEAM, features_of
+from llmtrace.diagnosis.features import LED, TEAM, features_of
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.ranker import Ranker
 from llmtrace.model import Trace
 
 PENALTY = 0.3
-TEAMS = 8.0
+TEAMS = 10.0
 """How much stronger the penalty is on what is learned from the few runs of several agents."""
 PRIOR = {
     "clue interrupted": 8.0,
@@ -129,7 +129,7 @@ def _solve(
     if start is not None:
         solution = np.array([*(start.weights.get(name, PRIOR.get(name, 0.0)) for name in names), start.nothing])
     mean, square = np.zeros_like(prior), np.zeros_like(prior)
-    shrink = np.array([*(penalty * (TEAMS if name.startswith(TEAM) else 1.0) for name in names), 0.01])
+    shrink = np.array([*(penalty * (TEAMS if name.startswith((TEAM, LED)) else 1.0) for name in names), 0.01])
     for number in range(1, rounds + 1):
         scores = rows @ solution
         scores -= np.repeat(np.maximum.reduceat(scores, starts), sizes)

@@ -16,7 +16,7 @@ from llmtrace.diagnosis.candidates import Candidate
 from llmtrace.diagnosis.clue import Kind
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import acts, has_failed
-from llmtrace.diagnosis.wording import SIGNS, likeness, marks_of, signs_of, words_of
+from llmtrace.diagnosis.wording import SIGNS, likeness, marks_of, opening_of, signs_of, words_of
 
 CAUSES = frozenset({"failed", "empty", "cut_result", "forgotten", "handed", "orders", "invalid", "other_shape", "error"})
 """Clues after which a model is known to make things up."""
@@ -82,6 +82,9 @@ FEATURES: Mapping[str, str] = {
     "next goes well": "the next step is the run of a tool that goes well",
     "reports without a run": "it reports what was found, and no tool or other agent has answered right before",
     "first with code": "it is the first step with code",
+    "recites": "how many names and numbers it says first, where nothing was run or read right before",
+    "like its own last": "how much its words are those of its agent's last step",
+    "opens as often": "the share of its agent's steps that begin with the same two words",
     "speaks most": "its agent speaks more often than any other",
     "worker": "its agent is not the one that speaks most",
     "worker's first": "it is the first step of a worker",
@@ -93,6 +96,16 @@ FEATURES: Mapping[str, str] = {
 }
 TEAM = "in a team: "
 """Put before features of flow, position and wording where several agents take part: there they weigh otherwise."""
+LED = "in a led team: "
+"""Put before features of position and evidence, once more, where one agent of a team says the most by far, and leads it."""
+LEADS = 0.7
+"""Share of the steps from which on an agent leads."""
+OF_LED = frozenset(
+    {"answer", "agent's first", "another agent next", "speaks most", "worker", "worker's first", "worker's second"}
+    | {"worker's third", "worker's last", "early among workers", "first", "second", "third", "last", "early", "position"}
+    | {"brings in the outcome", "names of its own", "values of its own", "recites", "likeness", "like its own last", "long"}
+    | {"opens as often"}
+)
 
 
 def features_of(candidates: Sequence[Candidate], flow: Flow) -> list[dict[str, float]]:
@@ -120,11 +133,16 @@ class _Reader:
         self.asked: set[tuple[str, str, str]] = set()
         self.prefix = TEAM if len(self.agents) > 1 else ""
         self.marks = [marks_of(f"{node.text}\n{_result(node)}") for node in self.nodes]
+        self.openings = [(node.agent, opening_of(node.text)) for node in self.nodes]
+        self.often = Counter(self.openings)
+        self.spoken = Counter(node.agent for node in self.nodes)
+        self.last_words: dict[str, frozenset[str]] = {}
         self.known: set[str] = set()
-        self.outcome = self._outcome()
         self.coded = False
+        self.outcome = self._outcome()
         counts = Counter(node.agent for node in self.nodes if node.kind != "user")
-        self.hub = counts.most_common(1)[0][0] if len(self.agents) > 1 else None
+        self.hub = counts.most_common(1)[0][0] if len(self.agents) > 1 and counts else None
+        self.led = self.hub is not None and counts[self.hub] >= LEADS * sum(counts.values())
         self.workers = [node.place for node in self.nodes if node.kind == "answer" and node.agent != self.hub]
 
     def read(self) -> list[dict[str, float]]:
@@ -140,13 +158,16 @@ class _Reader:
                 self._position(one.node, where)
                 self._words(one.node, where)
                 features.update({self.prefix + name: value for name, value in where.items()})
+                if self.led:
+                    features.update({LED + name: value for name, value in where.items() if name in OF_LED})
             found.append({name: value for name, value in features.items() if value})
         return found
 
     def _outcome(self) -> frozenset[str]:
-        """Names and numbers of the last words that have some."""
-        texts = [at for at, node in enumerate(self.nodes) if node.kind == "answer" and self.marks[at]]
-        return self.marks[texts[-1]] if texts else frozenset()
+        """Names and numbers of the last words that have some, but for those that were given at the beginning."""
+        given = self.marks[0] if self.marks else frozenset()
+        texts = [at for at, node in enumerate(self.nodes) if node.kind == "answer" and self.marks[at] - given]
+        return self.marks[texts[-1]] - given if texts else frozenset()
 
     def _clues(self, one: Candidate, features: dict[str, float]) -> None:
         for clue in one.clues:
@@ -222,6 +243,13 @@ class _Reader:
         new = self.marks[at] - self.known
         self.known |= self.marks[at]
         features["brings in the outcome"] = len(new & self.outcome) / len(self.outcome) if self.outcome else 0.0
+        read = (
+            node.kind != "answer"
+            or "acts" in self.signs[at]
+            or "has code" in self.signs[at]
+            or (at > 0 and self.nodes[at - 1].has_result)
+        )
+        features["recites"] = 0.0 if read or not at else math.log1p(len(new)) / 5
         features["names of its own"] = len(new) / len(self.marks[at]) if self.marks[at] else 0.0
 
     def _words(self, node: Node, features: dict[str, float]) -> None:
@@ -241,6 +269,9 @@ class _Reader:
         if "has code" in self.signs[at] and not self.coded:
             self.coded = True
             features["first with code"] = 1.0
+        features["like its own last"] = likeness(self.words[at], self.last_words.get(node.agent, frozenset()))
+        self.last_words[node.agent] = self.words[at]
+        features["opens as often"] = self.often[self.openings[at]] / self.spoken[node.agent]
         earlier = self.words[max(0, at - 8) : at]
         features["likeness"] = max((likeness(self.words[at], other) for other in earlier), default=0.0)
         features["long"] = math.log1p(len(node.text)) / 10

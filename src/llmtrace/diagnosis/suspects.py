@@ -13,7 +13,7 @@ from llmtrace.diagnosis.candidates import Candidate, candidates_of
 from llmtrace.diagnosis.chain import chain
 from llmtrace.diagnosis.clue import Clue, place_of
 from llmtrace.diagnosis.clues import find_clues
-from llmtrace.diagnosis.features import FEATURES, TEAM, features_of
+from llmtrace.diagnosis.features import FEATURES, LED, TEAM, features_of
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.ranker import Ranker, shipped
 from llmtrace.diagnosis.result import Suspect
@@ -96,7 +96,8 @@ def _weight(clue: Clue, ranker: Ranker) -> float:
 def _reasons(features: Mapping[str, float], ranker: Ranker) -> tuple[str, ...]:
     """What raised the score most, in words."""
     raised = sorted(((ranker.weights.get(name, 0.0) * value, name) for name, value in features.items()), reverse=True)
-    return tuple(FEATURES[name.removeprefix(TEAM)] for weight, name in raised[:MOST_REASONS] if weight > 0)
+    told = (FEATURES[name.removeprefix(TEAM).removeprefix(LED)] for weight, name in raised if weight > 0)
+    return tuple(dict.fromkeys(told))[:MOST_REASONS]
 
 
 def _weak(reasons: tuple[str, ...]) -> str:

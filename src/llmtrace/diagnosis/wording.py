@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 
 LONGEST_READ = 20_000
+_OPENING = 80
 
 _I = re.IGNORECASE
 _SIGNS: dict[str, re.Pattern[str]] = {
     "guesses": re.compile(
-        r"\b(?:assum\w+|presum\w+|hypothetical\w*|suppos\w+|simulat\w+|placeholder|for the sake of|as an example|mock|dummy"
-        r"|let's say|based on (?:my|general|common|prior) knowledge|from memory|typically|probably|likely|might be|may be"
-        r"|approximat\w+|estimate[sd]?|roughly|should be|if we had)\b",
+        r"\b(?:presum\w+|based on (?:my|general|common|prior) knowledge|from memory|typically|probably|likely|might be|may be"
+        r"|approximat\w+|estimate[sd]?|roughly|should be)\b",
+        _I,
+    ),
+    "pretends": re.compile(
+        r"\b(?:assum\w+|hypothetical\w*|suppos\w+|simulat\w+|placeholder|for the sake of|as an example|mock|dummy|let's say"
+        r"|if we had)\b|\bpath[_/ ]to\b|\byour[_-][a-z]|XXXX",
         _I,
     ),
     "gives up": re.compile(
@@ -61,15 +66,22 @@ def signs_of(text: str) -> set[str]:
 
 _NAME = re.compile(r"(?<![.!?:\n] )(?<!^)\b[A-Z][\w'-]{2,}|\d[\d.,:/-]*\d|\d")
 
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
 
 def marks_of(text: str) -> frozenset[str]:
     """Names and numbers: what tells one answer from another."""
-    return frozenset(mark.strip(".,:/-") for mark in _NAME.findall(text[:LONGEST_READ]))
+    return frozenset(_THOUSANDS.sub("", mark.strip(".,:/-")) for mark in _NAME.findall(text[:LONGEST_READ]))
 
 
 def words_of(text: str) -> frozenset[str]:
     """The longer words, to compare two texts by."""
     return frozenset(word for word in re.findall(r"[^\W_]{4,}", text[:LONGEST_READ].casefold()))
+
+
+def opening_of(text: str) -> str:
+    """The first two words."""
+    return " ".join(text[:_OPENING].casefold().split()[:2])
 
 
 def likeness(one: frozenset[str], other: frozenset[str]) -> float:
