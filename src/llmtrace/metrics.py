@@ -130,8 +130,10 @@ class Metrics:
 
     def passes(self, span: Span) -> bool:
         """A span ended. True: nobody measures it."""
+        if self._is_idle():  # and so nobody has: a provider that is set stays
+            return True
         self._under_way.end(span.span_id)
-        return span.end is None or self._is_idle()
+        return span.end is None
 
     def append(self, span: Span) -> None:
         if self.passes(span) or span.duration is None:

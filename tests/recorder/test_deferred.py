@@ -108,7 +108,7 @@ def test_a_mark_of_what_has_ended_is_not_written() -> None:
     seen: list[Any] = []
     with capture():
         sink = type("Sink", (), {"append": staticmethod(seen.append)})()
-        recorder().sinks = recorder()._marked = (sink, store)
+        recorder().sinks = (sink, store)
         with llmtrace.span("batch"):
             ended, open_ = begin(2)
             ended.end_later(lambda: says("one"))

@@ -264,9 +264,9 @@ def is_known(name: JsonValue) -> bool:
 
 def write(operation: Operation, out: Attributes) -> None:
     """Set an operation's attributes."""
-    name = name_of(operation)
+    name = _NAMES[type(operation)]
     if name is not None:
-        out[sc.OPERATION_NAME] = name
+        out[sc.OPERATION_NAME] = operation.operation if name is _SAID else name  # type: ignore[union-attr]
     for write_some in _WRITERS[type(operation)]:
         write_some(operation, out)
 
@@ -274,9 +274,9 @@ def write(operation: Operation, out: Attributes) -> None:
 def at_start(operation: Operation) -> Attributes:
     """What is known when it starts, as attributes; a new dict."""
     out: Attributes = {}
-    name = name_of(operation)
+    name = _NAMES[type(operation)]
     if name is not None:
-        out[sc.OPERATION_NAME] = name
+        out[sc.OPERATION_NAME] = operation.operation if name is _SAID else name  # type: ignore[union-attr]
     write_some = _START[type(operation)]
     if write_some is not None:
         write_some(operation, out)

@@ -84,7 +84,8 @@ class Content:
             return self._closed(span, error)
 
     def _clean(self, span: Span) -> Span:
-        if self._of_resource(span.resource) is span.resource and self._glance.is_clean(span):
+        before, made_of_it = self._resource
+        if before is span.resource and made_of_it is before and self._glance.is_clean(span):
             return span
         tally = Tally()
         operation = self._operation(span.operation, tally)

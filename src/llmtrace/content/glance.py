@@ -6,7 +6,7 @@ is needed wherever a rule of the user's is set, a key name stands for a secret, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llmtrace.content.messages import Messages
@@ -27,6 +27,7 @@ from llmtrace.model import (
 _MEMBER = 144
 """Characters that a member of a value, or a part of a message, counts for beside its texts: its name, a number, punctuation."""
 _SCALARS = frozenset({int, float, bool, type(None)})
+_CONTAINERS = frozenset({dict, list, tuple})
 
 
 class _CloserLook(Exception):
@@ -46,7 +47,7 @@ class Glance:
     def is_clean(self, span: Span) -> bool:
         if self._off:
             return False
-        seen = _Seen(self._redactor, self._messages)
+        seen = _Seen(self._redactor, self._messages, self._limit)
         try:
             seen.texts.append(span.name)
             seen.operation(span.operation, self._fields[type(span.operation)])
@@ -67,9 +68,10 @@ class Glance:
 class _Seen:
     """The texts of one span, gathered. Each method raises `_CloserLook` where texts are not all there is to look at."""
 
-    __slots__ = ("_known", "_names", "_redactor", "messages", "size", "texts")
+    __slots__ = ("_known", "_most", "_names", "_redactor", "messages", "size", "texts")
 
-    def __init__(self, redactor: Redactor, known: Messages) -> None:
+    def __init__(self, redactor: Redactor, known: Messages, most: int) -> None:
+        """``most``: characters, beside those of the texts."""
         self.texts: list[str] = []
         self.size = 0
         """Characters, beside those of the texts."""
@@ -78,28 +80,38 @@ class _Seen:
         self._redactor = redactor
         self._names = redactor.innocent
         self._known = known
+        self._most = most
 
     def value(self, value: Any) -> None:
         """Any JSON value."""
-        kind = type(value)
-        if kind is str:
-            self.texts.append(value)
-        elif kind is dict:
-            self.size += _MEMBER * len(value)
-            for name, item in value.items():
-                if name not in self._names and not self._redactor.is_innocent(name):
-                    raise _CloserLook
+        waiting = [value]
+        while waiting:
+            value = waiting.pop()
+            kind = type(value)
+            if kind is dict:
+                self.size += _MEMBER * len(value)
+                if not self._names.issuperset(value):
+                    self._look_at_names(value)
+                value = value.values()
+            elif kind is list or kind is tuple:
+                self.size += _MEMBER * len(value)
+            else:
+                value = (value,)
+            for item in value:
                 kind = type(item)
                 if kind is str:
                     self.texts.append(item)
+                elif kind in _CONTAINERS:
+                    waiting.append(item)
                 elif kind not in _SCALARS:
-                    self.value(item)
-        elif kind is list or kind is tuple:
-            self.size += _MEMBER * len(value)
-            for item in value:
-                self.value(item)
-        elif kind not in _SCALARS:
-            raise _CloserLook
+                    raise _CloserLook
+            if self.size > self._most:  # one that holds itself has no end
+                raise _CloserLook
+
+    def _look_at_names(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._names and not self._redactor.is_innocent(name):
+                raise _CloserLook
 
     def operation(self, operation: Operation, fields: Sequence[str]) -> None:
         for name in fields:
@@ -110,23 +122,23 @@ class _Seen:
             if kind is str:
                 self.texts.append(held)
             elif kind is tuple and name in _OF_MESSAGES:
-                for each in held:
-                    self.cached(each)
-            elif kind is ToolDefinition:
                 self.cached(held)
+            elif kind is ToolDefinition:
+                self.cached((held,))
             else:
                 self.value(held)
 
-    def cached(self, owner: Any) -> None:
-        """A message or definition, or a part of system instructions. One that came out clean before is known."""
-        cache = getattr(owner, "cache", None)
-        seen = cache.get(self._known) if cache else None
-        if seen is not None and seen.clean is None:
-            self.size += seen.size
-        elif type(owner) is Message:
-            self.message(owner)
-        else:
-            self.part(owner)
+    def cached(self, owners: Iterable[Any]) -> None:
+        """Messages or definitions, or parts of system instructions. One that came out clean before is known."""
+        for owner in owners:
+            cache = getattr(owner, "cache", None)
+            seen = cache.get(self._known) if cache else None
+            if seen is not None and seen.clean is None:
+                self.size += seen.size
+            elif type(owner) is Message:
+                self.message(owner)
+            else:
+                self.part(owner)
 
     def message(self, message: Message) -> None:
         texts, first, size = self.texts, len(self.texts), self.size
@@ -189,9 +201,7 @@ class _Seen:
         if "~" in pointer:
             raise _CloserLook
         if pointer:
-            for name in pointer[1:].split("/"):
-                if name not in self._names and not self._redactor.is_innocent(name):
-                    raise _CloserLook
+            self._look_at_names(pointer[1:].split("/"))
         self.value(value)
 
 

@@ -135,8 +135,13 @@ class _Verdict:
     raises: bool = False
 
 
+_VALID = _Verdict(())
+
+
 def _judge(definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | None) -> _Verdict:
     violations = guard(check_arguments, call.arguments, definition, call_id=call.id) or ()
+    if not violations:
+        return _VALID
     errors = tuple(found for found in violations if found.severity == "error")
     policy = _policy(on_invalid)
     if not errors or policy == "record":

@@ -52,10 +52,6 @@ class ForeignSpans(SpanProcessor):
 
     def passes(self, span: Span) -> bool:
         """Of a span that ended, it is of interest what it is."""
-        self.append(span)
-        return True
-
-    def append(self, span: Span) -> None:
         listen()  # to a provider that was set in a way that nobody could see
         if isinstance(span.operation, Inference) and span.parent_id is not None:
             self._note(span.parent_id)
@@ -65,6 +61,10 @@ class ForeignSpans(SpanProcessor):
                     self._beside.setdefault(span.trace_id, []).append((span.start, hash(tuple(answer))))
                     if len(self._beside) > MOST_OPEN:
                         self._beside.popitem(last=False)
+        return True
+
+    def append(self, span: Span) -> None:
+        self.passes(span)
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         guard(self._start, span, otel_context.get_current() if parent_context is None else parent_context)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import trace
@@ -54,11 +54,18 @@ class Relay(SpanProcessor):
 _relay = Relay()
 _relayed: weakref.WeakSet[Any] = weakref.WeakSet()
 """Providers that the relay is on."""
+_heard: Callable[[], Any] = weakref.ref(_relay)
+"""The global provider that was seen last: every span of ours asks for it."""
 
 
 def listen(provider: object = None) -> None:
     """Be told of the spans of ``provider`` (default: the global one), if it is one of the SDK's, from now on."""
-    provider = trace.get_tracer_provider() if provider is None else provider
+    global _heard
+    if provider is None:
+        provider = getattr(trace, "_TRACER_PROVIDER", None) or trace.get_tracer_provider()
+        if _heard() is provider:
+            return
+        _heard = weakref.ref(provider)
     if provider not in _relayed and isinstance(provider, TracerProvider):
         _relayed.add(provider)
         provider.add_span_processor(_relay)

@@ -9,7 +9,7 @@ else; an edit anywhere inside it, or an equal copy of it, is told apart from, or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from pydantic_core import to_json
@@ -34,15 +34,27 @@ _held = 0
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
 
 
+def all_known(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
+    """Of each ``read(raw)``, or the message that an equal ``raw`` gave before."""
+    found: list[Message] = []
+    for raw in raws:
+        if type(raw) is dict and len(raw) == 2:
+            role, content = raw.get("role"), raw.get("content")
+            if type(role) is str and type(content) is str:
+                # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
+                entry = _messages.get((role, content))
+                found.append(_plain(role, content, raw, read) if entry is None else entry[1])
+                continue
+        found.append(_shaped(raw, read))
+    return tuple(found)
+
+
 def known(raw: Any, read: Callable[[Any], Message]) -> Message:
-    """``read(raw)``, or the message that an equal ``raw`` gave before."""
-    if type(raw) is dict and len(raw) == 2:
-        role, content = raw.get("role"), raw.get("content")
-        if type(role) is str and type(content) is str:
-            # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
-            entry = _messages.get((role, content))
-            message: Message = _plain(role, content, raw, read) if entry is None else entry[1]
-            return message
+    """The same for one."""
+    return all_known((raw,), read)[0]
+
+
+def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
     shape: list[Any] = []
     try:
         _flatten(raw, shape)

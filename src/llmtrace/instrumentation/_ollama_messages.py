@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_messages import read_tool_call
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
@@ -21,7 +21,7 @@ _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "s
 def read_chat(sent: Mapping[str, Any]) -> Fields:
     """The fields of a request of ``chat``: what is sent, as JSON."""
     fields: Fields = {"parameters": _parameters(sent)}
-    fields["input"] = tuple([known(message, read_message) for message in sent.get("messages") or ()])
+    fields["input"] = all_known(sent.get("messages") or (), read_message)
     if sent.get("tools"):
         fields["tools"] = known_tools(sent["tools"], _read_tools)
     return fields

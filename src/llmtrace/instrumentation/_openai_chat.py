@@ -7,7 +7,7 @@ from typing import Any
 
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_message, read_usage
@@ -41,7 +41,7 @@ class Chat(Generation):
         fields: Fields = {"parameters": read_parameters(kwargs, _NAMES, _LEFT_OUT)}
         one_shot = False
         if isinstance(messages, (list, tuple)):
-            fields["input"] = tuple([known(message, read_message) for message in messages])
+            fields["input"] = all_known(messages, read_message)
         else:  # an iterator, which is the SDK's to consume
             one_shot = True
         if isinstance(tools, (list, tuple)):

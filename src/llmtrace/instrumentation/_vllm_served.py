@@ -31,8 +31,9 @@ _TIMES = {
 def request_id(client: Any, headers: Mapping[str, str], recording: Recording) -> dict[str, str]:
     """The header that names our span, unless the program names the request itself."""
     always = getattr(client, "_custom_headers", None) or ()
-    if any(name.lower() == REQUEST_ID for name in (*headers, *always)):
-        return {}
+    for name in (*headers, *always):
+        if name.lower() == REQUEST_ID:
+            return {}
     return {REQUEST_ID: f"{semconv.REQUEST_ID_MARK}-{recording.trace_id}-{recording.span_id}"}
 
 

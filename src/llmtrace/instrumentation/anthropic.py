@@ -17,7 +17,7 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_content, read_message, read_usage
 from llmtrace.instrumentation._anthropic_events import EventReader
 from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
-from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, keep_answer, traced, traced_async
@@ -125,7 +125,7 @@ _OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
 
 
 def _read_messages(given: Any) -> Any:
-    return tuple([known(message, read_message) for message in given])
+    return all_known(given, read_message)
 
 
 def _read_tools(given: Any) -> tuple[ToolDefinition, ...]:

@@ -21,7 +21,7 @@ from llmtrace.instrumentation._cohere_chat import (
     read_usage,
 )
 from llmtrace.instrumentation._generators import followed
-from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Fields, Headers, begin, call_of, carried_by, traced, traced_async
@@ -89,7 +89,7 @@ class Chat(_Endpoint):
         if isinstance(parameters.get("response_format"), dict):
             parameters["response_format"] = read_format(parameters["response_format"])
         fields: Fields = {
-            "input": tuple([known(message, read_chat_message) for message in given.get("messages") or ()]),
+            "input": all_known(given.get("messages") or (), read_chat_message),
             "system": tuple(read_documents(given.get("documents") or ())),
             "parameters": parameters,
         }

@@ -18,7 +18,7 @@ from llmtrace.instrumentation._generators import traced_generator, watch_generat
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
 from llmtrace.instrumentation._google_functions import FUNCTIONS
 from llmtrace.instrumentation._google_parts import read_content, read_parameters, read_parts, read_tools, said
-from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
 from llmtrace.model import Embedding, Usage
@@ -75,7 +75,7 @@ class Content(_Endpoint):
         contents, tools = body.get("contents"), body.get("tools")
         fields: Fields = {
             "system": tuple(read_parts(said(body.get("system_instruction")).get("parts"))),
-            "input": tuple([known(content, read_content) for content in contents or ()]),
+            "input": all_known(contents or (), read_content),
             "parameters": read_parameters(body),
         }
         if tools:

@@ -146,8 +146,7 @@ class Lineage:
             for position, part in enumerate(message.parts):
                 self._visible.history.keep_own(part)
                 if isinstance(part, ToolCall):
-                    definition = next((tool for tool in tools if tool.name == part.name), None)
-                    uses += self._call(span, choice, part, definition)
+                    uses += self._call(span, choice, part, _definition(part, tools))
                 elif isinstance(part, Text):
                     uses += self._answer(span, choice, position, part.content) if self._thorough else ()
                 elif not isinstance(part, Reasoning):
@@ -282,11 +281,22 @@ def _value_of(use: Use) -> Value | None:
     return read_value(use.value, name_of(use.path))
 
 
+def _definition(call: ToolCall, tools: Sequence[ToolDefinition]) -> ToolDefinition | None:
+    for tool in tools:
+        if tool.name == call.name:
+            return tool
+    return None
+
+
 def _has_call(operation: Operation) -> bool:
     """True where the model says a call: then what came before has to be known."""
     if not isinstance(operation, (Inference, FetchResponse)):
         return False
-    return any(isinstance(part, ToolCall) for message in operation.output for part in message.parts)
+    for message in operation.output:
+        for part in message.parts:
+            if type(part) is ToolCall:
+                return True
+    return False
 
 
 def _grounded(found: Found) -> Provenance:

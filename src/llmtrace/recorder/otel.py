@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -45,11 +45,8 @@ _KINDS: dict[Kind, SpanKind] = {
 """The key of the current span in OpenTelemetry's contexts; it has no public name."""
 
 
-class Started(NamedTuple):
-    span: trace.Span
-    trace_id: str
-    span_id: str
-    parent_id: str | None
+Started: TypeAlias = "tuple[trace.Span, str, str, str | None]"
+"""A span, its trace's id, its own, and its parent's."""
 
 
 class Tracers:
@@ -93,22 +90,23 @@ class Tracers:
                     made = None
                 if made is not None:
                     span, own = made
-                    return Started(span, f"{own[0]:032x}", f"{own[1]:016x}", parent_id)
+                    return span, f"{own[0]:032x}", f"{own[1]:016x}", parent_id
             span = tracer.start_span(
                 named, context, _KINDS[kind], attributes, _linked(links) if links else None, start_time=start
             )
             own = span.get_span_context()
             span_id = f"{own.span_id:016x}"
             if own.is_valid and span_id != parent_id:
-                return Started(span, f"{own.trace_id:032x}", span_id, parent_id)
+                return span, f"{own.trace_id:032x}", span_id, parent_id
         trace_id = f"{parent.trace_id:032x}" if parent_id else identity.trace_id()
         span_id = identity.span_id()
         flags = parent.trace_flags if parent_id else TraceFlags(TraceFlags.SAMPLED)
         own = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
-        return Started(NonRecordingSpan(own), trace_id, span_id, parent_id)
+        return NonRecordingSpan(own), trace_id, span_id, parent_id
 
     def _current(self) -> Tracer | None:
-        provider = self._given or trace.get_tracer_provider()
+        # What `get_tracer_provider` gives, once there is one, in a sixth of the time.
+        provider = self._given or getattr(trace, "_TRACER_PROVIDER", None) or trace.get_tracer_provider()
         if provider is self._of:
             return self._tracer
         if isinstance(provider, ProxyTracerProvider):  # nobody has set one (yet)
@@ -148,9 +146,15 @@ def finish(span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | Non
 
     ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already.
     """
-    if span.is_recording():
-        guard(_fill, span, _Said(ended, clean, raw, content))
-    guard(span.end, ended.end)
+    try:
+        if span.is_recording():
+            _fill(span, _Said(ended, clean, raw, content))
+    except Exception as error:
+        report(_fill, error)
+    try:
+        span.end(ended.end)
+    except Exception as error:
+        report(span.end, error)
 
 
 class _Said(NamedTuple):
@@ -173,8 +177,12 @@ class _Said(NamedTuple):
 
 
 def _fill(span: trace.Span, said: _Said) -> None:
-    if said.ended.failure is None and said.content.may_wait and guard(sdk.fill_later, span, said.ended, said.__call__):
-        return
+    if said.ended.failure is None and said.content.may_wait:
+        try:
+            if sdk.fill_later(span, said.ended, said.__call__):
+                return
+        except Exception as error:
+            report(sdk.fill_later, error)
     attributes, events, failure = said()
     if not guard(sdk.fill, span, attributes, events):
         span.set_attributes(attributes)

@@ -70,6 +70,18 @@ class Watcher(Protocol):
         ...
 
 
+class _Taking:
+    """How a sink takes spans."""
+
+    __slots__ = ("append", "encoded", "passes")
+
+    def __init__(self, sink: Any) -> None:
+        encoded = getattr(sink, "append_encoded", None)
+        self.passes: Callable[[Span], bool] | None = getattr(sink, "passes", None)
+        self.encoded = encoded is not None
+        self.append: Callable[[Any], None] = sink.append if encoded is None else encoded
+
+
 class Recorder:
     def __init__(
         self,
@@ -89,7 +101,6 @@ class Recorder:
         self.content = content
         self.evaluator = evaluator
         self.sinks = tuple(sinks)
-        self._marked = tuple(sink for sink in self.sinks if getattr(sink, "marks", True))
         self._starting = tuple(sink.started for sink in self.sinks if hasattr(sink, "started"))
         self.told_of_answers = tuple(sink.answering for sink in self.sinks if hasattr(sink, "answering"))
         self.identity = identity or Identity()
@@ -106,6 +117,16 @@ class Recorder:
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
         self._tracers = otel.Tracers(tracer_provider, self._scope)
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        return self._sinks
+
+    @sinks.setter
+    def sinks(self, sinks: tuple[Sink, ...]) -> None:
+        self._sinks = sinks
+        self._taking = tuple([_Taking(sink) for sink in sinks])
+        self._marked = tuple([_Taking(sink) for sink in sinks if getattr(sink, "marks", True)])
 
     def start(
         self,
@@ -167,13 +188,13 @@ class Recorder:
         if objectives.declared:
             own.update(objectives.attributes_of(operation, name, known.get(semconv.OPERATION_NAME)))
         start = self.identity.clock()
-        made = self._tracers.start(context, name, kind, start, self.identity, known, links)
+        span, trace_id, span_id, parent_id = self._tracers.start(context, name, kind, start, self.identity, known, links)
         recording = Recording(
             self,
             self.new_run() if run is None else run,
-            trace_id=made.trace_id,
-            span_id=made.span_id,
-            parent_id=made.parent_id,
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_id=parent_id,
             outermost=run is None,
             parent=None if run is None else owner,
             name=name,
@@ -182,18 +203,21 @@ class Recorder:
             start=start,
             attributes=own,
             watchers=watchers,
-            otel=made.span,
+            otel=span,
             links=links,
         )
         recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
-        if may_wait and not watchers and not made.span.is_recording():
+        if may_wait and not watchers and not span.is_recording():
             recording.may_wait = True
             if self._marked:
                 defer(recording.run, lambda: self._mark(recording, known) if recording.is_open else None)
         elif self._marked:
             self._mark(recording, known)
         for started in self._starting:
-            guard(started, recording.span_id, operation)
+            try:
+                started(recording.span_id, operation)
+            except Exception as error:
+                report(started, error)
         return recording
 
     def _mark(self, recording: Recording, known: Mapping[str, JsonValue]) -> None:
@@ -212,12 +236,11 @@ class Recorder:
         )
         if recording.attributes:
             raw = genai.encode(self.content.clean(replace(genai.decode(raw), attributes=recording.attributes)))
-        for sink in self._marked:
-            append: Callable[[RawSpan], None] | None = getattr(sink, "append_encoded", None)
-            if append is None:
-                guard(sink.append, genai.decode(raw))
-            else:
-                guard(append, raw)
+        for taking in self._marked:
+            try:
+                taking.append(raw if taking.encoded else genai.decode(raw))
+            except Exception as error:
+                report(taking.append, error)
 
     def finish(
         self,
@@ -229,7 +252,10 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        enriched = guard(self._enrich, operation)
+        try:
+            operation = self._enrich(operation)
+        except Exception as error:
+            report(self._enrich, error)
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
         run = recording.run
@@ -241,7 +267,7 @@ class Recorder:
             max(end, recording.start),
             recording.parent_id,
             recording.kind,
-            operation if enriched is None else enriched,
+            operation,
             run.id,
             failure=failure,
             attributes=recording.attributes,
@@ -250,7 +276,9 @@ class Recorder:
             resource=self._resource,
             scope=self._scope,
         )
-        span = self._evaluated(recording, span)
+        span = run.step(span, outermost=recording.outermost)
+        if recording.watchers:
+            span = self._watched(recording.watchers, span, recording)
         clean, raw = self._hand_on(span)
         otel.finish(recording.otel, span, clean, raw, self.content)
         return span
@@ -267,24 +295,22 @@ class Recorder:
         """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where one of them needed that."""
         clean: Span | None = None
         raw: RawSpan | None = None
-        for sink in self.sinks:
-            passes: Callable[[Span], bool] | None = getattr(sink, "passes", None)
-            if passes is not None and guard(passes, span):
-                continue
-            clean = clean or guard(self.content.clean, span)
-            if clean is None:
-                break
-            append: Callable[[RawSpan], None] | None = getattr(sink, "append_encoded", None)
-            if append is None:
-                guard(sink.append, clean)
-                continue
-            raw = raw or guard(genai.encode, clean)
-            if raw is not None:
-                guard(append, raw)
+        for taking in self._taking:
+            step: Any = taking.passes
+            try:
+                if step is not None and step(span):
+                    continue
+                if clean is None:
+                    step = self.content.clean
+                    clean = step(span)
+                if taking.encoded and raw is None:
+                    step = genai.encode
+                    raw = step(clean)
+                step = taking.append
+                step(raw if taking.encoded else clean)
+            except Exception as error:
+                report(step, error)
         return clean, raw
-
-    def _evaluated(self, recording: Recording, span: Span) -> Span:
-        return self._watched(recording.watchers, recording.run.step(span, outermost=recording.outermost), recording)
 
     def _watched(self, watchers: Sequence[Watcher], span: Span, recording: Recording | None = None) -> Span:
         for watcher in watchers:

@@ -82,7 +82,10 @@ def holds(messages: Iterable[Message], kinds: frozenset[type]) -> bool:
 
 def refuses(message: Message) -> bool:
     """True if the provider itself marks the message as a refusal."""
-    return any(isinstance(part, Generic) and part.type == "refusal" for part in message.parts)
+    for part in message.parts:  # noqa: SIM110 (any() takes three times as long)
+        if type(part) is Generic and part.type == "refusal":
+            return True
+    return False
 
 
 def finish_reason(inference: Inference, choice: int) -> str:

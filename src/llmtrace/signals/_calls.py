@@ -27,9 +27,11 @@ class Call(NamedTuple):
     """Bytes of the arguments as JSON."""
     result: int | None
     """Equal for equal results, or failures; None where nothing came, or no JSON."""
+    written: str | bytes
+    """The result as text or JSON, of which the digest is; empty where there is none. Not to be kept: it may be long."""
 
 
-_last: tuple[Span | None, Call] = (None, Call(None, 0, None))
+_last: tuple[Span | None, Call] = (None, Call(None, 0, None, ""))
 """Several signals look at one span, one after the other."""
 
 
@@ -40,7 +42,8 @@ def called(span: Span, execution: ToolExecution) -> Call:
     if known is span:
         return call
     arguments, size = _arguments_digest(execution.arguments)
-    call = Call(arguments, size, _result_digest(span, execution))
+    result, written = _result_digest(span, execution)
+    call = Call(arguments, size, result, written)
     _last = (span, call)
     return call
 
@@ -85,14 +88,15 @@ def _in_order(value: JsonValue) -> JsonValue:
     return [_in_order(item) if type(item) in _CONTAINERS else item for item in value] if type(value) is list else value
 
 
-def _result_digest(span: Span, execution: ToolExecution) -> int | None:
+def _result_digest(span: Span, execution: ToolExecution) -> tuple[int | None, str | bytes]:
     """A tool builds its results in one order, so that is not undone: it may be long."""
     result = execution.result
     if not execution.has_result:
-        return hash((span.failure.type, span.failure.message)) if span.failure else None
+        return hash((span.failure.type, span.failure.message)) if span.failure else None, ""
     if isinstance(result, str):
-        return hash(result)
+        return hash(result), result
     try:
-        return hash(to_json(result))
+        written = to_json(result)
+        return hash(written), written
     except (TypeError, ValueError, RecursionError):
-        return None
+        return None, ""

@@ -52,9 +52,9 @@ class Untraced:
         if self.unsure:
             return
         for message in inference.output:
-            for call in message.tool_calls():
-                if call.id is not None:
-                    self.asked[call.id] = (call, span.span_id, span.end)
+            for part in message.parts:
+                if type(part) is ToolCall and part.id is not None:
+                    self.asked[part.id] = (part, span.span_id, span.end)
         while len(self.asked) > CALLS:
             self.asked.popitem(last=False)
 

@@ -34,7 +34,7 @@ from llmtrace.model import (
     Workflow,
 )
 from llmtrace.signals import Signal
-from llmtrace.signals._answers import admits_failure, asks_back, has_call, new_messages, text_of
+from llmtrace.signals._answers import admits_failure, asks_back, has_call, holds, new_messages, text_of
 from llmtrace.signals._results import failed, has_news, informs, is_echo, tells_error, tool_texts
 from llmtrace.signals._traits import TEXT
 
@@ -46,7 +46,7 @@ CLAIMS = 5
 _CLAIM = re.compile(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
 _NOT_A_CLAIM = re.compile(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s", re.DOTALL | re.MULTILINE)
 """Code, and the numbers of a list."""
-_EVIDENCE = (ServerToolCall, ServerToolResult, Compaction)
+_EVIDENCE = frozenset({ServerToolCall, ServerToolResult, Compaction})
 
 _EXPLANATIONS = {
     "claims": "tools were on offer and none was used",
@@ -117,7 +117,7 @@ class AnswerWithoutEvidence:
 
 def _see(state: State, span: Span, inference: Inference) -> None:
     new = new_messages(inference)
-    said = any(isinstance(part, _EVIDENCE) for message in inference.output for part in message.parts)
+    said = holds(inference.output, _EVIDENCE)
     if not inference.input or said or _is_continued(inference) or any(map(_brings, new)) or _has_news(inference, new):
         state.evidence = True
         state.answer = None
@@ -161,9 +161,11 @@ def _is_continued(inference: Inference) -> bool:
 
 def _brings(message: Message) -> bool:
     """Whether a message holds a result that informs, or one that is not visible."""
-    return any(
-        isinstance(part, _EVIDENCE) or (isinstance(part, ToolResult) and informs(part.response)) for part in message.parts
-    )
+    for part in message.parts:
+        kind = type(part)
+        if kind in _EVIDENCE or (kind is ToolResult and informs(part.response)):  # type: ignore[union-attr]
+            return True
+    return False
 
 
 def _has_news(inference: Inference, new: tuple[Message, ...]) -> bool:

@@ -14,8 +14,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pydantic_core import to_json
-
 from llmtrace.model import DEADLINE, TIMEOUT, Evaluation, JsonValue, Severity, Span, ToolExecution, ending
 from llmtrace.signals import Signal
 from llmtrace.signals._calls import SHORT, called
@@ -69,14 +67,14 @@ class DuplicatedEffect:
         execution = span.operation
         if not isinstance(execution, ToolExecution) or not execution.executed:
             return ()
-        arguments, _, result = called(span, execution)
+        arguments, _, result, written = called(span, execution)
         timed_out = span.failure is not None and ending(span.failure) in (TIMEOUT, DEADLINE)
         if arguments is None or (failed(span, execution) is not False and not timed_out):
             return ()
         state.number += 1
         key = (execution.name, arguments)
         before = state.done.pop(key, None)
-        now = Done(span.span_id, state.number, result, _short(execution.result), timed_out)
+        now = Done(span.span_id, state.number, result, _short(execution.result, written), timed_out)
         state.done[key] = now
         if len(state.done) > CALLS:
             state.done.popitem(last=False)
@@ -124,19 +122,13 @@ def _remember(names: OrderedDict[str, int] | OrderedDict[str, None], name: str, 
         names.popitem(last=False)
 
 
-def _short(result: JsonValue) -> str:
-    """Results are kept only where they may tell of something that was created."""
-    if isinstance(result, str):
-        return result if result[:1] == "{" and len(result) <= SHORT else ""
-    return "" if not isinstance(result, dict) or len(result) > 32 else _written(result)
-
-
-def _written(result: JsonValue) -> str:
-    try:
-        text = to_json(result).decode()
-    except (TypeError, ValueError, RecursionError):
+def _short(result: JsonValue, written: str | bytes) -> str:
+    """The result as JSON, where it may tell of something that was created; else empty."""
+    if len(written) > SHORT:
         return ""
-    return text if len(text) <= SHORT else ""
+    if type(written) is bytes:
+        return written.decode() if isinstance(result, dict) and len(result) <= 32 else ""
+    return str(written) if written[:1] == "{" else ""
 
 
 def _new_identifier(before: str, now: str) -> bool:

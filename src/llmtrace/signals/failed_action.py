@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Custom, Evaluation, Inference, Span, ToolExecution, ending
+from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Custom, Evaluation, Inference, Span, ToolCall, ToolExecution, ending
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import new_messages, text_of
 from llmtrace.signals._results import has_news, is_error, tells_error, tool_texts
@@ -70,9 +70,9 @@ class FailedAction:
         if span.parent_id is not None:
             _remember(state.below, span.parent_id, span.span_id)
         for message in inference.output:
-            for call in message.tool_calls():
-                if call.id is not None:
-                    _remember(state.asked, call.id, span.span_id)
+            for part in message.parts:
+                if type(part) is ToolCall and part.id is not None:
+                    _remember(state.asked, part.id, span.span_id)
 
     def _failed(self, state: State, span: Span, label: str, decided: str | None) -> Iterable[Evaluation]:
         told = span.span_id in state.told

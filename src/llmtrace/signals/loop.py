@@ -90,21 +90,21 @@ class Loop:
             sources=tuple(dict.fromkeys((before, first))),
         )
 
-    def _near(self, state: State, span: Span, execution: ToolExecution, call: Call) -> Iterator[Evaluation]:
+    def _near(self, state: State, span: Span, execution: ToolExecution, call: Call) -> Iterable[Evaluation]:
         """Arguments that differ in trifles only from the last ones with this result."""
         if call.arguments is None or call.result is None or call.size > SHORT:
-            return
+            return ()
         key = (execution.name, call.result)
         seen = state.similar.pop(key, None)
-        found = Similar(execution.arguments, call.arguments, span.span_id)
+        found = state.similar[key] = Similar(execution.arguments, call.arguments, span.span_id)
+        if len(state.similar) > NEAR:
+            state.similar.popitem(last=False)
         if seen is not None and seen.digest != call.arguments and gist(seen.arguments) == gist(execution.arguments):
             found.count = seen.count + 1
             tool = f"`{execution.name}`" if execution.executed else "a tool"
             text = f"call {found.count} of {tool} with arguments that differ only in form, and the same result"
-            yield Evaluation(self.name, "info", text, "near_duplicate", call_id=execution.call_id, sources=(seen.span_id,))
-        state.similar[key] = found
-        if len(state.similar) > NEAR:
-            state.similar.popitem(last=False)
+            return (Evaluation(self.name, "info", text, "near_duplicate", call_id=execution.call_id, sources=(seen.span_id,)),)
+        return ()
 
     def _same_answer(self, inference: Inference) -> Iterator[Evaluation]:
         said = text_of(inference.output[0]) if inference.output else ""

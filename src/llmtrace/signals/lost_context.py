@@ -26,6 +26,7 @@ REACH = 64
 """Messages at the end of a request in which the end of the earlier one is looked for."""
 
 _SYSTEM = ("system", "developer")
+_WITH_ID = frozenset({ToolCall, ToolResult})
 _EDGE = 64
 """Characters at both ends of a text that tell it from others."""
 
@@ -80,7 +81,7 @@ class LostContext:
             bool(inference.system) or start > 0,
             _digest(messages[-1]),
             len(messages) - start,
-            tuple(call.id for message in inference.output[:1] for call in message.tool_calls() if call.id is not None),
+            _asked(inference),
         )
         state[first] = now
         if len(state) > CONVERSATIONS:
@@ -132,6 +133,13 @@ def _moved_up(messages: tuple[Message, ...], earlier: Earlier, start: int) -> bo
     return False
 
 
+def _asked(inference: Inference) -> tuple[str, ...]:
+    """Ids of the calls that the answer asks for."""
+    if not inference.output:
+        return ()
+    return tuple([part.id for part in inference.output[0].parts if type(part) is ToolCall and part.id is not None])
+
+
 def _start(messages: tuple[Message, ...]) -> int | None:
     """The place of the user's first words, if nothing but system prompts stands before them."""
     for place, message in enumerate(messages[: BEGINNING + 1]):
@@ -142,8 +150,9 @@ def _start(messages: tuple[Message, ...]) -> int | None:
 
 def _digest(message: Message) -> int:
     """Cheap, and equal for equal messages: role, text, and ids of calls and results."""
-    ids = tuple([part.id for part in message.parts if isinstance(part, (ToolCall, ToolResult))])
-    return hash((message.role, _edges(text_of(message)), ids))
+    text = text_of(message)
+    ids = () if text and len(message.parts) == 1 else tuple([part.id for part in message.parts if type(part) in _WITH_ID])  # type: ignore[union-attr]
+    return hash((message.role, _edges(text), ids))
 
 
 def _edges(text: str) -> tuple[int, str, str]:

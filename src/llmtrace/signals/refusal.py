@@ -62,7 +62,10 @@ def _declines(message: Message) -> bool:
     if not text or len(text) > LONGEST or has_call(message):
         return False
     opening = text[:OPENING].lower()
-    return any(mark in opening for mark in _MARKS) and _WORDS.search(text, 0, OPENING) is not None
+    for mark in _MARKS:  # any() takes twice as long
+        if mark in opening:
+            return _WORDS.search(text, 0, OPENING) is not None
+    return False
 
 
 _ADVICE = "Have the program tell a refusal from an answer, and say so to the user."

@@ -50,7 +50,7 @@ class RepeatedCall:
         execution = span.operation
         if not isinstance(execution, ToolExecution):
             return ()
-        arguments, _, result = called(span, execution)
+        arguments, _, result, _ = called(span, execution)
         if arguments is None or result is None or polls(execution):
             return ()
         state.place += 1

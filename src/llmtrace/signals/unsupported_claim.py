@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.lineage import NOUNS, Lineage
+from llmtrace.lineage.forms import has_mark
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, Text, ToolResult
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import has_call, text_of
@@ -56,6 +57,8 @@ def _quotes(inference: Inference, text: str) -> bool:
     and quickly seen."""
     if len(text) > READ:
         return False
+    if not has_mark(text):
+        return True
     words = {word.strip(_EDGES) for word in text.split() if not _MARKS.isdisjoint(word)}
     if len(words) > WORDS:
         return False

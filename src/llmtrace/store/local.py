@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import platformdirs
 
@@ -52,6 +52,8 @@ BESIDE = frozenset({"budgets", "sent", "unsent"})
 """Folders of a store's folder that hold no spans to read: one with nothing else is an empty store."""
 
 T = TypeVar("T")
+_Shared: TypeAlias = "tuple[object, object, str, bytes]"
+"""Resource and scope, a mark, and all of it encoded."""
 
 
 class LocalStore:
@@ -75,7 +77,8 @@ class LocalStore:
         self._may_be_missing = may_be_missing
         journal = None if folder is None else folder / "journal"
         self._journal = Journal(journal, max_bytes=config.max_store_bytes, max_days=config.max_store_days)
-        self._contexts: dict[tuple[int, int], tuple[object, object, str, bytes]] = {}
+        self._contexts: dict[tuple[int, int], _Shared] = {}
+        self._shared: _Shared = (None, None, "", b"")
         self.mark: Callable[[], str] = str
         """Says of what is appended now where it is to be sent; written beside it (see `records.encode_context`)."""
         self._index = None if folder is None else Index(folder, busy_seconds=busy_seconds, words=words)
@@ -106,7 +109,10 @@ class LocalStore:
 
     def append_encoded(self, raw: RawSpan) -> None:
         kind = files.START if raw.end is None else files.SPAN
-        self._journal.append(kind, records.encode(raw), self._context(raw.resource, raw.scope))
+        resource, scope, mark, context = self._shared
+        if resource is not raw.resource or scope is not raw.scope or mark != self.mark():
+            context = self._context(raw.resource, raw.scope)
+        self._journal.append(kind, records.encode(raw), context)
 
     def flush(self) -> None:
         self._journal.flush()
@@ -198,6 +204,7 @@ class LocalStore:
                 self._contexts.clear()
             known = (resource, scope, mark, records.encode_context(resource, scope, mark))
             self._contexts[id(resource), id(scope)] = known
+        self._shared = known
         return known[3]
 
     def _read(self, indexed: Callable[[Index, Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:

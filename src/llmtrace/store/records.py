@@ -44,23 +44,25 @@ def encode(raw: RawSpan) -> bytes:
             blocks.append(block)
         else:
             short[name] = held
-    row = _to_json(
-        (
-            raw.trace_id,
-            raw.span_id,
-            raw.parent_id,
-            raw.name,
-            raw.kind,
-            raw.start,
-            raw.end,
-            raw.status,
-            raw.status_message,
-            short,
-            [(event.name, event.time, event.attributes) for event in raw.events],
-            [(link.trace_id, link.span_id, link.attributes) for link in raw.links],
-            long,
-        )
+    row: Any = (
+        raw.trace_id,
+        raw.span_id,
+        raw.parent_id,
+        raw.name,
+        raw.kind,
+        raw.start,
+        raw.end,
+        raw.status,
+        raw.status_message,
+        short,
+        [(event.name, event.time, event.attributes) for event in raw.events] if raw.events else (),
+        [(link.trace_id, link.span_id, link.attributes) for link in raw.links] if raw.links else (),
+        long,
     )
+    try:
+        row = to_json(row, inf_nan_mode="constants", fallback=repr)
+    except Exception:
+        row = _to_ascii(row)
     return b"".join((_SIZE.pack(len(row)), row, *blocks))
 
 
