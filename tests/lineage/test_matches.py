@@ -198,6 +198,45 @@ def test_a_computed_value_names_its_inputs(said: str, value: Any, rule: str, ter
     assert sorted(found) == sorted(terms)
 
 
+UNITS: list[tuple[Any, JsonValue, str]] = [
+    (5000, "it is 5 km away", "5 km"),
+    (2500, {"weight_kg": 2.5}, "2.5"),
+    (90, "in 1.5 hours", "1.5 hours"),
+    (1.75, "some 105 minutes", "105 minutes"),
+    (4200, "it costs $42", "$42"),
+    (1850, {"price": "18.50"}, "18.50"),
+    (18.75, "1,875 cents", "1,875 cents"),
+    (21, "for 3 weeks", "3 weeks"),
+]
+
+
+@pytest.mark.parametrize(("value", "told", "written"), UNITS)
+def test_another_unit_is_found_where_the_text_says_it(value: Any, told: JsonValue, written: str) -> None:
+    """Beside the number, or in the name of its member."""
+    lineage, use = traced(Story().user("Well?").calls("look_up", told, q="x").calls("act", {}, it=value))
+    assert (use.provenance.status, use.provenance.rule) == ("grounded", "unit")
+    assert use.provenance.latest is not None
+    (match,) = lineage.matches(use.provenance.latest, use)
+    assert match.text in written
+    assert match.text.startswith(written.split(maxsplit=1)[0])
+
+
+@pytest.mark.parametrize(("value", "told"), [(5317, "5.317 apples"), (3180, "53 apples"), (7371, {"km": 7.3})])
+def test_a_number_is_no_other_unit_of_any_number(value: int, told: JsonValue) -> None:
+    _, use = traced(Story().user("Well?").calls("look_up", told, q="x").calls("act", {}, it=value))
+    assert use.provenance.status == "ungrounded"
+
+
+ROWS = [{"id": f"A{n}", "price": 113 + 29 * n, "seats": 11 + 3 * n} for n in range(5)]
+
+
+@pytest.mark.parametrize(("value", "rule"), [(113 + 171, "sum"), (113 + 14, ""), (171 * 3, "product"), (29, "difference")])
+def test_a_whole_number_is_computed_from_what_goes_together(value: int, rule: str) -> None:
+    """Prices with prices, not prices with seats."""
+    _, use = traced(Story().user("Book it").calls("search", ROWS, q="x").calls("pay", {}, it=value))
+    assert (use.provenance.status, use.provenance.rule) == ("grounded" if rule else "ungrounded", rule)
+
+
 def test_a_long_text_names_what_it_quotes() -> None:
     """Overlapping pieces: each stretch of words that stands in the origin, with the range on both sides."""
     notice = "The kettle with the wooden handle was damaged on its way to Ghent, and the carrier paid for it."

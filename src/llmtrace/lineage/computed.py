@@ -1,85 +1,148 @@
 """Whether a number could have been computed from a few others: sum, difference, product, quotient, a share in per cent.
 
 Law: it is the number itself that must come out, to the cent; with many numbers to choose from a chance hit gets likely, so
-callers hand over few. For each number the one that it would need is looked up, so the cost is linear in their count.
+callers hand over few, and a whole number must come from such as go together: sums and differences of the same thing (prices
+with prices), products of a thing and a count in one message, or with what a user said. For each number the one that it would
+need is looked up, so the cost is linear in their count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from llmtrace.lineage.provenance import Rule
+from llmtrace.lineage.quantities import COUNT, MONEY, PER_CENT
+from llmtrace.lineage.sources import Source
 
 MOST_TERMS = 12
 SMALL = 10
 """Whole numbers up to here serve as factors only: there are too many of them everywhere to add or subtract."""
+MOST_COUNTED = 100
+"""Whole numbers up to here may count things."""
+FEW = 24
+"""Numbers that count as the newest: a whole one may follow from two of these, or from two of one message or result."""
+
+
+class Term(NamedTuple):
+    """A number that stands somewhere."""
+
+    size: float
+    label: str
+    """What it counts, as `quantities.labelled` says."""
+    source: Source
+    recent: bool = True
+    """Among the newest."""
 
 
 class Computed(NamedTuple):
     rule: Rule
-    terms: tuple[float, ...]
-    """Those of the numbers handed over from which it follows."""
+    terms: tuple[Term, ...]
+    """Those from which the number follows."""
 
 
-def computed(number: float, others: Sequence[float]) -> Computed | None:
-    """How the number follows from ``others``: from one of them by a small factor, from two, or as the total of some that stand
+def computed(number: float, terms: Sequence[Term]) -> Computed | None:
+    """How the number follows from ``terms``: from one of them by a small factor, from two, or as the total of some that stand
     one after the other. None if it does not."""
     number = round(abs(number), 2)
-    factors: dict[float, float] = {}
-    for other in others:
-        if other:
-            factors.setdefault(round(other, 2), other)
-    known = {rounded: other for rounded, other in factors.items() if _is_term(other)}
-    for one, term in known.items():
-        rule = _by_factor(number, one)
-        if rule:
-            return Computed(rule, (term,))
-        found = _with_another(number, one, known, factors)
-        if found is not None:
-            return found
-    return _of_runs(number, [other for other in others if _is_term(other)])
+    strict = number.is_integer()
+    by_size: dict[float, list[Term]] = {}
+    for term in terms:
+        if term.size:
+            by_size.setdefault(round(term.size, 2), []).append(term)
+    addends = [term for term in terms if _is_addend(term)]
+    for rule in (_sum, _multiple, _difference, _product, _share):
+        for one in addends:
+            found = rule(number, one, by_size, strict)
+            if found is not None:
+                return found
+    return _of_runs(number, addends, strict)
 
 
-def _is_term(number: float) -> bool:
-    return number > SMALL or not number.is_integer()
+def _is_addend(term: Term) -> bool:
+    return term.size > SMALL or not term.size.is_integer()
 
 
-def _by_factor(number: float, one: float) -> Rule:
-    larger, smaller = max(number, one), min(number, one)
+Known: TypeAlias = "Mapping[float, list[Term]]"
+"""Terms by their size, to the cent."""
+
+
+def _multiple(number: float, one: Term, _: Known, strict: bool) -> Computed | None:
+    """By a small factor that need not stand anywhere: two tickets."""
+    larger, smaller = max(number, round(one.size, 2)), min(number, round(one.size, 2))
     factor = round(larger / smaller) if smaller else 0
-    if 2 <= factor <= SMALL and round(smaller * factor, 2) == larger:
-        return "product" if number == larger else "quotient"
-    return ""
-
-
-def _with_another(number: float, one: float, known: Mapping[float, float], factors: Mapping[float, float]) -> Computed | None:
-    term = known[one]
-    rest, excess, minuend = round(number - one, 2), round(one - number, 2), round(one + number, 2)
-    if rest in known:
-        return Computed("sum", (term, known[rest]))
-    if excess in known or minuend in known:
-        return Computed("difference", (term, known[excess if excess in known else minuend]))
-    if one <= 0 or number <= 0:
+    if not 2 <= factor <= SMALL or round(smaller * factor, 2) != larger:
         return None
-    factor = round(number / one, 2)
-    if factor in factors and round(one * factor, 2) == number:
-        return Computed("product", (term, factors[factor]))
-    share = round(100 * number / one, 2)  # so many per cent of one; or one, less or more by so many
-    for part in (share, round(abs(100 - share), 2)):
-        if part in factors and part <= 100 and round(one * share / 100, 2) == number:
-            return Computed("share", (term, factors[part]))
+    if strict and not (one.recent and one.label in (MONEY, "")):
+        return None
+    return Computed("product" if number == larger else "quotient", (one,))
+
+
+def _sum(number: float, one: Term, known: Known, strict: bool) -> Computed | None:
+    other = _fitting(number - one.size, one, known, strict)
+    return None if other is None else Computed("sum", (one, other))
+
+
+def _difference(number: float, one: Term, known: Known, strict: bool) -> Computed | None:
+    other = _fitting(one.size - number, one, known, strict) or _fitting(one.size + number, one, known, strict)
+    return None if other is None else Computed("difference", (one, other))
+
+
+def _fitting(size: float, one: Term, known: Known, strict: bool) -> Term | None:
+    """A number of this size that may be added to the other one, or taken from it."""
+    others = known.get(round(size, 2), ())
+    return next((o for o in others if o is not one and _is_addend(o) and (not strict or _alike(one, o))), None)
+
+
+def _product(number: float, one: Term, known: Known, strict: bool) -> Computed | None:
+    size = round(one.size, 2)
+    factor = round(number / size, 2) if size else 0.0
+    if round(size * factor, 2) != number:
+        return None
+    for other in known.get(factor, ()):
+        if not strict or (_near(one, other) and (_counts(one) or _counts(other))):
+            return Computed("product", (one, other))
     return None
 
 
-def _of_runs(number: float, others: Sequence[float]) -> Computed | None:
+def _share(number: float, one: Term, known: Known, strict: bool) -> Computed | None:
+    """So many per cent of one; or one, less or more by so many."""
+    size = round(one.size, 2)
+    share = round(100 * number / size, 2) if size else 0.0
+    if round(size * share / 100, 2) != number:
+        return None
+    for part in (share, round(abs(100 - share), 2)):
+        for other in known.get(part, ()):
+            if part <= 100 and (not strict or other.label == PER_CENT):
+                return Computed("share", (one, other))
+    return None
+
+
+def _alike(one: Term, other: Term) -> bool:
+    """The same is counted, or nobody can tell and both stand in one text or were said by a user."""
+    if one.label and other.label:
+        return one.label == other.label and (one.source is other.source or (one.recent and other.recent))
+    return _near(one, other)
+
+
+def _near(one: Term, other: Term) -> bool:
+    return one.source is other.source or ((one.source.asked or other.source.asked) and one.recent and other.recent)
+
+
+def _counts(term: Term) -> bool:
+    return term.label in (COUNT, "") and term.size <= MOST_COUNTED and term.size.is_integer()
+
+
+def _of_runs(number: float, terms: Sequence[Term], strict: bool) -> Computed | None:
     """The total of numbers that stand one after the other: a column of prices."""
-    for start in range(len(others)):
-        total = others[start]
-        for end in range(start + 1, min(start + MOST_TERMS, len(others))):
-            total += others[end]
+    for start, first in enumerate(terms):
+        total = first.size
+        for end in range(start + 1, min(start + MOST_TERMS, len(terms))):
+            if strict and (terms[end].source is not first.source or terms[end].label != first.label):
+                break
+            total += terms[end].size
             if round(total, 2) == number:
-                return Computed("total", tuple(others[start : end + 1]))
+                return Computed("total", tuple(terms[start : end + 1]))
             if total > number:
                 break
     return None

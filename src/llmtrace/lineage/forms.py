@@ -308,13 +308,19 @@ def _number(match: re.Match[str]) -> tuple[float, float]:
 def numbers_in(text: str) -> Iterator[float]:
     """The numbers of a text in its order, without sign; of ``5k`` 5 and 5000, of ``15%`` 15 and 0.15."""
     for match in _WORD_WITH_DIGIT.finditer(text):
-        for piece in _PIECES_OF_NUMBER.split(match.group().strip(_EDGES).casefold()):
-            number = _NUMBER.fullmatch(piece)
-            if number is not None:
-                size, scale = _number(number)
-                yield size
-                if scale != 1:
-                    yield size * scale
+        for number, _ in numbers_of_word(match.group()):
+            yield number
+
+
+def numbers_of_word(word: str) -> Iterator[tuple[float, str]]:
+    """The same of one word, each with what was written."""
+    for piece in _PIECES_OF_NUMBER.split(word.strip(_EDGES).casefold()):
+        number = _NUMBER.fullmatch(piece)
+        if number is not None:
+            size, scale = _number(number)
+            yield size, piece
+            if scale != 1:
+                yield size * scale, piece
 
 
 def read_number(text: str) -> float | None:

@@ -85,11 +85,10 @@ class Places:
         """The first place that spells this number."""
         return self.of_keys([number_key(number)])
 
-    def of_pattern(self, pattern: str) -> Place | None:
+    def of_pattern(self, pattern: str | re.Pattern[str]) -> Place | None:
         """The first place that a regular expression matches, upper or lower case."""
-        return self._of(re.compile(pattern, re.IGNORECASE))
-
-    def _of(self, pattern: re.Pattern[str]) -> Place | None:
+        if isinstance(pattern, str):
+            pattern = re.compile(pattern, re.IGNORECASE)
         found = ((leaf, pattern.search(leaf.text)) for leaf in self.leaves)
         return next((Place(leaf, *match.span()) for leaf, match in found if match is not None), None)
 
@@ -105,7 +104,7 @@ class Places:
         """A text by its words: where all of it stands, or of a long one each stretch of several words that does. Of each the
         range in the text."""
         pattern = wording(text)
-        whole = self.of_text(text.strip()) or (self._of(pattern) if pattern else None)
+        whole = self.of_text(text.strip()) or (self.of_pattern(pattern) if pattern else None)
         if whole is not None:
             return [(0, len(text), whole)]
         found: list[tuple[int, int, Place]] = []

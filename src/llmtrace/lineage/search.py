@@ -11,12 +11,13 @@ from datetime import datetime, timezone
 from itertools import islice
 
 from llmtrace.lineage import dates
-from llmtrace.lineage.computed import computed
+from llmtrace.lineage.computed import FEW, Term, computed
 from llmtrace.lineage.context import Context
-from llmtrace.lineage.forms import in_words, number_key, numbers_in, phrase, read_number, squash
+from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, squash
 from llmtrace.lineage.passages import Place, Places
 from llmtrace.lineage.provenance import Match, Rule
-from llmtrace.lineage.sources import Found, Source
+from llmtrace.lineage.quantities import conversions, labelled
+from llmtrace.lineage.sources import Found
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wording import joints, windows
 
@@ -81,18 +82,20 @@ def matches(places: Places, value: Value, start: int = 0) -> list[Match]:
 def _other_place(places: Places, value: Value) -> Place | None:
     number = read_number(value.text) if value.kind == "number" else None
     if number is not None:
-        keys = [number_key(number * 100), number_key(number / 100), *(f"@{day}" for day in _unix_day(number))]
-        word = in_words(number)
-        return places.of_keys(keys) or (places.of_pattern(rf"(?<![^\W_]){word}(?![^\W_])") if word is not None else None)
+        word, others = in_words(number), list(conversions(number))
+        patterns: list[str | re.Pattern[str]] = [rf"(?<![^\W_]){word}(?![^\W_])"] if word is not None else []
+        spelt = (places.of_pattern(one) for one in (*patterns, *(pattern for _, pattern in others)))
+        found = next((place for place in spelt if place is not None), None)
+        return found or places.of_keys([f"@{day}" for day in _unix_day(number)] + [number_key(other) for other, _ in others])
     if value.kind == "date":
         of_day = (places.of_keys(dates.clues_of(day)) or places.nearest_day(day) for day in value.dates)
         return next((place for place in of_day if place is not None), None)
     if value.kind in ("url", "path"):
         return next((place for name in _named_pieces(value) for _, _, place in places.of_words(name)), None)
     longest = max(_DIGITS.findall(value.text), key=len, default="")
-    patterns = (phrase(value.text), dialled(value)[1])
-    found = (places.of_pattern(pattern) for pattern in patterns if pattern and longest)
-    return next((place for place in found if place is not None), None) or places.of_keys([longest])
+    forms = (phrase(value.text), dialled(value)[1]) if longest else ()
+    by_form = (places.of_pattern(form) for form in forms if form)
+    return next((place for place in by_form if place is not None), None) or places.of_keys([longest])
 
 
 def _named_pieces(value: Value) -> list[str]:
@@ -156,10 +159,11 @@ def _number_in_another_form(context: Context, value: Value) -> Found | None:
     number = read_number(value.text)
     if number is None:
         return None
-    for other in (number * 100, number / 100):  # cents, per cent
+    for other, pattern in conversions(number):
         found = context.at(number_key(other))
-        if found is not None:
-            return _by(found, "unit")
+        for source in (found.first, found.last) if found else ():
+            if source is not None and pattern.search(source.text):
+                return Found(source, source, "unit")
     word = in_words(number)
     if word is not None:
         return context.find_text(word) or context.find_text(word.capitalize())
@@ -213,28 +217,29 @@ def _computed(context: Context, value: Value) -> Found | None:
     number = read_number(value.text)
     if number is None:
         return None
-    recent = _recent_numbers(context)
-    basis = computed(number, tuple(recent))
+    basis = computed(number, _recent_numbers(context))
     if basis is None:
         return None
-    inputs = tuple((recent[term], term) for term in basis.terms)
-    return Found(inputs[0][0], inputs[0][0], basis.rule, inputs)
+    source = basis.terms[0].source
+    return Found(source, source, basis.rule, tuple((term.source, term.size) for term in basis.terms))
 
 
-def _recent_numbers(context: Context) -> dict[float, Source]:
-    """Numbers of the newest sources, in the order of their text."""
-    numbers: dict[float, Source] = {}
+def _recent_numbers(context: Context) -> list[Term]:
+    """Numbers of the newest sources, in the order of their text; of the same number of the same thing the newest."""
+    numbers: dict[tuple[float, str], Term] = {}
+    seen: set[float] = set()
     read = 0
     for source in islice(context.newest_first(), RECENT_SOURCES):
-        for seen in numbers_in(source.text[:RECENT_CHARACTERS]) if source.marked else ():
-            if number_key(seen) not in source.echo:
-                numbers.setdefault(seen, source)
-            if len(numbers) >= RECENT_NUMBERS:
-                return numbers
+        for number, label in labelled(source.text[:RECENT_CHARACTERS]) if source.marked else ():
+            if number_key(number) not in source.echo:
+                numbers.setdefault((number, label), Term(number, label, source, len(seen) < FEW))
+                seen.add(number)
+            if len(seen) >= RECENT_NUMBERS:
+                return list(numbers.values())
         read += len(source.text)
         if read > RECENT_CHARACTERS:
             break
-    return numbers
+    return list(numbers.values())
 
 
 def _url_follows(context: Context, value: Value) -> Found | None:
