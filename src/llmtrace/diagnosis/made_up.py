@@ -9,7 +9,7 @@ from llmtrace.diagnosis.clue import Clue, Kind, quote
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import has_failed
 from llmtrace.lineage import NOUNS, Use
-from llmtrace.lineage.computed import computed
+from llmtrace.lineage.computed import follows
 from llmtrace.lineage.forms import read_number
 from llmtrace.model import Evaluation, Trace
 
@@ -78,7 +78,7 @@ def _adds_up(use: Use, node: Node) -> bool:
     """True for a number that follows from others that the same answer gives, and that are not made up."""
     number = _number(use)
     others = [_number(other) for other in node.uses if not other.made_up]
-    return number is not None and computed(number, [other for other in others if other is not None]) is not None
+    return number is not None and follows(number, [other for other in others if other is not None])
 
 
 def _number(use: Use) -> float | None:

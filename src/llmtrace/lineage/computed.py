@@ -59,6 +59,12 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
     return _of_runs(number, addends, strict)
 
 
+def follows(number: float, others: Sequence[float]) -> bool:
+    """Whether the number follows from these, which stand in one text."""
+    text = Source("", "", "")
+    return computed(number, [Term(other, "", text) for other in others]) is not None
+
+
 def _is_addend(term: Term) -> bool:
     return term.size > SMALL or not term.size.is_integer()
 
