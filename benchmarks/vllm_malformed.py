@@ -6,7 +6,8 @@
 Tool calls (required and named, whole and streamed, with and without ``strict``) and answers held to a JSON Schema, many seeds
 each. The check reads the raw answer: calls that are missing, left in the text or cut; arguments that are no JSON, JSON only for
 a lax reader, no object, or of the wrong shape. Flagged: llmtrace has a violation of severity error, or a finding of severity
-warning or error. A false alarm: it has one on an answer that is whole and in which the check finds nothing.
+warning or error. A false alarm: it has one on an answer that is whole and in which the check finds nothing. A third table sets
+the whole answer and the stream of one seed side by side, and what ``stream_differs`` tells of the stream alone.
 """
 
 from __future__ import annotations
@@ -144,7 +145,9 @@ def run(client: Any, seeds: int) -> list[dict[str, Any]]:
             flags = {one.code for one in span.violations if one.severity == "error"}
             flags |= {one.name for one in span.evaluations if one.severity != "info" and one.name in QUALITY}
             fault = by_hand(content, calls, finish, wants_call=wants_call)
-            found.append({"scenario": name, "seed": seed, "fault": fault, "flags": sorted(flags)})
+            told = {one.label for one in span.evaluations if one.name == "served_call"}
+            made = {"fault": fault, "flags": sorted(flags), "calls": calls, "differs": "stream_differs" in told}
+            found.append({"scenario": name, "seed": seed, "finish": finish, **made})
         report.progress(name)
     return found
 
@@ -157,6 +160,29 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
         count["flagged"] += bool(one["flags"])
         count["enforced"] += "not strict" not in one["scenario"]
     return {kind: dict(count) for kind, count in sorted(kinds.items())}
+
+
+def side_by_side(found: list[dict[str, Any]]) -> Counter[tuple[bool, bool]]:
+    """Pairs of a whole answer and a stream of the same seed, neither of them cut: whether they have the same calls, and whether
+    the stream is said to differ."""
+    whole_ones = {(one["scenario"].removesuffix(", whole"), one["seed"]): one for one in found if ", whole" in one["scenario"]}
+    pairs: Counter[tuple[bool, bool]] = Counter()
+    for one in found:
+        other = whole_ones.get((one["scenario"].removesuffix(", streamed"), one["seed"]))
+        if ", streamed" in one["scenario"] and other is not None and "length" not in (one["finish"], other["finish"]):
+            pairs[_read(one["calls"]) == _read(other["calls"]), one["differs"]] += 1
+    return pairs
+
+
+def _read(calls: list[tuple[str, str]]) -> list[Any]:
+    """Calls as a program reads them, whatever their white space."""
+    made: list[Any] = []
+    for name, raw in calls:
+        try:
+            made.append((name, json.loads(raw)))
+        except ValueError:
+            made.append((name, raw))
+    return made
 
 
 def main() -> int:
@@ -188,7 +214,10 @@ def main() -> int:
         count["false"] += one["fault"] is None and bool(one["flags"])
     columns = ("answers", "malformed", "flagged", "false")
     body = [(name, *(count[column] for column in columns)) for name, count in each.items()]
+    pairs = side_by_side(found)
+    sides = [(what, pairs[same, True], pairs[same, False]) for what, same in (("other calls", False), ("the same calls", True))]
     print(report.table("By how it was asked", ("asked", "answers", "malformed", "flagged", "false alarms"), body))
+    print(report.table("The whole answer and the stream of one seed", ("they have", "said to differ", "not said"), sides))
     return 0
 
 

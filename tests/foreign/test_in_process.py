@@ -159,6 +159,49 @@ def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     assert spans["chat"].parent_id == spans["around"].span_id
 
 
+def test_roots_that_tell_of_one_call_are_one_inference(tmp_path: Path) -> None:
+    """Spans of others that are never current (callbacks, streams) are roots of a trace of their own: the answer shows the call,
+    and where ours has none yet, the model and the thread do. Another model, or another thread, is another call."""
+    spans = spans_of(
+        tmp_path,
+        """
+        import json, threading
+        from llmtrace.model import Inference, Message, Text, replace
+        from llmtrace.recorder import active
+        ASKED = Inference("ours", request_model="m")
+        ANSWERED = replace(ASKED, output=(Message("assistant", (Text("Yes."),)),))
+        TOLD = {"gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "Yes."}]}])}
+        tracer = trace.get_tracer("theirs")
+        def theirs(name, model):
+            return tracer.start_span(name, attributes={**CHAT, **TOLD, "gen_ai.request.model": model})
+        llmtrace.configure(store=STORE)
+        around = theirs("ended after ours", "x")
+        ours = active().start(ASKED, name="ours 1")
+        ours.end(ANSWERED)
+        around.end()
+        for name, model in (("ended before ours", "m"), ("of another model", "n")):
+            one = theirs(name, model)
+            ours = active().start(ASKED, name="ours " + name)
+            one.end()
+            ours.end(ANSWERED)
+        one = theirs("on another thread", "m")
+        ours = active().start(ASKED, name="ours 4")
+        thread = threading.Thread(target=one.end)
+        thread.start()
+        thread.join()
+        ours.end(ANSWERED)
+        """,
+    )
+    kinds = {name: type(span.operation).__name__ for name, span in spans.items() if not name.startswith("ours")}
+    assert kinds == {
+        "ended after ours": "Custom",
+        "ended before ours": "Custom",
+        "of another model": "Inference",
+        "on another thread": "Inference",
+    }
+    assert sum(isinstance(span.operation, Inference) for name, span in spans.items() if name.startswith("ours")) == 4
+
+
 def test_beside_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     """A framework whose spans of a stream are current no more when the client makes its request: the answer shows it."""
     spans = spans_of(

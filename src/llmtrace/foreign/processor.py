@@ -27,7 +27,7 @@ from llmtrace.codec.messages import read_definitions
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
-from llmtrace.model import Custom, Event, Inference, Kind, Link, RawSpan, Scope, Span, replace
+from llmtrace.model import Custom, Event, Inference, Kind, Link, Operation, RawSpan, Scope, Span, replace
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.run import Run
@@ -46,25 +46,42 @@ class ForeignSpans(SpanProcessor):
         self._around: OrderedDict[str, None] = OrderedDict()
         """Spans that have an inference of ours right below them."""
         self._beside: OrderedDict[str, list[tuple[int, int]]] = OrderedDict()
-        """By trace, of each inference of ours that ended while a span of others was open: when it began, its answer's hash."""
+        """By trace (roots, of whatever trace, by none), of each inference of ours that ended while a span of others was open:
+        when it ended, its answer's hash."""
+        self._under_way: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
+        """Inferences of ours that are open, and began while a span of others was: the model, the thread."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     def passes(self, span: Span) -> bool:
         """Of a span that ended, it is of interest what it is."""
         listen()  # to a provider that was set in a way that nobody could see
-        if isinstance(span.operation, Inference) and span.parent_id is not None:
-            self._note(span.parent_id)
+        if isinstance(span.operation, Inference):
+            if self._under_way:
+                self._under_way.pop(span.span_id, None)
+            if span.parent_id is not None:
+                self._note(span.parent_id)
             answer = said(span.operation.output) if self._open.some() else []
             if answer:
                 with self._lock:
-                    self._beside.setdefault(span.trace_id, []).append((span.start, hash(tuple(answer))))
+                    self._beside.setdefault(_place(span), []).append((span.end or span.start, hash(tuple(answer))))
                     if len(self._beside) > MOST_OPEN:
                         self._beside.popitem(last=False)
         return True
 
     def append(self, span: Span) -> None:
         self.passes(span)
+
+    def started(self, span_id: str, operation: Operation) -> None:
+        """An inference of ours begins."""
+        if isinstance(operation, Inference) and self._open.some():
+            with self._lock:
+                self._under_way[span_id] = operation.request_model, threading.get_ident()
+                if len(self._under_way) > MOST_OPEN:
+                    self._under_way.popitem(last=False)
+
+    def answering(self, span_id: str) -> None:
+        """The first chunk is no news here."""
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         guard(self._start, span, otel_context.get_current() if parent_context is None else parent_context)
@@ -132,15 +149,21 @@ class ForeignSpans(SpanProcessor):
             return self._around.pop(span.span_id, self) is None
 
     def _is_beside_ours(self, span: Span) -> bool:
-        """Whether one of ours, begun while it was open, has the same answer: a framework whose span of a stream is the current
-        one only until the stream is there, before the client has made its request."""
+        """Whether it tells of a call of ours that it is neither around nor inside: one that ended while it was open, with the
+        same answer, or that is still open on this very thread, of the same model. So it is where others hold no span current
+        while the client makes its request: callbacks, and streams."""
         assert isinstance(span.operation, Inference)
         answer = said(span.operation.output)
         with self._lock:
-            ours = self._beside.get(span.trace_id, [])
+            ours = self._beside.get(_place(span), [])
             for one in ours if answer else ():
                 if one[0] >= span.start and one[1] == hash(tuple(answer)):
                     ours.remove(one)
+                    return True
+            models = {span.operation.request_model, span.operation.response_model} - {None}
+            for span_id, (model, thread) in self._under_way.items():
+                if model in models and thread == threading.get_ident():
+                    del self._under_way[span_id]
                     return True
         return False
 
@@ -181,6 +204,11 @@ def _new_run() -> Run | None:
 def _is_same_call(owner: Recording, span: Span) -> bool:
     """Whether an inference is the very call that ours, right around it, stands for."""
     return owner.span_id == span.parent_id and isinstance(owner.operation, Inference)
+
+
+def _place(span: Span) -> str:
+    """Where its like is looked for: in its trace; roots are each a trace of their own."""
+    return "" if span.parent_id is None else span.trace_id
 
 
 def _is_ours(span: ReadableSpan) -> bool:

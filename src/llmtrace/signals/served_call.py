@@ -3,19 +3,23 @@
 ``unenforced``: a call was required or its tool named, and it breaks the tool's schema: the server held the model to the form of
 a call, not to the schema, because neither the tool nor the server says ``strict``. ``dropped``: the text holds several calls,
 whole ones among them, and none came through, since one could not be read. ``named_stop``: a named call came with the finish
-reason ``stop``, so a program that waits for ``tool_calls`` misses it. The faulty calls themselves are `invalid_tool_call`'s and
+reason ``stop``, so a program that waits for ``tool_calls`` misses it. ``stream_differs``: the server reads a stream as it comes
+and a whole answer at its end, with other code, and of this text the two make something else: a call came by the stream whose
+arguments are no JSON, which the whole answer would have left in its text; or the stream left calls in the text that can be read
+from one end to the other, as the whole answer would have read them. The faulty calls themselves are `invalid_tool_call`'s and
 `leaked_tool_call`'s; this says why they came.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from llmtrace.model import Evaluation, Inference, JsonValue, Span
+from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import PLACES, finish_reason, has_call, text_of
+from llmtrace.signals._answers import CUT, PLACES, finish_reason, has_call, text_of
 from llmtrace.signals._json import NOT_JSON, read_json
 from llmtrace.signals._traits import ANSWER, SERVED
 
@@ -37,6 +41,8 @@ def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
             "--tool-strict-level parameter"
         )
         yield Evaluation(SIGNAL.name, "info", explanation, "unenforced")
+    if inference.stream and _is_served(inference):
+        yield from _by_the_stream_only(inference)
     for choice, message in enumerate(inference.output):
         if has_call(message):
             if _is_served(inference) and _is_named(asked) and finish_reason(inference, choice) == "stop":
@@ -49,6 +55,35 @@ def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
                     f"the text holds several calls, {whole} of them whole, and one that cannot be read: none came through"
                 )
                 yield Evaluation(SIGNAL.name, "warning", explanation, "dropped")
+
+
+def _by_the_stream_only(inference: Inference) -> Iterator[Evaluation]:
+    """Where the answer was cut, both ways lose the call; `truncated_output` tells of that."""
+    for choice, message in enumerate(inference.output):
+        if finish_reason(inference, choice) in CUT:
+            continue
+        calls = [part for part in message.parts if type(part) is ToolCall]
+        broken = sum(isinstance(call.arguments, str) and not _is_json(call.arguments) for call in calls)
+        blocks = () if calls else tuple(islice(_BLOCK.finditer(text_of(message)), PLACES))
+        if broken:
+            explanation = (
+                f"streamed, {broken} of {len(calls)} calls came with arguments that are no JSON; the whole answer would have "
+                "left all of them in its text"
+            )
+        elif blocks and all(map(_is_whole, blocks)):
+            explanation = f"streamed, {len(blocks)} readable calls were left in the text; the whole answer would have had them"
+        else:
+            continue
+        yield Evaluation(SIGNAL.name, "info", explanation, "stream_differs")
+
+
+def _is_json(arguments: str) -> bool:
+    """As the server's parser of whole answers reads it."""
+    try:
+        json.loads(arguments)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_served(inference: Inference) -> bool:
