@@ -58,7 +58,8 @@ class ForeignSpans(SpanProcessor):
         listen()  # to a provider that was set in a way that nobody could see
         if isinstance(span.operation, Inference):
             if self._under_way:
-                self._under_way.pop(span.span_id, None)
+                with self._lock:
+                    self._under_way.pop(span.span_id, None)
             if span.parent_id is not None:
                 self._note(span.parent_id)
             answer = said(span.operation.output) if self._open.some() else []
