@@ -1,7 +1,8 @@
 """What lineage and diagnosis cost on large traces: 1,000 spans with 10 MB of results, of which no two are alike.
 
 Each turn calls a tool with five arguments, of which two are made up and so looked for in every way there is. `records`: results
-are JSON in which a quarter of all characters is digits, the worst case; `prose`: running text. Needs no data set.
+are JSON in which a quarter of all characters is digits, the worst case; `prose`: running text. Then traces of 500 to 10,000 spans
+with results of 2 KB: the cost of a span must stay the same. Needs no data set.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 import report
 from llmtrace.diagnosis import diagnose
-from llmtrace.lineage import Lineage
+from llmtrace.lineage import Lineage, traced
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
 
 TRACE = "0" * 31 + "1"
 TURNS = 500
 SIZE = 20_000
+GROWING = (250, 1000, 5000)
+SMALL = 2_000
 WORDS = ("account", "order", "refund", "ship", "parcel", "invoice", "customer", "stock", "north", "south", "delay", "address")
 
 
@@ -27,7 +30,7 @@ def prose(chance: random.Random, characters: int) -> str:
     return " ".join(chance.choice(WORDS) for _ in range(characters // 7))
 
 
-def records(chance: random.Random) -> tuple[str, str]:
+def records(chance: random.Random, size: int) -> tuple[str, str]:
     rows = [
         {
             "id": f"KS-{chance.randrange(10**7):07}",
@@ -35,17 +38,17 @@ def records(chance: random.Random) -> tuple[str, str]:
             "day": f"2031-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}",
             "note": prose(chance, 60),
         }
-        for _ in range(SIZE // 135)
+        for _ in range(size // 135)
     ]
     return json.dumps(rows), rows[0]["id"]
 
 
-def text(chance: random.Random) -> tuple[str, str]:
+def text(chance: random.Random, size: int) -> tuple[str, str]:
     number = f"KS-{chance.randrange(10**7):07}"
-    return f"{prose(chance, SIZE)} {number}", number
+    return f"{prose(chance, size)} {number}", number
 
 
-def story(result_of: Callable[[random.Random], tuple[str, str]]) -> list[Span]:
+def story(result_of: Callable[[random.Random, int], tuple[str, str]], turns: int = TURNS, size: int = SIZE) -> list[Span]:
     chance = random.Random(3)
     spans: list[Span] = []
     messages = [Message("user", (Text("Today is 2031-05-02. Refund KS-2041800 for a.reyes@example.com"),))]
@@ -55,11 +58,11 @@ def story(result_of: Callable[[random.Random], tuple[str, str]]) -> list[Span]:
         number = len(spans)
         spans.append(Span(TRACE, f"{number + 1:016x}", "s", number * 2, number * 2 + 1, operation=operation, sequence=number))
 
-    for turn in range(TURNS):
+    for turn in range(turns):
         amount, day = chance.randrange(10**6) / 100, f"2033-07-{chance.randrange(1, 29):02}"
         arguments = {"order": given, "amount": amount, "day": day, "who": "a.reyes@example.com", "note": prose(chance, 30)}
         message = Message("assistant", (ToolCall("look_up", arguments, f"c{turn}"),))
-        result, given = result_of(chance)
+        result, given = result_of(chance, size)
         add(Inference("openai", input=tuple(messages), output=(message,)))
         add(ToolExecution("look_up", arguments, result, True, f"c{turn}"))
         messages += [message, Message("tool", (ToolResult(result, f"c{turn}"),))]
@@ -67,10 +70,10 @@ def story(result_of: Callable[[random.Random], tuple[str, str]]) -> list[Span]:
     return spans
 
 
-def seconds(work: Callable[[], Any]) -> float:
+def seconds(work: Callable[[], Any], times_run: int = 3) -> float:
     """CPU time, the best of three."""
     times = []
-    for _ in range(3):
+    for _ in range(times_run):
         start = time.process_time()
         work()
         times.append(time.process_time() - start)
@@ -93,12 +96,29 @@ def measure(spans: list[Span]) -> dict[str, float]:
     }
 
 
+def growing(result_of: Callable[[random.Random, int], tuple[str, str]]) -> list[dict[str, float]]:
+    """Lineage and propagation of traces of more and more spans."""
+    found = []
+    for turns in GROWING:
+        spans = story(result_of, turns, SMALL)
+        trace = Trace(spans)
+        taken = seconds(lambda: traced(trace), 1)  # noqa: B023
+        found.append({"spans": len(spans), "seconds": taken, "microseconds_per_span": taken / len(spans) * 1e6})
+    return found
+
+
 def main() -> None:
     options = report.parser(__doc__).parse_args()
     results = {name: measure(story(result_of)) for name, result_of in (("records", records), ("prose", text))}
     head = ("results", "spans", "MB", "diagnose, s", "lineage, s", "signal, µs a span")
     body = [(name, *(f"{value:.4g}" for value in found.values())) for name, found in results.items()]
-    report.done(results, [report.table("CPU time on one large trace", head, body)], options.json)
+    growth = {name: growing(result_of) for name, result_of in (("records", records), ("prose", text))}
+    rows = [(name, *(f"{value:.4g}" for value in found.values())) for name, each in growth.items() for found in each]
+    tables = [
+        report.table("CPU time on one large trace", head, body),
+        report.table("CPU time of lineage and propagation as traces grow", ("results", "spans", "s", "µs a span"), rows),
+    ]
+    report.done({"large": results, "growing": growth}, tables, options.json)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, 
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 from llmtrace.lineage.wording import wording
-from llmtrace.lineage.words import MOST_TRIED, Words, first_and_last, readable
+from llmtrace.lineage.words import MOST_TRIED, Words, readable
 
 SEARCHED = 1 << 18
 """Characters of text with keys that a live context searches for a value as it is written; what is older is indexed."""
@@ -232,29 +232,32 @@ class Context:
             return None
         return Found(first, next((source for source in self.newest_first() if self._holds(source, text, keys)), first))
 
-    def find_words(self, *texts: str, exact: bool = False) -> Found | None:
-        """The first and the last source that hold one of the texts, whatever its white space, its punctuation and, unless
-        ``exact``, its case. Only of a context that forgets nothing."""
-        places: list[int] = []
-        for text in texts:
-            pattern = wording(text, exact=exact)
-            if pattern is not None:
-                places += first_and_last(pattern, self._holding(text), self._sources)
+    def find_words(self, *texts: str) -> Found | None:
+        """The first and the last source that hold one of the texts, whatever its case, its white space and its punctuation.
+        Only of a context that forgets nothing."""
+        self._plain.catch_up(self._sources, self._next)
+        places = [number for text in texts for number in self._plain.first_and_last(text)]
         return Found(self._sources[min(places)], self._sources[max(places)]) if places else None
 
-    def find_together(self, words: Sequence[str]) -> Source | None:
-        """The newest source in which all of these words stand, wherever."""
-        patterns = [pattern for word in words if (pattern := wording(word, exact=word.isupper())) is not None]
-        numbers = self._holding(" ".join(words))
-        for number in reversed(numbers[-MOST_TRIED:]):
-            text = readable(self._sources[number].text)
-            if all(pattern.search(text) for pattern in patterns):
-                return self._sources[number]
-        return None
+    def find_code(self, code: str) -> Found | None:
+        """The same for a code in capitals: ``IN`` is no ``in``."""
+        numbers = self._with_words([code])
+        holding = [number for number in (*numbers[:MOST_TRIED], *numbers[-MOST_TRIED:]) if self._has_words(number, [code])]
+        return Found(self._sources[holding[0]], self._sources[holding[-1]]) if holding else None
 
-    def _holding(self, text: str) -> Sequence[int]:
+    def find_together(self, words: Sequence[str]) -> Source | None:
+        """The newest source in which all of these words stand, wherever: codes in capitals, the rest in any case."""
+        numbers = self._with_words(words)[-MOST_TRIED:]
+        return next((self._sources[number] for number in reversed(numbers) if self._has_words(number, words)), None)
+
+    def _with_words(self, words: Sequence[str]) -> Sequence[int]:
         self._plain.catch_up(self._sources, self._next)
-        return self._plain.holding(text)
+        return self._plain.holding(" ".join(words))
+
+    def _has_words(self, number: int, words: Sequence[str]) -> bool:
+        text = readable(self._sources[number].text)
+        patterns = (wording(word, exact=word.isupper()) for word in words)
+        return all(pattern is not None and pattern.search(text) for pattern in patterns)
 
     def settle(self) -> None:
         """Unless live: index everything now, so that later look-ups change nothing and may come from several threads."""

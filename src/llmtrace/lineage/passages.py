@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from llmtrace.lineage import dates
 from llmtrace.lineage.forms import HOLDS_KEY, PIECES, keys_of_word, number_key, words_with_places
 from llmtrace.lineage.provenance import Match
+from llmtrace.lineage.quantities import Quantity
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.wording import QUOTED, quotations, wording
 from llmtrace.model import JsonValue
@@ -84,6 +85,18 @@ class Places:
     def of_number(self, number: float) -> Place | None:
         """The first place that spells this number."""
         return self.of_keys([number_key(number)])
+
+    def of_quantity(self, others: Sequence[Quantity]) -> Place | None:
+        """The first of these that stands with its unit, beside it or in the name of its member."""
+        for other in others:
+            for leaf in self.leaves:
+                found = other.place_in(leaf.text)
+                if found is not None and not leaf.of_name:
+                    return Place(leaf, *found)
+            named = self.of_keys([number_key(other.number)])
+            if named is not None and other.place_in(f'"{_name(named.leaf.way)}": {named.leaf.text[named.start :]}'):
+                return named
+        return None
 
     def of_pattern(self, pattern: str | re.Pattern[str]) -> Place | None:
         """The first place that a regular expression matches, upper or lower case."""
@@ -178,6 +191,13 @@ def _pieces(word: str) -> list[tuple[int, int]]:
     bare = word.strip(".,:!?=&…\0")
     found.append((at := word.find(bare), at + len(bare)))
     return sorted(found, key=lambda place: place[1] - place[0])
+
+
+def _name(way: Way) -> str:
+    """The name of the innermost member on the way."""
+    while way is not None and not isinstance(way[1], str):
+        way = way[0]
+    return "" if way is None else str(way[1])
 
 
 def _pointer(way: Way) -> str:

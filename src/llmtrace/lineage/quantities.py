@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from llmtrace.lineage.forms import numbers_of_word, runs
 
@@ -75,24 +77,52 @@ def _label(piece: str, name: str, above: str) -> str:
     return f"{above}/{name}"
 
 
-def conversions(number: float) -> Iterator[tuple[float, re.Pattern[str]]]:
-    """The same quantity in other units: the number there, and a pattern that finds it with its unit."""
+class Quantity(NamedTuple):
+    """A number that has to stand with a unit."""
+
+    number: float
+    factor: float
+    units: str
+
+    def place_in(self, text: str) -> tuple[int, int] | None:
+        """Where it stands so for the first time: with its unit, if that follows."""
+        after, name = _patterns(self.units, self.factor == 100)
+        for written in dict.fromkeys((f"{self.number:.10g}", f"{self.number:,.10g}", f"{self.number:.2f}")):
+            at, looked = text.find(written), 0
+            while at >= 0 and looked < _MOST_LOOKED:
+                end = at + len(written)
+                if at == 0 or not (text[at - 1].isalnum() or text[at - 1] in ".,"):
+                    unit = after.match(text, end)
+                    if unit is not None:
+                        return at, unit.end()
+                    if not text[end : end + 1].isalnum() and self._is_named(text, at, name):
+                        return at, end
+                at, looked = text.find(written, end), looked + 1
+        return None
+
+    def _is_named(self, text: str, at: int, name: re.Pattern[str]) -> bool:
+        money = self.factor == 100
+        if money and ((at > 0 and text[at - 1] in _SIGNS) or not self.number.is_integer()):
+            return True
+        return name.search(text[max(0, at - _LONGEST_NAME) : at]) is not None
+
+
+def conversions(number: float) -> Iterator[Quantity]:
+    """The same quantity in other units."""
     for factor, units in _UNITS:
         other = number / factor
         rounded = round(other, 6)
         if rounded and abs(other - rounded) < 1e-9 * abs(other) + 1e-12:
-            yield rounded, _with_unit(rounded, units, factor == 100)
+            yield Quantity(rounded, factor, units)
 
 
-def _with_unit(number: float, units: str, money: bool) -> re.Pattern[str]:
-    plain, grouped = f"{number:.10g}", f"{number:,.10g}"
-    written = rf"(?<![\w.,])(?:{re.escape(plain)}|{re.escape(grouped)})" + (r"(?:\.0+)?" if "." not in plain else "0*")
-    after = rf"{written}[\s-]?(?:{units})(?!\w)"
+@lru_cache(maxsize=32)
+def _patterns(units: str, money: bool) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What follows a number with its unit, and what stands before one whose member is named after the unit."""
     names = "|".join(sorted(_OF_MONEY)) if money else units
-    named = rf'"(?:[^"\\]*[_ ])?(?:{names})(?:_[^"\\]*)?"\s*:\s*"?{written}(?![\w.])'
-    before = rf"|[$€£¥]\s?{written[len(_NO_WORD) :]}(?![\w.])" if money else ""
-    cents = rf"|{written}(?![\w])" if money and not number.is_integer() else ""
-    return re.compile(f"{after}|{named}{before}{cents}", re.IGNORECASE)
+    named = rf'"(?:[^"\\]*[_ ])?(?:{names})(?:_[^"\\]*)?"\s*:\s*"?$'
+    return re.compile(rf"(?:\.0+)?[\s-]?(?:{units})(?!\w)", re.IGNORECASE), re.compile(named, re.IGNORECASE)
 
 
-_NO_WORD = r"(?<![\w.,])"
+_SIGNS = "$€£¥"
+_MOST_LOOKED, _LONGEST_NAME = 64, 64

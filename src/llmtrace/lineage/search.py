@@ -55,7 +55,9 @@ def find_words(context: Context, value: Value) -> Found | None:
     text = value.text
     if len(text.strip()) < _SHORTEST_TEXT:
         return None
-    return context.find_words(text, exact=value.kind == "code") or _quoted(context, text) or _joined(context, text)
+    if value.kind == "code":
+        return context.find_code(text.strip())
+    return context.find_words(text) or _quoted(context, text) or _joined(context, text)
 
 
 def _quoted(context: Context, text: str) -> Found | None:
@@ -82,11 +84,11 @@ def matches(places: Places, value: Value, start: int = 0) -> list[Match]:
 def _other_place(places: Places, value: Value) -> Place | None:
     number = read_number(value.text) if value.kind == "number" else None
     if number is not None:
-        word, others = in_words(number), list(conversions(number))
-        patterns: list[str | re.Pattern[str]] = [rf"(?<![^\W_]){word}(?![^\W_])"] if word is not None else []
-        spelt = (places.of_pattern(one) for one in (*patterns, *(pattern for _, pattern in others)))
-        found = next((place for place in spelt if place is not None), None)
-        return found or places.of_keys([f"@{day}" for day in _unix_day(number)] + [number_key(other) for other, _ in others])
+        word = in_words(number)
+        found = places.of_pattern(rf"(?<![^\W_]){word}(?![^\W_])") if word is not None else None
+        return (
+            found or places.of_quantity(list(conversions(number))) or places.of_keys([f"@{day}" for day in _unix_day(number)])
+        )
     if value.kind == "date":
         of_day = (places.of_keys(dates.clues_of(day)) or places.nearest_day(day) for day in value.dates)
         return next((place for place in of_day if place is not None), None)
@@ -159,10 +161,10 @@ def _number_in_another_form(context: Context, value: Value) -> Found | None:
     number = read_number(value.text)
     if number is None:
         return None
-    for other, pattern in conversions(number):
-        found = context.at(number_key(other))
+    for other in conversions(number):
+        found = context.at(number_key(other.number))
         for source in (found.first, found.last) if found else ():
-            if source is not None and pattern.search(source.text):
+            if source is not None and other.place_in(source.text):
                 return Found(source, source, "unit")
     word = in_words(number)
     if word is not None:

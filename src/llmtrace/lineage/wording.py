@@ -16,11 +16,6 @@ _JOINT = re.compile(r"\s*(?:->|→|[-_/+&|,.])\s*|\s+")
 _WORD = re.compile(r"[^\W_]+")
 
 
-def words_of(text: str) -> list[str]:
-    """The words, in small letters."""
-    return _WORD.findall(text.casefold())
-
-
 def wording(text: str, *, exact: bool = False) -> re.Pattern[str] | None:
     """A pattern that finds the same words with other white space or punctuation between them, and unless ``exact`` in other
     case; None for no or too many words."""
