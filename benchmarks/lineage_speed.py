@@ -1,8 +1,8 @@
 """What lineage and diagnosis cost on large traces: 1,000 spans with 10 MB of results, of which no two are alike.
 
 Each turn calls a tool with five arguments, of which two are made up and so looked for in every way there is. `records`: results
-are JSON in which a quarter of all characters is digits, the worst case; `prose`: running text. Then traces of 500 to 10,000 spans
-with results of 2 KB: the cost of a span must stay the same. Needs no data set.
+are JSON in which a quarter of all characters is digits, the worst case; `prose`: running text. Then 500 to 10,000 spans with
+results of 2 KB each: the cost of a span must stay the same. Needs no data set.
 """
 
 from __future__ import annotations
