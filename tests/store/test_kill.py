@@ -33,11 +33,12 @@ for number in range(1, KILLS + 1):
         os.close(reading)
         append_until_killed(number, writing)
     os.close(writing)
-    time.sleep(chance.uniform(0, 0.02))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
     with os.fdopen(reading, "rb") as pipe:
-        sys.stdout.buffer.write(b"".join(line for line in pipe.readlines() if line.endswith(b"\\n")))
+        first = pipe.readline() if number % 2 else b""  # of the others some die before they write anything
+        time.sleep(chance.uniform(0, 0.02))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        sys.stdout.buffer.write(first + b"".join(line for line in pipe.readlines() if line.endswith(b"\\n")))
 """
 
 
@@ -48,7 +49,7 @@ def test_no_span_is_lost_in_200_kills(tmp_path: Path) -> None:
     for line in printed.splitlines():
         number, at = map(int, line.split())
         appended.setdefault(number, set()).add(at)
-    assert len(appended) > KILLS // 2
+    assert len(appended) >= KILLS // 2
     store = open_store(str(tmp_path / "store"))
     for number, steps in appended.items():
         read = {int(one.span_id, 16): one for one in store.trace(trace_id(number)).spans if one.end is not None}
