@@ -232,7 +232,10 @@ def _recent_numbers(context: Context) -> list[Term]:
     seen: set[float] = set()
     read = 0
     for source in islice(context.newest_first(), RECENT_SOURCES):
-        for number, label in labelled(source.text[:RECENT_CHARACTERS]) if source.marked else ():
+        known = source.numbers
+        if known is None:
+            known = source.numbers = tuple(labelled(source.text[:RECENT_CHARACTERS])) if source.marked else ()
+        for number, label in known:
             if number_key(number) not in source.echo:
                 numbers.setdefault((number, label), Term(number, label, source, len(seen) < FEW))
                 seen.add(number)

@@ -38,6 +38,8 @@ class Source:
     _dated: bool | None = None
     _words: set[str] | None = None
     _dates: set[str] | None = None
+    numbers: tuple[tuple[float, str], ...] | None = None
+    """The numbers at its beginning with what they count, once somebody asked."""
 
     @property
     def text(self) -> str:
