@@ -20,7 +20,7 @@ SMALL = 10
 """Whole numbers up to here serve as factors only: there are too many of them everywhere to add or subtract."""
 MOST_COUNTED = 100
 """Whole numbers up to here may count things."""
-FEW = 24
+FEW = 36
 """Numbers that count as the newest: a whole one may follow from two of these, or from two of one message or result."""
 
 
@@ -79,7 +79,7 @@ def _multiple(number: float, one: Term, _: Known, strict: bool) -> Computed | No
     factor = round(larger / smaller) if smaller else 0
     if not 2 <= factor <= SMALL or round(smaller * factor, 2) != larger:
         return None
-    if strict and not (one.recent and one.label in (MONEY, "")):
+    if strict and one.label not in (MONEY, ""):
         return None
     return Computed("product" if number == larger else "quotient", (one,))
 
