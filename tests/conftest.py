@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 
 from llmtrace.recorder import activate, otel
 from tests.conformance import FOLDER, Conventions
+
+settings.register_profile("busy", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # no test fails because the machine has other things to do
 
 
 @pytest.fixture(autouse=True)

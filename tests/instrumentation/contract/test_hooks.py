@@ -162,7 +162,7 @@ def test_a_hook_that_raises_changes_nothing(way: Way, monkeypatch: pytest.Monkey
 
 async def _apart(way: Way, client: Any) -> list[Any]:
     if way.asynchronous:
-        return await asyncio.create_task(program(way, client), context=contextvars.copy_context())
+        return await asyncio.create_task(program(way, client))  # a task has a copy of the context
     return contextvars.copy_context().run(way.run, program(way, client))
 
 
