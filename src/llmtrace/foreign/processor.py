@@ -11,7 +11,7 @@ ours, is left out, and around ours, or beside ours with the same answer, it stay
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -34,6 +34,9 @@ from llmtrace.recorder.run import Run
 
 _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
 
+_MOST_BESIDE = 64
+"""Ended inferences of ours that are remembered for each place; those of others that tell of the same call end right after."""
+
 
 class ForeignSpans(SpanProcessor):
     """Also a sink of the recorder, to see our own inferences."""
@@ -45,7 +48,7 @@ class ForeignSpans(SpanProcessor):
         self._open = OpenSpans(_new_run)
         self._around: OrderedDict[str, None] = OrderedDict()
         """Spans that have an inference of ours right below them."""
-        self._beside: OrderedDict[str, list[tuple[int, int]]] = OrderedDict()
+        self._beside: OrderedDict[str, deque[tuple[int, int]]] = OrderedDict()
         """By trace (roots, of whatever trace, by none), of each inference of ours that ended while a span of others was open:
         when it ended, its answer's hash."""
         self._under_way: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
@@ -65,7 +68,8 @@ class ForeignSpans(SpanProcessor):
             answer = said(span.operation.output) if self._open.some() else []
             if answer:
                 with self._lock:
-                    self._beside.setdefault(_place(span), []).append((span.end or span.start, hash(tuple(answer))))
+                    ended = self._beside.setdefault(_place(span), deque(maxlen=_MOST_BESIDE))
+                    ended.append((span.end or span.start, hash(tuple(answer))))
                     if len(self._beside) > MOST_OPEN:
                         self._beside.popitem(last=False)
         return True
@@ -156,7 +160,7 @@ class ForeignSpans(SpanProcessor):
         assert isinstance(span.operation, Inference)
         answer = said(span.operation.output)
         with self._lock:
-            ours = self._beside.get(_place(span), [])
+            ours = self._beside.get(_place(span), deque())
             for one in ours if answer else ():
                 if one[0] >= span.start and one[1] == hash(tuple(answer)):
                     ours.remove(one)
