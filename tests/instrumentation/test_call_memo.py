@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmtrace.instrumentation import _memo
-from llmtrace.instrumentation._memo import known, known_tools
+from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_messages import read_message
 
 _CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -29,6 +29,11 @@ _MESSAGE = st.fixed_dictionaries(
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_memo, "_messages", {})
     monkeypatch.setattr(_memo, "_held", 0)
+
+
+def known(raw: Any, read: Any) -> Any:
+    """One message by way of the memo."""
+    return all_known((raw,), read)[0]
 
 
 def _typed(value: Any) -> Any:

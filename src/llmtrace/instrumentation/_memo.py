@@ -49,11 +49,6 @@ def all_known(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Mess
     return tuple(found)
 
 
-def known(raw: Any, read: Callable[[Any], Message]) -> Message:
-    """The same for one."""
-    return all_known((raw,), read)[0]
-
-
 def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
     shape: list[Any] = []
     try:

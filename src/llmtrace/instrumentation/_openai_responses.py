@@ -12,7 +12,7 @@ from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._memo import all_known, known, known_tools
+from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
@@ -47,7 +47,7 @@ class Responses(Generation):
         }
         one_shot = isinstance(kwargs.get("text_format"), type)
         if isinstance(asked, str):
-            fields["input"] = (known({"role": "user", "content": asked}, read_item),)
+            fields["input"] = all_known(({"role": "user", "content": asked},), read_item)
         elif isinstance(asked, (list, tuple)):
             fields["input"] = all_known(asked, read_item)
         elif asked is not None and is_given(asked):  # an iterator, which is the SDK's to consume
