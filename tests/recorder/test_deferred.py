@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from typing import Any
 
@@ -164,6 +165,33 @@ def test_a_fork_leaves_them_to_its_parent_and_has_its_own() -> None:
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert numbers(captured) == ["parent"]
+
+
+def test_a_fork_does_not_wait_for_a_thread_that_it_has_not(held: None) -> None:
+    """Its parent's other thread was doing them when it was forked; it neither does them nor waits for that thread."""
+    with capture() as captured:
+        (first,) = begin(1)
+        first.end_later(lambda: says("parent"))
+        began, over = threading.Event(), threading.Event()
+
+        def do_them() -> None:
+            with first.run._turn:
+                began.set()
+                over.wait(10)
+
+        other = threading.Thread(target=do_them)
+        other.start()
+        began.wait(10)
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            first.run.match("look_up", {})
+            os._exit(0 if len(first.run.waiting) == 2 else 2)  # a mark and an end
+        over.set()
+        other.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        first.run.catch_up()
     assert numbers(captured) == ["parent"]
 
 

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from llmtrace.lineage import SPECIFIC, Lineage, Origin, Use
 from llmtrace.lineage.memory import Memory
+from llmtrace.lineage.propagation import moments
 from llmtrace.model import (
     AgentInvocation,
     FetchResponse,
@@ -107,7 +108,7 @@ class Flow:
         self._turn = 0
         self._agents = _agents(trace)
         self.memory = Memory()
-        for span, ended in _moments(trace):
+        for span, ended in moments(trace):
             if ended:
                 self._end(span)
             else:
@@ -270,15 +271,3 @@ def _join(edge: Edge) -> None:
 
 def _asks(use: Use, call: ToolCall) -> bool:
     return use.call_id == call.id and use.tool == call.name
-
-
-def _moments(trace: Trace) -> list[tuple[Span, bool]]:
-    """Every span at its begin, if it was given something then, and at its end, in order of time."""
-    moments = [((span.start, 0, span.sequence or 0), span, False) for span in trace.spans if _is_given(span)]
-    moments += [((span.end, 1, span.sequence or 0), span, True) for span in trace.spans if span.end is not None]
-    moments.sort(key=lambda moment: moment[0])
-    return [(span, ended) for _, span, ended in moments]
-
-
-def _is_given(span: Span) -> bool:
-    return isinstance(span.operation, (AgentInvocation, Workflow)) and bool(span.operation.input)

@@ -49,8 +49,10 @@ class Run:
 
     def catch_up(self) -> None:
         """Do what is deferred, or wait until another thread has. What is deferred comes through here itself, and goes on; so
-        does a span that the collector ends while this very thread is in a step."""
-        if (not self.waiting and not self._catching_up) or self._lock._is_owned():  # type: ignore[attr-defined]
+        does a span that the collector ends while this very thread is in a step. A fork leaves it to its parent."""
+        if not self.waiting and not self._catching_up:
+            return
+        if not self.is_here or self._lock._is_owned():  # type: ignore[attr-defined]
             return
         with self._turn:
             if self._catching_up:
