@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Trace, Workflow
 from llmtrace.store import open_store
 
@@ -86,6 +87,87 @@ def test_the_program_is_one_run(tmp_path: Path) -> None:
     assert (trace.root.failure.type, trace.health) == ("KeyError", "failed")
     traced("--name", "nightly", "agent.py", cwd=tmp_path)
     assert last(tmp_path).root.operation == Workflow("nightly")
+
+
+TASKS = """
+import llmtrace
+
+@llmtrace.tool
+def look_up(order: str) -> str:
+    return f"{order} is on its way"
+
+@llmtrace.agent
+def helper(order: str) -> str:
+    return look_up(order)
+
+@llmtrace.agent
+def support(order: str) -> str:
+    llmtrace.outcome("success" if order == "A-1" else "failure")
+    return look_up(order) + helper(order)
+
+look_up("A-1")
+support("A-1")
+with llmtrace.span("second"):
+    support("A-1")
+"""
+
+
+def test_each_task_is_a_run(tmp_path: Path) -> None:
+    """An outermost agent is a run of its own, as without ``llmtrace run``, also below plain spans: so what one does again for
+    another task is no repetition. What it does again itself is. Agents below it, and tools, are its own."""
+    (tmp_path / "agent.py").write_text(TASKS)
+    traced("agent.py", cwd=tmp_path)
+    trace = last(tmp_path)
+    runs = {span.run_id: "" for span in trace.spans}
+    for _, span in trace.walk():
+        runs[span.run_id] += f" {span.name.split()[-1]}"
+    task = " support look_up helper look_up"
+    assert sorted(runs.values()) == [" agent.py look_up second", task, task]
+    repeated = [span for span in trace.spans if any(found.name == "repeated_call" for found in span.evaluations)]
+    assert [trace.parent(span).operation.name for span in repeated] == ["helper", "helper"]  # type: ignore[union-attr]
+    outcomes = [span.name for span in trace.spans for found in span.evaluations if found.name == "outcome"]
+    assert outcomes == ["invoke_agent support", "invoke_agent support"]
+    assert evaluate_trace(trace)[0].spans == trace.spans
+
+
+FOREIGN_TASKS = """
+import llmtrace
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+llmtrace.configure()
+trace.set_tracer_provider(TracerProvider())
+tracer = trace.get_tracer("a.framework")
+tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look_up", "gen_ai.tool.call.arguments": "{}",
+        "gen_ai.tool.call.result": "on its way"}
+
+@llmtrace.tool
+def look_up() -> str:
+    return "on its way"
+
+for _ in range(2):
+    with tracer.start_as_current_span("a tool alone", attributes=tool):
+        pass
+for _ in range(2):
+    with tracer.start_as_current_span("an agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
+        with tracer.start_as_current_span("its tool", attributes=tool):
+            pass
+        look_up()
+"""
+
+
+def test_each_task_of_a_framework_is_a_run(tmp_path: Path) -> None:
+    """An agent whose framework tells of itself, with what is below it, ours too. A span with nothing below it is no task."""
+    (tmp_path / "agent.py").write_text(FOREIGN_TASKS)
+    traced("agent.py", cwd=tmp_path)
+    trace = last(tmp_path)
+    runs = {span.run_id: "" for span in trace.spans}
+    for _, span in trace.walk():
+        runs[span.run_id] += f" / {span.name}"
+    task = " / an agent / its tool / execute_tool look_up"
+    assert sorted(runs.values()) == [task, task, " / invoke_workflow agent.py / a tool alone / a tool alone"]
+    repeated = [span.name for span in trace.spans if any(found.name == "repeated_call" for found in span.evaluations)]
+    assert repeated.count("a tool alone") == 1
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         recording = recorder.start(Workflow(args.name or Path(words[0]).name)) if recorder is not None else None
     if recording is not None:
         os.environ.update(environment(recording.headers(), f"{args.budget};{args.on_exceed}" if args.budget else ""))
-        set_root(Root(lambda: recording))
+        set_root(Root(recording=recording))
     code: object = 1
     try:
         code = _traced(start, recording)

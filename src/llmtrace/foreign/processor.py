@@ -127,7 +127,7 @@ class ForeignSpans(SpanProcessor):
                 found = replace(found, operation=Custom())
             elif span.parent is not None:
                 found = replace(found, operation=self._offered(inference, span.parent.span_id))
-        recorder, run = active(), place.run if place.owner is None else place.owner.run
+        recorder, run = active(), place.owner.run if place.run is None and place.owner is not None else place.run
         if recorder is not None and run is not None:
             watchers = place.watchers if place.owner is None else place.owner.watchers
             recorder.adopt(found, run, watchers, outermost=place.is_outermost)

@@ -1,6 +1,7 @@
 """Runs whose outermost span is another instrumentation's: an agent of a framework that records itself.
 
-Its own spans, and ours below it, are one run, judged live and in order, as below an agent of ours.
+Its own spans, and ours below it, are one run, judged live and in order, as below an agent of ours. So it is too where nothing
+but the span of a whole program is around it (`recorder.root`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
 from llmtrace.recorder import Recording, keys
+from llmtrace.recorder.root import is_at_top
 from llmtrace.recorder.run import Run
 
 MOST_OPEN = 4096
@@ -26,7 +28,8 @@ _PREFIXES = ("gen_ai.", "openinference.", "traceloop.", "llm.", "ai.", "pydantic
 
 
 class Place(NamedTuple):
-    """Where a span of others stands: the recording of ours around it, if any, and else the run that it belongs to."""
+    """Where a span of others stands: the recording of ours around it, if any, and the run that it belongs to where that is not
+    the recording's."""
 
     owner: Recording | None
     run: Run | None
@@ -78,12 +81,14 @@ class OpenSpans:
             one = self._open.get(span_id)
             if one is None:
                 return Place(None, None, False, ())
-            outermost = None if one.owner is not None else self._outermost(span_id)
+            outermost = self._outermost(span_id) if one.owner is None or is_at_top(one.owner) else None
+            if one.owner is not None and outermost == span_id and outermost not in self._runs:
+                outermost = None  # nothing was below it: it is a part of what the program does
             run = None if outermost is None else self._run(outermost)
             del self._open[span_id]
             if outermost == span_id:
                 self._runs.pop(span_id, None)
-            return Place(one.owner, run, outermost == span_id, one.watchers)
+            return Place(one.owner, run, run is not None and outermost == span_id, one.watchers)
 
     def told_around(self, span_id: int | None, name: str) -> Any:
         """The attribute ``name`` of the innermost open span that has it, from this one outwards."""
@@ -99,7 +104,7 @@ class OpenSpans:
         return None
 
     def run_at(self, context: Context) -> Run | None:
-        """The run for a span of ours that starts in ``context``, which is in none of ours."""
+        """The run for a span of ours that starts in ``context``, which is in none of ours but a whole program's."""
         if not self._open:
             return None
         current = trace.get_current_span(context).get_span_context().span_id

@@ -44,11 +44,13 @@ def outcome(
         evidence={} if reason is None else {"reason": to_json(reason)},
     )
     recording.run.outcome = found
-    top = recording  # under `llmtrace run` the run is the whole program's, which may read this trace before it ends
-    while top.parent is not None and top.parent.parent is not None:
+    program = None if root.program is None else root.program.recording
+    if program is None or recording.run is not program.run or recording is program:
+        return
+    top = recording  # the run is the whole program's, which may read this trace before it ends
+    while top.parent is not None and top.parent is not program:
         top = top.parent
-    if root.program is not None and top.parent is not None:
-        recording.run.told[top.span_id] = found
+    recording.run.told[top.span_id] = found
 
 
 def number(score: object, of: str) -> float | None:

@@ -21,6 +21,7 @@ from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
+    AgentInvocation,
     Evaluation,
     Failure,
     Inference,
@@ -32,6 +33,7 @@ from llmtrace.model import (
     Scope,
     Span,
     ToolExecution,
+    Workflow,
     replace,
 )
 from llmtrace.recorder import keys, objectives, otel, root
@@ -179,6 +181,8 @@ class Recorder:
         run = owner.run if owner is not None and owner.run.is_here else None
         if run is None:
             run = None if self.foreign_run is None else guard(self.foreign_run, context)
+        elif root.program is not None and root.is_at_top(owner):
+            run = self._below_program(run, operation, context)
         elif run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
         usual_name, usual_kind, known = genai.opening(operation)
@@ -196,7 +200,7 @@ class Recorder:
             span_id=span_id,
             parent_id=parent_id,
             outermost=run is None,
-            parent=None if run is None else owner,
+            parent=owner if run is not None and owner is not None and owner.run is run else None,
             name=name,
             kind=kind,
             operation=operation,
@@ -219,6 +223,15 @@ class Recorder:
             except Exception as error:
                 report(started, error)
         return recording
+
+    def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
+        """The run of a span that has nothing around it but the program, whose run is ``run``; None: it begins one."""
+        found = None if self.foreign_run is None else guard(self.foreign_run, context)
+        if found is not None or isinstance(operation, (AgentInvocation, Workflow)):
+            return found
+        if run.evaluator is not self.evaluator:
+            run.renew(self.evaluator)
+        return run
 
     def _mark(self, recording: Recording, known: Mapping[str, JsonValue]) -> None:
         """Tell the sinks that a span started: small, without content, so that a killed run shows what it was doing."""

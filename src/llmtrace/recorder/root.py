@@ -1,6 +1,8 @@
 """The span that stands for a whole program under ``llmtrace run``: what is in no run yet is below it, in any thread.
 
-It is opened by the first span that needs it, so that a child process that calls no model leaves nothing behind.
+It is opened by the first span that needs it, so that a child process that calls no model leaves nothing behind. A program may
+have its agents work on many tasks, one after the other or side by side: so each outermost agent or workflow below it is a run
+of its own, as it is without ``llmtrace run``. What else the program does is the program's run.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 
+from llmtrace.model import Custom
 from llmtrace.recorder import keys
 from llmtrace.recorder.recording import Recording
 
@@ -18,11 +21,11 @@ _KEPT = (keys.ATTRIBUTES, keys.WATCHERS)
 
 
 class Root:
-    """``opened()`` makes the recording, or gives None; it is asked once."""
+    """``opened()`` makes the recording, or gives None; it is asked once. ``recording``: it, where it is open already."""
 
-    def __init__(self, opened: Callable[[], Recording | None]) -> None:
-        self.recording: Recording | None = None
-        self._opened: Callable[[], Recording | None] | None = opened
+    def __init__(self, opened: Callable[[], Recording | None] | None = None, *, recording: Recording | None = None) -> None:
+        self.recording = recording
+        self._opened = opened
         self._lock = threading.RLock()
 
     def around(self, context: Context) -> Context:
@@ -41,6 +44,15 @@ class Root:
 
 program: Root | None = None
 """The root of this process, if it has one."""
+
+
+def is_at_top(owner: Recording) -> bool:
+    """Whether ``owner`` is the program's span, or between the two are plain spans only: an agent below it is an outermost one."""
+    if program is None or program.recording is None:
+        return False
+    while owner.parent is not None and type(owner.operation) is Custom:
+        owner = owner.parent
+    return owner is program.recording
 
 
 def set_root(root: Root | None) -> None:
