@@ -36,6 +36,14 @@ def test_a_message_said_twice_is_shown_twice() -> None:
     assert new(Trace(spans)) == [["go on"], ["go on"]]
 
 
+def test_a_question_asked_anew_is_told_again() -> None:
+    """The same words open another conversation; the system prompt stays left out."""
+    maker = Maker("1" * 32, 0)
+    asked = [Message("system", (Text("be kind"),)), user("where?")]
+    spans = [maker.span(number, None, "chat", chat(asked, answers("here"))) for number in (1, 2)]
+    assert new(Trace(spans)) == [["be kind", "where?"], ["where?"]]
+
+
 def test_an_answer_that_comes_back_is_not_new() -> None:
     """An assistant message returns as input without its reasoning and finish reason; it was seen all the same."""
     maker = Maker("1" * 32, 0)

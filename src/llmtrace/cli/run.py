@@ -1,4 +1,4 @@
-"""``llmtrace run``: a program as it is, traced. What is installed is instrumented, and the whole program is one run.
+"""``llmtrace run``: a program as it is, traced. What is installed is instrumented; the whole program is one trace.
 
 A Python script or module runs in this process, any other command in one of its own; the Python processes that either starts
 are traced too (see `llmtrace.launch`), in the same trace.

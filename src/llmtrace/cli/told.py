@@ -28,11 +28,14 @@ from llmtrace.model import (
     Uri,
 )
 
+_ASKING = frozenset({"system", "developer", "user"})
+
 
 class NewMessages:
     """Gives, for one inference after the other, the messages that no earlier one had as input or output.
 
-    A tool's answer is left out as well where the trace shows the very same under the tool's own execution.
+    A tool's answer is left out as well where the trace shows the very same under the tool's own execution. A conversation that
+    is opened once more in the same words has the user's told again.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -56,6 +59,8 @@ class NewMessages:
             here[key] += 1
             if here[key] > self._seen[key] and not self._shown(message):
                 new.append(message)
+        if not new and all(message.role in _ASKING for message in inference.input):
+            new = [message for message in inference.input if message.role == "user"]
         here.update(_key(message) for message in inference.output)
         self._seen |= here
         return new

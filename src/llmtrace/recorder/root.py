@@ -47,7 +47,7 @@ program: Root | None = None
 
 
 def is_at_top(owner: Recording) -> bool:
-    """Whether ``owner`` is the program's span, or between the two are plain spans only: an agent below it is an outermost one."""
+    """Whether ``owner`` is the program's span, or only plain spans are between: an agent below it is an outermost one."""
     if program is None or program.recording is None:
         return False
     while owner.parent is not None and type(owner.operation) is Custom:
