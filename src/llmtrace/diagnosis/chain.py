@@ -6,7 +6,7 @@ is where harm was done. Where no value leads there, the chain is the outcome and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from llmtrace.diagnosis.clue import Clue, Kind
 from llmtrace.diagnosis.flow import Edge, Flow, Node
@@ -34,10 +34,10 @@ def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow) -> tuple[
         end = [_outcome_step(outcome, "")] if outcome is not None else []
         return (*end, Step(clue.span_id, clue.title, clue.value, "It is in no value that later steps used."))
     edges = _way(clue.node, reached, flow)
-    steps = [_step(flow, edge) for edge in reversed(edges)]
+    steps = _steps(edges[::-1], flow)
     if not edges and outcome is not None and outcome is not clue.node:
         steps.append(_outcome_step(outcome, f"No value of it comes from {_title(clue.node)}, which came before."))
-    return (*_shortened(steps), *_last(clue, clue.node))
+    return (*steps, *_last(clue, clue.node))
 
 
 def _way(start: Node, reached: Mapping[Node, Edge | None], flow: Flow) -> list[Edge]:
@@ -62,6 +62,15 @@ def _back(reached: Mapping[Node, Edge | None], goal: Node) -> list[Edge]:
         edges.append(edge)
         edge = reached[edge.source]
     return edges[::-1]
+
+
+def _steps(edges: Sequence[Edge], flow: Flow) -> list[Step]:
+    """Of a long way its two ends."""
+    if len(edges) <= MOST_STEPS:
+        return [_step(flow, edge) for edge in edges]
+    half = MOST_STEPS // 2
+    middle = Step(edges[half].target.span_id, f"… {len(edges) - MOST_STEPS + 1} more")
+    return [*_steps(edges[:half], flow), middle, *_steps(edges[len(edges) - half + 1 :], flow)]
 
 
 def _step(flow: Flow, edge: Edge) -> Step:
@@ -110,14 +119,6 @@ def _last(clue: Clue, node: Node) -> tuple[Step, ...]:
         place = f"argument {clue.pointer}" if node.kind == "call" else f"{_title(node)} {clue.pointer}"
         return (Step(node.span_id, _title(node), node.arguments), Step(clue.span_id, place, clue.value, note))
     return (Step(clue.span_id, _title(node), _shown(node), note),)
-
-
-def _shortened(steps: list[Step]) -> list[Step]:
-    if len(steps) <= MOST_STEPS:
-        return steps
-    left_out = len(steps) - MOST_STEPS + 1
-    middle = Step(steps[MOST_STEPS // 2].span_id, f"… {left_out} more")
-    return [*steps[: MOST_STEPS // 2], middle, *steps[len(steps) - MOST_STEPS // 2 + 1 :]]
 
 
 def _title(node: Node) -> str:

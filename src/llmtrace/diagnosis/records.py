@@ -95,7 +95,7 @@ def _rivals(value: str, node: Node, seen: Sightings, others: dict[str, set[int]]
     form, names = shape(value), seen.names_elsewhere(value, node)
     found: dict[str, int] = {}
     for word in seen.alike(form):
-        if word == value or (names and not names & set(seen.names.get(word, ()))):
+        if word == value or (names and names.isdisjoint(seen.names(word))):
             continue
         held = {one.place for one in seen.before(word, node)}
         together = sum(bool(held & other) for other in others.values())
@@ -132,7 +132,7 @@ def _not_spoken_of(flow: Flow, seen: Sightings) -> Iterator[Clue]:
 
 
 def _names(words: set[str], seen: Sightings) -> set[str]:
-    return {name for word in words for name in seen.names.get(word, ())}
+    return {name for word in words for name in seen.names(word)}
 
 
 def answered_for_another(flow: Flow) -> Iterator[Clue]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from llmtrace.diagnosis.clue import Clue, place_of, quote
 from llmtrace.diagnosis.flow import Flow, Node
-from llmtrace.diagnosis.sightings import shape, words_in
+from llmtrace.diagnosis.sightings import is_word, shape
 from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.model import Inference, ToolDefinition, Trace
 
@@ -41,7 +41,7 @@ def in_another_form(trace: Trace, flow: Flow) -> Iterator[Clue]:
             continue
         for name, value in node.arguments.items():
             example = _example(definition, name)
-            if _PROSE.search(name) and isinstance(value, str) and words_in(value) == {value}:
+            if _PROSE.search(name) and isinstance(value, str) and is_word(value):
                 title = f"{node.tool} was called with a {name} that is an identifier"
                 evidence = f"/{name} is nothing but {quote(value)}, where its name asks for words."
                 advice = f"Give {name} a least length in the schema of {node.tool}; see whether another tool was meant."

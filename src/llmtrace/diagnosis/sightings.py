@@ -7,18 +7,32 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
+from typing import NamedTuple
 
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.model import JsonValue
 
 _WORD = re.compile(r"#?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
 _DIGIT = re.compile(r"\d")
+_OF_WORDS = bytes(byte if byte < 128 and (chr(byte).isalnum() or chr(byte) in "#_-") else 32 for byte in range(256))
+"""Each byte of a text that no word has turned into a space."""
 _LONGEST_READ = 1 << 18
 _SHORTEST = 4
 _LONGEST_NAME = 40
 DEEPEST = 12
 MOST_ALIKE = 200
+
+
+class Sighting(NamedTuple):
+    """A value under one name, in the results of calls."""
+
+    name: str
+    """Of the member that holds it; of an element, that of its list."""
+    first: int
+    last: int
+    """Places of the first and of the last call."""
 
 
 class Sightings:
@@ -45,9 +59,9 @@ class Sightings:
         return found
 
     @cached_property
-    def names(self) -> dict[str, dict[str, list[int]]]:
-        """By text of a value, the names of the members that hold it in results, each with the places of the calls."""
-        found: dict[str, dict[str, list[int]]] = defaultdict(dict)
+    def _named(self) -> dict[str, tuple[Sighting, ...]]:
+        """By text of a value, under which names it stands in results."""
+        found: dict[str, tuple[Sighting, ...]] = {}
         for node in self.flow.nodes:
             if node.structure is not None:
                 _name(node.structure, "", found, node.place, 0)
@@ -77,8 +91,8 @@ class Sightings:
             for part in (part for part in parts if isinstance(part, dict)):
                 named: set[str] = set()
                 _titles(part, named, 0)
-                texts = [member for member in part.values() if isinstance(member, str)]
-                for identifier in (text for text in texts if words_in(text) == {text}):
+                texts = [member for member in part.values() if isinstance(member, str)] if named else []
+                for identifier in (text for text in texts if is_word(text)):
                     for thing in named:
                         found[thing].setdefault(identifier, node.place)
         return found
@@ -94,7 +108,7 @@ class Sightings:
         for node in self.flow.nodes:
             if isinstance(node.structure, dict):
                 for member in node.structure.values():
-                    if isinstance(member, str) and words_in(member) == {member}:
+                    if isinstance(member, str) and is_word(member):
                         found[member].append((node.place, node.structure))
         return found
 
@@ -110,15 +124,20 @@ class Sightings:
     @cached_property
     def members(self) -> set[str]:
         """The names of all members of results."""
-        return {name for names in self.names.values() for name in names}
+        return {one.name for known in self._named.values() for one in known}
+
+    def names(self, text: str) -> set[str]:
+        """What the value is called in results."""
+        return {one.name for one in self._named.get(text, ())}
 
     def names_elsewhere(self, text: str, node: Node) -> set[str]:
         """What the value is called in results other than this node's."""
-        return {name for name, places in self.names.get(text, {}).items() if places != [node.place]}
+        here = node.place
+        return {one.name for one in self._named.get(text, ()) if not one.first == one.last == here}
 
     def kin(self, one: str, other: str) -> bool:
         """True if both go by one name in results."""
-        return bool(self.names.get(one, {}).keys() & self.names.get(other, {}).keys())
+        return not self.names(one).isdisjoint(self.names(other))
 
     @cached_property
     def _by_shape(self) -> dict[str, list[str]]:
@@ -139,8 +158,20 @@ class Sightings:
 
 def words_in(text: str) -> set[str]:
     """The words of a text that hold a digit and are long enough to name something."""
-    words = set(_WORD.findall(text[:_LONGEST_READ]))
-    return {word for word in words if len(word) >= _SHORTEST and _DIGIT.search(word)}
+    pieces = set(text[:_LONGEST_READ].encode("ascii", "replace").translate(_OF_WORDS).decode().split())
+    found: set[str] = set()
+    for piece in pieces:
+        if len(piece) >= _SHORTEST and not piece.isalpha():
+            if piece.isalnum():
+                found.add(piece)
+            else:
+                found.update(word for word in _WORD.findall(piece) if len(word) >= _SHORTEST and _DIGIT.search(word))
+    return found
+
+
+def is_word(text: str) -> bool:
+    """True if the text is nothing but one such word."""
+    return _SHORTEST <= len(text) <= _LONGEST_READ and _WORD.fullmatch(text) is not None and _DIGIT.search(text) is not None
 
 
 _DATE = re.compile(r"\d{4}|\d{4}-\d\d(?:-\d\d)?")
@@ -157,45 +188,59 @@ def shape(text: str) -> str:
     return re.sub(r"\d", "9", re.sub(r"[^\W\d_]+", "a", text))
 
 
-def _name(content: JsonValue, name: str, found: dict[str, dict[str, list[int]]], place: int, depth: int) -> None:
-    if depth > DEEPEST:
+def _name(content: JsonValue, name: str, found: dict[str, tuple[Sighting, ...]], place: int, depth: int) -> None:
+    """``content``: an object or a list."""
+    if depth >= DEEPEST:
         return
-    if isinstance(content, dict):
-        for key, member in content.items():
+    for key, member in content.items() if isinstance(content, dict) else ((name, member) for member in content):
+        if isinstance(member, (dict, list)):
             _name(member, str(key), found, place, depth + 1)
-    elif isinstance(content, list):
-        for member in content:
-            _name(member, name, found, place, depth + 1)
-    elif content is not None and not isinstance(content, bool) and name:
-        places = found[str(content)].setdefault(name, [])
-        if not places or places[-1] != place:
-            places.append(place)
+        elif key != "" and member is not None and not isinstance(member, bool):
+            text = member if type(member) is str else str(member)
+            known = found.get(text, ())
+            if not known:
+                found[text] = (Sighting(str(key), place, place),)
+            elif known[0].name != key or known[0].last != place:
+                found[text] = _seen_again(known, str(key), place)
+
+
+def _seen_again(known: tuple[Sighting, ...], name: str, place: int) -> tuple[Sighting, ...]:
+    if not any(one.name == name for one in known):
+        return *known, Sighting(name, place, place)
+    return tuple(one._replace(last=place) if one.name == name else one for one in known)
 
 
 def _record(content: JsonValue, found: dict[str, set[float]], depth: int) -> None:
     if depth > DEEPEST:
         return
-    if isinstance(content, list):
-        for member in content:
+    name = _name_of(content)
+    if name is not None:
+        found[name].update(_numbers(content, 0))
+    for member in _members(content):
+        if isinstance(member, (dict, list)):
             _record(member, found, depth + 1)
-    elif isinstance(content, dict):
-        name = content.get("name", content.get("title"))
-        if isinstance(name, str) and _SHORTEST <= len(name) <= _LONGEST_NAME:
-            found[name.casefold()].update(_numbers(content, 0))
-        for member in content.values():
-            if isinstance(member, (dict, list)):
-                _record(member, found, depth + 1)
 
 
 def _titles(content: JsonValue, found: set[str], depth: int) -> None:
     """The names of things below."""
     if depth > DEEPEST:
         return
-    for member in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-        _titles(member, found, depth + 1)
+    for member in _members(content):
+        if isinstance(member, (dict, list)):
+            _titles(member, found, depth + 1)
+    name = _name_of(content)
+    if name is not None:
+        found.add(name)
+
+
+def _members(content: JsonValue) -> Iterable[JsonValue]:
+    return content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+
+
+def _name_of(content: JsonValue) -> str | None:
+    """What a thing is called, in small letters."""
     name = content.get("name", content.get("title")) if isinstance(content, dict) else None
-    if isinstance(name, str) and _SHORTEST <= len(name) <= _LONGEST_NAME:
-        found.add(name.casefold())
+    return name.casefold() if isinstance(name, str) and _SHORTEST <= len(name) <= _LONGEST_NAME else None
 
 
 def _numbers(content: JsonValue, depth: int) -> set[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from llmtrace.diagnosis.clue import Clue, quote
 from llmtrace.diagnosis.flow import Flow, Node
@@ -38,21 +38,69 @@ _FEWEST_DIGITS = 3
 _UNITS = (0.01, 0.001, 100, 1000)
 
 
+class _Known:
+    """The numbers that were visible so far, the first `_MOST_NUMBERS` of them, by their digits."""
+
+    def __init__(self) -> None:
+        self._by_digits: dict[str, float] = {}
+        self._broken: list[str] = []
+        """Of each number with decimals its digits, and how it is written."""
+        self._lines: str | None = None
+        """The same as one text, which is searched much faster."""
+
+    def add(self, numbers: Iterable[float]) -> None:
+        known = self._by_digits
+        if len(known) >= _MOST_NUMBERS:
+            return
+        for number in numbers:
+            digits, whole = _digits(number), number.is_integer()
+            if digits not in known:
+                known[digits] = number
+                if not whole:
+                    self._broken.append(f"{digits} {number:.2f}")
+            if number >= 1 and not whole:
+                for factor in _UNITS:
+                    known.setdefault(f"~{round(number * factor, 2):g}", number)
+            if len(known) >= _MOST_NUMBERS:
+                break
+        self._lines = None
+
+    def get(self, digits: str) -> float | None:
+        return self._by_digits.get(digits)
+
+    def cut_from(self, whole: str, digits: str) -> float | None:
+        """The first number with decimals of which this one is the end or the beginning."""
+        if self._lines is None:
+            self._lines = "\n".join(("", *self._broken, ""))
+        found = [at for at in (self._longer(f"{digits} ", digits), self._longer(f" {whole}", digits)) if at is not None]
+        return self._by_digits[self._digits_at(min(found))] if found else None
+
+    def _longer(self, piece: str, digits: str) -> int | None:
+        """Where the first line with this piece begins that has more digits than these, up to twice as many and one."""
+        lines = self._lines or ""
+        at = lines.find(piece)
+        while at >= 0:
+            start = lines.rfind("\n", 0, at) + 1
+            if 1 <= len(self._digits_at(start)) - len(digits) <= len(digits) + 1:
+                return start
+            at = lines.find(piece, at + 1)
+        return None
+
+    def _digits_at(self, start: int) -> str:
+        lines = self._lines or ""
+        return lines[start : lines.find(" ", start)]
+
+
 def misread(flow: Flow) -> Iterator[Clue]:
     """A number that nothing contains, next to one that differs by a decimal point, by a cut, or by two digits exchanged."""
-    known: dict[str, float] = {}
+    known = _Known()
     for node in flow.nodes:
         for use in node.uses:
             if use.kind == "number" and (use.made_up or use.provenance.form == "derived" or _is_round(use)):
                 origin = _origin(use, known)
                 if origin is not None:
                     yield _misread(node, use, origin)
-        for number in _numbers(node):
-            if len(known) < _MOST_NUMBERS:
-                known.setdefault(_digits(number), number)
-                if number >= 1 and not float(number).is_integer():
-                    for factor in _UNITS:
-                        known.setdefault(f"~{round(number * factor, 2):g}", number)
+        known.add(_numbers(node))
 
 
 def _numbers(node: Node) -> Iterator[float]:
@@ -71,34 +119,25 @@ def _is_round(use: Use) -> bool:
     return use.provenance.status == "unknown" and is_round(Value(use.value, "number"))
 
 
-def _origin(use: Use, known: dict[str, float]) -> float | None:
+def _origin(use: Use, known: _Known) -> float | None:
     number = read_number(str(use.value))
     if number is None:
         return None
     digits = _digits(abs(number))
+    same = known.get(digits)
     if _is_round(use):
-        same = known.get(digits) if len(digits) > 1 else None
-        return same if same is not None and any(abs(same * factor - number) < 0.01 for factor in _UNITS) else None
+        near = same is not None and any(abs(same * factor - number) < 0.01 for factor in _UNITS)
+        return same if len(digits) > 1 and near else None
     if len(digits) < _FEWEST_DIGITS:
         return None
-    if digits in known and known[digits] != number:
-        return known[digits]
-    if f"~{number:g}" in known or use.provenance.form == "derived":
-        return known.get(f"~{number:g}")
+    if same is not None and same != number:
+        return same
+    in_other_unit = known.get(f"~{number:g}")
+    if in_other_unit is not None or use.provenance.form == "derived":
+        return in_other_unit
     swaps = (digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :] for at in range(len(digits) - 1))
-    near = next((known[other] for other in swaps if other in known), None)
-    if near is not None:
-        return near
-    return _cut_from(f"{number:g}", digits, known)
-
-
-def _cut_from(whole: str, digits: str, known: dict[str, float]) -> float | None:
-    """A number with decimals of which this one is the end or the beginning."""
-    for text, value in known.items():
-        longer = not text.startswith("~") and 1 <= len(text) - len(digits) <= len(digits) + 1 and not value.is_integer()
-        if longer and (text.endswith(digits) or f"{value:.2f}".startswith(whole)):
-            return value
-    return None
+    swapped = next((near for other in swaps if (near := known.get(other)) is not None), None)
+    return known.cut_from(f"{number:g}", digits) if swapped is None else swapped
 
 
 def _misread(node: Node, use: Use, origin: float) -> Clue:
@@ -166,7 +205,7 @@ def mislabelled(flow: Flow, seen: Sightings) -> Iterator[Clue]:
 def _wrong_label(node: Node, labelled: re.Pattern[str], seen: Sightings) -> tuple[str, str, str] | None:
     for match in labelled.finditer(node.text):
         label, word = match.group(1).casefold(), match.group(2)
-        names = sorted(seen.names.get(word, ()))
+        names = sorted(seen.names(word))
         kinds = [_kind_of(name) or _plural(name, seen) for name in names]
         if kinds and all(kinds) and not any(label in kind or kind in label for kind in kinds) and seen.before(word, node):
             return label, word, names[0]
@@ -244,10 +283,8 @@ def _named_with(identifier: str, said: str, node: Node, seen: Sightings) -> tupl
 def of_another_record(flow: Flow, seen: Sightings) -> Iterator[Clue]:
     """A sum of money that the answer gives for a thing which has none such in the results, while another thing has."""
     for node in flow.nodes:
-        if node.kind != "answer" or not seen.records:
-            continue
         start = 0
-        for match in _MONEY.finditer(node.text):
+        for match in _MONEY.finditer(node.text) if node.kind == "answer" else ():
             number = read_number(match.group(1)) or 0.0
             before = node.text[max(start, match.start() - _NAMED) : match.start()].casefold()
             start = match.end()

