@@ -9,7 +9,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
-from typing import NamedTuple
 
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.model import JsonValue
@@ -23,16 +22,7 @@ _SHORTEST = 4
 _LONGEST_NAME = 40
 DEEPEST = 12
 MOST_ALIKE = 200
-
-
-class Sighting(NamedTuple):
-    """A value under one name, in the results of calls."""
-
-    name: str
-    """Of the member that holds it; of an element, that of its list."""
-    first: int
-    last: int
-    """Places of the first and of the last call."""
+SEVERAL = -1
 
 
 class Sightings:
@@ -59,9 +49,9 @@ class Sightings:
         return found
 
     @cached_property
-    def _named(self) -> dict[str, tuple[Sighting, ...]]:
-        """By text of a value, under which names it stands in results."""
-        found: dict[str, tuple[Sighting, ...]] = {}
+    def _named(self) -> dict[str, dict[str, int]]:
+        """By text of a value, the names of the members that hold it in results, each with the call's place, or `SEVERAL`."""
+        found: dict[str, dict[str, int]] = {}
         for node in self.flow.nodes:
             if node.structure is not None:
                 _name(node.structure, "", found, node.place, 0)
@@ -124,16 +114,15 @@ class Sightings:
     @cached_property
     def members(self) -> set[str]:
         """The names of all members of results."""
-        return {one.name for known in self._named.values() for one in known}
+        return set().union(*self._named.values())
 
     def names(self, text: str) -> set[str]:
         """What the value is called in results."""
-        return {one.name for one in self._named.get(text, ())}
+        return set(self._named.get(text, ()))
 
     def names_elsewhere(self, text: str, node: Node) -> set[str]:
         """What the value is called in results other than this node's."""
-        here = node.place
-        return {one.name for one in self._named.get(text, ()) if not one.first == one.last == here}
+        return {name for name, place in self._named.get(text, {}).items() if place != node.place}
 
     def kin(self, one: str, other: str) -> bool:
         """True if both go by one name in results."""
@@ -159,14 +148,10 @@ class Sightings:
 def words_in(text: str) -> set[str]:
     """The words of a text that hold a digit and are long enough to name something."""
     pieces = set(text[:_LONGEST_READ].encode("ascii", "replace").translate(_OF_WORDS).decode().split())
-    found: set[str] = set()
-    for piece in pieces:
-        if len(piece) >= _SHORTEST and not piece.isalpha():
-            if piece.isalnum():
-                found.add(piece)
-            else:
-                found.update(word for word in _WORD.findall(piece) if len(word) >= _SHORTEST and _DIGIT.search(word))
-    return found
+    known = {piece for piece in pieces if len(piece) >= _SHORTEST and not piece.isalpha()}
+    plain = {piece for piece in known if piece.isalnum()}
+    others = _WORD.findall(" ".join(known - plain))
+    return plain.union(word for word in others if len(word) >= _SHORTEST and _DIGIT.search(word))
 
 
 def is_word(text: str) -> bool:
@@ -188,7 +173,7 @@ def shape(text: str) -> str:
     return re.sub(r"\d", "9", re.sub(r"[^\W\d_]+", "a", text))
 
 
-def _name(content: JsonValue, name: str, found: dict[str, tuple[Sighting, ...]], place: int, depth: int) -> None:
+def _name(content: JsonValue, name: str, found: dict[str, dict[str, int]], place: int, depth: int) -> None:
     """``content``: an object or a list."""
     if depth >= DEEPEST:
         return
@@ -197,17 +182,11 @@ def _name(content: JsonValue, name: str, found: dict[str, tuple[Sighting, ...]],
             _name(member, str(key), found, place, depth + 1)
         elif key != "" and member is not None and not isinstance(member, bool):
             text = member if type(member) is str else str(member)
-            known = found.get(text, ())
-            if not known:
-                found[text] = (Sighting(str(key), place, place),)
-            elif known[0].name != key or known[0].last != place:
-                found[text] = _seen_again(known, str(key), place)
-
-
-def _seen_again(known: tuple[Sighting, ...], name: str, place: int) -> tuple[Sighting, ...]:
-    if not any(one.name == name for one in known):
-        return *known, Sighting(name, place, place)
-    return tuple(one._replace(last=place) if one.name == name else one for one in known)
+            known = found.get(text)
+            if known is None:
+                found[text] = {str(key): place}
+            elif known.get(key) != place:
+                known[str(key)] = SEVERAL if key in known else place
 
 
 def _record(content: JsonValue, found: dict[str, set[float]], depth: int) -> None:

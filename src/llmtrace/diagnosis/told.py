@@ -126,8 +126,8 @@ def _origin(use: Use, known: _Known) -> float | None:
     digits = _digits(abs(number))
     same = known.get(digits)
     if _is_round(use):
-        near = same is not None and any(abs(same * factor - number) < 0.01 for factor in _UNITS)
-        return same if len(digits) > 1 and near else None
+        alike = same is not None and any(abs(same * factor - number) < 0.01 for factor in _UNITS)
+        return same if len(digits) > 1 and alike else None
     if len(digits) < _FEWEST_DIGITS:
         return None
     if same is not None and same != number:
