@@ -6,10 +6,10 @@ Law: a cause is named only where it had held still before (`_STILL` calls in a r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from llmtrace.model import Inference, Span
+from llmtrace.model import Inference, JsonValue, Operation, Span
 from llmtrace.model.value import value
 from llmtrace.semconv import LIBRARIES, SERVICE_VERSION, VCS_REVISION
 
@@ -53,11 +53,16 @@ class InForce:
 
     def __init__(self, state: dict[str, list[Any]] | None = None) -> None:
         self.held: dict[str, list[Any]] = state or {}
+        self._resource: Mapping[str, JsonValue] | None = None
+        self._versions: list[tuple[str, str]] = []
+        """What that resource says; one resource goes with many spans."""
 
     def see(self, span: Span, call: int) -> bool:
         """Take in a call. True if something that had held still is another one now."""
         turned = False
-        for name, now in _of(span):
+        if span.resource is not self._resource:
+            self._resource, self._versions = span.resource, list(_of_resource(span.resource))
+        for name, now in (*_of_operation(span.operation), *self._versions):
             known = self.held.get(name)
             if known is None:
                 self.held[name] = [now, span.start, call, 1, None, 0]
@@ -79,22 +84,24 @@ class InForce:
         return found
 
 
-def _of(span: Span) -> Iterator[tuple[str, str]]:
-    operation = span.operation
-    if isinstance(operation, Inference):
-        digests = operation.fingerprint
-        for name, held in (
-            ("model", operation.response_model),
-            ("requested_model", operation.request_model),
-            ("system_fingerprint", operation.system_fingerprint),
-            ("prompt", digests and digests.system),
-            ("tools", digests and digests.tools),
-            ("parameters", digests and digests.parameters),
-        ):
-            if held:
-                yield name, held[:80]
+def _of_operation(operation: Operation) -> Sequence[tuple[str, str]]:
+    if not isinstance(operation, Inference):
+        return ()
+    digests = operation.fingerprint
+    held = (
+        ("model", operation.response_model),
+        ("requested_model", operation.request_model),
+        ("system_fingerprint", operation.system_fingerprint),
+        ("prompt", digests and digests.system),
+        ("tools", digests and digests.tools),
+        ("parameters", digests and digests.parameters),
+    )
+    return [(name, now[:80]) for name, now in held if now]
+
+
+def _of_resource(resource: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
     for name, attribute in (("version", SERVICE_VERSION), ("revision", VCS_REVISION), ("libraries", LIBRARIES)):
-        written = span.resource.get(attribute)
+        written = resource.get(attribute)
         if isinstance(written, (list, tuple)):
             yield name, ", ".join(sorted(str(one) for one in written))
         elif isinstance(written, str):

@@ -12,7 +12,7 @@ import json
 from typing import Any, Final, NamedTuple
 
 from llmtrace.fingerprints import fingerprint
-from llmtrace.model import AgentInvocation, Custom, Inference, Span, ToolExecution, Trace, Workflow
+from llmtrace.model import AgentInvocation, Custom, Inference, Span, ToolExecution, Trace, Workflow, replace
 from llmtrace.semconv import SAME_CALL, SERVICE_NAME
 
 VARIED: Final = "varies"
@@ -37,10 +37,19 @@ class Key(NamedTuple):
     def name(self) -> str:
         return _name(self)
 
+    def place(self) -> str:
+        """Name of the place (agent and operation, or tool) at which it is."""
+        return _place(self)
+
 
 @functools.lru_cache(maxsize=4096)
 def _name(key: Key) -> str:
     return json.dumps(key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _place(key: Key) -> str:
+    return f"{key._replace(model=None, prompt=None).name()} place"
 
 
 class Found(NamedTuple):
@@ -57,10 +66,12 @@ def key_of(trace: Trace, span: Span) -> Found | None:
         return Found(Key(_service(span), "execute_tool", tool=operation.name), run)
     if not isinstance(operation, Inference) or SAME_CALL in span.attributes:
         return None
-    if any(isinstance(inner.operation, Inference) for inner in trace.children(span)):
-        return None
+    for inner in trace.children(span):
+        if isinstance(inner.operation, Inference):
+            return None
     agent, step, run = _around(trace, span)
-    prompt = (operation.fingerprint or fingerprint(operation)).system
+    digests = operation.fingerprint or fingerprint(replace(operation, tools=(), parameters={}))  # only the prompt's is wanted
+    prompt = digests.system
     return Found(Key(agent, step or operation.operation, operation.request_model, prompt), run)
 
 
@@ -88,8 +99,8 @@ class Place:
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self.held: dict[str, Any] = state or {"last": None, "row": 0, "calls": 0, "prompts": 0, "varied": False}
 
-    def settle(self, key: Key, *, known: bool) -> tuple[Key, str | None]:
-        """The key to use, and the name of the one that it succeeds. ``known``: whether the key has calls already."""
+    def settle(self, key: Key, *, known: bool) -> tuple[Key, str, str | None]:
+        """The key to use, its name, and that of the one that it succeeds. ``known``: whether the key has calls already."""
         held = self.held
         held["calls"] += 1
         if not known and not held["varied"]:
@@ -104,4 +115,4 @@ class Place:
         else:
             before = held["last"] if held["row"] >= _SUCCEEDS else None
             held["last"], held["row"] = name, 1
-        return key, before
+        return key, name, before

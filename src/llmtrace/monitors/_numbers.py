@@ -17,6 +17,7 @@ Memory: counts in bins of 2 % (wider where there would be too many), and the las
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,8 @@ class Numbers:
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         held = state or {}
         self.bins: dict[int, int] = {int(name): count for name, count in held.get("bins", {}).items()}
+        self.order: list[int] = sorted(self.bins)
+        """Of the bins."""
         self.width: int = held.get("width", 1)
         """Width of a bin, in steps of 2 %."""
         self.pin: dict[str, Any] | None = held.get("pin")
@@ -135,12 +138,15 @@ class Numbers:
         self.history.add(at.time, height)
         if self.began is None:
             self.began, self.first = at.time, None if self.armed else at.run
-        self._renew()
+        if self.armed:
+            self._renew()
         step = math.floor(height / _WIDTH)
         score = self._score(step, tie)
-        self.recent.append([step, round(score, 3), at.time, at.call, at.run])
-        del self.recent[:-RECENT]
-        whitened = self._whitened(score)
+        rounded = round(score, 3)
+        self.recent.append([step, rounded, at.time, at.call, at.run])
+        if len(self.recent) > RECENT:
+            del self.recent[0]
+        whitened = self._whitened(score, rounded)
         self.of_runs.add(at.alike, whitened)
         if self.count > MINIMUM and self._bet(whitened, self.places.take(hinted=at.hinted)) >= CALLS_PER_ALARM:
             return self._changed()
@@ -149,24 +155,27 @@ class Numbers:
     def _score(self, step: int, tie: float) -> float:
         """The number's normal score among all so far, among which it is from now on."""
         place = step // self.width
-        equal = self.bins.get(place, 0) + 1
-        below = sum([count for other, count in self.bins.items() if other < place])
-        self.bins[place] = equal
+        at = bisect.bisect_left(self.order, place)
+        below = sum([self.bins[other] for other in self.order[:at]])
+        if place not in self.bins:
+            self.order.insert(at, place)
+        self.bins[place] = equal = self.bins.get(place, 0) + 1
         self.count += 1
         if len(self.bins) > _MOST_BINS:
             self._widen()
-        return _SCORE(min(max((below + tie * equal) / self.count, 1e-9), 1 - 1e-9))
+        rank = (below + tie * equal) / self.count
+        return _SCORE(rank if 1e-9 < rank < 1 - 1e-9 else min(max(rank, 1e-9), 1 - 1e-9))
 
     def _widen(self) -> None:
         self.width *= 2
         merged: dict[int, int] = {}
         for place, count in self.bins.items():
             merged[place // 2] = merged.get(place // 2, 0) + count
-        self.bins = merged
+        self.bins, self.order = merged, sorted(merged)
 
-    def _whitened(self, score: float) -> float:
+    def _whitened(self, score: float, rounded: float) -> float:
         last = self.alike[2]
-        self.alike[2] = round(score, 3)
+        self.alike[2] = rounded
         if len(self.recent) > _OLD + 1:
             one, other = self.recent[-_OLD - 1][1], self.recent[-_OLD - 2][1]
             self.alike[0] = round(self.alike[0] + one * other, 4)
@@ -182,8 +191,11 @@ class Numbers:
         return (score - alike * last) / math.sqrt(1 - alike * alike)
 
     def _bet(self, score: float, places: float) -> float:
-        factor, exp = self.of_runs.factor, math.exp
-        self.odds = odds = [(o + places) * exp(gain / factor) for o, gain in zip(self.odds, _gains(score), strict=True)]
+        factor, exp, half = self.of_runs.factor, math.exp, score * score / 2
+        self.odds = odds = [  # of each way, `_gain`
+            (o + places) * exp((half - ((score - mean) / spread) ** 2 / 2 - log) / factor)
+            for o, (mean, spread, log) in zip(self.odds, _SHAPES, strict=True)
+        ]
         return sum([o * weight for o, weight in zip(odds, _WEIGHTS, strict=True)])
 
     def _changed(self) -> Shift | None:
@@ -210,13 +222,13 @@ class Numbers:
     def _restart(self) -> None:
         """From nothing, since the calls that told of a change are picked: they are more extreme than those that follow. How
         much calls resemble each other is taken to stay."""
-        self.bins, self.width, self.count, self.recent, self.armed, self.began = {}, 1, 0, [], False, None
+        self.bins, self.order, self.width, self.count, self.recent, self.armed, self.began = {}, [], 1, 0, [], False, None
         self.odds = [0.0] * len(_WAYS)
 
     def _renew(self) -> None:
         """With a pinned baseline, forget what came since when that is as much again: so what creeps in does not become
         usual. Each stretch is a test of its own."""
-        if self.armed and self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
+        if self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
             self.start_from(self.pin)
 
     def baseline(self) -> dict[str, Any]:
@@ -234,6 +246,7 @@ class Numbers:
         """Compare with this baseline from now on, until it is seen that things have changed."""
         self.pin, self.armed, self.first = dict(baseline), True, None
         self.bins = {int(name): int(count) for name, count in baseline["bins"].items()}
+        self.order = sorted(self.bins)
         self.width, self.count = int(baseline["width"]), sum(self.bins.values())
         self.odds, self.recent = [0.0] * len(_WAYS), []
         self.alike, self.of_runs = [*baseline["alike"][:2], 0.0], Alike({**baseline["of_runs"], "open": {}})
@@ -270,12 +283,6 @@ def _gain(way: tuple[float, float, float], score: float) -> float:
     """Logarithm of how much more likely the score is if scores come in this way than as before."""
     mean, spread, _ = way
     return score * score / 2 - ((score - mean) / spread) ** 2 / 2 - _LOG[spread]
-
-
-def _gains(score: float) -> list[float]:
-    """`_gain` of each way."""
-    half = score * score / 2
-    return [half - ((score - mean) / spread) ** 2 / 2 - log for mean, spread, log in _SHAPES]
 
 
 def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]]) -> bool:

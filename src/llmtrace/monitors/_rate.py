@@ -37,7 +37,8 @@ class Places:
         self.saved = saved
 
     def take(self, *, hinted: bool) -> float:
-        self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
+        if self.saved < HEAD_START:
+            self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
         if not hinted:
             return 1 - SAVED
         taken, self.saved = self.saved, 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.model import Evaluation, Span
@@ -70,12 +70,15 @@ class Row:
         number, alike = self.runs.number(run)
         return At(span.start, self.calls, number, alike, self.in_force.see(span, self.calls))
 
-    def see(self, monitor: str, seen: Observation, span: Span, at: At, pins: Pins) -> Iterator[tuple[Mark, Evaluation]]:
+    def see(self, monitor: str, seen: Observation, span: Span, at: At, pins: Pins) -> Sequence[tuple[Mark, Evaluation]]:
         """Take in an observation of it. Gives what was found, and the span that shows it."""
-        for shift, mark in self._shifts(f"{monitor}:{seen.part}:{seen.unit}", monitor, seen, span, at, pins):
-            causes = self.in_force.causes(shift.call)
-            self._note(monitor, seen, shift, causes, mark)
-            yield mark, evaluation(monitor, seen, shift, causes)
+        shifts = self._shifts(f"{monitor}:{seen.part}:{seen.unit}", monitor, seen, span, at, pins)
+        return [self._told(monitor, seen, shift, mark) for shift, mark in shifts] if shifts else ()
+
+    def _told(self, monitor: str, seen: Observation, shift: Shift, mark: Mark) -> tuple[Mark, Evaluation]:
+        causes = self.in_force.causes(shift.call)
+        self._note(monitor, seen, shift, causes, mark)
+        return mark, evaluation(monitor, seen, shift, causes)
 
     def _shifts(
         self, name: str, monitor: str, seen: Observation, span: Span, at: At, pins: Pins

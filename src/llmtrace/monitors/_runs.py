@@ -55,14 +55,19 @@ class Alike:
         self.held: dict[str, Any] = state or {"open": {}, "cross": 0.0, "cross2": 0.0, "squares": 0.0}
         """Open runs with the sum and the sum of squares of their scores; sums over those that are closed of the products of
         their calls' scores with each other, of the squares of these sums, and of the squares of the scores."""
+        self._others: tuple[str, float, float, float] | None = None
+        """The run that began last, and the three sums over all others; None: to be summed up anew."""
 
     def add(self, run: int, score: float) -> None:
-        total, squares = self.held["open"].get(str(run), (0.0, 0.0))
-        self._put(run, [round(total + score, 3), round(squares + score * score, 3)])
+        name = str(run)
+        if self._others is not None and self._others[0] != name:
+            self._others = None
+        total, squares = self.held["open"].get(name, (0.0, 0.0))
+        self._put(name, [round(total + score, 3), round(squares + score * score, 3)])
 
-    def _put(self, run: int, sums: Any) -> None:
+    def _put(self, name: str, sums: Any) -> None:
         held = self.held["open"]
-        held[str(run)] = sums
+        held[name] = sums
         while len(held) > _OPEN:
             oldest = next(iter(held))
             cross, squares = self._summed(held.pop(oldest))
@@ -78,17 +83,25 @@ class Alike:
         total, squares = sums
         return total * total - squares, squares
 
-    def _opened(self) -> Iterable[tuple[float, float]]:
-        """`_summed` of the open runs; here, where it is asked for at each number, in one go."""
-        return [(total * total - squares, squares) for total, squares in self.held["open"].values()]
-
     @property
     def factor(self) -> float:
         """One standard error above what was seen, since it is not known exactly."""
-        cross, cross2, squares = self.held["cross"], self.held["cross2"], self.held["squares"]
-        for one, its in self._opened():
-            cross, cross2, squares = cross + one, cross2 + one * one, squares + its
+        cross, cross2, squares = self._sums()
         return 1.0 if not cross2 else 1 + max(0.0, cross + math.sqrt(cross2)) / max(squares, 1.0)
+
+    def _sums(self) -> tuple[float, float, float]:
+        """The three sums over all runs, the open ones included."""
+        held = self.held["open"]
+        if self._others is None:
+            *others, last = held
+            self._others = (last, *self._added(self.held["cross"], self.held["cross2"], self.held["squares"], others))
+        return self._added(*self._others[1:], self._others[:1])
+
+    def _added(self, cross: float, cross2: float, squares: float, runs: Iterable[str]) -> tuple[float, float, float]:
+        for run in runs:
+            one, its = self._summed(self.held["open"][run])
+            cross, cross2, squares = cross + one, cross2 + one * one, squares + its
+        return cross, cross2, squares
 
 
 class AlikeWords(Alike):
@@ -101,16 +114,18 @@ class AlikeWords(Alike):
     def add_word(self, run: int, word: str, counts: Mapping[str, int]) -> None:
         """``counts``: how often each word came so far."""
         self._counts = counts
-        own = self.held["open"].get(str(run), {})
+        name = str(run)
+        own = self.held["open"].get(name, {})
         own[word] = own.get(word, 0) + 1
-        self._put(run, own)
+        self._put(name, own)
 
     def most(self, since: int) -> int:
         """Calls of the run with the most of them, among those that began with or after this one."""
         return max((sum(own.values()) for run, own in self.held["open"].items() if int(run) >= since), default=0)
 
-    def _opened(self) -> Iterable[tuple[float, float]]:
-        return map(self._summed, self.held["open"].values())
+    def _sums(self) -> tuple[float, float, float]:
+        """Summed up anew: how rare a word is changes with each."""
+        return self._added(self.held["cross"], self.held["cross2"], self.held["squares"], self.held["open"])
 
     def _summed(self, sums: Any) -> tuple[float, float]:
         calls, total = sum(sums.values()), sum(self._counts.values())

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from llmtrace.monitors._history import History
 from llmtrace.monitors._numbers import At, Shift
-from llmtrace.monitors._rate import CALLS_PER_ALARM, MINIMUM, RUNS_BEFORE, RUNS_SINCE, Places
+from llmtrace.monitors._rate import CALLS_PER_ALARM, HEAD_START, MINIMUM, RUNS_BEFORE, RUNS_SINCE, Places
 from llmtrace.monitors._runs import AlikeWords
 
 _PLACES: Final = 24
@@ -29,6 +29,43 @@ _CLEAR: Final = math.log(CALLS_PER_ALARM) + 5
 """Evidence by which most changes are seen: the threshold, the price of not knowing the shares, and luck."""
 
 
+class _Place:
+    """Where the shares may have changed."""
+
+    __slots__ = ("after", "before", "began", "call", "counts", "run", "stands", "time")
+
+    def __init__(
+        self,
+        began: int,
+        time: int,
+        call: int,
+        run: int,
+        stands: float,
+        counts: dict[str, int] | None = None,
+        before: float = 0.0,
+        after: float = 0.0,
+    ) -> None:
+        self.began = began
+        """Calls before it."""
+        self.time, self.call, self.run = time, call, run
+        """Of its first call."""
+        self.stands = stands
+        """For how many places."""
+        self.counts = counts or {}
+        """Of words since then; while there is one word only, as of the last `Shares._settle`."""
+        self.before, self.after = before, after
+        """Logarithms of the probabilities of what came before it, and since."""
+
+    def state(self, count: int) -> dict[str, Any]:
+        told = {"time": self.time, "call": self.call, "run": self.run, "counts": self.counts, "calls": count - self.began}
+        return told | {"before": self.before, "after": self.after, "stands": self.stands}
+
+
+def _placed(state: Mapping[str, Any], count: int) -> _Place:
+    rest = dict(state)
+    return _Place(count - rest.pop("calls"), **rest)
+
+
 class Shares:
     """One stream. ``state()`` is JSON, and all of it."""
 
@@ -36,8 +73,7 @@ class Shares:
         held = state or {}
         self.counts: dict[str, int] = held.get("counts", {})
         self.count = sum(self.counts.values())
-        self.places: list[dict[str, Any]] = held.get("places", [])
-        """Each with the time, number and run of its first call, the counts since then, and how many places it stands for."""
+        self.places: list[_Place] = [_placed(one, self.count) for one in held.get("places", [])]
         self.pin: dict[str, Any] | None = held.get("pin")
         self.armed: bool = held.get("armed", False)
         self.history = History(held.get("history"))
@@ -49,9 +85,10 @@ class Shares:
         self.saved = Places(held.get("saved", 0.0))
 
     def state(self) -> dict[str, Any]:
+        self._settle()
         return {
             "counts": self.counts,
-            "places": self.places,
+            "places": [place.state(self.count) for place in self.places],
             "pin": self.pin,
             "armed": self.armed,
             "history": self.history.state(),
@@ -71,79 +108,90 @@ class Shares:
         self.history.add(at.time, float(word == self.event))
         if self.began is None:
             self.began, self.first = at.time, None if self.armed else at.run
-        self._renew()
+        if self.armed:
+            self._renew()
         new = word not in self.counts
+        if new:
+            self._settle()
         self.counts[word] = self.counts.get(word, 0) + 1
+        self.places.append(_Place(self.count, at.time, at.call, at.run, self.saved.take(hinted=at.hinted)))
         self.count += 1
-        place = {"time": at.time, "call": at.call, "run": at.run, "counts": {}, "calls": 0, "before": 0.0, "after": 0.0}
-        self.places.append(place | {"stands": self.saved.take(hinted=at.hinted)})
         self.of_runs.add_word(at.alike, word, self.counts)
-        self._add(word, new)
+        several = len(self.counts) > 1
+        best = self._add(word, new) if several else 0.0
         self._thin()
-        if len(self.counts) > 1 and self.count > MINIMUM:
+        if several and self.count > MINIMUM and best - self._never() >= math.log(CALLS_PER_ALARM / (self.count + HEAD_START)):
             return self._judge(event, at.run)
-        return None
+        return None  # as nearly always: even if all places were as likely as the most likely one, it would not be enough
 
-    def _add(self, word: str, new: bool) -> None:
-        """Take a word in at each place. A mixture over one more word weighs all that came before anew."""
-        if len(self.counts) == 1:  # nothing to tell apart, and weighed anew when there is
+    def _settle(self) -> None:
+        """Bring the places' counts up to date, which are let be while there is one word: nothing is to be told apart."""
+        if len(self.counts) == 1:
             for place in self.places:
-                place["calls"] = place["counts"][word] = place["calls"] + 1
-            return
-        half = len(self.counts) / 2
+                place.counts = dict.fromkeys(self.counts, self.count - place.began)
+
+    def _add(self, word: str, new: bool) -> float:
+        """Take a word in at each place. A mixture over one more word weighs all that came before anew. Gives the logarithm of
+        the greatest probability of all that came, if it changed at a place."""
+        last, half, best = self.count - 1, len(self.counts) / 2, -math.inf
         for place in self.places:
-            counts = place["counts"]
+            counts = place.counts
             had = counts.get(word, 0)
-            place["after"] += math.log((had + 0.5) / (place["calls"] + half))
             counts[word] = had + 1
-            place["calls"] += 1
-            if new or place["calls"] == 1:
+            if new or place.began == last:
                 before = [count - counts.get(name, 0) for name, count in self.counts.items()]
-                place["before"] = _mixture(before, self.count - place["calls"])
-                place["after"] = _mixture([counts.get(name, 0) for name in self.counts], place["calls"])
+                place.before = _mixture(before, place.began)
+                place.after = _mixture([counts.get(name, 0) for name in self.counts], self.count - place.began)
+            else:
+                place.after += math.log((had + 0.5) / (last - place.began + half))
+            gain = place.before + place.after
+            if gain > best:
+                best = gain
+        return best
 
     def _thin(self) -> None:
         """Leave out the place that is closest to the next one, measured by its age; the next one stands for it."""
         if len(self.places) <= _PLACES:
             return
-        ages = [place["calls"] for place in self.places]
-        gaps = [(one - other) / one for one, other in itertools.pairwise(ages)]
+        count, began = self.count, [place.began for place in self.places]
+        gaps = [(other - one) / (count - one) for one, other in itertools.pairwise(began)]
         at = gaps.index(min(gaps))
         gone = self.places.pop(at)
-        self.places[at]["stands"] += gone["stands"]
+        self.places[at].stands += gone.stands
+
+    def _never(self) -> float:
+        """Logarithm of the probability of all that came, if it never changed."""
+        return sum([count * math.log(count / self.count) for count in self.counts.values()])
 
     def _judge(self, event: str, run: int) -> Shift | None:
         if self._evidence(run)[0] < CALLS_PER_ALARM:
-            return None  # as nearly always; that the calls of a run are alike would make it less
+            return None  # that the calls of a run are alike would make it less
         total, at = self._evidence(run, self.of_runs.factor, exact=True)
         return self._changed(at, event) if at is not None and total >= CALLS_PER_ALARM else None
 
-    def _evidence(self, run: int, factor: float = 1.0, *, exact: bool = False) -> tuple[float, dict[str, Any] | None]:
+    def _evidence(self, run: int, factor: float = 1.0, *, exact: bool = False) -> tuple[float, _Place | None]:
         """The sum over the places, and the one that is most likely. ``exact``: without those that are one run's doing."""
-        never = sum(count * math.log(count / self.count) for count in self.counts.values())
-        total, best, at = 0.0, -math.inf, None
+        never, total, best, at = self._never(), 0.0, -math.inf, None
         for place in self.places:
-            gain = (place["before"] + place["after"] - never) / factor
-            if self.count - place["calls"] < MINIMUM or gain < -5 or run - place["run"] < RUNS_SINCE - 1:
+            gain = (place.before + place.after - never) / factor
+            if gain < -5 or place.began < MINIMUM or run - place.run < RUNS_SINCE - 1:
                 continue
-            if self.first is not None and place["run"] - self.first < RUNS_BEFORE:
+            if self.first is not None and place.run - self.first < RUNS_BEFORE:
                 continue
-            if exact and 2 * self.of_runs.most(place["run"]) > place["calls"]:
+            if exact and 2 * self.of_runs.most(place.run) > self.count - place.began:
                 continue  # the doing of one run
-            total += place["stands"] * math.exp(min(gain, 100.0))
+            total += place.stands * math.exp(min(gain, 100.0))
             if gain > best:
                 best, at = gain, place
         return total, at
 
-    def _changed(self, place: dict[str, Any], event: str) -> Shift:
-        after = place["counts"]
-        calls = place["calls"]
+    def _changed(self, place: _Place, event: str) -> Shift:
+        after = place.counts
+        calls = self.count - place.began
         before = {word: (count - after.get(word, 0)) / (self.count - calls) for word, count in self.counts.items()}
         now = {word: after.get(word, 0) / calls for word in self.counts}
         word = event or max(self.counts, key=lambda one: (abs(now[one] - before[one]), now[one]))
-        found = Shift(
-            place["time"], place["call"], calls, self.count - calls, before.get(word, 0.0), now.get(word, 0.0), word=word
-        )
+        found = Shift(place.time, place.call, calls, self.count - calls, before.get(word, 0.0), now.get(word, 0.0), word=word)
         self._restart()
         return found
 
@@ -153,7 +201,7 @@ class Shares:
 
     def _renew(self) -> None:
         """As of `Numbers`."""
-        if self.armed and self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
+        if self.pin is not None and self.count >= 2 * max(self.pin["count"], 250):
             self.start_from(self.pin)
 
     def baseline(self) -> dict[str, Any]:

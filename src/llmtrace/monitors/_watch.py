@@ -55,26 +55,28 @@ class Watch:
             self._shelf.put(name, held, used)
         self._used.clear()
 
-    def _see(self, found: Found, span: Span) -> Iterator[tuple[Mark, Evaluation]]:
+    def _see(self, found: Found, span: Span) -> list[tuple[Mark, Evaluation]]:
         row = self._row(found.key, span)
         at = row.begin(span, found.run)
         pins = self._pins.get(row.name, {})
+        told: list[tuple[Mark, Evaluation]] = []
         for monitor in self._monitors:
             for seen in _observations(monitor, span):
-                yield from row.see(monitor.name, seen, span, at, pins)
+                told += row.see(monitor.name, seen, span, at, pins)
+        return told
 
     def _row(self, key: Key, span: Span) -> Row:
         used = span.end or span.start
-        place_name = Key(key.agent, key.operation, tool=key.tool).name() + " place"
+        place_name = key.place()
         place = self._places.get(place_name)
         if place is None:
             place = self._places[place_name] = Place(self._shelf.get(place_name))
-        key, before = place.settle(key, known=self._known(key.name()) is not None)
-        self._used[place_name] = self._used[key.name()] = used
-        row = self._known(key.name())
+        key, name, before = place.settle(key, known=self._known(key.name()) is not None)
+        self._used[place_name] = self._used[name] = used
+        row = self._known(name)
         if row is None:
             former = self._known(before) if before is not None else None
-            row = self._rows[key.name()] = Row(key, former.successor() if former is not None else None)
+            row = self._rows[name] = Row(key, former.successor() if former is not None else None)
         return row
 
     def _known(self, name: str) -> Row | None:
@@ -84,9 +86,9 @@ class Watch:
         return row
 
 
-def _observations(monitor: Monitor, span: Span) -> list[Observation]:
+def _observations(monitor: Monitor, span: Span) -> Sequence[Observation]:
     try:
-        return list(monitor.observe(span))
+        return tuple(monitor.observe(span))
     except Exception as error:  # a monitor that fails costs its own findings, not those of the others
         if monitor.name not in _failing:
             _failing.add(monitor.name)
