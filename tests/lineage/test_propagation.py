@@ -8,6 +8,7 @@ from typing import Any
 from tests.lineage_story import ROOT, TRACE_ID, Story
 
 from llmtrace.lineage import Edge, Propagation, traced
+from llmtrace.lineage.memory import Memory
 from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
 
 WHO = {"id": "KS-20418", "email": "a.reyes@example.com"}
@@ -162,7 +163,7 @@ def test_the_edges_are_values() -> None:
     """Equal for equal traces, and made without a trace too."""
     story = Story().user(json.dumps(WHO)).calls("look_up", WHO, who="KS-20418")
     assert traced(story.trace()).propagation.edges == traced(story.trace()).propagation.edges
-    assert Propagation(story.trace(), (), ()).edges == tuple(
+    assert Propagation(story.trace(), (), Memory()).edges == tuple(
         edge for edge in traced(story.trace()).propagation.edges if edge.via not in ("value", "given")
     )
     assert isinstance(traced(story.trace()).propagation.edges[0], Edge)

@@ -17,7 +17,7 @@ from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, 
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 from llmtrace.lineage.wording import wording
-from llmtrace.lineage.words import MOST_TRIED, Words, readable
+from llmtrace.lineage.words import Words, readable
 
 SEARCHED = 1 << 18
 """Characters of text with keys that a live context searches for a value as it is written; what is older is indexed."""
@@ -241,18 +241,16 @@ class Context:
 
     def find_code(self, code: str) -> Found | None:
         """The same for a code in capitals: ``IN`` is no ``in``."""
-        numbers = self._with_words([code])
-        holding = [number for number in (*numbers[:MOST_TRIED], *numbers[-MOST_TRIED:]) if self._has_words(number, [code])]
+        self._plain.catch_up(self._sources, self._next)
+        numbers = (*self._plain.oldest(code), *reversed(self._plain.newest(code)))
+        holding = [number for number in numbers if self._has_words(number, [code])]
         return Found(self._sources[holding[0]], self._sources[holding[-1]]) if holding else None
 
     def find_together(self, words: Sequence[str]) -> Source | None:
         """The newest source in which all of these words stand, wherever: codes in capitals, the rest in any case."""
-        numbers = self._with_words(words)[-MOST_TRIED:]
-        return next((self._sources[number] for number in reversed(numbers) if self._has_words(number, words)), None)
-
-    def _with_words(self, words: Sequence[str]) -> Sequence[int]:
         self._plain.catch_up(self._sources, self._next)
-        return self._plain.holding(" ".join(words))
+        numbers = self._plain.newest(" ".join(words))
+        return next((self._sources[number] for number in numbers if self._has_words(number, words)), None)
 
     def _has_words(self, number: int, words: Sequence[str]) -> bool:
         text = readable(self._sources[number].text)

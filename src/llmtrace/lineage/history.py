@@ -29,15 +29,15 @@ class History:
         self._own: dict[int, None] = {}
         self._results: dict[int, None] = {}
 
-    def new(self, messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
-        """The messages that were not sent before, with their position from 1."""
+    def new(self, messages: Sequence[Message], before: Sequence[Message] | None = None) -> Iterator[tuple[int, Message]]:
+        """The messages that were not sent before, with their position from 1. ``before``: what they are known to begin with."""
         last, self._last = self._last, messages
         if not last and not self._seen:
             self._undigested = list(messages)
             yield from enumerate(messages, 1)  # one that is in it twice does no harm
             return
         start = len(last)
-        if start > len(messages) or not _equal(messages[:start], last):
+        if last is not before and (start > len(messages) or not _equal(messages[:start], last)):
             start = 0
             while start < len(last) and start < len(messages) and messages[start] is last[start]:
                 start += 1

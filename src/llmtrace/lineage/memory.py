@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from llmtrace.lineage.conversations import SYSTEM, Conversations
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolResult
 
 LEAST = 3
 """Messages that have to be gone; agents drop one or two that only asked for a plan or a format."""
-_SYSTEM = frozenset({"system", "developer"})
 
 
 @dataclass(slots=True)
@@ -41,6 +41,7 @@ class _Known:
 class Memory:
     def __init__(self) -> None:
         self.losses: list[Loss] = []
+        self.conversations = Conversations()
         self._known: dict[str, _Known] = {}
         self._before = _Known()
         """The conversation that was last gone on with."""
@@ -49,16 +50,16 @@ class Memory:
         self._last = ""
 
     def sent(self, span: Span, inference: Inference) -> None:
-        request, agent = inference.input, conversation_of(span, inference)
+        request, conversation = inference.input, self.conversations.of(span, inference)
         if request and not inference.previous_response_id:
-            known = self._known.get(agent)
+            known = self._known.get(conversation.name)
             if known is None:
-                known = self._known[agent] = self._handed(span, request)
-            elif request[: len(known.request)] != known.request:
-                self._compare(span, known, request)
-            else:
+                known = self._known[conversation.name] = self._handed(span, request)
+            elif conversation.goes_on(known.request):
                 known.grew = True
                 known.digests.update(dict.fromkeys(map(_digest, request[len(known.request) :])))
+            else:
+                self._compare(span, known, request)
             known.request, known.span_id = request, span.span_id
             self._before = known
             for message in inference.output:
@@ -70,7 +71,7 @@ class Memory:
         self._last = span.span_id
 
     def _compare(self, span: Span, known: _Known, request: tuple[Message, ...]) -> None:
-        now = dict.fromkeys(_digest(message) for message in request if message.role not in _SYSTEM)
+        now = dict.fromkeys(_digest(message) for message in request if message.role not in SYSTEM)
         lost = len(known.digests.keys() - now.keys())
         kept = len(known.digests) - lost
         if lost >= LEAST and (kept or known.grew):
@@ -79,27 +80,21 @@ class Memory:
 
     def _handed(self, span: Span, request: tuple[Message, ...]) -> _Known:
         """The first request of an agent: did another hand over to it, and tell less than it knew itself?"""
-        now = dict.fromkeys(_digest(message) for message in request if message.role not in _SYSTEM)
+        now = dict.fromkeys(_digest(message) for message in request if message.role not in SYSTEM)
         bridge = self._bridge(request)
         if bridge is not None:
             before = len(self._before.digests.keys() - now.keys())
             if before >= LEAST:
                 self.losses.append(Loss(span.span_id, before, bridge, self._before.span_id))
-        return _Known(request, now)
+        return _Known(digests=now)
 
     def _bridge(self, request: tuple[Message, ...]) -> str | None:
         """The last words that a model said, if the request begins with them."""
         for message in request:
-            if message.role not in _SYSTEM:
+            if message.role not in SYSTEM:
                 said = self._said.get(message.text().strip())
                 return said if said == self._last else None
         return None
-
-
-def conversation_of(span: Span, inference: Inference) -> str:
-    """What tells the conversations of a run apart: whose they are, and under which system prompt."""
-    system = [part for message in inference.input if message.role in _SYSTEM for part in message.parts]
-    return f"{span.parent_id} {hash(repr((*inference.system, *system)))}"
 
 
 def _digest(message: Message) -> Hashable:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from llmtrace.lineage.conversations import Conversations
 from llmtrace.lineage.history import History
-from llmtrace.lineage.memory import Loss, Memory, conversation_of
+from llmtrace.lineage.memory import Memory
 from llmtrace.lineage.provenance import Origin, Use
 from llmtrace.lineage.tracing import Lineage
 from llmtrace.model import (
@@ -70,14 +71,14 @@ class Reached:
 
 
 class Propagation:
-    """The edges of a trace. ``uses``, ``losses``: what a thorough `Lineage` and a `Memory` say of it."""
+    """The edges of a trace. ``uses``, ``memory``: what a thorough `Lineage` and a `Memory` say of it."""
 
-    def __init__(self, trace: Trace, uses: Iterable[Use], losses: Iterable[Loss]) -> None:
+    def __init__(self, trace: Trace, uses: Iterable[Use], memory: Memory) -> None:
         self.edges: tuple[Edge, ...] = (
             *_of_values(trace, uses),
             *_of_calls(trace),
-            *_of_messages(trace),
-            *(Edge(loss.before, loss.span_id, "vanished", lost=loss.lost) for loss in losses if loss.before),
+            *_of_messages(trace, memory.conversations),
+            *(Edge(loss.before, loss.span_id, "vanished", lost=loss.lost) for loss in memory.losses if loss.before),
         )
         self._into: dict[str, list[Edge]] = defaultdict(list)
         self._out_of: dict[str, list[Edge]] = defaultdict(list)
@@ -169,7 +170,7 @@ def traced(trace: Trace) -> Traced:
         if isinstance(span.operation, Inference):
             memory.sent(span, span.operation)
         uses += lineage.add(span)
-    return Traced(lineage, uses, Propagation(trace, uses, memory.losses))
+    return Traced(lineage, uses, Propagation(trace, uses, memory))
 
 
 def moments(trace: Trace) -> list[tuple[Span, bool]]:
@@ -254,7 +255,7 @@ def _answers(span: Span, holder: Span) -> bool:
 # -- messages
 
 
-def _of_messages(trace: Trace) -> Iterator[Edge]:
+def _of_messages(trace: Trace, conversations: Conversations) -> Iterator[Edge]:
     speakers = _Speakers()
     executions: dict[str, str] = {}
     histories: dict[str, History] = {}
@@ -266,8 +267,9 @@ def _of_messages(trace: Trace) -> Iterator[Edge]:
         elif isinstance(operation, ToolExecution) and operation.call_id is not None:
             executions[operation.call_id] = span.span_id
         elif isinstance(operation, Inference):
-            history = histories.setdefault(conversation_of(span, operation), History(bounded=False))
-            told = [message for _, message in history.new(operation.input)]
+            conversation = conversations.of(span, operation)
+            history = histories.setdefault(conversation.name, History(bounded=False))
+            told = [message for _, message in history.new(operation.input, conversation.before)]
             yield from _told(told, executions, span)
             texts = (part.content for message in told for part in message.parts if isinstance(part, Text))
             yield from _handed(speakers, texts, span)

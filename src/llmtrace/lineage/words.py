@@ -5,13 +5,16 @@ Law: a source's words are read at most once, when a text is first looked for; th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from llmtrace.lineage.forms import unescape
 from llmtrace.lineage.sources import Source
 
 _LETTERS = bytes(byte if byte > 127 or chr(byte).isalnum() else 32 for byte in range(256))
 """Each byte of a text that is no letter and no digit turned into a space."""
+_NOWHERE: Sequence[int] = ()
 MOST_TRIED = 16
 """Sources that hold all words of a text and are read for it as it stands, from the oldest and from the newest on."""
 
@@ -36,23 +39,35 @@ class Words:
 
     def first_and_last(self, text: str) -> tuple[int, ...]:
         """The numbers of the first and the last source in which these words stand one after the other."""
-        wanted = b" %b " % b" ".join(_words(text))
-        numbers = self.holding(text)
-        first = next((number for number in numbers[:MOST_TRIED] if wanted in self._texts[number]), None)
+        words = _words(text)
+        wanted = b" %b " % b" ".join(words)
+        first = next((number for number in self._holding_all(words) if wanted in self._texts[number]), None)
         if first is None:
             return ()
-        return first, next((number for number in reversed(numbers[-MOST_TRIED:]) if wanted in self._texts[number]), first)
+        newest = self._holding_all(words, newest=True)
+        return first, next((number for number in newest if wanted in self._texts[number]), first)
 
-    def holding(self, text: str) -> Sequence[int]:
-        """The numbers of the sources that hold every word of the text, in order."""
-        found = sorted((self._holding.get(word, []) for word in set(_words(text))), key=len)
+    def oldest(self, text: str) -> list[int]:
+        """The numbers of the first sources that hold every word of the text, `MOST_TRIED` at most."""
+        return list(self._holding_all(_words(text)))
+
+    def newest(self, text: str) -> list[int]:
+        """The same of the last ones, the newest first."""
+        return list(self._holding_all(_words(text), newest=True))
+
+    def _holding_all(self, words: Sequence[bytes], *, newest: bool = False) -> Iterator[int]:
+        found = sorted((self._holding.get(word, _NOWHERE) for word in set(words)), key=len)
         if not found:
-            return ()
+            return iter(())
         rare, *others = found
-        if not others or not rare:
-            return rare
-        everywhere = set(rare).intersection(*others)
-        return [number for number in rare if number in everywhere]
+        holding = (number for number in (reversed(rare) if newest else rare) if all(_holds(other, number) for other in others))
+        return islice(holding, MOST_TRIED)
+
+
+def _holds(numbers: Sequence[int], number: int) -> bool:
+    """Whether it is one of these, which are in order."""
+    at = bisect_left(numbers, number)
+    return at < len(numbers) and numbers[at] == number
 
 
 def _words(text: str) -> list[bytes]:
