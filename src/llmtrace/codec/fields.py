@@ -76,29 +76,45 @@ def _line(row: Row) -> str:
     return f" held = value.{row.field}\n if {test}: out[{row.key!r}] = {shown}"
 
 
-def read(rest: Attributes, rows: Rows) -> dict[str, Any]:
-    """The fields that attributes hold; the attributes are taken out of ``rest``."""
-    found: dict[str, Any] = {}
-    for field, key, _, of_attribute, default, _ in rows:
-        value = of_attribute(rest[key]) if key in rest else None
-        if value is not None:
-            found[field] = value
-            del rest[key]
-        elif default is not None:
-            found[field] = default
-    return found
+Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
+
+
+def reader(rows: Rows) -> Read:
+    """A function that gives the fields which attributes hold, and takes the attributes out of what it is given.
+
+    Generated as that of `writer`, when it is first called: a program that only records reads nothing.
+    """
+
+    made: list[Read] = []
+
+    def read(rest: Attributes) -> dict[str, Any]:
+        if not made:
+            scope: dict[str, Any] = {f"read_{row.field}": row.read for row in rows}
+            exec("\n".join(("def read(rest):", " found = {}", *map(_reading, rows), " return found")), scope)  # noqa: S102
+            made.append(scope["read"])
+        return made[0](rest)
+
+    return read
+
+
+def _reading(row: Row) -> str:
+    found = f"found[{row.field!r}]"
+    line = f" if {row.key!r} in rest and (value := read_{row.field}(rest[{row.key!r}])) is not None:"
+    line += f"\n  {found} = value\n  del rest[{row.key!r}]"
+    return line if row.default is None else f"{line}\n else: {found} = {row.default!r}"
 
 
 def nested(field: str, made: type[Any], rows: Rows, *, older: Mapping[str, str] | None = None) -> Extra:
     """A value in a field. ``older``: former names of counts, read where the name of today is absent."""
     former = older or {}
+    read = reader(rows)
     write = _generated(rows, f"def write(value, out):\n value = value.{field}\n if value is None: return")
 
     def read_it(rest: Attributes) -> dict[str, Any]:
         for old, new in former.items():
             if new not in rest and as_count(rest.get(old)) is not None:
                 rest[new] = rest.pop(old)
-        found = read(rest, rows)
+        found = read(rest)
         return {field: made(**found)} if found else {}
 
     return Extra(write, read_it, (*(row.key for row in rows), *former))

@@ -77,6 +77,9 @@ ROWS: Final[Rows] = (*_VIOLATION, *_EVALUATION, *_FAILURE)
 _WRITE_VIOLATION: Final = fields.writer(_VIOLATION)
 _WRITE_EVALUATION: Final = fields.writer(_EVALUATION)
 _WRITE_FAILURE: Final = fields.writer(_FAILURE)
+_READ_VIOLATION: Final = fields.reader(_VIOLATION)
+_READ_EVALUATION: Final = fields.reader(_EVALUATION)
+_READ_FAILURE: Final = fields.reader(_FAILURE)
 _REQUIRED: Final[Mapping[type, frozenset[str]]] = {
     Violation: frozenset({"code", "pointer", "keyword", "message", "severity", "where"}),
     Evaluation: frozenset({"name", "severity", "explanation"}),
@@ -225,16 +228,16 @@ def read(raw: RawSpan, rest: Attributes) -> dict[str, Any]:
 def _finding(event: Event) -> Violation | Evaluation | Failure | None:
     """What an event says, if it is one of ours."""
     if event.name == sc.VIOLATION_EVENT:
-        return _read(Violation, dict(event.attributes), _VIOLATION)
+        return _read(Violation, dict(event.attributes), _READ_VIOLATION)
     if event.name == sc.EVALUATION_EVENT:
-        return _read(Evaluation, dict(event.attributes), _EVALUATION)
+        return _read(Evaluation, dict(event.attributes), _READ_EVALUATION)
     if event.name == sc.EXCEPTION_EVENT and event.attributes.get(sc.FAILURE_MARK) is True:
         rest = dict(event.attributes)
         del rest[sc.FAILURE_MARK]
-        return _read(Failure, rest, _FAILURE)
+        return _read(Failure, rest, _READ_FAILURE)
     return None
 
 
-def _read(made: type[T], rest: Attributes, rows: Rows) -> T | None:
-    found = fields.read(rest, rows)
+def _read(made: type[T], rest: Attributes, read: fields.Read) -> T | None:
+    found = read(rest)
     return made(**found) if not rest and found.keys() >= _REQUIRED[made] else None

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _RUN: Final = (fields.text("run_id", sc.RUN_ID), fields.count("sequence", sc.SEQUENCE))
+_READ_RUN: Final = fields.reader(_RUN)
 _TAKEN: Final = frozenset(row.key for row in _RUN) | frozenset(findings.DERIVED)
 """Attributes that are ours on every span."""
 _TAKEN_BY: Final = {made: taken | _TAKEN | {sc.OPERATION_NAME} for made, taken in operations.TAKEN.items()}
@@ -108,7 +109,7 @@ def decode(raw: RawSpan) -> Span:
     rest = dict(raw.attributes)
     for key in findings.DERIVED:
         rest.pop(key, None)
-    own = fields.read(rest, _RUN)
+    own = _READ_RUN(rest)
     operation = operations.read(rest)
     found = findings.read(raw, rest)
     if raw.status != "error":

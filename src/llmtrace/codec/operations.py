@@ -240,6 +240,9 @@ _NAMES: Final[dict[type, str | None]] = {
 _WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
     shape.made: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
 }
+_READERS: Final[dict[type, tuple[fields.Read, ...]]] = {
+    shape.made: (fields.reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
+}
 _START: Final = {
     shape.made: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
     for shape in SHAPES
@@ -290,8 +293,7 @@ def read(rest: Attributes) -> Operation:
     found = {"operation": name} if len(shape.names) > 1 else {}
     if shape.names:
         del rest[sc.OPERATION_NAME]
-    found |= fields.read(rest, shape.rows)
-    for extra in shape.extras:
-        found |= extra.read(rest)
+    for read_some in _READERS[shape.made]:
+        found |= read_some(rest)
     operation: Operation = shape.made(**found)
     return operation

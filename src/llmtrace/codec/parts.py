@@ -77,6 +77,8 @@ def read(item: JsonValue) -> Part:
     if type(item) is not dict and not isinstance(item, Mapping):  # the first is 0.2 µs faster, and nearly always so
         return Generic("", {"value": item})
     kind = item.get("type")
+    if kind == "text" and type(content := item.get("content")) is str and GENERIC_PART not in item:  # the common one
+        return Text(content)
     if not isinstance(kind, str):
         return Generic("", dict(item))
     hidden = item.get(GENERIC_PART)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -21,10 +21,10 @@ _TEXTS = 64
 
 
 class _Told:
-    """``lists``: by its text without the last bracket, with the role that was taken where none was said."""
+    """``lists``: the newest first, by the role that was taken where none was said; with its text without the last bracket."""
 
     def __init__(self) -> None:
-        self.lists: OrderedDict[tuple[str, str], tuple[Any, ...]] = OrderedDict()
+        self.lists: defaultdict[str, deque[tuple[str, tuple[Any, ...]]]] = defaultdict(lambda: deque(maxlen=_LISTS))
         self.texts: OrderedDict[tuple[Any, str], Any] = OrderedDict()
 
 
@@ -50,21 +50,23 @@ def listed(value: JsonValue, role: str, read: Callable[[JsonValue, str], tuple[_
     told = _MINE.told
     if told is None or type(value) is not str or value[-1:] != "]":
         return read(value, role)
-    begun = next((key for key in reversed(told.lists) if key[1] == role and value.startswith(key[0])), None)
-    found = read(value, role) if begun is None else _continued(value[len(begun[0]) :], told.lists[begun], value, role, read)
+    lists = told.lists[role]
+    for begun, known in lists:
+        if value.startswith(begun):
+            if len(begun) == len(value) - 1:
+                return known
+            found = _continued(value[len(begun) :], known, value, role, read)
+            break
+    else:
+        found = read(value, role)
     if found:
-        told.lists[value[:-1], role] = found
-        told.lists.move_to_end((value[:-1], role))
-        while len(told.lists) > _LISTS:
-            told.lists.popitem(last=False)
+        lists.appendleft((value[:-1], found))
     return found
 
 
 def _continued(
     rest: str, known: tuple[_T, ...], whole: str, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]
 ) -> tuple[_T, ...] | None:
-    if rest == "]":
-        return known
     if rest[:1] != "," or rest[1:].lstrip()[:1] == "]":  # another value that begins alike; what is no JSON
         return read(whole, role)
     more = read(f"[{rest[1:]}", role)

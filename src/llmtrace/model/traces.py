@@ -6,6 +6,7 @@ the way; else *ok*. An error that travels up through its callers is one root cau
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
@@ -69,7 +70,9 @@ class Trace:
         while stack:
             depth, span = stack.pop()
             yield depth, span
-            stack.extend((depth + 1, child) for child in reversed(self.children(span)))
+            children = self._children.get(span.span_id)
+            if children:
+                stack.extend([(depth + 1, child) for child in reversed(children)])
 
     def interrupted(self, span: Span) -> bool:
         """True when the span never ended and nothing is left that could end it."""
@@ -110,7 +113,7 @@ class Trace:
                 runs.setdefault(root.run_id, []).append(root)
         yield from (outermost_of(roots) for roots in runs.values())
 
-    @property
+    @functools.cached_property
     def root_causes(self) -> tuple[Span, ...]:
         """Spans on which an error began: in error (or with an error-level finding) while no child of theirs is."""
         return tuple(span for span in self.spans if has_error(span) and not self._inherited(span))
@@ -138,6 +141,6 @@ def has_error(span: Span) -> bool:
     """True if the span ended in error, or carries a violation or evaluation of severity error."""
     if span.failure is not None:
         return True
-    if any(violation.severity == "error" for violation in span.violations):
+    if span.violations and any(violation.severity == "error" for violation in span.violations):
         return True
-    return any(found.severity == "error" and found.name != OUTCOME for found in span.evaluations)
+    return bool(span.evaluations) and any(found.severity == "error" and found.name != OUTCOME for found in span.evaluations)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple
 
@@ -88,20 +88,44 @@ class At(NamedTuple):
     """Whether something that shapes answers changed at this call."""
 
 
+class _Bins:
+    """How many numbers there are in each bin, in order."""
+
+    __slots__ = ("counts", "places")
+
+    def __init__(self, held: Mapping[Any, int]) -> None:
+        pairs = sorted((int(place), int(count)) for place, count in held.items())
+        self.places = [place for place, _ in pairs]
+        self.counts = [count for _, count in pairs]
+
+    def add(self, place: int) -> tuple[int, int]:
+        """One more at this place. Gives how many are below it, and how many at it."""
+        at = bisect.bisect_left(self.places, place)
+        if at == len(self.places) or self.places[at] != place:
+            self.places.insert(at, place)
+            self.counts.insert(at, 0)
+        self.counts[at] += 1
+        return sum(self.counts[:at]), self.counts[at]
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        return zip(self.places, self.counts, strict=True)
+
+    def state(self) -> dict[str, int]:
+        return {str(place): count for place, count in self.items()}
+
+
 class Numbers:
     """One stream. ``state()`` is JSON, and all of it."""
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         held = state or {}
-        self.bins: dict[int, int] = {int(name): count for name, count in held.get("bins", {}).items()}
-        self.order: list[int] = sorted(self.bins)
-        """Of the bins."""
+        self.bins = _Bins(held.get("bins", {}))
         self.width: int = held.get("width", 1)
         """Width of a bin, in steps of 2 %."""
         self.pin: dict[str, Any] | None = held.get("pin")
         self.armed: bool = held.get("armed", False)
         """Whether the pin still is what is compared with: until the first change."""
-        self.count = sum(self.bins.values())
+        self.count = sum(self.bins.counts)
         self.history = History(held.get("history"))
         self.began: int | None = held.get("began")
         self.first: int | None = held.get("first")
@@ -116,7 +140,7 @@ class Numbers:
 
     def state(self) -> dict[str, Any]:
         return {
-            "bins": {str(name): count for name, count in sorted(self.bins.items())},
+            "bins": self.bins.state(),
             "width": self.width,
             "pin": self.pin,
             "armed": self.armed,
@@ -154,14 +178,9 @@ class Numbers:
 
     def _score(self, step: int, tie: float) -> float:
         """The number's normal score among all so far, among which it is from now on."""
-        place = step // self.width
-        at = bisect.bisect_left(self.order, place)
-        below = sum([self.bins[other] for other in self.order[:at]])
-        if place not in self.bins:
-            self.order.insert(at, place)
-        self.bins[place] = equal = self.bins.get(place, 0) + 1
+        below, equal = self.bins.add(step // self.width)
         self.count += 1
-        if len(self.bins) > _MOST_BINS:
+        if len(self.bins.counts) > _MOST_BINS:
             self._widen()
         rank = (below + tie * equal) / self.count
         return _SCORE(rank if 1e-9 < rank < 1 - 1e-9 else min(max(rank, 1e-9), 1 - 1e-9))
@@ -171,7 +190,7 @@ class Numbers:
         merged: dict[int, int] = {}
         for place, count in self.bins.items():
             merged[place // 2] = merged.get(place // 2, 0) + count
-        self.bins, self.order = merged, sorted(merged)
+        self.bins = _Bins(merged)
 
     def _whitened(self, score: float, rounded: float) -> float:
         last = self.alike[2]
@@ -211,18 +230,25 @@ class Numbers:
             return None
         if self.first is not None and after[0][4] - self.first < RUNS_BEFORE:
             return None
-        old, new = dict(self.bins), dict[int, int]()
+        old, new = dict(self.bins.items()), dict[int, int]()
         for step, *_ in after:
             old[step // self.width] = old.get(step // self.width, 0) - 1
             new[step] = new.get(step, 0) + 1
-        found = Shift(after[0][2], after[0][3], len(after), self.count - len(after), _middle(old, self.width), _middle(new, 1))
+        found = Shift(
+            after[0][2],
+            after[0][3],
+            len(after),
+            self.count - len(after),
+            _middle(_Bins(old), self.width),
+            _middle(_Bins(new), 1),
+        )
         self._restart()
         return found
 
     def _restart(self) -> None:
         """From nothing, since the calls that told of a change are picked: they are more extreme than those that follow. How
         much calls resemble each other is taken to stay."""
-        self.bins, self.order, self.width, self.count, self.recent, self.armed, self.began = {}, [], 1, 0, [], False, None
+        self.bins, self.width, self.count, self.recent, self.armed, self.began = _Bins({}), 1, 0, [], False, None
         self.odds = [0.0] * len(_WAYS)
 
     def _renew(self) -> None:
@@ -233,9 +259,8 @@ class Numbers:
 
     def baseline(self) -> dict[str, Any]:
         """What can be exported and pinned: the counts, and how much calls resemble each other."""
-        bins = {str(name): count for name, count in sorted(self.bins.items())}
         return {
-            "bins": bins,
+            "bins": self.bins.state(),
             "width": self.width,
             "count": self.count,
             "alike": self.alike[:2],
@@ -245,9 +270,8 @@ class Numbers:
     def start_from(self, baseline: Mapping[str, Any]) -> None:
         """Compare with this baseline from now on, until it is seen that things have changed."""
         self.pin, self.armed, self.first = dict(baseline), True, None
-        self.bins = {int(name): int(count) for name, count in baseline["bins"].items()}
-        self.order = sorted(self.bins)
-        self.width, self.count = int(baseline["width"]), sum(self.bins.values())
+        self.bins = _Bins(baseline["bins"])
+        self.width, self.count = int(baseline["width"]), sum(self.bins.counts)
         self.odds, self.recent = [0.0] * len(_WAYS), []
         self.alike, self.of_runs = [*baseline["alike"][:2], 0.0], Alike({**baseline["of_runs"], "open": {}})
 
@@ -293,15 +317,15 @@ def _of_several(way: tuple[float, float, float], after: Sequence[Sequence[Any]])
     return len(gains) >= RUNS_SINCE and 2 * max(gains.values()) <= sum(gains.values())
 
 
-def _middle(bins: Mapping[int, int], width: int) -> float:
+def _middle(bins: _Bins, width: int) -> float:
     return _quantile(bins, width, 0.5)
 
 
-def _quantile(bins: Mapping[int, int], width: int, share: float) -> float:
-    wanted = share * sum(bins.values())
+def _quantile(bins: _Bins, width: int, share: float) -> float:
+    wanted = share * sum(bins.counts)
     below = 0
-    for place in sorted(bins):
-        below += bins[place]
-        if below >= wanted and bins[place]:
+    for place, count in bins.items():
+        below += count
+        if below >= wanted and count:
             return math.exp((place + 0.5) * width * _WIDTH)
     return 0.0

@@ -72,33 +72,34 @@ class Row:
 
     def see(self, monitor: str, seen: Observation, span: Span, at: At, pins: Pins) -> Sequence[tuple[Mark, Evaluation]]:
         """Take in an observation of it. Gives what was found, and the span that shows it."""
-        shifts = self._shifts(f"{monitor}:{seen.part}:{seen.unit}", monitor, seen, span, at, pins)
-        return [self._told(monitor, seen, shift, mark) for shift, mark in shifts] if shifts else ()
+        name = f"{monitor}:{seen.part}:{seen.unit}"
+        stream = self.streams.get(name) or self._begun(name, monitor, seen, pins)
+        mark = (span.trace_id, span.span_id)
+        if type(stream) is Numbers:
+            found = stream.observe(seen.value, _tie(span, name), at)
+        elif type(stream) is Shares:
+            found = stream.observe(seen.value, seen.event, at)
+        elif type(stream) is Shapes:
+            told = stream.observe(seen.value, at, mark)
+            return [self._told(monitor, seen, shift, (first[0], first[1])) for shift, first in told]
+        else:
+            return ()
+        return () if found is None else (self._told(monitor, seen, found, mark),)
 
     def _told(self, monitor: str, seen: Observation, shift: Shift, mark: Mark) -> tuple[Mark, Evaluation]:
         causes = self.in_force.causes(shift.call)
         self._note(monitor, seen, shift, causes, mark)
         return mark, evaluation(monitor, seen, shift, causes)
 
-    def _shifts(
-        self, name: str, monitor: str, seen: Observation, span: Span, at: At, pins: Pins
-    ) -> Sequence[tuple[Shift, Mark]]:
-        mark = (span.trace_id, span.span_id)
-        stream = self.streams.get(name)
-        if stream is None:
-            if len(self.streams) >= _MOST_STREAMS:
-                return ()
-            stream = self.streams[name] = KINDS[seen.kind]()
-            self.about[name] = {"monitor": monitor, "kind": seen.kind, "noun": seen.noun, "unit": seen.unit, "part": seen.part}
-            if name in pins and pins[name].get("kind") == seen.kind:
-                stream.start_from(pins[name]["baseline"])
-        if isinstance(stream, Shapes):
-            return [(shift, (first[0], first[1])) for shift, first in stream.observe(seen.value, at, mark)]
-        if isinstance(stream, Numbers):
-            found = stream.observe(seen.value, _tie(span, name), at)
-        else:
-            found = stream.observe(seen.value, seen.event, at)
-        return () if found is None else ((found, mark),)
+    def _begun(self, name: str, monitor: str, seen: Observation, pins: Pins) -> Any:
+        """A new stream; None where there are too many."""
+        if len(self.streams) >= _MOST_STREAMS:
+            return None
+        stream = self.streams[name] = KINDS[seen.kind]()
+        self.about[name] = {"monitor": monitor, "kind": seen.kind, "noun": seen.noun, "unit": seen.unit, "part": seen.part}
+        if name in pins and pins[name].get("kind") == seen.kind:
+            stream.start_from(pins[name]["baseline"])
+        return stream
 
     def _note(self, monitor: str, seen: Observation, shift: Shift, causes: Iterable[Cause], mark: Mark) -> None:
         change = {

@@ -10,7 +10,7 @@ Law: where each run is one call, the factor is 1. Memory: the last `_OPEN` runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 _OPEN: Final = 16
@@ -71,9 +71,11 @@ class Alike:
         while len(held) > _OPEN:
             oldest = next(iter(held))
             cross, squares = self._summed(held.pop(oldest))
-            self.held["cross"] = round(self.held["cross"] + cross, 3)
-            self.held["cross2"] = round(self.held["cross2"] + cross * cross, 3)
-            self.held["squares"] = round(self.held["squares"] + squares, 3)
+            if cross:
+                self.held["cross"] = round(self.held["cross"] + cross, 3)
+                self.held["cross2"] = round(self.held["cross2"] + cross * cross, 3)
+            if squares:
+                self.held["squares"] = round(self.held["squares"] + squares, 3)
 
     def closed(self) -> dict[str, Any]:
         """What is known without the open runs, to begin with elsewhere."""
@@ -93,15 +95,18 @@ class Alike:
         """The three sums over all runs, the open ones included."""
         held = self.held["open"]
         if self._others is None:
-            *others, last = held
-            self._others = (last, *self._added(self.held["cross"], self.held["cross2"], self.held["squares"], others))
-        return self._added(*self._others[1:], self._others[:1])
+            *others, last = held.items()
+            cross, cross2, squares = self._closed_sums()
+            for _, (total, its) in others:
+                one = total * total - its
+                cross, cross2, squares = cross + one, cross2 + one * one, squares + its
+            self._others = (last[0], cross, cross2, squares)
+        name, cross, cross2, squares = self._others
+        one, its = self._summed(held[name])
+        return cross + one, cross2 + one * one, squares + its
 
-    def _added(self, cross: float, cross2: float, squares: float, runs: Iterable[str]) -> tuple[float, float, float]:
-        for run in runs:
-            one, its = self._summed(self.held["open"][run])
-            cross, cross2, squares = cross + one, cross2 + one * one, squares + its
-        return cross, cross2, squares
+    def _closed_sums(self) -> tuple[float, float, float]:
+        return self.held["cross"], self.held["cross2"], self.held["squares"]
 
 
 class AlikeWords(Alike):
@@ -125,12 +130,15 @@ class AlikeWords(Alike):
 
     def _sums(self) -> tuple[float, float, float]:
         """Summed up anew: how rare a word is changes with each."""
-        return self._added(self.held["cross"], self.held["cross2"], self.held["squares"], self.held["open"])
+        cross, cross2, squares = self._closed_sums()
+        for one, its in map(self._summed, self.held["open"].values()):
+            cross, cross2, squares = cross + one, cross2 + one * one, squares + its
+        return cross, cross2, squares
 
     def _summed(self, sums: Any) -> tuple[float, float]:
         calls, total = sum(sums.values()), sum(self._counts.values())
-        rarity = {word: total / self._counts.get(word, total) for word in sums}
-        squares = sum(count * rarity[word] for word, count in sums.items()) - calls
+        counted = [(count, total / self._counts.get(word, total)) for word, count in sums.items()]
+        squares = sum([count * rarity for count, rarity in counted]) - calls
         if calls == 1:
             return 0.0, squares
-        return sum(count * (count - 1) * rarity[word] for word, count in sums.items()) - calls * (calls - 1), squares
+        return sum([count * (count - 1) * rarity for count, rarity in counted]) - calls * (calls - 1), squares

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,7 +24,8 @@ from llmtrace.store.transactions import transaction
 
 _BATCH = 2000
 """Records in a transaction; other processes wait that long for the write lock."""
-_TRACES = 50
+_SECONDS = 0.1
+"""The same of summaries; what monitors know is read and written in each."""
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
 
@@ -79,13 +81,13 @@ class Indexer:
         stale = [row[0] for row in db.execute(statement + " ORDER BY start, trace")]
         stale += sorted(set(monitoring.quiet_now(db)).difference(stale))
         pins = baselines.read(self._journal.parent) if stale else {}
-        for at in range(0, len(stale), _TRACES):
-            if time.monotonic() > deadline:
-                return
+        waiting = deque(stale)
+        while waiting and time.monotonic() <= deadline:
             with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
                 watching = self._monitoring.begin(db, pins)
-                for trace_id in stale[at : at + _TRACES]:
-                    self._summarise(db, reader, trace_id, watching)
+                until = time.monotonic() + _SECONDS
+                while waiting and time.monotonic() < until:
+                    self._summarise(db, reader, waiting.popleft(), watching)
                 watching.end()
 
     def _summarise(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
