@@ -42,7 +42,7 @@ def read(text: str) -> JsonValue:
     """The value of a JSON text. Raises ValueError when it is none."""
     try:
         return from_json(text)
-    except ValueError:  # no JSON; or one of the oddities that `_write_odd` wrote
+    except (TypeError, ValueError):  # no JSON; a lone surrogate as it is; or one of the oddities that `_write_odd` wrote
         pass
     try:
         return json.loads(text)
