@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Message, Text
-from llmtrace.store import Query, files, indexing, journal, local, notices, open_store, search
+from llmtrace.store import Query, files, indexing, journal, local, notices, open_store, search, wordindex
 from llmtrace.store.files import HEAD, MAGIC
 from llmtrace.store.local import LocalStore
 from tests.store.programs import run, start
@@ -356,7 +357,20 @@ def test_half_a_surrogate_pair_does_not_hide_the_store(folder: Path) -> None:
     store.close()
 
 
-@given(st.text(max_size=300) | st.text("ab1 _-", max_size=300) | st.text("a", max_size=200))
-def test_words_for_the_index_are_the_words_of_a_query(text: str) -> None:
+_PLAIN = st.text([chr(code) for code in range(128)], max_size=300)
+
+
+@given(_PLAIN | st.text("abC1 _-.\0", max_size=300) | st.text("aB", max_size=200))
+def test_words_in_the_index_are_the_words_of_a_query(text: str) -> None:
     """However they are found: an index and a store without one agree on what a text says."""
-    assert search.indexed(text).split() == search.words(text)
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        table = wordindex._made(db, "20260101T")
+        db.execute(f"INSERT INTO {table} (rowid, text) VALUES (1, ?)", (search.indexed(text),))
+        db.execute(f"CREATE VIRTUAL TABLE held USING fts5vocab({table}, instance)")
+        assert [term for (term,) in db.execute("SELECT term FROM held ORDER BY offset")] == search.words(text)
+
+
+@given(st.text(max_size=300))
+def test_words_of_any_script_are_found_apart(text: str) -> None:
+    """What is not plain goes into the index word by word, as a query is taken apart."""
+    assert text.isascii() or search.indexed(text).split() == search.words(text)

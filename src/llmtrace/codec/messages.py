@@ -112,6 +112,11 @@ def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
     return retold.listed(value, role, _read_messages)
 
 
+def read_output(value: JsonValue) -> tuple[Message, ...] | None:
+    """The same of answers, which are rarely told again as they were."""
+    return _read_messages(value, "assistant")
+
+
 def _read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
     items = read_list(value)
     return None if items is None else tuple([_read_message(item, role) for item in items])

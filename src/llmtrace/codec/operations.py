@@ -7,6 +7,7 @@ user's attribute of such a name can get out of the way. Two things are not told 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
@@ -22,6 +23,7 @@ from llmtrace.model import (
     JsonValue,
     Kind,
     Memory,
+    Message,
     Operation,
     Plan,
     Retrieval,
@@ -49,8 +51,8 @@ class Shape(NamedTuple):
 # -- fields that several operations share
 
 
-def _messages(field: str, key: str, role: str) -> Row:
-    return Row(field, key, messages.write_messages, lambda value: messages.read_messages(value, role), absent="empty")
+def _messages(field: str, key: str, read: Callable[[JsonValue], tuple[Message, ...] | None]) -> Row:
+    return Row(field, key, messages.write_messages, read, absent="empty")
 
 
 def _parts(field: str, key: str) -> Row:
@@ -66,8 +68,8 @@ _REQUEST_MODEL: Final = fields.text("request_model", sc.REQUEST_MODEL)
 _RESPONSE_MODEL: Final = fields.text("response_model", sc.RESPONSE_MODEL)
 _RESPONSE_ID: Final = fields.text("response_id", sc.RESPONSE_ID)
 _SERVER: Final = (fields.text("server_address", sc.SERVER_ADDRESS), fields.count("server_port", sc.SERVER_PORT))
-_INPUT: Final = _messages("input", sc.INPUT_MESSAGES, "user")
-_OUTPUT: Final = _messages("output", sc.OUTPUT_MESSAGES, "assistant")
+_INPUT: Final = _messages("input", sc.INPUT_MESSAGES, lambda value: messages.read_messages(value, "user"))
+_OUTPUT: Final = _messages("output", sc.OUTPUT_MESSAGES, messages.read_output)
 
 _USAGE: Final = fields.nested(
     "usage",

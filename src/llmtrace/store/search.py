@@ -39,11 +39,16 @@ def words(text: str) -> list[str]:
 
 
 def indexed(text: str) -> str:
-    """The words of a text, between spaces, as an index takes them: those of `words`, found faster where it is plain."""
+    """The words of a text, as SQLite's tokenizer takes them: those of `words`, found faster where it is plain."""
     if text.isascii():
-        plain = text[:_LONGEST_TEXT].lower().translate(_SEPARATING)
+        plain = text[:_LONGEST_TEXT]
+        if not _has_long_word(plain) and "\0" not in plain:
+            return plain
+        plain = plain.translate(_SEPARATING)
         if not _has_long_word(plain):
             return plain
+    elif "\n" in text and len(text) <= _LONGEST_TEXT:
+        return "\n".join(map(indexed, text.split("\n")))  # most lines are plain
     return " ".join(words(text))
 
 
@@ -69,7 +74,7 @@ def matches(spans: Iterable[Span], query: str) -> bool:
 
 def text_of(span: Span) -> str:
     """The words of a span, each after a space: where a needle is in it, the span has the term."""
-    return " " + " ".join(word for text in texts(span) for word in words(text))
+    return " " + " ".join(word for piece in pieces(span) for word in words(text_in(piece)))
 
 
 def needles(query: str) -> list[str]:
@@ -77,27 +82,45 @@ def needles(query: str) -> list[str]:
     return [" " + " ".join(phrase) for phrase in phrases(query)]
 
 
-def texts(span: Span) -> Iterator[str]:
-    """What one may search a span by: names, messages, arguments, results, findings, attributes; a piece per message."""
+def pieces(span: Span) -> Iterator[Any]:
+    """What one may search a span by: its name, each message, arguments, results, findings, attributes."""
     operation = span.operation
     yield span.name
-    for part_of in ("system", "input", "output"):
-        for message in getattr(operation, part_of, ()):
-            yield _text(message)
-    for held_in in ("name", "agent_name", "arguments", "result", "query", "documents", "records", "response_id", "call_id"):
-        yield _text(getattr(operation, held_in, None))
+    kind: type = type(operation)
+    lists, values = _searched(kind)
+    for name in lists:
+        yield from getattr(operation, name)
+    for name in values:
+        held = getattr(operation, name)
+        if held is not None:
+            yield held
     if span.failure is not None:
         yield f"{span.failure.type} {span.failure.message}"
     for evaluation in span.evaluations:
         yield f"{evaluation.name} {evaluation.explanation}"
     for violation in span.violations:
         yield f"{violation.code} {violation.pointer} {violation.message}"
-    yield _text(span.attributes)
+    if span.attributes:
+        yield span.attributes
 
 
-def _text(held: Any) -> str:
+_LISTS = ("system", "input", "output")
+_VALUES = ("name", "agent_name", "arguments", "result", "query", "documents", "records", "response_id", "call_id")
+
+
+@functools.cache
+def _searched(kind: type) -> tuple[list[str], list[str]]:
+    """Of an operation: fields with a list of what is searched piece by piece, and those with one piece."""
+    names = {field.name for field in fields(kind)}
+    return [name for name in _LISTS if name in names], [name for name in _VALUES if name in names]
+
+
+def text_in(piece: Any) -> str:
+    """The texts and numbers in one of `pieces`, in order."""
+    if type(piece) is str:
+        return piece
     found: list[str] = []
-    _collect(held, found, 0)
+    _collect(piece, found, 0)
     return " ".join(found)
 
 

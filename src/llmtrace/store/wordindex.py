@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from llmtrace.codec import genai
-from llmtrace.model import RawSpan
+from llmtrace.codec import genai, retold
+from llmtrace.model import Message, Span
 from llmtrace.store import search
 from llmtrace.store.transactions import transaction
 
@@ -69,27 +69,36 @@ class Words:
             state = db.execute("SELECT words, done FROM files WHERE id = ?", (file,)).fetchone()
             if state is None or state[0] >= state[1]:
                 return False
-            with contextlib.closing(self._index.reader(db)) as reader:
+            with contextlib.closing(self._index.reader(db)) as reader, retold.together():
                 found = reader.placed(file, state[0], _BATCH)
+                spans = [(number, genai.decode(raw)) for number, _, raw in found if raw is not None]
             table = _made(db, name)
-            rows = [(number, self._new_words(raw)) for number, _, raw in found if raw is not None]
+            met: dict[tuple[str, int], str] = {}
+            rows = [(number, self._new_words(span, met)) for number, span in spans]
             db.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
             upto = found[-1][1] + 1 if len(found) == _BATCH else state[1]
             db.execute("UPDATE files SET words = ? WHERE id = ?", (upto, file))
         return len(found) == _BATCH
 
-    def _new_words(self, raw: RawSpan) -> str:
+    def _new_words(self, span: Span, met: dict[tuple[str, int], str]) -> str:
         """The words of a span, without texts that another ended span of the trace has brought: a conversation is sent again
-        with each call, and a trace is found by any of its spans."""
+        with each call, and a trace is found by any of its spans. ``met``: as `_seen`, by the identity of messages."""
         if len(self._seen) > _SEEN:
             self._seen.clear()
-        return " ".join(
-            [
-                search.indexed(text)
-                for text in search.texts(genai.decode(raw))
-                if raw.end is None or self._seen.setdefault((raw.trace_id, hash(text)), raw.span_id) == raw.span_id
-            ]
-        )
+            met.clear()
+        found = []
+        for piece in search.pieces(span):
+            if type(piece) is Message and not _is_first(met, id(piece), span):
+                continue
+            text = search.text_in(piece)
+            if _is_first(self._seen, hash(text), span):
+                found.append(search.indexed(text))
+        return " ".join(found)
+
+
+def _is_first(seen: dict[tuple[str, int], str], what: int, span: Span) -> bool:
+    """Whether no other ended span of the trace has brought this."""
+    return span.end is None or seen.setdefault((span.trace_id, what), span.span_id) == span.span_id
 
 
 def tables(db: sqlite3.Connection) -> list[str]:
