@@ -113,8 +113,8 @@ with llmtrace.span("second"):
 
 
 def test_each_task_is_a_run(tmp_path: Path) -> None:
-    """An outermost agent is a run of its own, as without ``llmtrace run``, also below plain spans: so what one does again for
-    another task is no repetition. What it does again itself is. Agents below it, and tools, are its own."""
+    """An outermost agent or plain span is a run of its own, as without ``llmtrace run``: so what an agent does again for
+    its next task is no repetition. What it does again itself is. Agents below it, and tools, are its own."""
     (tmp_path / "agent.py").write_text(TASKS)
     traced("agent.py", cwd=tmp_path)
     trace = last(tmp_path)
@@ -122,11 +122,11 @@ def test_each_task_is_a_run(tmp_path: Path) -> None:
     for _, span in trace.walk():
         runs[span.run_id] += f" {span.name.split()[-1]}"
     task = " support look_up helper look_up"
-    assert sorted(runs.values()) == [" agent.py look_up second", task, task]
+    assert sorted(runs.values()) == [" agent.py look_up", f" second{task}", task]
     repeated = [span for span in trace.spans if any(found.name == "repeated_call" for found in span.evaluations)]
     assert [trace.parent(span).operation.name for span in repeated] == ["helper", "helper"]  # type: ignore[union-attr]
     outcomes = [span.name for span in trace.spans for found in span.evaluations if found.name == "outcome"]
-    assert outcomes == ["invoke_agent support", "invoke_agent support"]
+    assert outcomes == ["invoke_agent support", "second"]
     assert evaluate_trace(trace)[0].spans == trace.spans
 
 

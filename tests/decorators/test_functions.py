@@ -247,6 +247,30 @@ def test_never_configured_means_never_recorded(decorate: Any) -> None:
     assert work(3) == 3
 
 
+class Client:
+    """What a task is done with."""
+
+
+def test_what_a_task_is_done_with_is_no_part_of_it() -> None:
+    """A client among the arguments is left out of the user's message, unless there is nothing else; a text never is."""
+
+    @llmtrace.agent
+    def support(client: object, question: object) -> None: ...
+
+    with llmtrace.testing.capture() as captured:
+        support(Client(), "Where is it?")
+        support(Client(), {"order": 7})
+        support("<unserialisable riddle>", "Where is it?")
+        support(Client(), Client())
+    asked = [span.operation.input[0].text() for span in captured.spans]  # type: ignore[union-attr]
+    assert asked[:3] == [
+        "Where is it?",
+        '{"question":{"order":7}}',
+        '{"client":"<unserialisable riddle>","question":"Where is it?"}',
+    ]
+    assert "<unserialisable " in asked[3]
+
+
 def test_blocks_with_and_async_with() -> None:
     """agent, workflow and span open as blocks; what is set on them is recorded."""
 

@@ -5,6 +5,6 @@
 
 from llmtrace.content.clean import Content
 from llmtrace.content.redaction import Redactor
-from llmtrace.content.snapshot import to_json
+from llmtrace.content.snapshot import UNSERIALISABLE, to_json
 
-__all__ = ["Content", "Redactor", "to_json"]
+__all__ = ["UNSERIALISABLE", "Content", "Redactor", "to_json"]

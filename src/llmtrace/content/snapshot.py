@@ -27,6 +27,8 @@ from uuid import UUID
 from llmtrace.content.truncation import cut_mark
 from llmtrace.model import JsonValue
 
+UNSERIALISABLE = "<unserialisable "
+"""How a placeholder begins for an object that no reader knows; its class follows."""
 MAX_DEPTH = 100
 """Levels of nesting; pydantic-core refuses to write more than 255."""
 _PLAIN_TEXT = 4096

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from pydantic_core import to_json as dump
 
-from llmtrace.content import to_json
+from llmtrace.content import UNSERIALISABLE, to_json
 from llmtrace.decorators import functions
 from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
 from llmtrace.decorators.wrapper import Wrapper, without_receiver
@@ -187,7 +187,8 @@ def agent(
     """Trace an agent: one run of it is one ``invoke_agent`` span, and a run of its own where nothing is above it.
 
     ``@agent``, ``@agent("name", budget=Budget(usd=0.1))``, or ``with agent("name") as span:``. Name: default, the function's.
-    The arguments are recorded as the user's message, the return value as the answer. ``budget``: a `Budget`, or several.
+    The arguments are recorded as the user's message (what no reader knows, like a client, is left out), the return value as the
+    answer. ``budget``: a `Budget`, or several.
 
     ``check``: whether the answer is acceptable, as an evaluation ``acceptance`` on the span (severity error where it is not):
     a JSON Schema or a pydantic model, for a text as JSON; or a function of the return value, which refuses it by False, a text
@@ -230,10 +231,17 @@ def _traced(make: Callable[[str], Operation], target: Any, budget: Budgets | Non
 
 
 def _with_input(operation: Operation, signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
-    arguments = to_json(signature.arguments(args, kwargs))
+    given = signature.arguments(args, kwargs)
+    arguments = to_json(given)
     if isinstance(operation, Custom):
         return replace(operation, arguments=arguments)
-    return replace(operation, input=(_message("user", _said(arguments)),)) if arguments else operation
+    said = {name: held for name, held in arguments.items() if not _is_thing(given.get(name), held)} or arguments
+    return replace(operation, input=(_message("user", _said(said)),)) if said else operation
+
+
+def _is_thing(given: Any, shown: JsonValue) -> bool:
+    """Whether an argument is what a task is done with, as a client or an engine is, and no part of what was asked."""
+    return type(shown) is str and not isinstance(given, str) and shown.startswith(UNSERIALISABLE)
 
 
 def _with_output(operation: Operation, result: Any) -> Operation:

@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
 from llmtrace.recorder import Recording, keys
-from llmtrace.recorder.root import is_at_top
+from llmtrace.recorder.root import is_program
 from llmtrace.recorder.run import Run
 
 MOST_OPEN = 4096
@@ -81,7 +81,7 @@ class OpenSpans:
             one = self._open.get(span_id)
             if one is None:
                 return Place(None, None, False, ())
-            outermost = self._outermost(span_id) if one.owner is None or is_at_top(one.owner) else None
+            outermost = self._outermost(span_id) if one.owner is None or is_program(one.owner) else None
             if one.owner is not None and outermost == span_id and outermost not in self._runs:
                 outermost = None  # nothing was below it: it is a part of what the program does
             run = None if outermost is None else self._run(outermost)

@@ -22,6 +22,7 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
     AgentInvocation,
+    Custom,
     Evaluation,
     Failure,
     Inference,
@@ -181,7 +182,7 @@ class Recorder:
         run = owner.run if owner is not None and owner.run.is_here else None
         if run is None:
             run = None if self.foreign_run is None else guard(self.foreign_run, context)
-        elif root.program is not None and root.is_at_top(owner):
+        elif root.is_program(owner):
             run = self._below_program(run, operation, context)
         elif run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
@@ -227,7 +228,7 @@ class Recorder:
     def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
         """The run of a span that has nothing around it but the program, whose run is ``run``; None: it begins one."""
         found = None if self.foreign_run is None else guard(self.foreign_run, context)
-        if found is not None or isinstance(operation, (AgentInvocation, Workflow)):
+        if found is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
             return found
         if run.evaluator is not self.evaluator:
             run.renew(self.evaluator)

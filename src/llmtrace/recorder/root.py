@@ -1,8 +1,8 @@
 """The span that stands for a whole program under ``llmtrace run``: what is in no run yet is below it, in any thread.
 
 It is opened by the first span that needs it, so that a child process that calls no model leaves nothing behind. A program may
-have its agents work on many tasks, one after the other or side by side: so each outermost agent or workflow below it is a run
-of its own, as it is without ``llmtrace run``. What else the program does is the program's run.
+have its agents work on many tasks, one after the other or side by side: so each agent, workflow or plain span right below it is
+a run of its own, as it is without ``llmtrace run``. What else the program does is the program's run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 
-from llmtrace.model import Custom
 from llmtrace.recorder import keys
 from llmtrace.recorder.recording import Recording
 
@@ -46,13 +45,8 @@ program: Root | None = None
 """The root of this process, if it has one."""
 
 
-def is_at_top(owner: Recording) -> bool:
-    """Whether ``owner`` is the program's span, or only plain spans are between: an agent below it is an outermost one."""
-    if program is None or program.recording is None:
-        return False
-    while owner.parent is not None and type(owner.operation) is Custom:
-        owner = owner.parent
-    return owner is program.recording
+def is_program(recording: Recording) -> bool:
+    return program is not None and recording is program.recording
 
 
 def set_root(root: Root | None) -> None:
