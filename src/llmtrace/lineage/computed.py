@@ -8,7 +8,8 @@ need is looked up, so the cost is linear in their count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple, TypeAlias
 
 from llmtrace.lineage.provenance import Rule
@@ -51,11 +52,10 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
         if term.size:
             by_size.setdefault(round(term.size, 2), []).append(term)
     addends = [term for term in terms if _is_addend(term)]
-    for rule in (_sum, _multiple, _difference, _product, _share):
-        for one in addends:
-            found = rule(number, one, by_size, strict)
-            if found is not None:
-                return found
+    for rule, one in _tries(number, addends, by_size):
+        found = rule(number, one, by_size, strict)
+        if found is not None:
+            return found
     return _of_runs(number, addends, strict)
 
 
@@ -71,6 +71,22 @@ def _is_addend(term: Term) -> bool:
 
 Known: TypeAlias = "Mapping[float, list[Term]]"
 """Terms by their size, to the cent."""
+Try: TypeAlias = "Callable[[float, Term, Known, bool], Computed | None]"
+
+
+def _tries(number: float, addends: Sequence[Term], known: Known) -> Iterator[tuple[Try, Term]]:
+    """Which rule may lead to the number from which other: only where what it needs besides is known, which is quickly seen."""
+    yield from ((_sum, one) for one in addends if round(number - one.size, 2) in known)
+    sized = [(one, round(one.size, 2)) for one in addends]
+    multiples = {round(size, 2) for factor in range(2, SMALL + 1) for size in (number * factor, number / factor)}
+    yield from ((_multiple, one) for one, size in sized if size in multiples)
+    differences = (round(one.size - number, 2) in known or round(one.size + number, 2) in known for one in addends)
+    yield from ((_difference, one) for one in compress(addends, differences))
+    yield from ((_product, one) for one, size in sized if (round(number / size, 2) if size else 0.0) in known)
+    for one, size in sized:
+        share = round(100 * number / size, 2) if size else 0.0
+        if share in known or round(abs(100 - share), 2) in known:
+            yield _share, one
 
 
 def _multiple(number: float, one: Term, _: Known, strict: bool) -> Computed | None:
@@ -147,6 +163,8 @@ def _of_runs(number: float, terms: Sequence[Term], strict: bool) -> Computed | N
             if strict and (terms[end].source is not first.source or terms[end].label != first.label):
                 break
             total += terms[end].size
+            if total < number - 0.01:
+                continue
             if round(total, 2) == number:
                 return Computed("total", tuple(terms[start : end + 1]))
             if total > number:

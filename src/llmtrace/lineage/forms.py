@@ -18,11 +18,11 @@ from llmtrace.lineage.dates import may_be_numeric, numeric_dates
 LONGEST_KEY = 200
 """Longer words (base64, minified code) are no identifiers that anyone would copy; they get no keys."""
 
-_SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
+SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
 _EDGES = ".,:!?=&…#"
 BEFORE_DIGIT = 8
 """Characters before the first digit of a word that belong to a number at most: a sign, a currency."""
-_WORD_WITH_DIGIT = re.compile(rf"[^{_SEPARATORS}0-9]{{0,{BEFORE_DIGIT}}}[0-9][^{_SEPARATORS}]*")
+WORD_WITH_DIGIT = re.compile(rf"[^{SEPARATORS}0-9]{{0,{BEFORE_DIGIT}}}[0-9][^{SEPARATORS}]*")
 _DIGIT = re.compile("[0-9]")
 _PIECES_OF_NUMBER = re.compile(r"[:=&?+/]+")
 HOLDS_KEY = re.compile(r"[0-9@/]")
@@ -43,7 +43,7 @@ _ISO_DATE = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
 """A date of any month."""
 _OTHER_SEPARATORS = re.compile(r"(?![\x00-\x7f])[\s’“”]")
 _MARKS = b"0123456789@/"
-_SEPARATOR = re.compile(f"[{_SEPARATORS}]")
+_SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match(chr(byte)) else 97 for byte in range(256))
 """Each byte of a text turned into a mark of a key (0), a separator (space) or neither (a): bytes are then found, and words cut
 out, at the speed of memchr."""
@@ -312,7 +312,7 @@ def numbers_in(text: str) -> Iterator[float]:
     """The numbers of a text in its order, without sign; of ``5k`` 5 and 5000, of ``15%`` 15 and 0.15."""
     at = 0
     while (digit := _DIGIT.search(text, at)) is not None:  # found thirty times faster than a word with one
-        word = _WORD_WITH_DIGIT.search(text, max(at, digit.start() - BEFORE_DIGIT))
+        word = WORD_WITH_DIGIT.search(text, max(at, digit.start() - BEFORE_DIGIT))
         if word is None:
             return
         for number, _ in numbers_of_word(word.group()):
@@ -320,15 +320,23 @@ def numbers_in(text: str) -> Iterator[float]:
         at = word.end()
 
 
-def numbers_of_word(word: str) -> Iterator[tuple[float, str]]:
+def numbers_of_word(word: str) -> list[tuple[float, str]]:
     """The same of one word, each with what was written."""
-    for piece in _PIECES_OF_NUMBER.split(word.strip(_EDGES).casefold()):
+    bare = word.strip(_EDGES)
+    if bare.isascii():  # first the usual ones; the rest says the same, more slowly
+        if bare.replace(".", "", 1).isdigit():
+            return [(float(bare), bare)]
+        if bare.rfind("-") > 0 and bare.replace("-", "").isalnum():
+            return []
+    found: list[tuple[float, str]] = []
+    for piece in _PIECES_OF_NUMBER.split(bare.casefold()):
         number = _NUMBER.fullmatch(piece)
         if number is not None:
             size, scale = _number(number)
-            yield size, piece
+            found.append((size, piece))
             if scale != 1:
-                yield size * scale, piece
+                found.append((size * scale, piece))
+    return found
 
 
 def read_number(text: str) -> float | None:

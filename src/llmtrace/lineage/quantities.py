@@ -10,10 +10,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from llmtrace.lineage.forms import numbers_of_word, runs
+from llmtrace.lineage.forms import BEFORE_DIGIT, SEPARATORS, WORD_WITH_DIGIT, numbers_of_word, runs
 
 MONEY, PER_CENT, COUNT = "$", "%", "#"
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.){1,64})"\s*:|([{}])|[^\s"\'`’“”<>()\[\]{}|;*\\0-9]{0,8}[0-9][^\s"\'`’“”<>()\[\]{}|;*\\]*')
+_TOKEN, _TOKEN_OR_ESCAPE = (
+    re.compile(rf'["{{}}0-9](?:(?<=")({of_name}{{1,64}})"\s*:|(?<=([{{}}]))|(?<=[0-9])[^{SEPARATORS}]*)')
+    for of_name in (r'[^"\\]', r'(?:[^"\\]|\\.)')
+)
+"""The name of a member, a brace, or a word from its first digit on; of a text without and with backslashes. The first character
+comes first, since a set of characters is found ten times faster than an expression with alternatives."""
+_BEFORE_WORD = frozenset(" \"\n[('")
+"""Of the characters that separate words the usual ones."""
 _CURRENCY = re.compile(r"[$€£¥₹]|usd|eur|gbp|chf|jpy")
 _MONEY_WORDS = """
     price prices amount amounts total subtotal cost costs balance fee fees paid refund refunds sum charge charges payment
@@ -46,8 +53,8 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
     """The numbers of a text in its order, without sign, each with what it counts: money, per cent or pieces, the name of its
     member with that of the object around it, or nothing."""
     around: list[str] = []
-    name = ""
-    for match in _TOKEN.finditer(text):
+    name, end = "", 0
+    for match in (_TOKEN_OR_ESCAPE if "\\" in text else _TOKEN).finditer(text):
         member, brace = match.groups()
         if member is not None:
             name = member
@@ -56,15 +63,25 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
         elif brace:
             name = around.pop() if around else ""
         else:
-            for number, piece in numbers_of_word(match.group()):
+            word, start = match, match.start()
+            if text[start - 1 : start] not in _BEFORE_WORD:
+                word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
+            for number, piece in numbers_of_word(word.group()):
                 yield number, _label(piece, name, around[-1] if around else "")
+        end = match.end()
 
 
 def _label(piece: str, name: str, above: str) -> str:
-    if _CURRENCY.search(piece):
-        return MONEY
-    if piece.endswith("%"):
-        return PER_CENT
+    if not (piece[0].isdigit() and piece[-1].isdigit()):
+        if _CURRENCY.search(piece):
+            return MONEY
+        if piece.endswith("%"):
+            return PER_CENT
+    return _label_of_member(name, above)
+
+
+@lru_cache(maxsize=1024)
+def _label_of_member(name: str, above: str) -> str:
     if not name:
         return ""
     words = set(runs(name.replace("_", " ")))

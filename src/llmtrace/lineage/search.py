@@ -236,8 +236,9 @@ def _recent_numbers(context: Context) -> list[Term]:
         if known is None:
             known = source.numbers = tuple(labelled(source.text[:RECENT_CHARACTERS])) if source.marked else ()
         for number, label in known:
-            if number_key(number) not in source.echo:
-                numbers.setdefault((number, label), Term(number, label, source, len(seen) < FEW))
+            if not source.echo or number_key(number) not in source.echo:
+                if (number, label) not in numbers:
+                    numbers[number, label] = Term(number, label, source, len(seen) < FEW)
                 seen.add(number)
             if len(seen) >= RECENT_NUMBERS:
                 return list(numbers.values())
