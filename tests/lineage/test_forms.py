@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from llmtrace.lineage import forms
 from llmtrace.lineage.forms import (
+    distinct_words,
     flat,
     has_mark,
+    keys_in,
     keys_of_word,
     may_hold,
     may_hold_date,
@@ -100,6 +102,12 @@ def test_a_value_on_its_own_in_any_text_is_found(text: str, value: str) -> None:
     read = read_value(value)
     assert read is not None
     assert keys_of(f"{text} {value} {text}").intersection(read.keys)
+
+
+@given(st.text(alphabet='ab129K.,:/-_% \n"{}[]@$#', max_size=120))
+def test_the_distinct_words_of_a_text_have_its_keys(text: str) -> None:
+    """So has each word by itself, whichever way it is read."""
+    assert keys_in(text) == keys_in(text, distinct_words(text)) == keys_of(text)
 
 
 @given(st.text(max_size=300))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from zlib import crc32
 
-from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of
+from llmtrace.lineage.forms import distinct_words, flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 from llmtrace.lineage.wording import wording
@@ -38,11 +38,12 @@ _MOST_KNOWN = 1 << 13
 class _Index:
     """From each key to the numbers of the first and the last source that hold it."""
 
-    __slots__ = ("dated", "days", "done", "first", "last")
+    __slots__ = ("again", "dated", "days", "done", "first")
 
     def __init__(self) -> None:
         self.first: dict[str, int] = {}
-        self.last: dict[str, int] = {}
+        self.again: dict[str, int] = {}
+        """The last source, of keys that more than one holds."""
         self.days: dict[str, int] = {}
         """The keys of full dates, with the day's ordinal."""
         self.dated = False
@@ -56,19 +57,26 @@ class _Index:
             return
         if source.echo:
             keys = keys.difference(source.echo)
-        for key in keys.difference(self.first):  # of a set and a dict this costs the set; with a keys view, the dict
-            self.first[key] = number
+        new = keys.difference(self.first)  # of a set and a dict this costs the set; with a keys view, the dict
+        self.first.update(dict.fromkeys(new, number))
+        if len(new) < len(keys):
+            self.again.update(dict.fromkeys(keys - new, number))
+        for key in new:
             if key[0] == "@":
                 self.dated = True
                 if len(key) == _FULL_DATE:
                     self.days[key] = date.fromisoformat(key[1:]).toordinal()
-        self.last.update(dict.fromkeys(keys, number))
+
+    def last(self, key: str) -> int | None:
+        """The number of the last source that holds it."""
+        return self.again.get(key) or self.first.get(key)
 
     def drop(self, number: int, keys: Iterable[str]) -> None:
         """Forget the oldest source, which had these keys."""
         for key in keys:
-            if self.last.get(key) == number:
-                del self.first[key], self.last[key]
+            if self.last(key) == number:
+                del self.first[key]
+                self.again.pop(key, None)
                 self.days.pop(key, None)
 
 
@@ -166,8 +174,7 @@ class Context:
         self._catch_up_words()
         if self._search and self._tidied < self._next:
             self._tidy()
-        last = self._words.last.get(key)
-        first = None if last is None else self._words.first[key]
+        first, last = self._words.first.get(key), self._words.last(key)
         if self._new:
             first, last = self._with_new(key, first, last)
         if key[0] in "@~":
@@ -194,11 +201,12 @@ class Context:
         """The same with what the index of dates says."""
         self._catch_up_dates()
         index = self._dates
-        if key not in index.last:
+        dated = index.first.get(key)
+        if dated is None:
             return first, last
         if first is None or last is None:
-            return index.first[key], index.last[key]
-        return min(first, index.first[key]), max(last, index.last[key])
+            return dated, index.last(key)
+        return min(first, dated), max(last, index.last(key) or dated)
 
     def tells_of_dates(self) -> bool:
         """False where nothing visible holds a date, or a part of one."""
@@ -213,7 +221,7 @@ class Context:
         """True where no word that is visible has keys."""
         if self._sorted < self._next:
             self._catch_up_words()
-        return not self._new and not self._words.last and self._forgotten is None
+        return not self._new and not self._words.first and self._forgotten is None
 
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
         """How many days off the nearest full date is that stands anywhere, and its key."""
@@ -235,20 +243,20 @@ class Context:
     def find_words(self, *texts: str) -> Found | None:
         """The first and the last source that hold one of the texts, whatever its case, its white space and its punctuation.
         Only of a context that forgets nothing."""
-        self._plain.catch_up(self._sources, self._next)
+        self._catch_up_words()
         places = [number for text in texts for number in self._plain.first_and_last(text)]
         return Found(self._sources[min(places)], self._sources[max(places)]) if places else None
 
     def find_code(self, code: str) -> Found | None:
         """The same for a code in capitals: ``IN`` is no ``in``."""
-        self._plain.catch_up(self._sources, self._next)
+        self._catch_up_words()
         numbers = (*self._plain.oldest(code), *reversed(self._plain.newest(code)))
         holding = [number for number in numbers if self._has_words(number, [code])]
         return Found(self._sources[holding[0]], self._sources[holding[-1]]) if holding else None
 
     def find_together(self, words: Sequence[str]) -> Source | None:
         """The newest source in which all of these words stand, wherever: codes in capitals, the rest in any case."""
-        self._plain.catch_up(self._sources, self._next)
+        self._catch_up_words()
         numbers = self._plain.newest(" ".join(words))
         return next((self._sources[number] for number in numbers if self._has_words(number, words)), None)
 
@@ -293,11 +301,24 @@ class Context:
                     self._forgotten[bit >> 3] |= 1 << (bit & 7)
 
     def _catch_up_words(self) -> None:
+        if not self._search:
+            if self._sorted < self._next:
+                self._read()
+            return
         if self._sorted < self._next:
             self._sort()
-        most = SEARCHED if self._search else 0
-        if self._unindexed > most:
-            self._index(most)
+        while self._unindexed > SEARCHED:
+            self._index_oldest()
+
+    def _read(self) -> None:
+        """Unless live: index what was added, by its keys and by its words."""
+        for number in range(self._sorted, self._next):
+            source = self._sources[number]
+            words = distinct_words(source.text)
+            self._plain.take(source.text, words)
+            if source.marked:
+                self._words.take(number, source, source.word_keys(words))
+        self._sorted = self._next
 
     def _tidy(self) -> None:
         """Before a key is looked for in what is new: read the keys that are cheap to read, and index some of the oldest where
@@ -316,13 +337,6 @@ class Context:
         if len(self._known) > _MOST_KNOWN:  # grown by keys of what is indexed by now
             self._known = {key for number, new in self._new.items() if number not in self._unknown for key in new.keys}
 
-    def _index(self, most: int) -> None:
-        """The oldest that are new, until no more than so many characters are left."""
-        while self._unindexed > most:
-            self._index_oldest()
-        if not self._new:
-            self._known.clear()
-
     def _index_oldest(self) -> None:
         number = next(iter(self._new))
         new = self._new.pop(number)
@@ -337,7 +351,7 @@ class Context:
             if source._marked is not False and source.marked:
                 new = self._new[number] = _New(source)
                 self._unindexed += len(source.text)
-                if source._words is None or not self._search:
+                if source._words is None:
                     self._unknown[number] = new
                 else:
                     self._known.update(source._words)

@@ -42,11 +42,14 @@ _SIMPLE = re.compile(r"\d+\.\d+")
 _ISO_DATE = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
 """A date of any month."""
 _OTHER_SEPARATORS = re.compile(r"(?![\x00-\x7f])[\s’“”]")
+_LONGEST_EXACT = 11
+"""Characters up to which a decimal number has no more than the ten digits that its key has."""
 _MARKS = b"0123456789@/"
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match(chr(byte)) else 97 for byte in range(256))
 """Each byte of a text turned into a mark of a key (0), a separator (space) or neither (a): bytes are then found, and words cut
 out, at the speed of memchr."""
+_PARTED = "".join(" " if _SEPARATOR.match(chr(code)) else chr(code).lower() for code in range(128))
 _ALNUM = re.compile(r"[^\W_]", re.ASCII)
 _NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not _ALNUM.match(chr(byte)))
 _SPARSE = 40
@@ -167,6 +170,35 @@ def may_hold_date(text: str) -> bool:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode()
     return may_be_numeric(text) or ("\\" in text and may_be_numeric(unescape(text)))
+
+
+def distinct_words(text: str) -> set[str] | None:
+    """The distinct words of a text in small letters, as white space, quotes and brackets part them; None for one that has
+    backslashes, or letters beyond ASCII."""
+    return set(text.translate(_PARTED).split()) if text.isascii() and "\\" not in text else None
+
+
+def keys_in(text: str, words: set[str] | None = None) -> set[str]:
+    """The keys of all words of a text. ``words``: its `distinct_words`, where they are known."""
+    if words is None:
+        marked = words_with_keys(text)
+    else:
+        marked = {word for word in words if not word.isalpha() and HOLDS_KEY.search(word)}
+    found: set[str] = set()
+    for word in marked:
+        low = word.strip(_EDGES).casefold()
+        if len(low) <= _LONGEST_EXACT and low.isascii():  # first the usual ones; the rest says the same, more slowly
+            if low.count(".") == 1 and "1" <= low[0] <= "9" and low.replace(".", "").isdigit():
+                found.add(f"={low.rstrip('0').rstrip('.')}")
+                continue
+            prefixed = _PREFIXED.fullmatch(low)
+            if prefixed is not None:
+                letters, digits = prefixed.groups()
+                found.add(digits)
+                found.add(letters + digits)
+                continue
+        found.update(keys_of_word(word))
+    return found
 
 
 def words_with_keys(text: str) -> set[str]:
