@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmtrace.statistics import Distribution
-from llmtrace.statistics.distribution import EXACT, needed
+from llmtrace.statistics import Distribution, distribution
+from llmtrace.statistics.distribution import EXACT, Summed, needed
 
 numbers = st.floats(min_value=1e-6, max_value=1e9)
 shares = st.floats(min_value=0.001, max_value=0.999)
@@ -95,3 +96,25 @@ def test_a_histogram_holds_every_number(values: list[float], times: int) -> None
 def test_the_mean_is_of_all() -> None:
     """Sum and count go on when numbers are no longer kept."""
     assert math.isclose(of([1.0, 3.0] * EXACT).mean or 0, 2.0)
+
+
+@given(st.lists(st.tuples(numbers, st.integers(1, 300)), max_size=6), st.integers(0, 6))
+@settings(deadline=None, max_examples=60)
+def test_what_was_summed_elsewhere(weighted: list[tuple[float, int]], place: int) -> None:
+    """Merging gives what adding all numbers gives, few or many."""
+    values = [value for value, times in weighted for _ in range(times)]
+    cut = sum(times for _, times in weighted[:place])
+    here, elsewhere = of(values[:cut]), values[cut:]
+    if elsewhere:
+        few = len(elsewhere) <= EXACT
+        buckets = Counter(map(distribution._bucket, elsewhere))
+        sizes = (len(elsewhere), sum(elsewhere), min(elsewhere), max(elsewhere))
+        here.merge(Summed(*sizes, elsewhere if few else (), {} if few else buckets))
+    whole = of(values)
+    assert (here.count, here.smallest, here.largest) == (whole.count, whole.smallest, whole.largest)
+    assert here.total == pytest.approx(whole.total)
+    for share in (0.5, 0.95, 0.99):
+        assert here.quantile(share) == whole.quantile(share)
+    here.add(7.0)
+    whole.add(7.0)
+    assert here.quantile(0.5) == whole.quantile(0.5)

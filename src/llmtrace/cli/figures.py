@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from llmtrace.cli import words
 from llmtrace.cli.paint import Cell
 from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, JsonValue
@@ -46,6 +48,11 @@ def short_count(number: float | None) -> str:
     return f"{number:.0f}"
 
 
+def frequent(counted: Counter[str], most: int | None = None) -> list[tuple[str, int]]:
+    """Words and how often each came, the most frequent first; those that came as often by name."""
+    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
+
+
 def as_json(group: Group, by: By, *, suggested: bool) -> dict[str, JsonValue]:
     spent = {"input_tokens": group.input_tokens, "output_tokens": group.output, **group.of_kind, "cost_usd": group.cost_usd}
     shown: dict[str, JsonValue] = {
@@ -62,15 +69,15 @@ def as_json(group: Group, by: By, *, suggested: bool) -> dict[str, JsonValue]:
         "timeouts": _rate(group.endings[TIMEOUT], group.calls),
         "deadlines": _rate(group.endings[DEADLINE], group.calls),
         "cancelled": _rate(group.endings[CANCELLED], group.calls),
-        "endings": dict(group.endings.most_common()),
+        "endings": dict(frequent(group.endings)),
         "model_calls": group.model_calls,
         "tool_calls": group.tool_calls,
         "invalid_tool_calls": _rate(group.invalid_calls, group.tool_calls),
         "malformed": _rate(group.malformed, group.model_calls),
         "failed_evaluations": group.flawed,
-        "evaluations": dict(group.evaluations.most_common()),
-        "models": dict(group.models.most_common()),
-        "steps": dict(group.steps.most_common()),
+        "evaluations": dict(frequent(group.evaluations)),
+        "models": dict(frequent(group.models)),
+        "steps": dict(frequent(group.steps)),
         **{name: _amount(amount) for name, amount in spent.items()},
     }
     if suggested:

@@ -13,7 +13,7 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
-from llmtrace.statistics import OTHERS, Burn, By, Group, Objective, Statistics, burn_rate, collect, suggest
+from llmtrace.statistics import OTHERS, Burn, By, Group, Objective, Statistics, burn_rate, collect, gather, suggest
 from llmtrace.statistics.objectives import WINDOWS, is_few
 from llmtrace.store import Query
 
@@ -46,11 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     by: By = args.by or ("prompt" if args.suggest else "operation")
     with opened(args) as store:
-        spans = store.spans(Query(limit=_ALL, since=args.since, agent=args.agent), prompts=False)
-        slowest = engines.Slowest()
-        found = collect(
-            spans if args.vllm is None else slowest.seen(spans), Statistics(by, now=time.time_ns(), agent=args.agent)
-        )
+        query = Query(limit=_ALL, since=args.since, agent=args.agent)
+        found, slowest = Statistics(by, now=time.time_ns(), agent=args.agent), engines.Slowest()
+        if args.vllm is None:
+            gather(store, query, found)
+        else:
+            collect(slowest.seen(store.spans(query, prompts=False)), found)
     server = None if args.vllm is None else engines.state(args.vllm)
     groups = sorted(found.groups.values(), key=lambda group: (-group.calls, -group.model_calls, str(group.key)))
     if args.json:
@@ -191,8 +192,8 @@ def _quality(group: Group) -> list[Cell]:
 
 def _remarks(group: Group) -> list[str]:
     """How calls failed and what was found, with counts."""
-    failed = [f"{word} {count:,}" for word, count in group.endings.most_common(4)]
-    found = [f"{name} {count:,}" for name, count in group.evaluations.most_common(4)]
+    failed = [f"{word} {count:,}" for word, count in figures.frequent(group.endings, 4)]
+    found = [f"{name} {count:,}" for name, count in figures.frequent(group.evaluations, 4)]
     if group.malformed:
         found.append(f"malformed {share(group.malformed, group.model_calls)}")
     parts = (f"failed: {', '.join(failed)}" if failed else "", f"found: {', '.join(found)}" if found else "")

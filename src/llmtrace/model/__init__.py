@@ -1,6 +1,6 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.endings import CANCELLED, DEADLINE, TIMEOUT, ending
+from llmtrace.model.endings import CANCELLED, CANCELLING, DEADLINE, TIMEOUT, ending
 from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
@@ -42,6 +42,7 @@ from llmtrace.model.value import replace
 
 __all__ = [
     "CANCELLED",
+    "CANCELLING",
     "DEADLINE",
     "OUTCOME",
     "TIMEOUT",

@@ -18,7 +18,8 @@ DEADLINE: Final = "deadline_exceeded"
 CANCELLED: Final = "cancelled"
 """The program took the work back: a task was cancelled, a stream left early."""
 
-_CANCELLED = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
+CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
+"""Classes of exceptions that say `CANCELLED`."""
 
 
 def ending(failure: Failure) -> str:
@@ -34,4 +35,4 @@ def _ending(type_: str) -> str:
         return DEADLINE
     if "timeout" in lower or "timedout" in lower or lower == "timed_out":
         return TIMEOUT
-    return CANCELLED if name in _CANCELLED else type_
+    return CANCELLED if name in CANCELLING else type_

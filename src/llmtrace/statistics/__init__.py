@@ -1,6 +1,7 @@
-"""Percentiles, rates and sums over spans, for `llmtrace stats` and the viewer. Pure: no clock, no store, no output."""
+"""Percentiles, rates and sums over spans, for `llmtrace stats` and the viewer. No clock, no output; `gather` asks a store."""
 
 from llmtrace.statistics.distribution import Distribution
+from llmtrace.statistics.gathering import gather
 from llmtrace.statistics.groups import OTHERS, PARTS, Amount, By, Group, Key, Statistics, collect
 from llmtrace.statistics.objectives import Burn, Objective, burn_rate
 from llmtrace.statistics.suggestions import Suggestion, suggest
@@ -19,5 +20,6 @@ __all__ = [
     "Suggestion",
     "burn_rate",
     "collect",
+    "gather",
     "suggest",
 ]

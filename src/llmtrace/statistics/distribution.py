@@ -11,14 +11,31 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
+
+from llmtrace.model.value import value
 
 EXACT = 512
 """Numbers up to which quantiles are exact."""
-_GROWTH = 1.02
-_LOG = math.log(_GROWTH)
-_SMALLEST = 1e-9
+GROWTH = 1.02
+LOG = math.log(GROWTH)
+SMALLEST = 1e-9
 """What is smaller counts as this: a nanosecond."""
+
+
+@value
+class Summed:
+    """A distribution that was summed up elsewhere."""
+
+    count: int
+    total: float
+    smallest: float
+    largest: float
+    numbers: Sequence[float] = ()
+    """All of them where they are no more than `EXACT`."""
+    buckets: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Else how many are in each bucket: number n goes up to `GROWTH` to the power of n."""
 
 
 class Distribution:
@@ -50,6 +67,22 @@ class Distribution:
             self._numbers = array("d")
         self._buckets[_bucket(number)] += 1
 
+    def merge(self, summed: Summed) -> None:
+        """Count numbers that were summed up elsewhere; all of them 0 or more."""
+        if not summed.count:
+            return
+        self.count += summed.count
+        self.total += summed.total
+        self.smallest = summed.smallest if self.smallest is None else min(self.smallest, summed.smallest)
+        self.largest = summed.largest if self.largest is None else max(self.largest, summed.largest)
+        if self.count <= EXACT:
+            self._numbers.extend(summed.numbers)
+            return
+        self._buckets.update(map(_bucket, self._numbers))
+        self._numbers = array("d")
+        self._buckets.update(map(_bucket, summed.numbers))
+        self._buckets.update(summed.buckets)
+
     @property
     def mean(self) -> float | None:
         return self.total / self.count if self.count else None
@@ -65,7 +98,7 @@ class Distribution:
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= rank:
-                middle = 2 * _GROWTH**bucket / (_GROWTH + 1)
+                middle = 2 * GROWTH**bucket / (GROWTH + 1)
                 break
         return min(max(middle, self.smallest), self.largest)
 
@@ -87,7 +120,7 @@ class Distribution:
         for number in self._numbers:
             yield number, 1
         for bucket, times in self._buckets.items():
-            yield 2 * _GROWTH**bucket / (_GROWTH + 1), times
+            yield 2 * GROWTH**bucket / (GROWTH + 1), times
 
 
 def needed(share: float) -> int:
@@ -96,4 +129,4 @@ def needed(share: float) -> int:
 
 
 def _bucket(number: float) -> int:
-    return math.ceil(math.log(max(number, _SMALLEST)) / _LOG)
+    return math.ceil(math.log(max(number, SMALLEST)) / LOG)

@@ -38,7 +38,7 @@ _KINDS = 32
 """Different words (models, types of failure, names of evaluations) that a group tells apart."""
 MALFORMED = frozenset({"malformed_output", "leaked_tool_call"})
 """Quality signals that say that an answer is not in the form it should have."""
-_NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
+NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
 """How evaluations begin that say nothing about how good an answer is."""
 
 USAGE_KINDS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
@@ -125,7 +125,7 @@ class Group:
         self.calls += 1
         self.first_token.add(step.first_token)
         if span.failure is not None:
-            _count(self.endings, ending(span.failure))
+            count(self.endings, ending(span.failure))
         if span.failure is None or ending(span.failure) == TIMEOUT:
             self.duration.add(seconds)
 
@@ -157,13 +157,13 @@ class Group:
                 self.output.add(None if step.usage is None else step.usage.output_tokens)
                 self.cost_usd.add(step.cost_usd)
             if step.model is not None:
-                _count(self.models, step.model)
-        _count(self.steps, step.step)
-        faults = {one.name for one in span.evaluations if one.severity != "info" and not one.name.startswith(_NO_QUALITY)}
+                count(self.models, step.model)
+        count(self.steps, step.step)
+        faults = {one.name for one in span.evaluations if one.severity != "info" and not one.name.startswith(NO_QUALITY)}
         self.flawed += bool(faults)
         self.malformed += bool(faults & MALFORMED) or any(one.where == "output" for one in span.violations)
         for name in faults:
-            _count(self.evaluations, name)
+            count(self.evaluations, name)
 
 
 def bucket(tokens: int) -> int:
@@ -187,26 +187,31 @@ class Statistics:
         self.total = Group(())
         """All model calls together."""
         self.objectives = Objectives(now)
-        self._agent = agent
+        self.now = now
+        self.agent = agent
         self._keys = _KEYS[by]
 
     def add(self, trace: Trace) -> None:
         self.traces += 1
         self.unfinished += sum(span.end is None for span in trace.spans)
         for step in steps_of(trace):
-            if self._agent is None or step.agent == self._agent:
+            if self.agent is None or step.agent == self.agent:
                 self._add(step)
+
+    def reach(self, first: int, last: int) -> None:
+        """Spans that were counted began between these times."""
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)
 
     def _add(self, step: Step) -> None:
         span = step.span
-        self.first = span.start if self.first is None else min(self.first, span.start)
-        self.last = span.start if self.last is None else max(self.last, span.start)
+        self.reach(span.start, span.start)
         self.objectives.add(step)
         if isinstance(span.operation, (Inference, Embedding)):
             self._count(self.total, step, is_call=True)
         key = self._keys(step)
         if key is not None:
-            self._count(self._group(key), step, is_call=self.by != "agent" or isinstance(span.operation, AgentInvocation))
+            self._count(self.group(key), step, is_call=self.by != "agent" or isinstance(span.operation, AgentInvocation))
 
     def _count(self, group: Group, step: Step, *, is_call: bool) -> None:
         if is_call:
@@ -217,7 +222,8 @@ class Statistics:
             group.tool_calls += step.asked
             group.invalid_calls += step.invalid
 
-    def _group(self, key: Key) -> Group:
+    def group(self, key: Key) -> Group:
+        """The group of a key, a new one where there is none yet; `OTHERS` where there are too many."""
         known = self.groups.get(key)
         if known is None:
             if len(self.groups) >= MAX_GROUPS:
@@ -238,8 +244,9 @@ def _traces(spans: Iterable[Span]) -> Iterator[Trace]:
         yield Trace(list(together))
 
 
-def _count(counter: Counter[str], word: str) -> None:
-    counter[word if word in counter or len(counter) < _KINDS else "(others)"] += 1
+def count(counter: Counter[str], word: str, times: int = 1) -> None:
+    """Count a word, under its own name while there are few."""
+    counter[word if word in counter or len(counter) < _KINDS else "(others)"] += times
 
 
 def _by_operation(step: Step) -> Key | None:

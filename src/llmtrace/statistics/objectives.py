@@ -62,6 +62,13 @@ class Objectives:
             if allowed is not None and took is not None and len(self.burns) < MAX_OBJECTIVES:
                 self._count(self.burns.setdefault((name, measure, allowed), Burn()), step.span.start, took > allowed)
 
+    def merge(self, key: tuple[str, str, float], window: str, calls: int, breaches: int) -> None:
+        """Count calls that were counted elsewhere. ``key``: the objective's name, measure and seconds."""
+        if key in self.burns or len(self.burns) < MAX_OBJECTIVES:
+            burn = self.burns.setdefault(key, Burn())
+            burn.calls[window] += calls
+            burn.breaches[window] += breaches
+
     def _count(self, burn: Burn, start: int, breach: bool) -> None:
         for window in burn.calls:
             if window == "all" or (self._now is not None and start >= self._now - WINDOWS[window] * 1_000_000_000):

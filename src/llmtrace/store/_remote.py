@@ -80,14 +80,14 @@ class RemoteStore:
     """Nothing here says when it got something: whoever wants news asks again."""
 
     def __init__(self, source: Source, *, days: float = DAYS) -> None:
-        self._source = source
+        self.source = source
         self._days = days
         self._lock = threading.Lock()
         self._summaries: OrderedDict[str, TraceSummary] = OrderedDict()
 
     def append(self, span: Span) -> None:  # noqa: ARG002 - a store is for reading and writing, this one for reading
         say(
-            f"{self._source.name} is read here, not written: spans are not kept. Set LLMTRACE_STORE to a folder, and send "
+            f"{self.source.name} is read here, not written: spans are not kept. Set LLMTRACE_STORE to a folder, and send "
             "spans to the backend by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)"
         )
 
@@ -98,45 +98,54 @@ class RemoteStore:
         pass
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
-        found = (summary for summary, _ in self._kept(query))
+        found = (summary for summary, _ in self._kept(query, self._found(query)))
         return sorted(islice(found, query.limit), key=lambda summary: summary.start, reverse=True)
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
-        for _, trace in islice(self._kept(query, prompts=prompts, traces=True), query.limit):
+        for _, trace in islice(self._kept(query, self._found(query), prompts=prompts, traces=True), query.limit):
+            if trace is not None:
+                yield from trace.spans
+
+    def spans_of(self, trace_ids: Iterable[str], query: Query, *, prompts: bool = True) -> Iterator[Span]:
+        """As `spans`, of these traces only, and whatever their number."""
+        for _, trace in self._kept(query, map(Found, trace_ids), prompts=prompts, traces=True):
             if trace is not None:
                 yield from trace.spans
 
     def trace(self, trace_id: str) -> Trace:
         wanted = trace_id.strip().lower()
         if _FULL.fullmatch(wanted):
-            raws = self._source.fetch(wanted)
+            raws = self.source.fetch(wanted)
             if raws:
                 return _decoded(raws)
         newest = self._newest()
         full = search.resolve(wanted, newest, lambda start: self._starting(start, newest))
-        raws = self._source.fetch(full)
+        raws = self.source.fetch(full)
         if not raws:
-            raise TraceNotFound(f"no trace {full!r} in {self._source.name}; it may be older than what is kept there")
+            raise TraceNotFound(f"no trace {full!r} in {self.source.name}; it may be older than what is kept there")
         return _decoded(raws)
 
     def _newest(self) -> list[str]:
         query = Query(limit=_NEAR)
-        found = self._source.find(query, *self._bounds(query))
+        found = self.source.find(query, *self.bounds(query))
         return [one.trace_id for one in islice(found, _NEAR) if one.spans is None or any(map(_is_known, one.spans))]
 
     def _starting(self, beginning: str, newest: Sequence[str]) -> list[str]:
-        told = self._source.starting(beginning)
+        told = self.source.starting(beginning)
         return [one for one in (newest if told is None else told) if one.startswith(beginning)]
 
-    def _bounds(self, query: Query) -> tuple[int, int]:
+    def bounds(self, query: Query) -> tuple[int, int]:
+        """From when until when traces are looked for: what a query says, or what stands for it."""
         until = time.time_ns() + 60_000_000_000 if query.until is None else query.until
         return until - int(self._days * 86_400e9) if query.since is None else query.since, until
 
-    def _kept(self, query: Query, *, prompts: bool = True, traces: bool = False) -> Iterator[tuple[TraceSummary, Trace | None]]:
-        """What a query asks for; the trace too where it was fetched, always if ``traces``."""
-        if query.limit <= 0:
-            return
-        found = self._source.find(query, *self._bounds(query))
+    def _found(self, query: Query) -> Iterable[Found]:
+        return self.source.find(query, *self.bounds(query)) if query.limit > 0 else ()
+
+    def _kept(
+        self, query: Query, found: Iterable[Found], *, prompts: bool = True, traces: bool = False
+    ) -> Iterator[tuple[TraceSummary, Trace | None]]:
+        """What a query asks for of what was found; the trace too where it was fetched, always if ``traces``."""
         whole = prompts or bool(query.text)
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="llmtrace-read") as pool:
             for some in self._fetched(found, query, whole, traces):
@@ -149,7 +158,7 @@ class RemoteStore:
 
     def _fetched(self, found: Iterable[Found], query: Query, prompts: bool, traces: bool) -> Iterator[list[Found]]:
         """What was found, some at a time; with the spans that are needed where the backend gives those of many at once."""
-        if not isinstance(self._source, Together):
+        if not isinstance(self.source, Together):
             yield from _chunks(found, min(_AT_ONCE, query.limit))
             return
         for some in _chunks(found, min(_TOGETHER, query.limit)):
@@ -157,7 +166,7 @@ class RemoteStore:
                 known = set() if traces or query.text else {one.trace_id for one in some if one.trace_id in self._summaries}
             asked = [one.trace_id for one in some if one.spans is None and one.trace_id not in known]
             spans: dict[str, list[RawSpan]] = {trace_id: [] for trace_id in asked}
-            for raw in _all_of(self._source, asked, prompts):
+            for raw in _all_of(self.source, asked, prompts):
                 spans.setdefault(raw.trace_id, []).append(raw)
             yield [Found(one.trace_id, spans.get(one.trace_id, one.spans)) for one in some]
 
@@ -166,7 +175,7 @@ class RemoteStore:
             known = self._summaries.get(found.trace_id)
         if known is not None and not traces and not query.text:
             return known, None
-        raws = self._source.fetch(found.trace_id, prompts=prompts) if found.spans is None else found.spans
+        raws = self.source.fetch(found.trace_id, prompts=prompts) if found.spans is None else found.spans
         if not any(_is_known(raw) for raw in raws):
             return None, None
         trace = _decoded(raws if prompts else [records.without_prompts(raw) for raw in raws])

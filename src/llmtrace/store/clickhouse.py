@@ -25,6 +25,7 @@ SCHEMES = ("clickhouse", "clickhouse+http", "clickhouse+https")
 TABLE = "otel_traces"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 _KINDS: dict[str, Any] = {name: name for name in ("internal", "server", "client", "producer", "consumer")}
 _STATUSES: dict[str, Any] = {"ok": "ok", "error": "error"}
 
@@ -34,9 +35,6 @@ FROM {table}
 WHERE Timestamp >= fromUnixTimestamp64Nano({{since:Int64}})
 GROUP BY TraceId
 HAVING began < fromUnixTimestamp64Nano({{until:Int64}}) AND {conditions}
-ORDER BY began DESC
-{limit}
-FORMAT JSONEachRow
 """
 _FETCH = """
 SELECT TraceId, SpanId, ParentSpanId, SpanName, SpanKind, toUnixTimestamp64Nano(Timestamp) AS start, Duration, StatusCode,
@@ -65,9 +63,17 @@ class ClickHouse:
         self.name = f"ClickHouse at {address.base}, {database}.{table}"
         if not _NAME.fullmatch(database) or not _NAME.fullmatch(table):
             raise UnreadableStore(f"{self.name}: names of a database and a table have letters, digits and _ only")
-        self._table = f"`{database}`.`{table}`"
+        self.table = f"`{database}`.`{table}`"
 
     def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
+        sql, told = self.matching(query, since, until)
+        limit = f"LIMIT {query.limit:d}" if query.health is None and not query.text else ""
+        return [
+            Found(str(row["id"]).lower()) for row in self.rows(f"{sql} ORDER BY began DESC {limit} FORMAT JSONEachRow", told)
+        ]
+
+    def matching(self, query: Query, since: int, until: int) -> tuple[str, dict[str, Any]]:
+        """A SELECT of the traces that may be what a query asks for, as ``id`` and ``began``, and its parameters."""
         told: dict[str, Any] = {"since": since, "until": until}
         conditions = [_some(" OR ".join(f"SpanAttributes['{key}'] != ''" for key in TELLING))]
         if query.agent is not None:
@@ -77,9 +83,7 @@ class ClickHouse:
             name = f"word{len(told)}"
             conditions.append(_some(_WORD.format(name=name)))
             told[name] = word
-        limit = f"LIMIT {query.limit:d}" if query.health is None and not query.text else ""
-        sql = _FIND.format(table=self._table, conditions=" AND ".join(conditions), limit=limit)
-        return [Found(str(row["id"]).lower()) for row in self._rows(sql, told)]
+        return _FIND.format(table=self.table, conditions=" AND ".join(conditions)), told
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:
         return list(self.fetch_together([trace_id], prompts=prompts))
@@ -87,13 +91,14 @@ class ClickHouse:
     def fetch_together(self, trace_ids: Sequence[str], *, prompts: bool = True) -> Iterator[RawSpan]:
         names = ", ".join(f"'{name}'" for name in sorted(records.PROMPTS))
         attributes = "SpanAttributes" if prompts else f"mapFilter((k, v) -> k NOT IN ({names}), SpanAttributes)"
-        sql = _FETCH.format(table=self._table, attributes=attributes)
-        return map(_span, self._rows(sql, {"ids": list(trace_ids)}))
+        sql = _FETCH.format(table=self.table, attributes=attributes)
+        return map(_span, self.rows(sql, {"ids": list(trace_ids)}))
 
     def starting(self, beginning: str) -> Sequence[str] | None:
-        return [str(row["id"]) for row in self._rows(_STARTING.format(table=self._table), {"beginning": beginning})]
+        return [str(row["id"]) for row in self.rows(_STARTING.format(table=self.table), {"beginning": beginning})]
 
-    def _rows(self, sql: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def rows(self, sql: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """What a query answers, which ends with FORMAT JSONEachRow. ``told``: its parameters. Raises UnreadableStore."""
         options = {f"param_{name}": _param(one) for name, one in told.items()}
         try:
             answer = self._address.ask("/", options, body=sql.strip().encode())
@@ -110,9 +115,9 @@ class ClickHouse:
 
 
 def _param(told: Any) -> str:
-    """As ClickHouse takes a parameter; a list is one of ids."""
+    """As ClickHouse takes a parameter: text with backslashes escaped; a list is one of ids."""
     if not isinstance(told, list):
-        return str(told)
+        return str(told).translate(_ESCAPED)
     quoted = (str(one).replace("\\", "\\\\").replace("'", "\\'") for one in told)
     return "[" + ",".join(f"'{one}'" for one in quoted) + "]"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
-from llmtrace.codec.dialects import DIALECTS, decode
+from llmtrace.codec.dialects import DIALECTS, MARKS, decode
 from llmtrace.model import Event, RawSpan, Scope
 from tests import strategies as some
 from tests.codec.dialects.recordings import NAMES, raws_of
@@ -106,3 +106,21 @@ def test_spans_of_no_dialect_are_asked_for_little() -> None:
     """A span of a web server or a database is known by none."""
     raw = RawSpan("1" * 32, "2" * 16, "GET /", 1, attributes={"http.request.method": "GET", "db.system": "postgresql"})
     assert not any(dialect.knows(raw) for dialect in DIALECTS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(RAWS)
+def test_what_a_dialect_knows_bears_a_mark(raw: RawSpan) -> None:
+    """So a database can tell which spans are in no dialect's writing."""
+    names = {raw.name, *raw.attributes, *(event.name for event in raw.events)}
+    for dialect in DIALECTS:
+        if dialect.knows(raw):
+            assert names & dialect.MARKS
+            assert dialect.MARKS <= MARKS
+
+
+def test_every_recorded_mark_is_found() -> None:
+    """Of the spans that libraries really emit, too."""
+    for raw in (raw for name in NAMES for raw in raws_of(name)):
+        if any(dialect.knows(raw) for dialect in DIALECTS):
+            assert {raw.name, *raw.attributes, *(event.name for event in raw.events)} & MARKS

@@ -161,9 +161,18 @@ class ClickHouseEngine(Backend):
         self.url = f"clickhouse://reader:secret@{self.served.host}/otel"
 
     def keep(self, spans: Iterable[Span]) -> None:
-        rows = "\n".join(json.dumps(_row(genai.encode(span)), ensure_ascii=False) for span in spans)
+        self.keep_raw(map(genai.encode, spans))
+
+    def keep_raw(self, raws: Iterable[RawSpan]) -> None:
+        """What is no UTF-8 becomes so, as on the way through a collector."""
+        rows = "\n".join(json.dumps(_row(raw), ensure_ascii=False) for raw in raws).encode("utf-8", "replace").decode()
         with self._lock:
             self._session.query(f"INSERT INTO otel.otel_traces FORMAT JSONEachRow {rows}")
+
+    def empty(self) -> None:
+        with self._lock:
+            self._session.query("TRUNCATE TABLE otel.otel_traces")
+        self.served.asked.clear()
 
     def answer(self, path: str, options: dict[str, str], body: bytes) -> Answer:
         told = {name.removeprefix("param_"): held for name, held in options.items() if name.startswith("param_")}

@@ -3,8 +3,9 @@
 A dialect says by ``knows(raw)`` whether a span is in its writing (a look or two: it is asked of every span), and by
 ``read(reading)`` what the span did: it takes what it understands out of ``reading.rest`` and ``reading.events``, or gives
 attributes today's names there, and returns the operation, or None where those names say it. One whose spans may have lost
-their trace on the way has ``placed(raw)``, which gives the span where it belongs. Laws: `decode` never raises;
-what is not understood stays in attributes and events; what `genai.encode` makes of a decoded span decodes to the same.
+their trace on the way has ``placed(raw)``, which gives the span where it belongs. ``MARKS`` are what a database can tell its
+spans by. Laws: `decode` never raises; what is not understood stays in attributes and events; what `genai.encode` makes of a
+decoded span decodes to the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from llmtrace.model import Operation, RawSpan, Span, replace
 
 
 class Dialect(Protocol):
+    MARKS: frozenset[str]
+    """Names of attributes, of events and of spans: a span that it knows has one of them."""
+
     def knows(self, raw: RawSpan) -> bool: ...
 
     def read(self, reading: Reading) -> Operation | None: ...
@@ -33,6 +37,8 @@ DIALECTS: Final[tuple[Dialect, ...]] = tuple(
     ]
 )
 """In the order in which they are asked; `older`, which takes whatever has names of former conventions, comes last."""
+MARKS: Final = frozenset[str]().union(*(dialect.MARKS for dialect in DIALECTS))
+"""Names of attributes, events and spans; a span without any of them is in no dialect's writing."""
 
 
 def decode(raw: RawSpan) -> Span:

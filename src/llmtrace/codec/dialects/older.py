@@ -33,6 +33,7 @@ _MARKS: Final = frozenset(
         *("gen_ai.tool.json_schema",),
     }
 )
+MARKS: Final = _MARKS | _names.EVENTS
 _TOKENS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS)
 
 

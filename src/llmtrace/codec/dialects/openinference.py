@@ -34,6 +34,7 @@ from llmtrace.model import (
 )
 
 KIND: Final = "openinference.span.kind"
+MARKS: Final = frozenset({KIND})
 _INPUT: Final = "input.value"
 _OUTPUT: Final = "output.value"
 _GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}

@@ -35,6 +35,7 @@ _INPUT: Final = "traceloop.entity.input"
 _OUTPUT: Final = "traceloop.entity.output"
 _TYPE: Final = "llm.request.type"
 _FLAT: Final = ("gen_ai.prompt.0.role", "gen_ai.prompt.0.content", "gen_ai.completion.0.role", "gen_ai.completion.0.content")
+MARKS: Final = frozenset({KIND, _TYPE, *_FLAT})
 _GENERAL: Final = {
     "traceloop.association.properties.session_id": sc.CONVERSATION_ID,
     "traceloop.association.properties.user_id": sc.USER_ID,

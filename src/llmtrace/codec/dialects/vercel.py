@@ -29,6 +29,7 @@ from llmtrace.model import (
 )
 
 OPERATION: Final = "ai.operationId"
+MARKS: Final = frozenset({OPERATION})
 _SETTINGS: Final = {
     "temperature": "temperature",
     "maxTokens": "max_tokens",

@@ -8,6 +8,7 @@ the trace was lost on the way to the server, the id of the request, which we gav
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec.dialects._reading import Reading, number_of
@@ -19,11 +20,13 @@ _TIMES = {
     "gen_ai.latency.time_in_model_decode": sc.ENGINE_DECODE,
 }
 _REQUEST = "gen_ai.request.id"
+_SPAN = "llm_request"
+MARKS: Final = frozenset({_SPAN})
 _OURS = re.compile(rf"(?:^|-){sc.REQUEST_ID_MARK}-([0-9a-f]{{32}})-([0-9a-f]{{16}})(?:-|$)")
 
 
 def knows(raw: RawSpan) -> bool:
-    return raw.scope.name.startswith("vllm") and raw.name == "llm_request" and sc.OPERATION_NAME not in raw.attributes
+    return raw.scope.name.startswith("vllm") and raw.name == _SPAN and sc.OPERATION_NAME not in raw.attributes
 
 
 def placed(raw: RawSpan) -> RawSpan:
