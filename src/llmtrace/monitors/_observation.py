@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, TypeAlias
 
@@ -50,6 +51,7 @@ class Plain:
         self.observe = observe
 
 
+@functools.cache
 def share(happened: bool, noun: str, part: str = "") -> Observation:
     """An observation of something that happens or does not."""
     return Observation("share", "yes" if happened else "no", noun, part=part, event="yes")

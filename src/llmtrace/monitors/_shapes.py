@@ -11,7 +11,9 @@ Memory: at most `_PATHS` paths, `_DEEP` levels; lists are looked at up to `_ITEM
 
 from __future__ import annotations
 
+import functools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -56,6 +58,8 @@ class Shapes:
         self.armed: bool = held.get("armed", False)
         self.history = History(held.get("history"))
         self.began: int | None = held.get("began")
+        self._wide: list[str] | None = None
+        """Objects with many fields, of which some may be data; None: to be looked for."""
 
     def state(self) -> dict[str, Any]:
         return {
@@ -133,7 +137,7 @@ class Shapes:
             return
         if isinstance(content, dict):
             for key, inner in list(content.items())[:_FIELDS]:
-                name = "*" if path in self.open or _DATA.search(str(key)) else str(key).replace("~", "~0").replace("/", "~1")
+                name = "*" if path in self.open else _name(str(key))
                 yield from self._seen(inner, f"{path}/{name}", path, depth + 1)
         elif isinstance(content, list):
             for inner in content[:_ITEMS]:
@@ -151,26 +155,28 @@ class Shapes:
             elif not kinds.keys() <= known.keys():
                 yield 0, "new_type", path
         for path, known in self.paths.items():
-            parent, name = path.rpartition("/")[::2]
-            objects = here.get(parent, {}).get("object", 0)
-            if name in ("-", "*", "") or parent in self.open:
+            parent, name = _apart(path)
+            if parent not in here or name in ("-", "*", "") or parent in self.open:
                 continue
-            always = sum(known.values()) == self.paths[parent].get("object", 0)
-            if always and sum(here.get(path, {}).values()) < objects:
+            if sum(here[path].values() if path in here else ()) >= here[parent].get("object", 0):
+                continue
+            if sum(known.values()) == self.paths[parent].get("object", 0):
                 yield 1, "missing_field", path
 
     def _learn(self, here: Mapping[str, dict[str, int]]) -> None:
         for path, kinds in here.items():
-            known = self.paths.setdefault(path, {})
+            known = self.paths.get(path)
+            if known is None:
+                known, self._wide = self.paths.setdefault(path, {}), None
             for kind, count in kinds.items():
                 known[kind] = known.get(kind, 0) + count
-        fields: dict[str, int] = {}
-        for path in self.paths:
-            parent = path.rpartition("/")[0]
-            fields[parent] = fields.get(parent, 0) + 1
-        for parent, count in fields.items():
-            if count > _FIELDS // 2 and self._is_data(parent):
+        if self._wide is None:
+            fields = Counter(_apart(path)[0] for path in self.paths)
+            self._wide = [parent for parent, count in fields.items() if count > _FIELDS // 2]
+        for parent in self._wide:
+            if self._is_data(parent):
                 self.open.append(parent)
+                self._wide = None
                 for path in [path for path in self.paths if path.startswith(f"{parent}/")]:
                     del self.paths[path]
 
@@ -187,10 +193,24 @@ class Shapes:
         self.pin, self.armed, self.first = dict(baseline), True, None
         self.paths = {str(path): dict(kinds) for path, kinds in baseline["paths"].items()}
         self.open, self.count, self.last = list(baseline["open"]), int(baseline["count"]), int(baseline["last"])
+        self._wide = None
 
     @property
     def level(self) -> float | None:
         return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _name(key: str) -> str:
+    """Of a field in a path; one for all keys that are data."""
+    return "*" if _DATA.search(key) else key.replace("~", "~0").replace("/", "~1")
+
+
+@functools.lru_cache(maxsize=4096)
+def _apart(path: str) -> tuple[str, str]:
+    """The path of the object or list, and the name within it."""
+    parent, _, name = path.rpartition("/")
+    return parent, name
 
 
 def _has(one: Mapping[str, Any], here: Mapping[str, dict[str, int]]) -> bool | None:

@@ -15,8 +15,8 @@ def observe(span: Span) -> Iterable[Observation]:
     inference = span.operation
     if not isinstance(inference, Inference) or span.failure is not None or inference.partial:
         return ()
-    broken = any(found.severity == "error" for found in span.violations)
-    told = any(found.name in _SIGNALS and found.severity != "info" for found in span.evaluations)
+    broken = bool(span.violations) and any(found.severity == "error" for found in span.violations)
+    told = bool(span.evaluations) and any(found.name in _SIGNALS and found.severity != "info" for found in span.evaluations)
     return (share(broken or told, "the share of malformed answers"),)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from llmtrace.model import Generic, Inference, Message, Span
+from llmtrace.model import Generic, Inference, Message, Span, Text, ToolCall
 from llmtrace.monitors._observation import Observation, Plain, share
 
 _REASONS: Final = frozenset({"refusal", "content_filter", "safety", "blocklist", "prohibited_content", "guardrail_intervened"})
@@ -36,11 +36,17 @@ def observe(span: Span) -> Iterable[Observation]:
 
 
 def _refuses(message: Message) -> bool:
-    if any(isinstance(part, Generic) and part.type == "refusal" for part in message.parts):
-        return True
-    if message.tool_calls():
+    texts, calls = [], False
+    for part in message.parts:
+        if isinstance(part, Text):
+            texts.append(part.content)
+        elif isinstance(part, ToolCall):
+            calls = True
+        elif isinstance(part, Generic) and part.type == "refusal":
+            return True
+    if calls:
         return False
-    opening = message.text()[:_OPENING]
+    opening = "\n".join(texts)[:_OPENING]
     if "as a" in opening.casefold() and _SELF.search(opening):  # a search at each letter costs more than all else here
         return True
     return _WORDS.match(opening) is not None

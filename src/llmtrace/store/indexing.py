@@ -24,7 +24,7 @@ from llmtrace.store.transactions import transaction
 
 _BATCH = 2000
 """Records in a transaction; other processes wait that long for the write lock."""
-_SECONDS = 0.1
+_SECONDS = 0.25
 """The same of summaries; what monitors know is read and written in each."""
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
