@@ -18,6 +18,8 @@ from llmtrace.store.notices import say
 AT_ONCE = 500_000
 """Spans that one query is to hold in the engine's memory; of more, traces are counted in several."""
 
+PATIENCE = 300.0
+"""Seconds that such a query may take."""
 _MODELS = ("inference", "embedding")
 
 Row: TypeAlias = Mapping[str, Any]
@@ -34,8 +36,8 @@ class Engine(Protocol):
     def matching(self, query: Query, since: int, until: int) -> tuple[str, dict[str, Any]]:
         """A SELECT of the ``id`` of each trace that may be what a query asks for, and its parameters."""
 
-    def rows(self, sql: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """What a query answers. Raises UnreadableStore."""
+    def rows(self, sql: str, told: Mapping[str, Any], *, seconds: float = ...) -> Iterator[dict[str, Any]]:
+        """What a query answers within these ``seconds``. Raises UnreadableStore."""
 
 
 @runtime_checkable
@@ -69,7 +71,7 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
 _SIZE = """
 SELECT count() AS spans, uniqExact(TraceId) AS traces
 FROM {table}
-WHERE TraceId IN (SELECT id FROM ({found}))
+WHERE TraceId GLOBAL IN (SELECT id FROM ({found}))
 FORMAT JSONEachRow
 """
 _PART = "SELECT id FROM ({found}) WHERE sipHash64(id) % {parts} = {{part:UInt32}}"
@@ -85,7 +87,7 @@ def _counted(store: OverEngine, query: Query, into: Statistics) -> list[Row] | N
     parts = max(1, -(-int(size["spans"]) // AT_ONCE))
     sql = counting(into.by, _PART.format(found=found, parts=parts), engine.table, of_agent=into.agent is not None)
     told |= {"now": into.now or 0, "began": query.since or 0, "agent": into.agent}
-    return [row for part in range(parts) for row in engine.rows(sql, told | {"part": part})]
+    return [row for part in range(parts) for row in engine.rows(sql, told | {"part": part}, seconds=PATIENCE)]
 
 
 def _add(rows: Iterable[Row], into: Statistics) -> list[str]:

@@ -317,7 +317,7 @@ WITH
 spans AS (
     SELECT TraceId AS trace, {columns}
     FROM {table}
-    WHERE TraceId IN ({found})
+    WHERE TraceId GLOBAL IN ({found})
 ),
 traces AS (
     SELECT trace, any(id) AS one, max(odd) OR count() != uniqExact(id) OR count() > {most} AS unsure,
@@ -370,7 +370,7 @@ steps AS (
         multiIf(NOT answered, NULL, isNotNull(engine_pace), engine_pace, ifNull(output, 0) = 0, NULL,
             isNull(first_chunk), if(streamed, NULL, took / 1e9 / output),
             output > 1, (took / 1e9 - first_chunk) / (output - 1), NULL) AS pace
-    FROM spans INNER JOIN placed USING (trace, id)
+    FROM spans GLOBAL INNER JOIN placed USING (trace, id)
 ),
 told AS (
     SELECT multiIf(here, 'here', {agent_around}, kind, 'another') AS what,

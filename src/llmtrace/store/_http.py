@@ -48,7 +48,15 @@ class Address:
     """What stands behind the question mark."""
     headers: Mapping[str, str]
 
-    def ask(self, path: str, options: Mapping[str, Any] | None = None, *, body: bytes | None = None, accept: str = "") -> bytes:
+    def ask(
+        self,
+        path: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        body: bytes | None = None,
+        accept: str = "",
+        seconds: float = SECONDS,
+    ) -> bytes:
         """GET, or POST where there is a body. Raises `Refused` for an HTTP error, UnreadableStore where there is no answer."""
         url = f"{self.base}{path}"
         if options:
@@ -56,7 +64,7 @@ class Address:
         headers = {"Accept-Encoding": "gzip", **({"Accept": accept} if accept else {}), **self.headers}
         request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - `address` admits http and https
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS, context=_tls(url)) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=seconds, context=_tls(url)) as answer:  # noqa: S310
                 return _whole(answer, self.base)
         except urllib.error.HTTPError as error:
             said = _said(error)

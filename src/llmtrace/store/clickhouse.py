@@ -97,11 +97,11 @@ class ClickHouse:
     def starting(self, beginning: str) -> Sequence[str] | None:
         return [str(row["id"]) for row in self.rows(_STARTING.format(table=self.table), {"beginning": beginning})]
 
-    def rows(self, sql: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def rows(self, sql: str, told: Mapping[str, Any], *, seconds: float = _http.SECONDS) -> Iterator[dict[str, Any]]:
         """What a query answers, which ends with FORMAT JSONEachRow. ``told``: its parameters. Raises UnreadableStore."""
         options = {f"param_{name}": _param(one) for name, one in told.items()}
         try:
-            answer = self._address.ask("/", options, body=sql.strip().encode())
+            answer = self._address.ask("/", options, body=sql.strip().encode(), seconds=seconds)
         except _http.Refused as refused:
             raise UnreadableStore(f"{self.name} refused: {refused.said}{_hint(refused.said)}") from None
         for line in answer.splitlines():
