@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.codec.calls import settled
+from llmtrace.lineage.tasks import Tasks
 from llmtrace.model import (
     Evaluation,
     Failure,
@@ -30,8 +31,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.signals import Signal, Stateless, load
-from llmtrace.signals._conversations import Conversations
-from llmtrace.signals._traits import ALONE, CALLS, EXECUTION, INFERENCE, OPENS, RESULTS, traits_of
+from llmtrace.signals._traits import ALONE, CALLS, EXECUTION, INFERENCE, RESULTS, traits_of
 from llmtrace.signals._untraced import Untraced
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.schema import output_schema
@@ -60,7 +60,7 @@ class RunState:
     """A bit for each signal that slept at first and was woken, by position."""
     begun: bool = False
     untraced: Untraced = field(default_factory=Untraced)
-    conversations: Conversations = field(default_factory=Conversations)
+    tasks: Tasks = field(default_factory=Tasks)
 
 
 class Evaluator:
@@ -77,9 +77,7 @@ class Evaluator:
             if (shares := getattr(signal, "shares", None)) in places
         }
         """By position of a signal, that of the signal before it whose state it shares."""
-        self._per_conversation = tuple(
-            number for number, signal in enumerate(self.signals) if getattr(signal, "per_conversation", False)
-        )
+        self._per_task = tuple(number for number, signal in enumerate(self.signals) if getattr(signal, "per_task", False))
         self._sleeping = sum(1 << number for number, signal in enumerate(self.signals) if hasattr(signal, "wakes_on"))
         self._looking: dict[tuple[type, int, int], tuple[_Look, ...]] = {}
         """By a span's class of operations and traits, and the signals that are awake: those that look at it."""
@@ -105,11 +103,11 @@ class Evaluator:
         state.begun = True
         evaluations: list[Evaluation] = []
         if traits & INFERENCE:
-            if state.conversations.turns(span, opens=bool(traits & OPENS)):
-                for number in self._per_conversation:
+            if state.tasks.asked(span, span.operation):  # type: ignore[arg-type]
+                for number in self._per_task:
                     state.signals[number] = _NEW
         elif traits & EXECUTION:
-            state.conversations.executed(span.operation)  # type: ignore[arg-type]
+            state.tasks.executed(span.operation)  # type: ignore[arg-type]
         if traits & (CALLS | EXECUTION | RESULTS):
             for execution in state.untraced.seen(span):
                 looking = self._looking_at(type(execution.operation), traits_of(execution), state.awake)

@@ -12,6 +12,7 @@ from tests.lineage_story import Story, tool
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.flow import Flow
+from llmtrace.model import Message, Text
 
 ORDER = {"order_id": "W-1001", "user_id": "U-7001", "item_id": "I-5001"}
 OTHER = {"order_id": "W-2002", "user_id": "U-7001", "item_id": "I-6002"}
@@ -214,3 +215,19 @@ def test_a_bare_identifier_where_words_are_asked_for_is_of_odd_form() -> None:
 
 def test_a_search_whose_answer_is_empty_json_found_nothing() -> None:
     assert "empty" in clues(shop().calls("find_orders", '{"results": []}', user_id="U-7001").says("Here are your orders."))
+
+
+def test_tasks_of_one_program_are_apart() -> None:
+    """What is looked up for each of four questions is no circle, and none lacks what was said of the one before; within one
+    conversation both are."""
+    story = Story("You answer from the database.")
+    for question in ("Which tables are there?", "Who ordered most?", "How many parts have we?", "And today?"):
+        story.messages = story.messages[:1]
+        story.user(question).calls("list_tables", "orders, people").calls("today", "Monday").says("It is so.")
+    assert not {"repeated", "forgotten"} & clues(story).keys()
+    story = Story("You answer from the database.").user("Which tables are there?")
+    for _ in range(4):
+        story.calls("list_tables", "orders, people").calls("today", "Monday")
+    story.messages = [story.messages[0], Message("user", (Text("Well?"),))]
+    story.says("It is so.")
+    assert {"repeated", "forgotten"} <= clues(story).keys()

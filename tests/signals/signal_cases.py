@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmtrace import semconv
+from llmtrace.lineage.tasks import Tasks
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -146,9 +147,13 @@ def violation(code: Any = "missing", pointer: str = "/q", **fields: Any) -> Viol
 
 def found(signal: Signal, spans: list[Span]) -> list[tuple[str, Evaluation]]:
     """What one signal finds on a run, with the id of the span it is on."""
-    state, untraced = signal.start(), Untraced()
+    state, untraced, tasks = signal.start(), Untraced(), Tasks()
     evaluations: list[tuple[str, Evaluation]] = []
     for one in spans:
+        if isinstance(one.operation, ToolExecution):
+            tasks.executed(one.operation)
+        elif isinstance(one.operation, Inference) and tasks.asked(one, one.operation) and getattr(signal, "per_task", False):
+            state = signal.start()
         executions = untraced.seen(one) if getattr(signal, "untraced", False) else ()
         evaluations += [(one.span_id, evaluation) for each in (*executions, one) for evaluation in signal.step(state, each)]
     finish = getattr(signal, "finish", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue, place_of
@@ -121,10 +121,10 @@ def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
 
 def repeated(flow: Flow) -> Iterator[Clue]:
     """The same call with the same result over and over. A symptom: the first of them, or what came before, is where to look."""
-    groups: dict[tuple[str, str, str], list[Node]] = {}
+    groups: dict[tuple[Hashable, ...], list[Node]] = {}
     for node in flow.nodes:
         if node.kind == "call" and node.has_result and not has_failed(node):
-            groups.setdefault((node.tool, repr(node.arguments), repr(node.result)), []).append(node)
+            groups.setdefault((node.task, node.tool, repr(node.arguments), repr(node.result)), []).append(node)
     for nodes in groups.values():
         if len(nodes) >= REPEATS:
             first, tool = nodes[0], nodes[0].tool

@@ -59,6 +59,8 @@ class Node:
     """Position among the nodes, in order of time."""
     turn: int = 0
     """How many turns of the user there were until then."""
+    task: tuple[str | None, int] = (None, 0)
+    """The run, and which of the tasks that a program turned to in it."""
     agent: str = ""
     """Who acts: the name of the innermost agent around the span."""
     said_with: str = ""
@@ -164,10 +166,11 @@ class Flow:
             for message in operation.output:
                 self._said(span, message, uses)
         elif isinstance(operation, ToolExecution):
+            self.memory.tasks.executed(operation)
             self._executed(span, operation)
         elif isinstance(operation, (AgentInvocation, Workflow)) and uses:
             text = "\n".join(message.text() for message in operation.output)
-            self._add(Node("answer", span.span_id, text=text), uses)
+            self._add(span, Node("answer", span.span_id, text=text), uses)
 
     def _said(self, span: Span, message: Message, uses: Iterable[Use]) -> None:
         calls = message.tool_calls()
@@ -175,9 +178,9 @@ class Flow:
         for call in calls:
             mine = [use for use in uses if use.part == "argument" and _asks(use, call)]
             said = Node("call", span.span_id, call.name, call.id, call.arguments, said_with="\n".join(texts))
-            self._add(said, mine)
+            self._add(span, said, mine)
         if texts and not calls:
-            self._add(Node("answer", span.span_id, text="\n".join(texts)), [use for use in uses if use.part == "answer"])
+            self._add(span, Node("answer", span.span_id, text="\n".join(texts)), [use for use in uses if use.part == "answer"])
 
     def _asked(self, span: Span, inference: Inference) -> None:
         """Turns of the user that no inference was sent before. What a model said in this trace is none."""
@@ -190,7 +193,7 @@ class Flow:
             self._turns.add(hash(text))
             self._turn += 1
             node = Node("user", span.span_id, text=text)
-            self._add(node, ())
+            self._add(span, node, ())
             self._by_message[span.span_id, f"message {number} ({message.role})"] = node
 
     def _told(self, inference: Inference) -> None:
@@ -204,15 +207,16 @@ class Flow:
         node = self._by_call.get(execution.call_id) if execution.call_id is not None else self._waiting(execution.name)
         if node is None or node.execution is not None:
             node = Node("call", span.span_id, execution.name, execution.call_id, execution.arguments, asked=False)
-            self._add(node, ())
+            self._add(span, node, ())
         node.execution, node.result, node.has_result = span, execution.result, execution.has_result
         self._by_span[span.span_id] = node
 
     def _waiting(self, tool: str) -> Node | None:
         return next((node for node in reversed(self.nodes[-16:]) if node.tool == tool and node.execution is None), None)
 
-    def _add(self, node: Node, uses: Iterable[Use]) -> None:
+    def _add(self, span: Span, node: Node, uses: Iterable[Use]) -> None:
         node.place, node.turn, node.agent = len(self.nodes), self._turn, self._agents.get(node.span_id, "")
+        node.task = span.run_id, self.memory.tasks.number
         self.nodes.append(node)
         if node.kind == "user":
             return

@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from llmtrace.lineage.conversations import SYSTEM, Conversations
+from llmtrace.lineage.tasks import Tasks
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolResult
 
 LEAST = 3
@@ -42,6 +43,7 @@ class Memory:
     def __init__(self) -> None:
         self.losses: list[Loss] = []
         self.conversations = Conversations()
+        self.tasks = Tasks()
         self._known: dict[str, _Known] = {}
         self._before = _Known()
         """The conversation that was last gone on with."""
@@ -52,7 +54,7 @@ class Memory:
     def sent(self, span: Span, inference: Inference) -> None:
         request, conversation = inference.input, self.conversations.of(span, inference)
         if request and not inference.previous_response_id:
-            known = self._known.get(conversation.name)
+            known = None if self.tasks.asked(span, inference) else self._known.get(conversation.name)
             if known is None:
                 known = self._known[conversation.name] = self._handed(span, request)
             elif conversation.goes_on(known.request):

@@ -169,6 +169,8 @@ def traced(trace: Trace) -> Traced:
             continue
         if isinstance(span.operation, Inference):
             memory.sent(span, span.operation)
+        elif isinstance(span.operation, ToolExecution):
+            memory.tasks.executed(span.operation)
         uses += lineage.add(span)
     return Traced(lineage, uses, Propagation(trace, uses, memory))
 

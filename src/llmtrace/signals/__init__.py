@@ -36,7 +36,7 @@ class Signal(Protocol):
     ``waits_for``, those of which a span must have one; ``wakes_on``, those of which one must have been seen in the run;
     ``alone``, those of which the only span of a run must have one (0: such a run is nothing to it, nor is its end).
     One that has ``untraced = True`` is also stepped with the tool executions that only messages tell of (see `_untraced`).
-    One that has ``per_conversation = True`` begins anew where a program turns to its next task (see `_conversations`).
+    One that has ``per_task = True`` begins anew where a program turns to its next task (see `lineage.tasks`).
     ``advice``, a sentence, says what to do about a finding; `llmtrace why` tells it.
     """
 

@@ -55,8 +55,6 @@ SERVED: Final = 1 << 17
 """By vLLM."""
 ALONE: Final = 1 << 18
 """It is all there is of its run."""
-OPENS: Final = 1 << 19
-"""The request brings nothing that a model or a tool said."""
 
 STORM: Final = 3
 """Requests for one call from which it counts as retried."""
@@ -132,6 +130,4 @@ def _of_request(inference: Inference) -> int:
         for part in message.parts:
             if type(part) is ToolResult:
                 return found | RESULTS
-    else:
-        found |= OPENS
     return found

@@ -55,7 +55,7 @@ class Loop:
     name = "loop"
     advice = "Look at what came before the first turn; Budget(repeats=) ends such a run early."
     untraced = True
-    per_conversation = True
+    per_task = True
     looks_at = (Inference, ToolExecution)
     waits_for = EXECUTION | TEXT
     alone = TEXT

@@ -40,7 +40,7 @@ class State:
 class RepeatedCall:
     name = "repeated_call"
     untraced = True
-    per_conversation = True
+    per_task = True
     looks_at = (ToolExecution,)
     alone = 0
 

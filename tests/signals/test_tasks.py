@@ -8,7 +8,7 @@ import pytest
 from signal_cases import RUN, assistant, call, infer, ran, run, span, user
 
 from llmtrace.evaluation import Evaluator
-from llmtrace.model import Inference, Message, Span, Text, ToolResult
+from llmtrace.model import Inference, Message, Span, ToolResult
 from llmtrace.signals import load
 
 SIGNALS = load(("repeated_call", "loop"))
@@ -59,8 +59,9 @@ def test_a_second_attempt_with_the_same_words_is_none() -> None:
 @pytest.mark.parametrize("held", ["Where is A-1?", "I will look it up, as is right and proper.", "on its way"])
 def test_a_message_that_holds_what_was_before_goes_on(held: str) -> None:
     """Agents that write all they know into one message: the question, what the model said, or what came of it."""
-    thought = infer(Text("I will look it up, as is right and proper."), call(), asked=(user("Where is A-1?"),))
+    thought = infer("I will look it up, as is right and proper.", asked=(user("Where is A-1?"),))
     assert names(run(thought, ran("on its way"), asks(f"Notes: {held}. Go on."), ran("on its way"))) == ["repeated_call"]
+    assert names(run(thought, ran("on its way"), asks("Something else."), ran("on its way"))) == []
 
 
 def test_a_conversation_below_a_tool_is_no_new_task() -> None:
@@ -73,4 +74,9 @@ def test_a_conversation_below_a_tool_is_no_new_task() -> None:
 def test_what_goes_on_at_the_server_is_not_judged_by_its_words() -> None:
     """`previous_response_id`: the request holds nothing of what was before, and yet goes on."""
     later = asks("And now?", previous_response_id="r1")
-    assert names(run(asks("Where is A-1?"), ran("on its way"), later, ran("on its way"))) == ["repeated_call"]
+    assert names(run(*task("Where is A-1?"), later, ran("on its way"))) == ["repeated_call"]
+
+
+def test_a_conversation_that_was_not_answered_is_not_over() -> None:
+    """The request after a call lacks all that was said before: that is no next task, it is lost context."""
+    assert names(run(asks("Where is A-1?"), ran("on its way"), asks("Go on, please."), ran("on its way"))) == ["repeated_call"]
