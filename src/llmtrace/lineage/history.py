@@ -100,7 +100,14 @@ def _equal(some: Sequence[Message], others: Sequence[Message]) -> bool:
 
 
 def _digest(part: Part) -> int:
-    return hash(part.content.strip()) if type(part) is Text else hash(_content(part))
+    kind = type(part)  # first what most are
+    if kind is Text:
+        return hash(part.content.strip())  # type: ignore[union-attr]
+    if kind is ToolCall and part.id is not None:  # type: ignore[union-attr]
+        return hash(("call", part.id))  # type: ignore[union-attr]
+    if kind is ToolResult and type(part.response) is str:  # type: ignore[union-attr]
+        return hash(("result", part.id, part.response))  # type: ignore[union-attr]
+    return hash(_content(part))
 
 
 def _content(part: Part) -> Hashable:
