@@ -38,12 +38,14 @@ _NUMBER = re.compile(
     re.ASCII,  # `flat` keeps no other digits, so no other may make a key
 )
 _PREFIXED = re.compile(r"([a-z]+)[-_#](\d+)")
+_USUAL = re.compile(
+    rf"[{re.escape(_EDGES)}]*(?:([a-z]{{1,64}})[-_#]([0-9]{{1,64}})|([1-9][0-9]{{0,7}}\.[0-9]{{1,2}}))[{re.escape(_EDGES)}]*"
+)
+"""The usual identifier, and a decimal number of no more than the ten digits that its key has."""
 _SIMPLE = re.compile(r"\d+\.\d+")
 _ISO_DATE = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
 """A date of any month."""
 _OTHER_SEPARATORS = re.compile(r"(?![\x00-\x7f])[\s’“”]")
-_LONGEST_EXACT = 11
-"""Characters up to which a decimal number has no more than the ten digits that its key has."""
 _MARKS = b"0123456789@/"
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match(chr(byte)) else 97 for byte in range(256))
@@ -181,23 +183,21 @@ def distinct_words(text: str) -> set[str] | None:
 def keys_in(text: str, words: set[str] | None = None) -> set[str]:
     """The keys of all words of a text. ``words``: its `distinct_words`, where they are known."""
     if words is None:
-        marked = words_with_keys(text)
+        marked = {word.lower() for word in words_with_keys(text)}
     else:
         marked = {word for word in words if not word.isalpha() and HOLDS_KEY.search(word)}
     found: set[str] = set()
     for word in marked:
-        low = word.strip(_EDGES).casefold()
-        if len(low) <= _LONGEST_EXACT and low.isascii():  # first the usual ones; the rest says the same, more slowly
-            if low.count(".") == 1 and "1" <= low[0] <= "9" and low.replace(".", "").isdigit():
-                found.add(f"={low.rstrip('0').rstrip('.')}")
-                continue
-            prefixed = _PREFIXED.fullmatch(low)
-            if prefixed is not None:
-                letters, digits = prefixed.groups()
-                found.add(digits)
-                found.add(letters + digits)
-                continue
-        found.update(keys_of_word(word))
+        usual = _USUAL.fullmatch(word)  # the rest says the same, more slowly
+        if usual is None:
+            found.update(keys_of_word(word))
+            continue
+        letters, digits, decimal = usual.groups()
+        if decimal is None:
+            found.add(digits)
+            found.add(letters + digits)
+        else:
+            found.add(f"={decimal.rstrip('0').rstrip('.')}")
     return found
 
 

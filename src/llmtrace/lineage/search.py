@@ -234,7 +234,7 @@ def _recent_numbers(context: Context) -> list[Term]:
     for source in islice(context.newest_first(), RECENT_SOURCES):
         known = source.numbers
         if known is None:
-            known = source.numbers = tuple(labelled(source.text[:RECENT_CHARACTERS])) if source.marked else ()
+            known = source.numbers = _numbers_of(source) if source.marked else ()
         for number, label in known:
             if not source.echo or number_key(number) not in source.echo:
                 if (number, label) not in numbers:
@@ -246,6 +246,19 @@ def _recent_numbers(context: Context) -> list[Term]:
         if read > RECENT_CHARACTERS:
             break
     return list(numbers.values())
+
+
+def _numbers_of(source: Source) -> tuple[tuple[float, str], ...]:
+    """The numbers at its beginning, as many as anybody may ask for."""
+    found: dict[tuple[float, str], None] = {}
+    seen: set[float] = set()
+    for number, label in labelled(source.text[:RECENT_CHARACTERS]):
+        found[number, label] = None
+        if not source.echo or number_key(number) not in source.echo:
+            seen.add(number)
+            if len(seen) >= RECENT_NUMBERS:
+                break
+    return tuple(found)
 
 
 def _url_follows(context: Context, value: Value) -> Found | None:
