@@ -62,7 +62,7 @@ class Sightings:
         """By the name of a thing in results, the numbers that stand with it."""
         found: dict[str, set[float]] = defaultdict(set)
         for node in self.flow.nodes:
-            if node.structure is not None:
+            if _may_name(node):
                 _record(node.structure, found, 0)
         return found
 
@@ -77,7 +77,8 @@ class Sightings:
         an element of it), each with the place of the first call that gave it."""
         found: dict[str, dict[str, int]] = defaultdict(dict)
         for node in self.flow.nodes:
-            parts = node.structure if isinstance(node.structure, list) else [node.structure]
+            structure = node.structure if _may_name(node) else None
+            parts = structure if isinstance(structure, list) else [structure]
             for part in (part for part in parts if isinstance(part, dict)):
                 named: set[str] = set()
                 _titles(part, named, 0)
@@ -210,6 +211,12 @@ def _titles(content: JsonValue, found: set[str], depth: int) -> None:
     name = _name_of(content)
     if name is not None:
         found.add(name)
+
+
+def _may_name(node: Node) -> bool:
+    """False where the result names nothing, as can be seen of a text without reading it."""
+    text = node.result
+    return not isinstance(text, str) or '"name"' in text or '"title"' in text or "\\" in text
 
 
 def _members(content: JsonValue) -> Iterable[JsonValue]:

@@ -73,7 +73,8 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 def marks_of(text: str) -> frozenset[str]:
     """Names and numbers: what tells one answer from another."""
-    return frozenset(_THOUSANDS.sub("", mark.strip(".,:/-")) for mark in _NAME.findall(text[:LONGEST_READ]))
+    marks = {mark.strip(".,:/-") for mark in _NAME.findall(text[:LONGEST_READ])}
+    return frozenset(_THOUSANDS.sub("", mark) if "," in mark else mark for mark in marks)
 
 
 def words_of(text: str) -> frozenset[str]:

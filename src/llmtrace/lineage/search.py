@@ -17,7 +17,7 @@ from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, sq
 from llmtrace.lineage.passages import Place, Places
 from llmtrace.lineage.provenance import Match, Rule
 from llmtrace.lineage.quantities import conversions, labelled
-from llmtrace.lineage.sources import Found
+from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wording import joints, windows
 
