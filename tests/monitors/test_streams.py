@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +77,25 @@ def test_state_is_json_and_all_of_it(numbers: list[float], cut: int) -> None:
         assert shares.observe(str(number)[:1], "", at) == half.observe(str(number)[:1], "", at)
     assert json.dumps(whole.state()) == json.dumps(first.state())
     assert json.dumps(shares.state()) == json.dumps(half.state())
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2)), min_size=40, max_size=120))
+def test_what_is_carried_on_is_what_is_worked_out_anew(calls: list[tuple[int, int]]) -> None:
+    """Runs that go side by side, words that come late, objects with many fields: nothing depends on what a stream has in
+    mind beside its state."""
+    kept: list[Any] = [Numbers(), Shares(), Shapes()]
+    anew: list[Any] = [Numbers(), Shares(), Shapes()]
+    for call, (number, run) in enumerate(calls):
+        anew = [type(one)(json.loads(json.dumps(one.state()))) for one in anew]
+        at = At(call, call, run, run, call % 10 == 0)
+        names = {chr(97 + place % 26) * (1 + place // 26): 1 for place in range(number)}
+        found = [
+            (one.observe(number, 0.5, at), two.observe(str(number > 35), "", at), list(three.observe(names, at, ("t", "s"))))
+            for one, two, three in (kept, anew)
+        ]
+        assert found[0] == found[1]
+        assert [json.dumps(one.state()) for one in kept] == [json.dumps(one.state()) for one in anew]
 
 
 def test_memory_is_bounded() -> None:
