@@ -95,7 +95,7 @@ def run(number: int, chance: random.Random, now: int) -> Iterator[Span]:
 def main() -> None:
     options = report.parser(__doc__)
     options.add_argument("--spans", type=int, default=100_000)
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=2)
     args = options.parse_args()
     os.environ["NO_PROXY"] = "127.0.0.1"
     engine, chance, now = ClickHouseEngine(), random.Random(7), time.time_ns()

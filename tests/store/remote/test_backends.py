@@ -7,6 +7,7 @@ import importlib.util
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -14,6 +15,7 @@ from llmtrace.cli import main
 from llmtrace.codec import dialects, genai
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Inference, Span, replace
+from llmtrace.statistics import By
 from llmtrace.store import Query, Store, _http, open_store
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeTempo
@@ -169,7 +171,7 @@ def test_hostile_words_and_names_are_data(backend: Backend) -> None:
 
 
 def test_why_says_the_same_everywhere(backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`llmtrace why`, `ls`, `show` and `check` on the backend's URL read as on the local store."""
+    """`llmtrace why`, `ls`, `show`, `check` and `stats` on the backend's URL read as on the local store."""
     monkeypatch.setenv("COLUMNS", "80")
     local = open_store(str(tmp_path / "store"))
     for one in (*RECOVERED_SPANS, *SILENT_SPANS):
@@ -187,6 +189,10 @@ def test_why_says_the_same_everywhere(backend: Backend, tmp_path: Path, monkeypa
         here, there = said(command, "--store", str(tmp_path / "store")), said(command, "--store", backend.url)
         assert "KS-20431" in here
         assert there == here
+    for by in get_args(By):
+        assert said("stats", "--by", by, "--lengths", "--store", backend.url) == said(
+            "stats", "--by", by, "--lengths", "--store", str(tmp_path / "store")
+        )
     assert len(said("ls", "--store", backend.url).splitlines()) == len(
         said("ls", "--store", str(tmp_path / "store")).splitlines()
     )
