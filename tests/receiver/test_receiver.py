@@ -184,6 +184,12 @@ def test_rubbish_is_refused_in_words(running: Running, name: str) -> None:
     assert running.spans() == 1
 
 
+def test_a_body_that_is_too_large_is_answered(running: Running) -> None:
+    """All of it is read and thrown away: the sender learns that it was too much, and does not send it again."""
+    status, said = running.send(bytes(request.MAX_BYTES + (8 << 20)), content_type=PROTOBUF)
+    assert (status, b"64 MiB" in said) == (413, True)
+
+
 def raw_bytes(running: Running, data: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", running.receiver.http_port or 0), timeout=10) as connection:
         connection.sendall(data)

@@ -18,6 +18,8 @@ from llmtrace.recorder.guard import report
 IDLE_SECONDS = 30.0
 """How long a connection may say nothing."""
 MOST_CONNECTIONS = 128
+MOST_DRAINED = 4 * MAX_BYTES
+"""Bytes of a body that is too large which are read and thrown away, so that its sender gets to the answer."""
 
 _IGNORED = ("/v1/metrics", "/v1/logs", "/v1development/profiles")
 
@@ -132,11 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._drain()
 
     def _drain(self) -> None:
-        """Read on a little, or the sender may see its connection reset in place of our answer."""
+        """Read on, or the sender may see its connection reset in place of our answer, and send the same again."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(0.5)
-            for _ in range(64):
+            for _ in range(MOST_DRAINED >> 16):
                 if not self.connection.recv(1 << 16):
                     return
         except OSError:
