@@ -197,6 +197,26 @@ def test_of_one_agent_and_of_some_time(engine: ClickHouseEngine) -> None:
 
 
 @needs_chdb
+def test_too_many_groups_and_words(engine: ClickHouseEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest groups have their own name, and nothing is lost of the others."""
+    monkeypatch.setattr(groups, "MAX_GROUPS", 3)
+    monkeypatch.setattr(groups, "_KINDS", 3)
+    engine.keep(span for number in range(60) for span in run(number))
+    engine.keep(bare(1, None, CHAT, trace=900 + number) for number in range(200))
+    found = gather(opened(engine), ALL, Statistics("model", now=NOW))
+    assert set(found.groups) == {("m",), ("large",), ("embedder",), groups.OTHERS}
+    assert found.groups["m",].calls == 200
+    assert sum(group.calls for group in found.groups.values()) == found.total.calls == 200 + 5 * 60
+    for words in (found.total.steps, found.total.models):
+        assert sum(words.values()) == found.total.calls
+        assert len(words) <= 4
+    whole = collect(opened(engine).spans(ALL, prompts=False), Statistics("model", now=NOW))
+    few = {"models": 0}
+    one, other = (figures.as_json(each.total, "model", suggested=True) for each in (found, whole))
+    same(one | few, other | few)
+
+
+@needs_chdb
 def test_no_span_leaves_the_engine(engine: ClickHouseEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where traces are counted in several queries."""
     engine.keep(span for number in range(30) for span in run(number))
