@@ -8,7 +8,7 @@ import pytest
 from signal_cases import RUN, assistant, call, infer, ran, run, span, user
 
 from llmtrace.evaluation import Evaluator
-from llmtrace.model import Inference, Message, Span, ToolResult
+from llmtrace.model import Inference, Message, Span, Text, ToolResult
 from llmtrace.signals import load
 
 SIGNALS = load(("repeated_call", "loop"))
@@ -69,6 +69,12 @@ def test_a_conversation_below_a_tool_is_no_new_task() -> None:
     inner = span(asks("Summarise, please."), 3, parent_id="e" * 16, run_id=RUN)
     spans = run(asks("Where is A-1?"), ran("on its way"), goes_on("Where is A-1?"), ran("on its way"), outermost=False)
     assert names([*spans[:3], inner, *spans[3:]]) == ["repeated_call"]
+
+
+def test_a_result_among_the_words_of_the_user_goes_on() -> None:
+    """As Anthropic's messages have it; what stood before may have been left out."""
+    told = infer(call(), asked=(Message("user", (ToolResult("on its way", "c1"), Text("Go on."))),))
+    assert names(run(*task("Where is A-1?"), told, ran("on its way"))) == ["repeated_call"]
 
 
 def test_what_goes_on_at_the_server_is_not_judged_by_its_words() -> None:

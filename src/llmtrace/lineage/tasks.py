@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmtrace.model import Inference, Span, ToolExecution, ToolResult
+from llmtrace.model import Inference, JsonValue, Span, ToolExecution, ToolResult
 
 LONGEST = 20_000
-"""Characters of a conversation's first words that are kept."""
+"""Characters of a conversation's first words that are compared."""
 GIST = 60
 """Characters of an answer or a result by which it is known again."""
 _ANSWERED = frozenset({"assistant", "model"})
@@ -25,39 +25,47 @@ class Tasks:
 
     number: int = 0
     """Of the task that is worked on, from 0."""
+    opened: Inference | None = None
+    """The model call that opened the last conversation, and the span around it."""
     parent_id: str | None = None
-    words: str = ""
-    """How the last conversation was opened."""
-    is_done: bool = False
-    """The model spoke last, and asked for nothing."""
-    answered: str = ""
-    resulted: str = ""
+    last: Inference | None = None
+    """The newest model call."""
+    result: JsonValue = None
+    """Of the newest execution."""
 
     def asked(self, span: Span, inference: Inference) -> bool:
         """Take in a model call: whether a new task begins with it."""
-        new = False
-        if inference.previous_response_id is None and _opens(inference):
-            words = "\n".join([message.text() for message in inference.input if message.role == "user"])[:LONGEST]
-            new = self.is_done and self.parent_id == span.parent_id and not self._goes_on(words)
-            self.parent_id, self.words = span.parent_id, words
-            self.number += new
-        self.answered = inference.output[0].text()[:GIST] if inference.output else ""
-        self.is_done = bool(inference.output) and not any(message.tool_calls() for message in inference.output)
-        return new
+        last, self.last = self.last, inference
+        for message in reversed(inference.input):  # what was said last stands last: mostly the first look is enough
+            if message.role in _ANSWERED:
+                return False
+            for part in message.parts:
+                if type(part) is ToolResult:
+                    return False
+        if not inference.input or inference.previous_response_id is not None:
+            return False
+        before, parent_id, self.opened, self.parent_id = self.opened, self.parent_id, inference, span.parent_id
+        if before is None or last is None or parent_id != span.parent_id or not _is_done(last):
+            return False
+        held = (_asked_by(before), _gist(last.output[0].text()), _gist(self.result) if isinstance(self.result, str) else "")
+        words = _asked_by(inference)
+        if any(one and one in words for one in held):
+            return False
+        self.number += 1
+        return True
 
     def executed(self, execution: ToolExecution) -> None:
-        self.resulted = execution.result[:GIST] if isinstance(execution.result, str) else ""
-
-    def _goes_on(self, words: str) -> bool:
-        return any(one and one in words for one in (self.words, self.answered.strip(), self.resulted.strip()))
+        self.result = execution.result
 
 
-def _opens(inference: Inference) -> bool:
-    """Whether nothing that a model or a tool said is in the request."""
-    for message in reversed(inference.input):  # what was said last stands last: mostly the first look is enough
-        if message.role in _ANSWERED:
-            return False
-        for part in message.parts:
-            if type(part) is ToolResult:
-                return False
-    return bool(inference.input)
+def _is_done(inference: Inference) -> bool:
+    """Whether the model spoke, and asked for nothing."""
+    return bool(inference.output) and not any(message.tool_calls() for message in inference.output)
+
+
+def _asked_by(inference: Inference) -> str:
+    return "\n".join([message.text() for message in inference.input if message.role == "user"])[:LONGEST]
+
+
+def _gist(text: str) -> str:
+    return text[:GIST].strip()
