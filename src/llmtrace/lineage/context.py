@@ -83,13 +83,14 @@ class _Index:
 class _New:
     """A source of a live context that is not indexed yet and may have keys."""
 
-    __slots__ = ("_dated", "_flat", "_keys", "cheap", "source")
+    __slots__ = ("_dated", "_days", "_flat", "_keys", "cheap", "source")
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self._flat: bytes | None = None
         self._keys: set[str] | None = source._words
         self._dated: bool | None = None
+        self._days: list[tuple[int, str]] | None = None
         self.cheap: bool | None = None
         """Whether the keys are cheap to read; None before anyone asked."""
 
@@ -121,11 +122,12 @@ class _New:
             self._dated = self.source.dated if self._keys is None else any(key[0] == "@" for key in self._keys)
         return self._dated
 
-    def days(self) -> Iterator[tuple[int, str]]:
+    def days(self) -> list[tuple[int, str]]:
         """The full dates, each with its ordinal."""
-        for key in self.keys:
-            if len(key) == _FULL_DATE and key[0] == "@" and key not in self.source.echo:
-                yield date.fromisoformat(key[1:]).toordinal(), key
+        if self._days is None:
+            dates = [key for key in self.keys if key[0] == "@" and len(key) == _FULL_DATE and key not in self.source.echo]
+            self._days = [(date.fromisoformat(key[1:]).toordinal(), key) for key in dates]
+        return self._days
 
 
 class Context:
