@@ -12,7 +12,7 @@ from tests.lineage_story import Story, tool
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.model import Message, Text
+from llmtrace.model import AgentInvocation, Message, Operation, Text, Workflow
 
 ORDER = {"order_id": "W-1001", "user_id": "U-7001", "item_id": "I-5001"}
 OTHER = {"order_id": "W-2002", "user_id": "U-7001", "item_id": "I-6002"}
@@ -218,16 +218,22 @@ def test_a_search_whose_answer_is_empty_json_found_nothing() -> None:
 
 
 def test_tasks_of_one_program_are_apart() -> None:
-    """What is looked up for each of four questions is no circle, and none lacks what was said of the one before; within one
-    conversation both are."""
+    """What is looked up for each of four questions is no circle, and none lacks what was said of the one before. Within one
+    conversation, or of one agent, it is."""
     story = Story("You answer from the database.")
     for question in ("Which tables are there?", "Who ordered most?", "How many parts have we?", "And today?"):
         story.messages = story.messages[:1]
         story.user(question).calls("list_tables", "orders, people").calls("today", "Monday").says("It is so.")
-    assert not {"repeated", "forgotten"} & clues(story).keys()
+    assert not {"repeated", "forgotten"} & kinds(story, Workflow("batch.py"))
+    assert {"repeated", "forgotten"} <= kinds(story, AgentInvocation("helper"))
     story = Story("You answer from the database.").user("Which tables are there?")
     for _ in range(4):
         story.calls("list_tables", "orders, people").calls("today", "Monday")
     story.messages = [story.messages[0], Message("user", (Text("Well?"),))]
     story.says("It is so.")
-    assert {"repeated", "forgotten"} <= clues(story).keys()
+    assert {"repeated", "forgotten"} <= kinds(story, Workflow("batch.py"))
+
+
+def kinds(story: Story, around: Operation) -> set[str]:
+    trace = story.trace(operation=around)
+    return {clue.kind for clue in find_clues(trace, Flow(trace))}

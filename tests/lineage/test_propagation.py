@@ -163,7 +163,7 @@ def test_the_edges_are_values() -> None:
     """Equal for equal traces, and made without a trace too."""
     story = Story().user(json.dumps(WHO)).calls("look_up", WHO, who="KS-20418")
     assert traced(story.trace()).propagation.edges == traced(story.trace()).propagation.edges
-    assert Propagation(story.trace(), (), Memory()).edges == tuple(
+    assert Propagation(story.trace(), (), Memory(story.trace())).edges == tuple(
         edge for edge in traced(story.trace()).propagation.edges if edge.via not in ("value", "given")
     )
     assert isinstance(traced(story.trace()).propagation.edges[0], Edge)

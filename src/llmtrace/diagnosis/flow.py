@@ -109,7 +109,7 @@ class Flow:
         self._turns: set[int] = set()
         self._turn = 0
         self._agents = _agents(trace)
-        self.memory = Memory()
+        self.memory = Memory(trace)
         for span, ended in moments(trace):
             if ended:
                 self._end(span)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from llmtrace.lineage.conversations import SYSTEM, Conversations
 from llmtrace.lineage.tasks import Tasks
-from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolResult
+from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolCall, ToolResult, Trace
 
 LEAST = 3
 """Messages that have to be gone; agents drop one or two that only asked for a plan or a format."""
@@ -40,10 +40,13 @@ class _Known:
 
 
 class Memory:
-    def __init__(self) -> None:
+    """Of a trace: only within one agent is a conversation that is opened anew a loss; a program may turn to its next task."""
+
+    def __init__(self, trace: Trace) -> None:
         self.losses: list[Loss] = []
         self.conversations = Conversations()
         self.tasks = Tasks()
+        self._agents = {span.span_id for span in trace.spans if isinstance(span.operation, AgentInvocation)}
         self._known: dict[str, _Known] = {}
         self._before = _Known()
         """The conversation that was last gone on with."""
@@ -54,7 +57,8 @@ class Memory:
     def sent(self, span: Span, inference: Inference) -> None:
         request, conversation = inference.input, self.conversations.of(span, inference)
         if request and not inference.previous_response_id:
-            known = None if self.tasks.asked(span, inference) else self._known.get(conversation.name)
+            new = span.parent_id not in self._agents and self.tasks.asked(span, inference)
+            known = None if new else self._known.get(conversation.name)
             if known is None:
                 known = self._known[conversation.name] = self._handed(span, request)
             elif conversation.goes_on(known.request):
