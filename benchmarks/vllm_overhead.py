@@ -3,7 +3,8 @@
     scripts/test --vllm tests/real_vllm/test_async.py      # once: makes .venv-vllm
     .venv-vllm/bin/python benchmarks/vllm_overhead.py
 
-The tiny model is the hardest case: a real one takes a hundred times as long for the same prompts, and llmtrace does not.
+The tiny model is the hardest case: a real one takes a hundred times as long for the same prompts, and llmtrace does not. With
+``--hidden 768 --layers 12`` it has the size of the smallest models that are served (71 million parameters, still random).
 Three figures: the time of the processor that the calling thread spends in llmtrace's own wrappers within one batch (that of the
 wrapped calls taken off), beside what it spends in the whole batch; what llmtrace's thread spends on the ends that are deferred;
 and the medians of whole batches with llmtrace on and off, in turns. The first two are steady; the last has the machine's noise
@@ -94,13 +95,17 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--spread", action="store_true", help="prompts of 1 to --tokens tokens")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hidden", type=int, default=64, help="width of the model; with --layers, for one of a real size")
+    parser.add_argument("--layers", type=int, default=2)
     args = parser.parse_args()
     from vllm import LLM, SamplingParams
 
     import tiny_model
 
-    model = tiny_model.make(Path(sys.prefix) / "tiny-model")
-    llm = LLM(str(model), max_model_len=512, enforce_eager=True, kv_cache_memory_bytes=256 << 20, disable_log_stats=False)
+    size = "" if (args.hidden, args.layers) == (64, 2) else f"-{args.hidden}-{args.layers}"
+    model = tiny_model.make(Path(sys.prefix) / f"tiny-model{size}", hidden=args.hidden, layers=args.layers)
+    memory = (2 << 30) if size else (256 << 20)
+    llm = LLM(str(model), max_model_len=512, enforce_eager=True, kv_cache_memory_bytes=memory, disable_log_stats=False)
     prompts = [f"The weather of day {number} in Paris is" for number in range(args.prompts)]
     lengths = [1 + number % args.tokens if args.spread else args.tokens for number in range(args.prompts)]
     asked = [SamplingParams(max_tokens=length, ignore_eos=True, temperature=1.0, seed=1) for length in lengths]

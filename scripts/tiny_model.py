@@ -49,8 +49,8 @@ TEMPLATE = """\
 """
 
 
-def make(folder: Path, seed: int = 0) -> Path:
-    """The model's folder; made if it is not there.
+def make(folder: Path, seed: int = 0, *, hidden: int = 64, layers: int = 2) -> Path:
+    """The model's folder; made if it is not there. ``hidden``, ``layers``: its size, for a model that takes its time.
 
     In float16: of float32 vLLM makes bfloat16, for which it uses a processor's matrix instructions (AMX) where there are any,
     also in a process that the system has not allowed them, which ends there and then.
@@ -60,7 +60,7 @@ def make(folder: Path, seed: int = 0) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     tokens = _tokenizer(folder)
-    _model(folder, tokens, seed)
+    _model(folder, tokens, seed, hidden, layers)
     return folder
 
 
@@ -84,18 +84,18 @@ def _tokenizer(folder: Path) -> int:
     return len(made)
 
 
-def _model(folder: Path, tokens: int, seed: int) -> None:
+def _model(folder: Path, tokens: int, seed: int, hidden: int, layers: int) -> None:
     import torch
     from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=(tokens + 31) // 32 * 32,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 32,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
         eos_token_id=2,
