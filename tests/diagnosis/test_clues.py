@@ -234,6 +234,16 @@ def test_tasks_of_one_program_are_apart() -> None:
     assert {"repeated", "forgotten"} <= kinds(story, Workflow("batch.py"))
 
 
+def test_what_the_provider_keeps_is_not_lost() -> None:
+    """A request within a stored conversation holds only what is new."""
+    story = Story().user("Where is A-1?")
+    for _ in range(4):
+        story.calls("look_up", "on its way").calls("today", "Monday")
+    story.messages = [Message("user", (Text("Well?"),))]
+    story.says("It is so.", parameters={"conversation": "conv_1"})
+    assert "forgotten" not in kinds(story, AgentInvocation("helper"))
+
+
 def kinds(story: Story, around: Operation) -> set[str]:
     trace = story.trace(operation=around)
     return {clue.kind for clue in find_clues(trace, Flow(trace))}

@@ -77,9 +77,10 @@ def test_a_result_among_the_words_of_the_user_goes_on() -> None:
     assert names(run(*task("Where is A-1?"), told, ran("on its way"))) == ["repeated_call"]
 
 
-def test_what_goes_on_at_the_server_is_not_judged_by_its_words() -> None:
-    """`previous_response_id`: the request holds nothing of what was before, and yet goes on."""
-    later = asks("And now?", previous_response_id="r1")
+@pytest.mark.parametrize("kept", [{"previous_response_id": "r1"}, {"parameters": {"conversation": "conv_1"}}])
+def test_what_goes_on_at_the_server_is_not_judged_by_its_words(kept: dict[str, Any]) -> None:
+    """The request holds nothing of what was before, and yet goes on."""
+    later = asks("And now?", **kept)
     assert names(run(*task("Where is A-1?"), later, ran("on its way"))) == ["repeated_call"]
 
 

@@ -56,7 +56,7 @@ class Memory:
 
     def sent(self, span: Span, inference: Inference) -> None:
         request, conversation = inference.input, self.conversations.of(span, inference)
-        if request and not inference.previous_response_id:
+        if request and not inference.is_continued:
             new = span.parent_id not in self._agents and self.tasks.asked(span, inference)
             known = None if new else self._known.get(conversation.name)
             if known is None:

@@ -42,7 +42,7 @@ class Tasks:
             for part in message.parts:
                 if type(part) is ToolResult:
                     return False
-        if not inference.input or inference.previous_response_id is not None:
+        if not inference.input or inference.is_continued:
             return False
         before, parent_id, self.opened, self.parent_id = self.opened, self.parent_id, inference, span.parent_id
         if before is None or last is None or parent_id != span.parent_id or not _is_done(last):

@@ -75,6 +75,11 @@ class Inference:
     """How far the answer has come, where the provider says so: queued, in_progress, completed, incomplete, failed, cancelled.
     One that runs in the background is queued or in_progress, and fetched later (`FetchResponse`)."""
 
+    @property
+    def is_continued(self) -> bool:
+        """True where the request goes on from what the provider keeps: the model was sent more than is visible here."""
+        return self.previous_response_id is not None or "conversation" in self.parameters
+
 
 @value
 class ToolExecution:

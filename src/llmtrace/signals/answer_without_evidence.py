@@ -118,7 +118,7 @@ class AnswerWithoutEvidence:
 def _see(state: State, span: Span, inference: Inference) -> None:
     new = new_messages(inference)
     said = holds(inference.output, _EVIDENCE)
-    if not inference.input or said or _is_continued(inference) or any(map(_brings, new)) or _has_news(inference, new):
+    if not inference.input or said or inference.is_continued or any(map(_brings, new)) or _has_news(inference, new):
         state.evidence = True
         state.answer = None
         return
@@ -152,11 +152,6 @@ def _holds(given: JsonValue, answer: str) -> bool:
     """Whether arguments are the answer: a tool that took it, whatever it gave back."""
     values = given.values() if isinstance(given, dict) else ()
     return bool(answer) and any(value == answer or str(value) == answer for value in values)
-
-
-def _is_continued(inference: Inference) -> bool:
-    """True where the provider adds context that is not visible here."""
-    return inference.previous_response_id is not None or "conversation" in inference.parameters
 
 
 def _brings(message: Message) -> bool:

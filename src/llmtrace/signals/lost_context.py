@@ -68,7 +68,7 @@ class LostContext:
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         inference = span.operation
-        if not isinstance(inference, Inference) or not inference.input or inference.previous_response_id is not None:
+        if not isinstance(inference, Inference) or not inference.input or inference.is_continued:
             return ()
         start = _start(inference.input)
         if start is None:
@@ -86,7 +86,7 @@ class LostContext:
         state[first] = now
         if len(state) > CONVERSATIONS:
             state.popitem(last=False)
-        if earlier is None or "conversation" in inference.parameters:
+        if earlier is None:
             return ()
         now.told = earlier.told
         return self._compare(earlier, now, messages, start)
