@@ -167,11 +167,17 @@ def test_a_full_disk_is_one_line(command: str, store: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def heeds_ctrl_c() -> None:
+    """Also where the tests themselves were started in the background, which is deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
     """Ctrl-C ends a command with 130 and no traceback."""
     fifo = tmp_path / "never.jsonl"
     os.mkfifo(fifo)
-    process = subprocess.Popen([sys.executable, "-m", "llmtrace", "import", str(fifo)], stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "llmtrace", "import", str(fifo)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heeds_ctrl_c)
     waiting = Path(f"/proc/{process.pid}/wchan")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and not (waiting.exists() and "fifo" in waiting.read_text()):

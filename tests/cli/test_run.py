@@ -14,6 +14,7 @@ import pytest
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Trace, Workflow
 from llmtrace.store import open_store
+from tests.cli.test_main import heeds_ctrl_c
 
 
 def plain(*words: str, cwd: Path, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
@@ -326,7 +327,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
     """Ctrl-C gives the program's own traceback and 130, and the span says what happened."""
     (tmp_path / "agent.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(60)")
     command = [sys.executable, "-m", "llmtrace", "run", "--quiet", "--store", str(tmp_path / "store"), "agent.py"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_ctrl_c)
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     time.sleep(0.1)

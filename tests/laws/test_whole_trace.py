@@ -40,7 +40,7 @@ def test_the_readmes_program() -> None:
                 "unset",
                 {
                     "gen_ai.agent.name": "support",
-                    "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"{\\"client… 162 characters',
+                    "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"{\\"task\\"… 116 characters',
                     "gen_ai.operation.name": "invoke_agent",
                     "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"I re… 92 characters',
                     "llmtrace.run.id": "00000000000000000000000000000001",
