@@ -55,10 +55,11 @@ def _words_for(violation: Violation, tool: str, *, refused: bool) -> tuple[str, 
         told = "Offer it, or take out of prompt and results what speaks of it."
         advice = told if refused else 'Let on_invalid="reply" tell the model which tools there are.'
         return f"the model called {tool}, which is not on offer", advice
-    place = violation.pointer or "arguments"
+    place = violation.pointer or "its arguments"
     stricter = f"Say in the schema of {tool} what {place} must be: a description with an example, a stricter type or an enum."
     advice = stricter if refused else f'Let on_invalid="reply" tell the model before {tool} runs.'
-    return f"{tool} was called with an invalid {place}", advice
+    what = f"an invalid {violation.pointer}" if violation.pointer else "invalid arguments"
+    return f"{tool} was called with {what}", advice
 
 
 def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
