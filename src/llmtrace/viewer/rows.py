@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from llmtrace.codec import jsontext
@@ -21,6 +22,7 @@ from llmtrace.model import (
     Plan,
     Retrieval,
     Span,
+    ToolCall,
     ToolExecution,
     Trace,
     Workflow,
@@ -74,6 +76,7 @@ def span_row(span: Span, trace: Trace) -> Row:
     """Times in milliseconds since the trace began. What is None, empty or false is left out."""
     operation = span.operation
     zero = trace.spans[0].start
+    marked = marks(span)
     row: Row = {
         "id": span.span_id,
         "parent": span.parent_id,
@@ -81,9 +84,9 @@ def span_row(span: Span, trace: Trace) -> Row:
         "kind": _KINDS[type(operation)],
         "start": (span.start - zero) / 1e6,
         "end": None if span.end is None else (span.end - zero) / 1e6,
-        "state": _state(span, trace),
+        "state": _state(span, trace, marked),
         "error": span.failure.type if span.failure is not None else None,
-        "marks": marks(span),
+        "marks": marked,
         **_told(operation),
     }
     return {name: held for name, held in row.items() if held is not None and held != [] and held is not False}
@@ -101,18 +104,20 @@ def title(span: Span) -> str:
 
 def marks(span: Span) -> list[list[str]]:
     """Severity and name of each thing that was found, errors first, each once."""
+    if not span.violations and not span.evaluations:
+        return []
     found: list[tuple[str, str]] = [(one.severity, one.code) for one in span.violations]
     found += [(one.severity, one.name) for one in span.evaluations if one.name != OUTCOME and one.severity != "info"]
     found.sort(key=lambda mark: mark[0])
     return [list(mark) for mark in dict.fromkeys(found)]
 
 
-def _state(span: Span, trace: Trace) -> str:
+def _state(span: Span, trace: Trace, marked: list[list[str]]) -> str:
     if span.end is None:
         return "interrupted" if trace.interrupted(span) else "running"
     if has_error(span):
         return "error"
-    return "warning" if marks(span) else "ok"
+    return "warning" if marked else "ok"
 
 
 def _told(operation: Any) -> Row:
@@ -125,34 +130,40 @@ def _told(operation: Any) -> Row:
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
     output = getattr(operation, "output", ())
-    return {"said": _snippet(output)}
+    return {"said": _snippet(output, _called(_asked(output)))}
 
 
 def _of_inference(inference: Inference) -> Row:
     usage = inference.usage
     first = inference.time_to_first_chunk
-    asked = [call for message in inference.output for call in message.tool_calls()]
+    asked = _asked(inference.output)
+    called = _called(asked)
     row: Row = {
-        "said": _snippet(inference.output),
+        "said": _snippet(inference.output, called),
         "cost": inference.cost_usd,
         "first": None if first is None else first * 1e3,
         "partial": inference.partial,
         "calls": [call.id for call in asked if call.id is not None],
         "asks": list(dict.fromkeys(call.name for call in asked)),
-        "same": _same(" ".join(f"{call.name}({_arguments(call.arguments)})" for call in asked)) if asked else None,
+        "same": _same(" ".join(called)) if asked else None,
     }
     if usage is not None:
         row |= {"in": usage.input_tokens, "out": usage.output_tokens, "cached": usage.cache_read_input_tokens}
     return row
 
 
-def _snippet(messages: Iterable[Message]) -> str:
-    """The first words of an answer, or the calls in it."""
-    pieces = []
-    for message in messages:
-        if text := message.text().strip():
-            pieces.append(text[:SNIPPET])
-        pieces += [f"→ {call.name}({_arguments(call.arguments)[:SNIPPET]})" for call in message.tool_calls()]
+def _asked(messages: Iterable[Message]) -> list[ToolCall]:
+    return [call for message in messages for call in message.tool_calls()]
+
+
+def _called(calls: Iterable[ToolCall]) -> list[str]:
+    return [f"{call.name}({_arguments(call.arguments)})" for call in calls]
+
+
+def _snippet(messages: Iterable[Message], called: Iterable[str]) -> str:
+    """The first words of an answer, and the calls in it."""
+    pieces = [text[:SNIPPET] for message in messages if (text := message.text().strip())]
+    pieces += [f"→ {call[:SNIPPET]}" for call in called]
     return " ".join(" ".join(pieces).split())[:SNIPPET]
 
 
@@ -163,6 +174,10 @@ def _same(said: str) -> str:
 def _arguments(arguments: JsonValue) -> str:
     """As in a function call."""
     if isinstance(arguments, dict):
-        named = ((name if _NAME.fullmatch(name) else jsontext.write(name), member) for name, member in arguments.items())
-        return ", ".join(f"{name}={jsontext.write(member)}" for name, member in named)
+        return ", ".join([f"{_spelt(name)}={jsontext.write(member)}" for name, member in arguments.items()])
     return "" if arguments is None else str(arguments)
+
+
+@lru_cache(maxsize=4096)
+def _spelt(name: str) -> str:
+    return name if _NAME.fullmatch(name) else jsontext.write(name)
