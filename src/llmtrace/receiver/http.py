@@ -138,9 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(0.5)
-            for _ in range(MOST_DRAINED >> 16):
-                if not self.connection.recv(1 << 16):
-                    return
+            left = MOST_DRAINED
+            while left > 0 and (piece := self.connection.recv(1 << 16)):
+                left -= len(piece)
         except OSError:
             return
 
