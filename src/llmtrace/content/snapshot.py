@@ -27,7 +27,8 @@ from uuid import UUID
 from llmtrace.content.truncation import cut_mark
 from llmtrace.model import JsonValue
 
-UNSERIALISABLE = "<unserialisable "
+_UNKNOWN = "unserialisable"
+UNSERIALISABLE = f"<{_UNKNOWN} "
 """How a placeholder begins for an object that no reader knows; its class follows."""
 MAX_DEPTH = 100
 """Levels of nesting; pydantic-core refuses to write more than 255."""
@@ -52,7 +53,7 @@ def to_json(value: object, *, limit: int = 1 << 20) -> JsonValue:
     try:
         return _Snapshot(limit).of(value, 0)
     except Exception:
-        return _placeholder("unserialisable", value)
+        return _placeholder(_UNKNOWN, value)
 
 
 NOT_PLAIN: Any = object()
@@ -139,7 +140,7 @@ class _Snapshot:
         try:
             return self._other(value, kind, depth)
         except Exception:
-            return _placeholder("unserialisable", value)
+            return _placeholder(_UNKNOWN, value)
 
     def _container(
         self, read: Callable[[Any, int, int], JsonValue], value: object, content: Iterable[Any], depth: int
@@ -213,7 +214,7 @@ class _Snapshot:
                 return read(self, value, depth)
         if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
             return f"<{kind.__name__}>"
-        return _placeholder("unserialisable", value)
+        return _placeholder(_UNKNOWN, value)
 
     def fields(self, value: Any, names: Iterable[str], depth: int) -> JsonValue:
         """The named attributes of an object, those that are not set left out."""
