@@ -153,7 +153,8 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
     left = False
     try:
         generator = _inner(function, step, made)
-        advance, given = generator.send, None
+        advance: Callable[[Any], Any] = generator.send
+        given: list[Any] = [None]
         while True:
             try:
                 item = _within(step.recording, advance, given)
@@ -165,9 +166,11 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
                 sent = yield item
             except BaseException as thrown:
                 left = isinstance(thrown, GeneratorExit)
-                advance, given = generator.throw, thrown
+                advance = generator.throw
+                given.append(thrown)
             else:
-                advance, given = generator.send, sent
+                advance = generator.send
+                given.append(sent)
     except GeneratorExit:
         step.returned(items, partial=True)
         raise
@@ -220,12 +223,13 @@ def _keep(items: list[Any], item: Any) -> None:
         items.append(item)
 
 
-def _within(recording: Recording | None, advance: Callable[[Any], Any], given: Any) -> Any:
+def _within(recording: Recording | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
+    """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
     if recording is None:
-        return advance(given)
+        return advance(given.pop())
     token = recording.attach()
     try:
-        return advance(given)
+        return advance(given.pop())
     finally:
         Recording.detach(token)
 
@@ -250,13 +254,16 @@ def _leave(_generator: Any) -> None:
 def _stepwise(recording: Recording | None, awaitable: Any) -> Generator[Any, Any, Any]:
     """Await with the recording current in each step, and in nothing that runs between them."""
     steps = awaitable.__await__()
-    advance, given = steps.send, None
+    advance: Callable[[Any], Any] = steps.send
+    given: list[Any] = [None]
     while True:
         try:
             waited_for = _within(recording, advance, given)
         except StopIteration as done:
             return done.value
         try:
-            advance, given = steps.send, (yield waited_for)
+            given.append((yield waited_for))
+            advance = steps.send
         except BaseException as thrown:
-            advance, given = steps.throw, thrown
+            given.append(thrown)
+            advance = steps.throw

@@ -42,20 +42,23 @@ class Steps(Protocol):
 @types.coroutine
 def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
-    step, given = cast(Any, inner.send), cast(Any, None)
+    step = cast(Any, inner.send)
+    given: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
     while True:
         tokens = guard(call.enter)
         try:
-            waited_for = step(given)
+            waited_for = step(given.pop())
         except StopIteration as done:
             return done.value
         finally:
             if tokens is not None:
                 guard(call.leave, tokens)
         try:
-            step, given = inner.send, (yield waited_for)
+            given.append((yield waited_for))
+            step = inner.send
         except GeneratorExit:
             inner.close()
             raise
         except BaseException as error:
-            step, given = inner.throw, error
+            given.append(error)
+            step = inner.throw

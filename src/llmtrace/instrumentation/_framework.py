@@ -93,11 +93,12 @@ def isolated(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any
 
 @types.coroutine
 def _steps(context: Context, inner: Coroutine[Any, Any, Any], *, keeps: bool) -> Generator[Any, Any, Any]:
-    step, given = cast(Any, inner.send), cast(Any, None)
+    step = cast(Any, inner.send)
+    given: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
     while True:
         token = otel_context.attach(context)
         try:
-            waited_for = step(given)
+            waited_for = step(given.pop())
         except StopIteration as done:
             return done.value
         finally:
@@ -105,9 +106,11 @@ def _steps(context: Context, inner: Coroutine[Any, Any, Any], *, keeps: bool) ->
                 context = otel_context.get_current()
             Recording.detach(token)
         try:
-            step, given = inner.send, (yield waited_for)
+            given.append((yield waited_for))
+            step = inner.send
         except GeneratorExit:
             inner.close()
             raise
         except BaseException as error:
-            step, given = inner.throw, error
+            given.append(error)
+            step = inner.throw

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -157,7 +158,8 @@ def finish(span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | Non
         report(span.end, error)
 
 
-class _Said(NamedTuple):
+@dataclass(slots=True)
+class _Said:
     """What may leave by an OpenTelemetry span, written when it is called for."""
 
     ended: Span
@@ -179,7 +181,7 @@ class _Said(NamedTuple):
 def _fill(span: trace.Span, said: _Said) -> None:
     if said.ended.failure is None and said.content.may_wait:
         try:
-            if sdk.fill_later(span, said.ended, said.__call__):
+            if sdk.fill_later(span, said.ended, said):
                 return
         except Exception as error:
             report(sdk.fill_later, error)

@@ -25,7 +25,6 @@ from llmtrace.model import (
     Custom,
     Evaluation,
     Failure,
-    Inference,
     JsonValue,
     Kind,
     Link,
@@ -209,9 +208,9 @@ class Recorder:
             attributes=own,
             watchers=watchers,
             otel=span,
+            around=context,
             links=links,
         )
-        recording.context = _with(context, recording, clear_genai=not isinstance(operation, Inference))
         if may_wait and not watchers and not span.is_recording():
             recording.may_wait = True
             if self._marked:
@@ -364,11 +363,3 @@ def _admit(watchers: tuple[Watcher, ...], operation: Operation) -> None:
 def _withdraw(watchers: Sequence[Watcher], operation: Operation) -> None:
     for watcher in watchers:
         guard(watcher.withdraw, operation)
-
-
-def _with(context: Context, recording: Recording, *, clear_genai: bool) -> Context:
-    """The context in which ``recording`` is current, for us and for other instrumentations."""
-    made = Context({**context, otel.SPAN: recording.otel, keys.RECORDING: recording})
-    if clear_genai:  # below a tool or agent a nested inference is a call of its own, not a part of the outer one
-        dict.pop(made, keys.GENAI_INFERENCE, None)
-    return made

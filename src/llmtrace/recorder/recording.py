@@ -12,9 +12,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN
 from opentelemetry.trace import Span as OtelSpan
 
-from llmtrace.model import Event, Failure, JsonValue, Kind, Link, Operation, Span
+from llmtrace.model import Event, Failure, Inference, JsonValue, Kind, Link, Operation, Span
+from llmtrace.recorder import keys
 from llmtrace.recorder.deferred import defer
 from llmtrace.recorder.guard import guard, report
+from llmtrace.recorder.otel import SPAN
 from llmtrace.recorder.run import NoRun, Run
 
 if TYPE_CHECKING:
@@ -25,10 +27,11 @@ class Recording:
     """An open span of a `Recorder`. Instrumentors and decorators fill it, make it current, and end it."""
 
     __slots__ = (
+        "_around",
+        "_context",
         "_open",
         "_recorder",
         "attributes",
-        "context",
         "events",
         "kind",
         "links",
@@ -62,10 +65,13 @@ class Recording:
         attributes: dict[str, JsonValue],
         watchers: tuple[Any, ...],
         otel: OtelSpan,
+        around: Context,
         links: tuple[Link, ...] = (),
         parent: Recording | None = None,
     ) -> None:
         self._recorder = recorder
+        self._around = around
+        self._context: Context | None = None
         self.run = run
         self.parent = parent
         """The open span above it, in the same run."""
@@ -84,9 +90,23 @@ class Recording:
         self.may_wait = False
         """Its end need not be seen at once: see `end_later`."""
         self.events: list[Event] = []
-        self.context: Context = Context()
-        """The OpenTelemetry context in which this span is the current one."""
         self._open = [True]
+
+    @property
+    def context(self) -> Context:
+        """The OpenTelemetry context in which this span is the current one, for us and for other instrumentations."""
+        context = self._context
+        if context is None:
+            context = Context({**self._around, SPAN: self.otel, keys.RECORDING: self})
+            if type(self.operation) is not Inference:  # a nested inference is a call of its own, not a part of an outer one
+                dict.pop(context, keys.GENAI_INFERENCE, None)
+            if self._open:
+                self._context = context
+        return context
+
+    @context.setter
+    def context(self, context: Context) -> None:
+        self._context = context
 
     def attach(self) -> Token[Context]:
         """Make this span current. Hand the token to `detach` before control leaves: never across a ``yield``."""
@@ -168,6 +188,7 @@ class Recording:
             self._open.pop()
         except IndexError:
             return False
+        self._context = None  # it holds its recording: kept, only the garbage collector would free the two, with all of the run
         return self.run.is_here  # a fork unwinds the blocks of its parent; the parent will end them itself
 
     def _end(
@@ -200,9 +221,16 @@ class NoRecording(Recording):
             attributes={},
             watchers=(),
             otel=INVALID_SPAN,
+            around=otel_context.get_current(),
         )
-        self.context = otel_context.get_current()
         self._open = []
+
+    @property
+    def context(self) -> Context:
+        return self._around
+
+    @context.setter
+    def context(self, context: Context) -> None: ...
 
     def headers(self) -> dict[str, str]:
         return {}
