@@ -15,6 +15,7 @@ from llmtrace import semconv
 from llmtrace.codec.calls import settled
 from llmtrace.lineage.tasks import Tasks
 from llmtrace.model import (
+    INVALID_TOOL_CALL,
     Evaluation,
     Failure,
     FetchResponse,
@@ -44,9 +45,6 @@ _NEW: Any = object()
 _MOST_LOOKS = 1024
 _Look: TypeAlias = tuple[int, Signal, Callable[..., Iterable[Evaluation]]]
 """A signal that looks at a span: its position and step; -1 and the function of a stateless one."""
-
-INVALID_TOOL_CALL = "invalid_tool_call"
-"""Failure type of a tool execution whose arguments broke the schema, where the tool itself did not fail."""
 
 
 @dataclass(slots=True)

@@ -52,6 +52,22 @@ def test_a_trace_of_the_store(store: str) -> None:
         assert (process.returncode, err) == (0, "")
 
 
+def test_the_start_loads_what_the_list_needs(llmtrace: Callable[..., Any], store: str) -> None:
+    """Over a store that is indexed, answers are given before what a diagnosis or the figures over time need is loaded."""
+    llmtrace("ls", "--store", store)
+    program = (
+        "import os, sys; from llmtrace.cli import main; from llmtrace.viewer import serving\n"
+        "def ready(*_):\n"
+        "    print([name for name in ('diagnosis', 'lineage', 'signals', 'statistics', 'monitors', 'validation', 'content')"
+        " if f'llmtrace.{name}' in sys.modules], flush=True)\n"
+        "    os._exit(0)\n"
+        "serving._load = ready\n"
+        f"main(['view', 'last', '--store', {store!r}, '--no-browser', '--port', '0'])"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
 def test_a_file(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
     """A file of spans is a store that is read once; what cannot be read in it is said."""
     path = tmp_path / "spans.jsonl"

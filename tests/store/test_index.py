@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace.errors import UnreadableStore
+from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Message, Text
 from llmtrace.store import Query, files, indexing, journal, local, notices, open_store, search, wordindex
 from llmtrace.store.files import HEAD, MAGIC
@@ -60,6 +60,20 @@ def test_only_the_user_may_read_it(folder: Path) -> None:
     finally:
         os.umask(before)
     assert modes == {0o600}
+
+
+def test_a_summary_by_itself(folder: Path) -> None:
+    """One trace's summary is that of the list, by id, beginning or "last", also where the index cannot be read."""
+    store = LocalStore(folder)
+    newest, oldest = store.traces()
+    assert store.summary("last") == newest
+    assert store.summary(trace_id(1)) == oldest
+    with pytest.raises(TraceNotFound):
+        store.summary("ffff")
+    LocalStore(folder).append(span(3))
+    (folder / "index.db").unlink()
+    (folder / "index.db").mkdir()
+    assert LocalStore(folder).summary("last").trace_id == trace_id(3)
 
 
 def test_an_index_that_is_gone_is_made_again(folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from llmtrace import monitors
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Trace, replace
 from llmtrace.monitors import baselines, reports
@@ -161,7 +162,7 @@ def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
 
 def test_keys_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones that were used least recently go."""
-    monkeypatch.setattr(monitoring, "_MOST_NAMES", 20)
+    monkeypatch.setattr(monitors, "MAX_KEYS", 10)
     store = fill(tmp_path / "store", [run_of(n, tool(n, f"tool_{n}")) for n in range(60)])
     assert [state["key"][4] for state in store.monitored()] == [f"tool_{n}" for n in range(59, 49, -1)]
 

@@ -16,8 +16,8 @@ from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
 from llmtrace.cli.paint import Cell, Screen, clean
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
-from llmtrace.evaluation import INVALID_TOOL_CALL, Evaluator, evaluate_trace
-from llmtrace.model import Evaluation, Failure, Inference, Span, Trace, Violation
+from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.model import INVALID_TOOL_CALL, Evaluation, Failure, Inference, Span, Trace, Violation
 
 NAME = "check"
 HELP = "judge traces or OTLP files again; exit code 1 if there are errors"

@@ -11,8 +11,8 @@ from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.told import NewMessages, told
-from llmtrace.evaluation import INVALID_TOOL_CALL
 from llmtrace.model import (
+    INVALID_TOOL_CALL,
     AgentInvocation,
     Evaluation,
     FetchResponse,

@@ -10,15 +10,13 @@ import os
 import re
 import sys
 import threading
-import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.paint import Screen, clean
 from llmtrace.config import Config
-from llmtrace.content import Content
 from llmtrace.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -76,7 +74,13 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, name: str, re
         screen.line(screen.paint("Ctrl-C ends", "dim"))
     screen.stream.flush()
     if not args.no_browser:
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        threading.Thread(target=_browse, args=(address,), daemon=True).start()
+
+
+def _browse(address: str) -> None:
+    import webbrowser  # when the viewer answers already
+
+    webbrowser.open(address)
 
 
 @contextlib.contextmanager
@@ -96,7 +100,8 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     store = open_store(url, config=config)
     try:
         if trace_id is not None:
-            trace_id = store.trace(trace_id).trace_id
+            found: Callable[[str], Any] = getattr(store, "summary", store.trace)  # some stores know without reading all of it
+            trace_id = found(trace_id).trace_id
         yield store, "your data folder" if url == "auto" else url, trace_id
     finally:
         store.close()
@@ -130,6 +135,7 @@ def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterat
         yield None
         return
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from llmtrace.content import Content
     from llmtrace.evaluation import Evaluator
     from llmtrace.foreign.intake import Intake
     from llmtrace.receiver import Receiver

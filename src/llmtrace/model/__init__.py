@@ -1,6 +1,6 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.endings import CANCELLED, CANCELLING, DEADLINE, TIMEOUT, ending
+from llmtrace.model.endings import CANCELLED, CANCELLING, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, ending
 from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
@@ -44,6 +44,7 @@ __all__ = [
     "CANCELLED",
     "CANCELLING",
     "DEADLINE",
+    "INVALID_TOOL_CALL",
     "OUTCOME",
     "TIMEOUT",
     "AgentInvocation",

@@ -17,6 +17,8 @@ DEADLINE: Final = "deadline_exceeded"
 """The server gave up: the time that the request allowed was over."""
 CANCELLED: Final = "cancelled"
 """The program took the work back: a task was cancelled, a stream left early."""
+INVALID_TOOL_CALL: Final = "invalid_tool_call"
+"""The arguments of a tool execution broke the schema, where the tool itself did not fail."""
 
 CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
 """Classes of exceptions that say `CANCELLED`."""

@@ -10,11 +10,13 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmtrace.errors import StoreError
-from llmtrace.monitors import KINDS, Key
 from llmtrace.store.notices import say
+
+if TYPE_CHECKING:  # see `monitoring`
+    from llmtrace.monitors import Key
 
 NAME: Final = "baselines.json"
 _VERSION: Final = 1
@@ -36,6 +38,8 @@ def read(folder: Path) -> Pins:
 
 def parse(text: str) -> Pins:
     """Raises ValueError where the text is no file of baselines."""
+    from llmtrace.monitors import Key
+
     try:
         held = json.loads(text)
         version = held["llmtrace_baselines"]
@@ -50,6 +54,8 @@ def parse(text: str) -> Pins:
 
 
 def _streams(held: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    from llmtrace.monitors import KINDS
+
     for stream in held.values():
         KINDS[stream["kind"]]().start_from(stream["baseline"])  # raises where something is missing
     return held
@@ -57,6 +63,8 @@ def _streams(held: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
 
 def key(name: str) -> Key:
     """Of a name under which pins stand."""
+    from llmtrace.monitors import Key
+
     return Key(*json.loads(name))
 
 

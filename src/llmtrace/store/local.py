@@ -29,7 +29,7 @@ from llmtrace.store.journal import Journal
 from llmtrace.store.memory import Spans
 from llmtrace.store.notices import say
 from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable
-from llmtrace.store.summary import TraceSummary
+from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.transactions import transaction
 
 logger = logging.getLogger("llmtrace")
@@ -131,6 +131,15 @@ class LocalStore:
             return index.trace(db, trace_id)
 
         return self._read(read, lambda spans: spans.trace(trace_id))
+
+    def summary(self, trace_id: str) -> TraceSummary:
+        """Of the trace that `trace` would give, without reading it. Raises TraceNotFound, UnreadableStore."""
+
+        def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> TraceSummary:
+            indexer.ready(db, NEWEST)
+            return index.summary(db, trace_id)
+
+        return self._read(read, lambda spans: summarise(spans.trace(trace_id)))
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[tuple[str, int]] | Spans:

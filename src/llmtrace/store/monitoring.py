@@ -10,12 +10,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmtrace.codec import jsontext
 from llmtrace.model import Evaluation, Span, Trace, replace
-from llmtrace.monitors import MAX_KEYS, PREFIX, Monitor, Watch, load, pinned
 from llmtrace.store.notices import say
+
+if TYPE_CHECKING:  # monitors take a tenth of the time in which a program starts that reads what is indexed already
+    from llmtrace.monitors import Monitor, Watch
 
 SCHEMA = (
     "CREATE TABLE watched (trace TEXT, span TEXT, PRIMARY KEY (trace, span)) WITHOUT ROWID",
@@ -28,8 +30,6 @@ SCHEMA = (
 )
 
 QUIET_SECONDS: Final = 30
-_MOST_NAMES: Final = 2 * MAX_KEYS
-"""A key and its place."""
 _FIELDS: Final = ("name", "severity", "explanation", "label", "score", "pointer", "derived")
 
 Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -58,6 +58,8 @@ class Monitoring:
 
     def begin(self, db: sqlite3.Connection, pins: Pins) -> Watching:
         """For one transaction."""
+        from llmtrace.monitors import Watch, load
+
         if self._monitors is None:
             self._monitors = load()
         return Watching(db, Watch(self._monitors, Shelf(db), pins))
@@ -121,11 +123,14 @@ class Watching:
 
     def end(self) -> None:
         """Write down what was learned, before the transaction ends; the keys that were used least recently go."""
+        from llmtrace.monitors import MAX_KEYS
+
         self._watch.save()
         names = self._db.execute("SELECT count(*) FROM monitors").fetchone()[0]
-        if names > _MOST_NAMES:
+        most = 2 * MAX_KEYS  # a key and its place
+        if names > most:
             oldest = "SELECT name FROM monitors ORDER BY used, name LIMIT ?"
-            self._db.execute(f"DELETE FROM monitors WHERE name IN ({oldest})", (names - _MOST_NAMES,))  # noqa: S608
+            self._db.execute(f"DELETE FROM monitors WHERE name IN ({oldest})", (names - most,))  # noqa: S608
 
 
 def quiet_now(db: sqlite3.Connection) -> list[str]:
@@ -151,6 +156,8 @@ def with_found(db: sqlite3.Connection, spans: Iterable[Span], trace_id: str) -> 
 
 
 def _with(span: Span, found: list[Evaluation]) -> Span:
+    from llmtrace.monitors import PREFIX
+
     told = {_what(one) for one in found}
     kept = [one for one in span.evaluations if not one.name.startswith(PREFIX) or _what(one) not in told]
     return replace(span, evaluations=(*kept, *found))
@@ -169,6 +176,8 @@ def states(db: sqlite3.Connection) -> list[dict[str, Any]]:
 def pin(db: sqlite3.Connection, pins: Pins) -> None:
     """Compare the streams of keys that are known already with these baselines from now on, and no others with any; in a
     transaction."""
+    from llmtrace.monitors import pinned
+
     for name, used, data in db.execute("SELECT name, used, state FROM monitors").fetchall():
         state: Any = jsontext.read(data.decode())
         if "key" in state:
@@ -177,6 +186,8 @@ def pin(db: sqlite3.Connection, pins: Pins) -> None:
 
 def learn(traces: Iterable[Trace], pins: Pins) -> list[dict[str, Any]]:
     """What monitors know after these traces, oldest first, where no index keeps it."""
+    from llmtrace.monitors import Watch, load
+
     shelf = _Memory()
     watch = Watch(load(), shelf, pins)
     for trace in traces:

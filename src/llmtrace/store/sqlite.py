@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,18 +165,22 @@ class Index:
 
     def _found(self, db: sqlite3.Connection, query: Query) -> Iterator[tuple[str, TraceSummary]]:
         where, values = _conditions(query, wordindex.tables(db) if self.has_words(db) else None)
-        running = files.Running(self.journal)
         found = 0
-        statement = f"SELECT trace, open, running, summary FROM traces WHERE {where} ORDER BY start DESC"  # noqa: S608
-        for trace_id, is_open, health, data in db.execute(statement, values):
+        for trace_id, summary in self._summaries(db, where, values):
             if found >= query.limit:
                 return
-            summary = _read_summary(data)
-            if is_open and all(running.wrote(name) for name in _open_files(db, trace_id)):
-                summary = replace(summary, health=health)
             if search.keeps(query, summary) and self._has_text(db, trace_id, query.text):
                 found += 1
                 yield trace_id, summary
+
+    def _summaries(self, db: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[tuple[str, TraceSummary]]:
+        running = files.Running(self.journal)
+        statement = f"SELECT trace, open, running, summary FROM traces WHERE {where} ORDER BY start DESC"  # noqa: S608
+        for trace_id, is_open, health, data in db.execute(statement, values):
+            summary = _read_summary(data)
+            if is_open and all(running.wrote(name) for name in _open_files(db, trace_id)):
+                summary = replace(summary, health=health)
+            yield trace_id, summary
 
     def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
         """With word tables, the statement has looked after the text already."""
@@ -184,12 +188,18 @@ class Index:
 
     def trace(self, db: sqlite3.Connection, wanted: str) -> Trace:
         """Raises TraceNotFound."""
-        newest = [row[0] for row in db.execute("SELECT trace FROM traces ORDER BY start DESC LIMIT 1000")]
-        trace_id = search.resolve(wanted, newest, lambda beginning: _starting(db, beginning))
+        trace_id = _resolved(db, wanted)
         trace = self.read(db, trace_id)
         if not trace.spans:
-            raise TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its bounds")
+            raise _removed(trace_id)
         return trace
+
+    def summary(self, db: sqlite3.Connection, wanted: str) -> TraceSummary:
+        """Of the trace that `trace` gives. Raises TraceNotFound."""
+        trace_id = _resolved(db, wanted)
+        for _, summary in self._summaries(db, "trace = ? AND summary IS NOT NULL", (trace_id,)):
+            return summary
+        raise _removed(trace_id)
 
     def read(self, db: sqlite3.Connection, trace_id: str) -> Trace:
         """One trace, see `Reader.read`."""
@@ -235,6 +245,15 @@ def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]
         where.append(condition)
         values += terms
     return " AND ".join(where), values
+
+
+def _resolved(db: sqlite3.Connection, wanted: str) -> str:
+    newest = [row[0] for row in db.execute("SELECT trace FROM traces ORDER BY start DESC LIMIT 1000")]
+    return search.resolve(wanted, newest, lambda beginning: _starting(db, beginning))
+
+
+def _removed(trace_id: str) -> TraceNotFound:
+    return TraceNotFound(f"trace {trace_id} was removed a moment ago, to keep the store within its bounds")
 
 
 def _open_files(db: sqlite3.Connection, trace_id: str) -> list[str]:

@@ -17,7 +17,7 @@ from llmtrace.version import __version__
 from llmtrace.viewer.plain import dumps
 
 if TYPE_CHECKING:
-    from llmtrace.viewer.source import Opened
+    from llmtrace.viewer.opened import Opened
 
 STATIC = Path(__file__).parent / "static"
 LONGEST_DIAGNOSED = 20_000

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib
 import logging
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,8 @@ from llmtrace.viewer.source import Source
 PORT = 4319
 """Where a free port is looked for, upwards: next to OTLP's own."""
 TRIES = 50
+LOADED_AFTER = 0.5
+"""Seconds from the start until the rest of the program is loaded: the page and the list come first."""
 SELDOM = (100_000, 50, 100)
 """How often the process of the viewer looks for garbage: a long trace is millions of objects that stay."""
 
@@ -35,6 +39,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+        threading.Thread(target=_load, daemon=True).start()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._viewer.closing = True  # or streams of news would be waited for
@@ -79,6 +84,13 @@ class Serving:
             self._viewer.closing = True
             server.should_exit = True
             thread.join(10)
+
+
+def _load() -> None:
+    """What the first trace needs, while the page is on its way to the screen: it would make the start three times as long."""
+    time.sleep(LOADED_AFTER)
+    importlib.import_module("llmtrace.diagnosis")
+    importlib.import_module("llmtrace.viewer.values")
 
 
 def _listening(host: str, port: int | None) -> socket.socket:

@@ -1,7 +1,6 @@
 """Traces of a store, opened once and kept while they are looked at. All of it may be called from several threads.
 
-Law: what is asked twice is read once; what the store gets meanwhile is merged in (`Source.tell`), and a reader that names the
-version it has gets only the rows that changed since.
+Law: what is asked twice is read once; what the store gets meanwhile is merged in (`Source.tell`).
 """
 
 from __future__ import annotations
@@ -10,22 +9,17 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmtrace.diagnosis import LIKELY, diagnose
-from llmtrace.diagnosis.difference import compare
-from llmtrace.diagnosis.flow import Flow
 from llmtrace.errors import TraceNotFound
-from llmtrace.evaluation import Evaluator, on_reading
 from llmtrace.model import Span, Trace
-from llmtrace.statistics import By
-from llmtrace.store import Query, Store, TraceSummary, search, summarise
-from llmtrace.store.local import LocalStore
-from llmtrace.viewer import values
-from llmtrace.viewer.context import Input, fresh, inputs
-from llmtrace.viewer.overtime import over_time
-from llmtrace.viewer.payload import Payload, messages, payload
-from llmtrace.viewer.rows import Row, span_row, trace_row
+from llmtrace.store import Query, Store, TraceSummary
+from llmtrace.viewer.opened import Opened, strongest
+from llmtrace.viewer.payload import Payload, payload
+from llmtrace.viewer.rows import trace_row
+
+if TYPE_CHECKING:
+    from llmtrace.statistics import By
 
 MOST_OPEN = 8
 MOST_KNOWN = 10_000
@@ -37,121 +31,11 @@ LONG = 500
 """Spans from which a trace is first read without what its models were given."""
 
 
-class Opened:
-    """One trace, its rows by version, and what is worked out of it when asked for."""
-
-    def __init__(self, trace: Trace, summary: TraceSummary, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
-        self.version = 0
-        self.stage = ""
-        """What is being worked out, in words."""
-        self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
-        self._take(trace)
-        self.summary = summary
-
-    @classmethod
-    def of(cls, trace: Trace) -> Opened:
-        """A trace by itself, as it is exported."""
-        evaluator = Evaluator()
-        return cls(trace, summarise(on_reading(trace, evaluator)), evaluator)
-
-    def _take(self, trace: Trace) -> None:
-        self.trace = on_reading(trace, self._evaluator)
-        self.version += 1
-        self._inputs: dict[str, Input] | None = None
-        self._origins: dict[str, list[dict[str, Any]]] | None = None
-        self._diagnosis: dict[str, Any] | None = None
-        self._flow: Flow | None = None
-        self._texts: list[tuple[str, str]] | None = None
-        for span in self.trace.spans:
-            alive = span.span_id if span.span_id in trace.alive else None
-            before = self._rows.get(span.span_id)
-            if before is not None and before[0] is span and before[1] == alive:
-                continue
-            row = span_row(span, self.trace)
-            if before is None or before[2] != row:
-                self._rows[span.span_id] = (span, alive, row, self.version)
-            else:
-                self._rows[span.span_id] = (span, alive, row, before[3])
-
-    def merge(self, spans: Iterable[Span], *, alive: bool) -> None:
-        """Spans that have just been stored. An unfinished one does not replace one that ended."""
-        held = {span.span_id: span for span in self.trace.spans}
-        running = set(self.trace.alive)
-        for span in spans:
-            before = held.get(span.span_id)
-            if before is not None and before.end is not None and span.end is None:
-                continue
-            held[span.span_id] = span
-            running.discard(span.span_id)
-            if span.end is None and alive:
-                running.add(span.span_id)
-        self.replace(Trace(list(held.values()), alive=frozenset(running)))
-
-    def replace(self, trace: Trace) -> None:
-        if trace.spans[0].start != self.trace.spans[0].start:
-            self._rows.clear()  # every time in them counts from the first start
-        self._take(trace)
-        self.summary = summarise(self.trace)
-
-    def rows(self, after: int) -> dict[str, Any]:
-        changed = [row for _, _, row, version in self._rows.values() if version > after]
-        return {"version": self.version, "trace": trace_row(self.summary), "rows": changed, "order": "start"}
-
-    def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
-        given = self._given()
-        found: dict[str, Payload] = {}
-        for span_id in span_ids:
-            try:
-                span = self.trace.span(span_id)
-            except KeyError:
-                continue
-            found[span_id] = payload(span, self.trace, given.get(span_id))
-        return found
-
-    def history(self, span_id: str) -> list[Payload]:
-        """The whole input of an inference. Raises KeyError."""
-        return messages(getattr(self.trace.span(span_id).operation, "input", ()))
-
-    def diagnosis(self) -> dict[str, Any]:
-        if self._diagnosis is None:
-            flow = self._flowing()
-            self.stage = "weighing what was found"
-            self._diagnosis = values.suspects(diagnose(self.trace, flow))
-            self.stage = ""
-        return self._diagnosis
-
-    def origins(self) -> dict[str, list[dict[str, Any]]]:
-        if self._origins is None:
-            self._origins = values.origins(self.trace, self._flowing())
-        return self._origins
-
-    def search(self, query: str) -> list[str]:
-        """Ids of the spans that hold each term of a query; of a model call, what was new in it and what it answered."""
-        if self._texts is None:
-            given = self._given()
-            self._texts = [(span.span_id, search.text_of(fresh(span, given.get(span.span_id)))) for span in self.trace.spans]
-        wanted = search.needles(query)
-        return [span_id for span_id, text in self._texts if all(one in text for one in wanted)] if wanted else []
-
-    def _given(self) -> dict[str, Input]:
-        if self._inputs is None:
-            self._inputs = inputs(self.trace)
-        return self._inputs
-
-    def _flowing(self) -> Flow:
-        if self._flow is None:
-            self.stage = "following where values came from"
-            self._flow = Flow(self.trace)
-        return self._flow
-
-
 class Source:
     """A store as the viewer reads it."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._evaluator = Evaluator()
         self._lock = threading.RLock()
         self._whole: OrderedDict[str, Opened] = OrderedDict()
         self._lean: OrderedDict[str, Opened] = OrderedDict()
@@ -184,15 +68,14 @@ class Source:
 
     def _strongest(self, summary: TraceSummary) -> Any:
         try:
-            suspects = diagnose(on_reading(self.store.trace(summary.trace_id), self._evaluator)).suspects[:1]
+            return strongest(self.store.trace(summary.trace_id), failed=summary.health == "failed")
         except TraceNotFound:
             return None
-        failed = summary.health == "failed"
-        found = [one for one in suspects if failed or one.score >= LIKELY]
-        return {"title": found[0].title, "score": found[0].score, "likely": found[0].score >= LIKELY} if found else None
 
     def compared(self, left: str, right: str) -> dict[str, Any]:
         """Two traces beside each other. Raises TraceNotFound, UnreadableStore."""
+        from llmtrace.diagnosis.difference import compare  # with lineage: not for who only opens a trace
+
         sides = self.opened(left), self.opened(right)
         found = compare(sides[0].trace, sides[1].trace)
         rows = [{row["id"]: row for row in side.rows(0)["rows"]} for side in sides]
@@ -205,16 +88,20 @@ class Source:
 
     def over_time(self, since: int, by: By, size: int, offset: int) -> dict[str, Any]:
         """Raises UnreadableStore."""
+        from llmtrace.viewer.overtime import over_time  # with statistics
+
         spans = self.store.spans(Query(limit=MOST_COUNTED, since=since), prompts=False)
         return over_time(spans, by, size, offset) | {"limit": MOST_COUNTED}
 
     def rows(self, trace_id: str, after: int = 0) -> dict[str, Any]:
         """Raises TraceNotFound, UnreadableStore."""
-        summary = self._known.get(trace_id)
         with self._lock:
             opened = self._whole.get(trace_id) or self._lean.get(trace_id)
-            if opened is None and summary is not None and summary.spans > LONG and summary.end is not None:
-                opened = self._lean[trace_id] = self._read_lean(summary)
+            summary = self._known.get(trace_id) if opened is None else None
+            if opened is None and summary is None and (ask := getattr(self.store, "summary", None)) is not None:
+                summary = ask(trace_id)  # the trace comes from an address, not from the list
+            if summary is not None and summary.spans > LONG and summary.end is not None:
+                opened = self._lean[summary.trace_id] = self._read_lean(summary)
                 _bound(self._lean)
         return (opened or self.opened(trace_id)).rows(after)
 
@@ -225,8 +112,7 @@ class Source:
             if opened is None:
                 trace = self.store.trace(trace_id)
                 lean = self._lean.pop(trace.trace_id, None)
-                summary = lean.summary if lean is not None else summarise(on_reading(trace, self._evaluator))
-                opened = Opened(trace, summary, self._evaluator)
+                opened = Opened(trace, None if lean is None else lean.summary)
                 self._whole[trace.trace_id] = opened
                 _bound(self._whole)
             self._whole.move_to_end(opened.trace.trace_id)
@@ -241,9 +127,10 @@ class Source:
         """Of a long trace of which the whole is not read yet, each with ``early``: what was new in a call is not known so soon.
         Raises TraceNotFound, UnreadableStore."""
         lean = self._lean.get(trace_id)
-        if lean is None or trace_id in self._whole or not isinstance(self.store, LocalStore):
+        pick = getattr(self.store, "pick", None)
+        if lean is None or trace_id in self._whole or pick is None:
             return self.opened(trace_id).payloads(span_ids)
-        picked = self.store.pick(trace_id, span_ids)
+        picked: list[Span] = pick(trace_id, span_ids)
         return {span.span_id: payload(span, lean.trace, None) | {"early": True} for span in picked}
 
     def _read_lean(self, summary: TraceSummary) -> Opened:
@@ -251,7 +138,7 @@ class Source:
         spans = [span for span in self.store.spans(query, prompts=False) if span.trace_id == summary.trace_id]
         if not spans:
             raise TraceNotFound(f"trace {summary.trace_id} is gone")
-        return Opened(Trace(spans), summary, self._evaluator)
+        return Opened(Trace(spans), summary)
 
     def tell(self, spans: Iterable[Span], *, alive: bool = True) -> set[str]:
         """Spans that the store just got. Gives the ids of their traces."""

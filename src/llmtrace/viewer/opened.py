@@ -1,0 +1,158 @@
+"""One open trace: its rows, and what is worked out of it when it is asked for.
+
+Laws: a reader that names the version it has gets only the rows that changed since. Rows and payloads need neither signals nor
+lineage nor diagnosis, which take a third of a second to load: these are imported where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from llmtrace.model import Span, Trace
+from llmtrace.store import TraceSummary, search, summarise
+from llmtrace.viewer.context import Input, fresh, inputs
+from llmtrace.viewer.payload import Payload, messages, payload
+from llmtrace.viewer.rows import Row, span_row, trace_row
+
+if TYPE_CHECKING:
+    from llmtrace.diagnosis.flow import Flow
+    from llmtrace.evaluation import Evaluator
+
+
+class Opened:
+    """One trace, its rows by version, and what is worked out of it when asked for."""
+
+    def __init__(self, trace: Trace, summary: TraceSummary | None = None) -> None:
+        """``summary``: where it is known already."""
+        self.version = 0
+        self.stage = ""
+        """What is being worked out, in words."""
+        self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
+        self._take(trace)
+        self.summary = summary or summarise(self.trace)
+
+    def _take(self, trace: Trace) -> None:
+        self.trace = as_read(trace)
+        self.version += 1
+        self._inputs: dict[str, Input] | None = None
+        self._origins: dict[str, list[dict[str, Any]]] | None = None
+        self._diagnosis: dict[str, Any] | None = None
+        self._flow: Flow | None = None
+        self._texts: list[tuple[str, str]] | None = None
+        for span in self.trace.spans:
+            alive = span.span_id if span.span_id in trace.alive else None
+            before = self._rows.get(span.span_id)
+            if before is not None and before[0] is span and before[1] == alive:
+                continue
+            row = span_row(span, self.trace)
+            if before is None or before[2] != row:
+                self._rows[span.span_id] = (span, alive, row, self.version)
+            else:
+                self._rows[span.span_id] = (span, alive, row, before[3])
+
+    def merge(self, spans: Iterable[Span], *, alive: bool) -> None:
+        """Spans that have just been stored. An unfinished one does not replace one that ended."""
+        held = {span.span_id: span for span in self.trace.spans}
+        running = set(self.trace.alive)
+        for span in spans:
+            before = held.get(span.span_id)
+            if before is not None and before.end is not None and span.end is None:
+                continue
+            held[span.span_id] = span
+            running.discard(span.span_id)
+            if span.end is None and alive:
+                running.add(span.span_id)
+        self.replace(Trace(list(held.values()), alive=frozenset(running)))
+
+    def replace(self, trace: Trace) -> None:
+        if trace.spans[0].start != self.trace.spans[0].start:
+            self._rows.clear()  # every time in them counts from the first start
+        self._take(trace)
+        self.summary = summarise(self.trace)
+
+    def rows(self, after: int) -> dict[str, Any]:
+        changed = [row for _, _, row, version in self._rows.values() if version > after]
+        return {"version": self.version, "trace": trace_row(self.summary), "rows": changed, "order": "start"}
+
+    def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
+        given = self._given()
+        found: dict[str, Payload] = {}
+        for span_id in span_ids:
+            try:
+                span = self.trace.span(span_id)
+            except KeyError:
+                continue
+            found[span_id] = payload(span, self.trace, given.get(span_id))
+        return found
+
+    def history(self, span_id: str) -> list[Payload]:
+        """The whole input of an inference. Raises KeyError."""
+        return messages(getattr(self.trace.span(span_id).operation, "input", ()))
+
+    def diagnosis(self) -> dict[str, Any]:
+        if self._diagnosis is None:
+            from llmtrace.diagnosis import diagnose
+            from llmtrace.viewer import values
+
+            flow = self._flowing()
+            self.stage = "weighing what was found"
+            self._diagnosis = values.suspects(diagnose(self.trace, flow))
+            self.stage = ""
+        return self._diagnosis
+
+    def origins(self) -> dict[str, list[dict[str, Any]]]:
+        if self._origins is None:
+            from llmtrace.viewer import values
+
+            self._origins = values.origins(self.trace, self._flowing())
+        return self._origins
+
+    def search(self, query: str) -> list[str]:
+        """Ids of the spans that hold each term of a query; of a model call, what was new in it and what it answered."""
+        if self._texts is None:
+            given = self._given()
+            self._texts = [(span.span_id, search.text_of(fresh(span, given.get(span.span_id)))) for span in self.trace.spans]
+        wanted = search.needles(query)
+        return [span_id for span_id, text in self._texts if all(one in text for one in wanted)] if wanted else []
+
+    def _given(self) -> dict[str, Input]:
+        if self._inputs is None:
+            self._inputs = inputs(self.trace)
+        return self._inputs
+
+    def _flowing(self) -> Flow:
+        if self._flow is None:
+            from llmtrace.diagnosis.flow import Flow
+
+            self.stage = "following where values came from"
+            self._flow = Flow(self.trace)
+        return self._flow
+
+
+def as_read(trace: Trace) -> Trace:
+    """The trace with what only a reader can see: spans that never ended."""
+    if not any(trace.interrupted(span) for span in trace.spans):
+        return trace
+    from llmtrace.evaluation import on_reading
+
+    return on_reading(trace, _evaluator())
+
+
+@lru_cache(maxsize=1)
+def _evaluator() -> Evaluator:
+    from llmtrace.evaluation import Evaluator
+
+    return Evaluator()
+
+
+def strongest(trace: Trace, *, failed: bool) -> dict[str, Any] | None:
+    """The strongest suspect of a trace; None where there is no likely one, and the trace has not failed."""
+    from llmtrace.diagnosis import LIKELY, diagnose
+
+    for one in diagnose(as_read(trace)).suspects[:1]:
+        likely = one.score >= LIKELY
+        if failed or likely:
+            return {"title": one.title, "score": one.score, "likely": likely}
+    return None
