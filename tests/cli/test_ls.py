@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
+from llmtrace.cli import stores
 from llmtrace.cli.ls import since
 from llmtrace.model import Custom, Workflow
-from llmtrace.store import open_store
+from llmtrace.store import indexing, open_store
+from llmtrace.store.local import LocalStore
 from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker
 
 
@@ -109,3 +111,18 @@ def test_since_takes_dates() -> None:
     """A date is local midnight; a time zone is heeded."""
     assert since("2026-01-31T12:00:00+00:00") == 1769860800 * SECOND
     assert since("2026-01-31") == since("2026-01-31T00:00")
+
+
+@pytest.mark.parametrize("command", ["ls", "show"])
+def test_monitors_see_the_rest_when_everything_is_shown(
+    llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Nobody waits for them before the traces are there; nor do they wait for somebody to ask for what they found."""
+    monkeypatch.setattr(indexing, "_AT_ONCE", 0.0)
+    monkeypatch.setattr(stores, "MOMENT", 0.0)
+    opened = open_store(store)
+    assert isinstance(opened, LocalStore)
+    opened.trace("last")
+    assert opened.refresh(seconds=0.0) == 2
+    assert llmtrace(command, "--store", store).code == 0
+    assert opened.refresh(seconds=0.0) == 0

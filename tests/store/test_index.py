@@ -20,6 +20,7 @@ from llmtrace.model import Message, Text
 from llmtrace.store import Query, files, indexing, journal, local, notices, open_store, search, wordindex
 from llmtrace.store.files import HEAD, MAGIC
 from llmtrace.store.local import LocalStore
+from tests.store.older import make_older
 from tests.store.programs import run, start
 from tests.store.spans import agent, inference, span, trace_id
 
@@ -117,7 +118,7 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     store = LocalStore(folder)
     store.append(span(3))
     for read in (store.traces, lambda: store.trace("last")):
-        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99, this one knows 3\): upgrade"):
+        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99, this one knows 4\): upgrade"):
             read()
     assert (folder / "index.db").read_bytes() == before
     assert len(files.listing(folder / "journal")) == 2
@@ -218,17 +219,7 @@ def test_an_index_of_version_2_is_brought_up_to_date(folder: Path, *, worded: bo
     store = LocalStore(folder)
     if worded:
         store.traces(Query(text="refund"))
-    with sqlite3.connect(folder / "index.db") as db:
-        for statement in (
-            "DROP TABLE searched",
-            "ALTER TABLE files RENAME COLUMN words TO worded",
-            f"UPDATE files SET worded = {worded:d}",
-            "DROP INDEX spans_place",
-            "CREATE INDEX spans_file ON spans (file)",
-            "PRAGMA user_version = 2",
-        ):
-            db.execute(statement)
-    db.close()
+    make_older(folder, 2, f"UPDATE files SET worded = {worded:d}")
     store.append(span(3, operation=inference("a refund again", "done")))
     assert _ids(store) == [3, 2, 1]
     assert bool(_tables(folder)) == worded

@@ -21,6 +21,7 @@ from llmtrace.store import monitoring, open_store
 from llmtrace.store.attaching import attach
 from llmtrace.store.local import LocalStore
 from tests.monitors.streams import chat, lengths, run_of, tool
+from tests.store.older import make_older
 from tests.store.programs import start
 
 
@@ -140,16 +141,7 @@ def test_an_index_without_monitors_gets_them(tmp_path: Path) -> None:
     """One that an older llmtrace made is kept, and a copy of it as it was."""
     store = fill(tmp_path / "store", before_and_after(3, 0))
     store.traces()
-    with sqlite3.connect(tmp_path / "store" / "index.db") as db:
-        for statement in (
-            *(f"DROP TABLE {table}" for table in ("watched", "monitors", "drift", "loud", "searched")),
-            "ALTER TABLE files RENAME COLUMN words TO worded",
-            "DROP INDEX spans_place",
-            "CREATE INDEX spans_file ON spans (file)",
-            "PRAGMA user_version = 1",
-        ):
-            db.execute(statement)
-    db.close()
+    make_older(tmp_path / "store", 1)
     assert len(store.traces()) == 3
     backup = tmp_path / "store" / "index.db.version1"
     assert backup.stat().st_mode & 0o077 == 0

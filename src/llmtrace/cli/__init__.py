@@ -83,8 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(command: Command, words: Sequence[str]) -> int:
     parser, module = parser_of(command)
-    code: int = module.run(parser.parse_args(words))
+    args = parser.parse_args(words)
+    code: int = module.run(args)
+    if "later" in args:  # what is done once everything is shown
+        _flush()
+        args.later()
     return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None and not sys.stdout.closed:  # a program that was run may have closed it
+        sys.stdout.flush()
 
 
 def _overview(known: dict[str, Command]) -> int:
@@ -104,8 +113,7 @@ def _guarded(work: Any, name: str) -> int:
     """Run ``work``; errors that are the user's to mend become one message, Ctrl-C and a closed pipe are quiet."""
     try:
         code: int = work()
-        if sys.stdout is not None and not sys.stdout.closed:  # a program that was run may have closed it
-            sys.stdout.flush()
+        _flush()
     except BrokenPipeError:
         _abandon_stdout()
         return PIPE_CLOSED

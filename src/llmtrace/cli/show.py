@@ -9,7 +9,7 @@ from datetime import datetime
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells, short
-from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.stores import MOMENT, opened, trace_of
 from llmtrace.cli.told import NewMessages, told
 from llmtrace.model import (
     INVALID_TOOL_CALL,
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
-        trace = trace_of(store, args.trace)
+        trace = trace_of(store, args.trace, seconds=MOMENT)
     if args.json:
         spans = [words.as_json(span) | {"duration": span.duration} for span in trace.spans]
         print_json({"trace_id": trace.trace_id, "health": trace.health, "spans": spans})

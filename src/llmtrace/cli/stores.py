@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
+from llmtrace.cli import words
 from llmtrace.cli.options import BadInput
+from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
+from llmtrace.errors import StoreError
 from llmtrace.model import Trace
 from llmtrace.store import Store, open_store
+from llmtrace.store.local import LocalStore
+
+MOMENT: Final = 0.25
+"""Seconds for which whoever waits for a trace waits for the monitors, too …"""
+_LATER: Final = 2.0
+"""… and for which they go on when the command has shown what it was asked for."""
 
 
 @contextmanager
@@ -23,18 +34,30 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
     if config.store == "off":
         raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
     store = open_store(config.store, config=config)
+    if isinstance(store, LocalStore):
+        args.later = lambda: _go_on(store, args)
     try:
         yield store
     finally:
         store.close()
 
 
-def trace_of(store: Store, wanted: str) -> Trace:
-    """A trace with all that can be said of it, what monitors find in it included. Raises what `Store.trace` does."""
-    refresh = getattr(store, "refresh", None)
-    if refresh is not None:
-        refresh()
+def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
+    """A trace with what monitors find in it, if they get to it within ``seconds``. Raises what `Store.trace` does."""
+    if isinstance(store, LocalStore):
+        store.refresh(seconds=seconds)
     return store.trace(wanted)
+
+
+def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
+    """Show monitors the rest of what is new; of a large rest only some, the next command goes on there."""
+    left = 0
+    with suppress(StoreError, KeyboardInterrupt):
+        left = store.refresh(seconds=_LATER)
+    if left and not args.json and sys.stderr is not None and sys.stderr.isatty():
+        Screen(sys.stderr).prose(
+            f"Monitors have yet to look at {words.plural(left, 'trace')}: llmtrace drift waits for them.", "dim"
+        )
 
 
 def _words(given: str | list[str] | None) -> list[str]:

@@ -1,7 +1,9 @@
-"""Fills the index from the journal: new records become rows; traces that changed are shown to monitors and get a new summary.
+"""Fills the index from the journal: new records become rows, and the traces that they belong to are marked.
 
-Law: a record is indexed once, however many processes index at the same time: rows and the place up to which a file is done
-change in one transaction. Damaged bytes are skipped and named in one log line; a file that is no journal is set aside.
+What costs more than a row is done later, by two marks of a trace that know nothing of each other: its summary is made when
+somebody looks at it (``stale``), and monitors are shown it when there is time (``unseen``). Law: a record is indexed once,
+however many processes index at the same time: rows and the place up to which a file is done change in one transaction.
+Damaged bytes are skipped and named in one log line; a file that is no journal is set aside.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import contextlib
 import sqlite3
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,7 +28,10 @@ from llmtrace.store.transactions import transaction
 _BATCH = 2000
 """Records in a transaction; other processes wait that long for the write lock."""
 _SECONDS = 0.25
-"""The same of summaries; what monitors know is read and written in each."""
+"""The same of summaries and of monitors; what these know is read and written in each."""
+_AT_ONCE = 0.25
+"""Seconds that a query waits for monitors to be shown what is new."""
+_TRACES_AT_ONCE = 200
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
 
@@ -51,12 +57,19 @@ class Indexer:
         self.words = wordindex.Words(index)
         self._monitoring = monitoring.Monitoring()
 
-    def ready(self, db: sqlite3.Connection, query: Query) -> None:
-        """Bring up to date what a query looks at."""
+    def ready(self, db: sqlite3.Connection, query: Query, *, summaries: bool = True) -> bool:
+        """Bring up to date what a query looks at, and show the monitors some of what is new, so that what they find in a few
+        traces is there at once. ``summaries`` False: those that the query does not ask about need not be. Returns whether the
+        monitors have seen all."""
         self.catch_up(db)
         if query.text:
             self.words.catch_up(db)
-        self.refresh(db)
+        seen = self.watch(db, seconds=_AT_ONCE)
+        made: set[str] = set()
+        while (summaries or query.health or query.agent) and (stale := self._index.stale(db, query, made)):
+            self.summarise(db, stale)
+            made.update(stale)
+        return seen
 
     def catch_up(self, db: sqlite3.Connection, *, seconds: float = float("inf")) -> bool:
         """Index what is new in the journal, for ``seconds`` at most. Returns whether nothing is left."""
@@ -72,35 +85,50 @@ class Indexer:
                 more = self._guarded_batch(db, file.name)
         return True
 
-    def refresh(self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf")) -> None:
-        """Make the summaries of traces that changed; ``ended``: only of those without an unfinished span."""
+    def watch(self, db: sqlite3.Connection, *, ended: bool = False, seconds: float = float("inf")) -> bool:
+        """Show the monitors what is new, for ``seconds`` at most; ``ended``: only of traces without an unfinished span. What is
+        read for that gets its summary, too. Returns whether nothing is left."""
         deadline = time.monotonic() + seconds
-        statement = "SELECT trace FROM traces WHERE stale"
-        if ended:
-            statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND end IS NULL)"
-        stale = [row[0] for row in db.execute(statement + " ORDER BY start, trace")]
-        stale += sorted(set(monitoring.quiet_now(db)).difference(stale))
-        pins = baselines.read(self._journal.parent) if stale else {}
-        waiting = deque(stale)
-        while waiting and time.monotonic() <= deadline:
+        quiet = deque(sorted(monitoring.quiet_now(db)))
+        pins: monitoring.Pins | None = None
+        while quiet or _unseen(db, 1, ended=ended):
+            if time.monotonic() >= deadline:
+                return False
+            pins = baselines.read(self._journal.parent) if pins is None else pins
             with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
                 watching = self._monitoring.begin(db, pins)
-                until = time.monotonic() + _SECONDS
-                while waiting and time.monotonic() < until:
-                    self._summarise(db, reader, waiting.popleft(), watching)
+                until = min(time.monotonic() + _SECONDS, deadline)
+                waiting = deque(_unseen(db, _TRACES_AT_ONCE, ended=ended)) or quiet
+                while waiting:
+                    self._watch(db, reader, waiting.popleft(), watching)
+                    if time.monotonic() >= until:
+                        break
                 watching.end()
+        return True
 
-    def _summarise(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
+    def unseen(self, db: sqlite3.Connection) -> int:
+        """Traces that monitors have not seen all of."""
+        return int(db.execute("SELECT count(*) FROM traces WHERE unseen").fetchone()[0])
+
+    def _watch(self, db: sqlite3.Connection, reader: Reader, trace_id: str, watching: monitoring.Watching) -> None:
         trace = reader.read(trace_id)
-        if not trace.spans:
-            db.execute("DELETE FROM traces WHERE trace = ?", (trace_id,))
-            monitoring.forget(db, trace_id)
-            return
-        if watching.see(trace):
+        if trace.spans and watching.see(trace):
             trace = reader.read(trace_id)
-        if trace.alive:
-            trace = Trace(trace.spans)
-        write_summary(db, trace, summarise(trace))
+        _keep(db, trace_id, trace)
+        db.execute("UPDATE traces SET unseen = 0 WHERE trace = ?", (trace_id,))
+
+    def summarise(self, db: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
+        """Make the summaries of these traces, where they are not as they should be."""
+        waiting = deque(one for one in trace_ids if _is_stale(db, one))
+        while waiting:
+            with transaction(db), contextlib.closing(self._index.reader(db)) as reader:
+                until = time.monotonic() + _SECONDS
+                while waiting:
+                    trace_id = waiting.popleft()
+                    if _is_stale(db, trace_id):  # another process may have been faster
+                        _keep(db, trace_id, reader.read(trace_id))
+                    if time.monotonic() >= until:
+                        break
 
     def _forget(self, db: sqlite3.Connection, present: set[str]) -> None:
         """Take out the rows of files that are gone."""
@@ -110,10 +138,12 @@ class Indexer:
             return
         with transaction(db):
             for file in gone:
-                db.execute("UPDATE traces SET stale = 1 WHERE trace IN (SELECT trace FROM spans WHERE file = ?)", (file,))
+                touched = db.execute("SELECT DISTINCT trace FROM spans WHERE file = ?", (file,)).fetchall()
                 for table in ("spans", "contexts"):
                     db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))  # noqa: S608
                 db.execute("DELETE FROM files WHERE id = ?", (file,))
+                db.executemany("UPDATE traces SET stale = 1 WHERE trace = ?", touched)
+                _drop(db, [one for one in touched if db.execute("SELECT 1 FROM spans WHERE trace = ?", one).fetchone() is None])
             wordindex.drop_unneeded(db)
         db.execute("PRAGMA incremental_vacuum").fetchall()
 
@@ -157,6 +187,33 @@ class Indexer:
         return more
 
 
+def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool) -> list[str]:
+    """Traces that monitors have not seen all of, in the order in which they are shown to them."""
+    statement = "SELECT trace FROM traces WHERE unseen"
+    if ended:
+        statement += " AND NOT EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND end IS NULL)"
+    return [trace for (trace,) in db.execute(statement + " ORDER BY start, trace LIMIT ?", (limit,))]
+
+
+def _is_stale(db: sqlite3.Connection, trace_id: str) -> bool:
+    return db.execute("SELECT 1 FROM traces WHERE trace = ? AND stale", (trace_id,)).fetchone() is not None
+
+
+def _keep(db: sqlite3.Connection, trace_id: str, trace: Trace) -> None:
+    """Write down the summary of a trace, as it was read."""
+    if trace.spans:
+        trace = Trace(trace.spans) if trace.alive else trace
+        write_summary(db, trace, summarise(trace))
+    else:
+        _drop(db, [(trace_id,)])
+
+
+def _drop(db: sqlite3.Connection, traces: Iterable[tuple[str]]) -> None:
+    for (trace_id,) in traces:
+        db.execute("DELETE FROM traces WHERE trace = ?", (trace_id,))
+        monitoring.forget(db, trace_id)
+
+
 class _Rows:
     """The rows of one batch of one file's records. A span that began and ended in it is one row, not two."""
 
@@ -192,8 +249,8 @@ class _Rows:
         for (trace, _), row in self._spans.items():
             touched[trace] = min(row.start, touched.get(trace, row.start))
         self._db.executemany(
-            "INSERT INTO traces (trace, start, stale) VALUES (?, ?, 1)"
-            " ON CONFLICT (trace) DO UPDATE SET stale = 1, start = min(start, excluded.start)",
+            "INSERT INTO traces (trace, start, stale, unseen) VALUES (?, ?, 1, 1)"
+            " ON CONFLICT (trace) DO UPDATE SET stale = 1, unseen = 1, start = min(start, excluded.start)",
             touched.items(),
         )
 

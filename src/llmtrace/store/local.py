@@ -28,7 +28,7 @@ from llmtrace.store.indexing import Indexer
 from llmtrace.store.journal import Journal
 from llmtrace.store.memory import Spans
 from llmtrace.store.notices import say
-from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable
+from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable, resolved
 from llmtrace.store.summary import TraceSummary, summarise
 from llmtrace.store.transactions import transaction
 
@@ -119,7 +119,8 @@ class LocalStore:
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
-            indexer.ready(db, query)
+            if not indexer.ready(db, query) and self._background is not None:
+                self._background.wake()
             return index.traces(db, query)
 
         self._index_words(query)
@@ -136,14 +137,16 @@ class LocalStore:
         """Of the trace that `trace` would give, without reading it. Raises TraceNotFound, UnreadableStore."""
 
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> TraceSummary:
-            indexer.ready(db, NEWEST)
-            return index.summary(db, trace_id)
+            indexer.catch_up(db)
+            found = resolved(db, trace_id)
+            indexer.summarise(db, [found])
+            return index.summary(db, found)
 
         return self._read(read, lambda spans: summarise(spans.trace(trace_id)))
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         def find(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[tuple[str, int]] | Spans:
-            indexer.ready(db, query)
+            indexer.ready(db, query, summaries=False)
             return index.ids(db, query)
 
         self._index_words(query)
@@ -169,16 +172,24 @@ class LocalStore:
             lambda spans: [span for one in trace_ids for span in spans.of(one, prompts=prompts)],
         )
 
-    def refresh(self) -> None:
-        """Show the monitors what is new, so that `trace` gives what they find; `traces` and `spans` do so by themselves."""
-        self.monitored()
+    def refresh(self, *, seconds: float = float("inf")) -> int:
+        """Show the monitors what is new, for ``seconds`` at most, so that what they find is told of a trace. `traces` and
+        `spans` do so for a moment. Gives how many traces they have not seen."""
+
+        def show(_: Index, indexer: Indexer, db: sqlite3.Connection) -> int:
+            deadline = time.monotonic() + seconds
+            if indexer.catch_up(db, seconds=seconds):
+                indexer.watch(db, seconds=deadline - time.monotonic())
+            return indexer.unseen(db)
+
+        return self._read(show, lambda _: 0)
 
     def monitored(self) -> list[dict[str, Any]]:
         """What monitors know of each key (`llmtrace.monitors.reports` reads it), the key that was used last first."""
 
         def read(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
             indexer.catch_up(db)
-            indexer.refresh(db)
+            indexer.watch(db)
             return monitoring.states(db)
 
         everything = Query(limit=sys.maxsize)
@@ -261,7 +272,7 @@ class LocalStore:
 
             def work(db: sqlite3.Connection) -> None:
                 if indexer.catch_up(db, seconds=seconds):
-                    indexer.refresh(db, ended=True, seconds=seconds)
+                    indexer.watch(db, ended=True, seconds=seconds)
                     if indexer.words.wanted(db):
                         indexer.words.catch_up(db, seconds=seconds)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,14 +27,16 @@ from llmtrace.store.reading import Reader
 from llmtrace.store.summary import TraceSummary
 from llmtrace.store.transactions import patiently, pragma, transaction
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x6C6C6D74
 BUSY_SECONDS = 5.0
 """How long another process is waited for before the index is done without."""
 FORK_SECONDS = 2.0
 """How long a fork waits for a call in another thread to end."""
+_STALE_AT_ONCE = 100
 
 _PLACE = "CREATE INDEX spans_place ON spans (file, offset)"
+_UNSEEN = "CREATE INDEX traces_unseen ON traces (start, trace) WHERE unseen"
 _SCHEMA = (
     # up to which offset a file's records are indexed, and their words
     "CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, words INTEGER NOT NULL)",
@@ -45,29 +48,38 @@ _SCHEMA = (
         " file INTEGER, ref INTEGER, offset INTEGER, length INTEGER, UNIQUE (trace, span))"
     ),
     _PLACE,
-    # health counts unfinished spans as interrupted, running says what it is while their programs run; open: how many
+    # stale: what follows is to be made anew; unseen: monitors have not seen all of it. health counts unfinished spans as
+    # interrupted, running says what it is while their programs run; open: how many
     (
         "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, health TEXT, running TEXT,"
-        " agents TEXT, summary BLOB)"
+        " agents TEXT, summary BLOB, unseen INTEGER)"
     ),
     "CREATE INDEX traces_start ON traces (start)",
     "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
+    _UNSEEN,
     *monitoring.SCHEMA,
     *wordindex.SCHEMA,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
+_FROM_3 = (
+    "ALTER TABLE traces ADD COLUMN unseen INTEGER",
+    "UPDATE traces SET unseen = stale",  # they were shown to monitors together
+    _UNSEEN,
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+"""What makes today's index of one of version 3."""
 _FROM_2 = (
     *wordindex.SCHEMA,
     "ALTER TABLE files RENAME COLUMN worded TO words",
     "UPDATE files SET words = CASE WHEN words THEN done ELSE 0 END",
     "DROP INDEX spans_file",
     _PLACE,
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+    *_FROM_3,
 )
-"""What makes today's index of one of version 2."""
 _FROM_1 = (*monitoring.SCHEMA, *_FROM_2)
+_STEPS = {0: _SCHEMA, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
 
 T = TypeVar("T")
 
@@ -133,7 +145,9 @@ class Index:
             self._back_up(db, version)
         with transaction(db):
             version = pragma(db, "user_version")
-            for statement in {0: _SCHEMA, 1: _FROM_1, 2: _FROM_2}.get(version, ()):  # else another process was faster
+            for statement in {0: _SCHEMA, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}.get(
+                version, ()
+            ):  # else another process was faster
                 db.execute(statement)
 
     def _back_up(self, db: sqlite3.Connection, version: int) -> None:
@@ -160,13 +174,41 @@ class Index:
         return [summary for _, summary in self._found(db, query)]
 
     def ids(self, db: sqlite3.Connection, query: Query) -> list[tuple[str, int]]:
-        """Ids of the traces that `traces` gives the summaries of, and how many spans they have."""
-        return [(trace_id, summary.spans) for trace_id, summary in self._found(db, query)]
+        """Ids of the traces that a query asks for, newest first, and how many spans they have."""
+        if query.health is not None or query.agent is not None:
+            return [(trace_id, summary.spans) for trace_id, summary in self._found(db, query)]
+        where, values = self._asked(db, query)
+        spans = "(SELECT count(*) FROM spans WHERE spans.trace = traces.trace)"
+        rows = db.execute(f"SELECT trace, {spans} FROM traces WHERE {where} ORDER BY start DESC", values)  # noqa: S608
+        return list(itertools.islice((row for row in rows if self._has_text(db, row[0], query.text)), query.limit))
+
+    def stale(self, db: sqlite3.Connection, query: Query, fresh: Collection[str]) -> list[str]:
+        """Traces whose summaries have to be made before `traces` can answer a query, some at a time; of those in ``fresh`` it
+        was made just now."""
+        where, values = self._asked(db, query)
+        conditions, more = _kept(query)
+        rows = db.execute(
+            f"SELECT trace, stale, open FROM traces WHERE {where} AND (stale OR {conditions}) ORDER BY start DESC",  # noqa: S608
+            values + more,
+        )
+        any_will_do = query.health is None and query.agent is None
+        worded = not query.text or self.has_words(db)
+        looked, found = 0, list[str]()
+        for trace_id, is_stale, is_open in rows:
+            if is_stale and trace_id not in fresh:
+                found.append(trace_id)
+                looked += any_will_do and worded
+            else:
+                looked += worded and (any_will_do or not (is_stale or is_open))
+            if looked >= query.limit or len(found) >= max(_STALE_AT_ONCE, len(fresh)):
+                break
+        return found
 
     def _found(self, db: sqlite3.Connection, query: Query) -> Iterator[tuple[str, TraceSummary]]:
-        where, values = _conditions(query, wordindex.tables(db) if self.has_words(db) else None)
+        where, values = self._asked(db, query)
+        conditions, more = _kept(query)
         found = 0
-        for trace_id, summary in self._summaries(db, where, values):
+        for trace_id, summary in self._summaries(db, f"{where} AND {conditions}", values + more):
             if found >= query.limit:
                 return
             if search.keeps(query, summary) and self._has_text(db, trace_id, query.text):
@@ -175,12 +217,19 @@ class Index:
 
     def _summaries(self, db: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[tuple[str, TraceSummary]]:
         running = files.Running(self.journal)
-        statement = f"SELECT trace, open, running, summary FROM traces WHERE {where} ORDER BY start DESC"  # noqa: S608
+        statement = (
+            "SELECT trace, open, running, summary FROM traces"  # noqa: S608
+            f" WHERE summary IS NOT NULL AND {where} ORDER BY start DESC"
+        )
         for trace_id, is_open, health, data in db.execute(statement, values):
             summary = _read_summary(data)
             if is_open and all(running.wrote(name) for name in _open_files(db, trace_id)):
                 summary = replace(summary, health=health)
             yield trace_id, summary
+
+    def _asked(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:
+        """What a query asks of a row of ``traces``, but for what the summary says."""
+        return _conditions(query, wordindex.tables(db) if self.has_words(db) else None)
 
     def _has_text(self, db: sqlite3.Connection, trace_id: str, text: str | None) -> bool:
         """With word tables, the statement has looked after the text already."""
@@ -188,16 +237,15 @@ class Index:
 
     def trace(self, db: sqlite3.Connection, wanted: str) -> Trace:
         """Raises TraceNotFound."""
-        trace_id = _resolved(db, wanted)
+        trace_id = resolved(db, wanted)
         trace = self.read(db, trace_id)
         if not trace.spans:
             raise _removed(trace_id)
         return trace
 
-    def summary(self, db: sqlite3.Connection, wanted: str) -> TraceSummary:
-        """Of the trace that `trace` gives. Raises TraceNotFound."""
-        trace_id = _resolved(db, wanted)
-        for _, summary in self._summaries(db, "trace = ? AND summary IS NOT NULL", (trace_id,)):
+    def summary(self, db: sqlite3.Connection, trace_id: str) -> TraceSummary:
+        """As it was made last. Raises TraceNotFound."""
+        for _, summary in self._summaries(db, "trace = ?", (trace_id,)):
             return summary
         raise _removed(trace_id)
 
@@ -231,13 +279,8 @@ def _read_summary(data: bytes) -> TraceSummary:
 
 
 def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]:
-    where, values = ["summary IS NOT NULL"], []
-    for condition, held in (
-        ("start >= ?", query.since),
-        ("start < ?", query.until),
-        ("(open OR health = ?)", query.health),
-        ("instr(agents, ?)", query.agent and f"\n{query.agent}\n"),
-    ):
+    where, values = ["true"], list[Any]()
+    for condition, held in (("start >= ?", query.since), ("start < ?", query.until)):
         if held is not None:
             where.append(condition)
             values.append(held)
@@ -247,7 +290,21 @@ def _conditions(query: Query, tables: list[str] | None) -> tuple[str, list[Any]]
     return " AND ".join(where), values
 
 
-def _resolved(db: sqlite3.Connection, wanted: str) -> str:
+def _kept(query: Query) -> tuple[str, list[Any]]:
+    """What a query asks of a summary, as far as columns tell."""
+    where, values = ["true"], list[Any]()
+    for condition, held in (
+        ("(open OR health = ?)", query.health),
+        ("instr(agents, ?)", query.agent and f"\n{query.agent}\n"),
+    ):
+        if held is not None:
+            where.append(condition)
+            values.append(held)
+    return f"({' AND '.join(where)})", values
+
+
+def resolved(db: sqlite3.Connection, wanted: str) -> str:
+    """The id that a beginning of one, or "last", means. Raises TraceNotFound."""
     newest = [row[0] for row in db.execute("SELECT trace FROM traces ORDER BY start DESC LIMIT 1000")]
     return search.resolve(wanted, newest, lambda beginning: _starting(db, beginning))
 

@@ -1,0 +1,29 @@
+"""What makes of today's index one of an older llmtrace."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+_BACK = {
+    3: ("DROP INDEX traces_unseen", "ALTER TABLE traces DROP COLUMN unseen"),
+    2: (
+        "DROP TABLE searched",
+        "ALTER TABLE files RENAME COLUMN words TO worded",
+        "DROP INDEX spans_place",
+        "CREATE INDEX spans_file ON spans (file)",
+    ),
+    1: tuple(f"DROP TABLE {table}" for table in ("watched", "monitors", "drift", "loud")),
+}
+"""By version: how it is made of the one after it."""
+
+
+def make_older(folder: Path, version: int, *more: str) -> None:
+    """Bring the index of a store back to a version, and then execute ``more``."""
+    with contextlib.closing(sqlite3.connect(folder / "index.db")) as db, db:
+        for number, statements in _BACK.items():
+            for statement in statements if number >= version else ():
+                db.execute(statement)
+        for statement in (*more, f"PRAGMA user_version = {version}"):
+            db.execute(statement)
