@@ -4,6 +4,7 @@
 
 Needs chromium, and the packages playwright and psutil. The place of the failure is drawn by a seed; the viewer is not told.
 ``cpu``: seconds that the server worked until the step was on the screen, which other programs on the machine do not change.
+``all rows``: when the page had those beyond the first screenful.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from llmtrace.viewer import page
 from llmtrace.viewer.opened import Opened
 
 MOST_KEYS = 5
+ALL_ROWS = r"performance.getEntriesByType('resource').some((one) => /\/api\/traces\/\w+$/.test(one.name))"
+"""What the page asks for once it shows a screenful has been answered."""
 
 
 def main() -> None:
@@ -65,6 +68,7 @@ def show(rows: list[dict[str, Any]], searched: dict[str, Any] | None) -> None:
         "open": "rows, s",
         "step": "step, s",
         "cpu": "CPU, s",
+        "all": "all rows, s",
         "suspects": "suspects, s",
         "elements": "elements",
         "keys": "keys",
@@ -102,6 +106,8 @@ def llmtrace(browser: Any, made: Made, folder: Path) -> dict[str, Any]:
         tab.wait_for_selector(".pane h2")
         row["step"] = time.perf_counter() - began
         row["cpu"] = process.cpu() - before
+        tab.wait_for_function(ALL_ROWS)
+        row["all"] = time.perf_counter() - began
         row["keys"] = _keys(tab, made)
         row["elements"] = tab.evaluate("document.querySelectorAll('*').length")
         tab.wait_for_selector(".suspects button, .suspects .quiet:not(:has-text('looking'))")

@@ -158,11 +158,17 @@ class LocalStore:
         for some in _few(found):
             yield from self._of(some, prompts)
 
-    def pick(self, trace_id: str, span_ids: Collection[str]) -> list[Span]:
-        """Some spans of a trace, without reading the others where there is an index. Raises UnreadableStore."""
+    def outline(self, trace_id: str) -> list[tuple[str, str | None, bool]]:
+        """Of each span of a trace its id, its parent's and whether it failed, in order of start, without reading them; nothing
+        where there is no index. Raises UnreadableStore."""
+        return self._read(lambda index, _, db: index.outline(db, trace_id), lambda _: [])
+
+    def pick(self, trace_id: str, span_ids: Collection[str], *, prompts: bool = True) -> list[Span]:
+        """Some spans of a trace, without reading the others where there is an index. ``prompts``: see `Store.spans`. Raises
+        UnreadableStore."""
         return self._read(
-            lambda index, _, db: _spans(index, db, [trace_id], only=span_ids) if span_ids else [],
-            lambda spans: [span for span in spans.of(trace_id, prompts=True) if span.span_id in span_ids],
+            lambda index, _, db: _spans(index, db, [trace_id], only=span_ids, prompts=prompts) if span_ids else [],
+            lambda spans: [span for span in spans.of(trace_id, prompts=prompts) if span.span_id in span_ids],
         )
 
     def _of(self, trace_ids: list[str], prompts: bool) -> list[Span]:

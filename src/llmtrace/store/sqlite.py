@@ -249,6 +249,11 @@ class Index:
             return summary
         raise _removed(trace_id)
 
+    def outline(self, db: sqlite3.Connection, trace_id: str) -> list[tuple[str, str | None, bool]]:
+        """See `LocalStore.outline`."""
+        rows = db.execute("SELECT span, parent, failed FROM spans WHERE trace = ? ORDER BY start, id", (trace_id,))
+        return [(span, parent, bool(failed)) for span, parent, failed in rows]
+
     def read(self, db: sqlite3.Connection, trace_id: str) -> Trace:
         """One trace, see `Reader.read`."""
         with contextlib.closing(self.reader(db)) as reader:

@@ -53,7 +53,7 @@ class Viewer:
             Route("/api/compare", self._compare),
             Route("/api/time", self._over_time),
             Route("/api/suspicions", self._suspicions),
-            Route(one, self._answer(lambda trace, request: self._source.rows(trace, _number(request, "after", 0)))),
+            Route(one, self._answer(self._rows)),
             Route(f"{one}/payloads", self._answer(self._payloads)),
             Route(f"{one}/origins", self._answer(self._origins)),
             Route(f"{one}/history", self._answer(lambda trace, request: self._opened(trace).history(_text(request, "span")))),
@@ -113,6 +113,9 @@ class Viewer:
 
     def _opened(self, trace_id: str) -> Any:
         return self._source.opened(trace_id)
+
+    def _rows(self, trace_id: str, request: Request) -> Any:
+        return self._source.rows(trace_id, _number(request, "after", 0), request.query_params.get("around"))
 
     def _payloads(self, trace_id: str, request: Request) -> Any:
         return self._source.payloads(trace_id, _spans(request))

@@ -74,7 +74,7 @@ class Opened:
 
     def rows(self, after: int) -> dict[str, Any]:
         changed = [row for _, _, row, version in self._rows.values() if version > after]
-        return {"version": self.version, "trace": trace_row(self.summary), "rows": changed, "order": "start"}
+        return {"version": self.version, "trace": trace_row(self.summary), "rows": changed}
 
     def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
         given = self._given()

@@ -16,7 +16,7 @@ from llmtrace.model import Span, Trace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.viewer.opened import Opened, strongest
 from llmtrace.viewer.payload import Payload, payload
-from llmtrace.viewer.rows import trace_row
+from llmtrace.viewer.rows import Row, span_row, trace_row
 
 if TYPE_CHECKING:
     from llmtrace.statistics import By
@@ -29,6 +29,8 @@ MOST_GLANCED = 300
 """Spans up to which a trace is diagnosed to say in the list what is suspected."""
 LONG = 500
 """Spans from which a trace is first read without what its models were given."""
+SCREENFUL = 120
+"""Rows that are sent at once of such a trace, before the others are read."""
 
 
 class Source:
@@ -93,17 +95,40 @@ class Source:
         spans = self.store.spans(Query(limit=MOST_COUNTED, since=since), prompts=False)
         return over_time(spans, by, size, offset) | {"limit": MOST_COUNTED}
 
-    def rows(self, trace_id: str, after: int = 0) -> dict[str, Any]:
-        """Raises TraceNotFound, UnreadableStore."""
+    def rows(self, trace_id: str, after: int = 0, around: str | None = None) -> dict[str, Any]:
+        """What changed since the version ``after``. ``around``: of a long trace that is not open yet, only the rows that stand
+        by this span or, where no span has this id, by the first that failed; ``more`` is true then. Raises TraceNotFound,
+        UnreadableStore."""
         with self._lock:
             opened = self._whole.get(trace_id) or self._lean.get(trace_id)
             summary = self._known.get(trace_id) if opened is None else None
             if opened is None and summary is None and (ask := getattr(self.store, "summary", None)) is not None:
                 summary = ask(trace_id)  # the trace comes from an address, not from the list
-            if summary is not None and summary.spans > LONG and summary.end is not None:
+                self._known[summary.trace_id] = summary
+            if summary is not None and _is_long(summary):
+                if around is not None and (some := self._rows_around(summary, around)):
+                    return {"version": 0, "trace": trace_row(summary), "rows": some, "more": True}
                 opened = self._lean[summary.trace_id] = self._read_lean(summary)
                 _bound(self._lean)
         return (opened or self.opened(trace_id)).rows(after)
+
+    def _rows_around(self, summary: TraceSummary, around: str) -> list[Row]:
+        """A screenful, with all that stands above it; nothing where the store has no outline."""
+        store: Any = self.store
+        outline = store.outline(summary.trace_id) if hasattr(store, "outline") else []
+        if not outline:
+            return []
+        callers = {parent for _, parent, failed in outline if failed}
+        began = (at for at, (span, _, failed) in enumerate(outline) if failed and span not in callers)
+        at = next((at for at, (span, *_) in enumerate(outline) if span == around), next(began, 0))
+        parents = {span: parent for span, parent, _ in outline}
+        wanted = set[str]()
+        for span, *_ in (outline[0], *outline[max(0, at - SCREENFUL // 2) : at + SCREENFUL // 2]):
+            while span in parents and span not in wanted:
+                wanted.add(span)
+                span = parents[span]
+        trace = Trace(store.pick(summary.trace_id, wanted, prompts=False))
+        return [span_row(span, trace) for span in trace.spans]
 
     def opened(self, trace_id: str) -> Opened:
         """The whole trace. Raises TraceNotFound, UnreadableStore."""
@@ -126,12 +151,11 @@ class Source:
     def payloads(self, trace_id: str, span_ids: list[str]) -> dict[str, Payload]:
         """Of a long trace of which the whole is not read yet, each with ``early``: what was new in a call is not known so soon.
         Raises TraceNotFound, UnreadableStore."""
-        lean = self._lean.get(trace_id)
-        pick = getattr(self.store, "pick", None)
-        if lean is None or trace_id in self._whole or pick is None:
+        summary, pick = self._known.get(trace_id), getattr(self.store, "pick", None)
+        if summary is None or not _is_long(summary) or trace_id in self._whole or pick is None:
             return self.opened(trace_id).payloads(span_ids)
-        picked: list[Span] = pick(trace_id, span_ids)
-        return {span.span_id: payload(span, lean.trace, None) | {"early": True} for span in picked}
+        picked = Trace(pick(trace_id, span_ids))
+        return {span.span_id: payload(span, picked, None) | {"early": True} for span in picked.spans}
 
     def _read_lean(self, summary: TraceSummary) -> Opened:
         query = Query(limit=10, since=summary.start, until=summary.start + 1)
@@ -182,6 +206,11 @@ class Source:
             self._whole.clear()
             self._lean.clear()
             self._known.clear()
+
+
+def _is_long(summary: TraceSummary) -> bool:
+    """It has ended, too: so what was read of it stays true."""
+    return summary.spans > LONG and summary.end is not None
 
 
 def _bound(held: OrderedDict[str, Opened]) -> None:

@@ -21,8 +21,8 @@ class Server {
     return this.get("traces", query);
   }
 
-  rows(trace, after = 0) {
-    return this.get(`traces/${trace}`, { after });
+  rows(trace, query = {}) {
+    return this.get(`traces/${trace}`, query);
   }
 
   payloads(trace, spans) {

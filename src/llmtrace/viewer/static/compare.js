@@ -3,8 +3,8 @@
 import { differences } from "./attempts.js";
 import { el, home, keysButton, say } from "./dom.js";
 import * as format from "./format.js";
-import { block, callPieces, jsonPieces } from "./json.js";
-import { failureNode, parsed } from "./lines.js";
+import { block, callPieces, jsonPieces, parsed } from "./json.js";
+import { failureNode } from "./lines.js";
 import { messageNode } from "./messages.js";
 import { go, placeText } from "./place.js";
 import { VirtualList } from "./virtual.js";
@@ -74,8 +74,8 @@ export class CompareView {
   column(row, payload, other, side) {
     if (!row || !payload) return el("div", { class: "attempt" }, el("h4", { text: side ? "second" : "first" }), el("p", { class: "dim", text: "has no such step" }));
     const marks = (a, b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
-    const result = payload.has_result ? (typeof payload.result === "string" ? parsed(payload.result) : payload.result) : undefined;
-    const otherResult = other?.has_result ? (typeof other.result === "string" ? parsed(other.result) : other.result) : undefined;
+    const result = payload.has_result ? parsed(payload.result) : undefined;
+    const otherResult = other?.has_result ? parsed(other.result) : undefined;
     return el("div", { class: "attempt" },
       el("h4", {}, el("a", { href: placeText(`trace/${this.ids[side]}`, { span: row.id }), text: `${side ? "second" : "first"} · ${row.name}` }), el("span", { class: `state ${row.state}`, text: row.state === "ok" ? "" : row.state }), format.duration(row.end === undefined ? null : row.end - row.start)),
       payload.arguments !== undefined ? block(callPieces(row.name, payload.arguments, marks(payload.arguments, other?.arguments)), { cls: "code call" }) : null,

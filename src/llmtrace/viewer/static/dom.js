@@ -74,16 +74,9 @@ export function hush() {
   byId("said").classList.remove("shown");
 }
 
-/**
- * A part that folds. @param {string} title @param {boolean} open @param {...(Child|Child[])} content
- */
-export function section(title, open, ...content) {
-  return el("details", { class: "section", open }, el("summary", { text: title }), ...content);
-}
-
-/** A part whose content is made when it is first opened. @param {string} title @param {() => Child|Child[]} make */
+/** A part that folds, whose content is made when it is first opened. @param {string} title @param {() => Child|Child[]} make */
 export function lazySection(title, make) {
-  const node = section(title, false);
+  const node = el("details", { class: "section" }, el("summary", { text: title }));
   node.addEventListener("toggle", () => { if (node.open && node.childElementCount === 1) node.append(...[make()].flat()); });
   return node;
 }

@@ -178,6 +178,15 @@ function pieceNode(piece) {
   return node;
 }
 
+/** The value that a text is the JSON of, else the text; any other value is itself. */
+export function parsed(held) {
+  try {
+    return typeof held === "string" && /^\s*[[{]/.test(held) ? JSON.parse(held) : held;
+  } catch {
+    return held;
+  }
+}
+
 /** Pieces as a block; what is long shows its begin, and the rest on demand. @param {Piece[]} pieces @param {{cls?: string, colours?: boolean, most?: number}} options */
 export function block(pieces, { cls = "code", colours = true, most = MOST_CHARACTERS } = {}) {
   const box = el("pre", { class: cls });

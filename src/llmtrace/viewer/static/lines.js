@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import * as format from "./format.js";
-import { callPieces, block, textPieces, jsonPieces } from "./json.js";
+import { callPieces, block, parsed, textPieces, jsonPieces } from "./json.js";
 import { marking, answerMarks, quotes, suspecting } from "./marks.js";
 import { messageNodes } from "./messages.js";
 import { isProblem } from "./tree.js";
@@ -158,22 +158,12 @@ export function resultNode(view, payload, most, marks) {
     if (!payload.failure) return null;
   }
   if (payload.has_result) {
-    const told = typeof payload.result === "string" ? parsed(payload.result) : payload.result;
+    const told = parsed(payload.result);
     const quoted = quotes(view, payload.id);
     const pieces = typeof told === "string" ? textPieces(told, quoted) : jsonPieces(told, { ...marks, quotes: quoted });
     return block(pieces, { cls: "code result", most, colours: typeof told !== "string" });
   }
   return payload.failure ? failureNode(payload) : null;
-}
-
-/** @param {string} text */
-export function parsed(text) {
-  if (!/^\s*[[{]/.test(text)) return text;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
 
 /** @param {Payload} payload */

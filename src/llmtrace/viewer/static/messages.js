@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { plural } from "./format.js";
-import { block, jsonPieces } from "./json.js";
+import { block, jsonPieces, parsed } from "./json.js";
 
 const LONG = 1500;
 const MOST_MESSAGES = 40;
@@ -31,20 +31,11 @@ function partNode(part, view) {
 /** @param {import("./types.js").Part} part */
 function toolResult(part, view) {
   const span = part.id && view ? view.executions.get(part.id) : undefined;
-  const told = typeof part.response === "string" && /^\s*[[{]/.test(part.response) ? attempt(part.response) : part.response;
+  const told = parsed(part.response);
   return [
     span ? el("a", { class: "to", href: view.linkTo(span), text: `result of ${view.tree.rows.get(span)?.name ?? "a tool"}` }) : null,
     block(typeof told === "string" ? [{ text: told }] : jsonPieces(told), { cls: "code result", most: LONG, colours: typeof told !== "string" }),
   ];
-}
-
-/** @param {string} text */
-function attempt(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
 
 /**

@@ -5,25 +5,22 @@ import { say } from "./dom.js";
 import { copyMenu } from "./copy.js";
 import { fit, pan, zoom } from "./zoom.js";
 
-/** @typedef {any} View */
-
-/** @param {View} view */
 function at(view) {
   return view.lines.findIndex((line) => line.key === view.cursor);
 }
 
-/** @param {View} view @param {number} steps */
+/** @param {number} steps */
 export function move(view, steps) {
   const to = Math.max(0, Math.min(view.lines.length - 1, at(view) + steps));
   if (view.lines[to]) view.select(view.lines[to].key);
 }
 
-/** The next or previous problem, from where the cursor is, around the end. @param {View} view @param {number} direction */
+/** The next or previous problem, from where the cursor is, around the end. @param {number} direction */
 export function nextProblem(view, direction) {
   step(view, view.tree.problems, direction, "nothing went wrong here");
 }
 
-/** @param {View} view @param {any[]} rows @param {number} direction @param {string} none */
+/** @param {any[]} rows @param {number} direction @param {string} none */
 function step(view, rows, direction, none) {
   if (!rows.length) return say(none);
   const order = view.tree.walked;
@@ -35,7 +32,7 @@ function step(view, rows, direction, none) {
   if (sorted.length > 1) say(`${sorted.indexOf(next) + 1} of ${sorted.length}`);
 }
 
-/** One step back: along the suspect's chain, else to where the first value came from, else to who asked for this. @param {View} view */
+/** One step back: along the suspect's chain, else to where the first value came from, else to who asked for this. */
 export async function back(view) {
   const row = view.tree.rows.get(view.cursor);
   if (!row) return;
@@ -48,20 +45,19 @@ export async function back(view) {
   if (to.words) say(to.words);
 }
 
-/** @param {View} view */
 export function forth(view) {
   const to = view.trail.pop();
   if (to) view.go(to);
   else say("this is where you began to go back");
 }
 
-/** Where the chosen suspect's chain ends, there it began. @param {View} view @param {string} id */
+/** Where the chosen suspect's chain ends, there it began. @param {string} id */
 function chainEnd(view, id) {
   const suspect = view.diagnosis?.suspects[view.suspect];
   return suspect && suspect.span_id === id ? `here it begins: ${suspect.chain[suspect.chain.length - 1]?.note || suspect.title}` : null;
 }
 
-/** @param {View} view @param {string} id @returns {any} */
+/** @param {string} id @returns {any} */
 function chainStep(view, id) {
   const suspects = view.diagnosis?.suspects ?? [];
   const chain = (suspects[view.suspect] ?? suspects[0])?.chain ?? [];
@@ -70,7 +66,6 @@ function chainStep(view, id) {
   return next && view.tree.rows.has(next.span_id) ? { span: next.span_id, words: chain[here].note } : null;
 }
 
-/** @param {View} view */
 async function originOf(view, row) {
   if (!view.uses.has(row.id)) await view.origins([row.id]);
   const uses = view.usesOf(row.id).filter((use) => use.from && use.from.span !== row.id && view.tree.rows.has(use.from.span));
@@ -79,7 +74,6 @@ async function originOf(view, row) {
   return use ? { span: use.from.span, pointer: use.from.pointer, words: `${use.pointer || JSON.stringify(use.value)} comes from ${use.from.place} ${use.from.pointer}` } : null;
 }
 
-/** @param {View} view */
 function askedBy(view, row) {
   if (row.call) {
     const model = view.tree.order.find((one) => one.calls?.includes(row.call));
@@ -91,7 +85,7 @@ function askedBy(view, row) {
   return row.parent ? { span: row.parent } : null;
 }
 
-/** @param {View} view @param {number} direction */
+/** @param {number} direction */
 function sideways(view, direction) {
   const line = view.lines[at(view)];
   if (!line) return;
@@ -103,7 +97,7 @@ function sideways(view, direction) {
   else if (line.row?.parent && view.tree.rows.has(line.row.parent)) view.select(line.row.parent);
 }
 
-/** @param {View} view @param {"w"|"c"} mode */
+/** @param {"w"|"c"} mode */
 export function show(view, mode) {
   if (view.mode === mode) return;
   view.mode = mode;
@@ -112,7 +106,7 @@ export function show(view, mode) {
   view.select(view.cursor);
 }
 
-/** Keys, what they do, and the words of the help. @type {[string[], string, (view: View, key: string) => any][]} */
+/** Keys, what they do, and the words of the help. @type {[string[], string, (view: any, key: string) => any][]} */
 export const MOVES = [
   [["j", "ArrowDown"], "next step", (view) => move(view, 1)],
   [["k", "ArrowUp"], "previous step", (view) => move(view, -1)],
@@ -143,7 +137,6 @@ export const MOVES = [
   [["u", "Escape"], "back to the list", (view) => { if (view.data.live) go(""); }],
 ];
 
-/** @param {View} view */
 function pause(view) {
   view.paused = !view.paused;
   say(view.paused ? "paused" : "live again");
@@ -154,7 +147,7 @@ function pause(view) {
   view.drawHead();
 }
 
-/** @param {View} view @param {KeyboardEvent} event @returns {boolean} */
+/** @param {KeyboardEvent} event @returns {boolean} */
 export function traceKey(view, event) {
   const line = view.lines[at(view)];
   if (event.key === "Enter" && line?.fold) {

@@ -67,10 +67,18 @@ export class TraceView {
   async open() {
     this.app.className = "trace";
     this.app.replaceChildren(el("p", { class: "quiet loading", role: "status", text: "reading the trace …" }));
-    this.took(await this.data.rows(this.id, 0));
+    const first = await this.data.rows(this.id, { around: this.asked.span ?? "-" });
+    this.took(first);
     this.id = this.trace?.id ?? this.id;
     this.build();
     await this.begin();
+    if (first.more) {
+      this.took(await this.data.rows(this.id));
+      this.drawHead();
+      this.drawLines();
+      await (this.chosen ? this.go(this.cursor, this.focus.pointer) : this.begin());
+    }
+    if (this.asked.words) this.search(this.asked.words, !this.chosen);
     await new Promise((then) => setTimeout(then, 30)); // what is on the screen comes first
     await this.diagnose();
   }
@@ -168,7 +176,6 @@ export class TraceView {
     const problem = this.tree.problems[0];
     const first = this.asked.span && this.tree.rows.has(this.asked.span) ? this.asked.span : problem?.id ?? this.tree.walked[0]?.id;
     this.chosen = first === this.asked.span;
-    if (this.asked.words) this.search(this.asked.words, !this.chosen);
     this.rowsBox.focus({ preventScroll: true });
     if (first) await this.go(first, this.asked.pointer, false);
   }
@@ -349,7 +356,7 @@ export class TraceView {
     this.refreshing = true;
     this.again = false;
     try {
-      const told = await this.data.rows(this.id, this.version);
+      const told = await this.data.rows(this.id, { after: this.version });
       if (told.rows.length || told.trace.health !== this.trace?.health) {
         const wasLast = this.follows && this.lines.length;
         this.took(told);

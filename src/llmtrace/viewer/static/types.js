@@ -16,7 +16,7 @@
  *   out?: number, cached?: number, cost?: number, first?: number, partial?: boolean}} Row
  */
 
-/** @typedef {{version: number, trace: TraceRow, rows: Row[]}} Rows */
+/** @typedef {{version: number, trace: TraceRow, rows: Row[], more?: boolean}} Rows */
 /** @typedef {any} Json A JSON value; a number that a browser would change is an object with one member, see format.js. */
 /** @typedef {{type: string, [member: string]: Json}} Part */
 /** @typedef {{role: string, parts: Part[], name?: string, finish_reason?: string}} Message */
