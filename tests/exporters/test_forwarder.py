@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,52 @@ def test_forks_send_their_own(tmp_path: Path) -> None:
         run(program, tmp_path, collector.url)
         run("", tmp_path, collector.url)
     assert names(collector) == sorted(["around", *steps(5, "before"), *steps(5, "within"), *steps(5)])
+
+
+def test_an_interrupted_span_is_counted_once_it_is_sent(tmp_path: Path) -> None:
+    """Not with each try that comes to nothing."""
+    with Collector() as collector:
+        collector.down()
+        start("llmtrace.span('open').__enter__()\nos._exit(3)", tmp_path, collector.url).wait()
+        for _ in range(2):
+            run("", tmp_path, collector.url)
+        before = counted(tmp_path / "store", collector.url)
+        collector.up()
+        run("", tmp_path, collector.url)
+        after = counted(tmp_path / "store", collector.url)
+    assert (before["failures"] > 0, before["interrupted"], after["interrupted"]) == (True, 0, 1)
+
+
+def test_a_fork_waits_for_what_is_being_imported(tmp_path: Path) -> None:
+    """A child that got half of `requests`, as our thread was just loading it, could never import it, nor send."""
+    program = """
+    import importlib.abc, os, sys, threading, time
+    import llmtrace
+    class Slow(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith("requests.") and threading.current_thread() is not threading.main_thread():
+                time.sleep(0.02)
+    sys.meta_path.insert(0, Slow())
+    llmtrace.configure(store=sys.argv[1])
+    with llmtrace.span("parent"):
+        pass
+    while "requests" not in sys.modules:
+        time.sleep(0.001)
+    child = os.fork()
+    if child == 0:
+        import requests
+        requests.Session
+        with llmtrace.span("child"):
+            pass
+        llmtrace.shutdown()
+        os._exit(0)
+    sys.exit(os.waitpid(child, 0)[1])
+    """
+    with Collector() as collector:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "NO_PROXY": "*"}
+        command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "store")]
+        subprocess.run(command, env={**os.environ, **variables}, check=True, timeout=60)
+    assert names(collector) == ["child", "parent"]
 
 
 def test_processes_side_by_side(tmp_path: Path) -> None:

@@ -274,6 +274,7 @@ class Forwarder:
             nonlocal done
             for item in items[done : done + number]:
                 item.settle()
+                self._counts.interrupted += item.offset < 0
             done += number
 
         answer = self._exporter.send(spans, self._seconds, settled) if spans else Answer("taken")
@@ -298,8 +299,6 @@ class Forwarder:
     def _wire(self, item: Item, raw: RawSpan) -> RawSpan:
         if not item.whole:
             raw = outgoing.bare(genai.decode(raw), raw, self._content)
-        if item.offset < 0:
-            self._counts.interrupted += 1
         if item.rate is not None:
             raw = replace(raw, attributes={**raw.attributes, SAMPLING_RATE: item.rate})
         return outgoing.with_reason(raw)

@@ -1,14 +1,17 @@
 """One request to an OTLP endpoint, and what its answer means. Law: `send` never raises, and no word of it holds a header.
 
 `requests` and `grpc` are those that OpenTelemetry's own exporters send by; they are imported by the first request, on the
-forwarder's thread.
+forwarder's thread. A fork waits for that: a child with half a module could never import it.
 """
 
 from __future__ import annotations
 
 import email.utils
+import importlib
 import json
 import math
+import os
+import threading
 import time
 import zlib
 from collections.abc import Sequence
@@ -21,6 +24,11 @@ from llmtrace.model import RawSpan
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD = frozenset({400, 406, 415, 422})
 _LONGEST_WAIT = 3600.0
+_FORK_SECONDS = 5.0
+"""How long a fork waits for imports to be done."""
+_ANSWERS = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
+_HTTP = ("requests", "encodings.idna", _ANSWERS)
+_GRPC = ("grpc", "google.rpc.error_details_pb2", "google.rpc.status_pb2", _ANSWERS)
 
 _GRPC_LATER = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS", "UNKNOWN", "INTERNAL"}
@@ -83,9 +91,7 @@ class Http:
             return Answer("later", _reason(error))
 
     def _opened(self) -> Any:
-        import requests
-
-        session = requests.Session()
+        session = _imported(*_HTTP).Session()
         session.headers.update({"content-type": self._kind, "user-agent": "llmtrace"})
         if self._to.gzip:
             session.headers["content-encoding"] = "gzip"
@@ -167,8 +173,7 @@ class Grpc:
 
     def send(self, body: bytes, seconds: float) -> Answer:
         try:
-            import grpc
-
+            grpc = _imported(*_GRPC)
             if self._export is None:
                 self._open(grpc)
             try:
@@ -235,6 +240,36 @@ def _file(path: str | None) -> bytes | None:
         return None
     with open(path, "rb") as file:
         return file.read()
+
+
+_importing = threading.RLock()
+_held: list[bool] = []
+
+
+def _imported(name: str, *more: str) -> Any:
+    """The first of these modules, when all of them are there."""
+    with _importing:
+        found, *_ = [importlib.import_module(one) for one in (name, *more)]
+    return found
+
+
+def _before_fork() -> None:
+    _held.append(_importing.acquire(timeout=_FORK_SECONDS))
+
+
+def _after_fork_in_parent() -> None:
+    if _held.pop():
+        _importing.release()
+
+
+def _after_fork_in_child() -> None:
+    global _importing
+    _importing = threading.RLock()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _reason(error: Exception) -> str:
