@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
+from heapq import nsmallest
 
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.model import JsonValue
@@ -80,7 +81,7 @@ class Sightings:
             structure = node.structure if _may_name(node) else None
             parts = structure if isinstance(structure, list) else [structure]
             for part in (part for part in parts if isinstance(part, dict)):
-                named: set[str] = set()
+                named: dict[str, None] = {}
                 _titles(part, named, 0)
                 texts = [member for member in part.values() if isinstance(member, str)] if named else []
                 for identifier in (text for text in texts if is_word(text)):
@@ -129,16 +130,22 @@ class Sightings:
         """True if both go by one name in results."""
         return not self.names(one).isdisjoint(self.names(other))
 
-    @cached_property
-    def _by_shape(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for word in self.told.keys() | self.spoken.keys():
-            found[shape(word)].append(word)
-        return found
-
     def alike(self, form: str) -> list[str]:
-        """The words of this form, a bounded number of them."""
-        return self._by_shape.get(form, [])[:MOST_ALIKE]
+        """The words of this form, a bounded number of them: those that were told first, then those that were said first."""
+        return [word for _, _, word in nsmallest(MOST_ALIKE, self._by_shape.get(form, ()))]
+
+    @cached_property
+    def _by_shape(self) -> dict[str, list[tuple[bool, int, str]]]:
+        """By form, the words, each with whether it was only said, and where it stands first. A text gives its words in no
+        order: all of the text with which the bound is reached are kept."""
+        found: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
+        for only_said, held in (False, self.told), (True, self.spoken):
+            for word, nodes in held.items():
+                if not (only_said and word in self.told):
+                    kept, place = found[shape(word)], nodes[0].place
+                    if len(kept) < MOST_ALIKE or kept[-1][:2] == (only_said, place):
+                        kept.append((only_said, place, word))
+        return found
 
     def before(self, word: str, node: Node) -> list[Node]:
         """The nodes that hold the word and come before this one."""
@@ -201,8 +208,8 @@ def _record(content: JsonValue, found: dict[str, set[float]], depth: int) -> Non
             _record(member, found, depth + 1)
 
 
-def _titles(content: JsonValue, found: set[str], depth: int) -> None:
-    """The names of things below."""
+def _titles(content: JsonValue, found: dict[str, None], depth: int) -> None:
+    """The names of things below, in order."""
     if depth > DEEPEST:
         return
     for member in _members(content):
@@ -210,7 +217,7 @@ def _titles(content: JsonValue, found: set[str], depth: int) -> None:
             _titles(member, found, depth + 1)
     name = _name_of(content)
     if name is not None:
-        found.add(name)
+        found[name] = None
 
 
 def _may_name(node: Node) -> bool:
