@@ -9,6 +9,7 @@ from pathlib import Path
 
 import report
 from labelled import Labelled, agentrx, who_and_when
+from planted import KINDS
 from planted.corpus import Planted, good_runs, planted, untouched
 from ranking import Example, read, steps_of_candidates
 
@@ -20,6 +21,13 @@ WEIGHTS = {"untouched": 4.0}
 def of_planted(data: Path, per_kind: int = PER_KIND) -> list[Example]:
     runs = good_runs(report.folder(data, "tau_bench"))
     return [_of_planted(one) for one in [*planted(runs, per_kind), *untouched(runs)]]
+
+
+def planted_anew(data: Path, kinds: Iterable[str], seeds: Iterable[int], per_kind: int = PER_KIND) -> list[Example]:
+    """Failures of these kinds at other places, which nothing is learned from."""
+    runs = good_runs(report.folder(data, "tau_bench"))
+    planters = {kind: KINDS[kind] for kind in kinds}
+    return [_of_planted(one) for seed in seeds for one in planted(runs, per_kind, planters, seed=seed)]
 
 
 def _of_planted(one: Planted) -> Example:

@@ -4,6 +4,9 @@ The runs are customer-service runs of tau-bench that earned their reward; a fail
 follows from it follows too. No run says how it ended. `by task`: judged by weights that were learned without the recorded runs
 of its task; `unseen kind`: without any failure of its kind. Shown for each kind: how often the place is named first, among the
 first three, and how often a suspect is likely at all; and how many untouched runs have a likely suspect.
+
+`--anew KIND …` plants such failures at other places, four times as many, that nothing was learned from, and shows them by task:
+apart for the half of the tasks whose misses were read while the rules for these kinds were written, and for the other half.
 """
 
 from __future__ import annotations
@@ -23,13 +26,20 @@ FEW_ROUNDS = 80
 """Rounds of learning without one kind, from the weights of all of them."""
 
 
-def by_task(every: Sequence[Example]) -> list[Ranked]:
+ANEW = (31, 32, 33, 34)
+"""Seeds of the failures that are planted anew."""
+READ = 99
+"""Seed of the halves of the tasks, of which one was read."""
+
+
+def by_task(every: Sequence[Example], judged: Sequence[Example] | None = None) -> list[Ranked]:
+    """``judged``: other examples of the same tasks; those learned from, by themselves, if none are given."""
     part = folds((one.task for one in every), FOLDS)
     found: list[Ranked] = []
     for number in range(FOLDS):
         report.progress(f"tasks, part {number + 1} of {FOLDS} …")
         ranker = tempered(learn([one for one in every if part[one.task] != number]), shipped().temperature)
-        found += [rank(ranker, one) for one in every if part[one.task] == number and not one.failed]
+        found += [rank(ranker, one) for one in judged or every if part[one.task] == number and not one.failed]
     return found
 
 
@@ -62,9 +72,16 @@ def by_kind(found: Sequence[Ranked]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     arguments = report.parser(__doc__)
+    arguments.add_argument("--anew", nargs="+", metavar="KIND", help="only such failures, planted at other places")
     examples.option(arguments)
     options = arguments.parse_args()
     every = examples.every(options.data, options.keep)
+    if options.anew:
+        again = by_task(every, examples.planted_anew(options.data, options.anew, ANEW))
+        half = folds(goods(every), 2, READ)
+        parts = {name: by_kind([one for one in again if half[one.example.task] == at]) for at, name in enumerate(HALVES)}
+        report.done(parts, [_anew(parts)], options.json)
+        return
     tasks, unseen = by_task(every), unseen_kind(every)
     untouched = [one for one in tasks if not one.example.kind]
     shown: dict[str, Any] = {
@@ -75,6 +92,19 @@ def main() -> None:
         "untouched": measures(untouched),
     }
     report.done(shown, tables(shown), options.json)
+
+
+HALVES = ("read", "not read")
+
+
+def goods(every: Sequence[Example]) -> list[str]:
+    """The tasks of the recorded runs that failures are planted into."""
+    return [one.task for one in every if one.set == "untouched"]
+
+
+def _anew(parts: dict[str, dict[str, dict[str, float]]]) -> str:
+    body = [(kind, half, *_cells(found)) for half, kinds in parts.items() for kind, found in kinds.items()]
+    return report.table("Planted anew", ("kind", "tasks", "runs", "named first", "in first three", "likely"), sorted(body))
 
 
 def tables(shown: dict[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ def test_a_span_by_the_name_of_its_tool(llmtrace: Callable[..., Any], store: str
     """What fed it above what it infected."""
     ran = llmtrace("lineage", "last", "look_up", "--store", store)
     fed, infected = ran.out.split("What it infected")
-    assert "asked for the later one" in fed
+    assert "chat asked for look_up" in fed
     assert "/total:0-4" in infected
 
 

@@ -135,7 +135,27 @@ def users_error(bad: bool) -> Story:
     return shop().calls("get_order", result, order_id="W-1001").says("I am sorry, I do not find it.")
 
 
+LAMPS = [
+    {"item_id": "L-1001", "color": "blue", "power": "battery", "price": 41.35},
+    {"item_id": "L-1002", "color": "black", "power": "mains", "price": 57.2},
+]
+
+
+def other_thing(bad: bool) -> Story:
+    story = shop().calls("list_lamps", LAMPS, user_id="U-7001").says("The black one for the mains costs $57.20. Shall I?")
+    return story.user("Yes.").calls("buy", {"ok": True}, item_id="L-1001" if bad else "L-1002").says("Done.")
+
+
+def skipped(bad: bool) -> Story:
+    story = shop().calls("get_user", {"user_id": "U-7001", "orders": ["W-1001", "W-2002", "W-3003"]}, user_id="U-7001")
+    for order in ("W-1001", "W-3003" if bad else "W-2002", "W-3003"):
+        story.calls("get_order", {"order_id": order, "of": "U-7001"}, order_id=order)
+    return story.says("That is all.")
+
+
 STORIES = (
+    other_thing,
+    skipped,
     passed_over,
     apart,
     other_answer,
@@ -247,3 +267,45 @@ def test_what_the_provider_keeps_is_not_lost() -> None:
 def kinds(story: Story, around: Operation) -> set[str]:
     trace = story.trace(operation=around)
     return {clue.kind for clue in find_clues(trace, Flow(trace))}
+
+
+SAID = {
+    "of another lamp": ("Lamps:\n- blue, battery: $41.35 (L-1002)", "Lamps:\n- blue, battery: $41.35 (L-1001)"),
+    "another lamp's sum": ("Lamps:\n1. L-1001\n   - $57.20", "Lamps:\n1. L-1001\n   - $41.35"),
+    "one line a lamp": ("Lamps:\n1. L-1001\n2. L-1001", "Lamps:\n1. L-1001\n2. L-1002"),
+    "no difference": ("The price difference is $57.20.", "The price difference is $15.85."),
+}
+
+
+@pytest.mark.parametrize(("bad", "good"), SAID.values(), ids=SAID)
+def test_an_answer_is_compared_with_the_records_of_what_it_names(bad: str, good: str) -> None:
+    assert "contradicts" in clues(shop().calls("list_lamps", LAMPS, user_id="U-7001").says(bad))
+    assert "contradicts" not in clues(shop().calls("list_lamps", LAMPS, user_id="U-7001").says(good))
+
+
+def test_two_things_of_one_record_may_name_it_twice() -> None:
+    order = {"order_id": "W-1001", "items": [{"name": "Red shirt", "size": "S"}, {"name": "Blue shirt", "size": "M"}]}
+    story = shop().calls("get_order", order, order_id="W-1001")
+    assert "contradicts" not in clues(story.says("1. Red shirt (W-1001)\n2. Blue shirt (W-1001)"))
+
+
+def test_the_answer_is_to_blame_where_nobody_had_named_what_it_names() -> None:
+    orders = {"user_id": "U-7001", "orders": [{"order_id": "W-1001"}, {"order_id": "W-2002"}]}
+    story = shop().calls("get_user", orders, user_id="U-7001").says("Shall I cancel W-2002?").user("Yes, do.")
+    trace = story.calls("cancel", {"ok": True}, order_id="W-1001").says("Done.").trace()
+    found = [clue for clue in find_clues(trace, Flow(trace)) if clue.kind == "other_thing"]
+    assert {clue.node.text for clue in found if clue.node is not None} == {"Shall I cancel W-2002?"}
+
+
+def test_a_birthday_is_no_day_of_departure() -> None:
+    found = {"user_id": "U-7001", "dob": "1990-12-07", "trips": [{"trip_id": "T-9001", "date": "2031-05-24"}]}
+    story = shop().calls("get_user", found, user_id="U-7001")
+    assert "misplaced" in clues(story.calls("book", {"ok": True}, trip_id="T-9001", date="1990-12-07"))
+
+
+def test_an_order_is_apart_from_items_of_another_order() -> None:
+    story = shop()
+    for number in (1, 2):
+        order = {"order_id": f"W-{number}001", "items": [{"item_id": f"I-{number}501"}], "paid_by": "P-8801"}
+        story.calls("get_order", order, order_id=f"W-{number}001")
+    assert "apart" in clues(story.calls("send_back", {"ok": True}, order_id="W-2001", item_ids=["I-1501"], by="P-8801"))

@@ -22,10 +22,11 @@ EXAMPLE = "llmtrace lineage last refund"
 _LONGEST = 60
 _COLOURS: dict[str, tuple[Style, ...]] = {"ungrounded": ("red",), "unknown": ("dim",)}
 _ALONE = {
-    "call": "asked for the later one",
-    "handed": "its words went to the later one, or its call started that",
-    "told": "the later one was sent it",
-    "returned": "ran within the later one",
+    "call": "{earlier} asked for {later}",
+    "handed": "words of {earlier} went to {later}, or its call started that",
+    "told": "{later} was sent what {earlier} said or found",
+    "returned": "{earlier} ran within {later}",
+    "vanished": "{earlier} was sent {lost} that {later} was not sent any more",
 }
 
 
@@ -140,20 +141,23 @@ def _list(screen: Screen, trace: Trace, found: Traced, title: str, reached: Sequ
     screen.line(title if reached else f"{title}: nothing that can be seen")
     for one in reached:
         screen.prose(_name(trace, one.span_id), prefix="   " * one.distance)
-        screen.prose(_why(found, one.edge), "dim", prefix="   " * one.distance + "  ")
+        screen.prose(_why(trace, found, one.edge), "dim", prefix="   " * one.distance + "  ")
 
 
 def _name(trace: Trace, span_id: str) -> str:
+    return f"{_short_name(trace, span_id)} (span {span_id})"
+
+
+def _short_name(trace: Trace, span_id: str) -> str:
     span = trace.span(span_id)
-    return f"{getattr(span.operation, 'name', '') or span.name} (span {span_id})"
+    return getattr(span.operation, "name", "") or span.name
 
 
-def _why(found: Traced, edge: Edge) -> str:
+def _why(trace: Trace, found: Traced, edge: Edge) -> str:
     """What an edge carries."""
-    if edge.via == "vanished":
-        return f"{words.plural(edge.lost, 'message')} that it was sent, and the later one was not"
-    if edge.use is None or edge.origin is None:
-        return _ALONE[edge.via]
+    if edge.via == "vanished" or edge.use is None or edge.origin is None:
+        ends = {"earlier": _short_name(trace, edge.source), "later": _short_name(trace, edge.target)}
+        return _ALONE[edge.via].format(**ends, lost=words.plural(edge.lost, "message"))
     what = f"{edge.use.tool} {edge.use.pointer}" if edge.use.tool else "the answer"
     made_up = "made up, and said first in " if edge.use.provenance.first is not None else ""
     value = short(words.value(edge.use.value), _LONGEST)

@@ -204,7 +204,10 @@ def _causes(groups: list[Group]) -> str:
 
 
 def _when(group: Group) -> str:
-    model = f", first with {group.first.models[0]}" if group.first.models else ""
+    model = group.first.models[0] if group.first.models else ""
+    if len(group.cases) == 1:
+        return f"{_day(group.first)}{model and f', with {model}'}. Trace: {group.first.trace_id[:8]}"
+    model = model and f", first with {model}"
     ids = " ".join(case.trace_id[:8] for case in group.cases[-_EXAMPLES:][::-1])
     return f"Since {_day(group.first)}, last {_day(group.last)}{model}. Newest: {ids}"
 

@@ -39,6 +39,8 @@ Kind: TypeAlias = Literal[
     "odd_form",
     "not_done",
     "other_matter",
+    "other_thing",
+    "skipped",
     "forgotten",
     "handed",
     "users_error",

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from llmtrace.diagnosis import answered, calls, findings, lists, losses, made_up, records, repeats, told
+from llmtrace.diagnosis import (
+    answered,
+    calls,
+    described,
+    findings,
+    lists,
+    losses,
+    made_up,
+    records,
+    repeats,
+    spoken,
+    sums,
+    told,
+)
 from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue
+from llmtrace.diagnosis.descriptions import Descriptions
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.sightings import Sightings
 from llmtrace.model import Trace
@@ -12,7 +26,7 @@ from llmtrace.model import Trace
 
 def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
     """In no order."""
-    after, seen = Aftermath(trace, flow), Sightings(flow)
+    after, seen, known = Aftermath(trace, flow), Sightings(flow), Descriptions(flow)
     return [
         *made_up.made_up(trace, flow, after),
         *calls.invalid(trace, flow, after),
@@ -26,6 +40,7 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *records.taken_back(flow, seen),
         *records.misplaced(flow, seen),
         *lists.incomplete(flow, seen),
+        *lists.skipped(flow),
         *answered.cut_off(flow),
         *answered.reshaped(flow),
         *answered.giving_orders(flow),
@@ -35,9 +50,14 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *told.not_done(flow),
         *told.of_another_matter(flow, seen),
         *told.mislabelled(flow, seen),
-        *told.listed_twice(flow),
+        *told.listed_twice(flow, seen),
         *told.of_another_thing(flow, seen),
         *told.of_another_record(flow, seen),
+        *described.answered(flow, known),
+        *described.called(flow, known),
+        *sums.no_difference(flow),
+        *spoken.past_the_user(flow, seen),
+        *spoken.against_the_call(flow, seen),
         *losses.forgotten(flow),
         *findings.interrupted(trace),
         *findings.errors(trace, flow),

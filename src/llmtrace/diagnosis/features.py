@@ -24,7 +24,7 @@ SYMPTOMS = frozenset(
     {"made_up", "claim", "failed", "apart", "passed_over", "outdated", "repeated", "other_answer", "not_spoken_of"}
 )
 INVENTED = frozenset({"made_up", "claim"})
-PROSE = frozenset({"claim", "misread", "not_done", "other_matter", "mislabelled", "contradicts", "mixed_up"})
+PROSE = frozenset({"claim", "misread", "not_done", "other_matter", "mislabelled", "contradicts", "mixed_up", "other_thing"})
 """Clues of words, of which a team's conversation is full: they count apart there."""
 _BY_SEVERITY = ("finding", "invalid")
 _NEAR = 12

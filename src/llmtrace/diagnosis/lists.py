@@ -1,17 +1,20 @@
-"""Clues of lists in calls that lack an element of what was said, of a record, of the list beside it, or of the call before."""
+"""Clues of lists in calls that lack an element of what was said, of a record, of the list beside it, or of the call before; and
+of a list gone through with one element left out."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.clue import Clue, quote
 from llmtrace.diagnosis.flow import Flow, Node
-from llmtrace.diagnosis.sightings import Sightings, shape, words_in
+from llmtrace.diagnosis.sightings import DEEPEST, Sightings, shape, words_in
+from llmtrace.diagnosis.tools import acts
 from llmtrace.lineage.arguments import scalars
 from llmtrace.model import JsonValue
 
 _ADVICE = "Have the tool say in its result how many elements it took, and the model compare that with what was asked for."
-_MOST = 50
+_MOST, _MOST_ASKED = 50, 200
 
 
 def incomplete(flow: Flow, seen: Sightings) -> Iterator[Clue]:
@@ -72,3 +75,52 @@ def _spoken_of(value: list[JsonValue], node: Node, flow: Flow, seen: Sightings) 
 
 def _texts(content: JsonValue) -> list[str]:
     return [leaf for _, leaf in scalars({"": content}) if isinstance(leaf, str)]
+
+
+def skipped(flow: Flow) -> Iterator[Clue]:
+    """A list of identifiers that was looked up one by one, one of them twice and one never: the call that stands where that one
+    would have been."""
+    asked: dict[tuple[str, str], list[tuple[str, Node]]] = defaultdict(list)
+    for node in flow.nodes:
+        if node.kind == "call" and not acts(node.tool) and isinstance(node.arguments, dict) and len(node.arguments) == 1:
+            ((name, value),) = node.arguments.items()
+            if isinstance(value, str):
+                asked[node.tool, name].append((value, node))
+    repeated = {key: calls for key, calls in asked.items() if len({value for value, _ in calls}) < len(calls) <= _MOST_ASKED}
+    wanted = {value for calls in repeated.values() for value, _ in calls}
+    lists: dict[str, list[list[str]]] = defaultdict(list)
+    for structure in (node.structure for node in flow.nodes if wanted and node.structure is not None):
+        for held in _lists(structure, 0):
+            for element in wanted.intersection(held):
+                lists[element].append(held)
+    for (tool, name), calls in repeated.items():
+        found = _out_of_order(calls, lists)
+        if found is not None:
+            node, value, left_out = found
+            title = f"{tool} looked up the same {name} twice, and another never"
+            evidence = f"Of one list {quote(left_out)} was never looked up, and {quote(value)} in its place."
+            advice = f"Have the program go through the list and call {tool} for each, not the model."
+            yield Clue("skipped", node.span_id, title, evidence, advice, "warning", node, None, f"/{name}", value)
+
+
+def _out_of_order(calls: list[tuple[str, Node]], lists: dict[str, list[list[str]]]) -> tuple[Node, str, str] | None:
+    values = [value for value, _ in calls]
+    distinct = set(values)
+    for at, (value, node) in enumerate(calls):
+        if values.count(value) > 1:
+            whole = max(lists[value][:_MOST], key=lambda held: len(distinct & set(held)), default=[])
+            left_out = [element for element in whole if element not in distinct]
+            number = len(set(values[:at]) & set(whole))
+            if len(left_out) == 1 and number < len(whole) and whole[number] == left_out[0]:
+                return node, value, left_out[0]
+    return None
+
+
+def _lists(content: JsonValue, depth: int) -> Iterator[list[str]]:
+    """Lists of texts, two at least."""
+    members = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    for member in members:
+        if isinstance(member, list) and 1 < len(member) <= _MOST and all(isinstance(element, str) for element in member):
+            yield [str(element) for element in member]
+        elif isinstance(member, (dict, list)) and depth < DEEPEST:
+            yield from _lists(member, depth + 1)

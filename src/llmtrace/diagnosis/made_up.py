@@ -15,6 +15,9 @@ from llmtrace.model import Evaluation, Trace
 
 SIGNAL = "ungrounded_argument"
 
+_OF_NOBODY = frozenset({"number", "date", "time"})
+"""Kinds of values that belong to no one, so that no tool can say whose they are."""
+
 
 def made_up(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
     """In a call, in an answer that later calls took them from, or in the final answer."""
@@ -46,7 +49,7 @@ def _stored(node: Node, found: Evaluation) -> Clue:
     evidence = f"Found when it was said: {found.explanation}."
     kind: Kind = "from_example" if found.label == "from_example" else "made_up"
     value = found.evidence.get("value")
-    return Clue(kind, node.span_id, title, evidence, _advice(node), "info", node, use, found.pointer, value)
+    return Clue(kind, node.span_id, title, evidence, _advice(node, use), "info", node, use, found.pointer, value)
 
 
 def _argument(node: Node, use: Use, after: Aftermath) -> Clue:
@@ -61,7 +64,7 @@ def _argument(node: Node, use: Use, after: Aftermath) -> Clue:
     if node.has_result and not has_failed(node):
         evidence = f"{evidence[:-1]}; {node.tool} answered all the same."
     kind: Kind = "from_example" if example else "made_up"
-    clue = Clue(kind, node.span_id, title, evidence, _advice(node), "info", node, use, use.pointer, use.value)
+    clue = Clue(kind, node.span_id, title, evidence, _advice(node, use), "info", node, use, use.pointer, use.value)
     clue.recovered = has_failed(node) and after.done(node) and not after.relied_on(use, node)
     return clue
 
@@ -95,5 +98,7 @@ def _claim(node: Node, claims: list[Use]) -> Clue:
     return Clue("claim", node.span_id, title, evidence, advice, "info", node, None, None, claims[0].value)
 
 
-def _advice(node: Node) -> str:
+def _advice(node: Node, use: Use | None) -> str:
+    if use is not None and use.kind in _OF_NOBODY:
+        return f"Have the model ask for what it was not given, and the user confirm {use.pointer} before {node.tool} runs."
     return f"Have the model ask for what it was not given, and let {node.tool} check that the value belongs to whom it serves."

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from llmtrace.diagnosis.clue import Clue, Kind, place_of, quote
+from llmtrace.diagnosis.descriptions import identifies
 from llmtrace.diagnosis.flow import Flow, Node
-from llmtrace.diagnosis.sightings import Sightings, shape, words_in
+from llmtrace.diagnosis.sightings import Sightings, is_date, shape, words_in
 from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.lineage import Use
 from llmtrace.lineage.arguments import name_of, pointer_of_path, scalars
@@ -19,8 +20,8 @@ _TAKEN_BACK = re.compile(
 )
 _CHECK = "Have the tool check that the values it is given belong together, and say so in its result where they do not."
 _NAMED = frozenset({"identifier", "email"})
-_FEWEST_MEMBERS = 2
-_IDS = ("id", "number", "key", "code")
+_OF_A_LIST = 2
+"""Members on the way to an element of a list."""
 
 
 def of_other_records(flow: Flow, seen: Sightings) -> Iterator[Clue]:
@@ -66,28 +67,34 @@ def _other(node: Node, use: Use, rival: str) -> Clue:
 
 
 def _apart(node: Node, seen: Sightings) -> Iterator[Clue]:
-    """An identifier that stands together with fewer of the call's other values than another one of its form and name does."""
-    named = [use for use in node.uses if use.kind in _NAMED and isinstance(use.value, str) and not use.made_up]
-    named = [use for use in named if len(use.path) < _FEWEST_MEMBERS or use.kind == "email"]  # of a list one may choose
-    distinct = {str(use.value): use for use in named}
-    if len(distinct) < _FEWEST_MEMBERS:
+    """An identifier that stands together with fewer of the call's other values than another one of its form and name does.
+    Of a list one may choose: its elements speak only for an identifier that has a record, which holds them."""
+    named = {str(use.value): use for use in node.uses if use.kind in _NAMED and isinstance(use.value, str) and not use.made_up}
+    holding = {value: {one.place for one in seen.before(value, node)} for value in named} if len(named) > 1 else {}
+    single = {value for value, use in named.items() if len(use.path) < _OF_A_LIST or use.kind == "email"}
+    for value in [value for value in holding if value in single]:
+        found = _better(value, {other: held for other, held in holding.items() if other in single}, node, seen)
+        if found is None:
+            found = _better(value, holding, node, seen)
+            if found is None or seen.record(found[0], node) is None:
+                continue
+        best, theirs, mine = found
+        use = named[value]
+        kind: Kind = "apart" if node.kind == "call" else "mixed_up"
+        called = f"{node.tool} was called with a {use.pointer}"
+        title = f"{called if node.kind == 'call' else 'the answer names an identifier'} that belongs to something else"
+        evidence = f"{quote(best)} stands together with {theirs} of the other values there, {quote(value)} with {mine}."
+        yield Clue(kind, node.span_id, title, evidence, _CHECK, "warning", node, use, use.pointer or None, value)
         return
-    holding = {value: {one.place for one in seen.before(value, node)} for value in distinct}
-    for value, use in distinct.items():
-        others = {other: held for other, held in holding.items() if other != value and held}
-        mine = sum(bool(held & holding[value]) for held in others.values())
-        rivals = _rivals(value, node, seen, others) if mine < len(others) and holding[value] else {}
-        best = max(rivals, key=lambda rival: (rivals[rival], rival), default=None)
-        if best is not None and rivals[best] > mine and best not in distinct:
-            kind: Kind = "apart" if node.kind == "call" else "mixed_up"
-            called = f"{node.tool} was called with a {use.pointer}"
-            title = f"{called if node.kind == 'call' else 'the answer names an identifier'} that belongs to something else"
-            evidence = (
-                f"{quote(best)} stands together with {rivals[best]} of the other values there, {quote(value)} with {mine}."
-            )
-            pointer = use.pointer or None
-            yield Clue(kind, node.span_id, title, evidence, _CHECK, "warning", node, use, pointer, value)
-            return
+
+
+def _better(value: str, holding: dict[str, set[int]], node: Node, seen: Sightings) -> tuple[str, int, int] | None:
+    """Another value that stands together with more of these, and with how many, and with how many this one does."""
+    others = {other: held for other, held in holding.items() if other != value and held}
+    mine = sum(bool(held & holding[value]) for held in others.values())
+    rivals = _rivals(value, node, seen, others) if mine < len(others) and holding[value] else {}
+    best = max(rivals, key=lambda rival: (rivals[rival], rival), default=None)
+    return (best, rivals[best], mine) if best is not None and rivals[best] > mine and best not in holding else None
 
 
 def _rivals(value: str, node: Node, seen: Sightings, others: dict[str, set[int]]) -> dict[str, int]:
@@ -236,13 +243,9 @@ def misplaced(flow: Flow, seen: Sightings) -> Iterator[Clue]:
             continue
         for path, value in scalars(node.arguments):
             name, text = name_of(path), str(value)
-            names = seen.names_elsewhere(text, node)
-            if not isinstance(value, str) or len(text) < 2 or not names or name in names or name not in seen.members:
+            if not isinstance(value, str) or len(text) < 2:
                 continue
-            if any(name.endswith(other) for other in names):
-                continue
-            others = sorted((names & set(node.arguments)) - {name})
-            other = others[0] if others else sorted(names)[0] if name.endswith("id") and sorted(names)[0].endswith(_IDS) else ""
+            other = _exchanged(name, text, node, seen) or _other_name(name, text, node, seen)
             if other:
                 title = f"{node.tool} was called with the {other} as {pointer_of_path(path)}"
                 evidence = f"{quote(text)} is {other} in every result of the run, never {name}."
@@ -251,3 +254,26 @@ def misplaced(flow: Flow, seen: Sightings) -> Iterator[Clue]:
                     "misplaced", node.span_id, title, evidence, advice, "warning", node, None, pointer_of_path(path), value
                 )
                 break
+
+
+def _exchanged(name: str, text: str, node: Node, seen: Sightings) -> str:
+    """The other argument of the call by whose name the value goes in every other result."""
+    names = seen.names_elsewhere(text, node)
+    if name not in seen.members or any(name.endswith(other) for other in names):
+        return ""
+    arguments = node.arguments if isinstance(node.arguments, dict) else {}
+    return min(names & set(arguments), default="")
+
+
+def _other_name(name: str, text: str, node: Node, seen: Sightings) -> str:
+    """What the value is called in every result before, where that is of another kind than this name; nobody has said it."""
+    names = sorted(seen.names_before(text, node))
+    if not names or not {name, name.removesuffix("s")} & seen.members:
+        return ""
+    if any(one.place < node.place for one in seen.spoken.get(text, ())):
+        return ""
+    own = name.removesuffix("s")
+    if any(own.endswith(other.removesuffix("s")) or other.removesuffix("s").endswith(own) for other in names):
+        return ""
+    of_one_kind = all(identifies(other) for other in names) if identifies(name) else is_date(text)
+    return names[0] if of_one_kind else ""

@@ -23,7 +23,6 @@ _SHORTEST = 4
 _LONGEST_NAME = 40
 DEEPEST = 12
 MOST_ALIKE = 200
-SEVERAL = -1
 
 
 class Sightings:
@@ -51,7 +50,8 @@ class Sightings:
 
     @cached_property
     def _named(self) -> dict[str, dict[str, int]]:
-        """By text of a value, the names of the members that hold it in results, each with the call's place, or `SEVERAL`."""
+        """By text of a value, the names of the members that hold it in results, each with the place of the first call; inverted
+        (``~``) where others hold it too."""
         found: dict[str, dict[str, int]] = {}
         for node in self.flow.nodes:
             if node.structure is not None:
@@ -126,6 +126,10 @@ class Sightings:
         """What the value is called in results other than this node's."""
         return {name for name, place in self._named.get(text, {}).items() if place != node.place}
 
+    def names_before(self, text: str, node: Node) -> set[str]:
+        """What the value is called in the results before this node's."""
+        return {name for name, place in self._named.get(text, {}).items() if _first(place) < node.place}
+
     def kin(self, one: str, other: str) -> bool:
         """True if both go by one name in results."""
         return not self.names(one).isdisjoint(self.names(other))
@@ -181,6 +185,10 @@ def shape(text: str) -> str:
     return re.sub(r"\d", "9", re.sub(r"[^\W\d_]+", "a", text))
 
 
+def _first(place: int) -> int:
+    return place if place >= 0 else ~place
+
+
 def _name(content: JsonValue, name: str, found: dict[str, dict[str, int]], place: int, depth: int) -> None:
     """``content``: an object or a list."""
     if depth >= DEEPEST:
@@ -194,7 +202,7 @@ def _name(content: JsonValue, name: str, found: dict[str, dict[str, int]], place
             if known is None:
                 found[text] = {str(key): place}
             elif known.get(key) != place:
-                known[str(key)] = SEVERAL if key in known else place
+                known[str(key)] = ~_first(known[key]) if key in known else place
 
 
 def _record(content: JsonValue, found: dict[str, set[float]], depth: int) -> None:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from llmtrace.diagnosis.clue import Clue, quote
+from llmtrace.diagnosis.descriptions import identifies
 from llmtrace.diagnosis.flow import Flow, Node
-from llmtrace.diagnosis.sightings import MOST_ALIKE, Sightings, is_date, shape, words_in
+from llmtrace.diagnosis.sightings import MOST_ALIKE, Sightings, is_date, is_word, shape, words_in
 from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.lineage import Use
 from llmtrace.lineage.forms import numbers_in, read_number
@@ -27,6 +28,8 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MOST_KINDS = 60
 _ELEMENT = re.compile(r"#?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
 _LIST = re.compile(r"#?\w[\w-]{3,}(?:(?:,(?: and| or)?| and| or) #?\w[\w-]{3,})+")
+_LINE = re.compile(r"^([ \t]*)(?:[-*•]|\d+[.)])\s+(.*)$", re.MULTILINE)
+"""An item of a list."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _NEXT_LINES = 400
 _MONEY = re.compile(r"[$€£]\s?(\d[\d,]*(?:\.\d+)?)")
@@ -228,17 +231,53 @@ def _plain(name: str) -> str:
     return " ".join(_RUN.findall(_CAMEL.sub(" ", name).casefold().replace("_", " ")))
 
 
-def listed_twice(flow: Flow) -> Iterator[Clue]:
-    """An answer that lists identifiers and names one of them twice."""
+def listed_twice(flow: Flow, seen: Sightings) -> Iterator[Clue]:
+    """An answer that lists identifiers, in a sentence or one a line, and names one of them twice."""
     for node in flow.nodes:
-        for match in _LIST.finditer(node.text) if node.kind == "answer" else ():
-            words = [word for word in _ELEMENT.findall(match.group()) if any(c.isdigit() for c in word)]
-            twice = next((word for at, word in enumerate(words) if word in words[:at]), None)
-            if twice is not None and not is_date(twice):
-                title = "the answer lists the same thing twice"
-                evidence = f"It names {quote(twice)} twice in {quote(match.group())}."
-                yield Clue("contradicts", node.span_id, title, evidence, _ADVICE, "warning", node, value=twice)
-                break
+        found = (_twice_in_a_sentence(node.text) or _twice_in_lines(node.text, seen)) if node.kind == "answer" else None
+        if found is not None:
+            twice, where = found
+            title = "the answer lists the same thing twice"
+            evidence = f"It names {quote(twice)} twice in {quote(where)}."
+            yield Clue("contradicts", node.span_id, title, evidence, _ADVICE, "warning", node, value=twice)
+
+
+def _twice_in_a_sentence(text: str) -> tuple[str, str] | None:
+    for match in _LIST.finditer(text):
+        words = [word for word in _ELEMENT.findall(match.group()) if any(c.isdigit() for c in word)]
+        twice = next((word for at, word in enumerate(words) if word in words[:at]), None)
+        if twice is not None and not is_date(twice):
+            return twice, match.group()
+    return None
+
+
+def _twice_in_lines(text: str, seen: Sightings) -> tuple[str, str] | None:
+    """Of the items of one list those that name one identifier of a form, and not what its record holds: of that there may be
+    several."""
+    named: dict[tuple[int, str], list[str]] = {}
+    above: list[tuple[int, int]] = []
+    for number, match in enumerate(_LINE.finditer(text), 1):
+        indent = len(match.group(1))
+        while above and above[-1][0] >= indent:
+            above.pop()
+        line = match.group(2).casefold()
+        known = {word for word in _ELEMENT.findall(match.group(2)) if is_word(word) and _is_identifier(word, seen)}
+        words = sorted(word for word in known if not any(thing in line for thing in seen.things.get(word, ())))
+        forms = [shape(word) for word in words]
+        for word in words:
+            if forms.count(shape(word)) == 1:
+                held = named.setdefault((above[-1][1] if above else 0, shape(word)), [])
+                if word in held:
+                    return word, f"one list ({', '.join(held)}, {word})"
+                held.append(word)
+        above.append((indent, number))
+    return None
+
+
+def _is_identifier(word: str, seen: Sightings) -> bool:
+    """True if all members of results that hold it identify something, by their names, or are lists."""
+    names = seen.names(word)
+    return bool(names) and not is_date(word) and all(identifies(name) or name.endswith("s") for name in names)
 
 
 def of_another_thing(flow: Flow, seen: Sightings) -> Iterator[Clue]:

@@ -40,10 +40,11 @@ class Endpoint:
     def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> Answer:
         """The model's words. Asked once more without a response format where the server knows none. Raises JudgeFailed."""
         kept: list[Answer | BaseException] = []
+        end = time.monotonic() + self.seconds
 
         def work() -> None:
             try:
-                kept.append(self._ask(messages, schema, time.monotonic() + self.seconds))
+                kept.append(self._ask(messages, schema, end))
             except BaseException as error:
                 kept.append(error)
 
@@ -51,13 +52,14 @@ class Endpoint:
         thread = threading.Thread(target=work, name="llmtrace judge", daemon=True)
         thread.start()
         thread.join(self.seconds)
-        if not kept:
+        said = kept[0] if kept else None
+        if isinstance(said, Answer):
+            return said
+        if isinstance(said, JudgeFailed):
+            raise said
+        if said is None or time.monotonic() >= end:
             raise JudgeFailed(f"no answer within {self.seconds:g} s")
-        if isinstance(kept[0], Answer):
-            return kept[0]
-        if isinstance(kept[0], JudgeFailed):
-            raise kept[0]
-        raise JudgeFailed(self._bare(_reason(kept[0]))) from None
+        raise JudgeFailed(self._bare(_reason(said))) from None
 
     def _ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], end: float) -> Answer:
         plain = {"model": self.model, "messages": list(messages)}
