@@ -162,6 +162,8 @@ def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> N
     assert "d" * 32 not in str(told["causes"])
     out = llmtrace("why", "--all", "--store", store).out
     assert told["causes"][0]["title"] in out
+    assert f"{sum(cause['runs'] for cause in told['causes'])} of 5 runs have a suspect" in out
+    assert "Since " in out
     assert json.loads(llmtrace("why", "--all", "--tag", "absent", "--json", "--store", store).out)["runs"] == 0
 
 

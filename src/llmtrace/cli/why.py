@@ -187,8 +187,7 @@ def _tags(attributes: object) -> tuple[str, ...]:
 
 def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int) -> None:
     """Each cause with the number of its runs, since when, and with which model first."""
-    runs = sum(len(group.cases) for group in groups)
-    screen.line(screen.paint(f"{runs} of {words.plural(looked, 'run')} have a suspect, {_causes(groups)}", "bold"))
+    screen.line(screen.paint(_counted(groups, looked), "bold"))
     screen.line()
     for group in groups[:top]:
         screen.spread(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
@@ -199,8 +198,10 @@ def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int) -
         screen.line(screen.paint(f"{len(groups) - top} more with --top {len(groups)}", "dim"))
 
 
-def _causes(groups: list[Group]) -> str:
-    return "one cause" if len(groups) == 1 else f"{len(groups)} causes"
+def _counted(groups: list[Group], looked: int) -> str:
+    runs = sum(len(group.cases) for group in groups)
+    causes = "one cause" if len(groups) == 1 else f"{len(groups)} causes"
+    return f"{runs} of {words.plural(looked, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
 
 
 def _when(group: Group) -> str:
@@ -224,7 +225,7 @@ def _group_as_json(group: Group) -> dict[str, object]:
 
 
 def _groups_as_markdown(groups: list[Group], looked: int) -> Iterator[str]:
-    yield f"## {sum(len(group.cases) for group in groups)} of {words.plural(looked, 'run')} have a suspect, {_causes(groups)}\n"
+    yield f"## {_counted(groups, looked)}\n"
     for group in groups:
         yield f"* **{_plain(group.title)}**: {words.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
         yield f"  What would have prevented it: {_plain(group.advice)}"

@@ -77,6 +77,8 @@ def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         told = "; the model's next words do not speak of it." if unnoticed else "."
         evidence = f"{tool} {_how_it_failed(node)}{times}{told}"
         advice = f"Have {tool} say in its result what went wrong and what to do next."
+        if nodes[-1] is flow.nodes[-1] and node.execution is not None and node.execution.failure is not None:
+            advice = f"Catch what {tool} raises, and have the model told what went wrong and what to do next."
         clue = Clue("failed", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
         clue.recovered, clue.unnoticed = recovered, unnoticed
         yield clue
