@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from llmtrace.exporters._gate import Gate
 from llmtrace.exporters._leftovers import Leftovers, only_unsent, remove_sent
 from llmtrace.exporters._memory import MemoryQueue
 from llmtrace.exporters._tails import Item, Stuck, Tail
-from llmtrace.exporters._transport import Answer, transport
+from llmtrace.exporters._transport import LEAST_SECONDS, Answer, transport
 from llmtrace.exporters.otlp import MOST_SPANS, Exporter
 from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
@@ -40,8 +41,8 @@ from llmtrace.store.sent import FOLDER, STORE, UNSENT, Positions
 INTERVAL = 1.0
 """Seconds between looks at the journal."""
 EXIT_SECONDS = 2.0
-LEAST_SECONDS = 0.2
-"""With less time left no request is begun: what is on its way when the program ends is sent again by the next."""
+HASTY_BYTES = 256 << 10
+"""In a request at the exit: what was taken by then is written down, the rest is sent again."""
 LEFTOVERS_EVERY = 30.0
 SAVE_EVERY = 30.0
 ABOUT = "about"
@@ -186,11 +187,13 @@ class Forwarder:
             if not self._pending:
                 break
             self._send()
-        now = time.monotonic()
-        if all_of_it or now - self._saved > SAVE_EVERY:
-            self._saved = now
-            if self._file is not None and self._make_folder():
-                self._file.add(self._counts)
+        if all_of_it or time.monotonic() - self._saved > SAVE_EVERY:
+            self._note()
+
+    def _note(self) -> None:
+        self._saved = time.monotonic()
+        if self._file is not None and self._make_folder():
+            self._file.add(self._counts)
 
     def _stop(self) -> None:
         self._exporter.close()
@@ -199,7 +202,7 @@ class Forwarder:
 
     def _collected(self, *, all_of_it: bool) -> list[Item]:
         ready = self._gate.due()
-        room = self._exporter.batch_bytes
+        most = room = min(self._exporter.batch_bytes, HASTY_BYTES if self._seconds() <= EXIT_SECONDS else sys.maxsize)
         for source in self._sources(all_of_it=all_of_it):
             while room > 0 and len(ready) < MOST_SPANS:
                 found = source.read(room)
@@ -207,7 +210,7 @@ class Forwarder:
                     break
                 for item in found:
                     ready += self._gate.offer(item)
-                room = self._exporter.batch_bytes - sum(item.size for item in ready)
+                room = most - sum(item.size for item in ready)
         if all_of_it and not ready:
             ready = self._gate.rest()
         if not ready:
@@ -283,7 +286,9 @@ class Forwarder:
         if answer.kind == "taken":
             self._breaker.worked()
             self._counts.why = ""
-        elif self._seconds() > 0 or self._deadline == float("inf"):
+            if self._closing:
+                self._note()
+        elif answer.kind != "late" and (self._seconds() > 0 or self._deadline == float("inf")):
             self._failed(answer)
 
     def _failed(self, answer: Answer) -> None:

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from llmtrace.codec import otlp
@@ -24,6 +24,8 @@ from llmtrace.model import RawSpan
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BAD = frozenset({400, 406, 415, 422})
 _LONGEST_WAIT = 3600.0
+LEAST_SECONDS = 0.2
+"""With less time left no request is begun: what is on its way when the program ends is sent again by the next."""
 _FORK_SECONDS = 5.0
 """How long a fork waits for imports to be done."""
 _ANSWERS = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
@@ -38,9 +40,10 @@ _GRPC_BAD = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "ALREADY_EXIST
 
 class Answer(NamedTuple):
     """``taken``: all is well, ``rejected`` spans apart. ``large``: too many bytes. ``bad``: these spans are not taken, others
-    may be. ``later``: try again. ``closed``: nothing is taken from us, until somebody changes something."""
+    may be. ``later``: try again. ``closed``: nothing is taken from us, until somebody changes something. ``late``: no time was
+    left to ask."""
 
-    kind: Literal["taken", "large", "bad", "later", "closed"]
+    kind: Literal["taken", "large", "bad", "later", "closed", "late"]
     why: str = ""
     wait: float | None = None
     """Seconds that the other side asks us to wait."""
@@ -49,12 +52,15 @@ class Answer(NamedTuple):
     """The other side failed at this very request, and may do so each time."""
 
 
+_LATE = Answer("late")
+
+
 class Transport(Protocol):
     def encode(self, spans: Sequence[RawSpan]) -> bytes:
         """One ExportTraceServiceRequest."""
 
-    def send(self, body: bytes, seconds: float) -> Answer:
-        """Send what `encode` gave; ``seconds`` at most for each wait."""
+    def send(self, body: bytes, seconds: Callable[[], float]) -> Answer:
+        """Send what `encode` gave; ``seconds`` tells how long it may wait, once all is ready."""
 
     def close(self) -> None: ...
 
@@ -71,18 +77,20 @@ class Http:
         self._kind = "application/json" if as_json else "application/x-protobuf"
         self.encode = otlp.to_json_line if as_json else otlp.to_protobuf
 
-    def send(self, body: bytes, seconds: float) -> Answer:
+    def send(self, body: bytes, seconds: Callable[[], float]) -> Answer:
         try:
             session = self._session = self._session or self._opened()
             if self._to.gzip:
                 packer = zlib.compressobj(3, wbits=31)
                 body = packer.compress(body) + packer.flush()
-            seconds = min(seconds, self._to.timeout)
+            wait = min(seconds(), self._to.timeout)
+            if wait < LEAST_SECONDS:
+                return _LATE
             # a redirect is not followed: the headers are for this address alone
             response = session.post(
                 self._to.endpoint,
                 data=body,
-                timeout=(seconds, seconds),
+                timeout=(wait, wait),
                 allow_redirects=False,
                 verify=self._to.certificate,  # said here, since requests' own variable wins over what a session says
             )
@@ -171,13 +179,16 @@ class Grpc:
         self._export: Any = None
         self.encode = otlp.to_protobuf
 
-    def send(self, body: bytes, seconds: float) -> Answer:
+    def send(self, body: bytes, seconds: Callable[[], float]) -> Answer:
         try:
             grpc = _imported(*_GRPC)
             if self._export is None:
                 self._open(grpc)
+            wait = min(seconds(), self._to.timeout)
+            if wait < LEAST_SECONDS:
+                return _LATE
             try:
-                answered = self._export(body, timeout=min(seconds, self._to.timeout), metadata=self._to.headers)
+                answered = self._export(body, timeout=wait, metadata=self._to.headers)
             except grpc.RpcError as error:
                 return self._refused(error)
             return Answer("taken", *_partial(answered, "protobuf"))

@@ -37,22 +37,19 @@ class Exporter:
     def send(self, spans: Sequence[RawSpan], seconds: Callable[[], float], settled: Callable[[int], None]) -> Answer:
         """Send in order. ``seconds`` says how long a request may wait; ``settled(n)``: the next n spans are dealt with.
 
-        The answer is ``taken`` if all are, else ``later`` or ``closed``, and the rest is to be sent again.
+        The answer is ``taken`` if all are, else ``later``, ``closed`` or ``late``, and the rest is to be sent again.
         """
         if self._profile == "tempo":
             spans = [shrinking.for_tempo(raw) for raw in spans]
         parts = deque([list(spans)])
         while parts:
             part = parts.popleft()
-            left = seconds()
-            if left <= 0:
-                return Answer("later", "no time is left")
             body = self._transport.encode(part)
-            answer = self._judged(self._transport.send(body, left))
+            answer = self._judged(self._transport.send(body, seconds))
             if answer.kind == "taken":
                 self._took(part, body, answer)
                 settled(len(part))
-            elif answer.kind in ("later", "closed"):
+            elif answer.kind in ("later", "closed", "late"):
                 return answer
             elif len(part) > 1:
                 if answer.kind == "large":

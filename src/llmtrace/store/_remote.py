@@ -32,7 +32,7 @@ QUIET = 300
 """Seconds after its last span after which a trace counts as whole."""
 TELLING = (OPERATION_NAME, RUN_ID, "openinference.span.kind", "traceloop.span.kind", "gen_ai.system", "ai.operationId")
 """A span with one of these attributes tells of a model, a tool or an agent: what a backend can search by."""
-_AT_ONCE = 8
+AT_ONCE = 8
 _TOGETHER = 100
 _REMEMBERED = 10_000
 _NEAR = 500
@@ -46,6 +46,8 @@ class Found(NamedTuple):
     trace_id: str
     spans: Sequence[RawSpan] | None = None
     """Where the backend told them at once; None: they are to be fetched."""
+    note: str = ""
+    """Instead of a trace, after all others: what was not looked at, and how to have it looked at."""
 
 
 class Source(Protocol):
@@ -118,17 +120,18 @@ class RemoteStore:
             raws = self.source.fetch(wanted)
             if raws:
                 return _decoded(raws)
-        newest = self._newest()
+        newest = self._newest(1 if wanted == "last" else _NEAR)
         full = search.resolve(wanted, newest, lambda start: self._starting(start, newest))
         raws = self.source.fetch(full)
         if not raws:
             raise TraceNotFound(f"no trace {full!r} in {self.source.name}; it may be older than what is kept there")
         return _decoded(raws)
 
-    def _newest(self) -> list[str]:
-        query = Query(limit=_NEAR)
-        found = self.source.find(query, *self.bounds(query))
-        return [one.trace_id for one in islice(found, _NEAR) if one.spans is None or any(map(_is_known, one.spans))]
+    def _newest(self, limit: int) -> list[str]:
+        query = Query(limit=limit)
+        found = (one for one in self.source.find(query, *self.bounds(query)) if not one.note)
+        told = (one.trace_id for one in found if one.spans is None or any(map(_is_known, one.spans)))
+        return list(islice(told, limit))
 
     def _starting(self, beginning: str, newest: Sequence[str]) -> list[str]:
         told = self.source.starting(beginning)
@@ -147,8 +150,11 @@ class RemoteStore:
     ) -> Iterator[tuple[TraceSummary, Trace | None]]:
         """What a query asks for of what was found; the trace too where it was fetched, always if ``traces``."""
         whole = prompts or bool(query.text)
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="llmtrace-read") as pool:
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="llmtrace-read") as pool:
             for some in self._fetched(found, query, whole, traces):
+                if some[0].note:  # more was wanted than was found
+                    say(some[0].note)
+                    continue
                 for summary, trace in pool.map(lambda one: self._look(one, query, whole, traces), some):
                     if summary is None or not search.keeps(query, summary):
                         continue
@@ -159,7 +165,7 @@ class RemoteStore:
     def _fetched(self, found: Iterable[Found], query: Query, prompts: bool, traces: bool) -> Iterator[list[Found]]:
         """What was found, some at a time; with the spans that are needed where the backend gives those of many at once."""
         if not isinstance(self.source, Together):
-            yield from _chunks(found, min(_AT_ONCE, query.limit))
+            yield from _chunks(found, min(AT_ONCE, query.limit))
             return
         for some in _chunks(found, min(_TOGETHER, query.limit)):
             with self._lock:
@@ -231,6 +237,15 @@ def _is_known(raw: RawSpan) -> bool:
 
 
 def _chunks(found: Iterable[Found], size: int) -> Iterator[list[Found]]:
-    rest = iter(found)
-    while some := list(islice(rest, size)):
+    """So many at a time; a note by itself, so that it is read only where what comes before was not enough."""
+    some = list[Found]()
+    for one in found:
+        if one.note and some:
+            yield some
+            some = []
+        some.append(one)
+        if one.note or len(some) == size:
+            yield some
+            some = []
+    if some:
         yield some

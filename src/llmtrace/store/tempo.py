@@ -34,8 +34,10 @@ _SEARCHED = (
     "input.value",
     "output.value",
 )
-_AT_MOST = 1000
+_AT_LEAST = 1000
 """Traces asked for where they are sifted or sorted here."""
+_AT_MOST = 100_000
+"""What is more a Tempo may refuse."""
 
 
 class Tempo:
@@ -43,8 +45,9 @@ class Tempo:
         self.name = f"Tempo at {address.base}"
         self._address = address
 
-    def find(self, query: Query, since: int, until: int) -> Iterable[Found]:
-        limit = query.limit if query.health is None and not query.text else max(query.limit, _AT_MOST)
+    def find(self, query: Query, since: int, until: int) -> Iterator[Found]:
+        sifted = query.health is not None or bool(query.text)
+        limit = min(max(query.limit, _AT_LEAST) if sifted else query.limit, _AT_MOST)
         asked = {"limit": limit, "start": since // 10**9, "end": -(-until // 10**9)}
         try:
             document = self._json("/api/search", asked | {"q": _query(query) + " with (most_recent=true)"})
@@ -52,10 +55,14 @@ class Tempo:
             if refused.status != 400:
                 raise
             # A Tempo that has no such hint gives any traces, so it is asked for more of them.
-            document = self._json("/api/search", asked | {"q": _query(query), "limit": max(limit, _AT_MOST)})
+            limit = max(limit, _AT_LEAST)
+            document = self._json("/api/search", asked | {"q": _query(query), "limit": limit})
         traces = [one for one in document.get("traces") or [] if isinstance(one, dict)]
         traces.sort(key=lambda one: _whole(one.get("startTimeUnixNano")), reverse=True)
-        return [Found(str(one.get("traceID", "")).rjust(32, "0").lower()) for one in traces]
+        yield from [Found(str(one.get("traceID", "")).rjust(32, "0").lower()) for one in traces]
+        if len(traces) >= limit and (sifted or limit != query.limit):
+            which = "more were not looked at: give --since" if limit == _AT_MOST else "give --limit or --since for others"
+            yield Found("", note=f"{self.name} was asked for {limit:,} traces and gave as many; {which}")
 
     def fetch(self, trace_id: str, *, prompts: bool = True) -> Sequence[RawSpan]:  # noqa: ARG002 - Tempo gives whole spans
         try:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 from inline_snapshot import snapshot
 
+from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
-from llmtrace.store import Query, open_store, tempo
+from llmtrace.model import AgentInvocation, Custom, Span, replace
+from llmtrace.store import Query, notices, open_store, tempo
 from tests.cli.traces import SILENT, silent
 from tests.store.remote.backends import FakeJaeger, FakeTempo, Served
 
@@ -92,3 +96,50 @@ def test_one_service_and_a_prefix() -> None:
         assert jaeger.served.asked[-1][0] == "/jaeger/api/services"
     finally:
         jaeger.close()
+
+
+def _runs(count: int) -> list[Span]:
+    spans = []
+    for number in range(count):
+        start = time.time_ns() - (count - number) * 1_000_000_000
+        agent = AgentInvocation("support")
+        spans.append(Span(f"{number + 1:032x}", f"{number + 1:016x}", "support", start, start + 1000, operation=agent))
+    return [replace(one, resource={"service.name": "shop"}) for one in reversed(spans)]
+
+
+def test_a_jaeger_is_asked_for_as_many_as_are_read(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """For more only where other services' traces came instead; and a line says where it may have more."""
+    monkeypatch.setattr(notices, "_said", {})
+    jaeger = FakeJaeger()
+    jaeger.keep(_runs(60))
+    web = [replace(one, operation=Custom(), trace_id=f"{number:032x}") for number, one in enumerate(_runs(30), 1000)]
+    try:
+        store = open_store(f"{jaeger.url}?limit=50&service=shop")
+        assert len(store.traces(Query(limit=20))) == 20
+        assert [options["limit"] for path, options in jaeger.served.asked if path == "/api/traces"] == ["24"]
+        assert store.trace("last").trace_id == f"{60:032x}"
+        assert caplog.text == ""
+        assert len(store.traces(Query(limit=55))) == 50
+        assert "gave 50 traces of shop and may have more; ?limit=N" in caplog.text
+        jaeger.raws[:0] = map(genai.encode, web)
+        jaeger.served.asked.clear()
+        assert len(open_store(f"{jaeger.url}?limit=60&service=shop").traces(Query(limit=20))) == 20
+        assert [options["limit"] for path, options in jaeger.served.asked if path == "/api/traces"] == ["24", "60"]
+    finally:
+        jaeger.close()
+
+
+def test_what_a_tempo_may_have_more_of_is_said(
+    there: FakeTempo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Health is sifted here, among so many traces at most; and no Tempo is asked for all that there ever was."""
+    monkeypatch.setattr(notices, "_said", {})
+    monkeypatch.setattr(tempo, "_AT_LEAST", 15)
+    there.keep(_runs(20))
+    store = open_store(there.url)
+    assert len(store.traces(Query(limit=10, health="ok"))) == 10
+    assert caplog.text == ""
+    assert store.traces(Query(limit=10, health="failed")) == []
+    assert "was asked for 15 traces and gave as many; give --limit or --since" in caplog.text
+    assert sum(1 for _ in store.spans(Query(limit=sys.maxsize))) == 20
+    assert int(there.served.asked[-21][1]["limit"]) == 100_000
