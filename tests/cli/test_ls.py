@@ -118,7 +118,7 @@ def test_monitors_see_the_rest_when_everything_is_shown(
     llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Nobody waits for them before the traces are there; nor do they wait for somebody to ask for what they found."""
-    monkeypatch.setattr(indexing, "_AT_ONCE", 0.0)
+    monkeypatch.setattr(indexing, "_FEW", -1)
     monkeypatch.setattr(stores, "MOMENT", 0.0)
     opened = open_store(store)
     assert isinstance(opened, LocalStore)

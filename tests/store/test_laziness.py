@@ -25,7 +25,7 @@ from tests.store.test_monitoring import before_and_after, fill
 
 @pytest.fixture(autouse=True)
 def _nothing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "_AT_ONCE", 0.0)
+    monkeypatch.setattr(indexing, "_FEW", -1)
 
 
 @contextlib.contextmanager
@@ -115,7 +115,7 @@ def test_a_query_finds_the_same_whatever_is_made_already(
 ) -> None:
     """By health, agent, time and text, with and without word tables, alone and after other queries."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexing, "_AT_ONCE", 0.0)
+        patch.setattr(indexing, "_FEW", -1)
         patch.setattr(sqlite, "_STALE_AT_ONCE", 3)
         assert whole.folder is not None
         folder = tmp_path_factory.mktemp("lazy")
@@ -143,7 +143,7 @@ _STEPS: list[Callable[[LocalStore], object]] = [
 def test_it_is_the_same_in_whatever_order_it_is_made(tmp_path_factory: pytest.TempPathFactory, chance: random.Random) -> None:
     """Little by little, by several readers and the background, while spans still come: the same summaries and findings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexing, "_AT_ONCE", 0.0)
+        patch.setattr(indexing, "_FEW", -1)
         patch.setattr(indexing, "_SECONDS", 0.0)
         patch.setattr(indexing, "_BATCH", 7)
         folder = tmp_path_factory.mktemp("parts")
@@ -162,7 +162,7 @@ def test_nothing_is_lost_or_counted_twice_when_a_reader_is_killed(tmp_path: Path
     fill(tmp_path / "store", traces).close()
     looking = """
     from llmtrace.store import indexing
-    indexing._SECONDS, indexing._BATCH, indexing._AT_ONCE = 0.0, 20, 0.0
+    indexing._SECONDS, indexing._BATCH, indexing._FEW = 0.0, 20, -1
     print("up", flush=True)
     while store.refresh(seconds=0.01): store.traces()
     """

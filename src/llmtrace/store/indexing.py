@@ -29,8 +29,8 @@ _BATCH = 2000
 """Records in a transaction; other processes wait that long for the write lock."""
 _SECONDS = 0.25
 """The same of summaries and of monitors; what these know is read and written in each."""
-_AT_ONCE = 0.25
-"""Seconds that a query waits for monitors to be shown what is new."""
+_FEW = 1000
+"""Spans that a query waits for monitors to be shown; of more it waits for none."""
 _TRACES_AT_ONCE = 200
 _BATCH_BYTES = 4 << 20
 _INT64 = (1 << 63) - 1
@@ -58,13 +58,13 @@ class Indexer:
         self._monitoring = monitoring.Monitoring()
 
     def ready(self, db: sqlite3.Connection, query: Query, *, summaries: bool = True) -> bool:
-        """Bring up to date what a query looks at, and show the monitors some of what is new, so that what they find in a few
-        traces is there at once. ``summaries`` False: those that the query does not ask about need not be. Returns whether the
+        """Bring up to date what a query looks at, and show the monitors what is new where that is little, so that what they
+        find is there at once. ``summaries`` False: those that the query does not ask about need not be. Returns whether the
         monitors have seen all."""
         self.catch_up(db)
         if query.text:
             self.words.catch_up(db)
-        seen = self.watch(db, seconds=_AT_ONCE)
+        seen = self._few_unseen(db) and self.watch(db)
         made: set[str] = set()
         while (summaries or query.health or query.agent) and (stale := self._index.stale(db, query, made)):
             self.summarise(db, stale)
@@ -105,6 +105,10 @@ class Indexer:
                         break
                 watching.end()
         return True
+
+    def _few_unseen(self, db: sqlite3.Connection) -> bool:
+        spans = "SELECT 1 FROM traces JOIN spans USING (trace) WHERE unseen LIMIT ?"
+        return len(db.execute(spans, (_FEW + 1,)).fetchall()) <= _FEW
 
     def unseen(self, db: sqlite3.Connection) -> int:
         """Traces that monitors have not seen all of."""
