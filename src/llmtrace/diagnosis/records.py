@@ -99,9 +99,9 @@ def _better(value: str, holding: dict[str, set[int]], node: Node, seen: Sighting
 
 def _rivals(value: str, node: Node, seen: Sightings, others: dict[str, set[int]]) -> dict[str, int]:
     """Other values of the same form and name, each with the number of the call's other values that it stands with."""
-    form, names = shape(value), seen.names_elsewhere(value, node)
+    names = seen.names_elsewhere(value, node)
     found: dict[str, int] = {}
-    for word in seen.alike(form):
+    for word in seen.alike(value):
         if word == value or (names and names.isdisjoint(seen.names(word))):
             continue
         held = {one.place for one in seen.before(word, node)}

@@ -134,9 +134,12 @@ class Sightings:
         """True if both go by one name in results."""
         return not self.names(one).isdisjoint(self.names(other))
 
-    def alike(self, form: str) -> list[str]:
-        """The words of this form, a bounded number of them: those that were told first, then those that were said first."""
-        return [word for _, _, word in nsmallest(MOST_ALIKE, self._by_shape.get(form, ()))]
+    def alike(self, word: str) -> list[str]:
+        """The words that look like this one, a bounded number of them: those that were told first, then those that were said
+        first."""
+        if not is_word(word):
+            return []
+        return [other for _, _, other in nsmallest(MOST_ALIKE, self._by_shape.get(shape(word), ()))]
 
     @cached_property
     def _by_shape(self) -> dict[str, list[tuple[bool, int, str]]]:
@@ -178,10 +181,16 @@ def is_date(word: str) -> bool:
     return _DATE.fullmatch(word) is not None
 
 
+_LIKE = str.maketrans({chr(code): "9" if chr(code).isdigit() else "a" for code in range(128) if chr(code).isalnum()})
+_LETTERS = re.compile("aa+")
+
+
 def shape(text: str) -> str:
     """Equal for values that look alike: digits by their number, letters of either case; of a code in capitals the length."""
     if text.isalnum() and text.upper() == text and not text.isdigit():
         return f"code of {len(text)}"
+    if text.isascii():
+        return _LETTERS.sub("a", text.translate(_LIKE))
     return re.sub(r"\d", "9", re.sub(r"[^\W\d_]+", "a", text))
 
 
