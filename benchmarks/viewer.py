@@ -106,11 +106,12 @@ def llmtrace(browser: Any, made: Made, folder: Path) -> dict[str, Any]:
         tab.wait_for_selector(".pane h2")
         row["step"] = time.perf_counter() - began
         row["cpu"] = process.cpu() - before
-        tab.wait_for_function(ALL_ROWS)
+        while not tab.evaluate(ALL_ROWS):
+            tab.wait_for_timeout(10)
         row["all"] = time.perf_counter() - began
         row["keys"] = _keys(tab, made)
         row["elements"] = tab.evaluate("document.querySelectorAll('*').length")
-        tab.wait_for_selector(".suspects button, .suspects .quiet:not(:has-text('looking'))")
+        tab.wait_for_selector(".suspects .score, .suspects .quiet:not(.looking)")
         row["suspects"] = time.perf_counter() - began
         tab.keyboard.press("/")
         tab.keyboard.type("AR-0003-05")

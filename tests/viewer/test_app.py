@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llmtrace.lineage import traced
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT
+from tests.lineage_story import Story
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import trace
 
@@ -94,6 +96,32 @@ def test_values_lead_to_where_they_came_from(viewer: Served) -> None:
     assert [(use["pointer"], use["status"], use["made_up"]) for use in uses] == [("/order_id", "ungrounded", True)]
     suspects = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json["suspects"]
     assert (suspects[0]["pointer"], suspects[0]["value"]) == ("/order_id", "KS-20431")
+
+
+def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
+    """As the lineage of the whole trace has it, nearest first, with what was carried."""
+    story = Story().user("Refund my kettle").calls("look_up", {"total": 42.0}, order_id="KS-20431")
+    story.calls("refund", {}, order_id="KS-20431", amount=42.0)
+    whole = story.trace()
+    spread = traced(whole).propagation
+    store = open_store(str(tmp_path / "store"))
+    for span in whole.spans:
+        store.append(span)
+    with serving(store) as served:
+        for span in whole.spans:
+            told = served.ask(f"/api/traces/{whole.trace_id}/reached?span={span.span_id}").json
+            assert [(one["span"], one["distance"]) for one in told["up"]] == [
+                (one.span_id, one.distance) for one in spread.upstream(span.span_id)
+            ]
+            assert [(one["span"], one["distance"]) for one in told["down"]] == [
+                (one.span_id, one.distance) for one in spread.downstream(span.span_id)
+            ]
+        looked_up = next(span.span_id for span in whole.spans if span.name == "look_up")
+        told = served.ask(f"/api/traces/{whole.trace_id}/reached?span={looked_up}").json
+        assert told["up"][0]["why"] == "asked for it"
+        assert "refund /amount = 42.0: result of look_up" in {one["why"] for one in told["down"]}
+        assert served.ask(f"/api/traces/{whole.trace_id}/reached?span=none").status == 404
+    store.close()
 
 
 def test_search_inside_a_trace(viewer: Served) -> None:

@@ -100,6 +100,8 @@ class Flow:
 
     def __init__(self, trace: Trace) -> None:
         self.nodes: list[Node] = []
+        self.uses: list[Use] = []
+        """Every value that a model said, in order of time."""
         self.lineage = Lineage()
         self._by_call: dict[str, Node] = {}
         self._by_span: dict[str, Node] = {}
@@ -158,6 +160,7 @@ class Flow:
             self._asked(span, operation)
             self.memory.sent(span, operation)
         uses = self.lineage.add(span)
+        self.uses += uses
         if isinstance(operation, Inference):
             self._told(operation)
             for message in operation.output:

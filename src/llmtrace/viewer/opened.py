@@ -19,6 +19,7 @@ from llmtrace.viewer.rows import Row, span_row, trace_row
 if TYPE_CHECKING:
     from llmtrace.diagnosis.flow import Flow
     from llmtrace.evaluation import Evaluator
+    from llmtrace.lineage import Propagation
 
 
 class Opened:
@@ -40,6 +41,7 @@ class Opened:
         self._origins: dict[str, list[dict[str, Any]]] | None = None
         self._diagnosis: dict[str, Any] | None = None
         self._flow: Flow | None = None
+        self._propagation: Propagation | None = None
         self._texts: list[tuple[str, str]] | None = None
         for span in self.trace.spans:
             alive = span.span_id if span.span_id in trace.alive else None
@@ -108,6 +110,17 @@ class Opened:
 
             self._origins = values.origins(self.trace, self._flowing())
         return self._origins
+
+    def reached(self, span_id: str) -> dict[str, Any]:
+        """What fed a span and what it infected. Raises KeyError."""
+        from llmtrace.lineage import Propagation
+        from llmtrace.viewer import values
+
+        self.trace.span(span_id)
+        if self._propagation is None:
+            flow = self._flowing()
+            self._propagation = Propagation(self.trace, flow.uses, flow.memory)
+        return values.reached(self._propagation, span_id)
 
     def search(self, query: str) -> list[str]:
         """Ids of the spans that hold each term of a query; of a model call, what was new in it and what it answered."""

@@ -9,7 +9,6 @@ import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
     from llmtrace.viewer.opened import Opened
 
 STATIC = Path(__file__).parent / "static"
+LONGEST_SPREAD = 1_000
+"""Spans up to which the file says what each one fed and infected: the lists grow faster than the trace."""
 LONGEST_DIAGNOSED = 20_000
 """Spans up to which a diagnosis and the origins of values go into the file: beyond, they take minutes."""
 
 _IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./([a-z_]+)\.js";\n', re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
-_EXPORTED = re.compile(r"^export (?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
-_NAMESPACE = re.compile(r'^import \* as (\w+) from "\./([a-z_]+)\.js";$', re.MULTILINE)
 
 
 def write(opened: Opened) -> bytes:
@@ -47,7 +46,6 @@ def write(opened: Opened) -> bytes:
 def bundle() -> str:
     """All modules as one, each after those that it imports. Their top-level names are unique, which a test holds."""
     texts: dict[str, str] = {}
-    spaces: dict[str, str] = {}
 
     def add(name: str) -> None:
         if name in texts:
@@ -56,18 +54,11 @@ def bundle() -> str:
         texts[name] = ""  # a circle of imports ends here
         for needed in _IMPORT.findall(text):
             add(needed)
-        spaces.update({module: space for space, module in _NAMESPACE.findall(text)})
         del texts[name]
         texts[name] = text
 
     add("main")
-    return "\n".join(_plain(name, text, spaces) for name, text in texts.items())
-
-
-def _plain(name: str, text: str, spaces: Mapping[str, str]) -> str:
-    """A module's text without imports and exports; one that others import as a whole is an object as well."""
-    whole = f"const {spaces[name]} = {{ {', '.join(_EXPORTED.findall(text))} }};\n" if name in spaces else ""
-    return _EXPORT.sub("", _IMPORT.sub("", text)) + whole
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in texts.values())
 
 
 def _content(opened: Opened) -> dict[str, Any]:
@@ -76,6 +67,8 @@ def _content(opened: Opened) -> dict[str, Any]:
     told["payloads"] = opened.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
         told |= {"diagnosis": opened.diagnosis(), "origins": opened.origins()}
+    if len(spans) <= LONGEST_SPREAD:
+        told["reached"] = {span: opened.reached(span) for span in spans}
     return told
 
 

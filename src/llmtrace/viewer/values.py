@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from llmtrace.codec import jsontext
 from llmtrace.diagnosis import LIKELY, Diagnosis
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.lineage import Lineage, Origin, Use
+from llmtrace.lineage import Edge, Lineage, Origin, Propagation, Reached, Use
 from llmtrace.model import ToolExecution, Trace
 from llmtrace.viewer.plain import plain
+
+MOST_REACHED = 200
+"""Spans that are listed in each direction."""
+_LONGEST = 60
+_CARRIED = {
+    "call": "asked for it",
+    "handed": "its words were handed on, or its call started that",
+    "returned": "ran within it and gave its answer",
+}
+"""What an edge says that carries no value."""
 
 
 def suspects(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -64,3 +75,27 @@ def _origin(origin: Origin | None, use: Use, lineage: Lineage) -> dict[str, Any]
     matches = lineage.matches(origin, use)
     pointer = matches[0].pointer if matches else ""
     return {"span": origin.span_id, "place": origin.place, "pointer": pointer, "matches": plain(matches)}
+
+
+def reached(spread: Propagation, span_id: str) -> dict[str, Any]:
+    """What fed a span (``up``) and what it infected (``down``), the nearest first, each with what the edge carried. ``more``:
+    how many are not listed."""
+    given = [Reached(span_id, edge, 1) for edge in spread.into(span_id) if edge.source == edge.target]
+    up, down = (*given, *spread.upstream(span_id)), spread.downstream(span_id)
+    more = sum(max(0, len(found) - MOST_REACHED) for found in (up, down))
+    return {"up": [*map(_reached, up[:MOST_REACHED])], "down": [*map(_reached, down[:MOST_REACHED])], "more": more}
+
+
+def _reached(one: Reached) -> dict[str, Any]:
+    return {"span": one.span_id, "distance": one.distance, "why": _why(one.edge)}
+
+
+def _why(edge: Edge) -> str:
+    if edge.via == "vanished":
+        return f"{edge.lost} of its messages were no longer sent"
+    if edge.use is None or edge.origin is None:
+        return _CARRIED[edge.via]
+    what = f"{edge.use.tool} {edge.use.pointer}" if edge.use.tool else "the answer"
+    value = edge.use.value if isinstance(edge.use.value, str) else jsontext.write(edge.use.value)
+    made_up = "made up, and said first in " if edge.use.provenance.first is not None else ""
+    return f"{what} = {value[:_LONGEST]}{'…' if len(value) > _LONGEST else ''}: {made_up}{edge.origin.place}"

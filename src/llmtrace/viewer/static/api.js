@@ -1,14 +1,14 @@
 // Where data comes from: the server, or, in a file on disk, what stands in the file itself. Both answer alike.
 
+import { queryText } from "./place.js";
+
 class Server {
   constructor() {
     this.live = true;
   }
 
   async get(path, query = {}) {
-    const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
-    const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-    const response = await fetch(`/api/${path}${text ? `?${text}` : ""}`);
+    const response = await fetch(`/api/${path}${queryText(query)}`);
     if (!response.ok) throw new Error(cleanError(await response.text(), response.status));
     return response.json();
   }
@@ -31,6 +31,10 @@ class Server {
 
   origins(trace, spans) {
     return this.get(`traces/${trace}/origins`, { spans: spans.join(",") });
+  }
+
+  reached(trace, span) {
+    return this.get(`traces/${trace}/reached`, { span });
   }
 
   diagnosis(trace) {
@@ -85,10 +89,6 @@ class Embedded {
     return this.held.info;
   }
 
-  async traces() {
-    return { traces: [this.held.trace], more: false };
-  }
-
   async rows() {
     return { version: 1, trace: this.held.trace, rows: this.held.rows };
   }
@@ -103,6 +103,10 @@ class Embedded {
 
   async diagnosis() {
     return this.held.diagnosis ?? { suspects: [], unknown: ["this trace was too long to be diagnosed"], likely: 1 };
+  }
+
+  async reached(_, span) {
+    return this.held.reached?.[span] ?? null;
   }
 
   async stage() {
@@ -129,10 +133,6 @@ class Embedded {
       if (words.every((word) => text.includes(word))) found.push(row.id);
     }
     return found;
-  }
-
-  async suspicions() {
-    return {};
   }
 
   follow() {}

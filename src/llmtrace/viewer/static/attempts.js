@@ -2,9 +2,8 @@
 
 import { el } from "./dom.js";
 import { compact } from "./format.js";
+import { titled } from "./detail.js";
 import { block, callPieces, segment } from "./json.js";
-
-/** @typedef {import("./types.js").Row} Row */
 
 /** The calls that belong together with `row`, in order. @param {Row} row @returns {Row[]} */
 export function attemptsOf(view, row) {
@@ -34,7 +33,7 @@ export function attemptsNode(view, row) {
       el("h4", {}, el("a", { href: view.linkTo(attempts[place].id), text: `attempt ${place + 1}` }), el("span", { class: `state ${attempts[place].state}`, text: attempts[place].state })),
       block(callPieces(row.name, side ? after.arguments : before.arguments, { marks: new Map(changed.map((pointer) => [pointer, { cls: "changed" }])) }), { cls: "code call" }))));
   });
-  return el("section", { class: "part", "aria-label": "Attempts" }, el("h3", { text: `Attempts (${attempts.length})` }), box);
+  return titled(`Attempts (${attempts.length})`, box);
 }
 
 /** Pointers at which two values differ, as deep as both have the same members. @param {string} pointer @returns {string[]} */

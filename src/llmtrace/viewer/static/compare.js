@@ -1,8 +1,8 @@
 // Two traces beside each other, step by step; the first step in which they part is chosen.
 
 import { differences } from "./attempts.js";
-import { el, home, keysButton, say } from "./dom.js";
-import * as format from "./format.js";
+import { el, home, keysButton, say, stepsOf } from "./dom.js";
+import { clock, cost, count, duration, plural, tokensOf } from "./format.js";
 import { block, callPieces, jsonPieces, parsed } from "./json.js";
 import { failureNode } from "./lines.js";
 import { messageNode } from "./messages.js";
@@ -31,12 +31,12 @@ export class CompareView {
     this.rowsBox = el("div", { class: "rows", role: "listbox", tabindex: "0", "aria-label": "Steps of both" });
     this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step of both" });
     const side = (trace) => el("div", { class: "side" }, el("span", { class: `health ${trace.health}`, text: trace.health }), el("a", { href: placeText(`trace/${trace.id}`), text: trace.task ?? trace.name }),
-      el("p", { class: "dim", text: [format.plural(trace.spans, "step"), format.duration(trace.duration), `${format.tokensOf(trace)} tokens`, format.cost(trace.cost), format.clock(trace.start)].join(" · ") }));
+      el("p", { class: "dim", text: [plural(trace.spans, "step"), duration(trace.duration), `${tokensOf(trace)} tokens`, cost(trace.cost), clock(trace.start)].join(" · ") }));
     const apart = this.pairs.filter((pair) => pair.what !== "same").length;
     this.app.replaceChildren(
       el("header", { class: "top" }, home(),
         el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "The same, step by step" : `They part at step ${this.told.first + 1} of ${this.pairs.length}` }),
-          el("p", { class: "dim", text: `${format.plural(apart, "step")} different${this.told.left_out ? `; ${format.count(this.told.left_out)} steps not compared, there are too many` : ""}` })),
+          el("p", { class: "dim", text: `${plural(apart, "step")} different${this.told.left_out ? `; ${count(this.told.left_out)} steps not compared, there are too many` : ""}` })),
         el("span", { class: "dim", text: "n next difference" }), keysButton()),
       el("div", { class: "sides" }, side(this.told.left), side(this.told.right)),
       el("main", { class: "panes", "aria-label": "Comparison" }, el("section", { class: "steps", "aria-label": "Steps" }, this.rowsBox), this.pane));
@@ -46,7 +46,6 @@ export class CompareView {
     this.select(this.told.first ?? 0);
   }
 
-  /** @param {number} at */
   row(at) {
     const pair = this.pairs[at];
     const cell = (row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row ? row.kind[0].toUpperCase() : "", style: { "--depth": 0 } }, row ? el("b", { text: row.name }) : null, row ? ` ${row.said ?? ""}` : "");
@@ -54,7 +53,6 @@ export class CompareView {
       cell(pair.left), el("span", { class: "what-mark", text: MARKS[pair.what] }), cell(pair.right));
   }
 
-  /** @param {number} to */
   async select(to) {
     const before = this.cursor;
     this.cursor = Math.max(0, Math.min(this.pairs.length - 1, to));
@@ -70,14 +68,13 @@ export class CompareView {
     this.pane.replaceChildren(el("h2", { class: "apart", text: `Step ${mine + 1}: ${WORDS[pair.what]}` }), el("div", { class: "beside" }, [pair.left, pair.right].map((row, side) => this.column(row, payloads[side], payloads[1 - side], side))));
   }
 
-  /** @param {number} side */
   column(row, payload, other, side) {
     if (!row || !payload) return el("div", { class: "attempt" }, el("h4", { text: side ? "second" : "first" }), el("p", { class: "dim", text: "has no such step" }));
     const marks = (a, b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
     const result = payload.has_result ? parsed(payload.result) : undefined;
     const otherResult = other?.has_result ? parsed(other.result) : undefined;
     return el("div", { class: "attempt" },
-      el("h4", {}, el("a", { href: placeText(`trace/${this.ids[side]}`, { span: row.id }), text: `${side ? "second" : "first"} · ${row.name}` }), el("span", { class: `state ${row.state}`, text: row.state === "ok" ? "" : row.state }), format.duration(row.end === undefined ? null : row.end - row.start)),
+      el("h4", {}, el("a", { href: placeText(`trace/${this.ids[side]}`, { span: row.id }), text: `${side ? "second" : "first"} · ${row.name}` }), el("span", { class: `state ${row.state}`, text: row.state === "ok" ? "" : row.state }), duration(row.end === undefined ? null : row.end - row.start)),
       payload.arguments !== undefined ? block(callPieces(row.name, payload.arguments, marks(payload.arguments, other?.arguments)), { cls: "code call" }) : null,
       result !== undefined ? block(typeof result === "string" ? [{ text: result }] : jsonPieces(result, marks(result, otherResult)), { cls: "code result" }) : null,
       payload.failure ? failureNode(payload) : null,
@@ -87,9 +84,9 @@ export class CompareView {
 
   /** @param {KeyboardEvent} event @returns {boolean} */
   key(event) {
-    const moves = /** @type {{[key: string]: number}} */ ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 20, " ": 20, PageUp: -20, g: -1e9, G: 1e9, Home: -1e9, End: 1e9 });
+    const steps = stepsOf(event.key, 20);
     if (document.activeElement === this.pane && event.key !== "Escape") return false;
-    if (event.key in moves) this.select(this.cursor + moves[event.key]);
+    if (steps) this.select(this.cursor + steps);
     else if (event.key === "n" || event.key === "e") this.next(1);
     else if (event.key === "N" || event.key === "E") this.next(-1);
     else if (event.key === "Enter") {
@@ -100,7 +97,6 @@ export class CompareView {
     return true;
   }
 
-  /** @param {number} direction */
   next(direction) {
     for (let at = this.cursor + direction; at >= 0 && at < this.pairs.length; at += direction) {
       if (this.pairs[at].what !== "same") return this.select(at);

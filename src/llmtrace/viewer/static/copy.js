@@ -8,7 +8,7 @@ const MOST_STEPS = 40;
 const LONGEST = 1500;
 
 export function copyMenu(view) {
-  const row = view.tree.rows.get(view.cursor);
+  const row = view.row(view.cursor);
   const ways = /** @type {[string, string, () => Promise<[string, string]>][]} */ ([
     ["t", "text for a language model: suspects and this step", async () => [await forModel(view), "text for a model"]],
     ["j", "this step as JSON", async () => [JSON.stringify((await view.need([view.cursor])).get(view.cursor), null, 2), "JSON"]],
@@ -37,7 +37,6 @@ export function copyMenu(view) {
   dialog.showModal();
 }
 
-/** @returns {Promise<string>} */
 export async function forModel(view) {
   const trace = view.trace;
   const lines = [`# Trace ${trace.id}: ${trace.health}`, `Task: ${trace.task ?? "unknown"}`, `Answer: ${trace.answer ?? "none"}`, ""];
@@ -47,17 +46,16 @@ export async function forModel(view) {
     lines.push(`* ${suspect.title} (${Math.round(suspect.score * 100)} % likely, span ${suspect.span_id}): ${suspect.evidence}`);
     for (const one of suspect.chain) lines.push(`  <- ${one.title}${one.value === null ? "" : ` ${cut(compact(one.value), 200)}`}${one.note ? `: ${one.note}` : ""}`);
   }
-  const chosen = view.tree.rows.get(view.cursor);
+  const chosen = view.row(view.cursor);
   const steps = chosen ? view.tree.subtree(chosen.id).slice(0, MOST_STEPS) : [];
-  const path = [];
-  for (let up = view.tree.rows.get(chosen?.parent); up; up = view.tree.rows.get(up.parent)) path.unshift(up.name);
+  const path = view.tree.path(chosen).map((up) => up.name).reverse();
   const payloads = await view.need(steps.map((row) => row.id));
   lines.push("", `## Step${path.length ? ` in ${path.join(" > ")}` : ""}`);
   for (const row of steps) lines.push(...stepLines(row, payloads.get(row.id)));
   return lines.join("\n");
 }
 
-/** @param {import("./types.js").Payload|undefined} payload @returns {string[]} */
+/** @param {Payload|undefined} payload @returns {string[]} */
 function stepLines(row, payload) {
   const lines = [`### ${row.kind} ${row.name} [${row.state}] span ${row.id}`];
   if (!payload) return lines;
@@ -71,7 +69,7 @@ function stepLines(row, payload) {
   return lines;
 }
 
-/** @param {import("./types.js").Message} message */
+/** @param {Message} message */
 function messageLines(message) {
   return message.parts.map((part) => {
     if (part.type === "tool_call") return `${message.role} calls ${cut(callText(part.name, part.arguments), LONGEST)}`;

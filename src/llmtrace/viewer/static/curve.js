@@ -1,6 +1,6 @@
 // Under the waterfall, on its time axis: how full the context was at each call, tokens and cost as they added up.
 
-import { el, svg, tip } from "./dom.js";
+import { across, el, svg, tip } from "./dom.js";
 import { cost, count, duration } from "./format.js";
 import { place } from "./zoom.js";
 
@@ -30,8 +30,7 @@ export function curveNode(view) {
   const plot = box.lastElementChild;
   let near = end;
   plot.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-    const at = plot.getBoundingClientRect();
-    const x = ((event.clientX - at.left) / at.width) * 1000;
+    const x = across(plot, event) * 1000;
     near = points.reduce((best, one) => (Math.abs(one.x - x) < Math.abs(best.x - x) ? one : best), points[0]);
   });
   plot.addEventListener("click", () => view.select(near.row.id));

@@ -1,17 +1,14 @@
 // The pane of one span: what was found, what went in and came out, schema beside arguments, attempts side by side, raw facts.
 
 import { el, lazySection } from "./dom.js";
-import * as format from "./format.js";
+import { cost, cut, duration, worded } from "./format.js";
 import { attemptsNode } from "./attempts.js";
 import { block, brokenPieces, callPieces, jsonPieces, names, segment } from "./json.js";
-import { answerNodes, failureNode, resultNode } from "./lines.js";
-import { expectedText, marking, suspecting } from "./marks.js";
+import { answerNodes, factsOf, failureNode, resultNode } from "./lines.js";
+import { expectedText, marking, soughtIn, suspecting } from "./marks.js";
 import { messageNode, messageNodes } from "./messages.js";
+import { spreadNode } from "./spread.js";
 import { suspectCard } from "./suspects.js";
-
-/** @typedef {import("./types.js").Row} Row */
-/** @typedef {import("./types.js").Payload} Payload */
-/** @typedef {import("./types.js").Use} Use */
 
 /** @param {Row} row @param {Payload} payload */
 export function detail(view, row, payload) {
@@ -20,6 +17,7 @@ export function detail(view, row, payload) {
   return [
     headNode(view, row, payload),
     suspect >= 0 ? suspectCard(view, suspect) : null,
+    spreadNode(view),
     findingsNode(view, payload),
     ...bodyNodes(view, row, payload, uses),
     factsNode(row, payload),
@@ -29,14 +27,11 @@ export function detail(view, row, payload) {
 
 /** @param {Row} row @param {Payload} payload */
 function headNode(view, row, payload) {
-  const path = [];
-  for (let above = view.tree.rows.get(row.parent); above && path.length < 8; above = view.tree.rows.get(above.parent)) path.unshift(above);
-  const facts = [];
-  if (row.end !== undefined) facts.push(format.duration(row.end - row.start));
-  if (row.in !== undefined || row.out !== undefined) facts.push(`${format.count(row.in)} → ${format.count(row.out)} tokens${row.cached ? ` (${format.count(row.cached)} cached)` : ""}`);
-  if (row.cost !== undefined) facts.push(format.cost(row.cost));
-  if (row.first !== undefined) facts.push(`first token ${format.duration(row.first)}`);
-  if (row.first !== undefined && row.end !== undefined && row.out && row.out > 1) facts.push(`${format.duration((row.end - row.start - row.first) / (row.out - 1))} a token`);
+  const path = view.tree.path(row).slice(0, 8).reverse();
+  const facts = factsOf(row);
+  if (row.cost !== undefined) facts.push(cost(row.cost));
+  if (row.first !== undefined) facts.push(`first token ${duration(row.first)}`);
+  if (row.first !== undefined && row.end !== undefined && row.out && row.out > 1) facts.push(`${duration((row.end - row.start - row.first) / (row.out - 1))} a token`);
   return el("header", { class: "span-head" },
     el("nav", { class: "path", "aria-label": "Where this step stands" }, path.map((above) => el("a", { href: view.linkTo(above.id), text: above.name }))),
     el("h2", { class: `k-${row.kind}` }, el("span", { class: "kind", text: row.kind }), row.name, el("span", { class: `state ${row.state}`, text: stateText(row) })),
@@ -62,12 +57,12 @@ function findingsNode(view, payload) {
     found.map((one) => el("li", { class: one.severity },
       el("b", { text: one.name.replaceAll("_", " ") }), one.where ? el("code", { text: one.where }) : null, ` ${one.text}`,
       one.more && one.more !== one.text ? el("span", { class: "more-of", text: one.more }) : null,
-      one.sources.map((span) => view.tree.rows.has(span) ? el("a", { class: "to", href: view.linkTo(span), text: `← ${view.tree.rows.get(span).name}` }) : null))),
+      one.sources.map((span) => view.tree.rows.has(span) ? el("a", { class: "to", href: view.linkTo(span), text: `← ${view.row(span).name}` }) : null))),
     failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: "stack trace" }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
 }
 
 function evidenceText(evidence) {
-  return Object.entries(evidence ?? {}).map(([name, value]) => `${name} ${format.cut(format.worded(value), 120)}`).join(" · ");
+  return Object.entries(evidence ?? {}).map(([name, value]) => `${name} ${cut(worded(value), 120)}`).join(" · ");
 }
 
 /** @param {Row} row @param {Payload} payload @param {Use[]} uses */
@@ -81,12 +76,11 @@ function bodyNodes(view, row, payload, uses) {
       payload.facts.partial ? el("p", { class: "gone", text: "the stream ended before its end" }) : null,
     ];
   }
-  const input = /** @type {import("./types.js").Message[]} */ (payload.input ?? []);
+  const input = /** @type {Message[]} */ (payload.input ?? []);
   return [
     input.length ? titled("Task", ...input.map((message) => messageNode(message, "", view))) : null,
     payload.output?.length ? titled("Answer", ...answerNodes(view, payload, uses)) : null,
     payload.arguments !== undefined ? titled("Given", block(jsonPieces(payload.arguments))) : null,
-    payload.given !== undefined ? titled("Given", block(jsonPieces(payload.given))) : null,
     payload.has_result ? titled("Result", resultNode(view, payload)) : null,
   ];
 }
@@ -101,7 +95,8 @@ function callBody(view, row, payload, uses) {
     : block(callPieces(row.name, payload.arguments, marks), { cls: "code call" });
   const schema = payload.definition?.parameters ? schemaNode(payload) : null;
   const beside = schema && payload.violations.length;
-  const back = view.focus.pointer && view.focus.span === row.id ? { marks: new Map([[view.focus.pointer, { cls: "origin" }]]) } : marking(view, payload.violations, [], "result");
+  const sought = soughtIn(view, row.id);
+  const back = sought.pointer ? { marks: new Map([[sought.pointer, sought]]) } : marking(view, payload.violations, [], "result");
   return [
     titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
     payload.facts.repaired !== undefined ? titled("Ran repaired", block(callPieces(row.name, payload.facts.repaired))) : null,
@@ -112,21 +107,21 @@ function callBody(view, row, payload, uses) {
   ];
 }
 
-/** The same as the JSON text that was sent, marks and all. @param {import("./json.js").Marking} marks */
+/** The same as the JSON text that was sent, marks and all. @param {Marking} marks */
 function rawToggle(given, marks) {
   return given === null || given === undefined ? null : el("details", { class: "raw" }, el("summary", { text: "JSON" }), block(jsonPieces(given, marks)));
 }
 
 /** @param {Payload} payload */
 function schemaNode(payload) {
-  const definition = /** @type {import("./types.js").Definition} */ (payload.definition);
+  const definition = /** @type {Definition} */ (payload.definition);
   const marks = new Map();
   for (const one of payload.violations) {
     if (one.where !== "arguments") continue;
     const at = schemaPointer(definition.parameters, one.pointer);
     if (at !== null) marks.set(at, { cls: "wanted" });
   }
-  return el("div", { class: "schema" }, el("h4", { text: "Schema" }), definition.description ? el("p", { class: "dim", text: format.cut(definition.description, 600) }) : null, block(jsonPieces(definition.parameters, { marks })));
+  return el("div", { class: "schema" }, el("h4", { text: "Schema" }), definition.description ? el("p", { class: "dim", text: cut(definition.description, 600) }) : null, block(jsonPieces(definition.parameters, { marks })));
 }
 
 /** Where a schema speaks of the value at a pointer, as far as its plain members say. @param {string} pointer @returns {string|null} */
@@ -141,7 +136,6 @@ function schemaPointer(schema, pointer) {
   return at || null;
 }
 
-/** @param {string} title */
 export function titled(title, ...content) {
   return el("section", { class: "part", "aria-label": title }, el("h3", { text: title }), ...content);
 }
@@ -151,17 +145,17 @@ function factsNode(row, payload) {
   const facts = Object.entries(payload.facts).filter(([name]) => !["name", "executed", "repaired", "partial"].includes(name));
   if (row.call && !facts.some(([name]) => name === "call_id")) facts.push(["call_id", row.call]);
   return el("dl", { class: "facts" }, facts.slice(0, 40).flatMap(([name, value]) => [
-    el("dt", { text: name.replaceAll("_", " ") }), el("dd", { text: format.cut(format.worded(value), 400) })]));
+    el("dt", { text: name.replaceAll("_", " ") }), el("dd", { text: cut(worded(value), 400) })]));
 }
 
 /** @param {Payload} payload */
 function rawSections(payload) {
   const sections = [];
   if (payload.tools?.length) sections.push(lazySection(`Tools on offer (${payload.tools.length})`, () => (payload.tools ?? []).slice(0, 30).map((tool) => lazySection(tool.name, () => [tool.description ? el("p", { class: "dim", text: tool.description }) : null, block(jsonPieces(tool.parameters))]))));
-  const given = { ...payload.attributes };
-  if (Object.keys(given).length) sections.push(lazySection(`Attributes (${Object.keys(given).length})`, () => block(jsonPieces(given))));
-  if (payload.events.length) sections.push(lazySection(`Events (${payload.events.length})`, () => block(jsonPieces(payload.events))));
-  if (payload.links.length) sections.push(lazySection(`Links (${payload.links.length})`, () => block(jsonPieces(payload.links))));
+  for (const name of ["attributes", "events", "links"]) {
+    const number = Object.keys(payload[name]).length;
+    if (number) sections.push(lazySection(`${name[0].toUpperCase()}${name.slice(1)} (${number})`, () => block(jsonPieces(payload[name]))));
+  }
   sections.push(lazySection("Resource and identity", () => block(jsonPieces({ span_id: payload.id, name: payload.name, start: payload.start, end: payload.end, scope: payload.scope, resource: payload.resource }))));
   return sections;
 }

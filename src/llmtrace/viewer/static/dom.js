@@ -1,7 +1,5 @@
 // Elements. Text is only ever set as text: whatever a model wrote cannot become markup here.
 
-/** @typedef {any} Child A node, a text, a list of such; null, undefined and false are nothing. */
-
 /**
  * An element with attributes (`class`, `text`, `style` as an object, `onclick` … and any other) and children; null and false are
  * left out.
@@ -29,6 +27,11 @@ export function el(tag, options = {}, ...children) {
 /** The way back to all traces. */
 export function home(live = true) {
   return el("nav", { "aria-label": "Traces" }, el(live ? "a" : "span", { class: "brand", href: live && "#/", text: "llmtrace" }));
+}
+
+/** How many lines of a list a key moves by. @param {string} key @param {number} page @returns {number|undefined} */
+export function stepsOf(key, page) {
+  return { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: page, " ": page, PageUp: -page, g: -1e9, G: 1e9, Home: -1e9, End: 1e9 }[key];
 }
 
 export function keysButton() {
@@ -103,7 +106,12 @@ export function hideTip() {
   byId("tip").hidden = true;
 }
 
-/** @param {string} text @param {string} what */
+/** How far across an element the pointer is, from 0 to 1. @param {Element} node @param {MouseEvent} event */
+export function across(node, event) {
+  const box = node.getBoundingClientRect();
+  return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
+}
+
 export async function copyText(text, what) {
   try {
     await navigator.clipboard.writeText(text);

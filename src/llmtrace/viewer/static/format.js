@@ -44,6 +44,11 @@ export function clock(ms) {
   return `${day} ${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
 }
 
+/** To the minute, of nanoseconds as text. */
+export function minute(ns) {
+  return clock(Number(BigInt(ns) / 1000000n)).slice(0, 16);
+}
+
 export function ago(ms) {
   const seconds = Math.max(0, (Date.now() - ms) / 1000);
   for (const [size, unit] of /** @type {[number, string][]} */ ([[86400, "d"], [3600, "h"], [60, "m"]])) {

@@ -1,17 +1,16 @@
 // The line over a trace: what it is, how it went, what it took.
 
 import { el, home, keysButton } from "./dom.js";
-import * as format from "./format.js";
+import { clock, cost, plural, tokensOf, took } from "./format.js";
 import { show } from "./moves.js";
 import { copyMenu } from "./copy.js";
 
-/** @returns {Node[]} */
 export function traceHead(view) {
   const trace = view.trace;
   const errors = view.tree.problems.filter((row) => row.state !== "warning").length;
-  const facts = [format.plural(trace.spans, "step"), format.took(trace),
-    trace.input === null && trace.output === null ? null : `${format.tokensOf(trace)} tokens`, trace.cost === null ? null : format.cost(trace.cost),
-    errors ? format.plural(errors, "error") : null, format.clock(trace.start)].filter(Boolean).join(" · ");
+  const facts = [plural(trace.spans, "step"), took(trace),
+    trace.input === null && trace.output === null ? null : `${tokensOf(trace)} tokens`, trace.cost === null ? null : cost(trace.cost),
+    errors ? plural(errors, "error") : null, clock(trace.start)].filter(Boolean).join(" · ");
   const search = el("input", { type: "search", class: "search", placeholder: "Search this trace", "aria-label": "Search this trace", value: view.asked.words, onchange: () => view.search(search.value.trim()) });
   const toggle = (/** @type {"w"|"c"} */ mode, text) => el("button", { "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
   return [

@@ -6,13 +6,6 @@ import { argumentName, exactNumber } from "./format.js";
 const WIDTH = 72;
 const MOST_CHARACTERS = 12000;
 
-/**
- * A mark on the value at a JSON pointer: `cls`, a `note` behind the line, where a click goes (`href`), and the words on hover.
- * @typedef {{cls: string, note?: string, href?: string, words?: () => import("./dom.js").Child[], enter?: () => void, leave?: () => void}} Mark
- */
-/** @typedef {{text: string, mark?: Mark}} Piece */
-/** `quotes`: words to mark in whichever text holds them. @typedef {{marks?: Map<string, Mark>, quotes?: [string, Mark][], ghosts?: Map<string, {name: string, note: string}[]>}} Marking */
-
 /** @param {string|number} name */
 export function segment(name) {
   return `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
@@ -47,15 +40,25 @@ class Writer {
     for (const note of this.notes.splice(0)) this.put(`  ${note}`, { cls: "note" });
   }
 
-  /** @param {string} pointer @param {number} depth */
   value(value, pointer, depth) {
     const mark = this.marks.get(pointer) ?? (typeof value === "string" ? this.quotes.find(([words]) => value.includes(words))?.[1] : undefined);
     if (mark?.note) this.notes.push(mark.note);
     const exact = exactNumber(value);
     if (exact !== undefined) return this.put(exact, mark);
+    if (typeof value === "string" && mark?.start !== undefined) return this.parts(value, [mark, ...(mark.more ?? [])]);
     if (value === null || typeof value !== "object") return this.put(this.scalar(value), mark);
     if (mark) this.put(Array.isArray(value) ? "[" : "{", mark);
     this.inside(value, pointer, depth, mark ? ["", Array.isArray(value) ? "]" : "}"] : Array.isArray(value) ? ["[", "]"] : ["{", "}"], false);
+  }
+
+  /** A text of which some characters are marked. @param {string} value @param {Mark[]} marks */
+  parts(value, marks) {
+    const pieces = rangePieces(value, marks.map((one) => [unit(value, one.start ?? 0), unit(value, one.end ?? 0), one]));
+    const whole = pieces.length === 1 ? pieces[0].mark : undefined;
+    if (whole) return this.put(this.scalar(value), whole);
+    this.put('"');
+    for (const { text, mark } of pieces) this.put(this.scalar(text).slice(1, -1), mark);
+    return this.put('"');
   }
 
   scalar(value) {
@@ -94,7 +97,6 @@ class Writer {
   }
 }
 
-/** @returns {number} */
 function plainLength(value) {
   const exact = exactNumber(value);
   if (exact !== undefined) return exact.length;
@@ -140,25 +142,32 @@ export function callPieces(name, given, marking = {}) {
 export function brokenPieces(text, line, column, mark) {
   const lines = text.split("\n");
   const at = Math.min(text.length, lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + column - 1);
-  const end = Math.min(text.length, at + 1);
-  const pieces = [{ text: text.slice(0, at) }, { text: text.slice(at, end) || "␣", mark }, { text: text.slice(end) }];
-  if (mark.note) pieces.push({ text: `  ${mark.note}`, mark: { cls: "note" } });
-  return pieces.filter((piece) => piece.text);
+  return [...rangePieces(at < text.length ? text : `${text}␣`, [[at, at + 1, mark]]), { text: `  ${mark.note}`, mark: { cls: "note" } }];
 }
 
-/** The places where values stand in a text, as marks. @param {string} text @param {[string, Mark][]} values @returns {Piece[]} */
+/** How far into a text, as JavaScript counts, so many characters reach. @param {string} text @param {number} characters */
+const unit = (text, characters) => (/[\ud800-\udfff]/.test(text) ? [...text].slice(0, characters).join("").length : characters);
+
+/** The places where values stand in a text, as marks: where the mark says, else the first. @param {string} text @param {[string, Mark][]} values */
 export function textPieces(text, values) {
   /** @type {[number, number, Mark][]} */
   const found = [];
   for (const [value, mark] of values) {
-    const at = value.length > 1 || /^\d$/.test(value) ? text.indexOf(value) : -1;
-    if (at >= 0 && !found.some(([start, end]) => at < end && start < at + value.length)) found.push([at, at + value.length, mark]);
+    const told = mark.start === undefined ? -1 : unit(text, mark.start);
+    const first = mark.cls !== "origin" && (value.length > 1 || /^\d$/.test(value)) ? text.indexOf(value) : -1;
+    const at = text.startsWith(value, told) && told >= 0 ? told : first;
+    if (at >= 0) found.push([at, at + value.length, mark]);
   }
-  found.sort((a, b) => a[0] - b[0]);
+  return rangePieces(text, found);
+}
+
+/** A text in pieces; of ranges that overlap the first one told counts. @param {string} text @param {[number, number, Mark][]} ranges @returns {Piece[]} */
+function rangePieces(text, ranges) {
   /** @type {Piece[]} */
   const pieces = [];
   let done = 0;
-  for (const [start, end, mark] of found) {
+  const apart = ranges.filter(([start, end], at) => !ranges.slice(0, at).some(([from, to]) => start < to && from < end));
+  for (const [start, end, mark] of apart.sort((a, b) => a[0] - b[0])) {
     pieces.push({ text: text.slice(done, start) }, { text: text.slice(start, end), mark });
     done = end;
   }

@@ -1,15 +1,13 @@
 // The list of traces: what each was asked and answered, how it went, what it cost; filters and search, kept in the address.
 
-import { el, fill, keysButton } from "./dom.js";
-import * as format from "./format.js";
+import { el, fill, keysButton, stepsOf } from "./dom.js";
+import { ago, cost, count, minute, tokensOf, took } from "./format.js";
 import { go, note } from "./place.js";
 import { VirtualList } from "./virtual.js";
 
 const PAGE = 100;
 const ALL = { q: "", health: "", agent: "", since: "", until: "" };
 const HEALTHS = ["", "failed", "recovered", "ok", "running"];
-
-/** @typedef {import("./types.js").TraceRow} TraceRow */
 
 export class ListView {
   /** @param {HTMLElement} app @param {URLSearchParams} query */
@@ -62,8 +60,7 @@ export class ListView {
   }
 
   span() {
-    const day = (ns) => format.clock(Number(BigInt(ns) / 1000000n)).slice(0, 16);
-    return `${this.query.since ? `from ${day(this.query.since)}` : ""}${this.query.until ? ` until ${day(this.query.until)}` : ""}`.trim();
+    return `${this.query.since ? `from ${minute(this.query.since)}` : ""}${this.query.until ? ` until ${minute(this.query.until)}` : ""}`.trim();
   }
 
   filter(changed) {
@@ -74,7 +71,6 @@ export class ListView {
     this.load();
   }
 
-  /** @param {string} text */
   searched(text) {
     clearTimeout(this.wait);
     this.wait = setTimeout(() => this.filter({ q: text.trim() }), 120);
@@ -111,7 +107,7 @@ export class ListView {
   }
 
   drawRows() {
-    const number = `${format.count(this.rows.length)}${this.more ? "+" : ""}`;
+    const number = `${count(this.rows.length)}${this.more ? "+" : ""}`;
     this.count.textContent = number + (this.query.q ? ` found in ${Math.round(this.took ?? 0)} ms` : this.rows.length === 1 ? " trace" : " traces");
     this.box.querySelector(".empty")?.remove();
     this.list?.reset(this.rows.length);
@@ -137,7 +133,6 @@ export class ListView {
       this.info.receive ? el("p", {}, "Programs in any language may send spans: ", el("code", { text: `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}` })) : el("p", {}, el("code", { text: "llmtrace view --receive" }), " takes spans by OTLP from programs in any language.")];
   }
 
-  /** @param {number} at */
   row(at) {
     const row = this.rows[at];
     const cell = (cls, /** @type {string|undefined} */ text, /** @type {any[]} */ ...more) => el("span", { class: cls, role: "gridcell", text: more.length ? undefined : text }, ...more);
@@ -148,10 +143,10 @@ export class ListView {
       cell("said", undefined, el("b", { text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
       cell("agent", row.agents.join(", ") || row.service || row.name),
       cell(`found${suspicion && !suspicion.likely ? " perhaps" : row.errors || suspicion ? " error" : ""}`, found),
-      cell("num", format.tokensOf(row)),
-      cell("num", format.cost(row.cost)),
-      cell("num", format.took(row)),
-      cell("num", format.ago(row.start)));
+      cell("num", tokensOf(row)),
+      cell("num", cost(row.cost)),
+      cell("num", took(row)),
+      cell("num", ago(row.start)));
   }
 
   enter(at) {
@@ -172,7 +167,6 @@ export class ListView {
     if (a && b) go(`compare/${a.id}/${b.id}`);
   }
 
-  /** @param {number} to */
   move(to) {
     const before = this.rows[this.cursor]?.id;
     this.cursor = Math.max(0, Math.min(this.rows.length - 1, to));
@@ -188,8 +182,8 @@ export class ListView {
   /** @param {KeyboardEvent} event @returns {boolean} */
   key(event) {
     const page = Math.max(1, Math.floor(this.box.clientHeight / 46) - 1);
-    const moves = /** @type {{[key: string]: number}} */ ({ j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: page, " ": page, PageUp: -page, G: 1e9, End: 1e9, g: -1e9, Home: -1e9 });
-    if (event.key in moves) this.move(this.cursor + moves[event.key]);
+    const steps = stepsOf(event.key, page);
+    if (steps) this.move(this.cursor + steps);
     else if (["Enter", "l", "ArrowRight"].includes(event.key)) this.enter(this.cursor);
     else if (event.key === "x") this.pick(this.cursor);
     else if (event.key === "c" && this.picked.size === 2) this.comparePicked();

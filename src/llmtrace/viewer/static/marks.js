@@ -4,10 +4,6 @@ import { el } from "./dom.js";
 import { compact, cut, worded } from "./format.js";
 import { names } from "./json.js";
 
-/** @typedef {import("./types.js").Violation} Violation */
-/** @typedef {import("./types.js").Use} Use */
-/** @typedef {import("./json.js").Mark} Mark */
-
 /** What was expected and what came, in a few words. @param {Violation} found */
 export function expectedText(found) {
   const got = found.got === null || found.got === undefined || found.code === "missing" ? "" : `, got ${cut(compact(found.got), 40)}`;
@@ -26,7 +22,12 @@ export function marking(view, violations, uses, where) {
   const marks = new Map();
   /** @type {Map<string, {name: string, note: string}[]>} */
   const ghosts = new Map();
-  for (const use of uses) if (use.part === "argument") marks.set(use.pointer, useMark(view, use));
+  for (const use of uses.filter((one) => one.part === "argument")) {
+    for (const mark of useMarks(view, use)) {
+      const other = marks.get(use.pointer);
+      marks.set(use.pointer, { ...mark, more: other && [other, ...(other.more ?? [])] });
+    }
+  }
   for (const found of violations) {
     if (found.where !== where) continue;
     if (found.code === "missing" && found.pointer) {
@@ -38,6 +39,7 @@ export function marking(view, violations, uses, where) {
     const before = marks.get(found.pointer);
     marks.set(found.pointer, {
       ...before,
+      start: undefined,
       cls: `bad ${found.severity}`,
       note: [before?.note, `✗ ${expectedText(found)}`].filter(Boolean).join(" · "),
       words: () => [el("b", { text: found.code.replaceAll("_", " ") }), ` ${found.message}`, el("br"), expectedText(found), ...(before?.words?.() ?? [])],
@@ -53,36 +55,56 @@ export function suspecting(view, id, given, marking) {
   const before = marking.marks.get(at);
   const held = at && names(at).reduce((here, name) => here?.[name], given);
   if (at && !/bad|made-up/.test(before?.cls ?? "") && compact(held ?? null) === compact(suspect.value)) {
-    marking.marks.set(at, { ...before, cls: "suspected", note: "⚠ suspect", words: () => [el("b", { text: suspect.evidence }), el("br"), ...(before?.words?.() ?? [])] });
+    marking.marks.set(at, { ...before, start: undefined, cls: "suspected", note: "⚠ suspect", words: () => [el("b", { text: suspect.evidence }), el("br"), ...(before?.words?.() ?? [])] });
   }
   return marking;
 }
 
-/** Words that the suspect quotes from its step. @param {string} id @returns {[string, Mark][]} */
+/** Where in a span a value stands, as the address says it: a JSON pointer, the characters there, and of a plain text what they are. */
+export function placeOf(origin, match = origin.matches?.[0]) {
+  return match && !match.of_name ? `${match.pointer}@${match.origin_start}-${match.origin_end}${match.pointer ? "" : `=${match.text}`}` : origin.pointer;
+}
+
+/** What of a span is looked for: the place that led to it, as a mark. @param {string} id */
+export function soughtIn(view, id) {
+  const [, pointer = "", start, end, text = ""] = view.focus.span === id ? /^(.*?)(?:@(\d+)-(\d+)(?:=(.*))?)?$/s.exec(view.focus.pointer) ?? [] : [];
+  return { cls: "origin", pointer, text, start: start ? Number(start) : undefined, end: Number(end ?? 0) };
+}
+
+/** The words that were followed to a span. @returns {[string, Mark][]} */
+export function soughtWords(view, id) {
+  const { text, ...mark } = soughtIn(view, id);
+  return text ? [[text, mark]] : [];
+}
+
+/** Words that the suspect quotes from its step, and those that were followed to it. @param {string} id @returns {[string, Mark][]} */
 export function quotes(view, id) {
   const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
   const words = [...(suspect?.evidence ?? "").matchAll(/“([^”]+)”/g)].map((one) => one[1]);
   if (suspect && !suspect.pointer && ["string", "number"].includes(typeof suspect.value)) words.push(String(suspect.value));
-  return words.map((one) => [one, { cls: "suspected" }]);
+  return [...words.map((one) => /** @type {[string, Mark]} */ ([one, { cls: "suspected" }])), ...soughtWords(view, id)];
 }
 
-/** @param {Use} use @returns {Mark} */
-export function useMark(view, use) {
+/** Of a value a mark on each part of it that stands in its origin, or on all of it. @param {Use} use @returns {Mark[]} */
+function useMarks(view, use) {
   const origin = use.from ?? use.first;
-  return {
+  const parts = use.from?.matches?.length ? use.from.matches : [use];
+  return parts.map((part) => ({
     cls: use.status === "ungrounded" ? "made-up" : use.status === "grounded" ? "grounded" : "unknown",
     note: use.made_up ? "⚠ made up: in no message and no result before" : undefined,
-    href: use.status === "grounded" && origin ? view.linkTo(origin.span, origin.pointer) : undefined,
+    start: part.end ? part.start : undefined,
+    end: part.end,
+    href: use.status === "grounded" && origin ? view.linkTo(origin.span, placeOf(origin, part.text ? part : undefined)) : undefined,
     words: () => useWords(view, use),
     enter: () => origin && view.light([origin.span, ...(use.latest ? [use.latest.span] : [])]),
     leave: () => view.light([]),
-  };
+  }));
 }
 
 /** @param {Use} use */
 function useWords(view, use) {
-  const place = (/** @type {import("./types.js").Origin} */ origin) => {
-    const row = view.tree.rows.get(origin.span);
+  const place = (/** @type {Origin} */ origin) => {
+    const row = view.row(origin.span);
     return `${origin.place}${origin.pointer ? ` ${origin.pointer}` : ""}${row ? ` (${row.name})` : ""}`;
   };
   if (use.status === "grounded" && use.from) {
@@ -98,5 +120,6 @@ function useWords(view, use) {
 
 /** The values of an answer with their marks. @param {Use[]} uses @returns {[string, Mark][]} */
 export function answerMarks(view, uses) {
-  return uses.filter((use) => use.part === "answer").map((use) => [worded(use.value), useMark(view, use)]);
+  return uses.filter((use) => use.part === "answer").flatMap((use) => useMarks(view, use).map((mark) => /** @type {[string, Mark]} */ ([
+    mark.start === undefined ? worded(use.value) : [...worded(use.value)].slice(mark.start - use.start, (mark.end ?? 0) - use.start).join(""), mark])));
 }

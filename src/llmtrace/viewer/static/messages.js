@@ -2,13 +2,11 @@
 
 import { el } from "./dom.js";
 import { plural } from "./format.js";
-import { block, jsonPieces, parsed } from "./json.js";
+import { block, callPieces, jsonPieces, parsed, textPieces } from "./json.js";
+import { soughtWords } from "./marks.js";
 
 const LONG = 1500;
 const MOST_MESSAGES = 40;
-
-/** @typedef {import("./types.js").Message} Message */
-/** @typedef {import("./types.js").Payload} Payload */
 
 /** @param {Message} message @param {string} cls @param {any=} view */
 export function messageNode(message, cls = "", view = undefined) {
@@ -17,23 +15,23 @@ export function messageNode(message, cls = "", view = undefined) {
     message.parts.map((part) => partNode(part, view)));
 }
 
-/** @param {import("./types.js").Part} part */
+/** @param {Part} part */
 function partNode(part, view) {
-  if (part.type === "text") return block([{ text: part.content ?? "" }], { cls: "text", colours: false, most: LONG });
+  if (part.type === "text") return block(textPieces(part.content ?? "", view ? soughtWords(view, view.cursor) : []), { cls: "text", colours: false, most: LONG });
   if (part.type === "reasoning") return el("details", { class: "thinks" }, el("summary", { text: "reasoning" }), el("pre", { class: "text", text: part.content }));
   if (part.type === "tool_call_response") return toolResult(part, view);
-  if (part.type === "tool_call") return block([{ text: `→ ${part.name}(` }, ...jsonPieces(part.arguments), { text: ")" }], { most: LONG });
+  if (part.type === "tool_call") return block(callPieces(`→ ${part.name}`, part.arguments, {}), { most: LONG });
   if (part.type === "compaction") return el("p", { class: "gone", text: `earlier messages were summed up: ${part.content ?? ""}` });
   if (part.type === "blob") return el("p", { class: "dim", text: `${part.modality} ${part.mime_type ?? ""} ${part.size ? `${part.size} bytes` : ""} ${part.digest ?? ""}` });
   return block(jsonPieces(part), { most: LONG });
 }
 
-/** @param {import("./types.js").Part} part */
+/** @param {Part} part */
 function toolResult(part, view) {
   const span = part.id && view ? view.executions.get(part.id) : undefined;
   const told = parsed(part.response);
   return [
-    span ? el("a", { class: "to", href: view.linkTo(span), text: `result of ${view.tree.rows.get(span)?.name ?? "a tool"}` }) : null,
+    span ? el("a", { class: "to", href: view.linkTo(span), text: `result of ${view.row(span)?.name ?? "a tool"}` }) : null,
     block(typeof told === "string" ? [{ text: told }] : jsonPieces(told), { cls: "code result", most: LONG, colours: typeof told !== "string" }),
   ];
 }

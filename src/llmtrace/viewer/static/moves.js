@@ -3,13 +3,13 @@
 import { go } from "./place.js";
 import { say } from "./dom.js";
 import { copyMenu } from "./copy.js";
+import { placeOf } from "./marks.js";
 import { fit, pan, zoom } from "./zoom.js";
 
 function at(view) {
   return view.lines.findIndex((line) => line.key === view.cursor);
 }
 
-/** @param {number} steps */
 export function move(view, steps) {
   const to = Math.max(0, Math.min(view.lines.length - 1, at(view) + steps));
   if (view.lines[to]) view.select(view.lines[to].key);
@@ -34,7 +34,7 @@ function step(view, rows, direction, none) {
 
 /** One step back: along the suspect's chain, else to where the first value came from, else to who asked for this. */
 export async function back(view) {
-  const row = view.tree.rows.get(view.cursor);
+  const row = view.row(view.cursor);
   if (!row) return;
   const begun = chainEnd(view, row.id);
   if (begun) return say(begun);
@@ -69,9 +69,9 @@ function chainStep(view, id) {
 async function originOf(view, row) {
   if (!view.uses.has(row.id)) await view.origins([row.id]);
   const uses = view.usesOf(row.id).filter((use) => use.from && use.from.span !== row.id && view.tree.rows.has(use.from.span));
-  const before = uses.filter((use) => view.tree.rows.get(use.from.span).start <= row.start);
-  const use = before.sort((a, b) => view.tree.rows.get(b.from.span).start - view.tree.rows.get(a.from.span).start)[0];
-  return use ? { span: use.from.span, pointer: use.from.pointer, words: `${use.pointer || JSON.stringify(use.value)} comes from ${use.from.place} ${use.from.pointer}` } : null;
+  const before = uses.filter((use) => view.row(use.from.span).start <= row.start);
+  const use = before.sort((a, b) => view.row(b.from.span).start - view.row(a.from.span).start)[0];
+  return use ? { span: use.from.span, pointer: placeOf(use.from), words: `${use.pointer || JSON.stringify(use.value)} comes from ${use.from.place} ${use.from.pointer}` } : null;
 }
 
 function askedBy(view, row) {
@@ -85,11 +85,10 @@ function askedBy(view, row) {
   return row.parent ? { span: row.parent } : null;
 }
 
-/** @param {number} direction */
 function sideways(view, direction) {
   const line = view.lines[at(view)];
   if (!line) return;
-  const open = line.fold ? Boolean(view.tree.open.get(line.key)) : line.kids ? view.tree.open.get(line.key) !== false : null;
+  const open = view.isOpen(line);
   if (direction > 0 && open === false) view.toggle(line);
   else if (direction > 0) move(view, 1);
   else if (open) view.toggle(line);
@@ -121,6 +120,7 @@ export const MOVES = [
   [["E"], "previous problem", (view) => nextProblem(view, -1)],
   [["b"], "one step back along the lineage", (view) => back(view)],
   [["B"], "and forth again", (view) => forth(view)],
+  [["r"], "what fed this step, and what it infected; no longer", (view) => { view.spreading = !view.spreading; view.drawPane(); }],
   [["w"], "waterfall", (view) => show(view, "w")],
   [["c"], "conversation", (view) => show(view, "c")],
   [["+", "="], "closer: a part of the time", (view) => zoom(view, 0.5)],

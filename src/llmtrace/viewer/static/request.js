@@ -1,8 +1,5 @@
 // A recorded call of a model as a request that repeats it. Keys are never in it: they come from the environment.
 
-/** @typedef {import("./types.js").Message} Message */
-
-/** @returns {Promise<{url: string, key: string, headers: string[], body: any, provider: string}>} */
 async function request(view, row) {
   const payload = (await view.need([row.id])).get(row.id);
   const facts = payload.facts;

@@ -29,7 +29,7 @@ export function suspectStrip(view) {
 /** What tells suspects of the same title apart. */
 function toldApart(view, suspect) {
   const value = worded(suspect.value ?? "");
-  if (!value) return `At ${duration(view.tree.rows.get(suspect.span_id)?.start)}: `;
+  if (!value) return `At ${duration(view.row(suspect.span_id)?.start)}: `;
   return suspect.evidence.includes(value) ? "" : `${cut(value, 40)}: `;
 }
 
@@ -61,7 +61,7 @@ export function suspectCard(view, at) {
     suspect.advice ? el("p", { class: "advice", text: suspect.advice }) : null);
 }
 
-/** @param {import("./types.js").Step} step */
+/** @param {Step} step */
 function stepText(step) {
   if (step.value === null || step.value === undefined) return step.title;
   if (step.title.startsWith("argument ")) return `${step.title} = ${compact(step.value)}`;

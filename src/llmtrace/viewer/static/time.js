@@ -1,7 +1,7 @@
 // Quality, speed and cost over time. Every point leads to the traces that it is made of.
 
-import { el, fill, home, keysButton, svg, tip } from "./dom.js";
-import * as format from "./format.js";
+import { across, el, fill, home, keysButton, svg, tip } from "./dom.js";
+import { UNKNOWN, cost, count, duration, minute, plural } from "./format.js";
 import { go, note } from "./place.js";
 
 const HOUR = 3600e3;
@@ -10,21 +10,21 @@ const BYS = ["model", "prompt", "agent"];
 const WIDE = 600;
 const HIGH = 120;
 
-const percent = (/** @type {number|null} */ share) => (share === null ? format.UNKNOWN : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`);
-const tokens = (/** @type {number|null} */ number) => (number === null ? format.UNKNOWN : `${format.count(Math.round(number))} tokens`);
+const percent = (/** @type {number|null} */ share) => (share === null ? UNKNOWN : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`);
+const tokens = (/** @type {number|null} */ number) => (number === null ? UNKNOWN : `${count(Math.round(number))} tokens`);
 
 /** Title, what is plotted of a group's figures, how it is worded. @type {[string, (figures: any) => (number|null)[], (value: number|null) => string, string[]][]} */
 const CHARTS = [
   ["Answer length", (one) => one.length, tokens, ["p50", "p95"]],
-  ["Time per output token", (one) => one.token, format.duration, ["p50", "p95", "p99"]],
-  ["Answers of the commonest length", (one) => [one.given?.[1] ?? null], format.duration, ["p50"]],
-  ["Time to the first token", (one) => one.first, format.duration, ["p50", "p95"]],
+  ["Time per output token", (one) => one.token, duration, ["p50", "p95", "p99"]],
+  ["Answers of the commonest length", (one) => [one.given?.[1] ?? null], duration, ["p50"]],
+  ["Time to the first token", (one) => one.first, duration, ["p50", "p95"]],
   ["Malformed answers", (one) => [one.malformed], percent, [""]],
   ["Invalid tool calls", (one) => [one.invalid], percent, [""]],
   ["With a failing evaluation", (one) => [one.flawed], percent, [""]],
   ["Failed calls", (one) => [one.errors], percent, [""]],
-  ["Cost", (one) => [one.cost], format.cost, [""]],
-  ["Calls", (one) => [one.calls], format.count, [""]],
+  ["Cost", (one) => [one.cost], cost, [""]],
+  ["Calls", (one) => [one.calls], count, [""]],
 ];
 
 export class TimeView {
@@ -54,7 +54,7 @@ export class TimeView {
   }
 
   draw(told) {
-    this.words.textContent = `${format.plural(told.traces, "trace")}${told.traces >= told.limit ? ` (the newest ${format.count(told.limit)}; older ones are not counted)` : ""}, by ${told.by}${told.left_out ? `; ${told.left_out} with fewer calls are not drawn` : ""}`;
+    this.words.textContent = `${plural(told.traces, "trace")}${told.traces >= told.limit ? ` (the newest ${count(told.limit)}; older ones are not counted)` : ""}, by ${told.by}${told.left_out ? `; ${told.left_out} with fewer calls are not drawn` : ""}`;
     if (!told.buckets.length) {
       this.box.replaceChildren(el("div", { class: "empty" }, el("p", { text: "No traces in this time." })));
       return;
@@ -88,14 +88,12 @@ export class TimeView {
     const box = el("figure", { class: "chart" }, el("figcaption", {}, el("b", { text: title }), el("span", { class: "dim", text: `${parts.filter(Boolean).join(" ")} ≤ ${words(most)}` })), el("div", { class: "plot-box" }, plot));
     const area = box.lastElementChild;
     area.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-      const at = area.getBoundingClientRect();
-      const share = (event.clientX - at.left) / at.width;
-      near = Math.max(0, Math.min(told.buckets.length - 1, Math.round(((share * WIDE - 8) / (WIDE - 16)) * (told.buckets.length - 1))));
+      near = Math.max(0, Math.min(told.buckets.length - 1, Math.round(((across(area, event) * WIDE - 8) / (WIDE - 16)) * (told.buckets.length - 1))));
       for (const name of ["x1", "x2"]) cursor.setAttribute(name, String(x(near)));
     });
     area.addEventListener("click", () => this.enter(told.buckets[near]));
-    tip(area, () => [el("b", { text: format.clock(Number(BigInt(told.buckets[near].since) / 1000000n)).slice(0, 16) }),
-      ...told.groups.map((name, group) => (told.buckets[near].groups[name] ? el("div", { text: `${name}: ${parts.map((part, at) => `${part} ${words(values[near][group][at])}`.trim()).join(" · ")} (${format.plural(told.buckets[near].groups[name].calls, "call")})` }) : null)),
+    tip(area, () => [el("b", { text: minute(told.buckets[near].since) }),
+      ...told.groups.map((name, group) => (told.buckets[near].groups[name] ? el("div", { text: `${name}: ${parts.map((part, at) => `${part} ${words(values[near][group][at])}`.trim()).join(" · ")} (${plural(told.buckets[near].groups[name].calls, "call")})` }) : null)),
       el("div", { class: "dim", text: "click: its traces" })]);
     area.addEventListener("pointermove", () => area.dispatchEvent(new PointerEvent("pointerenter")));
     return box;
@@ -106,8 +104,8 @@ export class TimeView {
     return el("table", { class: "figures" }, el("caption", { class: "dim", text: "All calls together; each time leads to its traces" }),
       el("thead", {}, el("tr", {}, ["began", "traces", "calls", "tokens p50", "per token p50", "malformed", "failing", "cost"].map((head) => el("th", { scope: "col", text: head })))),
       el("tbody", {}, told.buckets.slice(-20).reverse().map((bucket) => el("tr", {},
-        el("th", { scope: "row" }, el("a", { href: `#/?since=${bucket.since}&until=${bucket.until}`, text: format.clock(Number(BigInt(bucket.since) / 1000000n)).slice(0, 16) })),
-        [format.count(bucket.traces), format.count(bucket.all.calls), tokens(bucket.all.length[0]), format.duration(bucket.all.token[0]), percent(bucket.all.malformed), percent(bucket.all.flawed), format.cost(bucket.all.cost)].map((text) => el("td", { text }))))));
+        el("th", { scope: "row" }, el("a", { href: `#/?since=${bucket.since}&until=${bucket.until}`, text: minute(bucket.since) })),
+        [count(bucket.traces), count(bucket.all.calls), tokens(bucket.all.length[0]), duration(bucket.all.token[0]), percent(bucket.all.malformed), percent(bucket.all.flawed), cost(bucket.all.cost)].map((text) => el("td", { text }))))));
   }
 
   enter(bucket) {

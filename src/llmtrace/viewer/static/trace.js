@@ -7,16 +7,13 @@ import { detail } from "./detail.js";
 import { traceHead } from "./head.js";
 import { forgetColours } from "./json.js";
 import { note, placeText } from "./place.js";
+import { spreadClasses } from "./spread.js";
 import { suspectStrip } from "./suspects.js";
 import { Tree } from "./tree.js";
 import { VirtualList } from "./virtual.js";
 import { axisNodes, follow, listenToWheel } from "./zoom.js";
 
 const BATCH = 48;
-
-/** @typedef {import("./types.js").Row} Row */
-/** @typedef {import("./types.js").Payload} Payload */
-/** @typedef {import("./types.js").Use} Use */
 
 export class TraceView {
   /** @param {HTMLElement} app @param {string} id @param {URLSearchParams} query */
@@ -29,24 +26,23 @@ export class TraceView {
     this.asked = { span: query.get("span"), pointer: query.get("at") ?? "", words: query.get("q") ?? "" };
     this.tree = new Tree();
     this.version = 0;
-    /** @type {import("./types.js").TraceRow|null} */
+    /** @type {TraceRow|null} */
     this.trace = null;
-    /** @type {import("./types.js").Diagnosis|null} */
+    /** @type {Diagnosis|null} */
     this.diagnosis = null;
-    /** @type {Map<string, Payload>} */
     this.payloads = new Map();
-    /** @type {Map<string, Use[]>} */
     this.uses = new Map();
-    /** @type {Map<string, string>} */
     this.executions = new Map();
-    /** @type {Map<string, number>} */
     this.suspectAt = new Map();
     this.lit = new Set();
+    this.spreading = false;
+    /** @type {Spread|null} */
+    this.spread = null;
+    this.reached = new Map();
     this.above = new Set();
     this.found = new Set();
     this.focus = { span: "", pointer: "" };
-    /** @type {string[]} */
-    this.trail = [];
+    this.trail = /** @type {string[]} */ ([]);
     this.cursor = "";
     this.suspect = -1;
     this.allSuspects = false;
@@ -54,8 +50,7 @@ export class TraceView {
     this.paused = false;
     this.follows = false;
     this.waiting = false;
-    /** @type {Row[]} */
-    this.hits = [];
+    this.hits = /** @type {Row[]} */ ([]);
     this.span = 1;
     this.lines = /** @type {any[]} */ ([]);
     this.began = performance.now();
@@ -98,7 +93,7 @@ export class TraceView {
     if (!this.diagnosis && this.list) this.drawSuspects();
   }
 
-  /** @param {import("./types.js").Rows} told */
+  /** @param {Rows} told */
   took(told) {
     this.version = told.version;
     this.trace = told.trace;
@@ -144,6 +139,17 @@ export class TraceView {
     this.drawLines();
   }
 
+  /** @param {string|undefined} id @returns {any} */
+  row(id) {
+    return this.tree.rows.get(id ?? "");
+  }
+
+  /** Whether what is below a line is shown; null: there is nothing. */
+  isOpen(line) {
+    if (line.fold) return Boolean(this.tree.open.get(line.key));
+    return line.kids ? this.tree.open.get(line.key) !== false : null;
+  }
+
   rowHeight() {
     return innerHeight > 1700 ? 30 : 26;
   }
@@ -180,7 +186,7 @@ export class TraceView {
     if (first) await this.go(first, this.asked.pointer, false);
   }
 
-  /** @param {import("./types.js").Diagnosis|null} diagnosis */
+  /** @param {Diagnosis|null} diagnosis */
   diagnosed(diagnosis) {
     if (!diagnosis) {
       this.suspectBox.replaceChildren(el("p", { class: "quiet", text: "The suspects of this trace could not be worked out." }));
@@ -195,7 +201,6 @@ export class TraceView {
     this.drawSuspects();
   }
 
-  /** @param {number} at */
   goSuspect(at, chosen = true) {
     const suspect = this.diagnosis?.suspects[at];
     if (!suspect) return say(`there is no suspect ${at + 1}`);
@@ -205,7 +210,6 @@ export class TraceView {
     this.drawSuspects();
   }
 
-  /** @param {string} id */
   suspectOf(id) {
     const suspects = this.diagnosis?.suspects ?? [];
     if (suspects[this.suspect]?.span_id === id) return this.suspect;
@@ -223,18 +227,17 @@ export class TraceView {
     return this.select(id, chosen);
   }
 
-  /** @param {string} key */
   select(key, chosen = true) {
     hideTip();
+    this.light([]);
     const before = this.cursor;
     this.cursor = key;
     if (chosen) this.chosen = true;
-    const row = this.tree.rows.get(key);
+    const row = this.row(key);
     if (row && this.focus.span !== key) this.focus = { span: key, pointer: "" };
     follow(this, row);
     const wasAbove = this.above;
-    this.above = new Set();
-    for (let up = row; up && this.above.size < 200; up = this.tree.rows.get(up.parent ?? "")) if (up !== row) this.above.add(up.id);
+    this.above = new Set(this.tree.path(row).map((up) => up.id));
     for (const id of new Set([before, key, ...wasAbove, ...this.above])) this.list?.redraw(id);
     this.list?.show(this.lines.findIndex((line) => line.key === key));
     this.rowsBox.setAttribute("aria-activedescendant", `line-${key.replaceAll(" ", "-")}`);
@@ -247,13 +250,12 @@ export class TraceView {
     return { span: this.tree.rows.has(this.cursor) ? this.cursor : null, view: this.mode === "c" ? "c" : null, at: this.focus.pointer, q: this.asked.words };
   }
 
-  /** @param {string} span */
   linkTo(span, pointer = "") {
     return placeText(`trace/${this.id}`, { span, at: pointer, view: this.mode === "c" ? "c" : null });
   }
 
   async drawPane() {
-    const row = this.tree.rows.get(this.cursor);
+    const row = this.row(this.cursor);
     if (!row) {
       const line = this.lines.find((one) => one.key === this.cursor);
       this.pane.replaceChildren(el("p", { class: "quiet", text: line ? "Repeated steps, folded. → or Enter opens them." : "" }));
@@ -268,6 +270,13 @@ export class TraceView {
     const payload = this.payloads.get(row.id);
     if (wanted !== this.cursor || !payload) return;
     this.pane.classList.remove("waiting");
+    if (this.spreading || this.spread) {
+      this.spread = this.spreading ? await this.data.reached(this.id, row.id).catch(() => null) : null;
+      if (wanted !== this.cursor) return;
+      const before = this.reached;
+      this.reached = spreadClasses(this);
+      for (const id of [...before.keys(), ...this.reached.keys()]) this.list?.redraw(id);
+    }
     const samePlace = this.drawn === wanted;
     const top = this.pane.scrollTop;
     fill(this.pane, detail(this, row, payload));
@@ -323,7 +332,6 @@ export class TraceView {
 
   // -- search inside
 
-  /** @param {string} words */
   async search(words, jump = true) {
     this.asked.words = words;
     const asked = words;
@@ -385,8 +393,8 @@ export class TraceView {
   }
 
   toggle(line) {
-    if (!line || (!line.fold && !line.kids)) return;
-    const open = line.fold ? Boolean(this.tree.open.get(line.key)) : this.tree.open.get(line.key) !== false;
+    const open = line ? this.isOpen(line) : null;
+    if (open === null) return;
     this.tree.open.set(line.key, !open);
     this.drawLines();
   }

@@ -3,9 +3,7 @@
 const LONGEST_PERIOD = 4;
 const FEWEST_REPEATS = 4;
 const LONG_FOLD = 24;
-
-/** @typedef {import("./types.js").Row} Row */
-/** @typedef {{fold: Row[], repeats: number, distinct: number, names: string[], row?: undefined}|{row: Row, fold?: undefined}} Piece */
+const DEEPEST = 1000;
 
 /** @param {Row} row */
 export const isProblem = (row) => row.state === "error" || row.state === "interrupted";
@@ -90,23 +88,14 @@ export class Tree {
       if (kids.length && this.open.get(row.id) !== false) add(kids, depth + 1);
     };
     add(this.children.get(null) ?? [], 0);
-    if (shown.size < this.rows.size) for (const row of this.walked) if (!this.reached(row)) one(row, 0, null);
+    if (shown.size < this.rows.size) for (const row of this.walked) if (this.path(row).length >= DEEPEST) one(row, 0, null);
     return lines;
   }
 
-  /** Whether some root leads to a span; parents in a circle have none. @param {Row|undefined} row */
-  reached(row) {
-    for (let steps = 0; row && steps < 1000; steps += 1) {
-      if (!row.parent || !this.rows.has(row.parent)) return true;
-      row = this.rows.get(row.parent);
-    }
-    return false;
-  }
-
-  /** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. @param {Row[]} rows @returns {Piece[]} */
+  /** Siblings with runs of repeated steps put together: steps repeat, and few arguments are different. @param {Row[]} rows @returns {Fold[]} */
   folded(rows) {
     const signs = rows.map((row) => `${row.kind} ${row.name} ${row.asks ?? ""}`);
-    const pieces = /** @type {Piece[]} */ ([]);
+    const pieces = /** @type {Fold[]} */ ([]);
     let at = 0;
     while (at < rows.length) {
       const best = longestRun(rows, signs, at);
@@ -121,13 +110,20 @@ export class Tree {
     return pieces;
   }
 
+  /** The spans that a span stands in, the innermost first; parents in a circle have no end. @param {Row|undefined} row @returns {Row[]} */
+  path(row) {
+    const above = /** @type {Row[]} */ ([]);
+    for (let up = row; up && above.length < DEEPEST; above.push(up)) if (!(up = this.rows.get(up.parent ?? ""))) break;
+    return above;
+  }
+
   /** Open whatever hides a span; of a long fold only the span itself. @param {string} id */
   reveal(id) {
     this.peeked.clear();
-    const above = /** @type {Row[]} */ ([]);
-    for (let row = this.rows.get(id); row && above.length < 1000; row = this.rows.get(row.parent ?? "")) above.push(row);
-    for (const row of above.slice(1)) if (this.open.get(row.id) === false) this.open.set(row.id, true);
-    for (const row of above) {
+    const chosen = this.rows.get(id);
+    const above = this.path(chosen);
+    for (const row of above) if (this.open.get(row.id) === false) this.open.set(row.id, true);
+    for (const row of chosen ? [chosen, ...above] : []) {
       const parent = row.parent && this.rows.has(row.parent) ? row.parent : null;
       for (const piece of this.folded(this.children.get(parent) ?? [])) {
         if (!piece.fold?.includes(row)) continue;
@@ -154,7 +150,7 @@ export class Tree {
 
 /** @param {Row[]} rows @param {string[]} signs @param {number} at */
 function longestRun(rows, signs, at) {
-  let best = /** @type {{fold: Row[], repeats: number, distinct: number, names: string[]}|null} */ (null);
+  let best = /** @type {any} */ (null);
   for (let period = 1; period <= LONGEST_PERIOD; period += 1) {
     let repeats = 1;
     while (at + (repeats + 1) * period <= rows.length && same(signs, at, at + repeats * period, period)) repeats += 1;

@@ -1,4 +1,4 @@
-// What the server sends, by name: for the type checker and for readers. No code stands here.
+// What the server sends, and what is made of it, by name, in all modules: for the type checker and for readers. No code stands here.
 
 /**
  * One trace in the list. Times in milliseconds, `start` since the Unix epoch; what is not known is null.
@@ -40,16 +40,19 @@
  *   attributes: Json, resource: Json, scope: Json, events: {name: string, time: string, attributes: Json}[], links: Json[],
  *   facts: {[name: string]: Json}, system?: Part[], input?: (Message|[number, number])[], output?: Message[], tools?: Definition[],
  *   before?: string|null, kept?: number, gone?: number, arguments?: Json, has_result?: boolean, result?: Json,
- *   definition?: Definition, given?: Json, early?: boolean}} Payload
+ *   definition?: Definition, early?: boolean}} Payload
  */
 
-/** @typedef {{span: string, place: string, pointer: string}} Origin */
+/** `matches`: the characters there, `origin_start` to `origin_end`. @typedef {{span: string, place: string, pointer: string, matches: Json[]}} Origin */
 
 /**
  * A value that a model put into a call or an answer, and where it came from.
- * @typedef {{part: string, value: Json, pointer: string, call: string|null, tool: string|null, status: string, form: string,
+ * @typedef {{part: string, value: Json, pointer: string, start: number, end: number, call: string|null, tool: string|null, status: string, form: string,
  *   reason: string, made_up: boolean, from: Origin|null, latest: Origin|null, first: Origin|null}} Use
  */
+
+/** A span that fed another or was infected by it, over how many edges, and what the edge carried. @typedef {{span: string, distance: number, why: string}} Reached */
+/** @typedef {{up: Reached[], down: Reached[], more: number}} Spread */
 
 /** @typedef {{span_id: string, title: string, value: Json, note: string}} Step */
 
@@ -60,4 +63,15 @@
 
 /** @typedef {{suspects: Suspect[], unknown: string[], likely: number}} Diagnosis */
 
-export {};
+/**
+ * A mark on the value at a JSON pointer: `cls`, a `note` behind the line, where a click goes (`href`), and the words on hover.
+ * @typedef {{cls: string, note?: string, href?: string, words?: () => Child[], enter?: () => void, leave?: () => void, start?: number,
+ *   end?: number, more?: Mark[]}} Mark `start`, `end`: characters (code points) of a text that it is on, if not on all; `more`: others on the same.
+ */
+/** @typedef {{text: string, mark?: Mark}} Piece */
+/** `quotes`: words to mark in whichever text holds them. @typedef {{marks?: Map<string, Mark>, quotes?: [string, Mark][], ghosts?: Map<string, {name: string, note: string}[]>}} Marking */
+
+/** @typedef {{key: string, depth: number, row?: Row, fold?: any, kids?: number, within?: string|null}} Line */
+/** @typedef {{fold: Row[], repeats: number, distinct: number, names: string[], row?: undefined}|{row: Row, fold?: undefined}} Fold */
+/** @typedef {any} Child A node, a text, a list of such; null, undefined and false are nothing. */
+/** @typedef {{[name: string]: any}} Query Of an address; what is empty is left out. */

@@ -1,6 +1,6 @@
 // The part of the time that the waterfall shows: all of it, or what keys, the wheel or a drag along the axis chose.
 
-import { el } from "./dom.js";
+import { across, el } from "./dom.js";
 import { duration } from "./format.js";
 
 const CLOSEST = 0.01;
@@ -26,7 +26,6 @@ export function barPlace(view, start, end) {
   return { left: from, width: out ? 0 : Math.max(0, Math.min(100, right) - from), out };
 }
 
-/** @param {number} from @param {number} to */
 function set(view, from, to) {
   const length = Math.min(view.span, Math.max(CLOSEST, to - from));
   const begin = Math.max(0, Math.min(view.span - length, from));
@@ -37,7 +36,7 @@ function set(view, from, to) {
 /** Closer (`factor` below 1) or farther, about a moment. @param {number} factor @param {number=} about */
 export function zoom(view, factor, about) {
   const { from, to } = frame(view);
-  const row = view.tree.rows.get(view.cursor);
+  const row = view.row(view.cursor);
   const own = row && row.start >= from && row.start <= to ? (row.start + Math.min(to, row.end ?? row.start)) / 2 : (from + to) / 2;
   const at = about ?? own;
   set(view, at - (at - from) * factor, at + (to - at) * factor);
@@ -51,7 +50,7 @@ export function pan(view, share) {
 
 /** All of it again; or, asked of the whole, the chosen step. */
 export function fit(view) {
-  const row = view.tree.rows.get(view.cursor);
+  const row = view.row(view.cursor);
   if (view.zoomed || !row) return set(view, 0, view.span);
   const end = row.end ?? view.span;
   const around = Math.max(CLOSEST, (end - row.start) * BESIDE);
@@ -74,7 +73,6 @@ export function axisNodes(view) {
   return [words, el("div", { class: "axis", "aria-hidden": "true", onpointerdown: (/** @type {PointerEvent} */ event) => drag(view, event) }, ticks)];
 }
 
-/** @param {number} number */
 function times(number) {
   return `${number < 10 ? number.toFixed(1) : Math.round(number).toLocaleString("en-US")} ×`;
 }
@@ -90,8 +88,7 @@ function moment(ms, shown) {
 /** Along the axis, from here to there. @param {PointerEvent} event */
 function drag(view, event) {
   const axis = /** @type {HTMLElement} */ (event.currentTarget);
-  const box = axis.getBoundingClientRect();
-  const share = (/** @type {PointerEvent} */ one) => Math.max(0, Math.min(1, (one.clientX - box.left) / box.width));
+  const share = (/** @type {PointerEvent} */ one) => across(axis, one);
   const began = share(event);
   const range = el("i", { class: "range" });
   axis.append(range);
@@ -117,10 +114,9 @@ export function listenToWheel(view) {
     const axis = view.axis.querySelector(".axis");
     if (!axis || !(event.ctrlKey || event.metaKey || event.shiftKey)) return;
     event.preventDefault();
-    const box = axis.getBoundingClientRect();
     const { from, to } = frame(view);
     const turned = event.deltaY || event.deltaX;
     if (event.shiftKey) pan(view, Math.sign(turned) * 0.1);
-    else zoom(view, turned > 0 ? 1.25 : 0.8, from + (to - from) * Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
+    else zoom(view, turned > 0 ? 1.25 : 0.8, from + (to - from) * across(axis, event));
   }, { passive: false });
 }

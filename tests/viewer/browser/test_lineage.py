@@ -1,0 +1,88 @@
+"""The way of values on the screen: what fed a step and what it infected, and the very characters at both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.store import open_store
+from llmtrace.viewer import page as single_file
+from llmtrace.viewer.opened import Opened
+from tests.lineage_story import TRACE_ID, Story
+from tests.viewer.browser.conftest import chosen
+from tests.viewer.conftest import serving
+
+pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
+
+ORIGIN = "[...document.querySelectorAll('.pane mark.origin')].map((one) => [one.textContent, one.previousSibling?.textContent])"
+LIT = "(cls) => [...document.querySelectorAll(`.rows .row.${cls}`)].map((row) => row.id.slice(-2)).sort()"
+
+
+def story() -> Story:
+    """Spans by number: 2 looks up, 4 finds the account of the customer, 6 refunds; 1, 3 and 5 ask for that, 7 answers. What
+    stands before the values in the text is more than one unit of UTF-16 a character. Around them is the agent, ff."""
+    made = Story("You refund orders.").user("Zoë 🙂🙂 here: KS-20431 and again KS-20431, on May 17 please.")
+    made.calls("look_up", {"order": {"total": 42.5, "customer": "🙂 C-9917"}}, order_id="KS-20431")
+    made.calls("find_account", "Of C-9917: DE-77-1234", customer="C-9917")
+    made.calls("refund", {"state": "booked"}, amount=42.5, account="DE-77-1234", day="2026-05-17")
+    return made.says("42.5 went back to DE-77-1234.")
+
+
+def test_what_fed_a_step_and_what_it_infected(tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    """`r` lists both and lights them, and goes with the cursor; again, and nothing is lit. So it is in the single file."""
+    store = open_store(str(tmp_path / "store"))
+    trace = story().trace()
+    for span in trace.spans:
+        store.append(span)
+    path = tmp_path / "trace.html"
+    path.write_bytes(single_file.write(Opened(trace)))
+    with serving(store) as served:
+        for address in (served.address, path.as_uri()):
+            page = open_page(f"{address}#/trace/{TRACE_ID}?span={4:016x}")
+            page.wait_for_selector(".pane h2:has-text('find_account')")
+            page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+            page.keyboard.press("r")
+            page.wait_for_selector(".spread .fed li")
+            assert page.evaluate(LIT, "fed") == ["01", "02", "03"]
+            assert page.evaluate(LIT, "infected") == ["05", "06", "07", "ff"]
+            assert "find_account /customer = C-9917: result of look_up" in page.inner_text(".spread .fed")
+            assert "refund /account = DE-77-1234: result of find_account" in page.inner_text(".spread .infected")
+            page.keyboard.press("Home")
+            page.wait_for_selector(".spread .infected:has-text('nothing that can be seen')")
+            assert page.evaluate(LIT, "infected") == []
+            page.keyboard.press("r")
+            page.wait_for_selector(".spread", state="detached")
+            assert page.evaluate(LIT, "fed") == []
+            page.close()
+    store.close()
+
+
+def test_the_characters_at_both_ends(tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    """A value leads to the very characters that it came from: a part of a member of a result, a part of plain text, in what the
+    user wrote; by a click, by `b`, and by the address alone."""
+    store = open_store(str(tmp_path / "store"))
+    for span in story().trace().spans:
+        store.append(span)
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{TRACE_ID}?span={6:016x}")
+        for words, span, origin in (
+            ("DE-77-1234", 4, ["DE-77-1234", "Of C-9917: "]),
+            ("2026-05-17", 1, ["May 17", "Zoë 🙂🙂 here: KS-20431 and again KS-20431, on "]),
+        ):
+            page.goto(f"{served.address}#/trace/{TRACE_ID}?span={6:016x}")
+            page.click(f".pane a.grounded:has-text('{words}')")
+            page.wait_for_selector(".pane mark.origin")
+            assert (chosen(page), page.evaluate(ORIGIN)) == (f"{span:016x}", [origin])
+            page.reload()
+            page.wait_for_selector(".pane mark.origin")
+            assert page.evaluate(ORIGIN) == [origin]
+        page.goto(f"{served.address}#/trace/{TRACE_ID}?span={4:016x}")
+        page.wait_for_selector(".pane a.grounded:has-text('C-9917')")
+        page.keyboard.press("b")
+        page.wait_for_selector(".pane mark.origin")
+        [[text, before]] = page.evaluate(ORIGIN)
+        assert (chosen(page), text, before.endswith('"🙂 ')) == (f"{2:016x}", "C-9917", True)
+    store.close()
