@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 from heapq import nsmallest
+from typing import TypeAlias
 
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.model import JsonValue
@@ -49,14 +50,19 @@ class Sightings:
         return found
 
     @cached_property
-    def _named(self) -> dict[str, dict[str, int]]:
-        """By text of a value, the names of the members that hold it in results, each with the place of the first call; inverted
-        (``~``) where others hold it too."""
-        found: dict[str, dict[str, int]] = {}
+    def _named(self) -> dict[str, _Names]:
+        """By text of a value, what it is called in results."""
+        found: dict[str, _Names] = {}
         for node in self.flow.nodes:
             if node.structure is not None:
                 _name(node.structure, "", found, node.place, 0)
         return found
+
+    def _called(self, text: str) -> Iterable[tuple[str, int]]:
+        """The names of the members that hold it, each with the place of the first call; inverted (``~``) where others hold it
+        too."""
+        held = self._named.get(text, ())
+        return held.items() if isinstance(held, dict) else (held,) if held else ()
 
     @cached_property
     def records(self) -> dict[str, set[float]]:
@@ -116,19 +122,19 @@ class Sightings:
     @cached_property
     def members(self) -> set[str]:
         """The names of all members of results."""
-        return set().union(*self._named.values())
+        return {name for held in self._named.values() for name in (held if isinstance(held, dict) else held[:1])}
 
     def names(self, text: str) -> set[str]:
         """What the value is called in results."""
-        return set(self._named.get(text, ()))
+        return {name for name, _ in self._called(text)}
 
     def names_elsewhere(self, text: str, node: Node) -> set[str]:
         """What the value is called in results other than this node's."""
-        return {name for name, place in self._named.get(text, {}).items() if place != node.place}
+        return {name for name, place in self._called(text) if place != node.place}
 
     def names_before(self, text: str, node: Node) -> set[str]:
         """What the value is called in the results before this node's."""
-        return {name for name, place in self._named.get(text, {}).items() if _first(place) < node.place}
+        return {name for name, place in self._called(text) if _first(place) < node.place}
 
     def kin(self, one: str, other: str) -> bool:
         """True if both go by one name in results."""
@@ -198,20 +204,40 @@ def _first(place: int) -> int:
     return place if place >= 0 else ~place
 
 
-def _name(content: JsonValue, name: str, found: dict[str, dict[str, int]], place: int, depth: int) -> None:
+_Names: TypeAlias = "tuple[str, int] | dict[str, int]"
+"""One name with its place, as most values have, or several."""
+
+
+def _name(content: JsonValue, name: str, found: dict[str, _Names], place: int, depth: int) -> None:
     """``content``: an object or a list."""
     if depth >= DEEPEST:
         return
     for key, member in content.items() if isinstance(content, dict) else ((name, member) for member in content):
-        if isinstance(member, (dict, list)):
+        if type(member) is str:
+            text = member
+        elif isinstance(member, (dict, list)):
             _name(member, str(key), found, place, depth + 1)
-        elif key != "" and member is not None and not isinstance(member, bool):
-            text = member if type(member) is str else str(member)
-            known = found.get(text)
-            if known is None:
-                found[text] = {str(key): place}
-            elif known.get(key) != place:
-                known[str(key)] = ~_first(known[key]) if key in known else place
+            continue
+        elif member is None or isinstance(member, bool):
+            continue
+        else:
+            text = str(member)
+        known = found.get(text)
+        if known is None:
+            if key != "":
+                found[text] = (str(key), place)
+        elif key != "":
+            found[text] = _with_name(known, str(key), place)
+
+
+def _with_name(known: _Names, key: str, place: int) -> _Names:
+    if isinstance(known, tuple):
+        if known[0] == key:
+            return known if known[1] == place else (key, ~_first(known[1]))
+        known = {known[0]: known[1]}
+    if known.get(key) != place:
+        known[key] = ~_first(known[key]) if key in known else place
+    return known
 
 
 def _record(content: JsonValue, found: dict[str, set[float]], depth: int) -> None:
