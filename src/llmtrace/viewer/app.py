@@ -122,8 +122,7 @@ class Viewer:
         return self._source.payloads(trace_id, _spans(request))
 
     def _origins(self, trace_id: str, request: Request) -> Any:
-        found = self._opened(trace_id).origins()
-        return {span: found.get(span, []) for span in _spans(request)}
+        return self._opened(trace_id).origins(_spans(request))
 
     def _search(self, trace_id: str, request: Request) -> Any:
         return self._opened(trace_id).search(_text(request, "q"))

@@ -19,7 +19,7 @@ from llmtrace.viewer.rows import Row, span_row, trace_row
 if TYPE_CHECKING:
     from llmtrace.diagnosis.flow import Flow
     from llmtrace.evaluation import Evaluator
-    from llmtrace.lineage import Propagation
+    from llmtrace.lineage import Propagation, Use
 
 
 class Opened:
@@ -38,7 +38,7 @@ class Opened:
         self.trace = as_read(trace)
         self.version += 1
         self._inputs: dict[str, Input] | None = None
-        self._origins: dict[str, list[dict[str, Any]]] | None = None
+        self._uses: dict[str, list[Use]] | None = None
         self._diagnosis: dict[str, Any] | None = None
         self._flow: Flow | None = None
         self._propagation: Propagation | None = None
@@ -104,12 +104,14 @@ class Opened:
             self.stage = ""
         return self._diagnosis
 
-    def origins(self) -> dict[str, list[dict[str, Any]]]:
-        if self._origins is None:
-            from llmtrace.viewer import values
+    def origins(self, span_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """Of each span the values that a model put into it, and the place that each came from."""
+        from llmtrace.viewer import values
 
-            self._origins = values.origins(self.trace, self._flowing())
-        return self._origins
+        flow = self._flowing()
+        if self._uses is None:
+            self._uses = values.uses_of(self.trace, flow)
+        return {one: [values.told_of(use, flow.lineage) for use in self._uses.get(one, ())] for one in span_ids}
 
     def reached(self, span_id: str) -> dict[str, Any]:
         """What fed a span and what it infected. Raises KeyError."""

@@ -66,7 +66,10 @@ def _content(opened: Opened) -> dict[str, Any]:
     told: dict[str, Any] = {"info": {"version": __version__, "live": False}, **opened.rows(0)}
     told["payloads"] = opened.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
-        told |= {"diagnosis": opened.diagnosis(), "origins": opened.origins()}
+        told |= {
+            "diagnosis": opened.diagnosis(),
+            "origins": {span: told for span, told in opened.origins(spans).items() if told},
+        }
     if len(spans) <= LONGEST_SPREAD:
         told["reached"] = {span: opened.reached(span) for span in spans}
     return told

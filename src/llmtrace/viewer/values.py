@@ -28,20 +28,18 @@ def suspects(diagnosis: Diagnosis) -> dict[str, Any]:
     return {"suspects": plain(diagnosis.suspects), "unknown": list(diagnosis.unknown), "likely": LIKELY}
 
 
-def origins(trace: Trace, flow: Flow) -> dict[str, list[dict[str, Any]]]:
-    """By span, the values that a model put into it and the place each came from: of an inference its calls and its answer, of
-    a tool execution its arguments."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def uses_of(trace: Trace, flow: Flow) -> dict[str, list[Use]]:
+    """By span, the values that a model put into it: of an inference into its calls and its answer, of a tool execution into its
+    arguments."""
+    found: dict[str, list[Use]] = defaultdict(list)
     executions: dict[str, list[str]] = defaultdict(list)
     for span in trace.spans:
         if isinstance(span.operation, ToolExecution) and span.operation.call_id is not None:
             executions[span.operation.call_id].append(span.span_id)
     for node in flow.nodes:
         for use in node.uses:
-            told = told_of(use, flow.lineage)
-            found[use.span_id].append(told)
-            for execution in executions.get(use.call_id or "", ()):
-                found[execution].append(told)
+            for span_id in (use.span_id, *executions.get(use.call_id or "", ())):
+                found[span_id].append(use)
     return dict(found)
 
 
