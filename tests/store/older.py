@@ -7,7 +7,20 @@ import sqlite3
 from pathlib import Path
 
 _BACK = {
-    3: ("DROP INDEX traces_unseen", "ALTER TABLE traces DROP COLUMN unseen"),
+    3: (  # an SQLite of old drops no column
+        "ALTER TABLE traces RENAME TO newer",
+        "DROP INDEX traces_start",
+        "DROP INDEX traces_stale",
+        "DROP INDEX traces_unseen",
+        (
+            "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, health TEXT,"
+            " running TEXT, agents TEXT, summary BLOB)"
+        ),
+        "INSERT INTO traces SELECT trace, start, stale, open, health, running, agents, summary FROM newer",
+        "DROP TABLE newer",
+        "CREATE INDEX traces_start ON traces (start)",
+        "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
+    ),
     2: (
         "DROP TABLE searched",
         "ALTER TABLE files RENAME COLUMN words TO worded",
