@@ -66,10 +66,8 @@ def _content(opened: Opened) -> dict[str, Any]:
     told: dict[str, Any] = {"info": {"version": __version__, "live": False}, **opened.rows(0)}
     told["payloads"] = opened.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
-        told |= {
-            "diagnosis": opened.diagnosis(),
-            "origins": {span: told for span, told in opened.origins(spans).items() if told},
-        }
+        told["diagnosis"] = opened.diagnosis()
+        told["origins"] = {span: uses for span, uses in opened.origins(spans).items() if uses}
     if len(spans) <= LONGEST_SPREAD:
         told["reached"] = {span: opened.reached(span) for span in spans}
     return told
