@@ -130,6 +130,14 @@ def test_first_token_of_an_agent() -> None:
     assert {number: found[number].first_token for number in (2, 3, 4, 6)} == {2: None, 3: None, 4: 0.25, 6: None}
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), float("-inf"), float("nan"), 1e300])
+def test_a_first_token_that_cannot_be_tells_nothing_of_the_agent(seconds: float) -> None:
+    """Another writer may say anything; the rest is counted."""
+    call_ = call(stream=True, time_to_first_chunk=seconds)
+    found = steps(span(1, AgentInvocation("a"), took=9), span(2, call_, parent=1))
+    assert (len(found), found[1].first_token) == (2, None)
+
+
 def test_tool_calls() -> None:
     """Those that a model asked for, and how many of them break their schema: each once, however many faults it has."""
     asked = (Message("assistant", (ToolCall("t", {}, "1"), ToolCall("t", {}, "2"), ToolCall("t", {}, "3"))),)

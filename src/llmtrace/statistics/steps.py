@@ -6,6 +6,7 @@ Laws: tokens and dollars come from model calls only, each counted once, also whe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from llmtrace.model import (
@@ -105,8 +106,10 @@ def _first_tokens(trace: Trace) -> dict[str, float]:
             if isinstance(told, float):
                 found[span.span_id] = told  # of a whole answer, in the engine: no agent saw anything of it yet
             continue
-        found[span.span_id] = span.operation.time_to_first_chunk
-        came = span.start + round(span.operation.time_to_first_chunk * 1e9)
+        found[span.span_id] = waited = span.operation.time_to_first_chunk
+        if not math.isfinite(waited * 1e9):  # whoever wrote it: it says nothing of the agents around
+            continue
+        came = span.start + round(waited * 1e9)
         above = trace.parent(span)
         while above is not None:
             if isinstance(above.operation, (AgentInvocation, Workflow)):
