@@ -32,8 +32,8 @@ class Command(NamedTuple):
     module: str
 
 
-_COLLECTS = (50_000, 20, 100)
-"""When the garbage collector looks: a large trace is many objects of which none is garbage, and a tenth of the time."""
+_SELDOM = (100_000, 50, 100)
+"""When the garbage collector looks: a long trace is millions of objects that stay."""
 _STATED = re.compile(r'^(NAME|HELP) = "(.*)"$', re.MULTILINE)
 
 
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         return _refuse("llmtrace", f"no command {words[0]!r}.{did_you_mean(words[0], known)} See llmtrace --help.")
     if argv is None and command.name != "run":  # the process is ours, and no program's
-        gc.set_threshold(*_COLLECTS)
+        gc.set_threshold(*_SELDOM)
     return _guarded(lambda: _call(command, words[1:]), f"llmtrace {command.name}")
 
 

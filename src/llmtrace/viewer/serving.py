@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import importlib
 import logging
 import secrets
@@ -26,8 +25,6 @@ PORT = 4319
 TRIES = 50
 LOADED_AFTER = 0.5
 """Seconds from the start until the rest of the program is loaded: the page and the list come first."""
-SELDOM = (100_000, 50, 100)
-"""How often the process of the viewer looks for garbage: a long trace is millions of objects that stay."""
 
 
 class _Server(uvicorn.Server):
@@ -66,7 +63,6 @@ class Serving:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Answer until Ctrl-C or SIGTERM. ``ready`` is called once answers are given."""
-        gc.set_threshold(*SELDOM)
         with contextlib.suppress(KeyboardInterrupt):
             _Server(self._config, self._viewer, ready).run([self._socket])
 
