@@ -3,13 +3,14 @@
 An agent's loop: each turn a model call that asks for two tools (one with a value out of an earlier result, one with words),
 and their executions with results of 300 characters; at the end an answer of 400. The history is sent again with every call.
 Timed is `Evaluator.step` with all signals less the same with none (validation stays in both), by the thread's CPU clock; the
-median of the runs.
+median of the runs. Counted, which does not depend on the machine: the functions, Python's own included, that all signals run.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -86,6 +87,27 @@ def medians(signals: tuple[Signal, ...], place: int, runs: int) -> dict[str, flo
     return {kind: statistics.median(times) for kind, times in found.items()}
 
 
+def functions(signals: tuple[Signal, ...], place: int) -> dict[str, float]:
+    """How many functions a step enters, by kind of span, from this place of a run on; the mean."""
+    evaluator = Evaluator(signals)
+    state = evaluator.start()
+    found: dict[str, list[int]] = defaultdict(list)
+    entered = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal entered
+        entered += event in ("call", "c_call")
+
+    for number, span in enumerate(agent((place + AROUND) // 3), start=1):
+        entered = 0
+        sys.setprofile(count)
+        evaluator.step(state, span)
+        sys.setprofile(None)
+        if number >= place:
+            found[kind_of(span)].append(entered)
+    return {kind: statistics.mean(counts) for kind, counts in found.items()}
+
+
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--runs", type=int, default=200)
@@ -101,6 +123,9 @@ def main() -> None:
             with_them = medians(signals, place, runs)
             for kind, took in with_them.items():
                 results.setdefault(label, {})[f"{kind}, {name}"] = round(took - base[kind], 1)
+        without = functions((), place)
+        counted = {f"{kind}, {name}": round(many - without[kind]) for kind, many in functions(all_of_them, place).items()}
+        results.setdefault("functions of all", {}).update(counted)
     head = ("µs", *results["all"])
     order = sorted(results, key=lambda label: (label != "all", -sum(results[label].values())))
     body = [(label, *(results[label].get(column, "") for column in head[1:])) for label in order]
