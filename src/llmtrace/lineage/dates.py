@@ -42,6 +42,8 @@ _OF_MONTH = re.compile(
     r"\b(?:in|of|this|next|last|early|late|mid|during|for|until|by|since|from)[\s-]+(?:the\s+month\s+of\s+)?$"
 )
 _DIGIT = re.compile(r"[0-9]")
+_TIME_OF_DAY = re.compile(r"[t\s,]*\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[ap]\.?m\.?)?\s*(?:z|utc|gmt|est|[+-]\d\d:?\d\d)?$")
+_IN_WORDS = re.compile(r"(?:[a-z]+day,?\s+)?[a-z.]*\s*\d{1,2}(?:st|nd|rd|th)?,?[\s-]+(?:of\s+)?[a-z.]*[\s,-]*\d{4}")
 _SHORT_TEXT = 200
 """Up to this length one pass of ``re`` is quicker than a look for each month."""
 
@@ -75,10 +77,10 @@ def read_date(text: str) -> tuple[date, ...]:
             return ()
     if len(bare) > 40 or not _DIGIT.search(bare):
         return ()
-    rest = re.sub(r"[t\s,]*\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[ap]\.?m\.?)?\s*(?:z|utc|gmt|est|[+-]\d\d:?\d\d)?$", "", bare)
+    rest = _TIME_OF_DAY.sub("", bare) if ":" in bare else bare
     if _NUMERIC.fullmatch(rest) or _COMPACT.fullmatch(rest):
         keys: set[str] = set(numeric_dates(rest))
-    elif re.fullmatch(r"(?:[a-z]+day,?\s+)?[a-z.]*\s*\d{1,2}(?:st|nd|rd|th)?,?[\s-]+(?:of\s+)?[a-z.]*[\s,-]*\d{4}", rest):
+    elif _IN_WORDS.fullmatch(rest):
         keys = {key for _, _, key in mentions(rest)}
     else:
         return ()

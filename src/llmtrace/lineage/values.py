@@ -44,6 +44,9 @@ _PHONE = re.compile(r"\+?\(?\d+(?:[ .()-]{1,2}\d+)+|\+\d+")
 _ARITHMETIC = re.compile(r"\d \W \d|\d\.\d+\W+\d+\.\d")
 _TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?\s*(?:[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?", re.IGNORECASE)
 _CODE = re.compile(r"[A-Z]{2,6}")
+_USUAL = re.compile(r"#?([A-Za-z]{1,32})[-_]?[0-9]{4,32}")
+"""The usual identifier; with a currency before it, it is a number."""
+_CURRENCIES = frozenset(("usd", "eur", "gbp", "chf", "jpy"))
 _HEXADECIMAL = re.compile(r"[0-9a-f]{8,}", re.IGNORECASE)
 _WITH_SEPARATOR = re.compile(r"[^\W_][-_#.:@/][^\W_]|^[#@]")
 _OF_CODE = re.compile(r"[=+^$%&*<>(){}\[\]\\!?;]")
@@ -121,12 +124,16 @@ def _read_number(content: float, name: str) -> Value | None:
 def _read_text(content: str, bare: str) -> Value | None:
     if bare.isdigit() and bare.isascii():
         return _read_digits(content, bare)
+    usual = _USUAL.fullmatch(bare)  # the rest says the same, more slowly
+    if usual is not None and usual.group(1).lower() not in _CURRENCIES:
+        return Value(content, "identifier", (squash(bare),))
     if len(bare) > _LONGEST_IDENTIFIER and not _URL.fullmatch(bare):
         return Value(content, "text")
     days = read_date(bare)
     if days:
         return Value(content, "date", tuple(f"@{day.isoformat()}" for day in days), days)
-    for kind, pattern in _PATTERNS:
+    spaced = len(bare.split(None, 1)) > 1
+    for kind, pattern in _PATTERNS_WITH_SPACE if spaced else _PATTERNS:
         if pattern.fullmatch(bare):
             return Value(content, kind, (squash(bare),))
     if _PHONE.fullmatch(bare) and 7 <= sum(map(str.isdigit, bare)) <= 15 and not _ARITHMETIC.search(bare):
@@ -134,7 +141,7 @@ def _read_text(content: str, bare: str) -> Value | None:
     number = read_number(bare)
     if number is not None:
         return Value(content, "number", (number_key(number),)) if number != int(number) or number > 10 else None
-    if any(character.isspace() for character in bare):
+    if spaced:
         return Value(content, "text" if bare.count(" ") > 2 else "word")
     return Value(content, "identifier", (squash(bare),)) if is_identifier(bare) else Value(content, _wordlike(bare))
 
@@ -146,6 +153,8 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("path", _PATH),
     ("code", _CODE),
 )
+_PATTERNS_WITH_SPACE: tuple[tuple[Kind, re.Pattern[str]], ...] = (("time", _TIME),)
+"""Those of them that a text with white space can fit."""
 
 
 def _read_digits(content: str, digits: str) -> Value | None:

@@ -200,6 +200,8 @@ class Visible:
             self._add(Source(span.span_id, "result of a tool", part.response, self._running(), call_id=part.id))
             return
         call.open = False
+        if type(part.response) is str and self.history.is_known_result(part.id, part.response):
+            return
         span_id = call.span_id or span.span_id
         source = Source(span_id, f"result of {call.tool}", part.response, call.made_up, call_id=part.id)
         if not self.history.is_known_result(part.id, source.text):

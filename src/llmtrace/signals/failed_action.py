@@ -88,6 +88,8 @@ class FailedAction:
         output = inference.output[0] if inference.output else None
         if output is not None and (text := text_of(output)):
             _remember(state.said, hash(text), span.span_id)
+        if not state.said:
+            return ()
         new = new_messages(inference)
         texts = tool_texts(new)
         if not texts or len(new) == len(inference.input) or any(map(tells_error, texts)):

@@ -106,9 +106,10 @@ def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: 
     kept = now.length >= earlier.length and _digest(messages[start + earlier.length - 1]) == earlier.last
     if now.length > earlier.length and kept and earlier.asked:
         new = messages[start + earlier.length :]
-        said = {part.id for message in new for part in message.parts if isinstance(part, ToolCall)}
         told = {part.id for message in new for part in message.parts if isinstance(part, ToolResult)}
-        if any(call_id in said and call_id not in told for call_id in earlier.asked):
+        open_calls = [call_id for call_id in earlier.asked if call_id not in told]
+        parts = (part for message in new for part in message.parts) if open_calls else ()
+        if any(isinstance(part, ToolCall) and part.id in open_calls for part in parts):
             yield "result"
     if not kept and earlier.length > 1 and _moved_up(messages, earlier, start):
         yield "messages"
