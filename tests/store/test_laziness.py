@@ -138,7 +138,7 @@ _STEPS: list[Callable[[LocalStore], object]] = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(chance=st.randoms(use_true_random=False))
 def test_it_is_the_same_in_whatever_order_it_is_made(tmp_path_factory: pytest.TempPathFactory, chance: random.Random) -> None:
     """Little by little, by several readers and the background, while spans still come: the same summaries and findings."""
