@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+VIEWERS = ("llmtrace", "Phoenix", "MLflow")
 sys.path.insert(0, str(ROOT))
 
 import psutil
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--phoenix", type=Path, default=ROOT / ".venv-phoenix" / "bin" / "python")
     parser.add_argument("--mlflow", type=Path, default=ROOT / ".venv-mlflow" / "bin" / "python")
     parser.add_argument(
-        "--viewers", nargs="*", default=["llmtrace", "Phoenix", "MLflow"], help="some of: llmtrace Phoenix MLflow"
+        "--viewers", nargs="*", choices=VIEWERS, default=VIEWERS, metavar="VIEWER", help=f"some of: {' '.join(VIEWERS)}"
     )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
