@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.sightings import DEEPEST, is_date, is_word, shape
-from llmtrace.lineage.forms import numbers_in
+from llmtrace.lineage.forms import numbers_in, occurs
 from llmtrace.model import JsonValue
 
 _IDENTIFIES = re.compile(r"(?:^|[_\W]|(?<=[a-z]))(?:id|ID|Id|number|key|code|reference)$")
@@ -90,7 +90,7 @@ class Descriptions:
         text = text[:_LONGEST_READ].casefold()
         numbers = {written(number) for number in numbers_in(text)}
         tokens = set(_TOKEN.findall(text))
-        found = {one for token in tokens for one in self._by_token.get(token, ()) if _stands(one, text)}
+        found = {one for token in tokens for one in self._by_token.get(token, ()) if occurs(one, text)}
         return found | numbers
 
     def rivals(self, kind: Kind, identifier: str, said: set[str], place: int) -> Iterator[tuple[str, set[str], set[str]]]:
@@ -125,17 +125,6 @@ def _said(content: dict[str, JsonValue], depth: int) -> Iterator[str]:
             yield time.group(1) if time else member.casefold()
         elif isinstance(member, (int, float)) and not isinstance(member, bool):
             yield written(member)
-
-
-def _stands(one: str, text: str) -> bool:
-    """True if it stands in the text as whole words."""
-    at = text.find(one)
-    while at >= 0:
-        end = at + len(one)
-        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
-            return True
-        at = text.find(one, at + 1)
-    return False
 
 
 # -- which part of a text speaks of a thing

@@ -16,8 +16,6 @@ _DIFFERENCE = re.compile(
 )
 _LONGEST_READ = 20_000
 _ADVICE = "Have a tool work out the sum, and the answer quote what it gave."
-
-
 _MOST_NUMBERS = 2_000
 """Of more numbers some two differ by any sum, by chance."""
 
