@@ -1,4 +1,4 @@
-"""A `RawSpan` as the payload of a journal record: short values as JSON, long texts raw behind it.
+"""A `RawSpan` as the payload of a journal record: as JSON, with the long texts of its content raw behind it.
 
 Law: ``decode(encode(raw), *decode_context(encode_context(raw)))`` equals ``raw`` for every value that JSON can hold, lone
 surrogates and NaN included; what JSON cannot hold becomes a marked text, never an error. Long texts stay out of the JSON
@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
-from llmtrace.semconv import INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
+from llmtrace.semconv import CONTENT, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
 
 PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
 """What a model was given; most of what a journal holds, since each call repeats the messages before it."""
@@ -34,16 +34,19 @@ class NoRecord(ValueError):
 
 def encode(raw: RawSpan) -> bytes:
     """Everything of ``raw`` but its resource and scope, which `encode_context` holds."""
-    short: dict[str, JsonValue] = {}
+    short: Mapping[str, JsonValue] = raw.attributes
     long: list[tuple[str, int]] = []
     blocks: list[bytes] = []
-    for name, held in raw.attributes.items():
+    for name in sorted(CONTENT & short.keys()):
+        held = short[name]
         if type(held) is str and len(held) > _LONG:
             block = held.encode("utf-8", "surrogatepass")
             long.append((name, len(block)))
             blocks.append(block)
-        else:
-            short[name] = held
+    if long:
+        short = dict(short)
+        for name, _ in long:
+            del short[name]
     row: Any = (
         raw.trace_id,
         raw.span_id,
