@@ -9,7 +9,7 @@ most ``limit`` bytes of JSON, and the second value counts the characters that ar
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pydantic_core
 
@@ -60,7 +60,7 @@ def fit(value: JsonValue, limit: int) -> tuple[JsonValue, int]:
     if limit > _LEAST:
         cut: tuple[JsonValue, int] = (None, size)
         if isinstance(value, list):
-            cut = _fit_list(value, limit)
+            cut = _fit_list(value, limit, size)
         elif isinstance(value, dict):
             cut = _fit_dict(value, limit)
         if cut[0] is not None and json_size(cut[0]) <= limit:
@@ -102,13 +102,22 @@ def _fit_json(text: str, limit: int) -> tuple[str, int] | None:
     return None
 
 
-def _fit_list(items: list[JsonValue], limit: int) -> tuple[JsonValue, int]:
-    sizes = [json_size(item) + 1 for item in items]
-    head, tail = _kept(sizes, limit - _MARK)
+def _fit_list(items: list[JsonValue], limit: int, size: int) -> tuple[JsonValue, int]:
+    """``size``: bytes of all of them. Of thousands only those that have a place are looked at one by one."""
+    measured: dict[int, int] = {}
+
+    def size_of(index: int) -> int:
+        found = measured.get(index)
+        if found is None:
+            found = measured[index] = json_size(items[index]) + 1
+        return found
+
+    head, tail = _kept(size_of, len(items), limit - _MARK)
     chosen = [*range(head), *range(len(items) - tail, len(items))]
-    made, cut = _fit_each([items[i] for i in chosen], [sizes[i] for i in chosen], limit - _MARK)
+    sizes = [size_of(i) for i in chosen]
+    made, cut = _fit_each([items[i] for i in chosen], sizes, limit - _MARK)
     if head + tail < len(items):
-        gone = sum(sizes[head : len(items) - tail])
+        gone = max(size - 1 - sum(sizes), len(items) - len(chosen))
         made.insert(head, f"…[cut {len(items) - head - tail} items, {gone} characters]…")
         cut += gone
     return made, cut
@@ -118,7 +127,8 @@ def _fit_dict(members: dict[str, JsonValue], limit: int) -> tuple[JsonValue, int
     names = list(members)
     overheads = [json_size(name) + 2 for name in names]
     sizes = [json_size(members[name]) for name in names]
-    head, tail = _kept([a + min(b, _LEAST) for a, b in zip(overheads, sizes, strict=True)], limit - _MARK, least=limit)
+    least = [a + min(b, _LEAST) for a, b in zip(overheads, sizes, strict=True)]
+    head, tail = _kept(least.__getitem__, len(names), limit - _MARK, least=limit)
     chosen = [*range(head), *range(len(names) - tail, len(names))]
     room = limit - _MARK - sum(overheads[i] for i in chosen)
     values, cut = _fit_each([members[names[i]] for i in chosen], [sizes[i] for i in chosen], room)
@@ -130,20 +140,17 @@ def _fit_dict(members: dict[str, JsonValue], limit: int) -> tuple[JsonValue, int
     return dict(pairs), cut
 
 
-def _kept(sizes: Sequence[int], room: int, *, least: int = _LEAST) -> tuple[int, int]:
-    """How many items from the front and from the back have a place, if each shrinks to ``least`` at most."""
-    small = [min(size, least) for size in sizes]
-    if sum(small) <= room:
-        return len(small), 0
+def _kept(size_of: Callable[[int], int], count: int, room: int, *, least: int = _LEAST) -> tuple[int, int]:
+    """How many of ``count`` items from the front and from the back have a place, if each shrinks to ``least`` at most."""
     head, used = 0, 0
-    while head < len(small) and used + small[head] <= room // 2:
-        used += small[head]
+    while head < count and used + (size := min(size_of(head), least)) <= room // 2:
+        used += size
         head += 1
     tail = 0
-    while tail < len(small) - head and used + small[-1 - tail] <= room:
-        used += small[-1 - tail]
+    while tail < count - head and used + (size := min(size_of(count - 1 - tail), least)) <= room:
+        used += size
         tail += 1
-    return head, tail
+    return (count, 0) if head + tail == count else (head, tail)
 
 
 def _fit_each(items: list[JsonValue], sizes: list[int], room: int) -> tuple[list[JsonValue], int]:
@@ -255,6 +262,6 @@ def _emptied(message: Message) -> tuple[Message, int]:
 
 def _few(messages: list[Message], sizes: list[int], limit: int) -> list[Message]:
     """Too many messages even when emptied: the first and last ones that have a place, a mark between them."""
-    head, tail = _kept(sizes, limit - _MARK - _MESSAGE - _PART, least=limit)
+    head, tail = _kept(sizes.__getitem__, len(sizes), limit - _MARK - _MESSAGE - _PART, least=limit)
     mark = Message("system", (Text(f"…[cut {len(messages) - head - tail} messages]…"),), cache={})
     return [*messages[:head], mark, *messages[len(messages) - tail :]]
