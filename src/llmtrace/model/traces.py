@@ -7,11 +7,12 @@ the way; else *ok*. An error that travels up through its callers is one root cau
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from llmtrace.model.findings import Evaluation
-from llmtrace.model.spans import Span
+from llmtrace.model.spans import Failure, Span
 
 Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
 
@@ -115,18 +116,37 @@ class Trace:
 
     @functools.cached_property
     def root_causes(self) -> tuple[Span, ...]:
-        """Spans on which an error began: in error (or with an error-level finding) while no child of theirs is."""
-        return tuple(span for span in self.spans if has_error(span) and not self._inherited(span))
+        """Spans on which an error began: in error (or with an error-level finding) while no child of theirs fails of the same.
+        What was cancelled because something else failed is none."""
+        began = [span for span in self.spans if has_error(span) and not self._inherited(span)]
+        on_their_own = [span for span in began if not _is_cancelled(span)]
+        return tuple(on_their_own or began)
 
     def _inherited(self, span: Span) -> bool:
-        if span.failure is None or any(found.severity == "error" for found in span.evaluations):
+        failure = span.failure
+        if failure is None or any(found.severity == "error" for found in span.evaluations):
             return False
-        failed = [child.failure.type for child in self.children(span) if child.failure is not None]
+        failed = [child.failure for child in self.children(span) if child.failure is not None]
         # a process that exits with a code says that it failed, and not of what
-        return bool(failed) if span.failure.type == _EXIT else span.failure.type in failed
+        return bool(failed) if failure.type == _EXIT else any(_passed_on(below, failure) for below in failed)
 
 
 _EXIT = "SystemExit"
+_NAMED = re.compile(r"^[A-Za-z_][\w.]*(?::.*)?$", re.MULTILINE)
+"""The lines of a stack trace that name an exception; the last is its own."""
+_CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.CancelledError"})
+
+
+def _passed_on(below: Failure, failure: Failure) -> bool:
+    """Whether a failure is that of a child: the same, under whichever name; one raised from it; or a group that holds it."""
+    if below.type == failure.type or (below.message and below.message == failure.message):
+        return True
+    named = _NAMED.findall(below.stacktrace)
+    return bool(named) and named[-1] in failure.stacktrace
+
+
+def _is_cancelled(span: Span) -> bool:
+    return span.failure is not None and span.failure.type in _CANCELLED and not span.violations
 
 
 def outermost_of(spans: Iterable[Span]) -> Span | None:

@@ -1,0 +1,98 @@
+"""An error that travels up is one root cause, where it began: under whichever name each span knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+import llmtrace
+from llmtrace.testing import capture
+from tests.instrumentation.openai_server import ASK, MODEL, Server, error
+
+
+def causes(fails: Callable[[], object]) -> list[str]:
+    with capture() as captured:
+        with pytest.raises(BaseException):
+            fails()
+        (trace,) = captured.traces
+    return [span.name for span in trace.root_causes]
+
+
+@llmtrace.tool
+def look_up(order_id: str) -> str:
+    raise LookupError(order_id)
+
+
+@llmtrace.tool
+async def slow() -> None:
+    await asyncio.sleep(60)
+
+
+@llmtrace.tool
+async def broken() -> None:
+    raise LookupError("no such order")
+
+
+def test_the_server_said_no() -> None:
+    """The call of the model knows a word for it, the agent the exception's class."""
+    client = Server(error(500)).client()
+
+    @llmtrace.agent
+    def support() -> None:
+        client.chat.completions.create(model=MODEL, messages=ASK)
+
+    assert causes(support) == ["chat gpt-4o"]
+
+
+def test_another_exception_was_raised_from_it() -> None:
+    """What the agent made of it began below, too."""
+
+    @llmtrace.agent
+    def support() -> None:
+        try:
+            look_up("W-1")
+        except LookupError as error:
+            raise RuntimeError("cannot go on") from error
+
+    assert causes(support) == ["execute_tool look_up"]
+
+
+def test_another_exception_that_is_none_of_it() -> None:
+    """A step that failed and was dealt with is a cause of its own."""
+
+    @llmtrace.agent
+    def support() -> None:
+        try:
+            look_up("W-1")
+        except LookupError:
+            pass
+        raise RuntimeError("out of patience")
+
+    assert causes(support) == ["invoke_agent support", "execute_tool look_up"]
+
+
+def test_it_ran_out_of_time() -> None:
+    """The one that was waited for is where to look; that it was cancelled and the agent timed out is the same event."""
+
+    @llmtrace.agent
+    async def support() -> None:
+        await asyncio.wait_for(slow(), 0.01)
+
+    assert causes(lambda: asyncio.run(support())) == ["execute_tool slow"]
+
+
+def test_others_were_cancelled_for_it() -> None:
+    """Of tasks that run beside each other one fails: the others did not."""
+
+    @llmtrace.agent
+    async def support() -> None:
+        waiting = [asyncio.ensure_future(slow()), asyncio.ensure_future(broken())]
+        try:
+            await asyncio.gather(*waiting)
+        finally:
+            waiting[0].cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert causes(lambda: asyncio.run(support())) == ["execute_tool broken"]
