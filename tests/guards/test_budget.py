@@ -198,6 +198,25 @@ def test_repeats_of_one_tool_call() -> None:
     assert crossings(captured) == [("execute_tool look_up", "repeats")]
 
 
+@pytest.mark.parametrize("on_exceed", ["record", "raise"])
+def test_repeats_beside_model_calls(on_exceed: Any) -> None:
+    """Where a model calls the tool, as it does: 80 % and 100 % of the repeats are told, each once, with the tool's name."""
+
+    @llmtrace.tool
+    def look_up(a: int) -> int:
+        return a
+
+    with capture(signals=[]) as captured, contextlib.suppress(BudgetExceeded), llmtrace.budget(repeats=5, on_exceed=on_exceed):
+        for _ in range(8):
+            call()
+            look_up(1)
+    told = [found for span in captured.spans for found in span.evaluations]
+    assert [(found.name, found.label, found.score, found.explanation) for found in told] == [
+        ("budget_nearly_spent", "repeats", 4.0, "budget of 5 repeats is nearly spent (4 repeats used)"),
+        ("budget_exceeded", "repeats", 5.0, "budget of 5 repeats is spent (5 repeats used): look_up 100 %"),
+    ]
+
+
 def test_a_tools_budget_goes_through_tools_run() -> None:
     """`Tools.run` answers a tool's own failure, but lets a budget through."""
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import ModuleType
 
+import anthropic
+import httpx
+import openai
 import pytest
 
 from llmtrace.instrumentation._failures import BY_CLASS, BY_CODE, CONNECTION_REFUSED, failure_in_call
@@ -61,3 +65,25 @@ def test_causes_in_a_circle_end() -> None:
     one, two = APIConnectionError(), OSError()
     one.__cause__, two.__cause__ = two, one
     assert failure_in_call(one).type == "connection"
+
+
+@pytest.mark.parametrize("sdk", [openai, anthropic], ids=lambda sdk: sdk.__name__)
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (408, "timeout"),
+        (429, "rate_limit"),
+        (500, "server_error"),
+        (502, "server_error"),
+        (503, "server_error"),
+        (504, "deadline_exceeded"),
+        (529, "overloaded"),
+    ],
+)
+def test_a_status_without_a_code(sdk: ModuleType, status: int, word: str) -> None:
+    """A gateway's answer has no code of the provider's: its status tells the word, whatever class the SDK has for it."""
+    client = openai.OpenAI(api_key="none") if sdk is openai else anthropic.Anthropic(api_key="none")
+    answer = httpx.Response(status, text="upstream request timeout", request=httpx.Request("POST", "http://localhost"))
+    with pytest.raises(sdk.APIStatusError) as caught:
+        raise client._make_status_error_from_response(answer)
+    assert failure_in_call(caught.value).type == word

@@ -72,6 +72,8 @@ class Spending:
         self._told: set[tuple[str, str]] = set()
         self._repeated: OrderedDict[str, int] = OrderedDict()
         self._most = 0
+        self._most_of = ""
+        """The tool whose call was repeated most."""
         self._lock = threading.RLock()
         if budget.scope != "run":
             self._begin()
@@ -161,7 +163,8 @@ class Spending:
                 top = (wording.Spender(execution.name, 1.0, repeats - 1),)
                 raise self._exceeded(None, "repeats", allowed, repeats - 1, top)
             self._repeated[key] = repeats
-            self._most = max(self._most, repeats)
+            if repeats > self._most:
+                self._most, self._most_of = repeats, execution.name
             if len(self._repeated) > DIFFERENT_CALLS:
                 self._repeated.popitem(last=False)
 
@@ -227,10 +230,15 @@ class Spending:
             if (name, limit) not in self._told:
                 self._told.add((name, limit))
                 text = wording.state(self._over, limit, allowed, spent, nearly=not spent_whole)
-                top = account.top(limit) if spent_whole else ()
+                top = self._top(account, limit) if spent_whole else ()
                 yield Evaluation(
                     name, "warning", f"{text}: {wording.spenders(top)}" if top else text, label=limit, score=float(spent)
                 )
+
+    def _top(self, account: Account, limit: str) -> tuple[wording.Spender, ...]:
+        if limit == "repeats":
+            return (wording.Spender(self._most_of, 1.0, self._most),)
+        return account.top(limit)
 
     def _unpriced(self, operation: Inference | Embedding) -> Iterator[Evaluation]:
         if "usd" not in self._ceilings:

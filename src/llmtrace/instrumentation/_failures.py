@@ -51,6 +51,9 @@ BY_CLASS = {
 }
 """Class name to word. ``APIError`` itself is what a server reports in the middle of a stream."""
 
+OF_MANY_STATUSES = ("APIError", "InternalServerError")
+"""Classes that a status tells more of: each 500 and more is an ``InternalServerError``."""
+
 BY_STATUS = {
     400: "bad_request",
     401: "authentication",
@@ -62,8 +65,9 @@ BY_STATUS = {
     422: "bad_request",
     429: "rate_limit",
     504: "deadline_exceeded",
+    529: "overloaded",
 }
-"""HTTP status to word, for SDKs whose exceptions have one class for all of them; 500 and more is ``server_error``."""
+"""HTTP status to word, for SDKs whose exceptions have one class for many of them; 500 and more is ``server_error``."""
 
 BY_CODE = {
     "context_length_exceeded": "context_length",
@@ -123,7 +127,7 @@ def _word(error: BaseException) -> str | None:
                 else "connection"
             )
         if word is not None:
-            return _by_status(error) or word if cls.__name__ == "APIError" else word
+            return _by_status(error) or word if cls.__name__ in OF_MANY_STATUSES else word
     return _by_status(error)
 
 
