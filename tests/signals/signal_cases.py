@@ -516,6 +516,8 @@ CASES["lost_context"] = Cases(
     },
     good=[
         run(sent(user("go")), sent(user("go"), assistant(CANARY), user("go on"))),
+        run(infer("two", asked=(user("go"), assistant("one"), user(CANARY))), infer(CANARY, asked=says("else"))),
+        run(infer(CANARY, asked=says("at 10:00")), infer("on", asked=(user("at 10:05"), assistant(CANARY), user("on")))),
         run(sent(Message("system", (Text(CANARY),)), user("go")), sent(user("go"))),
         run(sent(user("go"), assistant("one"), user(CANARY)), sent(user("else"))),
         run(infer(call(), asked=says("go")), sent(*says("go"), assistant(call()), *told(CANARY)[-1:])),

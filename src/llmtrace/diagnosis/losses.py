@@ -12,6 +12,8 @@ _KEEP = "Keep what later steps need (ids, amounts, dates) as fields that are han
 
 def forgotten(flow: Flow) -> Iterator[Clue]:
     for loss in flow.memory.losses:
+        if loss.slid:
+            continue
         place = loss.bridge or loss.span_id
         nodes = flow.said_by(place)
         messages = "1 message" if loss.lost == 1 else f"{loss.lost} messages"

@@ -27,6 +27,8 @@ class Loss:
     """The inference whose words it was sent in their place, if there are such: a summary, a hand-off."""
     before: str = ""
     """The inference that was sent them last."""
+    slid: bool = False
+    """The oldest went one or two at a time: a window that slides, mostly on purpose."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class _Known:
     """The inference that was last sent something."""
     grew: bool = False
     """A later request went on from an earlier one: this is a conversation, not one question after another."""
+    slid: int = 0
+    """How many of the oldest messages are gone, one or two at a time."""
 
 
 class Memory:
@@ -78,11 +82,15 @@ class Memory:
 
     def _compare(self, span: Span, known: _Known, request: tuple[Message, ...]) -> None:
         now = dict.fromkeys(_digest(message) for message in request if message.role not in SYSTEM)
-        lost = len(known.digests.keys() - now.keys())
-        kept = len(known.digests) - lost
+        gone = [digest not in now for digest in known.digests]
+        lost = sum(gone)
+        kept = len(gone) - lost
+        slid = known.slid + lost if kept and (all(gone[:lost]) or all(gone[1 : lost + 1])) else 0
         if lost >= LEAST and (kept or known.grew):
             self.losses.append(Loss(span.span_id, lost, self._bridge(request), known.span_id))
-        known.digests = now
+        elif known.slid < LEAST <= slid:  # told of once
+            self.losses.append(Loss(span.span_id, slid, None, known.span_id, slid=True))
+        known.digests, known.slid = now, slid
 
     def _handed(self, span: Span, request: tuple[Message, ...]) -> _Known:
         """The first request of an agent: did another hand over to it, and tell less than it knew itself?"""

@@ -1,16 +1,17 @@
 """A model call does not get what an earlier call of the same conversation got: something was dropped on the way.
 
-Two calls belong to one conversation if they begin with the same words of the user. The later one should hold what the earlier
-one held and more. It is told of, once each, where the system prompt is gone (``system``), where the result of a call that the
-model asked for does not come back although the conversation goes on (``result``), and where messages that stood between are
-gone (``messages``): a window that slides on purpose, or a history that was lost. Context that the provider keeps, and a mark
-that it was compacted, are no loss.
+Two calls belong to one conversation if they begin with the same words of the user, or if of the same agent, with the same
+instructions or none, the later one holds the answer of the earlier one. The later one should hold what the earlier one held
+and more. It is told of, once each, where the system prompt is gone (``system``), where the result of a call that the model
+asked for does not come back although the conversation goes on (``result``), and where messages that stood between, or at the
+beginning, are gone (``messages``): a window that slides on purpose, or a history that was lost. Context that the provider
+keeps, and a mark that it was compacted, are no loss.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -26,6 +27,7 @@ REACH = 64
 """Messages at the end of a request in which the end of the earlier one is looked for."""
 
 _SYSTEM = ("system", "developer")
+_USERS = ("user", "human")
 _WITH_ID = frozenset({ToolCall, ToolResult})
 _EDGE = 64
 """Characters at both ends of a text that tell it from others."""
@@ -43,13 +45,16 @@ _EXPLANATIONS: dict[str, tuple[Severity, str]] = {
 @dataclass(slots=True)
 class Earlier:
     span_id: str
-    system: bool
     last: int
     """Digest of the last message that it was given."""
     length: int
     """Messages from the user's first words on."""
     asked: tuple[str, ...]
     """Ids of the calls that its answer asked for."""
+    parent: str | None
+    instructions: Sequence[object]
+    """Its system prompts."""
+    answer: Message | None
     told: set[str] = field(default_factory=set)
 
 
@@ -70,18 +75,28 @@ class LostContext:
         inference = span.operation
         if not isinstance(inference, Inference) or not inference.input or inference.is_continued:
             return ()
-        start = _start(inference.input)
+        messages, parent = inference.input, span.parent_id
+        start = _start(messages)
         if start is None:
             return ()
-        messages = inference.input
-        first = hash(_edges(text_of(messages[start])))
-        earlier = state.pop(first, None)
+        instructions = (*inference.system, *messages[:start])
+        earlier = None
+        if messages[start].role in _USERS:
+            first = hash(_edges(text_of(messages[start])))
+            earlier = state.pop(first, None)
+        else:  # no words to know it by, but those that it goes on from
+            first = hash((_digest(messages[-1]), parent))
+        slid = earlier is None and bool(state)
+        if slid:
+            earlier = _gone_on_from(state, messages, start, parent, instructions)
         now = Earlier(
             span.span_id,
-            bool(inference.system) or start > 0,
             _digest(messages[-1]),
             len(messages) - start,
             _asked(inference),
+            parent,
+            instructions,
+            inference.output[0] if inference.output else None,
         )
         state[first] = now
         if len(state) > CONVERSATIONS:
@@ -89,19 +104,37 @@ class LostContext:
         if earlier is None:
             return ()
         now.told = earlier.told
-        return self._compare(earlier, now, messages, start)
+        if slid:
+            return self._told(earlier, now, ("system",) if earlier.instructions and not instructions else ("messages",))
+        return self._told(earlier, now, _lost(earlier, now, messages, start))
 
-    def _compare(self, earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: int) -> Iterator[Evaluation]:
-        for label in _lost(earlier, now, messages, start):
+    def _told(self, earlier: Earlier, now: Earlier, labels: Iterable[str]) -> Iterator[Evaluation]:
+        for label in labels:
             if label not in now.told:
                 now.told.add(label)
                 severity, text = _EXPLANATIONS[label]
                 yield Evaluation(self.name, severity, text, label, sources=(earlier.span_id,))
 
 
+def _gone_on_from(
+    state: State, messages: tuple[Message, ...], start: int, parent: str | None, instructions: Sequence[object]
+) -> Earlier | None:
+    """The call whose answer stands in this request nearer to the start than it would if all before it were there."""
+    known = [one for one in state.values() if one.parent == parent and (not instructions or instructions == one.instructions)]
+    if not known or any(isinstance(part, Compaction) for message in messages[:REACH] for part in message.parts):
+        return None
+    first = max(start, len(messages) - REACH)
+    places = {_digest(message): first + number for number, message in enumerate(messages[first:])}
+    for one in reversed(known):
+        place = None if one.answer is None else places.get(_digest(one.answer))
+        if place is not None:
+            return one if place < start + one.length else None
+    return None
+
+
 def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: int) -> Iterator[str]:
     """``start``: the place of the user's first words."""
-    if earlier.system and not now.system and now.length > earlier.length and _holds(messages, earlier.last):
+    if earlier.instructions and not now.instructions and now.length > earlier.length and _holds(messages, earlier.last):
         yield "system"
     kept = now.length >= earlier.length and _digest(messages[start + earlier.length - 1]) == earlier.last
     if now.length > earlier.length and kept and earlier.asked:
@@ -142,10 +175,10 @@ def _asked(inference: Inference) -> tuple[str, ...]:
 
 
 def _start(messages: tuple[Message, ...]) -> int | None:
-    """The place of the user's first words, if nothing but system prompts stands before them."""
+    """The place of the first message that is no system prompt, if it is near the start."""
     for place, message in enumerate(messages[: BEGINNING + 1]):
         if message.role not in _SYSTEM:
-            return place if message.role in ("user", "human") else None
+            return place
     return None
 
 

@@ -1,0 +1,73 @@
+"""What a program cuts off its history, through the real client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.instrumentation.openai_server import MODEL, Server, completion, message, whole
+
+import llmtrace
+from llmtrace.lineage import traced
+from llmtrace.testing import capture
+
+Cut = Callable[[list[Any]], list[Any]]
+SYSTEM = {"role": "system", "content": "You are a support agent. Never give refunds."}
+
+
+def lost(cut: Cut, *, turns: int = 6) -> tuple[list[str | None], list[int]]:
+    """Labels of the signal, and how many messages each edge says are gone, of an agent that sends ``cut(history)``."""
+
+    @llmtrace.agent
+    def support(task: str) -> None:
+        history: list[Any] = [SYSTEM, {"role": "user", "content": task}]
+        for turn in range(turns):
+            answer = client.chat.completions.create(model=MODEL, messages=cut(history)).choices[0].message
+            history += [answer, {"role": "user", "content": f"And what of number {turn}?"}]
+
+    client = Server(*(whole(completion(message(f"Number {turn} is on its way."))) for turn in range(turns))).client()
+    with capture() as captured:
+        support("Where is order W1234?")
+        trace = captured.trace
+    found = [each.label for span in trace.spans for each in span.evaluations if each.name == "lost_context"]
+    return found, [edge.lost for edge in traced(trace).propagation.edges if edge.via == "vanished"]
+
+
+@pytest.mark.parametrize("kept", [3, 4])
+def test_a_window_that_slides(kept: int) -> None:
+    """It is told of once, by the signal when it first slides and by an edge when three messages are gone."""
+    found, gone = lost(lambda history: history[:1] + history[1:][-kept:])
+    assert found == ["messages"]
+    assert len(gone) == 1
+    assert gone[0] >= 3
+
+
+@pytest.mark.parametrize("kept", [2, 3, 4])
+def test_a_window_that_slides_over_the_system_prompt(kept: int) -> None:
+    """The system prompt is what matters."""
+    found, _ = lost(lambda history: history[-kept:] if len(history) > kept else history)
+    assert found[0] == "system"
+    assert set(found) <= {"system", "messages"}
+
+
+def test_the_middle_is_cut_out() -> None:
+    """The task is still there."""
+    found, gone = lost(lambda history: history if len(history) < 6 else history[:2] + history[-3:])
+    assert found == ["messages"]
+    assert len(gone) == 1
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda history: history,
+        lambda history: [SYSTEM, *history[-1:]],
+        lambda history: history if len(history) != 8 else [{"role": "system", "content": "Is he content?"}, *history[-4:]],
+        lambda history: [SYSTEM, {"role": "user", "content": f"It is {len(history)} o'clock."}, *history[1:]],
+    ],
+    ids=["whole", "one question after another", "another agent's view", "a clock in front"],
+)
+def test_nothing_is_lost(cut: Cut) -> None:
+    """Where the whole history goes on, each question stands for itself, or others look on."""
+    assert lost(cut)[0] == []
