@@ -66,6 +66,13 @@ DATE  1.00 s  4 spans  138 tokens  cost -
 """)
 
 
+def test_what_is_said_of_a_run_is_told() -> None:
+    """As text and as Markdown, where content is no Markdown."""
+    diagnosis = Diagnosis(SILENT, "ok", symptoms=("agent: A person found it bad: not *mine*.",))
+    assert "\nSaid of agent: A person found it bad: not *mine*.\n" in shown(diagnosis)
+    assert "* said of `agent: A person found it bad: not *mine*.`" in list(why.markdown(Trace(silent()), diagnosis, top=3))
+
+
 def test_steps_of_all_forms() -> None:
     """An argument has its value, a call its arguments, text its words; hostile text stays on its line."""
     chain = (

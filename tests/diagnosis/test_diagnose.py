@@ -341,6 +341,58 @@ def test_a_program_that_died_is_the_first_suspect() -> None:
     assert [step.note for step in diagnosis.suspects[0].chain] == ["this step was open when the program died"]
 
 
+def test_a_run_that_was_cut_off_is_suspected_for_what_came_before_too() -> None:
+    """The death comes first, and what would be likely in a run that goes on keeps half of it."""
+    before = kettle().trace(end=None)
+    (running,) = diagnose(Trace(before.spans, alive=frozenset({ROOT}))).suspects
+    death, made_up = diagnose(before).suspects
+    assert death.title == "the program was cut off inside helper"
+    assert death.score >= LIKELY
+    assert made_up.title == "look_up was called with a made-up /order_id"
+    assert made_up.score == pytest.approx(running.score / 2, abs=0.001)
+
+
+BAD = Evaluation("feedback", "warning", "a person found it bad", "bad", 0.0, {"comment": "wrong order"}, source="human")
+REFUSED = Evaluation("acceptance", "error", "f refused the answer", "fail", evidence={"reason": "KS-20418 is not named"})
+SLOW = Evaluation("slo", "warning", "took 2 s; 99 % of `m` are to take at most 1 s", "p99")
+OWN = Evaluation("steps", "error", "too many steps", "fail")
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "failed"),
+    [
+        (BAD, "helper: A person found it bad: wrong order.", True),
+        (REFUSED, "helper: F refused the answer: KS-20418 is not named.", True),
+        (SLOW, "helper: Took 2 s; 99 % of `m` are to take at most 1 s.", False),
+        (OWN, "helper: Too many steps.", False),
+    ],
+    ids=["feedback", "acceptance", "slo", "own"],
+)
+def test_what_is_said_of_a_run_is_no_cause(said: Evaluation, told: str, failed: bool) -> None:
+    """It is told beside the suspect; feedback and a refused answer make it as certain as an outcome of failure does."""
+    (suspect,) = diagnose(kettle().trace()).suspects
+    diagnosis = diagnose(kettle().trace(evaluations=(said,)))
+    (first,) = diagnosis.suspects
+    certain = diagnose(kettle().trace(evaluations=(OUTCOME_FAILURE,))).suspects[0].score
+    assert (first.title, first.score) == (suspect.title, certain if failed else suspect.score)
+    assert (diagnosis.symptoms, diagnosis.failed) == ((told,), failed)
+
+
+def test_a_run_that_was_only_slow_has_no_suspect() -> None:
+    """A check of the program's own is one as long as nothing else is likely."""
+    story = Story().user("Where is KS-20418?").calls("look_up", {"status": "sent"}, order_id="KS-20418").says("It was sent.")
+    slow = diagnose(story.trace(evaluations=(SLOW,)))
+    assert (slow.suspects, len(slow.symptoms)) == ((), 1)
+    own = diagnose(story.trace(evaluations=(OWN,)))
+    assert ([suspect.title for suspect in own.suspects], own.symptoms) == (["steps on helper (fail)"], ())
+
+
+def test_feedback_about_one_step_names_a_place() -> None:
+    story = kettle()
+    story.spans[2] = replace(story.spans[2], evaluations=(BAD,))
+    assert "feedback on chat (bad)" in [suspect.title for suspect in diagnose(story.trace()).suspects]
+
+
 def test_an_error_that_travelled_up_is_one_suspect_where_it_began() -> None:
     story = Story().user("Go").says("", output=())
     story.spans[0] = replace(story.spans[0], failure=Failure("RateLimitError"))

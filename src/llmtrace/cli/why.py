@@ -92,6 +92,8 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes:
         screen.line()
     for unknown in diagnosis.unknown:
         screen.prose(f"Not visible: {unknown}", "yellow")
+    for symptom in diagnosis.symptoms:
+        screen.prose(f"Said of {symptom}")
     headline(screen, trace)
 
 
@@ -143,6 +145,8 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[st
         yield f"What would have prevented it: {_plain(suspect.advice)}\n"
     for unknown in diagnosis.unknown:
         yield f"* not visible: {_plain(unknown)}"
+    for symptom in diagnosis.symptoms:
+        yield f"* said of {_code(symptom, 600)}"
     if diagnosis.suspects:
         yield f"Trace `{trace.trace_id}`, {trace.health}, {words.plural(len(trace), 'span')}."
 
@@ -167,9 +171,10 @@ def _all(store: Store, args: argparse.Namespace) -> int:
         if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.roots):
             continue
         looked += 1
-        found = diagnose(trace).suspects
-        if found and (found[0].score >= LIKELY or trace.health == "failed"):
-            cases.append(case_of(trace, found[0]))
+        diagnosis = diagnose(trace)
+        first = next(iter(diagnosis.suspects), None)
+        if first is not None and (first.score >= LIKELY or diagnosis.failed):
+            cases.append(case_of(trace, first))
     groups = grouped(cases)
     if args.json:
         print_json({"runs": looked, "causes": [_group_as_json(group) for group in groups]})

@@ -13,13 +13,10 @@ from typing import Any, TypeAlias
 from llmtrace.content import to_json
 from llmtrace.content.bare import bare_pointer
 from llmtrace.errors import ConfigurationError
-from llmtrace.model import OUTCOME, Evaluation, JsonValue, Operation, Span, ToolDefinition, Violation, replace
+from llmtrace.model import ACCEPTANCE, OUTCOME, Evaluation, JsonValue, Operation, Span, ToolDefinition, Violation, replace
 from llmtrace.recorder import Recording
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.arguments import check_output, check_result
-
-ACCEPTANCE = "acceptance"
-"""Name of the evaluation on the agent's span; label ``pass``, ``fail`` or ``check_failed``."""
 
 Check: TypeAlias = Mapping[str, JsonValue] | type | Callable[[Any], Any]
 Judge: TypeAlias = Callable[[Any], Evaluation]

@@ -10,6 +10,7 @@ from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.ranker import Ranker
 from llmtrace.diagnosis.result import Diagnosis, Step, Suspect
 from llmtrace.diagnosis.suspects import LIKELY, SHOWN, suspects_of
+from llmtrace.diagnosis.symptoms import is_known_to_have_failed, symptoms_of
 from llmtrace.diagnosis.tools import is_left_out
 from llmtrace.model import Inference, Span, ToolExecution, Trace
 
@@ -21,7 +22,10 @@ def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = 
     lineage is traced anew, unless the ``flow`` of this trace is given. ``ranker``: other weights than those shipped. Raises
     IndexError on an empty trace."""
     flow = flow or Flow(trace)
-    return Diagnosis(trace.trace_id, trace.health, suspects_of(trace, flow, ranker), _unknown(trace, flow))
+    suspects = suspects_of(trace, flow, ranker)
+    symptoms = symptoms_of(trace, frozenset(suspect.span_id for suspect in suspects))
+    unknown = _unknown(trace, flow)
+    return Diagnosis(trace.trace_id, trace.health, suspects, unknown, symptoms, is_known_to_have_failed(trace))
 
 
 def _unknown(trace: Trace, flow: Flow) -> tuple[str, ...]:

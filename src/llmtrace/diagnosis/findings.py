@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from llmtrace import signals
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.model import Evaluation, Inference, Span, ToolExecution, Trace
-from llmtrace.model.traces import OUTCOME
+from llmtrace.diagnosis.symptoms import names_no_place, sentence_of
+from llmtrace.model import OUTCOME, Evaluation, Inference, Span, ToolExecution, Trace
 from llmtrace.signals.unfinished_run import on_reading
 
 _ELSEWHERE = frozenset(
@@ -43,14 +43,16 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
         for found in span.evaluations:
             if found.name == _BUDGET:
                 yield _crossed(trace, span, found)
-            elif found.name not in _ELSEWHERE | _NO_CAUSE and not _passed(found) and not _of_many_runs(found):
+            elif found.name in _ELSEWHERE | _NO_CAUSE or names_no_place(trace, span, found):
+                continue
+            elif not _passed(found) and not _of_many_runs(found):
                 label = f" ({found.label.replace('_', ' ')})" if found.label else ""
                 title = f"{found.name.replace('_', ' ')} on {span.name}{label}"
                 advice = signals.advice().get(found.name.partition(".")[0], _ADVICE)
                 node = flow.node_of(span, found.call_id)
                 if found.label == _SAME_ANSWER and node is not None and node.kind == "call":
                     continue  # the same call again: the clue `repeated` stands for it, at the first
-                clue = Clue("finding", span.span_id, title, _sentence(found.explanation), advice, found.severity, node)
+                clue = Clue("finding", span.span_id, title, sentence_of(found), advice, found.severity, node)
                 clue.pointer = found.pointer
                 yield clue
 

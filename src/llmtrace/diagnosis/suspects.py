@@ -7,7 +7,8 @@ against it. A run that ended in an error, or was cut off, has that for a clue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from llmtrace.diagnosis.candidates import Candidate, candidates_of
 from llmtrace.diagnosis.chain import chain
@@ -17,7 +18,11 @@ from llmtrace.diagnosis.features import FEATURES, LED, TEAM, features_of
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.ranker import Ranker, shipped
 from llmtrace.diagnosis.result import Suspect
+from llmtrace.diagnosis.symptoms import is_known_to_have_failed, is_symptom
 from llmtrace.model import Trace
+
+Place: TypeAlias = tuple[Candidate, Mapping[str, float]]
+"""A candidate with its features."""
 
 LIKELY = 0.5
 """From here on a suspect is worth a person's time."""
@@ -34,16 +39,47 @@ _ADVICE = "Read this step first; record tools and agents with spans of their own
 def suspects_of(trace: Trace, flow: Flow, ranker: Ranker | None = None) -> tuple[Suspect, ...]:
     ranker = ranker or shipped()
     candidates = candidates_of(flow, find_clues(trace, flow))
-    features = features_of(candidates, flow)
+    places: list[Place] = list(zip(candidates, features_of(candidates, flow), strict=True))
     if _tells_why(trace) and any(one.clues for one in candidates):
-        features = [each for each, one in zip(features, candidates, strict=True) if one.clues]
-        candidates = [one for one in candidates if one.clues]
-    probabilities = ranker.probabilities(features, failed=trace.health == "failed")
-    ranked = sorted(zip(probabilities, candidates, features, strict=True), key=lambda one: (-one[0], _place(one[1])))
+        places = [place for place in places if place[0].clues]
+    failed = is_known_to_have_failed(trace)
+    places = _without_symptoms(places, trace, ranker, failed=failed)
+    probabilities = _probabilities(places, ranker, failed=failed)
+    ranked = sorted(((each, *place) for each, place in zip(probabilities, places, strict=True)), key=_order)
     least = min(SHOWN, ranked[0][0] * NEAR) if ranked else SHOWN
-    best = max((one[0] for one in ranked if one[1].clues), default=0.0) if trace.health == "failed" else 1.0
+    best = max((one[0] for one in ranked if one[1].clues), default=0.0) if failed else 1.0
     shown = [one for one in ranked if one[0] >= (least if one[1].clues else max(SHOWN, best)) or _asked_for(one[1])]
     return tuple(_suspect(*one, flow, ranker) for one in shown[:MOST_SUSPECTS])
+
+
+def _without_symptoms(places: list[Place], trace: Trace, ranker: Ranker, *, failed: bool) -> list[Place]:
+    """What is said of a whole is no suspect where it is likely that it began at a place within."""
+    inside = [place for place in places if not is_symptom(trace, place[0])]
+    if len(inside) == len(places):
+        return places
+    probabilities = _probabilities(inside, ranker, failed=failed)
+    explained = sum(each for each, (one, _) in zip(probabilities, inside, strict=True) if one.clues)
+    return inside if explained >= LIKELY else places
+
+
+def _probabilities(places: Sequence[Place], ranker: Ranker, *, failed: bool) -> list[float]:
+    """One for each place. A run that was cut off may have gone wrong before: then the death stands for "nothing is wrong here"
+    in what came before it, which is given half."""
+    cut = [_is_cut(one) for one, _ in places]
+    if not any(cut) or all(cut):
+        return ranker.probabilities([features for _, features in places], failed=failed)
+    before = ranker.probabilities([features for one, features in places if not _is_cut(one)], failed=False)
+    halves = iter([each / 2 for each in before])
+    death = (1 - sum(before) / 2) / sum(cut)
+    return [death if is_cut else next(halves) for is_cut in cut]
+
+
+def _is_cut(one: Candidate) -> bool:
+    return any(clue.kind == "interrupted" for clue in one.clues)
+
+
+def _order(one: tuple[float, Candidate, Mapping[str, float]]) -> tuple[float, int]:
+    return -one[0], _place(one[1])
 
 
 def _tells_why(trace: Trace) -> bool:

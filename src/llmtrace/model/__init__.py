@@ -37,13 +37,15 @@ from llmtrace.model.operations import (
 )
 from llmtrace.model.repeats import counted_elsewhere
 from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
-from llmtrace.model.traces import OUTCOME, Health, Trace, has_error, outermost_of
+from llmtrace.model.traces import ACCEPTANCE, FEEDBACK, OUTCOME, Health, Trace, has_error, outermost_of
 from llmtrace.model.value import replace
 
 __all__ = [
+    "ACCEPTANCE",
     "CANCELLED",
     "CANCELLING",
     "DEADLINE",
+    "FEEDBACK",
     "INVALID_TOOL_CALL",
     "OUTCOME",
     "TIMEOUT",

@@ -18,6 +18,10 @@ Health: TypeAlias = Literal["ok", "recovered", "failed", "running"]
 
 OUTCOME = "outcome"
 """Name of the evaluation that holds what the program said about how its run ended: label success, failure or unknown."""
+FEEDBACK = "feedback"
+"""Name of the evaluation that holds what somebody said of a trace that had ended; its source is ``human`` or ``program``."""
+ACCEPTANCE = "acceptance"
+"""Name of the evaluation of an agent's own check of its answer; label ``pass``, ``fail`` or ``check_failed``."""
 
 
 class Trace:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from llmtrace.config import Config
 from llmtrace.content import Content, to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.model import Evaluation, JsonValue, Severity
+from llmtrace.model import FEEDBACK, Evaluation, JsonValue, Severity
 from llmtrace.recorder.current import active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.outcome import number
@@ -19,9 +19,6 @@ from llmtrace.store import Store, open_store
 from llmtrace.store.attaching import Unfinished, attach
 
 logger = logging.getLogger("llmtrace")
-
-FEEDBACK = "feedback"
-"""Name of the evaluation; its source is ``human`` or ``program``."""
 
 Source: TypeAlias = Literal["human", "program"]
 
