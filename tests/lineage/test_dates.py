@@ -53,6 +53,11 @@ GIVEN = [
     ("Today is 2031-05-10. In three weeks, please.", "2031-05-31"),
     ("It came on 2031-05-16, send it a bit later.", "2031-05-17"),
     ("all invoices in May", "2031-05-31"),
+    ("it arrives on 2031-05-17", "May 17"),
+    ("it arrives on 2031-05-17", "Monday, 17th of May"),
+    ("it arrives on the 17th", "17 May"),
+    ("see you on 17 May", "May 17th"),
+    ("Today is 2031-12-30. I want it next Friday.", "Jan 3"),
 ]
 
 
@@ -69,6 +74,9 @@ MADE_UP = [
     ("Today is 2031-05-10. I want it tomorrow.", "2031-07-01"),
     ("the parcel came on May 17", "2031-06-20"),
     ("You may send it", "2031-05-31"),
+    ("Please send it.", "May 17"),
+    ("it arrives on 2031-05-17", "29 May"),
+    ("it arrives on 2031-05-17", "Feb 29"),
 ]
 
 

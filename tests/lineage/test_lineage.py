@@ -173,6 +173,13 @@ def test_what_a_caller_sets_by_its_nature_is_never_ungrounded(arguments: dict[st
     assert all(not use.made_up for use in Story().user("Do it").calls("act", {}, **arguments).uses())
 
 
+def test_what_a_caller_sets_is_traced_where_it_stands() -> None:
+    """A number that nobody picks by chance; a round one anybody may."""
+    story = Story().user("Find it").calls("find", {"amount": 12.17, "page": 40}).calls("act", {}, n=12.17, limit=40)
+    assert grounded(story.use("/n"))
+    assert story.use("/limit").provenance.status == "unknown"
+
+
 def test_a_new_file_may_have_any_name_but_an_old_one_must_be_known() -> None:
     assert not any(use.made_up for use in Story().user("Do it").calls("write_file", {}, path="/data/out/r7.csv").uses())
     assert any(use.made_up for use in Story().user("Do it").calls("read_file", {}, path="/data/out/r7.csv").uses())

@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from llmtrace.lineage import dates
-from llmtrace.lineage.values import SPECIFIC, Value, read_value
+from llmtrace.lineage.values import SPECIFIC, Value, read_value, without_year
 
 MOST_CLAIMS = 200
 """Values of one answer that are traced at most."""
@@ -39,10 +39,8 @@ def _all(text: str) -> Iterator[Claim]:
     for start, end, key in found:
         written = text[start:end].strip()
         start = text.index(written, start)
-        if len(key) == 11:
-            value = Value(written, "date", (key,), (date.fromisoformat(key[1:]),))
-        else:
-            value = Value(written, "date", (key, f"@+{key[3:]}"))
+        full = len(key) == 11
+        value = Value(written, "date", (key,), (date.fromisoformat(key[1:]),)) if full else without_year(written, key)
         yield Claim(value, start, start + len(written))
     for start, word in _words(_without(text, found)):
         bare = word.strip(_EDGES)

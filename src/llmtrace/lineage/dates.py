@@ -9,7 +9,7 @@ Law: a date that can be read off, or worked out from a visible date and such wor
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from functools import lru_cache
 
@@ -44,6 +44,9 @@ _OF_MONTH = re.compile(
 _DIGIT = re.compile(r"[0-9]")
 _TIME_OF_DAY = re.compile(r"[t\s,]*\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[ap]\.?m\.?)?\s*(?:z|utc|gmt|est|[+-]\d\d:?\d\d)?$")
 _IN_WORDS = re.compile(r"(?:[a-z]+day,?\s+)?[a-z.]*\s*\d{1,2}(?:st|nd|rd|th)?,?[\s-]+(?:of\s+)?[a-z.]*[\s,-]*\d{4}")
+_WITHOUT_YEAR = re.compile(
+    r"(?:[a-z]+day,?\s+)?(?:[a-z]{3,9}\.?\s+(?:the\s+)?\d{1,2}(?:st|nd|rd|th)?|\d{1,2}(?:st|nd|rd|th)?\s+(?:of\s+)?[a-z]{3,9}\.?)"
+)
 _SHORT_TEXT = 200
 """Up to this length one pass of ``re`` is quicker than a look for each month."""
 
@@ -85,6 +88,23 @@ def read_date(text: str) -> tuple[date, ...]:
     else:
         return ()
     return tuple(sorted(date.fromisoformat(key[1:]) for key in keys if len(key) == 11))
+
+
+def read_day(text: str) -> str | None:
+    """The key of the date without year that a text as a whole is: ``May 17``, ``Monday, 17th of May``."""
+    bare = text.strip().casefold()
+    if len(bare) > 40 or not _DIGIT.search(bare) or not _WITHOUT_YEAR.fullmatch(bare):
+        return None
+    return next((key for _, _, key in mentions(bare) if key.startswith("@--")), None)
+
+
+def possible(key: str, years: Iterable[int]) -> Iterator[date]:
+    """The days that a date without year can stand for."""
+    for year in years:
+        try:
+            yield date.fromisoformat(f"{year:04d}-{key[3:]}")
+        except ValueError:  # 29 February
+            pass
 
 
 def clues_of(day: date) -> Iterator[str]:

@@ -7,7 +7,7 @@ separators, units or words; what can be worked out from something visible.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from itertools import islice
 
 from llmtrace.lineage import dates
@@ -30,6 +30,7 @@ _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
 _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
 """Kinds whose other forms are found by the keys of words and by nothing else."""
+_LEAP = 2024
 _SHORTEST_PHONE = 7
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
@@ -197,7 +198,7 @@ def _date_follows(context: Context, value: Value) -> Found | None:
     """A date without year, a month by name, or some days or weeks from another date where words speak of such."""
     if not context.tells_of_dates():
         return None
-    for day in value.dates:
+    for day in value.dates or _possible_days(context, value):
         for key in dates.clues_of(day):
             found = context.at(key)
             if found is not None:
@@ -207,6 +208,13 @@ def _date_follows(context: Context, value: Value) -> Found | None:
             found = context.at(nearest[1])
             return found and _by(found, "date")
     return None
+
+
+def _possible_days(context: Context, value: Value) -> list[date]:
+    """Of a date without year, in the years of the dates that stand anywhere, and in those next to them."""
+    ends = (context.nearest_day(date.min.toordinal()), context.nearest_day(date.max.toordinal()))
+    years = [int(found[1][1:5]) for found in ends if found is not None] or [_LEAP]
+    return list(dates.possible(value.keys[0], range(max(min(years) - 1, 1), max(years) + 2)))
 
 
 def _reach(context: Context) -> int:

@@ -210,7 +210,8 @@ class Lineage:
         if value.kind not in SPECIFIC:
             return self._of_words(value)
         if value.kind == "number" and is_chosen(said.name):
-            return Provenance("unknown", reason="a number that a caller sets")
+            standing = None if is_round(value) else self._visible.context.find(value)
+            return _grounded(standing) if standing else Provenance("unknown", reason="a number that a caller sets")
         found = find(self._visible.context, value)
         if found is not None:
             return _grounded(found)

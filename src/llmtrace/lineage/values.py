@@ -12,7 +12,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from llmtrace.lineage.dates import read_date
+from llmtrace.lineage.dates import read_date, read_day
 from llmtrace.lineage.forms import number_key, read_number, runs, squash
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
@@ -64,7 +64,7 @@ class Value:
     keys: tuple[str, ...] = ()
     """Any of these is the same value."""
     dates: tuple[date, ...] = ()
-    """What a date can stand for."""
+    """What a date can stand for; nothing where it has no year."""
 
     @property
     def text(self) -> str:
@@ -129,9 +129,9 @@ def _read_text(content: str, bare: str) -> Value | None:
         return Value(content, "identifier", (squash(bare),))
     if len(bare) > _LONGEST_IDENTIFIER and not _URL.fullmatch(bare):
         return Value(content, "text")
-    days = read_date(bare)
-    if days:
-        return Value(content, "date", tuple(f"@{day.isoformat()}" for day in days), days)
+    of_days = _read_days(content, bare)
+    if of_days is not None:
+        return of_days
     spaced = len(bare.split(None, 1)) > 1
     for kind, pattern in _PATTERNS_WITH_SPACE if spaced else _PATTERNS:
         if pattern.fullmatch(bare):
@@ -144,6 +144,19 @@ def _read_text(content: str, bare: str) -> Value | None:
     if spaced:
         return Value(content, "text" if bare.count(" ") > 2 else "word")
     return Value(content, "identifier", (squash(bare),)) if is_identifier(bare) else Value(content, _wordlike(bare))
+
+
+def _read_days(content: str, bare: str) -> Value | None:
+    days = read_date(bare)
+    if days:
+        return Value(content, "date", tuple(f"@{day.isoformat()}" for day in days), days)
+    day = read_day(bare)
+    return None if day is None else without_year(content, day)
+
+
+def without_year(content: JsonValue, day: str) -> Value:
+    """``day``: as `dates.read_day` gives it."""
+    return Value(content, "date", (day, f"@+{day[3:]}"))
 
 
 _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
