@@ -55,17 +55,16 @@ class _Index:
         self.done = number + 1
         if not keys:
             return
-        if source.echo:
+        if source.echo and not keys.isdisjoint(source.echo):
             keys = keys.difference(source.echo)
         new = keys.difference(self.first)  # of a set and a dict this costs the set; with a keys view, the dict
         self.first.update(dict.fromkeys(new, number))
         if len(new) < len(keys):
             self.again.update(dict.fromkeys(keys - new, number))
-        for key in new:
-            if key[0] == "@":
-                self.dated = True
-                if len(key) == _FULL_DATE:
-                    self.days[key] = date.fromisoformat(key[1:]).toordinal()
+        for key in [key for key in new if key[0] == "@"]:
+            self.dated = True
+            if len(key) == _FULL_DATE:
+                self.days[key] = date.fromisoformat(key[1:]).toordinal()
 
     def last(self, key: str) -> int | None:
         """The number of the last source that holds it."""
@@ -134,7 +133,7 @@ class Context:
     def __init__(self, *, sources: int | None = None, characters: int | None = None, search: bool = False) -> None:
         """``sources`` and ``characters``: how much is remembered, None for all. ``search``: this is a live context, which
         searches before it indexes; quicker for few values, and the first place found is given, not the earliest."""
-        self._most_sources, self._most_characters, self._search = sources, characters, search
+        self._most_sources, self._most_characters, self.live = sources, characters, search
         self._sources: dict[int, Source] = {}
         self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
@@ -161,7 +160,7 @@ class Context:
 
     def find(self, value: Value) -> Found | None:
         """Where the value stands, whatever its spelling; None where nothing visible holds it."""
-        if self._search:
+        if self.live:
             source = self._search_new(value)
             if source is not None:
                 return Found(source, source)
@@ -174,7 +173,7 @@ class Context:
     def at(self, key: str) -> Found | None:
         """The first and the last source that hold a key."""
         self._catch_up_words()
-        if self._search and self._tidied < self._next:
+        if self.live and self._tidied < self._next:
             self._tidy()
         first, last = self._words.first.get(key), self._words.last(key)
         if self._new:
@@ -303,7 +302,7 @@ class Context:
                     self._forgotten[bit >> 3] |= 1 << (bit & 7)
 
     def _catch_up_words(self) -> None:
-        if not self._search:
+        if not self.live:
             if self._sorted < self._next:
                 self._read()
             return

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
 from llmtrace.lineage.dates import may_be_numeric, numeric_dates
 
@@ -42,6 +44,13 @@ _USUAL = re.compile(
     rf"[{re.escape(_EDGES)}]*(?:([a-z]{{1,64}})[-_#]([0-9]{{1,64}})|([1-9][0-9]{{0,7}}\.[0-9]{{1,2}}))[{re.escape(_EDGES)}]*"
 )
 """The usual identifier, and a decimal number of no more than the ten digits that its key has."""
+_USUAL_SHAPE = re.compile(
+    rf"[{re.escape(_EDGES)}]*(?:([a-z]{{1,64}})[-_#](0{{1,64}})|(0{{1,8}}\.0{{1,2}}))[{re.escape(_EDGES)}]*"
+)
+"""The same with every digit turned into a 0; of such a decimal number the first digit may be one."""
+_DIGITS_ALIKE = str.maketrans("123456789", "000000000")
+_MANY_WORDS = 64
+"""Words from which on those that differ by their digits alone are read together."""
 _SIMPLE = re.compile(r"\d+\.\d+")
 _ISO_DATE = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
 """A date of any month."""
@@ -180,17 +189,22 @@ def distinct_words(text: str) -> set[str] | None:
     return set(text.translate(_PARTED).split()) if text.isascii() and "\\" not in text else None
 
 
+def plain_among(words: set[str]) -> set[str]:
+    """Those that are letters alone."""
+    return set(filter(str.isalpha, words))
+
+
 def keys_in(text: str, words: set[str] | None = None) -> set[str]:
     """The keys of all words of a text. ``words``: its `distinct_words`, where they are known."""
-    if words is None:
-        marked = {word.lower() for word in words_with_keys(text)}
-    else:
-        marked = {word for word in words if not word.isalpha() and HOLDS_KEY.search(word)}
+    marked = {word.lower() for word in words_with_keys(text)} if words is None else words.difference(plain_among(words))
+    if len(marked) >= _MANY_WORDS:
+        return _keys_of_many(list(marked))
     found: set[str] = set()
     for word in marked:
         usual = _USUAL.fullmatch(word)  # the rest says the same, more slowly
         if usual is None:
-            found.update(keys_of_word(word))
+            if words is None or HOLDS_KEY.search(word):
+                found.update(keys_of_word(word))
             continue
         letters, digits, decimal = usual.groups()
         if decimal is None:
@@ -199,6 +213,43 @@ def keys_in(text: str, words: set[str] | None = None) -> set[str]:
         else:
             found.add(f"={decimal.rstrip('0').rstrip('.')}")
     return found
+
+
+def _keys_of_many(words: list[str]) -> set[str]:
+    """The same of many words: those that differ by their digits alone are read together."""
+    found: set[str] = set()
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for shape, word in zip("\n".join(words).translate(_DIGITS_ALIKE).split("\n"), words, strict=True):
+        alike[shape].append(word)
+    for shape, some in alike.items():
+        start, stop, letters = _read_shape(shape)
+        if letters is None:
+            if HOLDS_KEY.search(shape):
+                read = _keys_kept if len(shape) <= _LONGEST_KEPT else _keys_of_word
+                found.update(chain.from_iterable(map(read, some)))
+            continue
+        if stop < len(shape) or start:
+            some = [word[start:stop] for word in some]
+        if letters:
+            found.update(some)
+            found.update([letters + digits for digits in some])
+        else:
+            padded = [number for number in some if number[0] == "0"]
+            found.update(chain.from_iterable(map(_keys_kept, padded)))
+            found.update([f"={number.rstrip('0').rstrip('.')}" for number in some if number[0] != "0"])
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _read_shape(shape: str) -> tuple[int, int, str | None]:
+    """Of usual words of a shape, in which every digit is a 0, where their digits stand; the letters before the digits of an
+    identifier, nothing of a decimal number. None in their place where such words have to be read one by one."""
+    usual = _USUAL_SHAPE.fullmatch(shape)
+    if usual is None:
+        return 0, 0, None
+    letters, _, _ = usual.groups()
+    start, stop = usual.span(3 if letters is None else 2)
+    return start, stop, letters or ""
 
 
 def words_with_keys(text: str) -> set[str]:

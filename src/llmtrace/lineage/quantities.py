@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from llmtrace.content.scan import matcher
 from llmtrace.lineage.forms import BEFORE_DIGIT, SEPARATORS, WORD_WITH_DIGIT, numbers_of_word, runs
 
 MONEY, PER_CENT, COUNT = "$", "%", "#"
@@ -19,6 +20,9 @@ _TOKEN, _TOKEN_OR_ESCAPE = (
 )
 """The name of a member, a brace, or a word from its first digit on; of a text without and with backslashes. The first character
 comes first, since a set of characters is found ten times faster than an expression with alternatives."""
+_WORD = re.compile(rf"[0-9][^{SEPARATORS}]*")
+_NAME_MAY_HOLD_DIGIT = matcher(r'[0-9][^"]*"[\s?]*:')
+"""Of a text in ASCII, or with question marks in the place of what is none."""
 _BEFORE_WORD = frozenset(" \"\n[('")
 """Of the characters that separate words the usual ones."""
 _CURRENCY = re.compile(r"[$€£¥₹]|usd|eur|gbp|chf|jpy")
@@ -69,6 +73,25 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
             for number, piece in numbers_of_word(word.group()):
                 yield number, _label(piece, name, around[-1] if around else "")
         end = match.end()
+
+
+def sizes(text: str) -> Iterator[float]:
+    """The same numbers without what they count, in a quarter of the time."""
+    if "\\" in text or _NAME_MAY_HOLD_DIGIT(text if text.isascii() else text.encode("ascii", "replace").decode()):
+        yield from (number for number, _ in labelled(text))
+        return
+    end = 0
+    for match in _WORD.finditer(text):
+        word, (start, stop) = match, match.span()
+        before = text[start - 1 : start]
+        if before not in _BEFORE_WORD:
+            if before in ("-", "_") and text[start - 2 : start - 1].isalpha() and match.group().isdigit():
+                end = stop
+                continue  # an identifier
+            word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
+        end = stop
+        for number, _ in numbers_of_word(word.group()):
+            yield number
 
 
 def _label(piece: str, name: str, above: str) -> str:

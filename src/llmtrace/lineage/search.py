@@ -11,12 +11,12 @@ from datetime import date, datetime, timezone
 from itertools import islice
 
 from llmtrace.lineage import dates
-from llmtrace.lineage.computed import FEW, Term, computed
+from llmtrace.lineage.computed import FEW, Term, computed, may_follow
 from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, squash
 from llmtrace.lineage.passages import Place, Places
 from llmtrace.lineage.provenance import Match, Rule
-from llmtrace.lineage.quantities import conversions, labelled
+from llmtrace.lineage.quantities import conversions, labelled, sizes
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wording import joints, windows
@@ -25,6 +25,8 @@ RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
 RECENT_SOURCES = 64
 """How many numbers, out of how much text in how many sources, counted from the newest, a number may be computed from."""
+_MANY_CHARACTERS = 1 << 10
+"""Text of the newest source from which on its numbers are first looked at without what they count."""
 _SHORTEST_TEXT = 3
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
@@ -225,13 +227,36 @@ def _reach(context: Context) -> int:
 
 def _computed(context: Context, value: Value) -> Found | None:
     number = read_number(value.text)
-    if number is None:
+    if number is None or not (context.live or _may_follow(context, number)):
         return None
     basis = computed(number, _recent_numbers(context))
     if basis is None:
         return None
     source = basis.terms[0].source
     return Found(source, source, basis.rule, tuple((term.source, term.size) for term in basis.terms))
+
+
+def _may_follow(context: Context, number: float) -> bool:
+    """False where the newest source alone has as many numbers as count, no two alike, and the number follows from none."""
+    newest = next(context.newest_first(), None)
+    if newest is None or len(newest.text) < _MANY_CHARACTERS:
+        return True
+    if newest.sizes is None:
+        newest.sizes = _sizes_of(newest) if newest.marked else []
+    return len(newest.sizes) < RECENT_NUMBERS or may_follow(number, newest.sizes)
+
+
+def _sizes_of(source: Source) -> list[float]:
+    """The first `RECENT_NUMBERS` numbers of a source; fewer where it has fewer, or two that are alike."""
+    found: dict[float, None] = {}
+    for number in sizes(source.text[:RECENT_CHARACTERS]):
+        if number in found:
+            break
+        if not source.echo or number_key(number) not in source.echo:
+            found[number] = None
+            if len(found) >= RECENT_NUMBERS:
+                break
+    return list(found)
 
 
 def _recent_numbers(context: Context) -> list[Term]:

@@ -1,0 +1,100 @@
+"""Short ways through large texts: each says what the long way says."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmtrace.lineage.computed import Term, computed, may_follow
+from llmtrace.lineage.forms import distinct_words, keys_in, keys_of_word, words_with_keys
+from llmtrace.lineage.quantities import labelled, sizes
+from llmtrace.lineage.sources import Source
+from llmtrace.lineage.words import MOST_TRIED, Words, readable
+
+CENTS = st.one_of(st.integers(0, 99_999).map(lambda cents: cents / 100), st.integers(0, 400).map(float))
+
+
+@given(
+    st.one_of(
+        st.text(alphabet='ab1290K.,:/-_% \n"{}[]$#=&?+~@éusdeur٣\ud800', max_size=120),
+        st.recursive(
+            st.one_of(CENTS, st.text(max_size=9), st.sampled_from(["KS-204", "2031-05-02", "x=5", "1,018.50"])), st.lists
+        ).map(lambda rows: json.dumps({"id": rows, "2": rows, "total 7 ": rows})),
+    )
+)
+def test_numbers_alone_are_the_numbers_with_what_they_count(text: str) -> None:
+    assert list(sizes(text)) == [number for number, _ in labelled(text)]
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_only_what_does_not_follow_is_ruled_out_beforehand(data: st.DataObject) -> None:
+    """Whatever the numbers count, and whoever wrote them."""
+    numbers = data.draw(st.lists(CENTS, min_size=2, max_size=16, unique=True))
+    source = Source("", "", "", asked=data.draw(st.booleans()))
+    terms = [Term(number, data.draw(st.sampled_from(["", "$", "%", "#"])), source) for number in numbers]
+    one, other, factor = numbers[0], numbers[-1], data.draw(st.integers(2, 10))
+    made = [one + other, one - other, one * other, one * factor, one / factor, one * other / 100, sum(numbers[:5])]
+    made += [one * (100 - other) / 100, one / other if other else one, data.draw(CENTS)]
+    for number in made:
+        assert may_follow(float(number), numbers) or computed(float(number), terms) is None
+
+
+WORDS = (
+    "refund",
+    "Ship",
+    "the",
+    "a1",
+    "x-7",
+    "12",
+    "1.50",
+    "KS-204",
+    "naïve",
+    "２",
+    "\\nsoon",
+    "end.",
+    '"id":',
+    "\u2028",
+    "ß",
+    "",
+)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join), max_size=24),
+    st.lists(st.sampled_from(WORDS), max_size=3),
+)
+def test_words_stand_where_they_are_read_in_every_text(texts: list[str], wanted: list[str]) -> None:
+    """Words with a digit, which are read later than the others, among them."""
+    words = Words()
+    for text in texts:
+        words.take(text, distinct_words(text))
+    phrase = _parted(" ".join(wanted))
+    holding = [number for number, text in enumerate(texts) if phrase.strip() and phrase in _parted(readable(text))]
+    found = words.first_and_last(" ".join(wanted))
+    assert found == ((holding[0], holding[-1]) if holding else ()) or (len(texts) > MOST_TRIED and set(found) <= set(holding))
+
+
+def _parted(text: str) -> str:
+    """The same words, found one by one; every character beyond ASCII is part of one."""
+    return " ".join(["", *re.findall(r"(?:[a-z0-9]|[^\x00-\x7f])+", text.casefold()), ""])
+
+
+@given(
+    st.lists(
+        st.from_regex(
+            r"[#,.]?(?:[ab]{1,2}[-_#]?[0-9]{1,9}|[0-9]{1,9}(?:\.[0-9]{1,3})?|20[0-9]{2}-[01][0-9]-[0-3][0-9])[,.:]?",
+            fullmatch=True,
+        ),
+        min_size=100,
+        max_size=140,
+    )
+)
+@settings(max_examples=30)
+def test_many_words_that_differ_by_their_digits_alone_are_read_as_each_by_itself(words: list[str]) -> None:
+    text = " ".join(words)
+    keys = {key for word in words_with_keys(text) for key in keys_of_word(word)}
+    assert keys_in(text) == keys_in(text, distinct_words(text)) == keys
