@@ -9,6 +9,7 @@ say "this may have been there" and so never calls a value made up that was seen.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from zlib import crc32
@@ -38,7 +39,7 @@ _MOST_KNOWN = 1 << 13
 class _Index:
     """From each key to the numbers of the first and the last source that hold it."""
 
-    __slots__ = ("again", "dated", "days", "done", "first")
+    __slots__ = ("_days", "again", "dated", "days", "done", "first")
 
     def __init__(self) -> None:
         self.first: dict[str, int] = {}
@@ -46,6 +47,8 @@ class _Index:
         """The last source, of keys that more than one holds."""
         self.days: dict[str, int] = {}
         """The keys of full dates, with the day's ordinal."""
+        self._days: list[tuple[int, str]] = []
+        """The same in order; empty until it is asked for."""
         self.dated = False
         """True once any key of a date was seen."""
         self.done = 0
@@ -61,14 +64,24 @@ class _Index:
         self.first.update(dict.fromkeys(new, number))
         if len(new) < len(keys):
             self.again.update(dict.fromkeys(keys - new, number))
-        for key in [key for key in new if key[0] == "@"]:
-            self.dated = True
-            if len(key) == _FULL_DATE:
-                self.days[key] = date.fromisoformat(key[1:]).toordinal()
+        for key in new:
+            if key[0] == "@":
+                self.dated = True
+                if len(key) == _FULL_DATE:
+                    self._days, self.days[key] = [], date.fromisoformat(key[1:]).toordinal()
 
     def last(self, key: str) -> int | None:
         """The number of the last source that holds it."""
         return self.again.get(key) or self.first.get(key)
+
+    def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
+        """How many days off the nearest full date is, and its key."""
+        if not self.days:
+            return None
+        if not self._days:
+            self._days = sorted((day, key) for key, day in self.days.items())
+        at = bisect_left(self._days, (ordinal, ""))
+        return min((abs(day - ordinal), key) for day, key in self._days[max(0, at - 1) : at + 1])
 
     def drop(self, number: int, keys: Iterable[str]) -> None:
         """Forget the oldest source, which had these keys."""
@@ -76,7 +89,8 @@ class _Index:
             if self.last(key) == number:
                 del self.first[key]
                 self.again.pop(key, None)
-                self.days.pop(key, None)
+                if self.days.pop(key, None) is not None:
+                    self._days = []
 
 
 class _New:
@@ -137,7 +151,8 @@ class Context:
         self._sources: dict[int, Source] = {}
         self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
-        self._plain = Words()
+        if not search:
+            self._plain = Words()
         self._new: dict[int, _New] = {}
         self._known: set[str] = set()
         """The keys of those new sources whose keys were read at once, or in an earlier run."""
@@ -227,7 +242,7 @@ class Context:
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
         """How many days off the nearest full date is that stands anywhere, and its key."""
         self.settle()
-        known = [(abs(day - ordinal), key) for index in (self._words, self._dates) for key, day in index.days.items()]
+        known = [near for index in (self._words, self._dates) if (near := index.nearest_day(ordinal)) is not None]
         known += [(abs(day - ordinal), key) for new in self._new.values() if new.dated for day, key in new.days()]
         return min(known, default=None)
 

@@ -243,6 +243,8 @@ def _may_follow(context: Context, number: float) -> bool:
         return True
     if newest.sizes is None:
         newest.sizes = _sizes_of(newest) if newest.marked else []
+        if not newest.sizes:
+            newest.numbers = ()
     return len(newest.sizes) < RECENT_NUMBERS or may_follow(number, newest.sizes)
 
 
