@@ -163,19 +163,34 @@ def test_a_baseline_can_be_pinned_and_shipped(tmp_path: Path) -> None:
     """What one store learned is compared with in another from the first call on, and a change is known as one."""
     source = fill(tmp_path / "source", before_and_after(300, 0))
     pins = baselines(source.monitored())
-    target = LocalStore(tmp_path / "target", background=False)
-    with pytest.raises(UnreadableStore):
-        target.pin(pins)
-    fill(tmp_path / "target", [run_of(900, chat(5))])
-    target.pin(json.loads(json.dumps(pins)))
-    assert target.pins() == pins
-    after = [run_of(1000 + n, chat(tokens)) for n, tokens in enumerate(lengths(7, 15, 4.0))]
-    fill(tmp_path / "target", after)
-    told = found(target, after)
-    assert "drift.response_length" in {one[1] for one in told}
-    target.pin({})
-    assert not any(one.pinned for one in reports(target.monitored()))
-    assert not (tmp_path / "target" / "baselines.json").exists()
+    for name, runs in (("used", [run_of(900, chat(5))]), ("new", [])):
+        target = LocalStore(tmp_path / name, background=False)
+        fill(tmp_path / name, runs)
+        target.pin({})
+        target.pin(json.loads(json.dumps(pins)))
+        assert target.pins() == pins
+        assert len(target.traces()) == len(runs)
+        after = [run_of(1000 + n, chat(tokens)) for n, tokens in enumerate(lengths(7, 15, 4.0))]
+        fill(tmp_path / name, after)
+        told = found(target, after)
+        assert "drift.response_length" in {one[1] for one in told}
+        target.pin({})
+        assert not any(one.pinned for one in reports(target.monitored()))
+        assert not (tmp_path / name / "baselines.json").exists()
+
+
+def test_a_baseline_is_pinned_in_no_other_folder(tmp_path: Path) -> None:
+    """A store is begun where there is nothing, by whoever alone may read it; a folder with other things stays as it is."""
+    pins = baselines(fill(tmp_path / "source", before_and_after(30, 0)).monitored())
+    LocalStore(tmp_path / "a" / "new", background=False).pin(pins)
+    assert (tmp_path / "a" / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(UnreadableStore, match="is no llmtrace store"):
+        LocalStore(tmp_path / "other", background=False).pin(pins)
+    with pytest.raises(UnreadableStore, match="cannot begin a store"):
+        LocalStore(tmp_path / "other" / "mine.txt" / "new", background=False).pin(pins)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["mine.txt"]
 
 
 def test_a_file_that_is_no_baseline_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,8 +48,10 @@ WORDS_STEP = 0.5
 SPANS_AT_ONCE = 200
 """Spans, and the rest of a trace, that `LocalStore.spans` reads before it gives the index free again."""
 
-BESIDE = frozenset({"budgets", "sent", "unsent"})
-"""Folders of a store's folder that hold no spans to read: one with nothing else is an empty store."""
+BESIDE = frozenset({"budgets", "sent", "unsent", baselines.NAME})
+"""What a store's folder has beside spans to read: one with nothing else is an empty store."""
+
+NO_PLACE = "no place for a store: there is no home folder. Set LLMTRACE_STORE to a folder"
 
 T = TypeVar("T")
 _Shared: TypeAlias = "tuple[object, object, str, bytes]"
@@ -208,10 +210,17 @@ class LocalStore:
         return {} if self.folder is None else baselines.read(self.folder)
 
     def pin(self, pins: baselines.Pins) -> None:
-        """Compare with these baselines from now on, and with no others that were pinned. Raises StoreError."""
-        if self.folder is None or not self.folder.is_dir():
-            raise UnreadableStore("there is no store yet to pin a baseline in")
-        baselines.write(self.folder, pins)
+        """Compare with these baselines from now on, and with no others that were pinned. Where there is no store yet, one is
+        begun, so that its first call is compared already. Raises StoreError."""
+        folder = self.folder
+        if folder is None:
+            raise UnreadableStore(NO_PLACE)
+        if not folder.exists():
+            if not pins:
+                return
+            _begin(folder)
+        self._is_there()
+        baselines.write(folder, pins)
 
         def change(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
             with transaction(db):
@@ -249,7 +258,7 @@ class LocalStore:
     def _is_there(self) -> bool:
         """Whether there is something to read. Raises UnreadableStore where one was named and is not there."""
         if self.folder is None:
-            raise UnreadableStore("no place for a store: there is no home folder. Set LLMTRACE_STORE to a folder")
+            raise UnreadableStore(NO_PLACE)
         try:
             names = os.listdir(self.folder)
         except FileNotFoundError:
@@ -284,6 +293,13 @@ class LocalStore:
 
             index.call(work)
             files.sweep_as_noted(index.journal, sent.note_removed)
+
+
+def _begin(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnreadableStore(f"cannot begin a store at {folder}: {error.strerror}") from error
 
 
 def _spans(index: Index, db: sqlite3.Connection, trace_ids: list[str], **which: Any) -> list[Span]:
