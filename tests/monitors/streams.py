@@ -15,6 +15,7 @@ from llmtrace.model import (
     Message,
     Span,
     Text,
+    ToolCall,
     ToolExecution,
     Trace,
     Usage,
@@ -49,6 +50,12 @@ def chat(tokens: int, *, model: str = "m-1", text: str = "Done.", **more: Any) -
     fields: dict[str, Any] = {"output": answer, "usage": Usage(100, tokens), "finish_reasons": ("stop",)}
     fields |= {"request_model": "m", "response_model": model, "fingerprint": Fingerprint("aa" * 8, None, "bb" * 8)}
     return Inference("openai", **(fields | more))
+
+
+def asks(tokens: int, **more: Any) -> Inference:
+    """A turn that asks for a tool."""
+    called = (Message("assistant", (ToolCall("look_up", "{}", "call_1"),)),)
+    return chat(tokens, **({"output": called, "finish_reasons": ("tool_call",)} | more))
 
 
 def run_of(number: int, *operations: Any, agent: str = "support", **more: Any) -> Trace:

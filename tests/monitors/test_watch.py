@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from llmtrace import monitors
 from llmtrace.model import Evaluation, Fingerprint, Span, Trace
 from llmtrace.monitors import Observation, Watch, load, reports
-from tests.monitors.streams import Shelf, chat, lengths, run_of, tool, watched
+from tests.monitors.streams import Shelf, asks, chat, lengths, run_of, tool, watched
 from tests.strategies import spans
+
+APART = ("response_length", "token_latency")
+"""Monitors that follow turns that answer and turns that ask for tools apart."""
 
 
 def named(found: Iterable[tuple[int, Evaluation]], name: str) -> list[tuple[int, Evaluation]]:
@@ -28,6 +34,71 @@ def test_the_cause_is_named_first() -> None:
     assert found.explanation.startswith("model changed m-1 -> m-2 at 2026-")
     assert "; response length fell 6" in found.explanation
     assert "against 300 before" in found.explanation
+
+
+@pytest.mark.parametrize(("kind", "noun"), [("answers", "response length"), ("calls", "length of tool calls")])
+def test_answers_and_tool_calls_are_told_apart(kind: str, noun: str) -> None:
+    """An agent whose turns half ask for a tool and half answer: what changes one kind of them is found as soon as in an agent
+    that does nothing else, and said of that kind alone."""
+
+    def run(number: int, tokens: int, model: str) -> Trace:
+        called, answered = (20, tokens) if kind == "answers" else (tokens, 1000)
+        return run_of(number, asks(called, model=model), chat(answered, model=model))
+
+    traces = [run(n, tokens, "m-1") for n, tokens in enumerate(lengths(1, 150))]
+    traces += [run(n, tokens, "m-2") for n, tokens in enumerate(lengths(2, 30, 0.3), 150)]
+    ((at, found),) = named(watched(traces), "response_length")
+    assert 150 <= at < 160
+    assert found.label == "model"
+    assert re.search(
+        rf"^model changed m-1 -> m-2 at .* UTC; {noun} fell [5-7]\d % .* against 1[45]\d before$", found.explanation
+    )
+
+
+def test_every_stream_of_a_key_is_told_what_changed() -> None:
+    """A model that is replaced between two turns of a run is looked out for in the next turn of each kind, not only in the
+    one that showed it first."""
+
+    def saved(shelf: Shelf) -> dict[str, float]:
+        (state,) = [state for state in shelf.held.values() if "key" in state]
+        return {name: stream["saved"] for name, stream in state["streams"].items() if name.startswith("response_length")}
+
+    shelf = Shelf()
+    list(watched((run_of(n, asks(20), chat(tokens)) for n, tokens in enumerate(lengths(1, 40))), shelf))
+    assert saved(shelf) == {"response_length:tool_calls:tokens": 4.0, "response_length::tokens": 4.0}
+    list(watched([run_of(40, asks(20, model="m-2"))], shelf))
+    assert saved(shelf) == {"response_length:tool_calls:tokens": 0.0, "response_length::tokens": 4.0}
+    list(watched([run_of(41, chat(200, model="m-2"))], shelf))
+    assert saved(shelf) == {"response_length:tool_calls:tokens": 0.0, "response_length::tokens": 0.0}
+    list(watched([run_of(42, asks(20, model="m-2"), chat(200, model="m-2"))], shelf))
+    assert saved(shelf) == {"response_length:tool_calls:tokens": 0.2, "response_length::tokens": 0.2}
+
+
+def of_format_1(state: dict[str, Any]) -> dict[str, Any]:
+    """As it was written while both kinds of turns were one stream."""
+    old = json.loads(json.dumps(state)) | {"format": 1}
+    del old["unaware"]
+    for held in ("streams", "about"):
+        old[held] = {name: one for name, one in old[held].items() if ":tool_calls:" not in name}
+    return old
+
+
+def test_what_an_older_version_learned_is_kept_where_it_means_the_same() -> None:
+    """Of an agent that called tools, lengths and paces of both kinds of turns were one number, and start anew; all else goes
+    on, and of an agent that only answers everything."""
+    shelf = Shelf()
+    for number, tokens in enumerate(lengths(1, 60)):
+        list(watched([run_of(number, asks(20), chat(tokens))], shelf))
+        list(watched([run_of(1000 + number, chat(tokens), agent="plain")], shelf))
+    shelf.held = {name: of_format_1(state) if "key" in state else state for name, state in shelf.held.items()}
+    for number in (60, 1060):
+        list(
+            watched([run_of(number, asks(20), chat(200)) if number == 60 else run_of(number, chat(200), agent="plain")], shelf)
+        )
+    calls = {(one.key.agent, one.monitor, one.part): one.calls for one in reports(shelf.held.values())}
+    assert {calls["support", name, part] for name in ("response_length", "token_latency") for part in ("", "tool_calls")} == {1}
+    assert {count for (agent, name, _), count in calls.items() if agent == "support" and name not in APART} == {122}
+    assert {count for (agent, _, _), count in calls.items() if agent == "plain"} == {61}
 
 
 def test_each_cause_is_told_apart() -> None:

@@ -33,6 +33,10 @@ class Fingerprint:
     parameters: str | None = None
 
 
+CALLED = frozenset({"tool_call", "tool_calls", "tool_use", "function_call"})
+"""Finish reasons of answers that ask for tools."""
+
+
 @value
 class Inference:
     """One call of a model: what was asked, what came back, and how long until the first chunk."""
@@ -74,6 +78,11 @@ class Inference:
     status: str | None = None
     """How far the answer has come, where the provider says so: queued, in_progress, completed, incomplete, failed, cancelled.
     One that runs in the background is queued or in_progress, and fetched later (`FetchResponse`)."""
+
+    @property
+    def calls_tools(self) -> bool:
+        """True where the model asks for a tool, as its messages say or, where they were not kept, why it ended."""
+        return not CALLED.isdisjoint(self.finish_reasons) or any(message.tool_calls() for message in self.output)
 
     @property
     def is_continued(self) -> bool:

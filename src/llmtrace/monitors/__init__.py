@@ -19,6 +19,7 @@ from llmtrace.monitors._keys import Key
 from llmtrace.monitors._observation import Monitor, Observation
 from llmtrace.monitors._reports import Block, Report, baselines, pinned, reports
 from llmtrace.monitors._row import KINDS
+from llmtrace.monitors._turns import unmixed
 from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
 from llmtrace.monitors._wording import PREFIX
 
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "pinned",
     "reports",
+    "unmixed",
 ]
 
 logger = logging.getLogger("llmtrace")

@@ -85,7 +85,7 @@ class At(NamedTuple):
     alike: int
     """Its run's number, and that of the calls which it may resemble (`_runs.Runs`)."""
     hinted: bool = False
-    """Whether something that shapes answers changed at this call."""
+    """Whether something that shapes answers changed since the stream's last call."""
 
 
 class _Bins:

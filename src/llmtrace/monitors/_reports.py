@@ -12,7 +12,7 @@ from llmtrace.model.value import value
 from llmtrace.monitors._keys import Key
 from llmtrace.monitors._numbers import Numbers
 from llmtrace.monitors._rate import MINIMUM
-from llmtrace.monitors._row import FORMAT, KINDS, Row
+from llmtrace.monitors._row import KINDS, Row, row_of
 from llmtrace.monitors._shapes import Shapes
 from llmtrace.monitors._shares import Shares
 
@@ -60,11 +60,11 @@ class Report:
 
 def reports(states: Iterable[Mapping[str, Any]]) -> list[Report]:
     """What stands on the shelf, stream by stream; the states of keys only."""
-    return [_report(row, name) for row in _rows(states) for name in row.streams]
+    return [_report(row, name) for row in _rows(states) for name in sorted(row.streams, key=row.order)]
 
 
 def _rows(states: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    return (Row(Key(*state["key"]), state) for state in states if state.get("format") == FORMAT)
+    return (row for state in states if (row := row_of(state)) is not None)
 
 
 def _report(row: Row, name: str) -> Report:
@@ -111,9 +111,9 @@ def baselines(states: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def pinned(state: Mapping[str, Any], pins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The state of a key whose streams are compared with these baselines from now on, and no others with any."""
-    if state.get("format") != FORMAT:
+    row = row_of(copy.deepcopy(dict(state)))
+    if row is None:
         return dict(state)
-    row = Row(Key(*state["key"]), copy.deepcopy(dict(state)))
     for name, stream in row.streams.items():
         if name not in pins:
             stream.pin, stream.armed = None, False

@@ -15,10 +15,11 @@ from llmtrace.monitors._observation import Observation
 from llmtrace.monitors._runs import Runs
 from llmtrace.monitors._shapes import Shapes
 from llmtrace.monitors._shares import Shares
+from llmtrace.monitors._turns import CALLS, unmixed
 from llmtrace.monitors._wording import evaluation, what
 
-FORMAT: Final = 1
-"""Of the state: one that another version wrote is not read."""
+FORMAT: Final = 2
+"""Of the state: one that a newer version wrote is not read."""
 MOST_CHANGES: Final = 12
 _MOST_STREAMS: Final = 24
 KINDS: Final[Mapping[str, Any]] = {"number": Numbers, "share": Shares, "shape": Shapes}
@@ -45,6 +46,8 @@ class Row:
         self.streams: dict[str, Any] = {
             name: KINDS[self.about[name]["kind"]](inner) for name, inner in held.get("streams", {}).items()
         }
+        self.unaware: list[str] = held.get("unaware", [])
+        """Streams that have not seen a call since something changed."""
 
     def state(self) -> dict[str, Any]:
         return {
@@ -57,7 +60,13 @@ class Row:
             "changes": self.changes,
             "about": self.about,
             "streams": {name: stream.state() for name, stream in self.streams.items()},
+            "unaware": self.unaware,
         }
+
+    def order(self, stream: str) -> tuple[str, bool]:
+        """To tell of streams in: by monitor, turns that answer before those that call tools."""
+        about = self.about[stream]
+        return about["monitor"], about["part"] == CALLS
 
     def successor(self) -> dict[str, Any]:
         """What a key that succeeds this one starts with: all but the changes that were found."""
@@ -68,12 +77,17 @@ class Row:
         self.calls += 1
         self.last = max(self.last, span.end or span.start)
         number, alike = self.runs.number(run)
-        return At(span.start, self.calls, number, alike, self.in_force.see(span, self.calls))
+        if self.in_force.see(span, self.calls):
+            self.unaware = [*self.streams]
+        return At(span.start, self.calls, number, alike)
 
     def see(self, monitor: str, seen: Observation, span: Span, at: At, pins: Pins) -> Sequence[tuple[Mark, Evaluation]]:
         """Take in an observation of it. Gives what was found, and the span that shows it."""
         name = f"{monitor}:{seen.part}:{seen.unit}"
         stream = self.streams.get(name) or self._begun(name, monitor, seen, pins)
+        if name in self.unaware:
+            self.unaware.remove(name)
+            at = at._replace(hinted=True)
         mark = (span.trace_id, span.span_id)
         if type(stream) is Numbers:
             found = stream.observe(seen.value, _tie(span, name), at)
@@ -124,6 +138,15 @@ class Row:
         same = ("monitor", "part", "unit", "word", "pointer", "trace_id", "span_id")
         kept = [one for one in self.changes if any(one[name] != change[name] for name in same)]
         self.changes = [*kept, change][-MOST_CHANGES:]
+
+
+def row_of(state: Mapping[str, Any]) -> Row | None:
+    """The row with this state; None for one that a newer version wrote."""
+    if state.get("format") == 1:
+        streams = state.get("streams", {})
+        state = {**state, "streams": unmixed(streams, streams), "format": FORMAT}
+        state["about"] = {name: told for name, told in state["about"].items() if name in state["streams"]}
+    return Row(Key(*state["key"]), state) if state.get("format") == FORMAT else None
 
 
 def _tie(span: Span, stream: str) -> float:

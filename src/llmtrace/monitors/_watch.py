@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from llmtrace.model import Evaluation, Span, Trace
 from llmtrace.monitors._keys import Found, Key, Place, key_of
 from llmtrace.monitors._observation import Monitor, Observation
-from llmtrace.monitors._row import FORMAT, Mark, Pins, Row
+from llmtrace.monitors._row import Mark, Pins, Row, row_of
 
 logger = logging.getLogger("llmtrace")
 
@@ -81,8 +81,8 @@ class Watch:
 
     def _known(self, name: str) -> Row | None:
         row = self._rows.get(name)
-        if row is None and (held := self._shelf.get(name)) is not None and held.get("format") == FORMAT:
-            row = self._rows[name] = Row(Key(*held["key"]), held)
+        if row is None and (held := self._shelf.get(name)) is not None and (row := row_of(held)) is not None:
+            self._rows[name] = row
         return row
 
 

@@ -11,6 +11,7 @@ from llmtrace.monitors._numbers import Shift
 from llmtrace.monitors._observation import Observation
 
 PREFIX: Final = "drift."
+_UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _SHAPES: Final = {
     "new_type": "holds a type{} that none of the {} before had there",
     "missing_field": "lacks a field{} that all of the {} before had",
@@ -39,7 +40,8 @@ def what(seen: Observation, shift: Shift) -> str:
 
 def _short(number: float, unit: str) -> str:
     if unit == "s":
-        return f"{number * 1000:,.0f} ms" if number < 1 else f"{number:,.1f} s"
+        size, unit = next(((size, unit) for size, unit in _UNITS if number >= size), _UNITS[-1])
+        return f"{_short(number / size, '')} {unit}"
     return f"{number:,.0f}" if number >= 20 else f"{number:.2g}"
 
 

@@ -1,4 +1,4 @@
-"""How long answers are: output tokens, or characters where the provider does not say."""
+"""How long answers are, and turns that ask for tools: output tokens, or characters of text where the provider does not say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
 from llmtrace.monitors._observation import Observation, Plain
+from llmtrace.monitors._turns import of_turn
 
 
 def observe(span: Span) -> Iterable[Observation]:
@@ -13,10 +14,8 @@ def observe(span: Span) -> Iterable[Observation]:
     if not isinstance(inference, Inference) or span.failure is not None or inference.partial:
         return ()
     tokens = None if inference.usage is None else inference.usage.output_tokens
-    if tokens:
-        return (Observation("number", tokens, "response length", "tokens"),)
-    characters = sum(len(message.text()) for message in inference.output)
-    return (Observation("number", characters, "response length", "characters"),) if characters else ()
+    number, unit = (tokens, "tokens") if tokens else (sum(len(message.text()) for message in inference.output), "characters")
+    return (of_turn(inference, number, "response length", "length of tool calls", unit),) if number else ()
 
 
 MONITOR = Plain("response_length", observe)

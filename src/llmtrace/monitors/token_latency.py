@@ -1,6 +1,7 @@
 """Seconds for each output token: after the first chunk where the answer was streamed, else of the whole call.
 
-An answer that is longer takes longer and is no slower; so a change here is the server's, not the answers'.
+An answer that is longer takes longer and is no slower; so a change here is the server's, not the answers'. Turns that ask for
+tools are short, and what a call takes besides weighs more in them: they are followed apart.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
 from llmtrace.monitors._observation import Observation, Plain
+from llmtrace.monitors._turns import of_turn
 
 
 def observe(span: Span) -> Iterable[Observation]:
@@ -16,7 +18,9 @@ def observe(span: Span) -> Iterable[Observation]:
     if not isinstance(inference, Inference) or span.failure is not None or inference.partial:
         return ()
     seconds = _per_token(inference, span.duration)
-    return () if seconds is None else (Observation("number", seconds, "time per output token", "s"),)
+    if seconds is None:
+        return ()
+    return (of_turn(inference, seconds, "time per output token", "time per token of tool calls", "s"),)
 
 
 def _per_token(inference: Inference, duration: float | None) -> float | None:

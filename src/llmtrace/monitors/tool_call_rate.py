@@ -15,8 +15,7 @@ def observe(span: Span) -> Iterable[Observation]:
     offered = inference.tools or (inference.fingerprint is not None and inference.fingerprint.tools)
     if not offered or not (inference.output or inference.finish_reasons):
         return ()
-    asked = any(message.tool_calls() for message in inference.output) or "tool_calls" in inference.finish_reasons
-    return (share(bool(asked), "the share of answers that call a tool"),)
+    return (share(inference.calls_tools, "the share of answers that call a tool"),)
 
 
 MONITOR = Plain("tool_call_rate", observe)

@@ -1,6 +1,7 @@
 """Pinned baselines of a store: a file beside the journal, which can be shipped, and survives the index.
 
-Law: a file that is no baseline, or of a newer version, changes nothing.
+Law: a file that is no baseline, or of a newer version, changes nothing. Of one of an older version all counts that still means
+the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # see `monitoring`
     from llmtrace.monitors import Key
 
 NAME: Final = "baselines.json"
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By name of the key and of the stream."""
@@ -45,10 +46,11 @@ def parse(text: str) -> Pins:
         version = held["llmtrace_baselines"]
     except (ValueError, TypeError, KeyError):
         raise ValueError("it is no file of baselines (llmtrace drift baseline export writes one)") from None
-    if version != _VERSION:
+    if version not in (1, _VERSION):
         raise ValueError(f"it is of version {version!r}, and this llmtrace knows {_VERSION}: upgrade llmtrace")
     try:
-        return {Key(**one["key"]).name(): _streams(one["streams"]) for one in held["keys"]}
+        pins = {Key(**one["key"]).name(): _streams(one["streams"]) for one in held["keys"]}
+        return _unmixed(pins) if version == 1 else pins
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from None
 
@@ -59,6 +61,19 @@ def _streams(held: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     for stream in held.values():
         KINDS[stream["kind"]]().start_from(stream["baseline"])  # raises where something is missing
     return held
+
+
+def _unmixed(pins: Pins) -> Pins:
+    """What still means the same of baselines of version 1, which followed answers and turns that call tools together."""
+    from llmtrace.monitors import unmixed
+
+    kept = {name: unmixed(held, {one: its["baseline"] for one, its in held.items()}) for name, held in pins.items()}
+    if changed := sum(len(kept[name]) < len(held) for name, held in pins.items()):
+        say(
+            f"baselines of an older llmtrace: {changed} of {len(pins)} keys call tools, whose length and time per token were "
+            "counted with those of answers; these are left out and learned anew. llmtrace drift baseline pin keeps them then"
+        )
+    return kept
 
 
 def key(name: str) -> Key:
