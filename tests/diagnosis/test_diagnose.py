@@ -15,6 +15,7 @@ from tests.lineage_story import ROOT, Story, tool
 from llmtrace import semconv
 from llmtrace.content.bare import bare
 from llmtrace.diagnosis import LIKELY, Diagnosis, Suspect, diagnose
+from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
     AgentInvocation,
     Evaluation,
@@ -152,6 +153,50 @@ def test_circles_point_at_their_beginning() -> None:
     (suspect,) = diagnose(story.says("I could not decide.").trace()).suspects
     assert suspect.span_id == story.spans[1].span_id
     assert suspect.evidence == "search was called 5 times with the same arguments and gave the same result each time."
+
+
+def evaluated(story: Story) -> Trace:
+    """With what the quality signals find."""
+    evaluator = Evaluator()
+    state = evaluator.start()
+    story.spans = [evaluator.step(state, span) for span in story.spans]
+    return story.trace()
+
+
+def test_a_circle_of_several_calls_is_one_suspect_where_it_began() -> None:
+    """However often it came round; nor is each of its calls a circle of its own."""
+    story = Story().user("Play with 5").calls("deal", {"cards": [1, 2]}, number=5)
+    for _ in range(4):
+        story.calls("ping", {"ok": 5}, x=5).calls("pong", {"pong": 5}, x=5)
+    (suspect,) = diagnose(evaluated(story.says("Done."))).suspects
+    assert (suspect.title, suspect.span_id) == ("the run went in circles, beginning with ping", story.spans[3].span_id)
+    assert suspect.evidence == "From here on the same calls came 4 times with the same results: ping, pong."
+
+
+def test_the_same_words_again_and_again_are_one_suspect_where_they_were_said_first() -> None:
+    text = "I am looking into the details of your order right now and come back to you in a moment, please hold on."
+    story = Story().user("Where is my order?").says(text)
+    for number in range(3):
+        story.user(f"And now? {number}").says(text)
+    loops = [suspect for suspect in diagnose(evaluated(story)).suspects if suspect.title.startswith("loop")]
+    assert [suspect.span_id for suspect in loops] == [story.spans[0].span_id]
+
+
+def test_a_tool_that_is_polled_goes_in_no_circles() -> None:
+    """Nor does it do anything twice."""
+    story = Story().user("Check job J77123")
+    for _ in range(6):
+        story.calls("job_status", {"state": "running"}, job="J77123")
+    told = "J77123 is still running."
+    assert likely(diagnose(story.says(told).trace())) == ["the run went in circles, beginning with job_status"]
+    polled = replace(tool("job_status", job="string"), polls=True)
+    story.spans = [
+        replace(span, operation=replace(span.operation, definition=polled))
+        if isinstance(span.operation, ToolExecution)
+        else span
+        for span in story.spans
+    ]
+    assert diagnose(story.trace()).suspects == ()
 
 
 def test_a_failure_repeated_is_one_suspect() -> None:

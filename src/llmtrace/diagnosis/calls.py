@@ -1,8 +1,8 @@
-"""Clues of calls: invalid, failed, empty-handed, or the same over and over."""
+"""Clues of calls: invalid, failed, or empty-handed."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 
 from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue, place_of
@@ -12,8 +12,6 @@ from llmtrace.model import Span, ToolExecution, Trace, Violation
 
 SOON = 3
 """Steps after an empty answer in which made-up values are laid to it, where the tool has never answered anything."""
-REPEATS = 3
-"""Equal calls with equal results from which on a run goes in circles."""
 
 
 def invalid(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
@@ -120,21 +118,6 @@ def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
             clue = Clue("empty", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
             clue.unnoticed, clue.recovered = unnoticed, after.done(node) and not missed
             yield clue
-
-
-def repeated(flow: Flow) -> Iterator[Clue]:
-    """The same call with the same result over and over. A symptom: the first of them, or what came before, is where to look."""
-    groups: dict[tuple[Hashable, ...], list[Node]] = {}
-    for node in flow.nodes:
-        if node.kind == "call" and node.has_result and not has_failed(node):
-            groups.setdefault((node.task, node.tool, repr(node.arguments), repr(node.result)), []).append(node)
-    for nodes in groups.values():
-        if len(nodes) >= REPEATS:
-            first, tool = nodes[0], nodes[0].tool
-            evidence = f"{tool} was called {len(nodes)} times with the same arguments and gave the same result each time."
-            advice = f"Look at the first call of {tool} and what led to it; a budget on calls ends such a run early."
-            title = f"the run went in circles, beginning with {tool}"
-            yield Clue("repeated", place_of(first), title, evidence, advice, "warning", first, value=first.arguments)
 
 
 def given_wrong(flow: Flow, after: Aftermath) -> Iterator[Clue]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmtrace.diagnosis import (
     answered,
     calls,
+    circles,
     described,
     findings,
     lists,
@@ -32,7 +33,7 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *calls.invalid(trace, flow, after),
         *calls.failed(flow, after),
         *calls.empty(flow, after),
-        *calls.repeated(flow),
+        *circles.circles(trace, flow),
         *calls.given_wrong(flow, after),
         *records.of_other_records(flow, seen),
         *records.answered_for_another(flow),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmtrace import signals
+from llmtrace.diagnosis.circles import LOOP
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.symptoms import names_no_place, sentence_of
@@ -12,12 +13,11 @@ from llmtrace.model import OUTCOME, Evaluation, Inference, Span, ToolExecution, 
 from llmtrace.signals.unfinished_run import on_reading
 
 _ELSEWHERE = frozenset(
-    {"ungrounded_argument", "invalid_tool_call", "repeated_call", "failed_tool_ignored", "unfinished_run", OUTCOME}
+    {"ungrounded_argument", "invalid_tool_call", "repeated_call", "failed_tool_ignored", "unfinished_run", LOOP, OUTCOME}
 )
 """Evaluations that other clues stand for."""
 _NO_CAUSE = frozenset({"output_limit"})
 """Evaluations that advise, and say nothing of what went wrong in this run."""
-_SAME_ANSWER = "same_answer"
 _FAILED_SO = frozenset({"error", "timeout", "cancelled", "limit"})
 """End states that say of a run what its failure says."""
 _BUDGET = "budget_exceeded"
@@ -50,8 +50,6 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
                 title = f"{found.name.replace('_', ' ')} on {span.name}{label}"
                 advice = signals.advice().get(found.name.partition(".")[0], _ADVICE)
                 node = flow.node_of(span, found.call_id)
-                if found.label == _SAME_ANSWER and node is not None and node.kind == "call":
-                    continue  # the same call again: the clue `repeated` stands for it, at the first
                 clue = Clue("finding", span.span_id, title, sentence_of(found), advice, found.severity, node)
                 clue.pointer = found.pointer
                 yield clue

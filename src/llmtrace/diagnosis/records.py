@@ -11,7 +11,7 @@ from llmtrace.diagnosis.clue import Clue, Kind, place_of, quote
 from llmtrace.diagnosis.descriptions import identifies
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.sightings import Sightings, is_date, shape, words_in
-from llmtrace.diagnosis.tools import acts, has_failed
+from llmtrace.diagnosis.tools import acts, has_failed, is_polled
 from llmtrace.lineage import Use
 from llmtrace.lineage.arguments import name_of, pointer_of_path, scalars
 
@@ -182,7 +182,7 @@ def out_of_date(flow: Flow, seen: Sightings) -> Iterator[Clue]:
         if str(earlier.result) == str(later.result):
             continue
         yield from _stale(flow, seen, _words(earlier) - _words(later), later)
-        if not acts(later.tool) and not any(earlier.place < place < later.place for place in changes):
+        if not acts(later.tool) and not is_polled(later) and not any(earlier.place < place < later.place for place in changes):
             title = f"{later.tool} answered the same call differently"
             evidence = (
                 f"{later.tool} was called with the same arguments before (span {place_of(earlier)}) and said something else."

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from llmtrace.diagnosis.clue import Clue, place_of, quote
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.sightings import is_word, shape
-from llmtrace.diagnosis.tools import acts, has_failed
+from llmtrace.diagnosis.tools import acts, has_failed, is_polled
 from llmtrace.model import Inference, ToolDefinition, Trace
 
 _EXAMPLE = re.compile(r"(?:such as|e\.g\.,?|for example,?|like|example:?)\s+[\"'`]?(#?[\w@./-]{4,40})", re.IGNORECASE)
@@ -22,7 +22,14 @@ def done_twice(flow: Flow) -> Iterator[Clue]:
     """A call that changes something, made again with the same arguments although it had gone well."""
     done: dict[tuple[str, str], Node] = {}
     for node in flow.nodes:
-        if node.kind != "call" or not node.asked or not acts(node.tool) or not node.arguments or has_failed(node):
+        if (
+            node.kind != "call"
+            or not node.asked
+            or not acts(node.tool)
+            or not node.arguments
+            or has_failed(node)
+            or is_polled(node)
+        ):
             continue
         before = done.setdefault((node.tool, repr(node.arguments)), node)
         if before is not node and before.has_result and str(before.result).strip():

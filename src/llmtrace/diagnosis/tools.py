@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 
 from llmtrace.diagnosis.flow import Node
-from llmtrace.model import JsonValue, Span
+from llmtrace.model import JsonValue, Span, ToolExecution
 from llmtrace.semconv import CONTENT_LEVEL
+from llmtrace.signals._calls import polls
 from llmtrace.signals._results import is_error
 
 _READS = frozenset(
@@ -31,6 +32,12 @@ def has_failed(node: Node) -> bool:
     if node.execution is not None and node.execution.failure is not None:
         return True
     return node.refused or (node.has_result and is_error(node.result))
+
+
+def is_polled(node: Node) -> bool:
+    """True if the tool is declared to be called again on purpose."""
+    execution = node.execution.operation if node.execution is not None else None
+    return isinstance(execution, ToolExecution) and polls(execution)
 
 
 def is_left_out(span: Span) -> bool:
