@@ -28,6 +28,7 @@ from llmtrace.model import (
     ToolCall,
     ToolExecution,
     ToolResult,
+    Workflow,
     replace,
 )
 
@@ -268,6 +269,17 @@ def test_values_of_an_answer_are_traced() -> None:
     story.says("1. Order KS-20418 is cancelled on May 2, 2031, 18.50 EUR go back; reference RF-99120.")
     found = {use.value: use.provenance.status for use in story.uses() if use.part == "answer"}
     assert found == {"May 2, 2031": "grounded", "KS-20418": "grounded", "18.50": "grounded", "RF-99120": "ungrounded"}
+
+
+def test_of_a_program_without_a_model_nothing_is_made_up() -> None:
+    """What it knows is not visible; what stands in a result is found all the same."""
+    story = Story()
+    found = Workflow("desk", output=(Message("assistant", (Text("KS-20418 costs 42.17"),)),))
+    story.span(ToolExecution("look_up", result={"id": "KS-20418"}, has_result=True))
+    story.span(found)
+    uses = {use.value: use.provenance for use in story.uses()}
+    assert uses["KS-20418"].status == "grounded"
+    assert (uses["42.17"].status, uses["42.17"].reason) == ("unknown", "no call of a model was recorded")
 
 
 def test_a_history_sent_again_costs_nothing() -> None:

@@ -61,6 +61,8 @@ class Lineage:
         self._last: tuple[Span | None, tuple[Use, ...]] = (None, ())
         self.looked_up = False
         """Whether a tool or a retrieval brought something."""
+        self._asked = False
+        """Whether a model was."""
         if thorough:
             self._visible = Visible(bounded=False)
 
@@ -123,8 +125,10 @@ class Lineage:
         composed = self._composed(span, operation) if isinstance(operation, (AgentInvocation, Workflow)) else ()
         self._visible.ended(span)
         if isinstance(operation, Inference):
+            self._asked = True
             return self._said(span, operation.output, operation.tools)
         if isinstance(operation, FetchResponse):
+            self._asked = True
             return self._said(span, operation.output, ())
         return composed
 
@@ -132,12 +136,13 @@ class Lineage:
         """The answer of an agent that is no text of its model: the program composed it, or its model is not recorded."""
         if not self._thorough:
             return ()
+        excuse = None if self._asked else "no call of a model was recorded"
         return tuple(
             use
             for choice, message in enumerate(operation.output)
             for position, part in enumerate(message.parts)
             if isinstance(part, Text) and not self._visible.history.is_own(part)
-            for use in self._answer(span, choice, position, part.content)
+            for use in self._answer(span, choice, position, part.content, excuse)
         )
 
     def _said(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> tuple[Use, ...]:
@@ -199,9 +204,9 @@ class Lineage:
                     found.append((path, piece, start, value))
         return found
 
-    def _answer(self, span: Span, choice: int, position: int, text: str) -> Iterator[Use]:
+    def _answer(self, span: Span, choice: int, position: int, text: str, excuse: str | None = None) -> Iterator[Use]:
         for value, start, _ in claims(text):
-            said = _Said(span.span_id, choice)
+            said = _Said(span.span_id, choice, excuse=excuse)
             yield said.use(value.content, value, self._trace(said, value), start, position)
 
     def _trace(self, said: _Said, value: Value) -> Provenance:
@@ -314,7 +319,7 @@ def _origin(source: Source | None) -> Origin | None:
 class _Said:
     """Where the model says a value: an argument of a call, or an answer."""
 
-    __slots__ = ("_place", "argument", "call", "choice", "definition", "span_id")
+    __slots__ = ("_excuse", "_place", "argument", "call", "choice", "definition", "span_id")
 
     def __init__(
         self,
@@ -323,8 +328,11 @@ class _Said:
         argument: Argument | None = None,
         call: ToolCall | None = None,
         definition: ToolDefinition | None = None,
+        excuse: str | None = None,
     ) -> None:
+        """``excuse``: why nothing that is said here need be made up."""
         self.span_id, self.choice, self.argument, self.call, self.definition = span_id, choice, argument, call, definition
+        self._excuse = excuse
         self._place: Origin | None = None
 
     @property
@@ -360,7 +368,7 @@ class _Said:
         if kind == "path" and is_well_known(value.text):
             return "a path that every system has"
         if argument is None or call is None:
-            return None
+            return self._excuse
         if is_invented(kind, argument.name, call.name):
             return "a name that a caller invents"
         return "a value that the tool's schema lists" if argument.listing and argument.may_choose(value.content) else None
