@@ -69,7 +69,8 @@ def test_what_it_may_give(said: Any, expected: list[Any]) -> None:
     evaluations = found("mine", ANY)
     assert [(one.severity, one.label, one.score, dict(one.evidence)) for one in evaluations] == expected
     assert {one.name for one in evaluations} <= {"mine"}
-    assert {one.explanation for one in evaluations} <= {"The answer is mine", "x"}
+    told = {"The answer is mine", "x"} | {f"scored {one.score:g}: The answer is mine" for one in evaluations if one.score}
+    assert {one.explanation for one in evaluations} <= told
     assert mine(ANY) is said
 
 
@@ -82,7 +83,8 @@ def test_a_score_may_fail() -> None:
 
     low, fine = (found("helpful", Span("1" * 32, "2" * 16, name, 1, 2))[0] for name in ("low", "fine"))
     assert [(one.severity, one.label, one.score) for one in (low, fine)] == [("error", "fail", 0.4), ("info", "pass", 0.5)]
-    assert low.explanation == "how helpful it is"
+    assert low.explanation == "scored 0.4, below 0.5: how helpful it is"
+    assert fine.explanation == "scored 0.5, at least 0.5: how helpful it is"
 
 
 def test_with_state_by_class_and_by_generator() -> None:

@@ -95,12 +95,13 @@ class Own:
         return Evaluation(self.name, self.severity, self.description, label="fail", evidence={"reason": to_json(said)})
 
     def _of_score(self, score: float) -> Evaluation:
+        """The description may tell what is wanted, so the score is said before it, and the bound."""
         if self.below is None:
-            return Evaluation(self.name, "info", self.description, score=score)
+            return Evaluation(self.name, "info", f"scored {score:.4g}: {self.description}", score=score)
         low = score < self.below
-        return Evaluation(
-            self.name, self.severity if low else "info", self.description, label="fail" if low else "pass", score=score
-        )
+        severity, label, bound = (self.severity, "fail", "below") if low else ("info", "pass", "at least")
+        explanation = f"scored {score:.4g}, {bound} {self.below:.4g}: {self.description}"
+        return Evaluation(self.name, severity, explanation, label=label, score=score)
 
 
 def _starter(written: Any) -> Callable[[], Callable[[Span], Any]]:
