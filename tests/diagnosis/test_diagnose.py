@@ -208,6 +208,36 @@ def test_a_failure_repeated_is_one_suspect() -> None:
     assert diagnosis.suspects[0].evidence.startswith("search answered with an error (4 times)")
 
 
+def test_a_failure_denied_in_the_answer_is_likely_however_often_it_came() -> None:
+    """And it is told as what it is, not as what a quality signal mentions by the way."""
+    for times in (1, 3):
+        story = Story().user("Cancel W1234")
+        for _ in range(times):
+            story.calls("cancel", failure=Failure("RuntimeError", "backend down"), order_id="W1234")
+        found = likely(diagnose(evaluated(story.says("All done! W1234 is cancelled."))))
+        assert found == ["cancel failed and the run went on as if it had not"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "result", "users"),
+    [
+        (Failure("RuntimeError", "backend down"), None, False),
+        (Failure("OrderNotFound"), None, True),
+        (Failure("ValueError", "W-1999"), None, True),
+        (None, {"error": "service unavailable, try later"}, False),
+        (None, {"error": "order is unknown to us"}, True),
+    ],
+)
+def test_a_value_of_the_user_is_at_fault_only_for_a_failure_that_may_be_of_a_value(
+    failure: Failure | None, result: object, users: bool
+) -> None:
+    story = (
+        Story().user("Cancel W-1999").calls("cancel", result, failure=failure, order_id="W-1999").says("Sorry, I could not.")
+    )
+    titles = [suspect.title for suspect in diagnose(story.trace()).suspects]
+    assert ("the user gave a value that was not found" in titles) is users
+
+
 def test_a_search_that_found_nothing_is_suspected_when_the_run_goes_on() -> None:
     story = (
         Story().user("Book the cheapest hotel").calls("search_hotels", {"hotels": []}, city="Ghent").calls("book", {"ok": True})

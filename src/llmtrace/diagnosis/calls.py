@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.aftermath import Aftermath
@@ -12,6 +13,20 @@ from llmtrace.model import Span, ToolExecution, Trace, Violation
 
 SOON = 3
 """Steps after an empty answer in which made-up values are laid to it, where the tool has never answered anything."""
+
+_TROUBLE = re.compile(
+    r"time[d ]?.?out|unavailable|\b(?:is|are|was|backend|server|service) down\b|quota|rate.?limit|too many requests|overload"
+    r"|\binternal (?:server )?error|connection ?(?:error|refused|reset|lost|failed|closed|aborted)|\bnetwork"
+    r"|\b(?:429|50[0-4])\b",
+    re.IGNORECASE,
+)
+"""Words for failures that no value is to blame for."""
+_OF_A_VALUE = re.compile(
+    r"not.?found|no such|unknown|not exist|invalid|missing|unrecogni[sz]ed|LookupError|KeyError|ValueError|\b404\b",
+    re.IGNORECASE,
+)
+_READ = 2_000
+"""Characters of a failure that are read for such words."""
 
 
 def invalid(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
@@ -78,8 +93,17 @@ def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         if nodes[-1] is flow.nodes[-1] and node.execution is not None and node.execution.failure is not None:
             advice = f"Catch what {tool} raises, and have the model told what went wrong and what to do next."
         clue = Clue("failed", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
-        clue.recovered, clue.unnoticed = recovered, unnoticed
+        clue.recovered, clue.unnoticed, clue.last = recovered, unnoticed, nodes[-1]
         yield clue
+
+
+def _is_of_a_value(node: Node) -> bool:
+    """True where a failure may be one of what the call gave: an exception has to say so, an answer must not say otherwise."""
+    failure = node.execution.failure if node.execution is not None else None
+    if failure is None:
+        return not _TROUBLE.search(str(node.result)[:_READ])
+    said = f"{failure.type} {failure.message}"[:_READ]
+    return not _TROUBLE.search(said) and (bool(_OF_A_VALUE.search(said)) or any(str(use.value) in said for use in node.uses))
 
 
 def _how_it_ran(node: Node | None) -> str:
@@ -124,7 +148,7 @@ def given_wrong(flow: Flow, after: Aftermath) -> Iterator[Clue]:
     """A turn of the user that gave the value with which a call failed, or found nothing."""
     named: dict[Node, tuple[Node, Edge]] = {}
     for node in flow.nodes:
-        if node.kind == "call" and not node.refused and (has_failed(node) or found_nothing(node)):
+        if node.kind == "call" and not node.refused and (found_nothing(node) or (has_failed(node) and _is_of_a_value(node))):
             sources = [edge for edge in node.earlier if edge.source.kind == "user" and edge.via == "result"]
             if sources and not any(use.made_up for use in node.uses):
                 named.setdefault(sources[0].source, (node, sources[0]))

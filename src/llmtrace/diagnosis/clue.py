@@ -66,6 +66,8 @@ class Clue:
     value: JsonValue = None
     recovered: bool = False
     """A later call did what this one failed to do."""
+    last: Node | None = None
+    """Where the same came again later, the last time."""
     unnoticed: bool = False
     """The run went on, and what the model said next does not show that it noticed."""
 

@@ -174,7 +174,7 @@ class _Reader:
             name = f"clue {clue.kind}, {clue.severity}" if clue.kind in _BY_SEVERITY else f"clue {clue.kind}"
             if clue.kind == "failed" and one.node is not None and not one.node.asked:
                 name = "clue failed, of a run"
-            elif clue.kind == "failed" and clue.unnoticed and one.node is self.last_call:
+            elif clue.kind == "failed" and clue.unnoticed and (clue.last or one.node) is self.last_call:
                 name = "clue failed, at the end"
             elif clue.kind == "invalid" and one.node is not None and one.node.refused:
                 name = "clue invalid, refused"

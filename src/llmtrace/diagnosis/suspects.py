@@ -104,7 +104,7 @@ def _suspect(probability: float, one: Candidate, features: Mapping[str, float], 
         return Suspect(
             node.span_id, score, clue.title, clue.evidence, None, None, chain(clue, {node: None}, flow), _ADVICE, reasons
         )
-    clues = sorted(one.clues, key=lambda clue: -_weight(clue, ranker))
+    clues = sorted(one.clues, key=lambda clue: (_is_aside(clue), -_weight(clue, ranker)))
     clue = clues[0]
     also = tuple(other.evidence for other in clues[1:] if other.kind != clue.kind)
     way = chain(clue, _reached(clue, flow), flow)
@@ -123,6 +123,11 @@ def _suspect(probability: float, one: Candidate, features: Mapping[str, float], 
         part,
         clue.kind,
     )
+
+
+def _is_aside(clue: Clue) -> bool:
+    """True for what a quality signal mentions by the way: other kinds of clues say more of the same."""
+    return (clue.kind, clue.severity) == ("finding", "info")
 
 
 def _weight(clue: Clue, ranker: Ranker) -> float:
