@@ -39,6 +39,7 @@ def test_only_what_does_not_follow_is_ruled_out_beforehand(data: st.DataObject) 
     one, other, factor = numbers[0], numbers[-1], data.draw(st.integers(2, 10))
     made = [one + other, one - other, one * other, one * factor, one / factor, one * other / 100, sum(numbers[:5])]
     made += [one * (100 - other) / 100, one / other if other else one, data.draw(CENTS)]
+    made += [sum(numbers[:count]) / len(numbers[:count]) for count in (2, 3, 12)]
     for number in made:
         assert may_follow(float(number), numbers) or computed(float(number), terms) is None
 

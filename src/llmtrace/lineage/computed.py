@@ -1,4 +1,5 @@
-"""Whether a number could have been computed from a few others: sum, difference, product, quotient, a share in per cent.
+"""Whether a number could have been computed from a few others: sum, difference, product, quotient, a share in per cent, an
+average.
 
 Law: it is the number itself that must come out, to the cent; with many numbers to choose from a chance hit gets likely, so
 callers hand over few, and a whole number must come from such as go together: sums and differences of the same thing (prices
@@ -47,8 +48,8 @@ class Computed(NamedTuple):
 
 
 def computed(number: float, terms: Sequence[Term]) -> Computed | None:
-    """How the number follows from ``terms``: from one of them by a small factor, from two, or as the total of some that stand
-    one after the other. None if it does not."""
+    """How the number follows from ``terms``: from one of them by a small factor, from two, or as the total or the average of
+    some that stand one after the other. None if it does not."""
     number = round(abs(number), 2)
     strict = number.is_integer()
     by_size: dict[float, list[Term]] = {}
@@ -60,7 +61,7 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
         found = rule(number, one, by_size, strict)
         if found is not None:
             return found
-    return _of_runs(number, addends, strict)
+    return _of_runs(number, addends, strict) or (None if strict else _average(number, addends))
 
 
 def may_follow(number: float, sizes: Sequence[float]) -> bool:
@@ -86,7 +87,17 @@ def may_follow(number: float, sizes: Sequence[float]) -> bool:
         and near.isdisjoint(shares := [10_000 * wanted // cents for cents in addends])
         and near.isdisjoint([abs(10_000 - share) for share in shares])
         and set(sums).isdisjoint([cents + wanted for cents in sums])
+        and (wanted % 100 == 0 or not _has_average(wanted, sums))
     )
+
+
+def _has_average(wanted: int, sums: Sequence[int]) -> bool:
+    """``sums``: of the first terms, of none to all, in cents."""
+    for count in range(2, MOST_TERMS + 1):
+        low, high = (wanted - 1) * count, (wanted + 1) * count
+        if any(low <= end - start <= high for start, end in zip(sums, sums[count:], strict=False)):
+            return True
+    return False
 
 
 def follows(number: float, others: Sequence[float]) -> bool:
@@ -199,4 +210,17 @@ def _of_runs(number: float, terms: Sequence[Term], strict: bool) -> Computed | N
                 return Computed("total", tuple(terms[start : end + 1]))
             if total > number:
                 break
+    return None
+
+
+def _average(number: float, terms: Sequence[Term]) -> Computed | None:
+    """Of numbers that stand one after the other, and count the same; a whole one would be met by chance too often."""
+    for start, first in enumerate(terms):
+        total = first.size
+        for end in range(start + 1, min(start + MOST_TERMS, len(terms))):
+            if terms[end].source is not first.source or terms[end].label != first.label:
+                break
+            total += terms[end].size
+            if round(total / (end - start + 1), 2) == number:
+                return Computed("average", tuple(terms[start : end + 1]))
     return None

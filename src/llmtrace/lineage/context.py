@@ -33,6 +33,8 @@ _FILTER_BITS = 1 << 20
 _MAYBE_UNMARKED = frozenset({"url", "path", "identifier"})
 """Kinds of values that may be written without an ASCII digit, ``@`` or ``/``, and so stand in a text without one."""
 _FULL_DATE = 11
+_MOST_DAYS = 12
+"""Among more days two are so far apart by chance."""
 _MOST_KNOWN = 1 << 13
 
 
@@ -245,6 +247,13 @@ class Context:
         known = [near for index in (self._words, self._dates) if (near := index.nearest_day(ordinal)) is not None]
         known += [(abs(day - ordinal), key) for new in self._new.values() if new.dated for day, key in new.days()]
         return min(known, default=None)
+
+    def days_apart(self, days: int) -> str | None:
+        """The key of a full date that stands so many days before another, where few stand anywhere."""
+        self.settle()
+        known = {day: key for index in (self._words, self._dates) for key, day in index.days.items()}
+        known.update(day for new in self._new.values() if new.dated for day in new.days())
+        return next((known[day] for day in known if day + days in known), None) if len(known) <= _MOST_DAYS else None
 
     def newest_first(self) -> Iterator[Source]:
         return (self._sources[number] for number in range(self._next - 1, self._oldest - 1, -1))

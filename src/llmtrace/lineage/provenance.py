@@ -12,10 +12,11 @@ Status: TypeAlias = Literal["grounded", "ungrounded", "unknown"]
 Form: TypeAlias = Literal["", "given", "derived", "from_example"]
 Part: TypeAlias = Literal["argument", "answer"]
 Rule: TypeAlias = Literal[
-    "", "sum", "difference", "product", "quotient", "share", "total", "unit", "date", "prefix", "joined", "quoted"
+    "", "sum", "difference", "product", "quotient", "share", "total", "average", "unit", "date", "prefix", "joined", "quoted"
 ]
-"""How a derived value follows: from numbers (``share`` in per cent, ``total`` of a column); by another ``unit``; a ``date``
-that was completed or counted; a ``prefix`` put before it; ``joined`` from pieces; a text that has been ``quoted`` in part."""
+"""How a derived value follows: from numbers (``share`` in per cent, ``total`` and ``average`` of a column); by another
+``unit``; a ``date`` that was completed or counted, or the days between two; a ``prefix`` put before it; ``joined`` from pieces;
+a text that has been ``quoted`` in part."""
 
 
 @value

@@ -11,7 +11,7 @@ from datetime import date, datetime, timezone
 from itertools import islice
 
 from llmtrace.lineage import dates
-from llmtrace.lineage.computed import FEW, Term, computed, may_follow
+from llmtrace.lineage.computed import FEW, SMALL, Term, computed, may_follow
 from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, squash
 from llmtrace.lineage.passages import Place, Places
@@ -33,6 +33,7 @@ _DIALLING = re.compile(r"[+().\s-]")
 _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
 """Kinds whose other forms are found by the keys of words and by nothing else."""
 _LEAP = 2024
+_MOST_DAYS = 3660
 _SHORTEST_PHONE = 7
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
@@ -172,10 +173,15 @@ def _number_in_another_form(context: Context, value: Value) -> Found | None:
     word = in_words(number)
     if word is not None:
         return context.find_text(word) or context.find_text(word.capitalize())
-    for day in _unix_day(number):
-        found = context.at(f"@{day}")
-        return found and _by(found, "date")
-    return None
+    day = next((f"@{day}" for day in _unix_day(number)), None) or _days_apart(context, number)
+    found = None if day is None else context.at(day)
+    return found and _by(found, "date")
+
+
+def _days_apart(context: Context, number: float) -> str | None:
+    """The first of two dates between which there are so many days."""
+    whole = SMALL < number <= _MOST_DAYS and number.is_integer()
+    return context.days_apart(int(number)) if whole and context.tells_of_dates() else None
 
 
 def _unix_day(number: float) -> tuple[str, ...]:
