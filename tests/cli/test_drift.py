@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmtrace.model import Inference, Message, Span, Text, Trace, Usage
+from llmtrace.model import Fingerprint, Inference, Message, Span, Text, Trace, Usage
 from llmtrace.store import open_store
 from tests.cli.conftest import Ran
 from tests.monitors.streams import BEGAN, SECOND, chat, lengths, run_of, tool
@@ -80,6 +80,16 @@ def test_not_enough_data_is_said(llmtrace: Callable[..., Ran], tmp_path: Path) -
     assert "tokens  13 calls more" in llmtrace("drift", "--store", few).out
     empty = fill(str(tmp_path / "none"), (Trace([one.spans[0]]) for one in update(1, 0)))
     assert "Nothing is followed yet" in llmtrace("drift", "--store", empty).out
+
+
+@pytest.mark.parametrize("text", ["table", "plot"])
+def test_nothing_is_wider_than_the_terminal(llmtrace: Callable[..., Ran], tmp_path: Path, text: str) -> None:
+    """However little is known yet, and however long the names are of what is followed."""
+    offered = {"fingerprint": Fingerprint("aa" * 8, "bb" * 8, "cc" * 8), "finish_reasons": ("a_finish_reason_of_its_own_kind",)}
+    store = fill(str(tmp_path / "few"), (run_of(n, chat(20, **offered), tool({"id": n})) for n in range(3)))
+    out = llmtrace("drift", "--text", text, "--store", store).out
+    assert "share of answers" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_a_file_of_spans_is_worked_out_alike(llmtrace: Callable[..., Ran], updated: str, tmp_path: Path) -> None:

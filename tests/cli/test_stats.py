@@ -138,6 +138,16 @@ tokens of the answer 700 ms                              2.30 s  calls
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_plot_of_a_single_call(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """All quantiles on one line, and none of them reliable: it fits, too."""
+    store = open_store(str(tmp_path / "one"))
+    store.append(Maker("a" * 32, time.time_ns()).span(1, None, "chat small", chat(3, "small"), took=0.108))
+    store.close()
+    (line,) = llmtrace("stats", "--text", "plot", "--store", str(tmp_path / "one")).out.split("small\n")[1].splitlines()
+    assert line.endswith(" 1 p50* p95* p99*")
+    assert len(line) <= 80
+
+
 def test_plot_without_colour_and_unicode(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """NO_COLOR leaves plain text; with colours the same text is painted."""
     words = ("stats", "--by", "tool", "--text", "plot", "--store", store)

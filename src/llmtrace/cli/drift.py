@@ -27,6 +27,8 @@ _INDENT = "  "
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*#@"
 _KEYS = 10
+_WORD = 14
+"""Columns for the word whose share is told."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +118,7 @@ def _key(screen: Screen, key: Key, own: list[Report], args: argparse.Namespace) 
     else:
         rows = [_row(screen, one) for one in own]
         titles = ["CALLS", "LEVEL", "WOULD SEE", "COURSE", "OF"]
-        for line in screen.table(titles, rows, right=(0, 1, 2)):
+        for line in screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT):
             screen.line(_INDENT + line)
     changes = sorted((change for one in own for change in _changes(one, args.since)), key=lambda one: int(one["since"]))
     for change in changes[-5:]:
@@ -148,7 +150,7 @@ def _level(one: Report, level: float | None) -> str:
     if level is None or one.kind == "shape":
         return words.UNKNOWN
     if one.kind == "share":
-        return f"{level:.1%}".replace("%", " %") + ("" if one.word in ("", "yes") else f" {clean(one.word)}")
+        return f"{level:.1%}".replace("%", " %") + ("" if one.word in ("", "yes") else f" {short(one.word, _WORD)}")
     if one.unit == "s":
         return words.duration(level)
     return f"{level:,.0f} {one.unit}" if level >= 10 else f"{level:.2g} {one.unit}"
@@ -171,9 +173,11 @@ def _plots(screen: Screen, own: list[Report], args: argparse.Namespace) -> None:
         steady = len({round(block.level, 9) for block in one.history}) == 1
         said = [_level(one, one.history[0].level) + " all the time"] if steady else []
         said += [f"not enough data: {one.missing} calls more"] if one.missing else []
-        screen.line(
-            _INDENT + screen.paint(clean(one.noun.removeprefix("the ")), "cyan") + (": " + ", ".join(said) if said else "")
-        )
+        noun = clean(one.noun.removeprefix("the "))
+        first, *rest = screen.wrapped(f"{noun}: {', '.join(said)}" if said else noun, 2 * len(_INDENT))
+        screen.line(_INDENT + screen.paint(first[: len(noun)], "cyan") + first[len(noun) :])
+        for line in rest:
+            screen.line(2 * _INDENT + line)
         if steady:
             continue
         at = [int(change["since"]) for change in _changes(one, args.since)]

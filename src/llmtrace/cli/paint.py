@@ -98,15 +98,18 @@ class Screen:
             self.line(self.paint(label, "dim") + self.paint(line, *styles))
             label = " " * cells(label)
 
-    def table(self, titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Iterable[int] = ()) -> Iterable[str]:
-        """The lines of a table; numbers in ``right`` are the columns set flush right. The last column gives way."""
-        return _table(self, [[Cell(title, ("dim",)) for title in titles], *rows], frozenset(right))
+    def table(
+        self, titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Iterable[int] = (), prefix: str = ""
+    ) -> Iterable[str]:
+        """The lines of a table, which fit after ``prefix``; numbers in ``right`` are the columns set flush right. The last
+        column gives way."""
+        return _table(self.room(prefix), self, [[Cell(title, ("dim",)) for title in titles], *rows], frozenset(right))
 
 
-def _table(screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int]) -> Iterable[str]:
+def _table(room: int, screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int]) -> Iterable[str]:
     columns = len(rows[0])
     widths = [max(cells(row[column].text) for row in rows) for column in range(columns)]
-    widths[-1] = min(widths[-1], max(6, screen.width - sum(widths[:-1]) - 2 * (columns - 1)))
+    widths[-1] = min(widths[-1], max(6, room - sum(widths[:-1]) - 2 * (columns - 1)))
     for row in rows:
         shown = []
         for column, cell in enumerate(row):

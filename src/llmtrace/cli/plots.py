@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 
 from llmtrace.cli import figures, words
-from llmtrace.cli.paint import Screen, pad
+from llmtrace.cli.paint import Screen, cells, pad, short
 from llmtrace.monitors import Block
 from llmtrace.statistics import Distribution
 
 BINS = 10
 _LABEL = 19
-_MARKS = 16
-"""Columns at the right for the count and the quantiles."""
+_COUNTS = 16
+"""Columns at the right for the count and what may be said of it."""
+_LEVEL = 22
+"""Columns at most for a level."""
 
 
 def histogram(screen: Screen, found: Distribution) -> Iterator[str]:
@@ -24,12 +26,12 @@ def histogram(screen: Screen, found: Distribution) -> Iterator[str]:
         return
     bounds = _bounds(found.smallest, found.largest)
     counts = found.over(bounds)
-    width = max(8, screen.width - _LABEL - _MARKS - 3)
+    marks = [_quantiles_in(found, bounds, place) for place in range(len(counts))]
+    width = max(8, screen.width - _LABEL - 3 - max(_COUNTS, 6 + max(map(len, marks))))
     for place, count in enumerate(counts):
         label = f"{words.duration(bounds[place]):>8} - {words.duration(bounds[place + 1]):<8}"
         bar = _bar(screen, count / max(counts), width) if count else ""
-        marks = _quantiles_in(found, bounds, place)
-        yield f"{pad(label, _LABEL)} {screen.paint(pad(bar, width), 'blue')} {count:>6,} {screen.paint(marks, 'bold')}"
+        yield f"{pad(label, _LABEL)} {screen.paint(pad(bar, width), 'blue')} {count:>6,} {screen.paint(marks[place], 'bold')}"
 
 
 def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
@@ -40,7 +42,7 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
     low = min(found.quantile(0.5) or 0 for found in known.values())
     high = max(found.largest or 0 for found in known.values())
     low, high = max(low, 1e-6), max(high, low * 1.01, 1e-6)
-    width = max(8, screen.width - _LABEL - _MARKS - 3)
+    width = max(8, screen.width - _LABEL - _COUNTS - 3)
     scale = f"{words.duration(low)}{words.duration(high):>{width - len(words.duration(low))}}"
     yield f"{pad('tokens of the answer', _LABEL)} {screen.paint(scale, 'dim')}  calls"
     for upper in sorted(known):
@@ -54,8 +56,9 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
 def course(screen: Screen, rows: Sequence[tuple[Block, str]], changes: Sequence[int]) -> Iterator[str]:
     """A line for each block of calls: when it began, a bar as long as its level, the level; and where a change began."""
     highest = max(block.level for block, _ in rows) or 1.0
-    width = max(8, screen.width - _LABEL - 36)
-    for place, (block, level) in enumerate(rows):
+    levels = [short(level, _LEVEL) for _, level in rows]
+    width = max(8, screen.width - _LABEL - 18 - max(18, *map(cells, levels)))
+    for place, ((block, _), level) in enumerate(zip(rows, levels, strict=True)):
         until = rows[place + 1][0].start if place + 1 < len(rows) else None
         here = any(block.start <= at and (until is None or at < until) for at in changes)
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(block.start // 1_000_000_000))
