@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from inline_snapshot import snapshot
 
 from llmtrace.cli import why
@@ -172,6 +173,13 @@ def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> N
     assert f"{sum(cause['runs'] for cause in told['causes'])} of 5 runs have a suspect" in out
     assert "Since " in out
     assert json.loads(llmtrace("why", "--all", "--tag", "absent", "--json", "--store", store).out)["runs"] == 0
+
+
+@pytest.mark.parametrize("option", ["--since=1h", "--agent=shop", "--tag=prod", "--limit=3"])
+def test_what_chooses_among_many_runs_needs_all(llmtrace: Callable[..., Any], store: str, option: str) -> None:
+    ran = llmtrace("why", option, "--store", store)
+    assert ran.code == 2
+    assert f"{option.partition('=')[0]} chooses among many runs" in ran.err
 
 
 def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:

@@ -189,6 +189,36 @@ def test_a_clue_is_found_where_it_is_and_only_there(story: Callable[[bool], Stor
     assert found[kind].advice.endswith(".")
 
 
+def test_a_list_of_which_the_user_named_one_was_not_to_be_gone_through() -> None:
+    story = Story().user("Return W-1001.").calls("get_user", {"orders": ["W-1001", "W-2002"]}, user_id="U-7001")
+    for _ in range(2):
+        story.calls("get_order", {"order_id": "W-1001"}, order_id="W-1001")
+    assert "skipped" not in clues(story.says("Order W-1001 is on its way back."))
+    assert "skipped" in clues(story.says("Order W-2002 is on its way back."))
+
+
+@pytest.mark.parametrize(
+    ("asked", "result", "not_done"),
+    [
+        ("Return W-1001.", {"state": "delivered"}, True),
+        ("Return W-1001.", {"state": "return requested"}, False),
+        ("Where is W-1001?", {"state": "delivered"}, False),
+    ],
+)
+def test_what_was_asked_for_and_is_said_to_be_so_needs_a_call_that_did_it(asked: str, result: object, not_done: bool) -> None:
+    """But for what a result says is so already."""
+    story = Story().user(asked).calls("get_order", result, order_id="W-1001").says("Order W-1001 is returned.")
+    assert ("not_done" in clues(story)) is not_done
+
+
+def test_a_lookup_is_right_where_a_later_call_went_to_another_thing() -> None:
+    """The answer speaks of what that call changed."""
+    story = shop().calls("get_user", {"orders": ["W-1001", "W-2002"]}, user_id="U-7001")
+    story.calls("get_order", ORDER, order_id="W-1001").calls("cancel", {"ok": True}, order_id="W-2002")
+    found = clues(story.says("Order W-2002 is cancelled."))
+    assert "not_spoken_of" not in found
+
+
 def test_what_the_user_has_taken_back_is_outdated() -> None:
     assert "outdated" in clues(taken_back(True))
     assert "outdated" not in clues(taken_back(False))

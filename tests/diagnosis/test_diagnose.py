@@ -22,6 +22,7 @@ from llmtrace.model import (
     Failure,
     Inference,
     Message,
+    Span,
     Text,
     ToolCall,
     ToolExecution,
@@ -266,6 +267,33 @@ def test_an_invalid_call_that_ran_is_suspected_and_counted_once() -> None:
     assert (suspect.title, suspect.pointer, suspect.value) == ("refund was called with an invalid /amount", "/amount", "18.5")
     assert titles(suspect) == ["answer", "refund", "argument /amount"]
     assert suspect.score >= LIKELY
+
+
+def test_an_invalid_call_of_a_client_and_its_server_is_one_suspect() -> None:
+    """The server's span of the same call stands below the client's."""
+    missing = Violation("missing", "/order_id", "required", "`order_id` is required", tool="look_up", executed=True)
+    story = Story()
+    client = story.span(ToolExecution("look_up", {"order": "7"}, "no", True), violations=(missing,))
+    server = story.span(ToolExecution("look_up", {"order": "7"}, "no", True), violations=(missing,))
+    story.spans[:] = [replace(client, end=30), replace(server, parent_id=client.span_id)]
+    (suspect,) = diagnose(story.trace()).suspects
+    assert (suspect.title, suspect.span_id) == ("look_up was called with an invalid /order_id", client.span_id)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_made_up_value_is_as_likely_where_agents_call_agents(nested: bool) -> None:
+    """Agents that hand on values are traced like one agent: their turns are no talk of a team."""
+    story = kettle()
+    first, second = (f"{number:016x}" for number in (90, 91))
+    spans = [replace(span, parent_id=first if at < 2 else second) for at, span in enumerate(story.spans)]
+    for at, (span_id, name) in enumerate(((first, "researcher"), (second, "refunder"))):
+        inside = [span for span in spans if span.parent_id == span_id]
+        start, end = inside[0].start - 1, inside[-1].end
+        above = first if nested and at else ROOT
+        spans.append(Span(ROOT * 2, span_id, name, start, end, above, operation=AgentInvocation(name)))
+    story.spans = [replace(span, trace_id=story.spans[0].trace_id) for span in spans]
+    (suspect,) = diagnose(story.trace()).suspects
+    assert suspect.score >= diagnose(kettle().trace()).suspects[0].score - 0.1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from itertools import groupby
 from llmtrace import semconv
 from llmtrace.cli import judging, words
 from llmtrace.cli.ls import since
-from llmtrace.cli.options import FINE, positive, print_json
+from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
@@ -31,6 +31,8 @@ EXAMPLE = "llmtrace why last"
 
 MOST_RUNS = 1000
 _EXAMPLES = 3
+_OF_MANY = ("since", "agent", "tag", "limit")
+"""Options that say nothing of a single run."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +43,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="WHEN", type=since, help="with --all, only newer runs: 30m, 2h, 7d, or 2026-01-31")
     parser.add_argument("--agent", metavar="NAME", help="with --all, only runs in which this agent took part")
     parser.add_argument("--tag", metavar="TAG", help="with --all, only runs that have this tag")
-    parser.add_argument(
-        "--limit", metavar="N", type=positive, default=MOST_RUNS, help=f"with --all, at most N runs (default: {MOST_RUNS})"
-    )
+    parser.add_argument("--limit", metavar="N", type=positive, help=f"with --all, at most N runs (default: {MOST_RUNS})")
     judging.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     endpoint = judging.endpoint(args)
+    given = [f"--{name}" for name in _OF_MANY if getattr(args, name) is not None]
+    if given and not args.all:
+        raise BadInput(
+            f"{given[0]} chooses among many runs, and why looks at one.\nAdd --all, or leave out {' and '.join(given)}."
+        )
     with opened(args) as store:
         if args.all:
             return _all(store, args)
@@ -164,7 +169,7 @@ def _code(text: str, most: int = 200) -> str:
 
 
 def _all(store: Store, args: argparse.Namespace) -> int:
-    query = Query(limit=args.limit, since=args.since, agent=args.agent)
+    query = Query(limit=args.limit or MOST_RUNS, since=args.since, agent=args.agent)
     looked, cases = 0, []
     for _, spans in groupby(store.spans(query), key=lambda span: span.trace_id):
         trace = Trace(list(spans))

@@ -31,11 +31,11 @@ _READ = 2_000
 
 def invalid(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
     """Calls and answers that break their schema: one clue for each, however many faults; a call that was judged when the
-    model spoke and again before it ran counts once, as it ran."""
-    by_call: dict[tuple[str, str], tuple[Span, list[Violation]]] = {}
+    model spoke and again before it ran, or by its client and its server, counts once, as it ran."""
+    by_call: dict[tuple[Node | str, str], tuple[Span, list[Violation]]] = {}
     for span in sorted(trace.spans, key=lambda span: not isinstance(span.operation, ToolExecution)):
         for violation in span.violations:
-            key = (violation.call_id or span.span_id, violation.where)
+            key = flow.node_of(span, violation.call_id) or violation.call_id or span.span_id, violation.where
             if violation.code != "schema" and by_call.setdefault(key, (span, []))[0] is span:
                 by_call[key][1].append(violation)
     for span, violations in by_call.values():

@@ -95,7 +95,10 @@ FEATURES: Mapping[str, str] = {
     **{f"words: {sign}": f"its words have a sign of this kind ({sign})" for sign in SIGNS},
 }
 TEAM = "in a team: "
-"""Put before features of flow, position and wording where several agents take part: there they weigh otherwise."""
+"""Put before features of flow, position and wording where several agents talk with each other: there they weigh otherwise."""
+TALKS = 0.75
+"""Share of words among what models do, calls being the rest, from which on several agents are a team that talks. Agents that
+call tools, and are called as tools or one after the other, are traced like one agent, by the values that they hand on."""
 LED = "in a led team: "
 """Put before features of position and evidence, once more, where one agent of a team says the most by far, and leads it."""
 LEADS = 0.7
@@ -131,7 +134,8 @@ class _Reader:
         self.inventions = [sum(use.made_up for use in node.uses) for node in self.nodes]
         self.seen_agents: set[str] = set()
         self.asked: set[tuple[str, str, str]] = set()
-        self.prefix = TEAM if len(self.agents) > 1 else ""
+        self.team = len(self.agents) > 1 and _talks(self.nodes)
+        self.prefix = TEAM if self.team else ""
         self.marks = [marks_of(f"{node.text}\n{_result(node)}") for node in self.nodes]
         self.openings = [(node.agent, opening_of(node.text)) for node in self.nodes]
         self.often = Counter(self.openings)
@@ -141,7 +145,7 @@ class _Reader:
         self.coded = False
         self.outcome = self._outcome()
         counts = Counter(node.agent for node in self.nodes if node.kind != "user")
-        self.hub = counts.most_common(1)[0][0] if len(self.agents) > 1 and counts else None
+        self.hub = counts.most_common(1)[0][0] if self.team and counts else None
         self.led = self.hub is not None and counts[self.hub] >= LEADS * sum(counts.values())
         self.workers = [node.place for node in self.nodes if node.kind == "answer" and node.agent != self.hub]
 
@@ -220,7 +224,7 @@ class _Reader:
             again = (node.tool, repr(node.arguments), repr(node.result))
             features["asked again"] = float(again in self.asked)
             self.asked.add(again)
-        if len(self.agents) > 1:
+        if self.team:
             features["agent's first"] = float(node.agent not in self.seen_agents)
             self.seen_agents.add(node.agent)
             features["another agent next"] = float(at < last and self.nodes[at + 1].agent != node.agent)
@@ -283,6 +287,12 @@ class _Reader:
             features["next gives up"] = float("gives up" in self.signs[later])
         for sign in self.signs[at]:
             features[f"words: {sign}"] = 1.0
+
+
+def _talks(nodes: Sequence[Node]) -> bool:
+    answers = sum(node.kind == "answer" for node in nodes)
+    asked = sum(node.kind == "call" and node.asked for node in nodes)
+    return answers >= TALKS * (answers + asked)
 
 
 def _result(node: Node) -> str:

@@ -104,7 +104,11 @@ class Flow:
         """Every value that a model said, in order of time."""
         self.lineage = Lineage()
         self._by_call: dict[str, Node] = {}
+        self._by_name: dict[tuple[str, str], Node] = {}
+        """By call id and tool: models of two agents may give one id."""
         self._by_span: dict[str, Node] = {}
+        self._within: dict[tuple[str, str], Node] = {}
+        """Executions by the span around them and the tool."""
         self._said_by: dict[str, list[Node]] = {}
         self._users: dict[str, Node] = {}
         self._by_message: dict[tuple[str, str], Node] = {}
@@ -207,12 +211,24 @@ class Flow:
                 node.result, node.has_result = part.response, True
 
     def _executed(self, span: Span, execution: ToolExecution) -> None:
-        node = self._by_call.get(execution.call_id) if execution.call_id is not None else self._waiting(execution.name)
+        if execution.call_id is not None:
+            node = self._by_name.get((execution.call_id, execution.name)) or self._by_call.get(execution.call_id)
+        else:
+            node = self._waiting(execution.name)
         if node is None or node.execution is not None:
+            node = self._other_side(span, execution)
+        if node is None:
             node = Node("call", span.span_id, execution.name, execution.call_id, execution.arguments, asked=False)
             self._add(span, node, ())
         node.execution, node.result, node.has_result = span, execution.result, execution.has_result
         self._by_span[span.span_id] = node
+        if span.parent_id is not None:
+            self._within[span.parent_id, execution.name] = node
+
+    def _other_side(self, span: Span, execution: ToolExecution) -> Node | None:
+        """The same call as its server ran it, below this span of its client."""
+        inner = self._within.get((span.span_id, execution.name))
+        return inner if inner is not None and repr(inner.arguments) == repr(execution.arguments) else None
 
     def _waiting(self, tool: str) -> Node | None:
         return next((node for node in reversed(self.nodes[-16:]) if node.tool == tool and node.execution is None), None)
@@ -225,7 +241,7 @@ class Flow:
             return
         self._said_by.setdefault(node.span_id, []).append(node)
         if node.call_id is not None:
-            self._by_call[node.call_id] = node
+            self._by_call[node.call_id] = self._by_name[node.call_id, node.tool] = node
         node.uses.extend(uses)
         for use in node.uses:
             if use.kind in SPECIFIC and (use.provenance.status != "unknown" or use.kind != "number"):

@@ -95,12 +95,18 @@ def skipped(flow: Flow) -> Iterator[Clue]:
                 lists[element].append(held)
     for (tool, name), calls in repeated.items():
         found = _out_of_order(calls, lists)
-        if found is not None:
+        if found is not None and not _asked_for_one(flow, *found):
             node, value, left_out = found
             title = f"{tool} looked up the same {name} twice, and another never"
             evidence = f"Of one list {quote(left_out)} was never looked up, and {quote(value)} in its place."
             advice = f"Have the program go through the list and call {tool} for each, not the model."
             yield Clue("skipped", node.span_id, title, evidence, advice, "warning", node, None, f"/{name}", value)
+
+
+def _asked_for_one(flow: Flow, node: Node, value: str, left_out: str) -> bool:
+    """True where the user named this one, and nobody ever speaks of the other: then the list was not gone through."""
+    named = any(other.kind == "user" and value in other.text for other in flow.nodes[: node.place])
+    return named and not any(left_out in other.text for other in flow.nodes)
 
 
 def _out_of_order(calls: list[tuple[str, Node]], lists: dict[str, list[list[str]]]) -> tuple[Node, str, str] | None:

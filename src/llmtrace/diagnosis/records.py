@@ -127,6 +127,8 @@ def _not_spoken_of(flow: Flow, seen: Sightings) -> Iterator[Clue]:
         if answer is None or answer.turn != node.turn or value in words_in(answer.text):
             continue
         rivals = {word for word in words_in(answer.text) if shape(word) == shape(value)}
+        if _taken(rivals, flow.nodes[node.place + 1 : answer.place]):
+            continue  # a later call went to another one: that is where to look
         if (
             rivals
             and not rivals & looked_up[node.tool, use.pointer]
@@ -136,6 +138,10 @@ def _not_spoken_of(flow: Flow, seen: Sightings) -> Iterator[Clue]:
             title = f"{node.tool} looked up another {use.pointer} than the answer speaks of"
             evidence = f"{use.pointer} is {quote(value)}; the next answer speaks of {quote(rival)}, which was never looked up."
             yield Clue("not_spoken_of", node.span_id, title, evidence, _CHECK, "warning", node, use, use.pointer, value)
+
+
+def _taken(rivals: set[str], later: list[Node]) -> bool:
+    return any(acts(one.tool) and str(use.value) in rivals for one in later if one.kind == "call" for use in one.uses)
 
 
 def _names(words: set[str], seen: Sightings) -> set[str]:

@@ -21,6 +21,9 @@ _DONE = re.compile(
     r"(?:\w+ed|sent|made|done|set|put)\b",
     re.IGNORECASE,
 )
+_IS_DONE = re.compile(r"\b(?:is|are)\s+(\w{3,}ed)\b", re.IGNORECASE)
+_STEM = 5
+"""Letters of a verb by which it is known in its other forms."""
 _IF = re.compile(r"\b(?:once|after|if|until|unless|when|whether|before|cannot|not|no)\b[^.!?\n]*$", re.IGNORECASE)
 _RUN = re.compile(r"[^\W_]+")
 _LABELS = frozenset({"id", "number", "code", "key"})
@@ -160,13 +163,23 @@ def not_done(flow: Flow) -> Iterator[Clue]:
             if acts(node.tool) and not has_failed(node):
                 changed.add(node.turn)
         elif node.kind == "answer" and calls and node.turn not in changed:
-            found = next((done for done in _DONE.finditer(node.text) if not _IF.search(node.text, 0, done.start())), None)
+            asked = [done for done in _IS_DONE.finditer(node.text) if _was_asked_for(done, node, flow)]
+            said = (*_DONE.finditer(node.text), *asked)
+            found = next((done for done in said if not _IF.search(node.text, 0, done.start())), None)
             if found is not None and not node.text.rstrip().endswith("?"):
                 title = "the answer says that something was done that no call did"
                 evidence = f"It says “{found.group()}”, and no call since the user's last words changed anything."
                 advice = "Have the program report what was done from the results of calls, not from the model's words."
                 severity = "warning" if any_change else "info"
                 yield Clue("not_done", node.span_id, title, evidence, advice, severity, node, value=found.group())  # type: ignore[arg-type]
+
+
+def _was_asked_for(done: re.Match[str], answer: Node, flow: Flow) -> bool:
+    """True for "is returned" where the user said to return, and no result speaks of a return."""
+    stem = done.group(1)[:_STEM].casefold()
+    before = flow.nodes[: answer.place]
+    asked = any(node.kind == "user" and stem in node.text.casefold() for node in before)
+    return asked and not any(node.has_result and stem in str(node.result).casefold() for node in before)
 
 
 def of_another_matter(flow: Flow, seen: Sightings) -> Iterator[Clue]:
