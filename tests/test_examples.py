@@ -29,7 +29,7 @@ SAID = {
     "11_mcp.py": "order KS-20457 is on its way",
     "12_langgraph.py": "waits for: {'refund?': 42}\nwas told: yes",
     "13_openai_agents.py": "The blue kettle of order KS-20457 is on its way.",
-    "14_budgets.py": "ada: budget of 3 calls a day for each user 'example 14' is spent (3 calls used): support with gpt-4o",
+    "14_budgets.py": "ada: budget 'example 14' of 3 calls a day for each user is spent (3 calls used): support with gpt-4o",
     "15_own_signals.py": "invoke_agent support warning  polite: fail",
     "16_store_and_forward.py": "the collector took 0 requests; the spans are in the journal\nwhen it was back",
 }

@@ -8,12 +8,14 @@ import logging
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import llmtrace
 from llmtrace.errors import BudgetExceeded, ConfigurationError
+from llmtrace.guards import spending
 from llmtrace.model import Embedding, Failure, Inference, Message, Operation, Text, Usage
 from llmtrace.recorder import active
 from llmtrace.testing import capture
@@ -146,7 +148,7 @@ def test_it_warns_at_80_percent_once_and_tells_at_100() -> None:
         ({"calls": 1}, "budget of 1 call is spent (1 call used): m 100 %"),
         ({"tokens": 1}, "budget of 1 token is spent (1 token used): m 100 %"),
         ({"usd": 0.5}, "budget of $0.50 is spent ($1.00 used): m 100 %"),
-        ({"calls": 1, "per": "day", "name": "night"}, "budget of 1 call a day 'night' is spent (1 call used): m 100 %"),
+        ({"calls": 1, "per": "day", "name": "night"}, "budget 'night' of 1 call a day is spent (1 call used): m 100 %"),
         (
             {"tokens": 1, "scope": "user", "per": "month"},
             "budget of 1 token a month for each user is spent (1 token used): m 100 %",
@@ -174,6 +176,26 @@ def test_output_tokens_and_seconds() -> None:
     with capture(), llmtrace.budget(seconds=3600, on_exceed="raise") as spent:
         call()
     assert 0 < spent.seconds < 3600
+
+
+@pytest.mark.parametrize("on_exceed", ["record", "raise"])
+def test_time_that_ran_out_between_two_calls(on_exceed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call is there to be marked, so the next span that ends is: the agent's own, where the next call was refused."""
+    clock = [0.0]
+    monkeypatch.setattr(spending, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    @llmtrace.agent(budget=llmtrace.Budget(seconds=10, on_exceed=on_exceed))
+    def slow() -> None:
+        call()
+        clock[0] = 11
+        if on_exceed == "raise":
+            call()
+
+    with capture(signals=[]) as captured, contextlib.suppress(BudgetExceeded):
+        slow()
+    assert [span.name for span in captured.spans] == ["chat m", "invoke_agent slow"]
+    assert crossings(captured) == [("invoke_agent slow", "seconds")]
+    assert crossings(captured, "budget_nearly_spent") == []
 
 
 def test_repeats_of_one_tool_call() -> None:

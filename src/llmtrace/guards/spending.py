@@ -59,7 +59,7 @@ class Spending:
         self.budget = budget
         self._ceilings = budget.ceilings
         self._raises = budget.on_exceed == "raise"
-        self._over = wording.over(budget.scope, budget.per, budget.name)
+        self._over = wording.over(budget.scope, budget.per)
         self._own = Account()
         self._who = _who(budget.scope) if budget.scope != "run" else ""
         self._shared = (budget.name, budget.scope, self._who, budget.per)
@@ -172,7 +172,7 @@ class Spending:
         self, account: Account | None, limit: str, allowed: float, spent: float, top: tuple[wording.Spender, ...] = ()
     ) -> BudgetExceeded:
         top = account.top(limit) if account is not None else top
-        text = wording.state(self._over, limit, allowed, spent)
+        text = wording.state(self.budget.name, self._over, limit, allowed, spent)
         return BudgetExceeded(
             f"{text}: {wording.spenders(top)}" if top else text,
             limit=limit,
@@ -185,10 +185,8 @@ class Spending:
     def after(self, span: Span, recording: Recording | None) -> Sequence[Evaluation]:
         """Count what a span spent; an evaluation for each ceiling that it reached."""
         operation = span.operation
-        if isinstance(operation, ToolExecution):
-            return self._after_tool(operation)
         if not isinstance(operation, (Inference, Embedding)):
-            return ()
+            return self._after_another(operation)
         failed = span.failure is not None and operation.usage is None and not getattr(operation, "output", ())
         usage, cost = (Usage(), 0.0) if failed else (_usage(operation), _cost(operation))
         spender = _spender(operation.response_model or operation.request_model, recording)
@@ -202,13 +200,14 @@ class Spending:
             found = list(self._unpriced(operation)) if cost is None else []
             return (*found, *self._reached(account))
 
-    def _after_tool(self, execution: ToolExecution) -> Sequence[Evaluation]:
+    def _after_another(self, operation: Operation) -> Sequence[Evaluation]:
+        """What calls no model may still have repeated a call, and have taken time, as what lay between its calls has."""
         if "seconds" not in self._ceilings and "repeats" not in self._ceilings:
             return ()
         account = self._account()
         with account.lock:
-            if "seconds" in self._ceilings:
-                self._add(account, execution.name, Amounts())
+            if "seconds" in self._ceilings and isinstance(operation, ToolExecution):
+                self._add(account, operation.name, Amounts())
             return tuple(self._reached(account))
 
     def _add(self, account: Account, spender: str, amounts: Amounts) -> None:
@@ -229,7 +228,7 @@ class Spending:
             name = BUDGET_EXCEEDED if spent_whole else BUDGET_NEARLY_SPENT
             if (name, limit) not in self._told:
                 self._told.add((name, limit))
-                text = wording.state(self._over, limit, allowed, spent, nearly=not spent_whole)
+                text = wording.state(self.budget.name, self._over, limit, allowed, spent, nearly=not spent_whole)
                 top = self._top(account, limit) if spent_whole else ()
                 yield Evaluation(
                     name, "warning", f"{text}: {wording.spenders(top)}" if top else text, label=limit, score=float(spent)

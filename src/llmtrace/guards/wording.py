@@ -35,16 +35,17 @@ def amount(limit: str, number: float) -> str:
     return f"{shown} {singular if number == 1 else plural}"
 
 
-def state(budget: str, limit: str, allowed: float, spent: float, *, nearly: bool = False) -> str:
-    """``budget of 4 calls is spent (4 calls used)``. ``budget``: what it is over, as `over` words it, or ""."""
+def state(name: str, over: str, limit: str, allowed: float, spent: float, *, nearly: bool = False) -> str:
+    """``budget 'trial' of 4 calls a day is spent (4 calls used)``. ``name``: the budget's, or "". ``over``: see `over`."""
     how = "is nearly spent" if nearly else "is spent"
-    return f"budget of {amount(limit, allowed)}{budget} {how} ({amount(limit, spent)} used)"
+    named = f" {name!r}" if name else ""
+    return f"budget{named} of {amount(limit, allowed)}{over} {how} ({amount(limit, spent)} used)"
 
 
-def over(scope: str, per: str | None, name: str) -> str:
-    """What a budget is over, as it follows its amount: `` a day for each user "trial"``."""
+def over(scope: str, per: str | None) -> str:
+    """What a budget is over, as it follows its amount: `` a day for each user``, or ""."""
     each = {"run": "", "all": ""}.get(scope, f" for each {scope}")
-    return f"{f' a {per}' if per else ''}{each}{f' {name!r}' if name else ''}"
+    return f"{f' a {per}' if per else ''}{each}"
 
 
 def spenders(top: Sequence[Spender]) -> str:
