@@ -183,6 +183,17 @@ def test_the_same_words_again_and_again_are_one_suspect_where_they_were_said_fir
     assert [suspect.span_id for suspect in loops] == [story.spans[0].span_id]
 
 
+def test_a_call_that_is_made_again_with_the_same_words_is_one_suspect() -> None:
+    text = "I am looking into the details of your order right now and come back to you in a moment, please hold on."
+    story = Story().user("Where is W-1001?")
+    for number in range(4):
+        call_id = f"call_{number}"
+        story.says(Text(text), ToolCall("get_order", {"order_id": "W-1001"}, call_id))
+        story.span(ToolExecution("get_order", {"order_id": "W-1001"}, {"state": "new"}, True, call_id))
+    found = [suspect.title for suspect in diagnose(evaluated(story.says("It is new."))).suspects]
+    assert found == ["the run went in circles, beginning with get_order"]
+
+
 def test_a_tool_that_is_polled_goes_in_no_circles() -> None:
     """Nor does it do anything twice."""
     story = Story().user("Check job J77123")

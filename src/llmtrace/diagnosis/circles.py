@@ -85,6 +85,8 @@ def _again(trace: Trace, flow: Flow) -> Iterator[Clue]:
         if found.label in _ROUNDS:
             continue
         node = flow.node_of(span, found.call_id)
+        if not found.sources and node is not None and node.kind == "call":
+            continue  # words along with the same call again, which is told itself
         before = found.sources[-1] if found.sources else said.get(node.text, span.span_id) if node is not None else ""
         first = began[span.span_id] = began.get(before, before or span.span_id)
         last[first] = found
