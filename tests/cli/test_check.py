@@ -14,7 +14,7 @@ from inline_snapshot import snapshot
 from llmtrace import semconv
 from llmtrace.cli.check import traces_of
 from llmtrace.cli.options import BadInput
-from llmtrace.model import AgentInvocation, Failure, replace
+from llmtrace.model import AgentInvocation, Evaluation, Failure, replace
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, user
 
@@ -50,6 +50,21 @@ def test_a_run_that_failed_is_an_error(llmtrace: Callable[..., Any], store: str)
     assert ran.code == 1
     assert "TimeoutError: too slow" in ran.out
     assert json.loads(llmtrace("check", "--json", "--store", store).out)["traces"][0]["findings"][0]["severity"] == "error"
+
+
+def test_a_refused_answer_is_one_error(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """What an acceptance check said of the answer, and of the run by that, is one fault; an outcome of its own is another."""
+    refused = Evaluation("acceptance", "error", "it was refused", label="fail")
+    by_check = Evaluation("outcome", "error", "the acceptance check failed", label="failure", source="acceptance")
+    for number, outcome in enumerate((by_check, replace(by_check, explanation="the program reported failure", source=None)), 1):
+        url = str(tmp_path / str(number))
+        opened = open_store(url)
+        maker = Maker("d" * 32, time.time_ns())
+        opened.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a"), evaluations=(refused, outcome)))
+        opened.close()
+        ran = llmtrace("check", "--store", url)
+        assert f"{number} error" in ran.out
+        assert ran.code == 1
 
 
 def test_strict_counts_warnings(llmtrace: Callable[..., Any], store: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from llmtrace.diagnosis.candidates import candidates_of
@@ -42,6 +43,12 @@ EQUALS = [
 def test_every_feature_and_every_weight_says_what_it_is() -> None:
     names = {name for one in (*told(LED_TEAM), *told(EQUALS)) for name in one} | shipped().weights.keys()
     assert {name.removeprefix(TEAM).removeprefix(LED) for name in names} <= FEATURES.keys()
+
+
+def test_what_is_told_without_a_clue_is_told_in_plain_words() -> None:
+    """How a feature is measured is nobody's business who reads why a step is suspected."""
+    measured = re.compile(r"divided|logarithm|\bshare of|one by its number|\(")
+    assert [line for line in FEATURES.values() if measured.search(line)] == []
 
 
 def test_position_counts_apart_where_one_agent_leads() -> None:

@@ -17,7 +17,17 @@ from llmtrace.cli.paint import Cell, Screen, clean
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.evaluation import Evaluator, evaluate_trace
-from llmtrace.model import INVALID_TOOL_CALL, Evaluation, Failure, Inference, Span, Trace, Violation
+from llmtrace.model import (
+    ACCEPTANCE,
+    INVALID_TOOL_CALL,
+    OUTCOME,
+    Evaluation,
+    Failure,
+    Inference,
+    Span,
+    Trace,
+    Violation,
+)
 
 NAME = "check"
 HELP = "judge traces or OTLP files again; exit code 1 if there are errors"
@@ -102,7 +112,10 @@ def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
             elif broken.call_id is not None and fault in asked:
                 continue  # the same call, checked again before it runs
             yield span, broken
+        checked = any(found.name == ACCEPTANCE for found in span.evaluations)
         for found in span.evaluations:
+            if checked and found.name == OUTCOME and found.source == ACCEPTANCE:
+                continue  # the check's own verdict, said of the run
             if found.name != INVALID_TOOL_CALL or not span.violations:
                 yield span, found
 
