@@ -475,10 +475,10 @@ OWN = Evaluation("steps", "error", "too many steps", "fail")
 @pytest.mark.parametrize(
     ("said", "told", "failed"),
     [
-        (BAD, "helper: A person found it bad: wrong order.", True),
-        (REFUSED, "helper: F refused the answer: KS-20418 is not named.", True),
-        (SLOW, "helper: Took 2 s; 99 % of `m` are to take at most 1 s.", False),
-        (OWN, "helper: Too many steps.", False),
+        (BAD, "helper: a person found it bad: wrong order.", True),
+        (REFUSED, "helper: f refused the answer: KS-20418 is not named.", True),
+        (SLOW, "helper: took 2 s; 99 % of `m` are to take at most 1 s.", False),
+        (OWN, "helper: too many steps.", False),
     ],
     ids=["feedback", "acceptance", "slo", "own"],
 )

@@ -8,7 +8,7 @@ from llmtrace import signals
 from llmtrace.diagnosis.circles import LOOP
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.diagnosis.symptoms import names_no_place, sentence_of
+from llmtrace.diagnosis.symptoms import names_no_place, said_by
 from llmtrace.model import OUTCOME, Evaluation, Inference, Span, ToolExecution, Trace
 from llmtrace.signals.unfinished_run import on_reading
 
@@ -50,7 +50,7 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
                 title = f"{found.name.replace('_', ' ')} on {span.name}{label}"
                 advice = signals.advice().get(found.name.partition(".")[0], _ADVICE)
                 node = flow.node_of(span, found.call_id)
-                clue = Clue("finding", span.span_id, title, sentence_of(found), advice, found.severity, node)
+                clue = Clue("finding", span.span_id, title, _sentence(said_by(found)), advice, found.severity, node)
                 clue.pointer = found.pointer
                 yield clue
 

@@ -69,11 +69,11 @@ def _told(trace: Trace, suspected: frozenset[str]) -> Iterator[str]:
             else:
                 tells = names_no_place(trace, span, found) or (is_whole(trace, span) and span.span_id not in suspected)
             if tells:
-                yield f"{span.name}: {sentence_of(found)}"
+                yield f"{span.name}: {said_by(found)}"
 
 
-def sentence_of(found: Evaluation) -> str:
-    """What an evaluation explains, and the reason that somebody gave in words."""
+def said_by(found: Evaluation) -> str:
+    """What an evaluation explains, and the reason that somebody gave in words, with a full stop."""
     said = next((text for name in _SAID if isinstance(text := found.evidence.get(name), str) and text.strip()), "")
     text = f"{found.explanation.rstrip('.')}: {said.strip()[:_MOST]}" if said else found.explanation
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    return text if text.endswith(".") else f"{text}."
