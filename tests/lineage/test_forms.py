@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from llmtrace.lineage import forms
 from llmtrace.lineage.forms import (
-    distinct_words,
     flat,
     has_mark,
     keys_in,
@@ -23,6 +22,7 @@ from llmtrace.lineage.forms import (
     occurs_as_number,
     read_number,
     trace_of,
+    vocabulary,
     words_with_keys,
 )
 from llmtrace.lineage.values import read_value
@@ -105,9 +105,9 @@ def test_a_value_on_its_own_in_any_text_is_found(text: str, value: str) -> None:
 
 
 @given(st.text(alphabet='ab129K.,:/-_% \n"{}[]@$#', max_size=120))
-def test_the_distinct_words_of_a_text_have_its_keys(text: str) -> None:
+def test_the_vocabulary_of_a_text_has_its_keys(text: str) -> None:
     """So has each word by itself, whichever way it is read."""
-    assert keys_in(text) == keys_in(text, distinct_words(text)) == keys_of(text)
+    assert keys_in(text) == keys_in(text, vocabulary(text)) == keys_of(text)
 
 
 @given(st.text(max_size=300))
@@ -152,3 +152,11 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     start = time.process_time()
     keys_of(piece * (200_000 // len(piece)))
     assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize("path", ["/", "//", "./", "~/", "-/"])
+def test_a_path_without_a_name_is_no_value_that_could_be_made_up(path: str) -> None:
+    value = read_value(path)
+    assert value is not None
+    assert value.kind == "word"
+    assert not value.keys

@@ -260,3 +260,21 @@ def test_the_earliest_and_the_latest_place_are_both_named() -> None:
     assert (earliest.place, latest.place) == ("message 1 (user)", "result of look_up")
     (first,), (last,) = lineage.matches(earliest, use), lineage.matches(latest, use)
     assert (first.pointer, first.origin_start, last.pointer, last.origin_start) == ("", 6, "/id", 0)
+
+
+def test_a_result_with_half_a_surrogate_pair_is_a_plain_text() -> None:
+    """It looks like JSON, and no parser takes it."""
+    story = Story("You refund orders.").calls("list_all", '["KS-20431 \ud800"]').calls("refund", "ok", order_id="KS-20431")
+    lineage = Lineage()
+    [use] = [use for span in story.trace().spans for use in lineage.add(span) if use.value == "KS-20431"]
+    assert use.provenance.latest is not None
+    assert [match.text for match in lineage.matches(use.provenance.latest, use)] == ["KS-20431"]
+
+
+def test_the_root_of_a_file_system_is_no_value() -> None:
+    """Nor does it end the run's lineage."""
+    story = Story("You list folders.").calls("list_all", "etc usr", path="/").calls("refund", "ok", order_id="KS-20431")
+    for thorough in (True, False):
+        lineage = Lineage(thorough=thorough)
+        uses = [use for span in story.trace().spans for use in lineage.add(span)]
+        assert [use.value for use in uses if use.provenance.status == "ungrounded"] == ["KS-20431"]

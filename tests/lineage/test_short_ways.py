@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmtrace.lineage.computed import Term, computed, may_follow
-from llmtrace.lineage.forms import distinct_words, keys_in, keys_of_word, words_with_keys
+from llmtrace.lineage.forms import keys_in, keys_of_word, vocabulary, words_with_keys
 from llmtrace.lineage.quantities import labelled, sizes
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.words import MOST_TRIED, Words, readable
@@ -72,7 +72,7 @@ def test_words_stand_where_they_are_read_in_every_text(texts: list[str], wanted:
     """Words with a digit, which are read later than the others, among them."""
     words = Words()
     for text in texts:
-        words.take(text, distinct_words(text))
+        words.take(text, vocabulary(text))
     phrase = _parted(" ".join(wanted))
     holding = [number for number, text in enumerate(texts) if phrase.strip(" ") and phrase in _parted(readable(text))]
     found = words.first_and_last(" ".join(wanted))
@@ -98,4 +98,4 @@ def _parted(text: str) -> str:
 def test_many_words_that_differ_by_their_digits_alone_are_read_as_each_by_itself(words: list[str]) -> None:
     text = " ".join(words)
     keys = {key for word in words_with_keys(text) for key in keys_of_word(word)}
-    assert keys_in(text) == keys_in(text, distinct_words(text)) == keys
+    assert keys_in(text) == keys_in(text, vocabulary(text)) == keys

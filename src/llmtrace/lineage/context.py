@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from zlib import crc32
 
-from llmtrace.lineage.forms import distinct_words, flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of
+from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of, vocabulary
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 from llmtrace.lineage.wording import wording
@@ -339,7 +339,7 @@ class Context:
         """Unless live: index what was added, by its keys and by its words."""
         for number in range(self._sorted, self._next):
             source = self._sources[number]
-            words = distinct_words(source.text)
+            words = vocabulary(source.text)
             self._plain.take(source.text, words)
             if source.marked:
                 self._words.take(number, source, source.word_keys(words))

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 from llmtrace.lineage.dates import may_be_numeric, numeric_dates
 
@@ -183,28 +184,44 @@ def may_hold_date(text: str) -> bool:
     return may_be_numeric(text) or ("\\" in text and may_be_numeric(unescape(text)))
 
 
-def distinct_words(text: str) -> set[str] | None:
-    """The distinct words of a text in small letters, as white space, quotes and brackets part them; None for one that has
-    backslashes, or letters beyond ASCII."""
-    return set(text.translate(_PARTED).split()) if text.isascii() and "\\" not in text else None
+class Vocabulary(NamedTuple):
+    """The distinct words of a text in small letters, as white space, quotes and brackets part them."""
 
-
-def plain_among(words: set[str]) -> set[str]:
+    plain: set[str]
     """Those that are letters alone."""
-    return set(filter(str.isalpha, words))
+    alike: Mapping[str, list[str]]
+    """The others, by what they look like with every digit turned into a 0."""
 
 
-def keys_in(text: str, words: set[str] | None = None) -> set[str]:
-    """The keys of all words of a text. ``words``: its `distinct_words`, where they are known."""
-    marked = {word.lower() for word in words_with_keys(text)} if words is None else words.difference(plain_among(words))
+def vocabulary(text: str) -> Vocabulary | None:
+    """None for a text that has backslashes, or letters beyond ASCII."""
+    if not text.isascii() or "\\" in text:
+        return None
+    words = set(text.translate(_PARTED).split())
+    plain = set(filter(str.isalpha, words))
+    return Vocabulary(plain, _alike(words - plain))
+
+
+def _alike(words: Collection[str]) -> Mapping[str, list[str]]:
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    if words:
+        for shape, word in zip("\n".join(words).translate(_DIGITS_ALIKE).split("\n"), words, strict=True):
+            alike[shape].append(word)
+    return alike
+
+
+def keys_in(text: str, words: Vocabulary | None = None) -> set[str]:
+    """The keys of all words of a text. ``words``: its `vocabulary`, where it is known."""
+    if words is not None:
+        return _keys_of_alike(words.alike)
+    marked = {word.lower() for word in words_with_keys(text)}
     if len(marked) >= _MANY_WORDS:
-        return _keys_of_many(list(marked))
+        return _keys_of_alike(_alike(marked))
     found: set[str] = set()
     for word in marked:
         usual = _USUAL.fullmatch(word)  # the rest says the same, more slowly
         if usual is None:
-            if words is None or HOLDS_KEY.search(word):
-                found.update(keys_of_word(word))
+            found.update(keys_of_word(word))
             continue
         letters, digits, decimal = usual.groups()
         if decimal is None:
@@ -215,12 +232,9 @@ def keys_in(text: str, words: set[str] | None = None) -> set[str]:
     return found
 
 
-def _keys_of_many(words: list[str]) -> set[str]:
-    """The same of many words: those that differ by their digits alone are read together."""
+def _keys_of_alike(alike: Mapping[str, list[str]]) -> set[str]:
+    """The same of words that are put together by what they look like."""
     found: set[str] = set()
-    alike: defaultdict[str, list[str]] = defaultdict(list)
-    for shape, word in zip("\n".join(words).translate(_DIGITS_ALIKE).split("\n"), words, strict=True):
-        alike[shape].append(word)
     for shape, some in alike.items():
         start, stop, letters = _read_shape(shape)
         if letters is None:

@@ -215,7 +215,7 @@ def _structured(content: JsonValue) -> JsonValue:
         return None
     try:
         return from_json(content)
-    except ValueError:
+    except (ValueError, TypeError):  # a TypeError for half a surrogate pair
         return None
 
 

@@ -135,7 +135,8 @@ def _read_text(content: str, bare: str) -> Value | None:
     spaced = len(bare.split(None, 1)) > 1
     for kind, pattern in _PATTERNS_WITH_SPACE if spaced else _PATTERNS:
         if pattern.fullmatch(bare):
-            return Value(content, kind, (squash(bare),))
+            key = squash(bare)  # the root of a file system has none
+            return Value(content, kind, (key,)) if key else Value(content, "word")
     if _PHONE.fullmatch(bare) and 7 <= sum(map(str.isdigit, bare)) <= 15 and not _ARITHMETIC.search(bare):
         return Value(content, "phone", (squash(bare),))
     number = read_number(bare)

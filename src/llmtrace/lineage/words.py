@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from llmtrace.content.scan import matcher
-from llmtrace.lineage.forms import plain_among, unescape
+from llmtrace.lineage.forms import Vocabulary, unescape
 
 _LETTERS = bytes(byte if byte > 127 or chr(byte).isalnum() else 32 for byte in range(256))
 """Each byte of a text that is no letter and no digit turned into a space."""
@@ -21,7 +21,6 @@ _PARTED = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in 
 _HOLDS_TWO_SPACES = matcher("  ")
 _STRUCTURED = ("{", "[", '"')
 _DIGIT = re.compile("[0-9]")
-_DIGITS_ALIKE = str.maketrans("123456789", "000000000")
 _LONGEST_MATCHED = 1000
 """Characters of a text up to which a matcher for it is made: in 5 µs, after which it reads ten times faster than ``in``."""
 MOST_TRIED = 16
@@ -36,9 +35,9 @@ class Words:
         self._parted: dict[int, str] = {}
         """Of the sources that were looked into their words in small letters, with one space before and after each."""
 
-    def take(self, text: str, words: set[str] | None) -> None:
-        """The next source. ``words``: its `forms.distinct_words`."""
-        self._plain.take(len(self._texts), _plain_words(text) if words is None else _without_digit(words))
+    def take(self, text: str, words: Vocabulary | None) -> None:
+        """The next source. ``words``: its `forms.vocabulary`."""
+        self._plain.take(len(self._texts), _without_digit(text, words))
         self._texts.append(text)
 
     def first_and_last(self, text: str) -> tuple[int, ...]:
@@ -120,16 +119,12 @@ def _finder(wanted: str) -> Callable[[str], bool]:
     return matcher(wanted) if len(wanted) <= _LONGEST_MATCHED else lambda text: wanted in text
 
 
-def _plain_words(text: str) -> set[str]:
+def _without_digit(text: str, words: Vocabulary | None) -> set[str]:
     """The distinct words without a digit."""
-    return {word for word in set(_words(readable(text))) if not _DIGIT.search(word)}
-
-
-def _without_digit(words: set[str]) -> set[str]:
-    """The same of a text with these `forms.distinct_words`."""
-    plain = plain_among(words)
-    shapes = set("\n".join(words - plain).translate(_DIGITS_ALIKE).split("\n"))  # most words differ by their digits alone
-    return plain | plain_among(set(" ".join(shapes).translate(_PARTED).split()))
+    if words is None:
+        return {word for word in set(_words(readable(text))) if not _DIGIT.search(word)}
+    pieces = set(" ".join(words.alike).translate(_PARTED).split())
+    return words.plain.union(filter(str.isalpha, pieces))
 
 
 def _parted(text: str) -> str:
