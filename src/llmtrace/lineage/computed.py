@@ -68,7 +68,9 @@ def may_follow(number: float, sizes: Sequence[float]) -> bool:
     """False where `computed` finds nothing in terms of these sizes, in this order and no two alike, whatever they count. It is
     counted in cents, which takes a fifth of the time."""
     number = round(abs(number), 2)
-    if not 0 < number < _LARGEST or not sizes or max(sizes) > _LARGEST:
+    if not sizes:
+        return False
+    if not 0 < number < _LARGEST or max(sizes) > _LARGEST:
         return True
     wanted, known = round(100 * number), [int(100 * size + 0.5) for size in sizes]
     if [cents / 100 for cents in known] != sizes:

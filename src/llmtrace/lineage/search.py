@@ -25,8 +25,6 @@ RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
 RECENT_SOURCES = 64
 """How many numbers, out of how much text in how many sources, counted from the newest, a number may be computed from."""
-_MANY_CHARACTERS = 1 << 10
-"""Text of the newest source from which on its numbers are first looked at without what they count."""
 _SHORTEST_TEXT = 3
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
@@ -243,28 +241,29 @@ def _computed(context: Context, value: Value) -> Found | None:
 
 
 def _may_follow(context: Context, number: float) -> bool:
-    """False where the newest source alone has as many numbers as count, no two alike, and the number follows from none."""
-    newest = next(context.newest_first(), None)
-    if newest is None or len(newest.text) < _MANY_CHARACTERS:
-        return True
-    if newest.sizes is None:
-        newest.sizes = _sizes_of(newest) if newest.marked else []
-        if not newest.sizes:
-            newest.numbers = ()
-    return len(newest.sizes) < RECENT_NUMBERS or may_follow(number, newest.sizes)
-
-
-def _sizes_of(source: Source) -> list[float]:
-    """The first `RECENT_NUMBERS` numbers of a source; fewer where it has fewer, or two that are alike."""
-    found: dict[float, None] = {}
-    for number in sizes(source.text[:RECENT_CHARACTERS]):
-        if number in found:
+    """False where the number follows from none of the newest, whatever they count. Of two that are alike this is not said."""
+    numbers: list[float] = []
+    read = 0
+    for source in islice(context.newest_first(), RECENT_SOURCES):
+        known = source.sizes
+        if known is None:
+            known = source.sizes = _sizes_of(source) if source.marked else ()
+        numbers += known
+        read += len(source.text)
+        if len(numbers) >= RECENT_NUMBERS or read > RECENT_CHARACTERS:
             break
+    return len(set(numbers)) < len(numbers) or may_follow(number, numbers[:RECENT_NUMBERS])
+
+
+def _sizes_of(source: Source) -> tuple[float, ...]:
+    """The numbers at its beginning that it does not merely repeat, as many as anybody may ask for."""
+    found: list[float] = []
+    for number in sizes(source.text[:RECENT_CHARACTERS]):
         if not source.echo or number_key(number) not in source.echo:
-            found[number] = None
+            found.append(number)
             if len(found) >= RECENT_NUMBERS:
                 break
-    return list(found)
+    return tuple(found)
 
 
 def _recent_numbers(context: Context) -> list[Term]:

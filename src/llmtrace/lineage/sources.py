@@ -40,8 +40,8 @@ class Source:
     _dates: set[str] | None = None
     numbers: tuple[tuple[float, str], ...] | None = None
     """The numbers at its beginning with what they count, once somebody asked."""
-    sizes: list[float] | None = None
-    """The same numbers alone, once somebody asked; fewer where two are alike."""
+    sizes: tuple[float, ...] | None = None
+    """The same numbers alone."""
 
     @property
     def text(self) -> str:
