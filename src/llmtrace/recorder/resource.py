@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
 
 from llmtrace import semconv
+from llmtrace.installed import versions
 from llmtrace.model import JsonValue
 from llmtrace.version import __version__
 
@@ -25,7 +25,7 @@ def describe(service_name: str = "") -> dict[str, JsonValue]:
     elif str(found.get(semconv.SERVICE_NAME, "")).startswith("unknown_service"):
         found[semconv.SERVICE_NAME] = _program()
     found[semconv.PROCESS_PID] = os.getpid()
-    found[semconv.LIBRARIES] = [f"llmtrace-otel {__version__}", *_versions()]
+    found[semconv.LIBRARIES] = [f"llmtrace-otel {__version__}", *(f"{name} {version}" for name, version in versions(LIBRARIES))]
     revision = git_revision(_start())
     if revision is not None:
         found[semconv.VCS_REVISION] = revision
@@ -44,16 +44,6 @@ def _start() -> Path:
         return program.resolve().parent if program.is_file() else Path.cwd()
     except OSError:
         return Path("/")
-
-
-def _versions() -> list[str]:
-    found = []
-    for name in LIBRARIES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except (metadata.PackageNotFoundError, OSError, TypeError, ValueError):
-            continue
-    return found
 
 
 def git_revision(start: Path) -> str | None:

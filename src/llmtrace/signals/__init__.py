@@ -16,9 +16,10 @@ import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Protocol
 
+from llmtrace.installed import entry_points
 from llmtrace.model import Evaluation, Span
 from llmtrace.signals import _own
 
