@@ -96,22 +96,40 @@ def plain() -> dict[str, Any]:
     return {name: observe(name, details=False) for name in NAMES}
 
 
+@pytest.fixture(scope="module")
+def passes(plain: dict[str, Any]) -> dict[str, set[tuple[Any, str]]]:
+    """The hooks that each scenario comes through."""
+    found: dict[str, set[tuple[Any, str]]] = {}
+    with pytest.MonkeyPatch.context() as monkeypatch, capture(instrument=("openai",)):
+        calls = {hook: _replace(*hook, monkeypatch, broken=False) for hook in HOOKS}
+        for scenario, seen in plain.items():
+            with pytest.MonkeyPatch.context() as once:
+                _forget(once)
+                assert contextvars.copy_context().run(observe, scenario, details=False) == seen
+            found[scenario] = {hook for hook, called in calls.items() if called}
+            for called in calls.values():
+                called.clear()
+        instrumentation.end_forgotten()
+    return found
+
+
 @pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda one: getattr(one, "__name__", one))
 def test_a_hook_that_raises_changes_nothing(
-    plain: dict[str, Any], owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    plain: dict[str, Any], passes: dict[str, set[tuple[Any, str]]], owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Values, types, exceptions, streams and requests are the same, whichever hook is broken."""
-    monkeypatch.setattr(guard, "_reported", set())
-    monkeypatch.setattr(_memo, "_tools", {})
-    monkeypatch.setattr(_memo, "_messages", {})
-    monkeypatch.setattr(_openai_vendors, "_known", {})
+    """Values, types, exceptions, streams and requests are the same, whichever hook is broken: in each scenario that comes
+    through it, and in one after that."""
+    _forget(monkeypatch)
+    scenarios = [scenario for scenario in plain if (owner, name) in passes[scenario]]
     with capture(instrument=("openai",)):
-        hit = _break(owner, name, monkeypatch)
-        for scenario, seen in plain.items():
+        hit = _replace(owner, name, monkeypatch, broken=True)
+        for scenario in (*scenarios, NAMES[0]):
             # in a context of its own, since a hook that should have left the context may be the broken one
-            assert contextvars.copy_context().run(observe, scenario, details=False) == seen, f"{scenario}, with {name} broken"
+            seen = contextvars.copy_context().run(observe, scenario, details=False)
+            assert seen == plain[scenario], f"{scenario}, with {name} broken"
         instrumentation.end_forgotten()
         monkeypatch.undo()
+    assert bool(hit) == bool(scenarios)
     module = getattr(owner, "__module__", None) or owner.__name__
     _HIT[module, f"{owner.__name__}.{name}"] = bool(hit)
 
@@ -133,21 +151,32 @@ def test_most_hooks_were_really_hit() -> None:
 _HIT: dict[tuple[str, str], bool] = {}
 
 
-def _break(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Make one function raise, under every name by which it was imported. Gives the list of its calls."""
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin as a program does: nothing was reported, read or seen yet."""
+    monkeypatch.setattr(guard, "_reported", set())
+    monkeypatch.setattr(_memo, "_tools", {})
+    monkeypatch.setattr(_memo, "_messages", {})
+    monkeypatch.setattr(_openai_vendors, "_known", {})
+
+
+def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> list[int]:
+    """Make one function tell of its calls, under every name by which it was imported, and raise if it is to be broken. Gives
+    the list of its calls."""
     original = inspect.getattr_static(owner, name)
     function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
     hit: list[int] = []
 
     @functools.wraps(function)
-    def broken(*args: Any, **kwargs: Any) -> Any:
+    def instead(*args: Any, **kwargs: Any) -> Any:
         hit.append(1)
-        raise Broken(name)
+        if broken:
+            raise Broken(name)
+        return function(*args, **kwargs)
 
-    monkeypatch.setattr(owner, name, staticmethod(broken) if isinstance(original, staticmethod) else broken)
-    for module in list(sys.modules.values()):
-        if module.__name__.startswith("llmtrace"):
+    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
+    for path, module in list(sys.modules.items()):
+        if path.startswith("llmtrace"):
             for alias, thing in list(vars(module).items()):
                 if thing is function:
-                    monkeypatch.setattr(module, alias, broken)
+                    monkeypatch.setattr(module, alias, instead)
     return hit

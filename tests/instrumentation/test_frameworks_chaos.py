@@ -62,20 +62,24 @@ def _hooks(framework: str) -> Iterator[tuple[Any, str]]:
                         yield thing, method
 
 
-def _break(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a function raise, under every name by which it was imported."""
+def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, hit: set[tuple[Any, str]] | None = None) -> None:
+    """Under every name by which it was imported, make one function raise; or have it tell ``hit`` that it was called."""
     original = inspect.getattr_static(owner, name)
+    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
 
-    @functools.wraps(original)
-    def broken(*_: Any, **__: Any) -> Any:
-        raise Broken(name)
+    @functools.wraps(function)
+    def instead(*args: Any, **kwargs: Any) -> Any:
+        if hit is None:
+            raise Broken(name)
+        hit.add((owner, name))
+        return function(*args, **kwargs)
 
-    monkeypatch.setattr(owner, name, broken)
-    for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").startswith("llmtrace"):
+    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
+    for path, module in list(sys.modules.items()):
+        if path.startswith("llmtrace"):
             for alias, thing in list(vars(module).items()):
-                if thing is original:
-                    monkeypatch.setattr(module, alias, broken)
+                if thing is function:
+                    monkeypatch.setattr(module, alias, instead)
 
 
 def _mcp() -> Callable[[], Any]:
@@ -120,16 +124,20 @@ def _openai_agents() -> Callable[[], Any]:
 
 @pytest.mark.parametrize("framework", ["mcp", "langchain", "openai_agents"])
 def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values, types, exceptions and streams are the same, whichever hook is broken."""
+    """Values, types, exceptions and streams are the same, whichever hook is broken: all that the program comes through."""
     observe = {"mcp": _mcp, "langchain": _langchain, "openai_agents": _openai_agents}[framework]()
     with capture(instrument=()):
         plain = observe()
+    hit: set[tuple[Any, str]] = set()
+    with capture(instrument=(framework,)), monkeypatch.context() as told:
+        for hook in list(_hooks(framework)):
+            _replace(*hook, told, hit)
+        assert observe() == plain
     wrong = []
-    hooks = list(_hooks(framework))
-    for owner, name in hooks:
+    for owner, name in sorted(hit, key=str):
         monkeypatch.setattr(guard, "_reported", set())
         with capture(instrument=(framework,)), monkeypatch.context() as broken:
-            _break(owner, name, broken)
+            _replace(owner, name, broken)
             try:
                 same = observe() == plain
             except Exception as error:
@@ -139,4 +147,4 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
         if not same:
             wrong.append(name)
     assert wrong == []
-    assert len(hooks) > 10
+    assert len(hit) > 10

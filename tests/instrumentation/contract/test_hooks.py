@@ -179,8 +179,8 @@ def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, hit: set[An
         return function(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
-    for module in list(sys.modules.values()):
-        if module.__name__.startswith("llmtrace"):
+    for path, module in list(sys.modules.items()):
+        if path.startswith("llmtrace"):
             for alias, thing in list(vars(module).items()):
                 if thing is function:
                     monkeypatch.setattr(module, alias, instead)
