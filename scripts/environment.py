@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDED = (3, 10)
 
 
-def make(folder: str, *requirements: str, say: str = "", without: tuple[str, ...] = ()) -> Path:
+def make(folder: str, *requirements: str, say: str = "", without: tuple[str, ...] = (), quiet: bool = False) -> Path:
     """The Python of ``folder`` (in the repository), with ``requirements`` (arguments for pip) installed, and what is not wanted
     of what they bring along (``without``) removed.
 
@@ -31,7 +31,8 @@ def make(folder: str, *requirements: str, say: str = "", without: tuple[str, ...
     if installed == wanted:
         return python
     same_python = installed.partition("\n")[0] == _version()
-    tell(f"setting up {folder}{f' ({say})' if say else ''}, about a minute the first time …")
+    if not quiet:
+        tell(f"setting up {folder}{f' ({say})' if say else ''}, about a minute the first time …")
     try:
         venv.EnvBuilder(with_pip=True, clear=not same_python).create(home)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -69,6 +70,12 @@ def _pip(python: Path, *arguments: str) -> None:
     command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
         fail(f"pip could not install: {' '.join(arguments)}")
+
+
+def give_way() -> None:
+    """Let what else is running go first: on Linux of this thread and of what it starts."""
+    if sys.platform == "linux":
+        os.nice(10)
 
 
 def tell(line: str) -> None:

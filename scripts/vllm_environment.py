@@ -13,8 +13,7 @@ NOT_FOR_CPU = ("torchaudio", "torchcodec", "triton")
 """What vLLM's CPU build brings along in builds for CUDA, and stumbles over."""
 
 
-def make() -> Path:
+def make(*, quiet: bool = False) -> Path:
     """Its Python. Ends the program with one clear line where vLLM cannot be installed."""
-    return environment.make(
-        FOLDER, VLLM, "--editable", ".[all]", "openai", *FOR_TESTS, say="with vLLM, some 2 GB", without=NOT_FOR_CPU
-    )
+    needed = (VLLM, "--editable", ".[all]", "openai", *FOR_TESTS)
+    return environment.make(FOLDER, *needed, say="with vLLM, some 2 GB", without=NOT_FOR_CPU, quiet=quiet)
