@@ -80,8 +80,13 @@ def told(found: Statistics) -> Any:
         "all": (found.traces, found.unfinished, found.first, found.last),
         "total": figures.as_json(found.total, found.by, suggested=False),
         "groups": {key: figures.as_json(group, found.by, suggested=True) for key, group in found.groups.items()},
+        "turns": {key: [as_kind(turns) for turns in (group.answers, group.called)] for key, group in found.groups.items()},
         "objectives": {key: (burn.calls, burn.breaches) for key, burn in found.objectives.burns.items()},
     }
+
+
+def as_kind(turns: groups.Turns) -> Any:
+    return [figures.distribution(one) for one in (turns.tokens, turns.per_token)]
 
 
 def same(one: Any, other: Any, where: str = "") -> None:
@@ -142,7 +147,10 @@ def run(number: int) -> Iterator[Span]:
     tokens = number % 700
     yield made(1, None, "invoke_agent support", AgentInvocation("support"), 0, 1 + number / 100, attributes=SLO)
     yield made(2, 1, f"plan {number % 7}", Custom(), 0.01, 0.5)
-    yield made(3, 2, "chat small", chat(tokens, "small", cost_usd=tokens / 7000), 0.02, 0.01 + number / 3000)
+    ended = ("tool_call" if number % 3 else "stop",)
+    yield made(
+        3, 2, "chat small", chat(tokens, "small", cost_usd=tokens / 7000, finish_reasons=ended), 0.02, 0.01 + number / 3000
+    )
     failure = (None, None, None, Failure("openai.APITimeoutError"), Failure("asyncio.CancelledError"), Failure("E"))[number % 6]
     streamed = chat(
         tokens, "large", stream=True, time_to_first_chunk=0.1 + number / 1000, output=CALLS, partial=number % 5 == 0

@@ -24,6 +24,27 @@ def test_half_as_much_again_as_the_p99_rounded_up() -> None:
     assert found.why == "p99 of 200 tokens x 1.5; 384 tokens x 10 ms"
 
 
+def mixed(answers: int, calls: int, *, answered: int = 400, called: int = 20) -> Group:
+    """Turns that answer, and others that call tools and take five times as long for each token."""
+    kinds = [(answered, 0.01, ("stop",))] * answers + [(called, 0.05, ("tool_call",))] * calls
+    spans = [
+        span(number, call(tokens, finish_reasons=reasons), took=tokens * pace)
+        for number, (tokens, pace, reasons) in enumerate(kinds, 1)
+    ]
+    return collect(spans, Statistics("model")).groups["m",]
+
+
+def test_answers_and_tool_calls_are_looked_at_apart() -> None:
+    """However many short turns call tools, the answers' own p99 and pace decide; where calls are the longer ones, theirs do."""
+    found = suggest(mixed(100, 9_000))
+    assert (found.max_tokens, found.timeout, found.why) == (768, 8.0, "p99 of 400 tokens x 1.5; 768 tokens x 10 ms")
+    found = suggest(mixed(30, 100, answered=20, called=400))
+    assert (found.max_tokens, found.why) == (768, "p99 of 400 tokens of tool calls x 1.5; 768 tokens x 50 ms")
+    assert suggest(mixed(19, 100)).why == "19 of at least 20 answers"
+    assert suggest(mixed(0, 100)).max_tokens == 32
+    assert suggest(mixed(20, 1, called=700)).max_tokens == 768
+
+
 def test_streams_wait_for_their_first_chunk() -> None:
     """The p99 of the time to the first token is added."""
     found = suggest(group(*[101] * 100, pace=0.1, stream=True, time_to_first_chunk=5.0))

@@ -13,7 +13,19 @@ from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
-from llmtrace.statistics import OTHERS, Burn, By, Group, Objective, Statistics, burn_rate, collect, gather, suggest
+from llmtrace.statistics import (
+    OTHERS,
+    Burn,
+    By,
+    Group,
+    Objective,
+    Statistics,
+    burn_rate,
+    collect,
+    gather,
+    suggest,
+    usual_turns,
+)
 from llmtrace.statistics.objectives import WINDOWS, is_few
 from llmtrace.store import Query
 
@@ -239,8 +251,8 @@ def _suggestions(screen: Screen, groups: list[Group]) -> None:
         rows.append(
             [
                 Cell(words.count(group.calls)),
-                tokens(group.output_tokens, 0.5),
-                tokens(group.output_tokens, 0.99),
+                tokens(usual_turns(group).tokens, 0.5),
+                tokens(usual_turns(group).tokens, 0.99),
                 Cell(words.UNKNOWN if set_to is None else f"{set_to:,.0f}"),
                 Cell(words.UNKNOWN if found.max_tokens is None else f"{found.max_tokens:,}", ("bold",)),
                 Cell(words.UNKNOWN if found.timeout is None else f"{found.timeout:.0f} s", ("bold",)),

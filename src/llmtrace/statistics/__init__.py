@@ -4,7 +4,7 @@ from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.gathering import gather
 from llmtrace.statistics.groups import OTHERS, PARTS, Amount, By, Group, Key, Statistics, collect
 from llmtrace.statistics.objectives import Burn, Objective, burn_rate
-from llmtrace.statistics.suggestions import Suggestion, suggest
+from llmtrace.statistics.suggestions import Suggestion, suggest, usual_turns
 
 __all__ = [
     "OTHERS",
@@ -22,4 +22,5 @@ __all__ = [
     "collect",
     "gather",
     "suggest",
+    "usual_turns",
 ]

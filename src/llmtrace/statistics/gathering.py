@@ -130,6 +130,9 @@ def _add_steps(row: Row, group: Group, by: By, *, is_call: bool) -> None:
     if what == "inference":
         for name in ("per_token", "limits", "output_tokens", "answered"):
             getattr(group, name).merge(_summed(*row[name], whole=name in ("limits", "output_tokens")))
+        for turns, kind in ((group.answers, "answers"), (group.called, "called")):
+            turns.tokens.merge(_summed(*row[f"{kind}_tokens"], whole=True))
+            turns.per_token.merge(_summed(*row[f"{kind}_per_token"]))
         if int(row["length"]):
             group.lengths.setdefault(int(row["length"]), Distribution()).merge(_summed(*row["answered"]))
         group.cut += int(row["cut"])

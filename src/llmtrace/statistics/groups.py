@@ -71,6 +71,16 @@ class Amount:
             self.sum = number if self.sum is None else self.sum + number
 
 
+class Turns:
+    """How long the output of one kind of turns is, and how fast it comes."""
+
+    __slots__ = ("per_token", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens = Distribution()
+        self.per_token = Distribution()
+
+
 class Group:
     """What was counted under one key."""
 
@@ -86,6 +96,9 @@ class Group:
         self.per_token = Distribution()
         self.output_tokens = Distribution()
         """Output tokens of each model call."""
+        self.answers = Turns()
+        self.called = Turns()
+        """The same and the time per token, of turns that answer and of turns that call tools: two kinds of output."""
         self.lengths: dict[int, Distribution] = {}
         """Seconds of the model calls whose output tokens are in the bucket (see `bucket`), by its upper bound."""
         self.endings: Counter[str] = Counter()
@@ -134,7 +147,9 @@ class Group:
         inference = step.span.operation
         if not isinstance(inference, Inference):
             return
+        turns = self.called if inference.calls_tools else self.answers
         self.per_token.add(step.per_token)
+        turns.per_token.add(step.per_token)
         limit = inference.parameters.get("max_tokens")
         self.limits.add(limit if type(limit) is int else None)
         tokens = None if step.usage is None else step.usage.output_tokens
@@ -142,6 +157,7 @@ class Group:
             return
         self.cut += "length" in inference.finish_reasons or "max_tokens" in inference.finish_reasons
         self.output_tokens.add(tokens)
+        turns.tokens.add(tokens)
         self.answered.add(step.span.duration)
         self.lengths.setdefault(bucket(tokens), Distribution()).add(step.span.duration)
 

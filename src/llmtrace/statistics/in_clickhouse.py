@@ -25,6 +25,7 @@ from llmtrace.model import (
     ToolExecution,
     Workflow,
 )
+from llmtrace.model.operations import CALLED
 from llmtrace.statistics.distribution import EXACT, LOG, SMALLEST
 from llmtrace.statistics.groups import MALFORMED, NO_QUALITY, By
 from llmtrace.statistics.objectives import SHARES, WINDOWS
@@ -203,6 +204,12 @@ _COLUMNS: Final[dict[str, str]] = {
         JSONExtractArrayRaw({said}))), 0)""",
         said=_at(sc.OUTPUT_MESSAGES),
     ),
+    "calls_tools": _said(
+        """asked > 0 OR (arrayAll(r -> startsWith(r, '"'), JSONExtractArrayRaw({reasons}))
+        AND hasAny(JSONExtract({reasons}, 'Array(String)'), {called}))""",
+        reasons=_at(sc.RESPONSE_FINISH_REASONS),
+        called=_list(sorted(CALLED)),
+    ),
     "faults": _said(
         """arrayDistinct(arrayMap(a -> a[{EVALUATION_NAME}], arrayFilter(
         (a, n) -> n = {EVALUATION_EVENT} AND a[{severity}] != 'info'
@@ -264,8 +271,12 @@ DISTRIBUTIONS: Final = {
     "limits": "limited_to",
     "output_tokens": "if(whole, output, NULL)",
     "answered": "if(whole, took / 1e9, NULL)",
+    "answers_tokens": "if(whole AND NOT calls_tools, output, NULL)",
+    "answers_per_token": "if(calls_tools, NULL, pace)",
+    "called_tokens": "if(whole AND calls_tools, output, NULL)",
+    "called_per_token": "if(calls_tools, pace, NULL)",
 }
-"""Fields of `Group`, and the number of a step; none that is below 0 counts."""
+"""Fields of `Group` and of its `Turns`, and the number of a step; none that is below 0 counts."""
 AMOUNTS: Final = {
     "input_tokens": "input_tokens",
     "output": "output",

@@ -1,6 +1,8 @@
 """From the answers that a prompt has got so far: what ``max_tokens`` and time-out its calls need.
 
-``max_tokens``: half as much again as the p99 of the output tokens, and at least the longest answer, rounded up. Time-out:
+Turns that answer and turns that call tools are looked at apart: whoever sets a limit does not know which it will be. The kind
+that needs more decides. ``max_tokens``: half as much again as the p99 of its output tokens, and at least the longest
+of either kind, rounded up. Time-out:
 what an answer of that length takes at the p95 of the time per token, after the p99 of the time to the first token; where
 those are not known, twice the p99 of the duration; and at least what the slowest answer took. Nothing is suggested from
 fewer than `ENOUGH` answers, nor where answers were cut.
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 
 from llmtrace.model.value import value
-from llmtrace.statistics.groups import Group
+from llmtrace.statistics.groups import Group, Turns
 
 ENOUGH = 20
 """Answers from which something is suggested."""
@@ -34,20 +36,27 @@ class Suggestion:
 
 def suggest(group: Group) -> Suggestion:
     """What to set on the calls of one prompt (any group of model calls will do)."""
-    answers = group.output_tokens
-    longest, p99 = answers.largest, answers.quantile(0.99)
-    if longest is None or p99 is None or answers.count < ENOUGH:
-        return Suggestion(None, None, f"{answers.count} of at least {ENOUGH} answers")
-    if group.cut > _MOST_CUT * answers.count:
-        return Suggestion(None, None, f"{group.cut} of {answers.count} answers were cut at their limit: raise it first")
-    tokens = _rounded(max(longest, MARGIN * p99))
-    timeout, how = _timeout(group, tokens)
-    few = f" (the longest of {answers.count})" if answers.count < FEW else ""
-    return Suggestion(tokens, timeout, f"p99 of {p99:,.0f} tokens{few} x {MARGIN:g}; {how}")
+    usual, every = usual_turns(group), group.output_tokens
+    if every.largest is None or usual.tokens.count < ENOUGH:
+        return Suggestion(None, None, f"{usual.tokens.count} of at least {ENOUGH} answers")
+    if group.cut > _MOST_CUT * every.count:
+        return Suggestion(None, None, f"{group.cut} of {every.count} answers were cut at their limit: raise it first")
+    turns = max((usual, group.called), key=lambda one: one.tokens.quantile(0.99) or 0 if one.tokens.count >= ENOUGH else -1)
+    p99, count = turns.tokens.quantile(0.99) or 0, turns.tokens.count
+    tokens = _rounded(max(every.largest, MARGIN * p99))
+    timeout, how = _timeout(group, turns, tokens)
+    few = f" (the longest of {count})" if count < FEW else ""
+    calls = " of tool calls" if turns is not usual else ""
+    return Suggestion(tokens, timeout, f"p99 of {p99:,.0f} tokens{calls}{few} x {MARGIN:g}; {how}")
 
 
-def _timeout(group: Group, tokens: int) -> tuple[float | None, str]:
-    pace, wait = group.per_token.quantile(0.95), group.first_token.quantile(0.99) or 0.0
+def usual_turns(group: Group) -> Turns:
+    """Those that answer; those that call tools where the model does nothing else."""
+    return group.answers if group.answers.tokens.count else group.called
+
+
+def _timeout(group: Group, turns: Turns, tokens: int) -> tuple[float | None, str]:
+    pace, wait = turns.per_token.quantile(0.95), group.first_token.quantile(0.99) or 0.0
     slowest, p99 = group.answered.largest, group.answered.quantile(0.99)
     if slowest is None or p99 is None:
         return None, "no call ended"
