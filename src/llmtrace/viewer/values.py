@@ -25,7 +25,8 @@ _CARRIED = {
 
 def suspects(diagnosis: Diagnosis) -> dict[str, Any]:
     """``likely``: the score from which a suspect counts as likely to have done harm."""
-    return {"suspects": plain(diagnosis.suspects), "unknown": list(diagnosis.unknown), "likely": LIKELY}
+    said = {"unknown": list(diagnosis.unknown), "symptoms": list(diagnosis.symptoms)}
+    return {"suspects": plain(diagnosis.suspects), **said, "likely": LIKELY}
 
 
 def uses_of(trace: Trace, flow: Flow) -> dict[str, list[Use]]:

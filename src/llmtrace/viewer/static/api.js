@@ -102,7 +102,7 @@ class Embedded {
   }
 
   async diagnosis() {
-    return this.held.diagnosis ?? { suspects: [], unknown: ["this trace was too long to be diagnosed"], likely: 1 };
+    return this.held.diagnosis ?? { suspects: [], unknown: ["this trace was too long to be diagnosed"], symptoms: [], likely: 1 };
   }
 
   async reached(_, span) {

@@ -21,12 +21,13 @@ export function suspectStrip(view) {
         onclick: () => view.goSuspect(at),
       }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: (same(suspect) ? toldApart(view, suspect) : "") + suspect.evidence }),
       el("span", { class: "score", text: likelihood(suspect.score), title: "probability that it began here" }))))),
-    hidden > 0 ? el("button", { class: "more", text: view.allSuspects ? `${hidden} more with less suspicion` : `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
+    hidden > 0 ? el("button", { class: "more", text: `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
     diagnosis.unknown.length ? el("p", { class: "quiet", text: `Not visible: ${diagnosis.unknown.join("; ")}` }) : null,
+    diagnosis.symptoms.map((said) => el("p", { class: "quiet", text: `Said of ${said}` })),
   ];
 }
 
-/** What tells suspects of the same title apart. */
+/** What tells suspects of one title apart. */
 function toldApart(view, suspect) {
   const value = worded(suspect.value ?? "");
   if (!value) return `At ${duration(view.row(suspect.span_id)?.start)}: `;
@@ -39,7 +40,7 @@ function lookingText(view) {
   return seconds < 1 ? "looking for suspects …" : `looking for suspects: ${view.stage || "reading"} (${count(view.trace?.spans)} steps) … ${seconds} s`;
 }
 
-/** What is known at once, until all was weighed: where errors began. */
+/** What is known at once: where errors began. */
 function problemsSoFar(view) {
   const found = view.tree.problems.slice(0, SHOWN);
   if (!found.length) return [];

@@ -61,7 +61,7 @@
  *   advice: string}} Suspect
  */
 
-/** @typedef {{suspects: Suspect[], unknown: string[], likely: number}} Diagnosis */
+/** @typedef {{suspects: Suspect[], unknown: string[], symptoms: string[], likely: number}} Diagnosis */
 
 /**
  * A mark on the value at a JSON pointer: `cls`, a `note` behind the line, where a click goes (`href`), and the words on hover.
