@@ -58,6 +58,7 @@ GIVEN = [
     ("it arrives on the 17th", "17 May"),
     ("see you on 17 May", "May 17th"),
     ("Today is 2031-12-30. I want it next Friday.", "Jan 3"),
+    ("Valid from 2031-05-10 to 9999-12-31, for days", "May 12"),
 ]
 
 

@@ -217,10 +217,10 @@ def _date_follows(context: Context, value: Value) -> Found | None:
 
 
 def _possible_days(context: Context, value: Value) -> list[date]:
-    """Of a date without year, in the years of the dates that stand anywhere, and in those next to them."""
+    """Of a date without year, in the years of the first and the last date that stand anywhere, and in those next to them."""
     ends = (context.nearest_day(date.min.toordinal()), context.nearest_day(date.max.toordinal()))
     years = [int(found[1][1:5]) for found in ends if found is not None] or [_LEAP]
-    return list(dates.possible(value.keys[0], range(max(min(years) - 1, 1), max(years) + 2)))
+    return list(dates.possible(value.keys[0], sorted({year + off for year in years for off in (-1, 0, 1)})))
 
 
 def _reach(context: Context) -> int:
