@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from llmtrace.lineage.computed import Term, computed, may_follow
 from llmtrace.lineage.forms import keys_in, keys_of_word, vocabulary, words_with_keys
+from llmtrace.lineage.history import _begins_with
 from llmtrace.lineage.quantities import labelled, sizes
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.words import MOST_TRIED, Words, readable
+from llmtrace.model import Message, Text
 
 CENTS = st.one_of(st.integers(0, 99_999).map(lambda cents: cents / 100), st.integers(0, 400).map(float))
 
@@ -99,3 +101,14 @@ def test_many_words_that_differ_by_their_digits_alone_are_read_as_each_by_itself
     text = " ".join(words)
     keys = {key for word in words_with_keys(text) for key in keys_of_word(word)}
     assert keys_in(text) == keys_in(text, vocabulary(text)) == keys
+
+
+MESSAGES = [Message(role, (Text(text),)) for role in ("user", "assistant") for text in ("a", "b")]
+
+
+@given(st.lists(st.sampled_from(MESSAGES), max_size=5), st.lists(st.sampled_from(MESSAGES), max_size=5), st.booleans())
+def test_a_history_that_goes_on_is_known_without_a_slice(one: list[Message], other: list[Message], copied: bool) -> None:
+    longer = (*one, *other)
+    for before in (tuple(one), tuple(other), longer):
+        known = tuple([Message(each.role, each.parts) for each in before]) if copied else before
+        assert _begins_with(longer, known) == (longer[: len(known)] == known)

@@ -20,7 +20,7 @@ _MOST_SAID = 64
 class History:
     def __init__(self, *, bounded: bool) -> None:
         self._most = _REMEMBERED if bounded else None
-        self._last: Sequence[Message] = ()
+        self._last: tuple[Message, ...] = ()
         self._undigested: list[Message] = []
         """Messages of the first request."""
         self._said: list[Part] = []
@@ -29,7 +29,7 @@ class History:
         self._own: dict[int, None] = {}
         self._results: dict[int, None] = {}
 
-    def new(self, messages: Sequence[Message], before: Sequence[Message] | None = None) -> Iterator[tuple[int, Message]]:
+    def new(self, messages: tuple[Message, ...], before: tuple[Message, ...] | None = None) -> Iterator[tuple[int, Message]]:
         """The messages that were not sent before, with their position from 1. ``before``: what they are known to begin with."""
         last, self._last = self._last, messages
         if not last and not self._seen:
@@ -37,7 +37,7 @@ class History:
             yield from enumerate(messages, 1)  # one that is in it twice does no harm
             return
         start = len(last)
-        if last is not before and (start > len(messages) or not _equal(messages[:start], last)):
+        if last is not before and not _begins_with(messages, last):
             start = 0
             while start < len(last) and start < len(messages) and messages[start] is last[start]:
                 start += 1
@@ -91,11 +91,15 @@ class History:
         return True
 
 
-def _equal(some: Sequence[Message], others: Sequence[Message]) -> bool:
-    """Of the same objects this compares nothing but their addresses."""
+def _begins_with(messages: tuple[Message, ...], last: tuple[Message, ...]) -> bool:
+    """Whether the one begins with the other. Of the same objects this compares nothing but their addresses.
+
+    A tuple is not smaller than another if it begins with it; else the first two messages that differ would have to be put in an
+    order, and have none. A slice would say the same, but touches every message of a long history: 20 µs for 1,500.
+    """
     try:
-        return some == others
-    except Exception:  # content that cannot be compared
+        return messages >= last
+    except Exception:  # they differ, or hold content that cannot be compared
         return False
 
 
