@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import functools
+import inspect
 import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -52,6 +57,90 @@ def test_wrap_keeps_the_parent_in_threads() -> None:
 def test_wrap_gives_back_what_the_function_returns() -> None:
     """wrap changes nothing but the context."""
     assert llmtrace.wrap(divmod)(7, 2) == (3, 1)
+
+
+@llmtrace.tool
+def looked_up(number: int) -> int:
+    return number
+
+
+def plainly() -> int:
+    return looked_up(1)
+
+
+async def awaited() -> int:
+    await asyncio.sleep(0)
+    return looked_up(1)
+
+
+def generated() -> Iterator[int]:
+    sent = yield looked_up(1)
+    assert sent is None
+    yield looked_up(2)
+
+
+async def generated_async() -> AsyncIterator[int]:
+    yield looked_up(1)
+    await asyncio.sleep(0)
+    yield looked_up(2)
+
+
+async def _all(items: AsyncIterator[int]) -> list[int]:
+    return [item async for item in items]
+
+
+@pytest.mark.parametrize(
+    ("function", "finish", "expected"),
+    [
+        (plainly, lambda made: made, 1),
+        (awaited, asyncio.run, 1),
+        (functools.partial(awaited), asyncio.run, 1),
+        (generated, list, [1, 2]),
+        (generated_async, lambda made: asyncio.run(_all(made)), [1, 2]),
+    ],
+)
+def test_wrap_keeps_the_context_of_functions_of_every_kind(function: Any, finish: Any, expected: Any) -> None:
+    """What runs when a coroutine is awaited or a generator goes on belongs where it was wrapped, as a plain function's does."""
+    with capture() as captured, ThreadPoolExecutor(1) as pool:
+        with llmtrace.context(user="u"), llmtrace.agent("A"):
+            bound = llmtrace.wrap(function)
+        assert pool.submit(lambda: finish(bound())).result() == expected
+    agent = next(span for span in captured.spans if span.name == "invoke_agent A")
+    tools = [span for span in captured.spans if span.name == "execute_tool looked_up"]
+    assert {(span.parent_id, span.attributes["user.id"]) for span in tools} == {(agent.span_id, "u")}
+
+
+def test_wrap_is_of_the_same_kind_as_the_function() -> None:
+    """Frameworks ask what kind of function they were given; wrong arguments are refused when it is called; copies are it."""
+    assert inspect.iscoroutinefunction(llmtrace.wrap(awaited))
+    assert inspect.isgeneratorfunction(llmtrace.wrap(generated))
+    assert inspect.isasyncgenfunction(llmtrace.wrap(generated_async))
+    wrapped: Any = llmtrace.wrap(awaited)
+    assert copy.deepcopy(wrapped) is wrapped
+    assert copy.copy(wrapped) is wrapped
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        wrapped(odd=1)
+
+
+def test_wrap_leaves_nothing_behind_between_steps() -> None:
+    """Between two steps of a generator, and while a coroutine waits, the program's own context is current."""
+    seen: list[Any] = []
+
+    async def both() -> None:
+        waiting = asyncio.ensure_future(wrapped())
+        await asyncio.sleep(0)
+        leaf()
+        await waiting
+
+    with capture() as captured:
+        with llmtrace.context(user="u"):
+            wrapped, items = llmtrace.wrap(awaited), llmtrace.wrap(generated)
+        for item in items():
+            seen.append(item)
+            leaf()
+        asyncio.run(both())
+    assert seen == [1, 2]
+    assert [dict(span.attributes) for span in captured.spans if span.name == "leaf"] == [{}, {}, {}]
 
 
 def test_inject_and_extract_join_processes() -> None:

@@ -9,13 +9,12 @@ from typing import Any, ParamSpec, TypeVar, overload
 from pydantic_core import to_json as dump
 
 from llmtrace.content import UNSERIALISABLE, to_json
-from llmtrace.decorators import functions
 from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
 from llmtrace.decorators.wrapper import Wrapper, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budgets, spending
 from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
-from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation.signature import Signature, signature_of
@@ -53,6 +52,8 @@ class OpenSpan:
 
 class _Step:
     """One traced run of a function or block; a `functions.Step`."""
+
+    kept_items = functions.KEPT_ITEMS
 
     def __init__(
         self,

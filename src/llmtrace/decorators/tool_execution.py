@@ -19,7 +19,7 @@ from llmtrace.decorators.wrapper import without_receiver
 from llmtrace.errors import InvalidToolCall
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition, ToolExecution, Violation, replace
 from llmtrace.model.value import value
-from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation import policy as policies
@@ -46,6 +46,8 @@ class ToolSpec:
 
 class Execution:
     """A tool execution under way; a `functions.Step`."""
+
+    kept_items = functions.KEPT_ITEMS
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.args = args

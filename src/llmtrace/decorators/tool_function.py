@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast, get_args, overload
 
 from llmtrace.config import OnInvalid
-from llmtrace.decorators import functions
 from llmtrace.decorators.tool_execution import ToolSpec, called_directly
 from llmtrace.decorators.wrapper import BoundWrapper, Wrapper
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
+from llmtrace.recorder import functions
 from llmtrace.validation.signature import signature_of
 
 P = ParamSpec("P")

@@ -7,12 +7,12 @@ carries ``traceparent`` and nothing else.
 from __future__ import annotations
 
 import contextvars
-import functools
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import quote, unquote
 
+import wrapt
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.model import JsonValue
-from llmtrace.recorder import keys
+from llmtrace.recorder import functions, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 
@@ -73,18 +73,53 @@ def _merged(
 
 
 def wrap(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` bound to the context of here and now, for a thread or an executor: its spans keep their parent."""
-    here = otel_context.get_current()
+    """``function`` bound to the context of here and now, for a thread, an executor, another loop: its spans keep their parent.
 
-    @functools.wraps(function)
-    def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        token = otel_context.attach(here)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            Recording.detach(token)
+    What is async or a generator runs in that context step by step; what runs between its steps does not.
+    """
+    here = _Here(otel_context.get_current())
+    kind = functions.kind_of(function)
 
-    return bound
+    def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return functions.call(kind, wrapped, args, kwargs, lambda: _Bound(here, args, kwargs))
+
+    return cast(Callable[P, R], _Wrapped(function, call))
+
+
+class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """A function that `wrap` bound: async or a generator where the function is, copied as functions are."""
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+class _Here:
+    """A kept context."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def attach(self) -> contextvars.Token[Context]:
+        return otel_context.attach(self._context)
+
+
+class _Bound:
+    """One run of a function in a kept context; a `functions.Step` that has nobody to tell."""
+
+    refused = False
+    answer = None
+    kept_items = 0
+
+    def __init__(self, here: _Here, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.recording = here
+        self.args, self.kwargs = args, kwargs
+
+    def returned(self, result: Any, *, partial: bool = False) -> None: ...
+
+    def raised(self, error: BaseException) -> None: ...
 
 
 def inject(carrier: MutableMapping[str, str] | None = None) -> MutableMapping[str, str]:

@@ -12,10 +12,11 @@ from pydantic_core import to_json as dump
 
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
-from llmtrace.decorators import functions, tool, tool_spec
+from llmtrace.decorators import tool, tool_spec
 from llmtrace.decorators.tool_execution import Execution, ToolSpec, asked_for, unknown_tool
 from llmtrace.errors import BudgetExceeded, ConfigurationError, InvalidToolCall
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
+from llmtrace.recorder import functions
 from llmtrace.recorder.failures import message_of
 from llmtrace.tools import forms
 

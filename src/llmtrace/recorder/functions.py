@@ -1,7 +1,7 @@
-"""Running a function of any of the four kinds inside a recording: plain, coroutine, generator, async generator.
+"""Running a function of any kind (plain, coroutine, generator, async generator) inside a recording or a kept context.
 
-Law: the program sees what it would see without us: values, exceptions, send, throw, close, return value. A recording is made
-current around each single step and never across a ``yield`` or an ``await`` that suspends.
+Law: the program sees what it would see without us: values, exceptions, send, throw, close, return value. What a function runs
+inside is made current around each single step and never across a ``yield`` or an ``await`` that suspends.
 """
 
 from __future__ import annotations
@@ -12,20 +12,36 @@ import sys
 import types
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
+from contextvars import Token
 from typing import Any, Literal, Protocol, TypeAlias
 
-from llmtrace.recorder import Recording
+from opentelemetry.context import Context
+
+from llmtrace.recorder.recording import Recording
 
 KindOfFunction: TypeAlias = Literal["plain", "coroutine", "generator", "async generator"]
 
 KEPT_ITEMS = 1000
-"""How many items of a generator are kept as its result."""
+"""How many items of a generator are kept as the result of a span."""
+
+
+class Surroundings(Protocol):
+    """What a function runs inside: a `Recording`, or a context."""
+
+    def attach(self) -> Token[Context]:
+        """Make it current; `Recording.detach` undoes it."""
 
 
 class Step(Protocol):
-    """One traced run of a function: what to call it with, and what to tell when it ends."""
+    """One run of a function: what to run it inside and call it with, and what to tell when it ends."""
 
-    recording: Recording | None
+    @property
+    def recording(self) -> Surroundings | None: ...
+
+    @property
+    def kept_items(self) -> int:
+        """How many items of a generator are kept as its result."""
+
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     refused: bool
@@ -161,7 +177,8 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
             except StopIteration as stop:
                 step.returned(items if stop.value is None else stop.value, partial=left)
                 return stop.value
-            _keep(items, item)
+            if len(items) < step.kept_items:
+                items.append(item)
             try:
                 sent = yield item
             except BaseException as thrown:
@@ -195,7 +212,8 @@ async def _async_generator(function: Function, begin: Begin, made: _Made | None)
             except StopAsyncIteration:
                 step.returned(items, partial=left)
                 return
-            _keep(items, item)
+            if len(items) < step.kept_items:
+                items.append(item)
             try:
                 sent = yield item
             except BaseException as thrown:
@@ -218,12 +236,7 @@ _RUN: dict[KindOfFunction, Callable[[Function, Begin, _Made | None], Any]] = {
 }
 
 
-def _keep(items: list[Any], item: Any) -> None:
-    if len(items) < KEPT_ITEMS:
-        items.append(item)
-
-
-def _within(recording: Recording | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
+def _within(recording: Surroundings | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
     """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
     if recording is None:
         return advance(given.pop())
@@ -251,7 +264,7 @@ def _leave(_generator: Any) -> None:
 
 
 @types.coroutine
-def _stepwise(recording: Recording | None, awaitable: Any) -> Generator[Any, Any, Any]:
+def _stepwise(recording: Surroundings | None, awaitable: Any) -> Generator[Any, Any, Any]:
     """Await with the recording current in each step, and in nothing that runs between them."""
     steps = awaitable.__await__()
     advance: Callable[[Any], Any] = steps.send
