@@ -68,8 +68,11 @@ def test_wrong_options_are_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "record, raise, reply, repair" in caplog.text
 
 
-def test_the_standard_variable_for_content(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenTelemetry's own switch lets content onto spans; our variable is more specific."""
+def test_the_standard_variable_for_content(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """OpenTelemetry's own switch lets content onto spans; our variable is more specific. Another value of it is told of."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    assert Config.read().content == "local"
+    assert "expected one of NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT" in caplog.text
     monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
     assert Config.read().content == "all"
     monkeypatch.setenv("LLMTRACE_CONTENT", "local")

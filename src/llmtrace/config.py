@@ -290,10 +290,17 @@ def _read_argument(name: str, given: Any, option: Any, chosen: dict[str, Any]) -
         _warn(f"configure({name}={given!r}): expected {expected}; it is ignored")
 
 
+_OTEL_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_ON_SPANS = ("SPAN_ONLY", "SPAN_AND_EVENT")
+
+
 def _content_of_otel() -> dict[str, Any]:
     """The standard variable: it says whether message content may be on OpenTelemetry spans."""
-    mode = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").strip().upper()
-    return {"content": "all"} if mode in ("SPAN_ONLY", "SPAN_AND_EVENT") else {}
+    given = os.environ.get(_OTEL_CONTENT, "").strip()
+    mode = given.upper()
+    if mode not in ("", "NO_CONTENT", "EVENT_ONLY", "FALSE", *_ON_SPANS):
+        _warn(f"{_OTEL_CONTENT}={given!r}: expected one of NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT; it is ignored")
+    return {"content": "all"} if mode in _ON_SPANS else {}
 
 
 def _did_you_mean(name: str, known: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,36 @@ def test_a_line_is_a_trace(llmtrace: Callable[..., Any], store: str, tmp_path: P
     ids = [line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] for line in lines]
     assert ids == [RECOVERED, SILENT]
     assert [found.name for found in tmp_path.iterdir()] == ["traces.jsonl", "store"] or len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("output", ["", ".", "folder"])
+def test_what_is_no_file_is_refused(
+    output: str, llmtrace: Callable[..., Any], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder, or no name at all."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    ran = llmtrace("export", "-o", output, "--store", store)
+    assert ran.code == 2
+    assert "Name a file." in ran.err
+
+
+def test_what_is_no_plain_file_is_written_to_and_stays(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:
+    """A link leads to its file, a pipe to its reader."""
+    target, link, pipe = tmp_path / "target.jsonl", tmp_path / "link.jsonl", tmp_path / "pipe"
+    target.write_text("before")
+    link.symlink_to(target)
+    assert llmtrace("export", "-o", str(link), "--store", store).code == 0
+    assert link.is_symlink()
+    assert json.loads(target.read_text())
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert llmtrace("export", "-o", str(pipe), "--store", store).code == 0
+        assert os.read(reader, 1) == b"{"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_counts_as_json(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:

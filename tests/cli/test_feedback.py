@@ -31,7 +31,9 @@ def test_json(llmtrace: Callable[..., Any], store: str) -> None:
     ("words", "said"),
     [
         (["last"], "nothing was said."),
-        (["last", "--score", "much"], "invalid float value: 'much'"),
+        (["last", "--score", "much"], "expected a number from 0 to 1, got 'much'"),
+        (["last", "--score", "3"], "expected a number from 0 to 1, got '3'"),
+        (["last", "--score", "nan"], "expected a number from 0 to 1, got 'nan'"),
         (["last", "--score", "1", "--span", "beef"], "has no span beef"),
         (["feedbeef", "--score", "1"], "no trace 'feedbeef'"),
     ],

@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("openai") is None:
         raise BadInput("the demo's agent needs the openai package.\nInstall it: pip install openai")
     screen = Screen(sys.stdout)
-    store = args.store or os.environ.get("LLMTRACE_STORE", "").replace("off", "") or _folder()
+    store = args.store or os.environ.get("LLMTRACE_STORE", "")
+    if store in ("", "off"):
+        store = _folder(kept=not store)
     with _server(args.model) as (url, model):
         if not args.json:
             _opening(screen, url, scripted=model == MODEL)
@@ -133,9 +135,9 @@ def _stored(task: str, store: str) -> Trace:
         reader.close()
 
 
-def _folder() -> str:
-    """The default store, so that later commands find it; a temporary one where it cannot be written."""
-    folder = default_folder()
+def _folder(*, kept: bool) -> str:
+    """The default store, so that later commands find it; a temporary one where it cannot be written, or nothing is ``kept``."""
+    folder = default_folder() if kept else None
     try:
         if folder is None:
             raise OSError

@@ -100,7 +100,19 @@ def _writing(output: str) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(output)
-    draft = path.with_name(f".{path.name}.part")
+    if not output or path.is_dir():
+        raise BadInput(
+            f"cannot write {output or 'a file without name'}: it is {'a folder' if output else 'empty'}.\nName a file."
+        )
+    try:
+        if _is_special(path):
+            with path.open("wb") as file:
+                yield file
+            return
+        path = path.resolve()  # what a link leads to is written, and the link stays
+        draft = path.with_name(f".{path.name}.part")
+    except OSError as error:
+        raise BadInput(f"cannot write {output}: {error.strerror}.") from None
     try:
         with draft.open("wb") as file:
             yield file
@@ -111,3 +123,12 @@ def _writing(output: str) -> Iterator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _is_special(path: Path) -> bool:
+    """A device, a pipe, or what stands for an open file: it is written to, and never replaced."""
+    return (
+        path.absolute().is_relative_to("/dev")
+        or path.absolute().is_relative_to("/proc")
+        or (path.exists() and not path.is_file())
+    )

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from llmtrace.cli import words
-from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.options import FINE, BadInput, print_json, share
 from llmtrace.cli.paint import Screen
 from llmtrace.cli.stores import opened
 from llmtrace.config import Config
@@ -22,7 +22,7 @@ EXAMPLE = 'llmtrace feedback last --score 0 --comment "wrong order"'
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
     parser.add_argument("--span", metavar="ID", help="about this span (default: the trace's root)")
-    parser.add_argument("--score", metavar="N", type=float, help="from 0 (bad) to 1 (good)")
+    parser.add_argument("--score", metavar="N", type=share, help="from 0 (bad) to 1 (good)")
     parser.add_argument("--label", metavar="WORD", help="a word of your own, such as bad or wrong")
     parser.add_argument("--comment", metavar="TEXT", help="what is to be said; it is content")
     parser.add_argument("--user", metavar="NAME", help="who says so")

@@ -56,6 +56,17 @@ def positive(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return number
+
+
 def port(text: str) -> int:
     """An argparse type: a port number, or 0."""
     try:
