@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import json
 import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -291,6 +294,53 @@ def test_async_tools_in_run() -> None:
 
     with pytest.raises(ConfigurationError, match="arun"):
         asyncio.run(inside())
+
+
+def _hidden(function: Any) -> Any:
+    @functools.wraps(function)
+    def plainly(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return plainly
+
+
+def _as_task(function: Any) -> Any:
+    @functools.wraps(function)
+    def started(*args: Any, **kwargs: Any) -> Any:
+        return asyncio.ensure_future(function(*args, **kwargs))
+
+    return started
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("hide", [_hidden, _as_task])
+def test_an_async_tool_behind_a_plain_decorator_is_refused_in_a_loop_too(hide: Any) -> None:
+    """Where only its result shows that a tool is async, it does not run, nothing warns, and the program is told what to do."""
+
+    async def fetch() -> str:
+        ran.append("fetch")
+        return "x"
+
+    async def nested() -> AsyncIterator[str]:
+        yield "x"
+
+    tools = llmtrace.Tools(hide(fetch), _hidden(nested))
+
+    async def inside(name: str) -> None:
+        try:
+            tools.run(chat(("a", name, "{}")))
+        finally:
+            await asyncio.sleep(0)
+
+    with capture() as captured:
+        for name in ("fetch", "nested"):
+            with pytest.raises(ConfigurationError, match=f"{name} is async .*arun"):
+                asyncio.run(inside(name))
+    gc.collect()
+    assert ran == []
+    assert [span.failure is not None for span in captured.spans] == [True, True]
+    if hide is _hidden:
+        assert tools.run(chat(("a", "fetch", "{}")))[0]["content"] == "x"
 
 
 def test_methods_are_tools_too() -> None:

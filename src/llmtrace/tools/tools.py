@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -115,9 +115,7 @@ class Tools:
         for call in calls:
             known = self._tools.get(call.name)
             if known is not None and functions.kind_of(known[1]) in _ASYNC:
-                raise ConfigurationError(
-                    f"Tools.run(): {call.name} is async and an event loop runs; use `await tools.arun(message)`"
-                )
+                raise _AsyncInLoopError(call.name)
 
     def _begin(self, call: ToolCall) -> tuple[Execution, Callable[..., Any] | None]:
         known = self._tools.get(call.name)
@@ -131,7 +129,7 @@ class Tools:
         if function is None or execution.refused:
             return _text(execution.answer), True
         try:
-            return _text(functions.run("plain", partial(_whole, function), lambda: execution)), False
+            return _text(functions.run("plain", partial(_whole, call.name, function), lambda: execution)), False
         except Exception as error:
             return self._failed(error)
 
@@ -145,20 +143,40 @@ class Tools:
             return self._failed(error)
 
     def _failed(self, error: Exception) -> tuple[str, bool]:
-        if self._on_fail == "raise" or isinstance(error, (BudgetExceeded, InvalidToolCall)):
+        if self._on_fail == "raise" or isinstance(error, (BudgetExceeded, InvalidToolCall, _AsyncInLoopError)):
             raise error
         return f"Error: {type(error).__name__}: {message_of(error)}", True
 
 
-def _whole(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+class _AsyncInLoopError(ConfigurationError):
+    """An event loop runs, so that `Tools.run` cannot wait for an async tool."""
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(f"Tools.run(): {tool} is async and an event loop runs; use `await tools.arun(message)`")
+
+
+def _whole(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """The result of a tool: what it awaits or yields, if that is what it gives."""
     result = function(*args, **kwargs)
     if inspect.isgenerator(result):
         return list(result)
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) or inspect.isasyncgen(result) else result
+    if not inspect.isawaitable(result) and not inspect.isasyncgen(result):
+        return result
+    if _loop_runs():  # a decorator may hide that a tool is async until it is called
+        _drop(result)
+        raise _AsyncInLoopError(name)
+    return asyncio.run(_awaited(result))
 
 
-async def _awhole(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _drop(result: Any) -> None:
+    """Leave what nobody will await: a coroutine would warn, a task would go on in the background."""
+    if isinstance(result, Coroutine):
+        result.close()
+    elif isinstance(result, asyncio.Future):
+        result.cancel()
+
+
+async def _awhole(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """As `_whole`, with what is not async in a thread."""
     if functions.kind_of(function) in _ASYNC:
         return await _awaited(function(*args, **kwargs))
