@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,11 @@ def test_options_are_taken_in_the_forms_that_come_naturally(
 def test_a_redaction_rule_that_cannot_be_one_is_not_left_out() -> None:
     """What it was to hide must not come out because of it."""
     assert Config.read(redact_keys=5, redact_with=5).redact_keys == (5,)
+    assert Config.read(redact_keys=b"ssn").redact_keys == (b"ssn",)
+
+    def names() -> Iterator[str]:
+        yield "ssn"
+        raise ValueError
+
+    given = names()
+    assert Config.read(redact_keys=given).redact_keys == (given,)

@@ -10,7 +10,7 @@ import difflib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import unquote
@@ -106,7 +106,12 @@ def _list(given: Any) -> tuple[Any, ...]:
 
 def _rules(given: Any) -> tuple[Any, ...]:
     """As they are: what cannot be a rule of redaction is not left out, but keeps all content in (see `content.redaction`)."""
-    return tuple(given) if isinstance(given, Iterable) else (given,)
+    if isinstance(given, (bytes, bytearray)):  # no list of numbers
+        return (given,)
+    try:
+        return tuple(given)
+    except Exception:
+        return (given,)
 
 
 def _truth(given: Any) -> bool:

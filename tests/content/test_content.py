@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -163,11 +164,15 @@ def test_the_span_given_is_not_changed() -> None:
         assert repr(span) == before
 
 
-def test_a_rule_that_cannot_be_read_turns_content_off(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rule_that_cannot_be_read_turns_content_off(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fails closed: no content at all, one log line that names the rule, not even the user's attributes as text."""
+    monkeypatch.setattr("llmtrace.content.redaction._said_broken", set())
     for rules in (
         {"redact_patterns": ("(unclosed",)},
         {"redact_paths": ("user.ssn",)},
+        {"redact_keys": (re.compile("ssn"),)},
         {"redact_with": "mask"},
     ):
         caplog.clear()
@@ -180,6 +185,28 @@ def test_a_rule_that_cannot_be_read_turns_content_off(caplog: pytest.LogCaptureF
         assert CANARY not in looks(clean)
         assert "tenant" not in clean.attributes
         assert clean.name == "step"
+
+
+def test_a_broken_rule_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program cleans content for several places; each rule that cannot be read is one line, not one for each of them."""
+    monkeypatch.setattr("llmtrace.content.redaction._said_broken", set())
+
+    class Unshown:
+        def __repr__(self) -> str:
+            raise ValueError
+
+    rules: Any = ("customer.email", "$.ok", b"$.a", Unshown())
+    with caplog.at_level(logging.ERROR, logger="llmtrace"):
+        for _ in range(3):
+            assert not Content(Config(content="all", redact_paths=rules)).exports_content
+        Content(Config(redact_keys=rules[2:3]))
+    said = [record.getMessage().partition(" cannot be used")[0] for record in caplog.records]
+    assert said == [
+        "llmtrace: configure(redact_paths): the rule 'customer.email'",
+        "llmtrace: configure(redact_paths): the rule b'$.a'",
+        "llmtrace: configure(redact_paths): the rule <Unshown>",
+        "llmtrace: configure(redact_keys): the rule b'$.a'",
+    ]
 
 
 def test_a_function_that_raises_hides_the_text_it_was_given(caplog: pytest.LogCaptureFixture) -> None:

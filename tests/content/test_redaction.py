@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import MappingProxyType
 from typing import Any
 
@@ -232,7 +233,7 @@ def test_own_keys_and_patterns() -> None:
 
 
 def test_own_keys_in_any_script() -> None:
-    own = Redactor(Config(redact_keys=("contraseña", "密码", "…")))
+    own = Redactor(Config(redact_keys=("contraseña", "密码")))
     assert own.value({"Contraseña": "a", "密码": "b", "!": "c", "": "d"}) == {"Contraseña": KEY, "密码": KEY, "!": "c", "": "d"}
     assert own.text("contraseña=abc, 密码: x, ") == f"contraseña={KEY}, 密码: {KEY}, "
 
@@ -253,6 +254,24 @@ def test_a_broken_rule_redacts_everything() -> None:
     assert own.broken
     assert own.text("hello") == "[REDACTED:error]"
     assert "hello" not in repr(own.value({"a": ["hello", 1]}))
+
+
+@pytest.mark.parametrize("option", ["redact_keys", "redact_paths", "redact_patterns"])
+@pytest.mark.parametrize("given", [b"ssn", None, 5, ["ssn"], re.compile(b"ssn")], ids=repr)
+def test_a_rule_of_another_kind_is_a_broken_one(option: str, given: Any) -> None:
+    """What is no name, path or expression was meant to hide something: it is not passed over."""
+    for rules in ((given,), ("$.a", given)):
+        own = Redactor(Config(**{option: rules}))
+        assert own.broken
+        assert "123" not in repr(own.value({"ssn": "123"}))
+
+
+@pytest.mark.parametrize("key", [re.compile("ssn"), "", " ", "…"], ids=repr)
+def test_a_key_without_a_word_is_a_broken_rule(key: Any) -> None:
+    """Neither an expression nor signs name a key: no member would ever be hidden by it."""
+    own = Redactor(Config(redact_keys=(key,)))
+    assert own.broken
+    assert "123" not in repr(own.value({"ssn": "123", "…": "123"}))
 
 
 def test_nested_too_deep_fails_closed() -> None:

@@ -40,6 +40,8 @@ _MAX_KNOWN = 4096
 """So many short texts are known to be clean: ids, states and names come again and again."""
 _EXAMPLES = ("default", "const", "enum", "examples", "example")
 _SCHEMA_MEMBERS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+_said_broken: set[tuple[str, str]] = set()
+"""Options and their rules that could not be read: a program has several redactors, and each would say so."""
 
 
 class Redactor:
@@ -50,7 +52,7 @@ class Redactor:
         self._blobs = blobs
         self._said = False
         self._defaults = config.redact
-        self._own_keys = frozenset(words(str(key)) for key in config.redact_keys) - {""}
+        self._own_keys: set[str] = set()
         self._keys: dict[str, int] = {}
         self.innocent: set[str] = set()
         """Key names that `is_innocent` has said yes to."""
@@ -59,15 +61,17 @@ class Redactor:
         self._paths: list[Path] = []
         self.broken = False
         """True when a rule could not be read; the log has said which."""
+        for key in config.redact_keys:
+            self._read("redact_keys", key, lambda given: self._own_keys.add(_key(given)))
         for pattern in config.redact_patterns:
-            self._read("redact_patterns", pattern, lambda text: self._patterns.append(re.compile(text)))
+            self._read("redact_patterns", pattern, lambda given: self._patterns.append(_pattern(given)))
         for path in config.redact_paths:
-            self._read("redact_paths", path, lambda text: self._paths.append(parse_path(text)))
+            self._read("redact_paths", path, lambda given: self._paths.append(parse_path(_text(given))))
         self._function: Callable[[str], str] | None = config.redact_with
         if self._function is not None and not callable(self._function):
             self._read("redact_with", self._function, _refuse)
         self._in_paths = Scanner([_path_pairs(self._paths)])
-        self._scan = Scanner(self._rules(config))
+        self._scan = Scanner(self._rules())
         self._always = bool(self._paths or self._patterns or self._function or self.broken)
 
     def _read(self, option: str, given: Any, read: Callable[[Any], object]) -> None:
@@ -75,16 +79,18 @@ class Redactor:
             read(given)
         except Exception as error:
             self.broken = True
-            logger.error(
-                "llmtrace: configure(%s): the rule %r cannot be used: %s. No content is recorded until this is put right.",
-                option,
-                given,
-                error,
-            )
+            rule = _shown(given)
+            if (option, rule) not in _said_broken:
+                _said_broken.add((option, rule))
+                logger.error(
+                    "llmtrace: configure(%s): the rule %s cannot be used: %s. No content is recorded until this is put right.",
+                    option,
+                    rule,
+                    error,
+                )
 
-    def _rules(self, config: Config) -> list[Sequence[Rule]]:
-        keys = [str(key) for key in config.redact_keys]
-        own = pair_rules("key", keys, lambda name: words(name) in self._own_keys, any_value=True)
+    def _rules(self) -> list[Sequence[Rule]]:
+        own = pair_rules("key", sorted(self._own_keys), lambda name: words(name) in self._own_keys, any_value=True)
         common = secret_pairs() if self._defaults else ()
         forms = [*([blob_rule()] if self._blobs else []), *(secret_rules() if self._defaults else [])]
         return [own[:1], common[0:1], common[2:3], [*own[1:], *common[1::2]], forms]
@@ -343,6 +349,32 @@ class Redactor:
             self._said = True  # the error's text may quote what it was about: only its type is told
             logger.error("llmtrace: redaction failed (%s); what it was to look at is left out.", type(error).__name__)
         return ERROR
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError(f"expected text, got {type(given).__name__}")
+    return given
+
+
+def _key(given: object) -> str:
+    spelt = words(_text(given))
+    if not spelt:
+        raise ValueError("expected the name of a key, and there is no word in it")
+    return spelt
+
+
+def _pattern(given: Any) -> re.Pattern[str]:
+    pattern = re.compile(given)
+    _text(pattern.pattern)  # one for bytes fits no text
+    return pattern
+
+
+def _shown(given: object) -> str:
+    try:
+        return repr(given)
+    except Exception:
+        return f"<{type(given).__name__}>"
 
 
 def _refuse(given: object) -> None:
