@@ -19,6 +19,7 @@ from llmtrace.model import (
     Inference,
     Memory,
     Message,
+    Reasoning,
     Retrieval,
     Text,
     ToolExecution,
@@ -211,3 +212,15 @@ price                                                                     200 ms
       query   ada
       found   ["likes blue"]
 """)
+
+
+def test_thoughts_hide_no_answer(llmtrace: Callable[..., Any], store: str) -> None:
+    """However long the model thought, what it said is on a line of its own."""
+    said = Message("assistant", (Reasoning("Two plus two. " * 20), Text("It is four.")))
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    keep(store, maker.span(1, None, "chat", chat([user("2+2?")], said)))
+    assert body(llmtrace("show", "--store", store).out).splitlines()[-3:] == [
+        "   user    2+2?",
+        "   thinks  Two plus two. Two plus two. Two plus two. Two plus two. Two plus two…",
+        "   answer  It is four.",
+    ]

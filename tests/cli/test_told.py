@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmtrace.cli.told import NewMessages, told
-from llmtrace.model import Blob, Message, Reasoning, Text, Trace, Uri, replace
+from llmtrace.cli.told import NewMessages, thought, told
+from llmtrace.model import Blob, Generic, Message, Reasoning, Text, Trace, Uri, replace
 from tests.cli.traces import Maker, answers, asks, chat, recovered, silent, user
 
 
@@ -62,3 +62,12 @@ def test_what_is_no_text_is_named() -> None:
     assert told(message) == "look\n(image image/png 1,234 bytes)\n(image http://x/y.png)"
     assert told(asks()) == ""
     assert told(replace(message, parts=())) == ""
+
+
+def test_thoughts_stand_apart_and_a_refusal_in_its_words() -> None:
+    """What the model said is not behind what it thought."""
+    message = Message("assistant", (Reasoning("hm"), Reasoning(""), Text("four")))
+    assert (thought(message), told(message)) == ("hm", "four")
+    for key in ("content", "refusal"):
+        assert told(Message("assistant", (Generic("refusal", {key: "I cannot"}),))) == "(refusal) I cannot"
+    assert told(Message("assistant", (Generic("other", {"content": "x"}),))) == '(other {"content": "x"})'

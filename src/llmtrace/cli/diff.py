@@ -10,7 +10,7 @@ from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.paint import Screen, Style, short
 from llmtrace.cli.show import headline, title_of
 from llmtrace.cli.stores import opened
-from llmtrace.cli.told import told
+from llmtrace.cli.told import thought, told
 from llmtrace.diagnosis.difference import Difference, Pair, compare
 from llmtrace.model import Inference, Span, ToolExecution, Trace
 
@@ -98,6 +98,8 @@ def _lines(span: Span) -> list[str]:
     said = []
     asked = () if isinstance(operation, Inference) else getattr(operation, "input", ())
     for message in (*asked, *getattr(operation, "output", ())):
+        thoughts = thought(message)
+        said += [f"(thinks) {thoughts}"] if thoughts else []
         said += [text for text in (told(message),) if text] + [words.tool_call(call) for call in message.tool_calls()]
     return said + _failure(span)
 

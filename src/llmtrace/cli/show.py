@@ -10,7 +10,7 @@ from llmtrace.cli import words
 from llmtrace.cli.options import FINE, print_json
 from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.cli.stores import MOMENT, opened, trace_of
-from llmtrace.cli.told import NewMessages, told
+from llmtrace.cli.told import NewMessages, thought, told
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     AgentInvocation,
@@ -131,6 +131,7 @@ class _Tree:
         """What agents and workflows were asked and answered; what retrievals, memories and functions took and gave."""
         for label, field in (("task", "input"), ("answer", "output")):
             for message in getattr(operation, field, ()):
+                self._thoughts(message, prefix)
                 self._line(label, asked(told(message)), prefix)
         for label, field in _CONTENT:
             held = getattr(operation, field, None)
@@ -139,6 +140,7 @@ class _Tree:
 
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
         for message in self._messages.of(span):
+            self._thoughts(message, prefix)
             self._line(message.role, told(message), prefix)
         self._answers(span, inference, prefix)
 
@@ -153,12 +155,19 @@ class _Tree:
             self._line("!", "the stream ended before its end", prefix, "yellow")
 
     def _answer(self, message: Message, left: _Findings, prefix: str) -> None:
+        self._thoughts(message, prefix)
         said = told(message)
         if said:
             self._line("answer", said, prefix)
         for call in message.tool_calls():
             self._line("call", words.tool_call(call), prefix, "cyan")
             self._findings(*left.take(call), prefix)
+
+    def _thoughts(self, message: Message, prefix: str) -> None:
+        """On a line of their own, so that long ones hide no answer."""
+        thoughts = thought(message)
+        if thoughts:
+            self._line("thinks", thoughts, prefix)
 
     def _tool_execution(self, span: Span, execution: ToolExecution, prefix: str) -> None:
         self._findings(span.violations, span.evaluations, prefix)

@@ -15,8 +15,8 @@ from llmtrace.cli.options import FINE, positive
 from llmtrace.cli.paint import Screen, Style, cells, short
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
-from llmtrace.cli.told import told
-from llmtrace.model import OUTCOME, Inference, Span, has_error
+from llmtrace.cli.told import thought, told
+from llmtrace.model import OUTCOME, Inference, Message, Span, has_error
 from llmtrace.store import Query, Store
 from llmtrace.viewer.live import Follower
 from llmtrace.viewer.source import Source
@@ -98,6 +98,12 @@ def _worded(span: Span) -> str:
     operation = span.operation
     if not isinstance(operation, Inference):
         return title_of(span)
-    said = [told(message) for message in operation.output]
+    said = [told(message) or _thinking(message) for message in operation.output]
     calls = [words.tool_call(call) for message in operation.output for call in message.tool_calls()]
     return f"{title_of(span)}: {' '.join([*said, *calls]).strip()}"
+
+
+def _thinking(message: Message) -> str:
+    """What to tell of a message that holds thoughts alone."""
+    thoughts = thought(message)
+    return f"(thinks) {thoughts}" if thoughts and not message.tool_calls() else ""

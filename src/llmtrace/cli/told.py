@@ -89,21 +89,24 @@ def _same(told: JsonValue, result: JsonValue) -> bool:
 
 
 def told(message: Message) -> str:
-    """A message as text, its tool calls left out."""
+    """A message as text, its tool calls and the model's thoughts left out."""
     return "\n".join(text for text in _texts(message) if text)
+
+
+def thought(message: Message) -> str:
+    """The thoughts of the model that a message holds."""
+    return "\n".join(part.content for part in message.parts if isinstance(part, Reasoning) and part.content)
 
 
 def _texts(message: Message) -> Iterator[str]:
     for part in message.parts:
-        if not isinstance(part, ToolCall):
+        if not isinstance(part, (ToolCall, Reasoning)):
             yield _text(part)
 
 
 def _text(part: Part) -> str:
     if isinstance(part, Text):
         return part.content
-    if isinstance(part, Reasoning):
-        return f"(thinks) {part.content}"
     if isinstance(part, ToolResult):
         return part.response if isinstance(part.response, str) else words.value(part.response)
     if isinstance(part, Blob):
@@ -115,5 +118,8 @@ def _text(part: Part) -> str:
     if isinstance(part, Compaction):
         return f"(earlier messages were summed up) {part.content or ''}"
     if isinstance(part, Generic):
+        fields = list(part.fields.values())
+        if part.type == "refusal" and len(fields) == 1 and isinstance(fields[0], str):
+            return f"(refusal) {fields[0]}"
         return f"({part.type} {words.value(dict(part.fields))})"
     return ""
