@@ -18,6 +18,7 @@ import threading
 import time
 import types
 import uuid
+import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -112,7 +113,15 @@ plain = {"a": 1, "b": [1.5, True, None, "x"], "c": {"d": "é"}}
         (datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.timezone.utc), "2026-01-02T03:04:00+00:00"),
         (datetime.date(2026, 1, 2), "2026-01-02"),
         (datetime.time(3, 4), "03:04:00"),
-        (datetime.timedelta(hours=1), "1:00:00"),
+        (datetime.timedelta(hours=1), "PT1H"),
+        (datetime.timedelta(seconds=-3.5), "-PT3.5S"),
+        (zoneinfo.ZoneInfo("UTC"), "UTC"),
+        (pydantic.HttpUrl("https://shop.example/a?b=c"), "https://shop.example/a?b=c"),
+        (pydantic.AnyUrl("ftp://shop.example/"), "ftp://shop.example/"),
+        (pydantic.PostgresDsn("postgres://a:1,b:2/orders"), "postgres://a:1,b:2/orders"),
+        (pydantic_core.Url("https://shop.example/"), "https://shop.example/"),
+        (pydantic_core.MultiHostUrl("redis://a:1,b:2/0"), "redis://a:1,b:2/0"),
+        (pydantic.RootModel[list[int]]([1, 2]), [1, 2]),
         (decimal.Decimal("1.10"), "1.10"),
         (fractions.Fraction(1, 3), "1/3"),
         (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
@@ -354,3 +363,15 @@ hostile = st.deferred(
 @given(hostile)
 def test_nothing_makes_it_raise(value: Any) -> None:
     pydantic_core.to_json(to_json(value), inf_nan_mode="constants")
+
+
+class Loud(pydantic.HttpUrl):
+    def __str__(self) -> str:
+        raise AssertionError("called")
+
+
+def test_a_known_class_is_read_past_what_a_subclass_makes_of_it() -> None:
+    """The text of a URL is pydantic's; a class that only bears the name of a known one is not known."""
+    assert to_json(Loud("https://shop.example/")) == "https://shop.example/"
+    fake = type("ZoneInfo", (), {"__module__": "zoneinfo", "key": "Mars/Base"})()
+    assert to_json(fake) == "<unserialisable zoneinfo.ZoneInfo>"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from unittest.mock import AsyncMock
 
 import pytest
+from pydantic import BaseModel, HttpUrl
 
 import llmtrace
 from llmtrace.errors import ConfigurationError, InvalidToolCall
@@ -485,6 +486,26 @@ def test_what_a_tool_awaits_or_yields_is_its_result() -> None:
         assert asyncio.run(tools.arun(message)) == plain
     assert [answer["content"] for answer in plain] == ["2", "2", "[0,1]", "[0,1]"]
     assert sorted(str(done.result) for done in executions(captured)) == ["2"] * 4 + ["[0, 1]"] * 4
+
+
+def test_a_url_is_told_as_text() -> None:
+    """A URL of pydantic is text in the answer, and is not said to be a wrong one."""
+
+    class Page(BaseModel):
+        url: HttpUrl
+
+    @llmtrace.tool
+    def find() -> Page:
+        return Page(url=HttpUrl("https://shop.example/orders"))
+
+    call = {
+        "role": "assistant",
+        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "find", "arguments": "{}"}}],
+    }
+    with capture() as captured:
+        (answer,) = llmtrace.Tools(find).run(call)
+    assert json.loads(answer["content"]) == {"url": "https://shop.example/orders"}
+    assert [span.violations for span in captured.spans] == [()]
 
 
 def test_an_answer_is_told_whole() -> None:

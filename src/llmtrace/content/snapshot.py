@@ -13,6 +13,7 @@ import io
 import ipaddress
 import math
 import re
+import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -23,6 +24,8 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any, TypeAlias
 from uuid import UUID
+
+import pydantic_core
 
 from llmtrace.content.truncation import cut_mark
 from llmtrace.model import JsonValue
@@ -207,6 +210,8 @@ class _Snapshot:
         for names, read in _BY_ATTRIBUTE:
             if hasattr(kind, names):
                 return read(self, value, depth)
+        if (text := _text_by_name(value, kind)) is not None:
+            return self._text(text)
         if kind.__module__.partition(".")[0] in ("numpy", "torch", "pandas"):
             return _array(self, value, depth)
         for base, read in _ABSTRACT:
@@ -315,11 +320,39 @@ def _named(what: str) -> _Reader:
 def _pydantic(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
     declared = type(value).__pydantic_fields__
     names = [name for name, info in declared.items() if not info.exclude and info.repr]
+    if names and getattr(type(value), "__pydantic_root_model__", False):
+        return snapshot.of(value.__dict__[names[0]], depth + 1)
     extra = getattr(value, "__pydantic_extra__", None)
     if not extra:
         return snapshot.fields(value, names, depth)
     members = [(name, value.__dict__[name]) for name in names if name in value.__dict__]
     return snapshot._container(snapshot._members, value, [*members, *extra.items()], depth)
+
+
+def _duration(value: timedelta) -> str:
+    """In ISO 8601, as pydantic writes it: ``PT3S``."""
+    return pydantic_core.to_json(value).decode().strip('"')
+
+
+_WRITTEN = "__str__"
+_TEXT_BY_NAME = {
+    ("pydantic.networks", "_BaseUrl"): _WRITTEN,
+    ("pydantic.networks", "_BaseMultiHostUrl"): _WRITTEN,
+    ("pydantic_core._pydantic_core", "Url"): _WRITTEN,
+    ("pydantic_core._pydantic_core", "MultiHostUrl"): _WRITTEN,
+    ("zoneinfo", "ZoneInfo"): "key",
+}
+"""Classes that need not be imported here, by module and name, and the attribute that holds or writes their text."""
+
+
+def _text_by_name(value: object, kind: type) -> str | None:
+    """The text of an object of these classes; what a subclass makes of the attribute has no say."""
+    for base in kind.__mro__:
+        name = _TEXT_BY_NAME.get((base.__module__, base.__qualname__))
+        if name is not None and getattr(sys.modules.get(base.__module__), base.__qualname__, None) is base:
+            read = base.__dict__[name].__get__(value)
+            return str(read()) if name is _WRITTEN else read
+    return None
 
 
 def _dataclass(snapshot: _Snapshot, value: Any, depth: int) -> JsonValue:
@@ -350,7 +383,7 @@ _READERS: tuple[tuple[Any, _Reader], ...] = (
     (datetime, _as_text(datetime.isoformat)),
     (date, _as_text(date.isoformat)),
     (time, _as_text(time.isoformat)),
-    (timedelta, _as_text(timedelta.__str__)),
+    (timedelta, _as_text(_duration)),
     (Decimal, _as_text(Decimal.__str__)),
     (Fraction, _as_text(Fraction.__str__)),
     (UUID, _as_text(UUID.__str__)),
