@@ -294,6 +294,20 @@ def test_what_the_provider_keeps_is_not_lost() -> None:
     assert "forgotten" not in kinds(story, AgentInvocation("helper"))
 
 
+def test_choices_that_were_not_kept_are_not_lost() -> None:
+    """Best of four: each request has one draft of those before. What was kept and then left out is lost as ever."""
+    story = Story("Write.").user("Write a poem about kettles.")
+    for turn in range(3):
+        drafts = [f"Draft {number} of turn {turn}" for number in range(4)]
+        story.says(drafts[0], output=tuple(Message("assistant", (Text(draft),)) for draft in drafts))
+        story.messages = [*story.messages[:2], story.messages[-1]]
+        story.user(f"Better please, round {turn}.")
+    assert "forgotten" not in clues(story)
+    story.says("Well.").user("Go on.").says("Well, well.")
+    story.messages = story.messages[:2]
+    assert "forgotten" in clues(story.user("Once more.").says("Done."))
+
+
 def kinds(story: Story, around: Operation) -> set[str]:
     trace = story.trace(operation=around)
     return {clue.kind for clue in find_clues(trace, Flow(trace))}

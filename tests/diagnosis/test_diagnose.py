@@ -15,6 +15,7 @@ from tests.lineage_story import ROOT, Story, tool
 from llmtrace import semconv
 from llmtrace.content.bare import bare
 from llmtrace.diagnosis import LIKELY, Diagnosis, Suspect, diagnose
+from llmtrace.diagnosis.flow import Flow
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
     AgentInvocation,
@@ -288,7 +289,20 @@ def test_an_invalid_call_of_a_client_and_its_server_is_one_suspect() -> None:
     server = story.span(ToolExecution("look_up", {"order": "7"}, "no", True), violations=(missing,))
     story.spans[:] = [replace(client, end=30), replace(server, parent_id=client.span_id)]
     (suspect,) = diagnose(story.trace()).suspects
-    assert (suspect.title, suspect.span_id) == ("look_up was called with an invalid /order_id", client.span_id)
+    assert (suspect.title, suspect.span_id) == ("look_up was called without /order_id", client.span_id)
+
+
+def test_what_an_invalid_call_brought_is_not_the_form_of_the_tools_results() -> None:
+    """The tool ran with what the model sent, and again with the corrected call: the call is at fault, not the tool."""
+    story = Story().user("Please refund order KS-20457: 42 EUR.")
+    story.calls("refund", {"refunded": "42 EUR"}, order_id="KS-20457", amount="42 EUR")
+    wrong = Violation("wrong_type", "/amount", "type", "expected a number", tool="refund", call_id="call_1")
+    asked = story.spans[0]
+    story.calls("refund", {"refunded": 42}, order_id="KS-20457", amount=42).says("Done, 42 EUR refunded.")
+    assert "other_shape" in {suspect.kind for suspect in diagnose(story.trace()).suspects}
+    story.spans[0] = replace(asked, violations=(wrong,))
+    (suspect,) = diagnose(story.trace()).suspects
+    assert suspect.title == "refund was called with an invalid /amount"
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -692,3 +706,47 @@ def test_many_clues_take_no_longer_than_few() -> None:
     start = time.process_time()
     assert 0 < len(diagnose(trace).suspects) <= 50
     assert time.process_time() - start < 2.0
+
+
+@pytest.mark.parametrize(
+    ("choices", "answered", "outcome"),
+    [
+        (("I refunded KS-100.", "I refunded KS-777."), "I refunded KS-100.", "I refunded KS-100."),
+        (("I refunded KS-100.", "I refunded KS-777."), "I refunded KS-777.", "I refunded KS-777."),
+        (("I refunded KS-100.", "I refunded KS-777."), "", "I refunded KS-100."),
+        (("I refunded KS-100.", "I refunded KS-777."), "Both are fine.", "I refunded KS-100."),
+    ],
+)
+def test_of_several_choices_the_outcome_is_the_one_that_the_program_answered(
+    choices: tuple[str, ...], answered: str, outcome: str
+) -> None:
+    said = tuple(Message("assistant", (Text(choice),)) for choice in choices)
+    story = Story().user("Refund KS-100 or KS-777.").calls("refund", failure=Failure("RuntimeError", "gone"), order_id="KS-100")
+    story.says(choices[0], output=said)
+    output = (Message("assistant", (Text(answered),)),) if answered else ()
+    trace = story.trace(operation=AgentInvocation("helper", output=output))
+    flow = Flow(trace)
+    assert flow.outcome is not None
+    assert flow.outcome.text == outcome
+    assert [node.text for node in flow.nodes if node.alternative] == [text for text in choices if text != outcome]
+    (suspect,) = diagnose(trace, flow).suspects
+    assert suspect.chain[0].value == outcome
+
+
+def test_an_alternative_does_not_pass_over_a_failure_that_the_answer_tells() -> None:
+    for kept, unnoticed in (("Sorry, that failed.", False), ("All done, KS-100 is refunded.", True)):
+        said = ("All done, KS-100 is refunded.", "Sorry, that failed.")
+        story = Story().user("Refund KS-100.").calls("refund", failure=Failure("RuntimeError", "gone"), order_id="KS-100")
+        story.says("", output=tuple(Message("assistant", (Text(choice),)) for choice in said))
+        answered = AgentInvocation("helper", output=(Message("assistant", (Text(kept),)),))
+        found = [suspect.title for suspect in diagnose(story.trace(operation=answered)).suspects]
+        assert ("refund failed and the run went on as if it had not" in found) is unnoticed
+
+
+def test_an_alternative_is_no_outcome_even_of_itself() -> None:
+    """Nor where it is the only one that says something in words."""
+    said = (Message("assistant", (ToolCall("refund", {}, "call_1"),)), Message("assistant", (Text("Refunded."),)))
+    flow = Flow(Story().user("Refund it.").says("", output=said).trace())
+    alternative = flow.nodes[-1]
+    assert alternative.alternative
+    assert flow.outcome is flow.outcome_after(alternative) is flow.nodes[-2]

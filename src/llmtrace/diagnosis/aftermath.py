@@ -18,14 +18,14 @@ class Aftermath:
         self._went_well: dict[str, int] = {}
         self._went_well_with: dict[tuple[str, str], int] = {}
         self._relied_on: dict[str, int] = {}
-        said = [node.text if node.kind == "answer" else node.said_with for node in flow.nodes]
+        said = ["" if node.alternative else node.text if node.kind == "answer" else node.said_with for node in flow.nodes]
         self._admits = [bool(words) and admits_failure(words) for words in said]
         self._next_words = _next(said)
         for node in flow.nodes:
             well = node.kind == "call" and (node.has_result or node.execution is not None) and not has_failed(node)
             if well:
                 self._went_well[node.tool] = node.place
-            for use in node.uses:
+            for use in () if node.alternative else node.uses:
                 if well:
                     self._went_well_with[node.tool, use.key] = node.place
                 if node.kind == "call" or not self._admits[node.place]:

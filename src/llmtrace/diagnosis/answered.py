@@ -9,7 +9,7 @@ from llmtrace.content.scan import matcher
 from llmtrace.diagnosis.clue import Clue, place_of
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import has_failed
-from llmtrace.model import JsonValue
+from llmtrace.model import JsonValue, Trace
 
 _ORDERS = re.compile(
     r"(?:ignore|disregard|forget)\s+(?:\w+\s+){0,2}(?:previous|prior|earlier|above|all)\b|\bsystem (?:notice|message|prompt)\b"
@@ -41,11 +41,17 @@ def cut_off(flow: Flow) -> Iterator[Clue]:
             yield Clue("cut_result", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
 
 
-def reshaped(flow: Flow) -> Iterator[Clue]:
-    """A result in another form than the tool's results before."""
+def reshaped(trace: Trace, flow: Flow) -> Iterator[Clue]:
+    """A result in another form than the tool's results before. What an invalid call brought tells nothing of that form."""
+    invalid = {
+        flow.node_of(span, found.call_id)
+        for span in trace.spans
+        for found in span.violations
+        if found.where == "arguments" and found.severity == "error"
+    }
     usual: dict[str, tuple[str, dict[str, str]]] = {}
     for node in flow.nodes:
-        if node.kind != "call" or node.structure is None or has_failed(node):
+        if node.kind != "call" or node.structure is None or has_failed(node) or node in invalid:
             continue
         form = _form(node.structure)
         before = usual.setdefault(node.tool, form)

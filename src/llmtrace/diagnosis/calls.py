@@ -72,6 +72,8 @@ def _words_for(violation: Violation, tool: str, *, refused: bool) -> tuple[str, 
     stricter = f"Say in the schema of {tool} what {place} must be: a description with an example, a stricter type or an enum."
     advice = stricter if refused else f'Let on_invalid="reply" tell the model before {tool} runs.'
     what = f"an invalid {violation.pointer}" if violation.pointer else "invalid arguments"
+    if violation.pointer and violation.code == "missing":
+        return f"{tool} was called without {violation.pointer}", advice
     return f"{tool} was called with {what}", advice
 
 

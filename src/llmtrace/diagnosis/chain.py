@@ -36,7 +36,8 @@ def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow) -> tuple[
     edges = _way(clue.node, reached, flow)
     steps = _steps(edges[::-1], flow)
     if not edges and outcome is not None and outcome is not clue.node:
-        steps.append(_outcome_step(outcome, f"No value of it comes from {_title(clue.node)}, which came before."))
+        came = "was another choice" if clue.node.alternative else "came before"
+        steps.append(_outcome_step(outcome, f"No value of it comes from {_title(clue.node)}, which {came}."))
     return (*steps, *_last(clue, clue.node))
 
 

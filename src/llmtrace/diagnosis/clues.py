@@ -43,7 +43,7 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *lists.incomplete(flow, seen),
         *lists.skipped(flow),
         *answered.cut_off(flow),
-        *answered.reshaped(flow),
+        *answered.reshaped(trace, flow),
         *answered.giving_orders(flow),
         *repeats.done_twice(flow),
         *repeats.in_another_form(trace, flow),

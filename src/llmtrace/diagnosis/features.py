@@ -170,7 +170,11 @@ class _Reader:
     def _outcome(self) -> frozenset[str]:
         """Names and numbers of the last words that have some, but for those that were given at the beginning."""
         given = self.marks[0] if self.marks else frozenset()
-        texts = [at for at, node in enumerate(self.nodes) if node.kind == "answer" and self.marks[at] - given]
+        texts = [
+            at
+            for at, node in enumerate(self.nodes)
+            if node.kind == "answer" and not node.alternative and self.marks[at] - given
+        ]
         return self.marks[texts[-1]] - given if texts else frozenset()
 
     def _clues(self, one: Candidate, features: dict[str, float]) -> None:

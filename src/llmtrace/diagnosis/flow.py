@@ -37,6 +37,9 @@ Via: TypeAlias = Literal["result", "same value"]
 
 USER = frozenset({"user", "human"})
 
+_MOST_ABOVE = 16
+"""Spans around an inference that are looked at for the choice that was taken."""
+
 
 @dataclass(eq=False, slots=True)
 class Node:
@@ -67,6 +70,8 @@ class Node:
     """Of a call the words that the model said along with it."""
     asked: bool = True
     """False for an execution that no recorded call asked for."""
+    alternative: bool = False
+    """Said in a choice of several that the program did not go on with."""
     _structure: JsonValue = None
     _read: bool = False
 
@@ -116,21 +121,24 @@ class Flow:
         self._turn = 0
         self._agents = _agents(trace)
         self.memory = Memory(trace)
+        self._trace = trace
         for span, ended in moments(trace):
             if ended:
                 self._end(span)
             else:
                 self.lineage.begun(span)
-        answers = [node for node in self.nodes if node.kind == "answer"]
-        acts = answers or [node for node in self.nodes if node.kind == "call"]
+        kept = [node for node in self.nodes if not node.alternative]
+        answers = [node for node in kept if node.kind == "answer"]
+        acts = answers or [node for node in kept if node.kind == "call"]
         self.outcome: Node | None = acts[-1] if acts else None
-        """The last answer; where there is none, the last call."""
+        """The last answer; where there is none, the last call. Of several choices the one that the program took."""
+        self._last = kept[-1] if kept else None
 
     def outcome_after(self, node: Node | None) -> Node | None:
         """What the run came to after this node: its outcome, or the last call if that came before."""
         if node is None or self.outcome is None or node.place <= self.outcome.place:
             return self.outcome
-        return self.nodes[-1]
+        return self._last
 
     def node_of(self, span: Span, call_id: str | None = None) -> Node | None:
         """The node of an execution; of an inference the call of this id, or its first."""
@@ -167,8 +175,9 @@ class Flow:
         self.uses += uses
         if isinstance(operation, Inference):
             self._told(operation)
-            for message in operation.output:
-                self._said(span, message, uses)
+            kept = _kept(self._trace, span, operation)
+            for choice, message in enumerate(operation.output):
+                self._said(span, message, uses, alternative=choice != kept)
         elif isinstance(operation, FetchResponse):
             for message in operation.output:
                 self._said(span, message, uses)
@@ -179,15 +188,17 @@ class Flow:
             text = "\n".join(message.text() for message in operation.output)
             self._add(span, Node("answer", span.span_id, text=text), uses)
 
-    def _said(self, span: Span, message: Message, uses: Iterable[Use]) -> None:
+    def _said(self, span: Span, message: Message, uses: Iterable[Use], *, alternative: bool = False) -> None:
         calls = message.tool_calls()
         texts = [part.content for part in message.parts if isinstance(part, Text) and part.content.strip()]
         for call in calls:
             mine = [use for use in uses if use.part == "argument" and _asks(use, call)]
             said = Node("call", span.span_id, call.name, call.id, call.arguments, said_with="\n".join(texts))
+            said.alternative = alternative
             self._add(span, said, mine)
         if texts and not calls:
-            self._add(span, Node("answer", span.span_id, text="\n".join(texts)), [use for use in uses if use.part == "answer"])
+            answer = Node("answer", span.span_id, text="\n".join(texts), alternative=alternative)
+            self._add(span, answer, [use for use in uses if use.part == "answer"])
 
     def _asked(self, span: Span, inference: Inference) -> None:
         """Turns of the user that no inference was sent before. What a model said in this trace is none."""
@@ -276,6 +287,23 @@ def structure_of(result: JsonValue) -> JsonValue:
         return from_json(result)
     except ValueError:
         return None
+
+
+def _kept(trace: Trace, span: Span, inference: Inference) -> int:
+    """Which choice an agent or a workflow around the inference answered; the first where none of them did."""
+    if len(inference.output) < 2:
+        return 0
+    choices = [message.text().strip() for message in inference.output]
+    above = trace.parent(span)
+    for _ in range(_MOST_ABOVE):
+        if above is None:
+            break
+        if isinstance(above.operation, (AgentInvocation, Workflow)):
+            answer = "\n".join(message.text() for message in above.operation.output).strip()
+            if answer and answer in choices:
+                return choices.index(answer)
+        above = trace.parent(above)
+    return 0
 
 
 def _agents(trace: Trace) -> dict[str, str]:
