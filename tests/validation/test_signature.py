@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field
 from typing_extensions import NotRequired, Unpack
 
+from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.validation.arguments import check_arguments, check_result
 from llmtrace.validation.signature import signature_of
@@ -360,6 +361,41 @@ def test_a_schema_or_definition_given() -> None:
     definition = signature_of(by_field, schema=given_definition).definition
     assert (definition.name, definition.description, definition.strict) == ("n", "d", True)
     assert definition.parameters == schema
+
+
+@pytest.mark.parametrize("schema", ['{"type":"object"}', "Query", b"{}", 5, 0, [1], [], True, object(), Strange])
+def test_a_schema_that_is_none_is_refused(schema: Any) -> None:
+    """What is neither an object nor a type with a schema would leave the tool unchecked: the program is told at once."""
+    with pytest.raises(ConfigurationError, match=r"tool 'by_field': schema=.*give a JSON Schema as a dict"):
+        signature_of(by_field, schema=schema)
+
+
+@pytest.mark.parametrize("member", ["parameters", "input_schema", "outputSchema"])
+@pytest.mark.parametrize("odd", ["{}", 5, [1], True, Query])
+@pytest.mark.parametrize("wrapper", [None, "function"])
+def test_a_definition_with_a_schema_that_is_none_is_refused(member: str, odd: Any, wrapper: str | None) -> None:
+    """So it is with what a definition says of arguments and results."""
+    inner = {"name": "n", "description": "d", "parameters": {"type": "object"}} | {member: odd}
+    with pytest.raises(ConfigurationError, match=f"tool 'by_field': '{member}' in the definition"):
+        signature_of(by_field, schema={wrapper: inner} if wrapper else inner)
+    signature_of(by_field, schema=inner | {member: {}})
+    signature_of(by_field, schema=inner | {member: None})
+
+
+def test_a_schema_may_name_what_is_defined_later() -> None:
+    """A model that is not complete when the tool is defined is no fault: its schema is made when it is first needed."""
+
+    class Order(BaseModel):
+        line: Line
+
+    signature = signature_of(by_field, schema=Order)
+
+    class Line(BaseModel):
+        amount: int
+
+    Order.model_rebuild()
+    assert signature.definition.parameters == Order.model_json_schema()
+    assert signature_of(by_field, schema=list[Query]).definition.parameters is not None
 
 
 class Computed(BaseModel):

@@ -74,7 +74,7 @@ def tool(
     What quality signals should know: ``changes=True``, each call changes something outside the program, so that the same call
     twice is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is meant, and no finding.
 
-    Raises `ConfigurationError` for an unknown ``on_invalid`` or something that cannot be called.
+    Raises `ConfigurationError` for an unknown ``on_invalid``, something that cannot be called, or a ``schema`` that is none.
     """
     if on_invalid is not None and on_invalid not in get_args(OnInvalid):
         raise ConfigurationError(f"tool(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")

@@ -42,6 +42,17 @@ def is_definition(raw: Mapping[str, JsonValue]) -> bool:
     return named or any(isinstance(raw.get(wrapper), Mapping) for wrapper in _WRAPPERS)
 
 
+def unusable_member(definition: Mapping[str, Any]) -> str | None:
+    """The member of a tool's definition that is to hold a JSON Schema, and holds something else."""
+    try:
+        definition = from_json(to_json(definition))
+    except Exception:  # something in it is no JSON
+        pass
+    inner = _unwrapped(definition)
+    given = {key: inner[key] for key in (*_PARAMETERS, *_OUTPUTS) if inner.get(key) is not None}
+    return next((key for key, schema in given.items() if not isinstance(schema, Mapping)), None)
+
+
 def output_schema(response_format: Any) -> JsonValue | None:
     """The JSON Schema that an answer is to follow, or None where the answer is free text.
 
@@ -57,14 +68,31 @@ def output_schema(response_format: Any) -> JsonValue | None:
 
 def type_schema(annotation: Any) -> JsonValue | None:
     """The JSON Schema that pydantic has for a type, or None."""
-    from pydantic import BaseModel, TypeAdapter  # here, since it takes 50 ms to import and few programs hand over types
-
     try:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return annotation.model_json_schema()
-        return TypeAdapter(with_known_typed_dicts(annotation)).json_schema()
+        return _made_schema(annotation)
     except Exception:  # pydantic raises errors of many kinds on what it does not know
         return None
+
+
+def may_have_schema(annotation: Any) -> bool:
+    """Whether pydantic has a JSON Schema for a type, or may have one when what the type names is defined."""
+    if isinstance(annotation, str):  # never the name of a type here, and pydantic would evaluate it
+        return False
+    try:
+        _made_schema(annotation)
+    except NameError:
+        return True
+    except Exception as error:
+        return getattr(error, "code", None) == "class-not-fully-defined"
+    return True
+
+
+def _made_schema(annotation: Any) -> JsonValue:
+    from pydantic import BaseModel, TypeAdapter  # here, since it takes 50 ms to import and few programs hand over types
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation.model_json_schema()
+    return TypeAdapter(with_known_typed_dicts(annotation)).json_schema()
 
 
 @lru_cache(maxsize=512)
@@ -75,8 +103,7 @@ def _known(text: bytes) -> ToolDefinition:
 
 
 def _definition(raw: Mapping[str, Any]) -> ToolDefinition:
-    wrapper = next((key for key in _WRAPPERS if isinstance(raw.get(key), Mapping)), None)
-    inner: Mapping[str, Any] = raw[wrapper] if wrapper else raw
+    inner = _unwrapped(raw)
     given = next((key for key in _PARAMETERS if inner.get(key) is not None), None)
     kind = raw.get("type") if isinstance(raw.get("type"), str) else None
     if given is not None or kind is None:
@@ -94,6 +121,10 @@ def _definition(raw: Mapping[str, Any]) -> ToolDefinition:
         cache={},
         changes=changes_by_hints(inner.get("annotations")),
     )
+
+
+def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((raw[key] for key in _WRAPPERS if isinstance(raw.get(key), Mapping)), raw)
 
 
 def _schema(given: Any) -> JsonValue:

@@ -1,7 +1,7 @@
 """What a Python function takes, seen as a tool: its definition, and the way from JSON arguments to a call and back.
 
-Law: never raises on any callable. What has no signature takes any object; a parameter without a usable annotation takes any
-value; what cannot be converted is passed on as it came.
+Law: never raises on any callable, only on a given schema that is none. What has no signature takes any object; a parameter
+without a usable annotation takes any value; what cannot be converted is passed on as it came.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
 
+from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue, ToolDefinition, replace
 from llmtrace.validation.annotations import hints_of, scope_of, target_of
 from llmtrace.validation.docstrings import Docstring, parse_docstring
 from llmtrace.validation.parameters import Kind, Parameter, object_schema, parameters_of, result_schema
-from llmtrace.validation.schema import is_definition, read_definition, type_schema
+from llmtrace.validation.schema import is_definition, may_have_schema, read_definition, type_schema, unusable_member
 
 _POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)
 
@@ -39,7 +41,7 @@ def signature_of(
     ``name`` and ``description``: default, the function's name and what its docstring says before its first section.
     ``schema``: a JSON Schema of the parameters, a pydantic model or other type, or a provider's tool definition; default,
     derived from the signature. ``strict``: what breaks only the closed form, or a format, is an error. ``changes`` and
-    ``polls``: see `ToolDefinition`.
+    ``polls``: see `ToolDefinition`. Raises `ConfigurationError` for a ``schema`` that is none, or a definition with such.
     """
     return Signature(function, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls)
 
@@ -66,6 +68,7 @@ class Signature:
         self._changes, self._polls = changes, polls
         self._signature, self.has_receiver = _inspect(function)
         """``has_receiver``: it is a function of a class, and takes the object (``self``) or class first."""
+        _refuse_no_schema(schema, name or _name_of(function))
         self._hints, resolved = hints_of(function)
         if not resolved:  # the names may be local to where the function is being defined
             self._hints, resolved = hints_of(function, scope_of(function))
@@ -187,6 +190,20 @@ class Signature:
         if self._signature is None:
             return {"type": "object"}
         return object_schema(self._parameters, docstring.parameters)
+
+
+def _refuse_no_schema(schema: Any, name: str) -> None:
+    wanted = "a JSON Schema as a dict, a pydantic model or other type, or a provider's tool definition"
+    if isinstance(schema, Mapping):
+        member = unusable_member(schema) if is_definition(schema) else None
+        if member is not None:
+            raise ConfigurationError(
+                f"tool {name!r}: {member!r} in the definition given as schema= is no JSON Schema; give a dict"
+            )
+    elif isinstance(schema, (str, bytes)):
+        raise ConfigurationError(f"tool {name!r}: schema= is text; give {wanted}, as json.loads() makes of text")
+    elif schema is not None and not may_have_schema(schema):
+        raise ConfigurationError(f"tool {name!r}: schema={reprlib.repr(schema)} is no schema; give {wanted}")
 
 
 def _inspect(function: Callable[..., Any]) -> tuple[inspect.Signature | None, bool]:
