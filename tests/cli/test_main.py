@@ -56,7 +56,7 @@ def test_every_command_has_the_common_options_and_an_example(command: str, llmtr
     assert code == 0
     assert "--json" in out
     assert "--store" in out
-    assert out.count("example:") == 1
+    assert out.splitlines()[-1] == f"example: {cli.parser_of(cli.commands()[command])[1].EXAMPLE}"  # whole, to be pasted
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -83,6 +83,9 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
     ("words", "said"),
     [
         (["lss"], "llmtrace: no command 'lss'. Did you mean ls? See llmtrace --help."),
+        (["--json", "ls"], "llmtrace: options stand after the command.\n  Try: llmtrace ls --json"),
+        (["--store", "my store", "show", "last"], "  Try: llmtrace show --store 'my store' last"),
+        (["--frob"], "llmtrace: --frob stands where a command is expected; options stand after it. See llmtrace --help."),
         (["show", "zz"], "llmtrace show: 'zz' is too short: give at least 4 digits of a trace id, or 'last'"),
         (["show", "4bf92f35aa"], "llmtrace show: no trace '4bf92f35aa'; did you mean 4bf92f3577b34da6a3ce929d0e0e4736?"),
         (["why", "feedbeef"], "llmtrace why: no trace 'feedbeef'"),
@@ -113,6 +116,9 @@ def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path,
     code, _, err = llmtrace("ls", "--store", str(tmp_path / "none"))
     assert (code, err) == (2, f"llmtrace ls: there is no store at {tmp_path / 'none'}\n")
     assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
+    for command in ("show", "why", "check", "export", "lineage", "feedback"):
+        ran = llmtrace(command, *(["--score", "1"] if command == "feedback" else []))
+        assert (ran.code, ran.err) == (2, f"llmtrace {command}: the store holds no traces yet. Try: llmtrace demo\n")
     monkeypatch.setenv("LLMTRACE_STORE", "off")
     code, _, err = llmtrace("ls")
     assert code == 2

@@ -224,3 +224,10 @@ def test_thoughts_hide_no_answer(llmtrace: Callable[..., Any], store: str) -> No
         "   thinks  Two plus two. Two plus two. Two plus two. Two plus two. Two plus two…",
         "   answer  It is four.",
     ]
+
+
+def test_a_failure_without_words_is_its_type(llmtrace: Callable[..., Any], store: str) -> None:
+    """No colon hangs after it."""
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    keep(store, maker.span(1, None, "work", Custom(), failure=Failure("cancelled")))
+    assert body(llmtrace("show", "--store", store).out).splitlines()[-1] == "   ✗ cancelled"

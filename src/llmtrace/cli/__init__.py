@@ -16,6 +16,7 @@ import importlib
 import os
 import pkgutil
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -56,6 +57,7 @@ def parser_of(command: Command) -> tuple[argparse.ArgumentParser, Any]:
         prog=f"llmtrace {command.name}",
         description=f"{command.help[:1].upper()}{command.help[1:]}.",
         epilog=f"example: {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # an example is pasted: no line of it may break
         allow_abbrev=False,
     )
     module.configure(parser)
@@ -75,10 +77,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FINE
     command = known.get(words[0])
     if command is None:
-        return _refuse("llmtrace", f"no command {words[0]!r}.{did_you_mean(words[0], known)} See llmtrace --help.")
+        return _refuse("llmtrace", _unknown(words, known))
     if argv is None and command.name != "run":  # the process is ours, and no program's
         gc.set_threshold(*_SELDOM)
     return _guarded(lambda: _call(command, words[1:]), f"llmtrace {command.name}")
+
+
+def _unknown(words: list[str], known: dict[str, Command]) -> str:
+    """What is wrong with a line whose first word is no command."""
+    named = next((word for word in words if word in known), None)
+    if not words[0].startswith("-"):
+        return f"no command {words[0]!r}.{did_you_mean(words[0], known)} See llmtrace --help."
+    if named is None:
+        return f"{words[0]} stands where a command is expected; options stand after it. See llmtrace --help."
+    at = words.index(named)
+    return f"options stand after the command.\nTry: llmtrace {shlex.join([named, *words[:at], *words[at + 1 :]])}"
 
 
 def _call(command: Command, words: Sequence[str]) -> int:

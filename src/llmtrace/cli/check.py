@@ -164,5 +164,5 @@ def _finding(screen: Screen, span: Span, found: Finding) -> None:
 
 def _worded(found: Finding) -> str:
     if isinstance(found, Failure):
-        return f"{found.type}: {found.message}" if found.message else found.type
+        return words.failure(found)
     return words.violation(found) if isinstance(found, Violation) else words.evaluation(found)

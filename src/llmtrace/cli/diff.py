@@ -105,4 +105,4 @@ def _lines(span: Span) -> list[str]:
 
 
 def _failure(span: Span) -> list[str]:
-    return [] if span.failure is None else [f"{span.failure.type}: {span.failure.message}"]
+    return [] if span.failure is None else [words.failure(span.failure)]

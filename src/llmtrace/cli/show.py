@@ -196,7 +196,7 @@ class _Tree:
     def _failure(self, span: Span, prefix: str) -> None:
         if span.failure is None or (span.violations and span.failure.type == INVALID_TOOL_CALL):
             return
-        text = f"{span.failure.type}: {span.failure.message}"
+        text = words.failure(span.failure)
         self._found("✗", text if self._full else short(text, 3 * self._screen.room(prefix)), "error", prefix)
         if self._full and span.failure.stacktrace:
             self._line("", span.failure.stacktrace, prefix, "red")

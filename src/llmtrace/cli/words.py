@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from llmtrace import semconv
 from llmtrace.cli.paint import Style
-from llmtrace.model import Evaluation, JsonValue, Operation, Part, ToolCall, Trace, Violation, counted_elsewhere
+from llmtrace.model import Evaluation, Failure, JsonValue, Operation, Part, ToolCall, Trace, Violation, counted_elsewhere
 
 UNKNOWN = "-"
 
@@ -97,6 +97,11 @@ def evaluation(found: Evaluation) -> str:
     pointer = f" at {found.pointer}" if found.pointer and found.pointer not in found.explanation else ""
     evidence = ", ".join(f"{key}={value(shown)}" for key, shown in found.evidence.items())
     return f"{found.name}{label}{pointer}: {found.explanation}{f' ({evidence})' if evidence else ''}"
+
+
+def failure(held: Failure) -> str:
+    """Type and message; the type alone where there is no message."""
+    return f"{held.type}: {held.message}" if held.message else held.type
 
 
 def _plain(content: JsonValue) -> str:

@@ -170,7 +170,7 @@ def resolve(wanted: str, newest: Sequence[str], starting: Callable[[str], list[s
     """
     wanted = wanted.strip().lower()
     if not newest:
-        raise TraceNotFound("the store holds no traces yet")
+        raise TraceNotFound("the store holds no traces yet. Try: llmtrace demo")
     if wanted == "last":
         return newest[0]
     if len(wanted) < SHORTEST_PREFIX:
