@@ -184,6 +184,19 @@ def test_a_broken_schema_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
+@pytest.mark.parametrize("schema", [{"pattern": "("}, {"anyOf": [{"pattern": "("}, {"type": "null"}]}])
+def test_a_broken_pattern_is_logged_once(schema: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A pattern that no engine knows leaves only its own values unchecked; one line per definition says so."""
+    name = f"pattern_in_{next(iter(schema))}"
+    definition = ToolDefinition(name, {"type": "object", "properties": {"a": schema}}, cache={})
+    with caplog.at_level(logging.WARNING, logger="llmtrace"):
+        for _ in range(3):
+            assert [each.code for each in check_arguments({"a": "x"}, definition)] == ["schema"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"llmtrace: tool '{name}' goes unvalidated in part: a pattern in its schema cannot be used"
+    ]
+
+
 class _Text(str):
     __slots__ = ()
 

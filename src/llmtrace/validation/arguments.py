@@ -155,7 +155,8 @@ class _Check:
         written, closed, problem = compiled.faults(value)
         if problem:
             self._add("schema", problem, severity="warning")
-            compiled.report(f"tool {self.tool!r}" if self.tool else "an output")
+        if problem or written:
+            compiled.report(f"tool {self.tool!r}" if self.tool else "an output", written)
         beyond: Severity = "error" if self.definition.strict else "warning"
         self.found += violations(written, where=self.where, tool=self.tool, call_id=self.call_id)
         self.found += violations(closed, severity=beyond, where=self.where, tool=self.tool, call_id=self.call_id)

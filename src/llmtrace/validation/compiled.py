@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from functools import lru_cache
 
 from pydantic_core import from_json, to_json
@@ -16,7 +17,7 @@ from llmtrace.model import JsonValue
 from llmtrace.validation import engines
 from llmtrace.validation.bounds import MAX_VISITS, Bounds, TooCostlyError, bounds_of
 from llmtrace.validation.closed import close
-from llmtrace.validation.faults import BrokenSchemaError, Engine, Fault
+from llmtrace.validation.faults import NOT_CHECKED, BrokenSchemaError, Engine, Fault
 
 logger = logging.getLogger("llmtrace")
 
@@ -88,15 +89,31 @@ class Compiled:
             return [], [], f"it cannot be checked: {type(error).__name__}"
         return written, _beyond(written, closed), ""
 
-    def report(self, owner: str) -> None:
-        """One line in the log for a schema that cannot be used, however often it is asked."""
-        if self.problem and (owner, self.problem) not in _reported and len(_reported) < _MOST_REPORTS:
-            _reported.add((owner, self.problem))
-            logger.warning("llmtrace: %s goes unvalidated: its schema cannot be used: %s", owner, self.problem)
+    def report(self, owner: str, faults: Iterable[Fault] = ()) -> None:
+        """One line in the log for a schema that cannot be used, however often it is asked, or for a pattern that these
+        ``faults`` say cannot be."""
+        if self.problem:
+            _report_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
+        elif _name_unusable_pattern(faults):
+            _report_once(f"{owner} goes unvalidated in part: a pattern in its schema cannot be used")
 
 
-_reported: set[tuple[str, str]] = set()
+_reported: set[str] = set()
 _MOST_REPORTS = 1000
+
+
+def _report_once(line: str) -> None:
+    if line not in _reported and len(_reported) < _MOST_REPORTS:
+        _reported.add(line)
+        logger.warning("llmtrace: %s", line)
+
+
+def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:
+    """Whether one of them is a pattern that no engine knows: it is named. One that took too long for a value is not."""
+    return any(
+        (fault.keyword == NOT_CHECKED and fault.limit is not None) or any(map(_name_unusable_pattern, fault.branches))
+        for fault in faults
+    )
 
 
 def _beyond(written: list[Fault], closed: list[Fault]) -> list[Fault]:
