@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.codec.calls import settled
+from llmtrace.content.placeholders import MORE, holds_placeholder
 from llmtrace.lineage.tasks import Tasks
 from llmtrace.model import (
     INVALID_TOOL_CALL,
@@ -20,6 +21,7 @@ from llmtrace.model import (
     Failure,
     FetchResponse,
     Inference,
+    JsonValue,
     Message,
     Span,
     Text,
@@ -35,6 +37,7 @@ from llmtrace.signals import Signal, Stateless, load
 from llmtrace.signals._traits import ALONE, CALLS, EXECUTION, INFERENCE, RESULTS, traits_of
 from llmtrace.signals._untraced import Untraced
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
+from llmtrace.validation.pointers import follow, steps
 from llmtrace.validation.schema import output_schema
 from llmtrace.validation.structured import CONSTRAINTS, check_structured
 
@@ -270,8 +273,20 @@ def _of_tool_execution(state: RunState, execution: ToolExecution, *, told: bool)
     if found:
         found = tuple(replace(violation, executed=execution.executed) for violation in found)
     if execution.has_result and definition.output is not None:
-        found += check_result(execution.result, definition, call_id=execution.call_id)
+        broken = check_result(execution.result, definition, call_id=execution.call_id)
+        found += tuple(violation for violation in broken if not _unshown(execution.result, violation))
     return found
+
+
+def _unshown(result: JsonValue, violation: Violation) -> bool:
+    """Whether a violation is one of the snapshot only: JSON has no form for what was returned, or it was left out."""
+    path = steps(violation.pointer)
+    try:
+        if violation.code == "missing":
+            return MORE in follow(result, path[:-1])
+        return holds_placeholder(follow(result, path))
+    except (LookupError, TypeError, ValueError):
+        return False
 
 
 def _unknown(execution: ToolExecution) -> Violation:

@@ -27,6 +27,7 @@ from uuid import UUID
 
 import pydantic_core
 
+from llmtrace.content.placeholders import MORE
 from llmtrace.content.truncation import cut_mark
 from llmtrace.model import JsonValue
 
@@ -166,7 +167,7 @@ class _Snapshot:
         made: dict[str, JsonValue] = {}
         for key, item in members:
             if self.room <= 0:
-                made["<more>"] = f"<{count - len(made)} more members>"
+                made[MORE] = f"<{count - len(made)} more members>"
                 break
             if type(key) is not str or len(key) > _PLAIN_TEXT or not key.isascii():
                 key = self._key(key, made)

@@ -3,7 +3,7 @@
 ::
 
     schema.py  google.py  signature.py          where a schema comes from: a provider's form, a Python function
-    │                     ├── annotations.py  docstrings.py  parameters.py
+    │                     ├── annotations.py  docstrings.py  parameters.py  results.py
     parsing.py  malformed.py                    the raw text, and why it is not JSON
     arguments.py                                the verdicts: check_call, check_arguments, check_output, check_result
     ├── compiled.py                             a schema made ready: as written, and closed (closed.py)

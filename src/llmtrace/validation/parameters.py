@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections import abc
 from collections.abc import Iterable
 from typing import Any, TypeAlias, get_args, get_origin
 
@@ -18,20 +17,11 @@ from typing_extensions import Unpack, is_typeddict
 
 from llmtrace.model import JsonValue
 from llmtrace.validation.annotations import or_none, typed_dict_fields, with_known_typed_dicts
-from llmtrace.validation.keywords import every_object
 
 Kind: TypeAlias = inspect._ParameterKind
 MISSING: Any = inspect.Parameter.empty
 OMITTED: Any = object()
 """Default of a member that may be absent, but has no default."""
-
-
-_AWAITABLE = (abc.Awaitable, abc.Coroutine)
-_STREAMS = (
-    *(abc.Iterator, abc.Iterable, abc.Generator),
-    *(abc.AsyncIterator, abc.AsyncIterable, abc.AsyncGenerator),
-)
-_NOTHING = (MISSING, None, type(None), Any, object, typing.NoReturn)
 
 
 class Parameter:
@@ -125,20 +115,6 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
     return adapter
 
 
-def result_schema(annotation: Any) -> JsonValue | None:
-    """The schema of what a function returns; None where its annotation says nothing that JSON could hold."""
-    if typing.get_origin(annotation) in _AWAITABLE and typing.get_args(annotation):
-        annotation = typing.get_args(annotation)[-1]
-    if any(annotation is nothing for nothing in _NOTHING) or typing.get_origin(annotation) in _STREAMS:
-        return None
-    try:
-        schema = TypeAdapter(with_known_typed_dicts(annotation)).json_schema(mode="serialization", by_alias=False)
-    except Exception:
-        return None
-    _release_computed(schema)
-    return schema or None
-
-
 def _schemas(parameters: tuple[Parameter, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The schemas of all parameters that have one, by name, with the definitions that they share."""
     known = [(each.name, "validation", each.adapter) for each in parameters if each.adapter is not None]
@@ -180,12 +156,3 @@ def _said_in(annotation: Any) -> str | None:
         if isinstance(documentation, str):
             return documentation
     return None
-
-
-def _release_computed(schema: JsonValue) -> None:
-    """Computed fields are in what pydantic dumps, not among the fields that are recorded: they are not required."""
-    for node in every_object(schema):
-        properties, required = node.get("properties"), node.get("required")
-        if isinstance(properties, dict) and isinstance(required, list):
-            read_only = {name for name, member in properties.items() if isinstance(member, dict) and member.get("readOnly")}
-            node["required"] = [name for name in required if name not in read_only]

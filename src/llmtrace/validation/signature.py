@@ -20,7 +20,8 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue, ToolDefinition, replace
 from llmtrace.validation.annotations import hints_of, scope_of, target_of
 from llmtrace.validation.docstrings import Docstring, parse_docstring
-from llmtrace.validation.parameters import Kind, Parameter, object_schema, parameters_of, result_schema
+from llmtrace.validation.parameters import Kind, Parameter, object_schema, parameters_of
+from llmtrace.validation.results import result_schema
 from llmtrace.validation.schema import is_definition, may_have_schema, read_definition, type_schema, unusable_member
 
 _POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)

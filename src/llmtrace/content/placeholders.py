@@ -1,0 +1,33 @@
+"""What a snapshot leaves where a value has no form in JSON, or no room: told apart from the text that a program returns."""
+
+from __future__ import annotations
+
+import re
+
+from llmtrace.model import JsonValue
+
+MORE = "<more>"
+"""The name of the member that stands for those left out."""
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+_PLACEHOLDER = re.compile(
+    r"<(?:"
+    r"(?:unserialisable|changed or too deep|array|class|module|function|unread iterator) [^<>]+|"
+    r"cycle|nested deeper than \d+|\d+ (?:bytes|more items|more members)|int of \d+ bits|(?:open|closed) file"
+    r")>|.*…\[cut \d+ characters\]…",
+    re.DOTALL,
+)
+
+
+def holds_placeholder(snapshot: JsonValue) -> bool:
+    """Whether a snapshot shows something in it otherwise than JSON could: a placeholder, or a number that is not finite."""
+    waiting = [snapshot]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, str):
+            if found in _NOT_FINITE or ((found[:1] == "<" or found[-1:] == "…") and _PLACEHOLDER.fullmatch(found)):
+                return True
+        elif isinstance(found, dict):
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+    return False
