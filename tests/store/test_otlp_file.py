@@ -80,3 +80,32 @@ def test_a_disk_in_trouble_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptu
     (tmp_path / "file").unlink()
     store.close()
     assert len(open_store(str(tmp_path / "file" / "a.jsonl")).trace("last")) == 2
+
+
+@pytest.mark.parametrize("content", [b"SQLite format 3\x00\x10", b"- buy milk\n", b"[1, 2]\n", b"\n\nnotes\n"])
+def test_a_file_of_something_else_is_not_written_to(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A path that was mistaken for the store's costs nobody a file; spans wait in memory, and go out once it is moved away."""
+    path = tmp_path / "app.db"
+    path.write_bytes(content)
+    store = open_store(str(path))
+    store.append(span(1, 1))
+    store.append(span(1, 2))
+    store.flush()
+    assert path.read_bytes() == content
+    said = "holds something else than OTLP JSON lines and is left as it is: the last 10000 spans stay in memory"
+    lost = "and are lost when the program ends. Choose a folder or another file"
+    assert [record.getMessage() for record in caplog.records] == [f"llmtrace: {path} {said} {lost}"]
+    assert len(store.trace(trace_id(1))) == 2
+    path.unlink()
+    store.close()
+    assert len(open_store(f"otlp-json:{path}").trace("last")) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\n" + otlp.to_json_line([genai.encode(span(1, 1))]) + b"\n"])
+def test_a_blank_file_and_one_of_lines_grow(tmp_path: Path, content: bytes) -> None:
+    """A file that was made beforehand, or whose first write was cut short, is a store."""
+    path = tmp_path / "spans.jsonl"
+    path.write_bytes(content)
+    open_store(str(path)).append(span(1, 2))
+    assert path.read_bytes().startswith(content)
+    assert len(open_store(str(path)).trace("last")) == (2 if b"{" in content else 1)

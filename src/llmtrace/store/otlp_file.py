@@ -1,7 +1,7 @@
 """A file of OTLP as JSON lines: what the OpenTelemetry Collector's file exporter writes and reads, and what `export` makes.
 
 Law: a line is one ``write``; a line that is no OTLP is left out and named once, the others are read. A file without a single
-line of OTLP is refused (UnreadableStore).
+line of OTLP is refused (UnreadableStore), and nothing is appended to one that does not begin as such a line does.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class OtlpFileStore:
         self._lock = threading.RLock()
         self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
         self._torn = False
+        self._is_ours = False
         self._begun: set[tuple[str, str]] = set()
 
     def append(self, span: Span) -> None:
@@ -50,7 +51,16 @@ class OtlpFileStore:
         """Write what waits. Never raises; the trouble is logged."""
         try:
             with self._lock:
-                self._write()
+                if not self._waiting:
+                    return
+                is_ours = self._is_ours = self._is_ours or _may_grow(self.path)
+                if is_ours:
+                    self._write()
+            if not is_ours:
+                say(
+                    f"{self.path} holds something else than OTLP JSON lines and is left as it is: the last {WAITING_LINES} "
+                    "spans stay in memory and are lost when the program ends. Choose a folder or another file"
+                )
         except OSError as error:
             say(
                 f"cannot write to {self.path} ({error.strerror}): the last {WAITING_LINES} spans stay in memory "
@@ -58,8 +68,6 @@ class OtlpFileStore:
             )
 
     def _write(self) -> None:
-        if not self._waiting:
-            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(self.path, flags, 0o600)
@@ -117,6 +125,17 @@ class OtlpFileStore:
         if bad:
             say(f"{self.path}: {bad} of {len(lines)} lines are no OTLP JSON and are left out")
         return spans
+
+
+def _may_grow(path: Path) -> bool:
+    """True where lines of OTLP may be added: no file yet, a blank one, one that begins with such a line, a pipe or device."""
+    if not path.is_file():
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4096).lstrip()[:1] in (b"", b"{")
+    except PermissionError:  # one that may only be written is for somebody else to read
+        return True
 
 
 def open(url: str, config: Config) -> OtlpFileStore:  # noqa: A001, ARG001
