@@ -242,6 +242,31 @@ CLOSABLE = {
 
 
 @pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        (
+            "date-time",
+            (
+                "2026-01-02T10:00:00Z",
+                "2026-01-02T10:00:00.5+02:00",
+                "2026-01-02T10:00:00",
+                "2026-01-02T10:00",
+                "2026-01-02 10:00",
+            ),
+            ("tomorrow", "2026-01-02", "2026-13-02T10:00:00", "2026-01-02T25:00", "10:00", "2026-01-02T10:00Z+", ""),
+        ),
+        ("time", ("10:00:00Z", "10:00:00", "10:00"), ("noon", "25:00", "10", "")),
+        ("duration", ("PT3S", "PT1.5S", "-PT3S", "P1Y35D", "P2W", "P1DT1H"), ("3 days", "P", "PT", "P1DT", "0:00:03", "")),
+    ],
+)
+def test_times_need_no_zone(name: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> None:
+    """What pydantic reads as a time or a duration is none in the wrong format, since its schemas say no more than these."""
+    definition = ToolDefinition("t", {"type": "object", "properties": {"at": {"type": "string", "format": name}}})
+    assert {text for text in (*right, *wrong) if check_arguments({"at": text}, definition)} == set(wrong)
+    assert [(each.code, each.severity) for each in check_arguments({"at": wrong[0]}, definition)] == [("bad_format", "warning")]
+
+
+@pytest.mark.parametrize(
     ("extra", "pointers"),
     [
         ({"cite": 1}, ["/cite"]),

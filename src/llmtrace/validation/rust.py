@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jsonschema_rs as rs
@@ -50,6 +50,7 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
     """
     options: dict[str, Any] = {
         "validate_formats": formats,
+        "formats": _FORMATS,
         "retriever": _refuse,
         "pattern_options": rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
     }
@@ -65,6 +66,27 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> RustEngine:
 
 class OtherEngineError(BrokenSchemaError):
     """The schema may be in order, but this engine does not know one of its patterns, or its draft."""
+
+
+_DURATION = re.compile(r"[+-]?P(?=\d|T\d)(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?")
+
+
+def _is_moment(kind: str) -> Callable[[str], bool]:
+    """As RFC 3339 has it, or local: ``2026-01-02T10:00``. Python's own tools take both, and their schemas say the same."""
+    exactly = rs.Draft202012Validator({"format": kind}, validate_formats=True).is_valid
+
+    def holds(text: str) -> bool:
+        local = text.replace(" ", "T", 1)
+        return exactly(text) or exactly(f"{local}Z") or exactly(f"{local}:00Z")
+
+    return holds
+
+
+_FORMATS: dict[str, Callable[[str], bool]] = {
+    "date-time": _is_moment("date-time"),
+    "time": _is_moment("time"),
+    "duration": lambda text: _DURATION.fullmatch(text) is not None,  # of seconds with a fraction, of years and days, too
+}
 
 
 def _validator(schema: JsonValue, options: dict[str, Any]) -> Any:
