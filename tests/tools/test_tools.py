@@ -367,6 +367,21 @@ def test_two_tools_of_one_name_are_refused() -> None:
         llmtrace.Tools(add, add)
 
 
+def test_a_tool_is_not_made_a_tool_again() -> None:
+    """Each call would have two spans, and two policies that may contradict one another."""
+
+    class Desk:
+        @llmtrace.tool
+        def open(self) -> None: ...
+
+    for function in (add, Desk().open, staticmethod(add)):
+        for options in ({}, {"name": "other"}):
+            with pytest.raises(ConfigurationError, match=r"already is a tool.*decorate it once"):
+                llmtrace.tool(**options)(function)  # type: ignore[call-overload]
+    assert len(llmtrace.Tools(add, Desk().open)) == 2
+    assert llmtrace.tool(llmtrace.span(Desk)) is not None
+
+
 def test_unusable_options_are_refused() -> None:
     """Wrong words for a policy say which are right."""
     with pytest.raises(ConfigurationError, match="record, raise, reply, repair"):

@@ -74,7 +74,8 @@ def tool(
     What quality signals should know: ``changes=True``, each call changes something outside the program, so that the same call
     twice is a finding, and ``changes=False``, it does not; ``polls=True``, repeating a call is meant, and no finding.
 
-    Raises `ConfigurationError` for an unknown ``on_invalid``, something that cannot be called, or a ``schema`` that is none.
+    Raises `ConfigurationError` for an unknown ``on_invalid``, something that cannot be called or already is a tool, or a
+    ``schema`` that is none.
     """
     if on_invalid is not None and on_invalid not in get_args(OnInvalid):
         raise ConfigurationError(f"tool(on_invalid={on_invalid!r}): expected one of {', '.join(get_args(OnInvalid))}")
@@ -83,6 +84,11 @@ def tool(
         inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
         if not callable(inner):
             raise ConfigurationError(f"tool({function!r}): expected a function; options go by name, as in @tool(name=...)")
+        known = tool_spec(inner)
+        if known is not None:
+            raise ConfigurationError(
+                f"tool({known.definition.name!r}): it already is a tool, whose calls would count twice; decorate it once"
+            )
         signature = signature_of(
             inner, name=name, description=description, schema=schema, strict=strict, changes=changes, polls=polls
         )
