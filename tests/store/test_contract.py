@@ -211,6 +211,17 @@ def test_a_summary_says_what_happened(store: Store) -> None:
     assert one.duration == pytest.approx(2.5e-6)
 
 
+def test_a_summary_says_why_a_run_failed(store: Store) -> None:
+    """The failure where it began, by its kind and once, however far it travels; a violation says more than its type."""
+    store.append(span(1, failure=Failure("openai.APITimeoutError", "no answer")))
+    store.append(span(1, 2, parent=1, failure=Failure("httpx.ReadTimeout", "no answer")))
+    store.append(span(1, 3, parent=1, failure=Failure("authentication")))
+    refused = (Violation("wrong_type", "/x", "type", "x"),)
+    store.append(span(1, 4, parent=1, failure=Failure("invalid_tool_call"), violations=refused))
+    (one,) = store.traces()
+    assert (one.health, one.findings) == ("failed", ("timeout", "authentication", "wrong_type"))
+
+
 def test_a_call_that_two_saw_is_summed_once(store: Store) -> None:
     """A framework's span around the client's: the tokens and dollars of one call."""
     call = inference("refund", "done", cost_usd=0.25)

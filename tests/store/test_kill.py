@@ -64,12 +64,12 @@ def test_a_killed_program_is_told_from_a_running_one(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     for store in (LocalStore(tmp_path / "store"), _without_index(tmp_path / "store")):
-        assert [one.health for one in store.traces()] == ["running"]
+        assert [(one.health, one.findings) for one in store.traces()] == [("running", ())]
         assert store.trace("last").health == "running"
     process.kill()
     process.communicate()
     for store in (LocalStore(tmp_path / "store"), _without_index(tmp_path / "store")):
-        assert [one.health for one in store.traces()] == ["failed"]
+        assert [(one.health, one.findings) for one in store.traces()] == [("failed", ("unfinished_run",))]
         assert store.trace("last").interrupted(store.trace("last").spans[0])
 
 

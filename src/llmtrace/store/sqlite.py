@@ -24,7 +24,7 @@ from llmtrace.model import Trace, replace
 from llmtrace.store import Query, files, locks, monitoring, search, wordindex
 from llmtrace.store.notices import say
 from llmtrace.store.reading import Reader
-from llmtrace.store.summary import TraceSummary
+from llmtrace.store.summary import UNFINISHED, TraceSummary
 from llmtrace.store.transactions import patiently, pragma, transaction
 
 SCHEMA_VERSION = 4
@@ -223,7 +223,8 @@ class Index:
         for trace_id, is_open, health, data in db.execute(statement, values):
             summary = _read_summary(data)
             if is_open and all(running.wrote(name) for name in _open_files(db, trace_id)):
-                summary = replace(summary, health=health)
+                found = tuple(name for name in summary.findings if name != UNFINISHED)
+                summary = replace(summary, health=health, findings=found)
             yield trace_id, summary
 
     def _asked(self, db: sqlite3.Connection, query: Query) -> tuple[str, list[Any]]:

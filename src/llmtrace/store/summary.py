@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from llmtrace.model import (
     OUTCOME,
@@ -23,6 +23,7 @@ from llmtrace.model import (
     Trace,
     Workflow,
     counted_elsewhere,
+    ending,
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import SERVICE_NAME
@@ -34,6 +35,9 @@ TEXT_LIMIT = 200
 
 _OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut, whose first member is a text of some words."""
+
+UNFINISHED: Final = "unfinished_run"
+"""The finding of a trace whose program died; one whose program still runs has it not."""
 
 
 @value
@@ -58,7 +62,8 @@ class TraceSummary:
     errors: int
     """Root causes: an error that travels up through its callers counts once."""
     findings: tuple[str, ...]
-    """Names of failed evaluations and codes of violations, errors before warnings, each once."""
+    """Names of failed evaluations, codes of violations and the types of failures where they began, errors before warnings, each
+    once."""
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
@@ -138,7 +143,12 @@ def _models(trace: Trace) -> Iterator[str | None]:
 
 def _findings(trace: Trace) -> tuple[str, ...]:
     found: dict[str, list[str]] = {"error": [], "warning": []}
+    began = {span.span_id for span in trace.root_causes}
     for span in trace.spans:
+        if trace.interrupted(span):
+            found["error"].append(UNFINISHED)
+        if span.failure is not None and span.span_id in began and not span.violations:
+            found["error"].append(ending(span.failure))
         for violation in span.violations:
             found.get(violation.severity, []).append(violation.code)
         for evaluation in span.evaluations:
