@@ -30,6 +30,14 @@ def test_each_span_is_a_line_of_otlp(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_line_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
+    """Its writer was killed: the next one begins a line of its own."""
+    path = tmp_path / "spans.jsonl"
+    path.write_bytes(otlp.to_json_line([genai.encode(span(1, 1))])[:50])
+    open_store(str(path)).append(span(1, 2))
+    assert [each.span_id for each in open_store(str(path)).trace("last").spans] == [span(1, 2).span_id]
+
+
 def test_several_spans_a_line_and_bad_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A collector writes many spans a line; a line that is cut off is left out and counted in one log line."""
     path = tmp_path / "spans.jsonl"

@@ -53,7 +53,9 @@ class OtlpFileStore:
             with self._lock:
                 if not self._waiting:
                     return
-                is_ours = self._is_ours = self._is_ours or _may_grow(self.path)
+                if not self._is_ours:
+                    self._is_ours, self._torn = _may_grow(self.path), _is_torn(self.path)
+                is_ours = self._is_ours
                 if is_ours:
                     self._write()
             if not is_ours:
@@ -136,6 +138,18 @@ def _may_grow(path: Path) -> bool:
             return file.read(4096).lstrip()[:1] in (b"", b"{")
     except PermissionError:  # one that may only be written is for somebody else to read
         return True
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the file ends in the middle of a line: its last writer was killed."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:  # it is empty, or not for us to read
+        return False
 
 
 def open(url: str, config: Config) -> OtlpFileStore:  # noqa: A001, ARG001
