@@ -15,7 +15,6 @@ import re
 import sys
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 import wrapt
 
@@ -65,17 +64,11 @@ _instrumentors: dict[str, _Instrumentor] = {}
 
 
 @cache
-def _finders() -> dict[str, Any]:
-    """By name of a file beside this one, what finds it; `importlib.util.find_spec` gives what hooks on imports make of it."""
-    return {found.name: found.module_finder for found in pkgutil.iter_modules(__path__)}
-
-
-@cache
 def stated(name: str) -> tuple[str, str]:
     """The module and the distribution of an instrumentor's library, without loading either."""
     module = f"{__name__}.{name}"
-    spec = _finders()[name].find_spec(module, None)
-    source = spec.loader.get_source(module) if spec is not None else None
+    spec = next(found for found in pkgutil.iter_modules(__path__) if found.name == name).module_finder.find_spec(module, None)
+    source = spec.loader.get_source(module) if spec is not None else None  # type: ignore[union-attr]
     found = _STATED.search(source or "")
     return (found[1], found[2]) if found else (name, name)
 
