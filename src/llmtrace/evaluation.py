@@ -274,7 +274,8 @@ def _of_tool_execution(state: RunState, execution: ToolExecution, *, told: bool)
         found = tuple(replace(violation, executed=execution.executed) for violation in found)
     if execution.has_result and definition.output is not None:
         broken = check_result(execution.result, definition, call_id=execution.call_id)
-        found += tuple(violation for violation in broken if not _unshown(execution.result, violation))
+        if broken:
+            found += tuple(violation for violation in broken if not _unshown(execution.result, violation))
     return found
 
 

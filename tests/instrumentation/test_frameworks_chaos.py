@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.instrumentation.hooks import replace
 
 from llmtrace.instrumentation import _langchain_runs, openai_agents
 from llmtrace.recorder import guard
@@ -31,10 +30,6 @@ _MODULES = {
     "langchain": ("langchain", "_langchain_runs", "_langchain_models", "_langchain_messages"),
     "openai_agents": ("openai_agents", "_openai_agents_steps"),
 }
-
-
-class Broken(Exception):
-    """What a hook of ours raises here."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,26 +55,6 @@ def _hooks(framework: str) -> Iterator[tuple[Any, str]]:
                     guards = method.startswith(("on_", "__")) or method in _WRAPPERS[framework]
                     if inspect.isfunction(function) and not guards:
                         yield thing, method
-
-
-def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, hit: set[tuple[Any, str]] | None = None) -> None:
-    """Under every name by which it was imported, make one function raise; or have it tell ``hit`` that it was called."""
-    original = inspect.getattr_static(owner, name)
-    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
-
-    @functools.wraps(function)
-    def instead(*args: Any, **kwargs: Any) -> Any:
-        if hit is None:
-            raise Broken(name)
-        hit.add((owner, name))
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
-    for path, module in list(sys.modules.items()):
-        if path.startswith("llmtrace"):
-            for alias, thing in list(vars(module).items()):
-                if thing is function:
-                    monkeypatch.setattr(module, alias, instead)
 
 
 def _mcp() -> Callable[[], Any]:
@@ -131,13 +106,13 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
     hit: set[tuple[Any, str]] = set()
     with capture(instrument=(framework,)), monkeypatch.context() as told:
         for hook in list(_hooks(framework)):
-            _replace(*hook, told, hit)
+            replace(*hook, told, hit)
         assert observe() == plain
     wrong = []
     for owner, name in sorted(hit, key=str):
         monkeypatch.setattr(guard, "_reported", set())
         with capture(instrument=(framework,)), monkeypatch.context() as broken:
-            _replace(owner, name, broken)
+            replace(owner, name, broken)
             try:
                 same = observe() == plain
             except Exception as error:

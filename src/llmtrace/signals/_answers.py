@@ -23,7 +23,6 @@ EXCERPT = 80
 
 CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
 FILTERED = frozenset({"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii"})
-CALLED = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
 
 _CALLS = frozenset({ToolCall, ServerToolCall})
 _USER = frozenset({"user", "human"})

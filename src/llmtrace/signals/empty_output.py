@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from llmtrace.model import Evaluation, Inference, Message, Reasoning, Span, Text
+from llmtrace.model.operations import CALLED
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import CALLED, FILTERED, finish_reason
+from llmtrace.signals._answers import FILTERED, finish_reason
 from llmtrace.signals._traits import BLANK
 
 _EXPLANATIONS = {

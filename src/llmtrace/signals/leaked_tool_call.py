@@ -13,9 +13,9 @@ from itertools import islice
 from typing import Any
 
 from llmtrace.model import Evaluation, Inference, Span
+from llmtrace.model.operations import CALLED
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import (
-    CALLED,
     PLACES,
     excerpt,
     fenced,

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import importlib
 import inspect
-import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 from kit import CALLS, Answer, Question
 from server import Server
+from tests.instrumentation.hooks import replace
 from way import Way, see, settled
 
 from llmtrace import instrumentation
@@ -33,10 +32,6 @@ GUARDS = {
     *("_first", "_unhooked", "_closed"),
 }
 """Of what several providers share: what stands in for the library's own functions, and holds the guards."""
-
-
-class Broken(Exception):
-    """What a hook of ours raises here."""
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +137,7 @@ def test_a_hook_that_raises_changes_nothing(way: Way, monkeypatch: pytest.Monkey
             monkeypatch.setattr(_memo, "_messages", {})
             with capture(instrument=(kit.name,)), monkeypatch.context() as patched:
                 for owner, name in broken:
-                    _replace(owner, name, patched, hit)
+                    replace(owner, name, patched, hit)
                 # in a context of its own, since a hook that should have left the context may be the broken one
                 return await _apart(way, client)
 
@@ -164,23 +159,3 @@ async def _apart(way: Way, client: Any) -> list[Any]:
     if way.asynchronous:
         return await asyncio.create_task(program(way, client))  # a task has a copy of the context
     return contextvars.copy_context().run(way.run, program(way, client))
-
-
-def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, hit: set[Any] | None) -> None:
-    """Under every name by which it was imported, make one function raise; or have it tell ``hit`` that it was called."""
-    original = inspect.getattr_static(owner, name)
-    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else original
-
-    @functools.wraps(function)
-    def instead(*args: Any, **kwargs: Any) -> Any:
-        if hit is None:
-            raise Broken(name)
-        hit.add((owner, name))
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, staticmethod(instead) if isinstance(original, staticmethod) else instead)
-    for path, module in list(sys.modules.items()):
-        if path.startswith("llmtrace"):
-            for alias, thing in list(vars(module).items()):
-                if thing is function:
-                    monkeypatch.setattr(module, alias, instead)
