@@ -43,7 +43,7 @@ class History:
                 start += 1
         for number in range(start, len(messages)):
             message = messages[number]
-            if self.is_new(message.role, message.parts):
+            if not self._repeats(message.parts) and self.is_new(message.role, message.parts):
                 yield number + 1, message
 
     def is_new(self, role: str, parts: Sequence[Part]) -> bool:
@@ -52,6 +52,20 @@ class History:
             for message in earlier:
                 self._see(message.role, message.parts)
         return self._see(role, parts)
+
+    def _repeats(self, parts: Sequence[Part]) -> bool:
+        """Whether all of it are calls that the model said in this run, or results as executions gave them: what an agent's
+        requests grow by. It is not remembered once more then."""
+        if self._said:
+            self._digest_said()
+        for part in parts:
+            kind = type(part)
+            if kind is ToolResult and type(part.response) is str:  # type: ignore[union-attr]
+                if hash((part.id, part.response)) not in self._results:  # type: ignore[union-attr]
+                    return False
+            elif kind is not ToolCall or part.id is None or hash(("call", part.id)) not in self._own:  # type: ignore[union-attr]
+                return False
+        return bool(parts)
 
     def _see(self, role: str, parts: Sequence[Part]) -> bool:
         if len(parts) == 1:  # as most have
