@@ -27,17 +27,21 @@ _MOST_PATHS = 256
 class Argument:
     """A place in the arguments of a tool, and what its definition says of it. Made once for each definition."""
 
-    __slots__ = ("declared", "listing", "name", "path", "place", "pointer")
+    __slots__ = ("listing", "name", "path", "place", "pointer", "told")
 
-    def __init__(self, tool: str, path: Path, schemas: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, tool: str, path: Path, schemas: Sequence[Mapping[str, Any]] | None) -> None:
+        """``schemas``: those that apply to the place; None where the tool's definition is not known."""
         self.path = path
         self.name = name_of(path)
         self.pointer = pointer_of_path(path)
         self.place = f"argument {self.pointer} of {tool}"
         """For people."""
-        self.declared = not path or bool(schemas)
-        """The schema names every member on the way to this place."""
-        self.listing = [schema for schema in schemas if not _LISTING.isdisjoint(schema)]
+        if schemas is None:
+            self.told = "an argument of a tool"
+        else:
+            self.told = f"{self.pointer if schemas or not path else 'an argument'} of {tool}"
+        """The same in the program's words alone: names that no definition has were chosen by the model."""
+        self.listing = [schema for schema in schemas or () if not _LISTING.isdisjoint(schema)]
         """Those that list a value."""
 
     def may_choose(self, value: JsonValue) -> bool:
@@ -48,7 +52,7 @@ class Argument:
 def argument(definition: ToolDefinition | None, tool: str, path: Path) -> Argument:
     """The place at a path. ``definition``: None where it is not known."""
     if definition is None:
-        return Argument(tool, path, ())
+        return Argument(tool, path, None)
     cache, schema = definition.cache, definition.parameters
     if cache is None:
         return Argument(tool, path, tuple(_at(schema, schema, path, 0)))

@@ -101,3 +101,5 @@ class Use:
 
     made_up: bool = False
     """True where this very use is the first time that an ungrounded value was said."""
+    told: str = ""
+    """Which argument it is, for people, free of content; of an answer empty."""

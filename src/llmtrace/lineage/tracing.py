@@ -354,7 +354,7 @@ class _Said:
         if argument is None or call is None:
             where = ("", (), None, None, self.choice, start, end, text_part, here)
             return Use(self.span_id, "answer", content, value.kind, provenance, key, *where)
-        told = (argument.pointer, argument.path, call.name, call.id, self.choice, start, end, 0, here)
+        told = (argument.pointer, argument.path, call.name, call.id, self.choice, start, end, 0, here, argument.told)
         return Use(self.span_id, "argument", content, value.kind, provenance, key, *told)
 
     def may_choose(self, value: Value) -> bool:

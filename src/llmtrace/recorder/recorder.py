@@ -272,24 +272,28 @@ class Recorder:
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
         run = recording.run
-        span = Span(
-            recording.trace_id,
-            recording.span_id,
-            recording.name,
-            recording.start,
-            max(end, recording.start),
-            recording.parent_id,
-            recording.kind,
-            operation,
-            run.id,
-            failure=failure,
-            attributes=recording.attributes,
-            events=tuple(recording.events),
-            links=recording.links,
-            resource=self._resource,
-            scope=self._scope,
-        )
-        span = run.step(span, outermost=recording.outermost)
+
+        def made(sequence: int) -> Span:
+            return Span(
+                recording.trace_id,
+                recording.span_id,
+                recording.name,
+                recording.start,
+                max(end, recording.start),
+                recording.parent_id,
+                recording.kind,
+                operation,
+                run.id,
+                sequence,
+                failure,
+                attributes=recording.attributes,
+                events=tuple(recording.events),
+                links=recording.links,
+                resource=self._resource,
+                scope=self._scope,
+            )
+
+        span = run.step(made, outermost=recording.outermost)
         if recording.watchers:
             span = self._watched(recording.watchers, span, recording)
         clean, raw = self._hand_on(span)
@@ -302,7 +306,7 @@ class Recorder:
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Take a span that another instrumentation made into a run, as if it were ours."""
         span = replace(span, run_id=run.id, operation=_joined(run, self._enrich(span.operation)))
-        self._hand_on(self._watched(watchers, run.step(span, outermost=outermost)))
+        self._hand_on(self._watched(watchers, run.step(lambda sequence: replace(span, sequence=sequence), outermost=outermost)))
 
     def _hand_on(self, span: Span) -> tuple[Span | None, RawSpan | None]:
         """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where one of them needed that."""

@@ -64,11 +64,12 @@ class Run:
             finally:
                 self._catching_up = False
 
-    def step(self, span: Span, *, outermost: bool) -> Span:
-        """Number and evaluate a span that has ended; the outermost one also gets what is only known at the end."""
+    def step(self, make: Callable[[int], Span], *, outermost: bool) -> Span:
+        """Evaluate a span that has ended; the outermost one also gets what is only known at the end. ``make`` gives it, told its
+        place in the run."""
         self.catch_up()
         with self._lock:
-            span = replace(span, sequence=self._sequence)
+            span = make(self._sequence)
             self._sequence += 1
             try:
                 if isinstance(span.operation, (Inference, FetchResponse)):
@@ -124,5 +125,5 @@ class NoRun(Run):
 
     def renew(self, evaluator: Evaluator) -> None: ...
 
-    def step(self, span: Span, *, outermost: bool) -> Span:  # noqa: ARG002
-        return span
+    def step(self, make: Callable[[int], Span], *, outermost: bool) -> Span:  # noqa: ARG002
+        return make(0)

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.lineage import NOUNS, Lineage, Use
-from llmtrace.lineage.definitions import argument
-from llmtrace.model import Evaluation, Inference, Span
+from llmtrace.model import Evaluation, Span
 from llmtrace.signals import Signal
 from llmtrace.signals._traits import CALLS
 
@@ -32,32 +31,21 @@ class UngroundedArgument:
         uses = state.add(span)
         if not uses:
             return ()
-        return [self._evaluation(span, use) for use in uses if use.made_up]
+        return [self._evaluation(use) for use in uses if use.made_up]
 
-    def _evaluation(self, span: Span, use: Use) -> Evaluation:
+    def _evaluation(self, use: Use) -> Evaluation:
         example = use.provenance.form == "from_example"
         where = "stands only in the tool's own definition" if example else "no message or result contains"
         noun = NOUNS[use.kind]
         return Evaluation(
             self.name,
             "info",
-            f"{_place(span, use)}: {noun} that {where}",
+            f"{use.told}: {noun} that {where}",
             label="from_example" if example else "made_up",
             evidence={"value": use.value[:LONGEST_EVIDENCE] if isinstance(use.value, str) else use.value, "kind": use.kind},
             pointer=use.pointer,
             call_id=use.call_id,
         )
-
-
-def _place(span: Span, use: Use) -> str:
-    """Names of tools and arguments are the program's words only where a definition has them; else the model chose them."""
-    inference = span.operation
-    tools = inference.tools if isinstance(inference, Inference) else ()
-    for tool in tools:
-        if tool.name == use.tool:
-            known = argument(tool, tool.name, use.path).declared
-            return f"{use.pointer if known else 'an argument'} of {tool.name}"
-    return "an argument of a tool"
 
 
 SIGNAL: Signal = UngroundedArgument()
