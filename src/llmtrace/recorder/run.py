@@ -65,8 +65,8 @@ class Run:
                 self._catching_up = False
 
     def step(self, make: Callable[[int], Span], *, outermost: bool) -> Span:
-        """Evaluate a span that has ended; the outermost one also gets what is only known at the end. ``make`` gives it, told its
-        place in the run."""
+        """Evaluate a span that has ended; the outermost one also gets what is only known at the end. ``make`` makes it, given
+        its place in the run."""
         self.catch_up()
         with self._lock:
             span = make(self._sequence)
