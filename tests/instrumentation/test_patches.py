@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -47,6 +49,31 @@ _PATHS = ("function", "Class.method", "Class.inherited", "Class.static", "Class.
 def _all(module: Any) -> list[str]:
     one = module.Class()
     return [module.function(), one.method(), one.inherited(), module.Class.static(), module.Class.classy()]
+
+
+def test_what_is_wrapped_is_shown_copied_and_pickled_as_it_was(library: Any) -> None:
+    """A function handed to another process, a method in an object that is copied: as with llmtrace off."""
+    module = library()
+    one = module.Class()
+    takes: list[Any] = [
+        lambda: module.function,
+        lambda: one.method,
+        lambda: one.inherited,
+        lambda: module.Class.method,
+        lambda: module.Class.static,
+        lambda: module.Class.classy,
+    ]
+    shown = [repr(take()) for take in takes]
+    patches = Patches(Patch("a_library", path, loud) for path in _PATHS)
+    patches.apply()
+    assert [repr(take()) for take in takes] == shown
+    for made in (lambda it: pickle.loads(pickle.dumps(it)), copy.copy, copy.deepcopy):
+        function, method, inherited, of_class, static, classy = (made(take()) for take in takes)
+        again = [function(), method(), inherited(), of_class(one), static(), classy()]
+        assert again == ["<function>", "<method>", "<inherited>", "<method>", "<static>", "<Class>"], "and wrapped still"
+    assert copy.deepcopy(one.method).__self__ is not one
+    assert copy.deepcopy(module.function) is module.function
+    patches.undo()
 
 
 def test_what_is_loaded_is_patched_and_given_back(library: Any) -> None:

@@ -7,10 +7,12 @@ stays below it and does nothing.
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -22,6 +24,48 @@ Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[st
 """What wrapt calls in place of the wrapped function: (wrapped, instance, args, kwargs)."""
 
 _INHERITED = object()
+
+
+class _Bound(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """What a wrapped method gives when it is looked up; it is shown, copied and pickled as the method itself."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        owner = getattr(self, "__self__", None)
+        if owner is None:  # looked up on its class
+            return resolve_name, (f"{self.__module__}:{self.__qualname__}",)
+        return getattr, (owner, self.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        owner = getattr(self, "__self__", None)
+        return self if owner is None else getattr(copy.deepcopy(owner, memo), self.__name__)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+
+class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
+    """A wrapped function; it is shown, copied and pickled as the function itself, found again where ours stands."""
+
+    __bound_function_wrapper__ = _Bound
+
+    def __init__(self, wrapped: Any, patch: Patch, enabled: Callable[[], bool]) -> None:
+        super().__init__(wrapped, patch.wrapper, enabled=enabled)
+        self._self_place = f"{patch.module}:{patch.path}"
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return resolve_name, (self._self_place,)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +155,7 @@ class Patches:
         original = members.get(name, _INHERITED)
         if isinstance(original, wrapt.BoundFunctionWrapper) and original._self_wrapper is patch.wrapper:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
-        ours = wrapt.FunctionWrapper(present if original is _INHERITED else original, patch.wrapper, enabled=self.is_on)
+        ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
         setattr(owner, name, ours)
         done = _Done(owner, name, original, ours)
         _applied.append(done)
