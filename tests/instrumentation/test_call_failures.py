@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from llmtrace.instrumentation._failures import BY_CLASS, BY_CODE, CONNECTION_REFUSED, failure_in_call
+from llmtrace.instrumentation._failures import BY_CLASS, BY_CODE, BY_PHRASE, CONNECTION_REFUSED, failure_in_call
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "openai.md"
 
@@ -19,7 +19,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "openai.md"
 def test_every_word_is_documented() -> None:
     """The table in the docs has every word, so that an alert can be built on it."""
     text = DOCS.read_text("utf-8")
-    assert [word for word in {*BY_CLASS.values(), *BY_CODE.values(), CONNECTION_REFUSED} if f"| `{word}` |" not in text] == []
+    words = {*BY_CLASS.values(), *BY_CODE.values(), *BY_PHRASE.values(), CONNECTION_REFUSED}
+    assert [word for word in words if f"| `{word}` |" not in text] == []
 
 
 def _caused(error: BaseException, cause: BaseException) -> BaseException:
@@ -71,7 +72,9 @@ def test_causes_in_a_circle_end() -> None:
 @pytest.mark.parametrize(
     ("status", "word"),
     [
+        (402, "quota"),
         (408, "timeout"),
+        (418, "bad_request"),
         (429, "rate_limit"),
         (500, "server_error"),
         (502, "server_error"),
@@ -85,5 +88,30 @@ def test_a_status_without_a_code(sdk: ModuleType, status: int, word: str) -> Non
     client = openai.OpenAI(api_key="none") if sdk is openai else anthropic.Anthropic(api_key="none")
     answer = httpx.Response(status, text="upstream request timeout", request=httpx.Request("POST", "http://localhost"))
     with pytest.raises(sdk.APIStatusError) as caught:
+        raise client._make_status_error_from_response(answer)
+    assert failure_in_call(caught.value).type == word
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ("prompt is too long: 210000 tokens > 200000 maximum", "context_length"),
+        ("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000", "context_length"),
+        ("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.", "context_length"),
+        ("The decoder prompt (length 9000) is longer than the maximum model length of 8192.", "context_length"),
+        ("This model's maximum prompt length is 131072 but the request contains 200000 tokens.", "context_length"),
+        ("Prompt contains 40961 tokens, too large for model with 32768 maximum context length", "context_length"),
+        ("The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).", "context_length"),
+        ("Your credit balance is too low to access the Anthropic API.", "quota"),
+        ("API key not valid. Please pass a valid API key.", "authentication"),
+        ("messages: at least one message is required", "bad_request"),
+    ],
+)
+def test_what_only_the_message_tells(message: str, word: str) -> None:
+    """Most servers say in prose that a request is longer than the context; the word is the same for all of them."""
+    client = anthropic.Anthropic(api_key="none")
+    body = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+    answer = httpx.Response(400, json=body, request=httpx.Request("POST", "http://localhost"))
+    with pytest.raises(anthropic.APIStatusError) as caught:
         raise client._make_status_error_from_response(answer)
     assert failure_in_call(caught.value).type == word

@@ -57,6 +57,7 @@ OF_MANY_STATUSES = ("APIError", "InternalServerError")
 BY_STATUS = {
     400: "bad_request",
     401: "authentication",
+    402: "quota",
     403: "permission",
     404: "not_found",
     408: "timeout",
@@ -67,7 +68,8 @@ BY_STATUS = {
     504: "deadline_exceeded",
     529: "overloaded",
 }
-"""HTTP status to word, for SDKs whose exceptions have one class for many of them; 500 and more is ``server_error``."""
+"""HTTP status to word, for SDKs whose exceptions have one class for many of them; what else is below 500 is ``bad_request``,
+500 and more ``server_error``."""
 
 BY_CODE = {
     "context_length_exceeded": "context_length",
@@ -97,6 +99,22 @@ BY_CODE = {
 }
 """The server's own code, where it says more than the class."""
 
+BY_PHRASE = {
+    "maximum context length": "context_length",  # OpenAI, vLLM, Mistral, DeepSeek
+    "maximum model length": "context_length",  # vLLM
+    "maximum prompt length": "context_length",  # xAI
+    "prompt is too long": "context_length",  # Anthropic
+    "exceed context limit": "context_length",
+    "input is too long": "context_length",  # Bedrock
+    "maximum number of tokens allowed": "context_length",  # Google
+    "exceeds the context length": "context_length",  # Ollama
+    "exceeds the available context size": "context_length",  # llama.cpp
+    "too many tokens": "context_length",  # Cohere
+    "credit balance is too low": "quota",  # Anthropic
+    "api key not valid": "authentication",  # Google
+}
+"""What a server's message says, in small letters, where its code and its status (400) say no more than that the request is bad."""
+
 CONNECTION_REFUSED = "connection_refused"
 
 
@@ -104,6 +122,8 @@ def failure_in_call(error: BaseException) -> Failure:
     """The failure of a call that ended in ``error``. ``type`` is a word of the tables, else the exception's class name."""
     failure = failure_of(error)
     word = _word(error)
+    if word == "bad_request":
+        word = _by_phrase(failure.message) or word
     return failure if word is None else replace(failure, type=word)
 
 
@@ -141,6 +161,11 @@ def _by_code(code: object) -> str | None:
     return BY_CODE.get(code) or BY_CODE.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
 
 
+def _by_phrase(message: str) -> str | None:
+    told = message.lower()
+    return next((word for phrase, word in BY_PHRASE.items() if phrase in told), None)
+
+
 def _of_body(error: BaseException) -> tuple[object, ...]:
     """Code and type that the answer's JSON gives, where the library gives that as ``body``."""
     body = getattr(error, "body", None)
@@ -160,7 +185,8 @@ def _by_status(error: BaseException) -> str | None:
     given = (getattr(error, "status_code", None), getattr(error, "code", None))
     told = _of_aws(error, "ResponseMetadata", "HTTPStatusCode")
     status = next((one for one in (*given, told) if type(one) is int), 0)
-    return BY_STATUS.get(status) or ("server_error" if 500 <= status < 600 else None)
+    word = "bad_request" if 400 <= status < 500 else "server_error" if 500 <= status < 600 else None
+    return BY_STATUS.get(status, word)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
