@@ -205,7 +205,7 @@ def definitions() -> st.SearchStrategy[ToolDefinition]:
 
 def usages() -> st.SearchStrategy[Usage | None]:
     count = optional(counts())
-    made = st.builds(Usage, count, count, count, count, count)
+    made = st.builds(Usage, *([count] * len(Usage.__dataclass_fields__)))
     return optional(made.filter(lambda usage: usage != Usage()))
 
 

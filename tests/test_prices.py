@@ -135,6 +135,43 @@ def test_every_listed_model_costs_what_the_library_says(listed: Any) -> None:
     assert compared > 1000
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "told"),
+    [
+        (
+            "anthropic",
+            "claude-sonnet-4-5",
+            Usage(1000, 10, 0, 600, None, 400),
+            {"cache_write_tokens": 600, "cache_write_1h_tokens": 400},
+        ),
+        ("google", "gemini-2.5-flash", Usage(1000, 10, audio_input_tokens=700), {"input_audio_tokens": 700}),
+        ("google", "gemini-2.5-flash-image", Usage(10, 1300, image_output_tokens=1290), {"output_image_tokens": 1290}),
+        (
+            "openai",
+            "gpt-audio",
+            Usage(1000, 500, audio_input_tokens=900, audio_output_tokens=400),
+            {"input_audio_tokens": 900, "output_audio_tokens": 400},
+        ),
+        ("openai", "gpt-4o", Usage(1000, 10, image_input_tokens=500), {}),
+    ],
+)
+def test_audio_images_and_long_caches_have_prices_of_their_own(
+    listed: Any, provider: str, model: str, usage: Usage, told: dict[str, int]
+) -> None:
+    """As the library counts them; where a model has no such price, they cost what text does."""
+    import genai_prices
+
+    theirs = genai_prices.Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, **told)
+    expected = genai_prices.calc_price(theirs, model, provider_id=provider).total_price
+    assert cost_usd(provider, model, usage) == pytest.approx(float(expected))
+
+
+def test_cached_audio_costs_no_less_than_nothing(listed: Any) -> None:
+    """Nobody says how much of what was cached was audio; the parts never come to more than the whole."""
+    everything = cost_usd("openai", "gpt-audio", Usage(1000, 0, 900, None, audio_input_tokens=1000))
+    assert everything == pytest.approx((900 * 2.5 + 100 * 32) / 1_000_000)
+
+
 def test_without_genai_prices_the_cost_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     prices._find.cache_clear()
     prices._price_list.cache_clear()

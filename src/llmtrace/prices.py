@@ -44,6 +44,11 @@ class _Rates(NamedTuple):
     output: float | None = None
     cache_read: float | None = None
     cache_write: float | None = None
+    cache_write_1h: float | None = None
+    audio_input: float | None = None
+    audio_output: float | None = None
+    image_input: float | None = None
+    image_output: float | None = None
     request: float = 0.0
     """US dollars for each request."""
 
@@ -53,7 +58,7 @@ def cost_usd(provider: str, model: str | None, usage: Usage | None, table: Mappi
 
     ``table``: US dollars per million tokens by model name, ``{"gpt-4o": {"input": 2.5, "output": 10, "cache_read": 1.25,
     "cache_write": 0}}``; the name may be ``provider/model``, and stands for its dated versions, too. Without a price for cached
-    tokens that of input tokens counts.
+    tokens, audio or images that of input or output tokens counts. Prices are those of the provider's standard tier.
     """
     if not model or usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
@@ -84,7 +89,10 @@ _preloading: threading.Thread | None = None
 def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     if rates is None:
         return None
-    read, write = usage.cache_read_input_tokens or 0, usage.cache_write_input_tokens or 0
+    read, write, hour = (
+        count or 0
+        for count in (usage.cache_read_input_tokens, usage.cache_write_input_tokens, usage.cache_write_1h_input_tokens)
+    )
     if rates.input is not None and usage.input_tokens is None:
         return None
     if rates.output and usage.output_tokens is None:
@@ -92,11 +100,21 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     plain = (usage.input_tokens or 0) - read - write
     if plain < 0:  # parts that are larger than their total: whichever is wrong, the cost is not known
         return None
+    spoken, shown = _apart(plain, (usage.audio_input_tokens, rates.audio_input), (usage.image_input_tokens, rates.image_input))
+    made = usage.output_tokens or 0
+    said, drawn = _apart(made, (usage.audio_output_tokens, rates.audio_output), (usage.image_output_tokens, rates.image_output))
+    written = rates.input if rates.cache_write is None else rates.cache_write
+    hour = min(hour, write) if rates.cache_write_1h is not None else 0
     tokens = (
-        (plain, rates.input),
+        (plain - spoken - shown, rates.input),
+        (spoken, rates.audio_input),
+        (shown, rates.image_input),
         (read, rates.input if rates.cache_read is None else rates.cache_read),
-        (write, rates.input if rates.cache_write is None else rates.cache_write),
-        (usage.output_tokens or 0, rates.output),
+        (write - hour, written),
+        (hour, rates.cache_write_1h),
+        (made - said - drawn, rates.output),
+        (said, rates.audio_output),
+        (drawn, rates.image_output),
     )
     total = 0.0
     for count, rate in tokens:
@@ -105,6 +123,16 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
         elif count:
             return None
     return total / _MILLION + rates.request
+
+
+def _apart(total: int, *kinds: tuple[int | None, float | None]) -> list[int]:
+    """How many of ``total`` tokens are of each kind, where that has a price of its own. What was cached is not among
+    ``total``, and nobody says of which kind it was: text is taken to be cached first."""
+    found: list[int] = []
+    for count, rate in kinds:
+        found.append(min(count or 0, total) if rate is not None else 0)
+        total -= found[-1]
+    return found
 
 
 # -- the user's table
@@ -190,6 +218,11 @@ def _rates(prices: Any, input_tokens: int) -> _Rates:
         of("output_mtok"),
         of("cache_read_mtok"),
         of("cache_write_mtok"),
+        of("cache_write_1h_mtok"),
+        of("input_audio_mtok"),
+        of("output_audio_mtok"),
+        of("input_image_mtok"),
+        of("output_image_mtok"),
         (of("requests_kcount") or 0.0) / 1000,
     )
 

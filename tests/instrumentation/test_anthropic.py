@@ -265,6 +265,15 @@ def test_a_refusal_keeps_its_details(captured: Captured) -> None:
         ({"input_tokens": 5, "output_tokens": 1}, Usage(5, 1)),
         ({"input_tokens": 5, "output_tokens": 1, "cache_read_input_tokens": 0}, Usage(5, 1, 0)),
         ({"input_tokens": 5, "output_tokens": 1, "cache_creation_input_tokens": 4}, Usage(9, 1, None, 4)),
+        (
+            {
+                "input_tokens": 5,
+                "output_tokens": 1,
+                "cache_creation_input_tokens": 4,
+                "cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 3},
+            },
+            Usage(9, 1, None, 4, None, 3),
+        ),
         ({"input_tokens": 5, "output_tokens": 9, "output_tokens_details": {"thinking_tokens": 3}}, Usage(5, 9, None, None, 3)),
     ],
 )

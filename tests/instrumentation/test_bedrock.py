@@ -116,11 +116,18 @@ def test_what_a_request_asks_for_is_named_as_the_conventions_do(recorded: Captur
 
 
 def test_usage_includes_what_was_cached(recorded: Captured) -> None:
-    """Bedrock counts it beside the input."""
-    usage = {"inputTokens": 3, "outputTokens": 4, "cacheReadInputTokens": 10, "cacheWriteInputTokens": 100, "totalTokens": 117}
+    """Bedrock counts it beside the input; what stays for an hour is told apart."""
+    usage: dict[str, Any] = {
+        "inputTokens": 3,
+        "outputTokens": 4,
+        "cacheReadInputTokens": 10,
+        "cacheWriteInputTokens": 100,
+        "totalTokens": 117,
+        "cacheDetails": [{"ttl": "1h", "inputTokens": 60}, {"ttl": "5m", "inputTokens": 40}],
+    }
     with Server(answer({"text": "Yes."}, usage=usage)) as server:
         converse(server)
-    assert only(recorded).usage == Usage(113, 4, 10, 100)
+    assert only(recorded).usage == Usage(113, 4, 10, 100, None, 60)
 
 
 def test_a_guardrail_and_a_prompt_router_are_told(recorded: Captured) -> None:

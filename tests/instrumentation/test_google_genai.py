@@ -201,6 +201,18 @@ def test_the_provider_is_the_service(captured: Captured, vertex: bool) -> None:
 # -- answers
 
 
+def test_audio_and_images_are_counted_apart(captured: Captured) -> None:
+    """They have prices of their own."""
+    usage = {
+        "promptTokenCount": 10,
+        "candidatesTokenCount": 1290,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 4}, {"modality": "AUDIO", "tokenCount": 6}],
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+    }
+    generate(json_reply(answer({"inlineData": {"mimeType": "image/png", "data": "QUJD"}}, usage=usage)))
+    assert only(captured).usage == Usage(10, 1290, audio_input_tokens=6, image_output_tokens=1290)
+
+
 def test_thoughts_are_reasoning(captured: Captured) -> None:
     """In the output, and in its tokens."""
     usage = {

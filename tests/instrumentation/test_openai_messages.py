@@ -107,3 +107,20 @@ def test_usage_of_other_servers() -> None:
     assert read_usage({"prompt_tokens": 5, "completion_tokens": 0, "prompt_cache_hit_tokens": 3}) == Usage(5, 0, 3)
     assert read_usage({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 0}}) == Usage(5, None, 0)
     assert read_usage(None) is None
+
+
+def test_reasoning_that_a_server_counts_beside_the_output_is_output() -> None:
+    """xAI's total tells; elsewhere it is within."""
+    beside = {"reasoning_tokens": 94}
+    counts = {"prompt_tokens": 32, "completion_tokens": 9, "completion_tokens_details": beside}
+    assert read_usage({**counts, "total_tokens": 135}) == Usage(32, 103, None, None, 94)
+    assert read_usage({**counts, "completion_tokens": 103, "total_tokens": 135}) == Usage(32, 103, None, None, 94)
+
+
+def test_audio_and_images_are_counted_where_there_are_any() -> None:
+    """A zero is none of them."""
+    read = {"cached_tokens": 0, "audio_tokens": 7, "image_tokens": 0}
+    usage = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": read}
+    assert read_usage({**usage, "completion_tokens_details": {"audio_tokens": 4, "image_tokens": 1}}) == Usage(
+        9, 5, 0, audio_input_tokens=7, audio_output_tokens=4, image_output_tokens=1
+    )

@@ -31,7 +31,7 @@ from openai_server import (
 )
 
 from llmtrace import instrumentation
-from llmtrace.model import Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
+from llmtrace.model import Blob, Generic, Inference, Message, Reasoning, Text, ToolCall, Usage
 from llmtrace.testing import Captured
 
 
@@ -95,6 +95,37 @@ def test_a_chunk_with_text_and_a_call_loses_neither(captured: Captured) -> None:
         chunk({}, finish="tool_calls"),
     )
     assert said.parts == (Text("One moment."), ToolCall("look_up", {}, "c"))
+
+
+def test_citations_and_images_are_streamed_too(captured: Captured) -> None:
+    """As in a whole answer."""
+    cited = [{"type": "url_citation", "url_citation": {"url": f"http://{name}", "title": name}} for name in "ab"]
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}, "index": 0}
+    (said,) = output(
+        captured,
+        chunk({"role": "assistant", "content": "See."}),
+        chunk({"annotations": cited[:1]}),
+        chunk({"annotations": cited[1:], "images": [picture]}),
+        chunk({}, finish="stop"),
+    )
+    content, image, citations = said.parts
+    assert content == Text("See.")
+    assert isinstance(image, Blob)
+    assert (image.modality, image.mime_type, image.size) == ("image", "image/png", 3)
+    assert citations == Generic("annotations", {"annotations": cited})
+
+
+def test_the_tier_and_the_bill_are_what_the_server_says(captured: Captured) -> None:
+    """Wherever in the stream they stand, and in a whole answer; of a key of one's own, what its provider takes is added."""
+    bill = {**USAGE, "cost": 0.25, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}
+    text = chunk({"role": "assistant", "content": "Yes."})
+    output(captured, {**text, "service_tier": "flex"}, chunk({}, finish="stop"), chunk(None, usage=bill))
+    client = Server(whole(completion(service_tier="flex", usage=bill))).client()
+    client.chat.completions.create(model=MODEL, messages=ASK)
+    for span in spans(captured):
+        assert span.attributes["openai.response.service_tier"] == "flex"
+        assert isinstance(span.operation, Inference)
+        assert span.operation.cost_usd == 0.75
 
 
 def test_choices_are_kept_apart(captured: Captured) -> None:

@@ -80,6 +80,11 @@ _USAGE: Final = fields.nested(
         fields.count("cache_read_input_tokens", sc.USAGE_CACHE_READ),
         fields.count("cache_write_input_tokens", sc.USAGE_CACHE_WRITE),
         fields.count("reasoning_output_tokens", sc.USAGE_REASONING),
+        fields.count("cache_write_1h_input_tokens", sc.USAGE_CACHE_WRITE_1H),
+        fields.count("audio_input_tokens", sc.USAGE_AUDIO_INPUT),
+        fields.count("audio_output_tokens", sc.USAGE_AUDIO_OUTPUT),
+        fields.count("image_input_tokens", sc.USAGE_IMAGE_INPUT),
+        fields.count("image_output_tokens", sc.USAGE_IMAGE_OUTPUT),
     ),
     older={sc.USAGE_CACHE_CREATION: sc.USAGE_CACHE_WRITE},
 )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from pydantic_core import to_json
 
-from llmtrace.model import Inference, Message, Part, Reasoning, Text, ToolCall, ToolResult, Usage
+from llmtrace.model import Inference, Message, Part, Reasoning, Text, ToolCall, ToolResult, Usage, replace
 
 BYTES_A_TOKEN = 4
 
@@ -46,4 +46,4 @@ def usage_of(inference: Inference) -> Usage:
         return told
     given = tokens_of(inference.input) if told.input_tokens is None else told.input_tokens
     made = tokens_of(inference.output) if told.output_tokens is None else told.output_tokens
-    return Usage(given, made, told.cache_read_input_tokens, told.cache_write_input_tokens, told.reasoning_output_tokens)
+    return replace(told, input_tokens=given, output_tokens=made)

@@ -235,4 +235,5 @@ def read_usage(raw: Any) -> Usage | None:
         read,
         written,
         members(usage.get("output_tokens_details")).get("thinking_tokens"),
+        members(usage.get("cache_creation")).get("ephemeral_1h_input_tokens") or None,
     )

@@ -208,7 +208,8 @@ def read_usage(raw: Any) -> Usage | None:
         return None
     given, read, written = raw.get("inputTokens"), _cached(raw, "Read"), _cached(raw, "Write")
     total = None if given is None else given + (read or 0) + (written or 0)
-    return Usage(total, raw.get("outputTokens"), read, written)
+    hour = sum(one.get("inputTokens") or 0 for one in raw.get("cacheDetails") or () if one.get("ttl") == "1h")
+    return Usage(total, raw.get("outputTokens"), read, written, cache_write_1h_input_tokens=hour or None)
 
 
 def _cached(raw: Mapping[str, Any], how: str) -> int | None:

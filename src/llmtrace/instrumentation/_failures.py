@@ -113,7 +113,7 @@ BY_PHRASE = {
     "credit balance is too low": "quota",  # Anthropic
     "api key not valid": "authentication",  # Google
 }
-"""What a server's message says, in small letters, where its code and its status (400) say no more than that the request is bad."""
+"""What a server's message says, in small letters, where its code and its status only say that the request is bad."""
 
 CONNECTION_REFUSED = "connection_refused"
 

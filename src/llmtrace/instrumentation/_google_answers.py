@@ -220,7 +220,17 @@ def read_usage(raw: Any) -> Usage | None:
         usage.get("cached_content_token_count"),
         None,
         usage.get("thoughts_token_count"),
+        None,
+        _of_kind(usage, "prompt_tokens_details", "AUDIO"),
+        _of_kind(usage, "candidates_tokens_details", "AUDIO"),
+        _of_kind(usage, "prompt_tokens_details", "IMAGE"),
+        _of_kind(usage, "candidates_tokens_details", "IMAGE"),
     )
+
+
+def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
+    counts = [said(one) for one in usage.get(name) or ()]
+    return sum(one.get("token_count") or 0 for one in counts if word(one.get("modality")) == modality) or None
 
 
 def _sum(usage: Mapping[str, Any], *names: str) -> int | None:

@@ -104,12 +104,19 @@ def read_usage(message: Any) -> Usage | None:
     if not said:
         return None
     read, written = said.get("input_token_details") or {}, said.get("output_token_details") or {}
+    hour, minutes = read.get("ephemeral_1h_input_tokens"), read.get("ephemeral_5m_input_tokens")
+    kept = [count for count in (read.get("cache_creation"), hour, minutes) if count is not None]  # beside each other there
     return Usage(
         said.get("input_tokens"),
         said.get("output_tokens"),
         read.get("cache_read"),
-        read.get("cache_creation"),
+        sum(kept) if kept else None,
         written.get("reasoning"),
+        hour or None,
+        read.get("audio") or None,
+        written.get("audio") or None,
+        read.get("image") or None,
+        written.get("image") or None,
     )
 
 

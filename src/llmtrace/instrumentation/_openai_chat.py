@@ -10,7 +10,7 @@ from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import Generation
-from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_message, read_usage
+from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_beside, read_message, read_usage
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST
 from llmtrace.instrumentation._provider import Call, Fields, Headers
@@ -69,11 +69,13 @@ class Chat(Generation):
             "usage": read_usage(said.get("usage")),
             "output": tuple(output),
             "finish_reasons": tuple(reasons),
+            **read_beside(said),
         }
         if said.get("error"):
             fields["failure"] = failure_reported(members(said["error"]))
         if logprobs or said.get("metrics") is not None:
-            fields["attributes"] = of_answer(said, choices, [message.text() for message in output])
+            told = of_answer(said, choices, [message.text() for message in output])
+            fields["attributes"] = {**fields.get("attributes", {}), **told}
         return fields
 
     def settle(self, call: Call, result: Any) -> Any:

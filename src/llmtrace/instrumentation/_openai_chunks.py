@@ -7,7 +7,16 @@ from collections.abc import Generator, Iterator, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from llmtrace.instrumentation._openai_messages import FINISH_REASONS, arguments, audio, read_usage, refusal
+from llmtrace.instrumentation._openai_messages import (
+    FINISH_REASONS,
+    arguments,
+    audio,
+    cited,
+    read_beside,
+    read_part,
+    read_usage,
+    refusal,
+)
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._vllm_served import Logprobs, engine_times
@@ -34,13 +43,15 @@ class _Call:
 class _Choice:
     """One choice of the answer."""
 
-    __slots__ = ("audio", "calls", "finish", "reasoning", "refusal", "role", "text")
+    __slots__ = ("annotations", "audio", "calls", "finish", "images", "reasoning", "refusal", "role", "text")
 
     def __init__(self) -> None:
         self.role = "assistant"
         self.text = StringIO()  # grows in place and keeps no delta alive
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
+        self.images: list[Any] = []
+        self.annotations: list[Any] = []
         self.audio: dict[str, str] = {}
         self.calls: list[_Call] = []
         self.finish: str | None = None
@@ -54,10 +65,13 @@ class _Choice:
         text = self.text.getvalue()
         if text:
             yield Text(text)
+        yield from map(read_part, self.images)
         if self.refusal:
             yield refusal("".join(self.refusal))
         if self.audio:
             yield from audio(self.audio)
+        if self.annotations:
+            yield cited(self.annotations)
         for call in self.calls:
             raw = call.text.getvalue()
             yield ToolCall(call.name, raw if call.is_custom else arguments(raw), call.id)
@@ -66,7 +80,19 @@ class _Choice:
 class ChunkReader:
     """`Reader` of ``ChatCompletionChunk``s. ``asked``: how many choices the request asked for."""
 
-    __slots__ = ("_asked", "_calls", "_choices", "_fingerprint", "_id", "_logprobs", "_model", "_times", "_usage", "_write")
+    __slots__ = (
+        "_asked",
+        "_beside",
+        "_calls",
+        "_choices",
+        "_fingerprint",
+        "_id",
+        "_logprobs",
+        "_model",
+        "_times",
+        "_usage",
+        "_write",
+    )
 
     def __init__(self, asked: int = 1) -> None:
         self._asked = asked
@@ -74,6 +100,7 @@ class ChunkReader:
         self._model: str | None = None
         self._fingerprint: str | None = None
         self._usage: Usage | None = None
+        self._beside: Fields = {}
         self._times: dict[str, JsonValue] = {}
         self._logprobs: Logprobs | None = None
         self._choices: dict[int, _Choice] = {}
@@ -157,6 +184,8 @@ class ChunkReader:
         if said.get("usage") is not None:
             self._usage = read_usage(said["usage"])
             self._times = engine_times(said.get("metrics"))
+        if said.get("usage") is not None or said.get("service_tier") is not None:
+            self._beside = {**self._beside, **read_beside(said)}
         for one in said.get("choices") or ():
             given = members(one)
             choice = self._choice(given.get("index") or 0)
@@ -188,8 +217,9 @@ class ChunkReader:
             "system_fingerprint": self._fingerprint,
             "usage": self._usage,
             "output": tuple(choice.message() for choice in choices),
+            **self._beside,
         }
-        attributes = dict(self._times)
+        attributes = {**self._beside.get("attributes", {}), **self._times}
         if self._logprobs is not None:
             attributes |= self._logprobs.attributes([choice.text.getvalue() for choice in choices])
         if attributes:
@@ -210,6 +240,8 @@ def _add(choice: _Choice, delta: Mapping[str, Any]) -> None:
         _add_parts(choice, content)
     if delta.get("refusal"):
         choice.refusal.append(delta["refusal"])
+    choice.images.extend(delta.get("images") or ())
+    choice.annotations.extend(delta.get("annotations") or ())
     for call in delta.get("tool_calls") or ():
         _add_call(choice, members(call))
     if delta.get("function_call") is not None:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from llmtrace import semconv
 from llmtrace.content import to_json
+from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import (
     Blob,
@@ -65,12 +67,13 @@ def _parts(said: Mapping[str, Any]) -> list[Part]:
     content = said.get("content")
     if content:
         parts += _content_parts(content)
+    parts += [read_part(image) for image in _sequence(said.get("images"))]  # OpenRouter, litellm
     if said.get("refusal"):
         parts.append(refusal(said["refusal"]))
     if said.get("audio"):
         parts += audio(members(said["audio"]))
     if said.get("annotations"):
-        parts.append(Generic("annotations", {"annotations": to_json(said["annotations"])}))
+        parts.append(cited(said["annotations"]))
     calls = said.get("tool_calls")
     if calls:
         parts += [read_tool_call(call) for call in _sequence(calls)]
@@ -97,6 +100,11 @@ def _content_parts(content: Any) -> Iterator[Part]:
 def refusal(text: Any) -> Generic:
     """What the model says instead of an answer. Not `Text`: it is no answer, and need not have the form asked for."""
     return Generic("refusal", {"content": str(text)})
+
+
+def cited(given: Any) -> Generic:
+    """What stands beside a text: what it cites."""
+    return Generic("annotations", {"annotations": to_json(given)})
 
 
 def audio(said: Mapping[str, Any]) -> Iterator[Part]:
@@ -233,18 +241,50 @@ _NO_MEMBERS: Mapping[str, Any] = {}
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Token counts as billed: input includes cached, output includes reasoning."""
+    """Token counts as billed: input includes cached, output includes reasoning, also where a server counts that beside it
+    (xAI), which its total tells."""
     if raw is None:
         return None
     usage = members(raw)
     read, written = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     read = _NO_MEMBERS if read is None else members(read)
     written = _NO_MEMBERS if written is None else members(written)
-    cached = read.get("cached_tokens")
+    cached, reasoning = read.get("cached_tokens"), written.get("reasoning_tokens")
+    given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if reasoning and given is not None and made is not None and usage.get("total_tokens") == given + made + reasoning:
+        made += reasoning
     return Usage(
-        usage.get("prompt_tokens"),
-        usage.get("completion_tokens"),
+        given,
+        made,
         usage.get("prompt_cache_hit_tokens") if cached is None else cached,
         read.get("cache_write_tokens"),
-        written.get("reasoning_tokens"),
+        reasoning,
+        None,
+        read.get("audio_tokens") or None,
+        written.get("audio_tokens") or None,
+        read.get("image_tokens") or None,
+        written.get("image_tokens") or None,
     )
+
+
+def read_beside(said: Mapping[str, Any]) -> Fields:
+    """What an answer, or the chunk of one that tells the usage, says of how it was served: its tier, and what was billed.
+
+    Servers that pass the request on to others tell the bill themselves: OpenRouter a number, Perplexity an object with the sum.
+    """
+    tier, usage = said.get("service_tier"), members(said.get("usage"))
+    cost = usage.get("cost")
+    if isinstance(cost, Mapping):
+        cost = cost.get("total_cost")
+    elif usage.get("is_byok"):  # to be paid besides, to whom the key is from
+        cost = _sum(cost, members(usage.get("cost_details")).get("upstream_inference_cost"))
+    fields: Fields = {"attributes": {semconv.OPENAI_SERVICE_TIER: tier}} if isinstance(tier, str) else {}
+    return fields if cost is None or not _is_number(cost) else {**fields, "cost_usd": float(cost)}
+
+
+def _sum(*numbers: Any) -> float | None:
+    return sum(numbers) if all(map(_is_number, numbers)) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

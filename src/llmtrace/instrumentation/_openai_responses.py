@@ -16,7 +16,7 @@ from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
-from llmtrace.instrumentation._openai_messages import read_usage
+from llmtrace.instrumentation._openai_messages import read_beside, read_usage
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._openai_vendors import provider_of
 from llmtrace.instrumentation._provider import Call, Fields
@@ -99,8 +99,9 @@ def read_response(said: Mapping[str, Any]) -> Fields:
     }
     if said.get("error"):
         fields["failure"] = failure_reported(members(said["error"]))
-    conversation = _conversation(said.get("conversation"))
-    return {**fields, "attributes": conversation} if conversation else fields
+    beside = read_beside(said)
+    attributes = {**beside.pop("attributes", {}), **(_conversation(said.get("conversation")) or {})}
+    return {**fields, **beside, "attributes": attributes} if attributes else {**fields, **beside}
 
 
 def _output(items: Any, reason: str | None) -> tuple[Message, ...]:

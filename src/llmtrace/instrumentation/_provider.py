@@ -168,7 +168,8 @@ class Call:
         given = {"attempts": self.attempts or None, **self.fields, **fields}
         attributes = given.pop("attributes", None)
         if attributes:
-            self.recording.set({**attributes, **self.recording.attributes})  # what the program says itself counts
+            asked = self.fields.get("attributes") or {}
+            self.recording.set({**asked, **attributes, **self.recording.attributes})  # what the program says itself counts
         if self.makes is not Inference:
             given = {name: held for name, held in given.items() if name in self.makes.__dataclass_fields__}
         return self.makes(**given)

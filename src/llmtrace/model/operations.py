@@ -12,9 +12,11 @@ from llmtrace.model.value import value
 
 @value
 class Usage:
-    """Token counts of one inference. Totals include their parts: input includes cached, output includes reasoning.
+    """Token counts of one inference. Totals include their parts: input includes cached, audio and images, output includes
+    reasoning, audio and images; what was written to a cache includes what stays there for an hour.
 
-    None means that the provider did not say; it is never turned into 0.
+    None means that the provider did not say; it is never turned into 0. Of audio, images and the hour, which most calls have
+    nothing of, None also means none.
     """
 
     input_tokens: int | None = None
@@ -22,6 +24,11 @@ class Usage:
     cache_read_input_tokens: int | None = None
     cache_write_input_tokens: int | None = None
     reasoning_output_tokens: int | None = None
+    cache_write_1h_input_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
 
 
 @value
