@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from llmtrace.cli import stores
+from llmtrace.cli import ls, stores
 from llmtrace.cli.ls import since
 from llmtrace.model import Custom, Workflow
 from llmtrace.store import indexing, open_store
@@ -19,13 +19,14 @@ from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker
 
 
 def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
-    """Newest first: facts, what was asked and answered, and what was found."""
+    """Newest first: facts, what was asked and answered, what was found, and the suspect of a trace that looks fine."""
     ran = llmtrace("ls", "--store", store)
     assert ran.out == snapshot("""\
 TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
 4bf92f35   1m  ok         1.00 s      4     138        -  support
           The blue kettle I ordered leaks. → Done: I looked at order KS-20431.
           ! ungrounded_argument
+          ? look_up was called with a made-up /order_id (77 %)
 0af76519   1h  recovered  2.00 s      6     414  $0.0007  support
           Refund the 42 EUR of order KS-20… → Done: I refunded 42.0 EUR for or…
           ! wrong_type
@@ -40,6 +41,26 @@ def test_narrow(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.Mo
     out = llmtrace("ls", "--store", store).out
     assert out.splitlines()[0] == "TRACE     AGE  HEALTH       TIME  NAME"
     assert max(map(len, out.splitlines())) <= 40
+
+
+def test_the_suspect_in_json(llmtrace: Callable[..., Any], store: str) -> None:
+    """It is the one that ``why`` names first; null where there is none."""
+    silent, recovered = json.loads(llmtrace("ls", "--store", store, "--json").out)
+    first = json.loads(llmtrace("why", SILENT, "--store", store, "--json").out)["suspects"][0]
+    assert silent["suspect"] == {name: first[name] for name in ("span_id", "title", "score")}
+    assert recovered["suspect"] is None
+
+
+def test_what_would_take_long_is_not_diagnosed(
+    llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is what stands far down the list: a list is there at once."""
+    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 3)
+    assert "?" not in llmtrace("ls", "--store", store).out
+    monkeypatch.setattr(ls, "_LONGEST_DIAGNOSED", 4)
+    assert "?" in llmtrace("ls", "--store", store).out
+    monkeypatch.setattr(ls, "_MOST_DIAGNOSED", 0)
+    assert "?" not in llmtrace("ls", "--store", store).out
 
 
 def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], store: str) -> None:

@@ -1,11 +1,12 @@
-"""``llmtrace ls``: the traces of a store, newest first: each with its facts, what was asked and answered, what was found."""
+"""``llmtrace ls``: the traces of a store, newest first: each with its facts, what was asked and answered, what was found, and
+where it may have gone wrong."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +14,12 @@ from llmtrace.cli import words
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
-from llmtrace.store import Query, TraceSummary
+from llmtrace.diagnosis import LIKELY, Suspect, diagnose
+from llmtrace.errors import TraceNotFound
+from llmtrace.store import Query, Store, TraceSummary
 
 NAME = "ls"
-HELP = "list traces, newest first, with their health and what was found"
+HELP = "list traces, newest first, with their health, what was found, and the suspect"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
 _WORST = ("ok", "running", "recovered", "failed")
@@ -34,6 +37,8 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _MOST_SORTED = 10_000
+_MOST_DIAGNOSED, _LONGEST_DIAGNOSED = 100, 300
+"""Traces, and spans of one, that are diagnosed: all that a screen holds, each in milliseconds."""
 
 _WIDE = 68
 """Columns that the whole table needs; with fewer, spans, tokens and cost are left to `show`."""
@@ -56,12 +61,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         found = store.traces(_query(args))
-    if args.sort != "age":
-        found = sorted(found, key=_SORTS[args.sort], reverse=True)[: args.limit]
-    if args.json:
-        print_json([words.as_json(trace) for trace in found])
-    else:
-        _show(Screen(sys.stdout), found, filtered=bool(args.health or args.agent or args.since or args.text))
+        if args.sort != "age":
+            found = sorted(found, key=_SORTS[args.sort], reverse=True)[: args.limit]
+        suspects = _suspects(store, found)
+        if args.json:
+            print_json([_as_json(trace, suspect) for trace, suspect in zip(found, suspects, strict=True)])
+        else:
+            filtered = bool(args.health or args.agent or args.since or args.text)
+            _show(Screen(sys.stdout), found, suspects, filtered=filtered)
     return FINE
 
 
@@ -81,7 +88,23 @@ def _query(args: argparse.Namespace) -> Query:
     return Query(limit=limit, since=args.since, health=args.health, agent=args.agent, text=args.text)
 
 
-def _show(screen: Screen, found: list[TraceSummary], *, filtered: bool) -> None:
+def _suspects(store: Store, found: Iterable[TraceSummary]) -> Iterator[Suspect | None]:
+    """Of each trace the prime suspect, worked out when it is asked for; None where there is none, the trace still goes on, is
+    long, or comes late in the list."""
+    for number, summary in enumerate(found):
+        try:
+            looked_at = number < _MOST_DIAGNOSED and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
+            yield diagnose(store.trace(summary.trace_id)).prime if looked_at else None
+        except TraceNotFound:  # it was removed in the meantime
+            yield None
+
+
+def _as_json(trace: TraceSummary, suspect: Suspect | None) -> Any:
+    named = None if suspect is None else {"span_id": suspect.span_id, "title": suspect.title, "score": suspect.score}
+    return {**words.as_json(trace), "suspect": named}
+
+
+def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[Suspect | None], *, filtered: bool) -> None:
     if not found:
         screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
         return
@@ -92,13 +115,18 @@ def _show(screen: Screen, found: list[TraceSummary], *, filtered: bool) -> None:
         titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
     lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3)))
     screen.line(next(lines))
-    for trace, line in zip(found, lines, strict=True):
+    for trace, line, suspect in zip(found, lines, suspects, strict=True):
         screen.line(line)
-        conversation = _conversation(trace, screen.width - 10)
+        room = screen.width - 10
+        conversation = _conversation(trace, room)
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
         if trace.findings:
-            screen.line(" " * 10 + screen.paint(short("! " + ", ".join(trace.findings), screen.width - 10), "yellow"))
+            screen.line(" " * 10 + screen.paint(short("! " + ", ".join(trace.findings), room), "yellow"))
+        if suspect is not None:
+            probability = f" ({words.probability(suspect.score)})"
+            title = short(f"? {clean(suspect.title)}", room - len(probability)) + probability
+            screen.line(" " * 10 + screen.paint(title, "red" if suspect.score >= LIKELY else "dim"))
 
 
 def _row(trace: TraceSummary, now: int) -> list[Cell]:

@@ -104,7 +104,9 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes:
 
 def _first(screen: Screen, suspect: Suspect, note: str) -> None:
     likely = suspect.score >= LIKELY
-    screen.spread(Cell(suspect.title, ("bold",)), Cell(_percent(suspect), ("red", "bold") if likely else ("dim",)))
+    screen.spread(
+        Cell(suspect.title, ("bold",)), Cell(words.probability(suspect.score), ("red", "bold") if likely else ("dim",))
+    )
     screen.prose(suspect.evidence if likely else f"Not likely, but the first to look at. {suspect.evidence}")
     for other in suspect.also:
         screen.prose(f"Also here: {other}", "dim")
@@ -120,14 +122,10 @@ def _first(screen: Screen, suspect: Suspect, note: str) -> None:
 
 
 def _other(screen: Screen, number: int, suspect: Suspect, note: str) -> None:
-    screen.spread(Cell(f"{number}. {suspect.title}"), Cell(_percent(suspect), ("dim",)))
+    screen.spread(Cell(f"{number}. {suspect.title}"), Cell(words.probability(suspect.score), ("dim",)))
     screen.prose(suspect.evidence, "dim", prefix="   ")
     if note:
         screen.prose(note, "cyan", prefix="   ")
-
-
-def _percent(suspect: Suspect) -> str:
-    return f"{100 * suspect.score:.0f} %" if suspect.score >= 0.01 else "under 1 %"
 
 
 def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[str] = ()) -> Iterator[str]:
@@ -135,7 +133,7 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[st
     if not diagnosis.suspects:
         yield f"No suspect in trace `{trace.trace_id}` ({trace.health})."
     for number, suspect in enumerate(diagnosis.suspects[:top]):
-        yield f"{'##' if number == 0 else '###'} {_plain(suspect.title)} ({_percent(suspect)})"
+        yield f"{'##' if number == 0 else '###'} {_plain(suspect.title)} ({words.probability(suspect.score)})"
         yield f"\n{_plain(suspect.evidence)}\n"
         for other in suspect.also:
             yield f"* also here: {_plain(other)}"
@@ -176,10 +174,9 @@ def _all(store: Store, args: argparse.Namespace) -> int:
         if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.roots):
             continue
         looked += 1
-        diagnosis = diagnose(trace)
-        first = next(iter(diagnosis.suspects), None)
-        if first is not None and (first.score >= LIKELY or diagnosis.failed):
-            cases.append(case_of(trace, first))
+        prime = diagnose(trace).prime
+        if prime is not None:
+            cases.append(case_of(trace, prime))
     groups = grouped(cases)
     if args.json:
         print_json({"runs": looked, "causes": [_group_as_json(group) for group in groups]})

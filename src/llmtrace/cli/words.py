@@ -56,6 +56,10 @@ def cost(usd: float | None) -> str:
     return f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
 
 
+def probability(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+
+
 def tokens(*numbers: int | None) -> int | None:
     """Their sum; None where not a single one is known."""
     known = [number for number in numbers if number is not None]

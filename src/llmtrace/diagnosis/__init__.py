@@ -8,8 +8,8 @@ that every tool accepted leaves no other trace.
 
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.ranker import Ranker
-from llmtrace.diagnosis.result import Diagnosis, Step, Suspect
-from llmtrace.diagnosis.suspects import LIKELY, SHOWN, suspects_of
+from llmtrace.diagnosis.result import LIKELY, Diagnosis, Step, Suspect
+from llmtrace.diagnosis.suspects import SHOWN, suspects_of
 from llmtrace.diagnosis.symptoms import is_known_to_have_failed, symptoms_of
 from llmtrace.diagnosis.tools import is_left_out
 from llmtrace.model import Inference, Span, ToolExecution, Trace

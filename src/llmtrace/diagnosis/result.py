@@ -5,6 +5,9 @@ from __future__ import annotations
 from llmtrace.model import Health, JsonValue
 from llmtrace.model.value import value
 
+LIKELY = 0.5
+"""From here on a suspect is worth a person's time."""
+
 
 @value
 class Step:
@@ -58,3 +61,9 @@ class Diagnosis:
     """What says that something is wrong, and not where: a span's name, and one sentence that was said of it."""
     failed: bool = False
     """The run is known to have failed: by its health, by feedback, or by a check that refused its answer."""
+
+    @property
+    def prime(self) -> Suspect | None:
+        """The strongest suspect, where it is likely or the run is known to have failed; else None."""
+        first = self.suspects[0] if self.suspects else None
+        return first if first is not None and (self.failed or first.score >= LIKELY) else None

@@ -17,15 +17,13 @@ from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.features import FEATURES, LED, TEAM, features_of
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.ranker import Ranker, shipped
-from llmtrace.diagnosis.result import Suspect
+from llmtrace.diagnosis.result import LIKELY, Suspect
 from llmtrace.diagnosis.symptoms import is_known_to_have_failed, is_symptom
 from llmtrace.model import Trace
 
 Place: TypeAlias = tuple[Candidate, Mapping[str, float]]
 """A candidate with its features."""
 
-LIKELY = 0.5
-"""From here on a suspect is worth a person's time."""
 SHOWN = 0.05
 """Below it a place is no suspect."""
 NEAR = 0.1

@@ -162,12 +162,9 @@ def _evaluator() -> Evaluator:
     return Evaluator()
 
 
-def strongest(trace: Trace, *, failed: bool) -> dict[str, Any] | None:
+def strongest(trace: Trace) -> dict[str, Any] | None:
     """The strongest suspect of a trace; None where there is no likely one, and the trace has not failed."""
     from llmtrace.diagnosis import LIKELY, diagnose
 
-    for one in diagnose(as_read(trace)).suspects[:1]:
-        likely = one.score >= LIKELY
-        if failed or likely:
-            return {"title": one.title, "score": one.score, "likely": likely}
-    return None
+    prime = diagnose(as_read(trace)).prime
+    return None if prime is None else {"title": prime.title, "score": prime.score, "likely": prime.score >= LIKELY}

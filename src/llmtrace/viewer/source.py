@@ -70,7 +70,7 @@ class Source:
 
     def _strongest(self, summary: TraceSummary) -> Any:
         try:
-            return strongest(self.store.trace(summary.trace_id), failed=summary.health == "failed")
+            return strongest(self.store.trace(summary.trace_id))
         except TraceNotFound:
             return None
 
