@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -71,6 +72,45 @@ def test_coroutine(decorate: Any) -> None:
         assert inspect.iscoroutinefunction(work)
         assert asyncio.run(work(1)) == 2
     assert len(captured.spans) == 1
+
+
+def test_coroutine_that_a_plain_function_gives(decorate: Any) -> None:
+    """A plain decorator hides that a function is async: the span covers the await all the same, and what happens below."""
+
+    @llmtrace.span
+    def below() -> None: ...
+
+    async def work(x: int) -> int:
+        await asyncio.sleep(0)
+        below()
+        return x + 1
+
+    made = decorate(lambda x: work(x))
+    with capture() as captured:
+        assert not inspect.iscoroutinefunction(made)
+        coroutine = made(1)
+        assert inspect.iscoroutine(coroutine)
+        assert asyncio.run(coroutine) == 2
+    inner, outer = captured.spans
+    assert inner.parent_id == outer.span_id
+    assert "2" in repr(outer.operation)
+
+
+def test_coroutine_that_nobody_awaits_is_partial(decorate: Any) -> None:
+    """Python warns of it once, by its name, and its span ends."""
+
+    async def work() -> None: ...
+
+    with capture() as captured, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        decorate(lambda: work())()
+        (told,) = [str(each.message) for each in caught]
+        caught.clear()  # a warning holds the coroutine that it is about
+        gc.collect()
+    assert ".work' was never awaited" in told
+    (span,) = captured.spans
+    assert span.end is not None
+    assert span.attributes["llmtrace.response.partial"] is True
 
 
 def test_cancelled_coroutine_ends_its_span(decorate: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import functools
 import inspect
+import pickle
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import llmtrace
+from llmtrace.recorder import functions
 from llmtrace.testing import capture
 
 
@@ -110,6 +112,48 @@ def test_wrap_keeps_the_context_of_functions_of_every_kind(function: Any, finish
     assert {(span.parent_id, span.attributes["user.id"]) for span in tools} == {(agent.span_id, "u")}
 
 
+def awaited_by_another() -> Any:
+    """A plain function, as a plain decorator makes of an async one."""
+    return awaited()
+
+
+@pytest.mark.parametrize("hidden", [awaited_by_another, lambda: awaited()], ids=["function", "lambda"])
+def test_wrap_keeps_the_context_of_a_coroutine_that_a_plain_function_gives(hidden: Any) -> None:
+    """A coroutine runs when it is awaited, so what a plain function gives back belongs where that was wrapped, too."""
+    with capture() as captured:
+        with llmtrace.context(user="u"), llmtrace.agent("A"):
+            bound = llmtrace.wrap(hidden)
+        made = bound()
+        assert inspect.iscoroutine(made)
+        assert made.__name__ == "awaited"
+        assert asyncio.run(made) == 1
+    agent = next(span for span in captured.spans if span.name == "invoke_agent A")
+    (tool,) = [span for span in captured.spans if span.name == "execute_tool looked_up"]
+    assert (tool.parent_id, tool.attributes["user.id"]) == (agent.span_id, "u")
+
+
+@pytest.mark.parametrize(
+    ("function", "finish", "expected"),
+    [
+        (plainly, lambda made: made, 1),
+        (awaited, asyncio.run, 1),
+        (awaited_by_another, asyncio.run, 1),
+        (generated, list, [1, 2]),
+        (generated_async, lambda made: asyncio.run(_all(made)), [1, 2]),
+    ],
+)
+def test_context_decorates_functions_of_every_kind(function: Any, finish: Any, expected: Any) -> None:
+    """As a decorator it holds while the function runs, not only while it is called, and each time anew."""
+    decorated = llmtrace.context(user="u")(function)
+    assert functions.kind_of(decorated) == functions.kind_of(function)
+    with capture() as captured:
+        for _ in range(2):
+            assert finish(decorated()) == expected
+            leaf()
+    assert {span.attributes.get("user.id") for span in captured.spans if span.name != "leaf"} == {"u"}
+    assert {span.attributes.get("user.id") for span in captured.spans if span.name == "leaf"} == {None}
+
+
 def test_wrap_is_of_the_same_kind_as_the_function() -> None:
     """Frameworks ask what kind of function they were given; wrong arguments are refused when it is called; copies are it."""
     assert inspect.iscoroutinefunction(llmtrace.wrap(awaited))
@@ -201,3 +245,13 @@ def test_context_of_odd_values() -> None:
     assert (first["llmtrace.tags"], "object" in str(first["llmtrace.context.plan"])) == (["abc"], True)
     assert second == {"llmtrace.tags": ["1"], "gen_ai.conversation.id": "7"}
     assert third == {}
+
+
+@llmtrace.context(user="u")
+def decorated_here() -> int:
+    return looked_up(1)
+
+
+def test_a_function_that_context_decorates_is_pickled_by_its_name() -> None:
+    """As functions are, so that a pool of processes takes it."""
+    assert pickle.loads(pickle.dumps(decorated_here)) is decorated_here

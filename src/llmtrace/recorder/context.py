@@ -33,24 +33,42 @@ _MEMBER = "llmtrace."
 _OWN = (semconv.USER_ID, semconv.CONVERSATION_ID, semconv.TAGS)
 
 
-@contextmanager
 def context(
     *,
     user: str | None = None,
     conversation: str | None = None,
     tags: list[str] | tuple[str, ...] = (),
     **attributes: str | bool | int | float,
-) -> Iterator[None]:
-    """Give every span that starts in the ``with`` block these attributes.
+) -> Given:
+    """Give every span that starts in the ``with`` block, or in the function that this decorates, these attributes.
 
     ``user`` becomes ``user.id``, ``conversation`` ``gen_ai.conversation.id`` (on every span, so that no viewer splits a
     trace by it), ``tags`` add up over nested blocks as ``llmtrace.tags``; any other ``name=value`` is
     ``llmtrace.context.name``.
     """
-    before = _current()
-    merged = guard(_merged, before, user, conversation, tags, attributes)
-    with _attached(before if merged is None else merged):
-        yield
+    return Given(lambda before: guard(_merged, before, user, conversation, tags, attributes))
+
+
+class Given:
+    """What `context` gives: open it with ``with``, or apply it to a function."""
+
+    def __init__(self, merge: Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue] | None]) -> None:
+        self._merge = merge
+        self._tokens: list[contextvars.Token[Context]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(otel_context.attach(self._here()))
+
+    def __exit__(self, *_: object) -> None:
+        Recording.detach(self._tokens.pop())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        return _within(_Decorated, function, lambda: _Here(self._here()))
+
+    def _here(self) -> Context:
+        before = _current()
+        merged = self._merge(before)
+        return otel_context.set_value(keys.ATTRIBUTES, before if merged is None else merged)
 
 
 def _merged(
@@ -78,22 +96,34 @@ def wrap(function: Callable[P, R]) -> Callable[P, R]:
     What is async or a generator runs in that context step by step; what runs between its steps does not.
     """
     here = _Here(otel_context.get_current())
+    return _within(_Wrapped, function, lambda: here)
+
+
+def _within(proxy: type[_Wrapped], function: Callable[P, R], place: Callable[[], _Here]) -> Callable[P, R]:
+    """``function`` bound to the context that ``place`` gives when its body begins."""
     kind = functions.kind_of(function)
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return functions.call(kind, wrapped, args, kwargs, lambda: _Bound(here, args, kwargs))
+        return functions.call(kind, wrapped, args, kwargs, lambda: _Bound(place(), args, kwargs))
 
-    return cast(Callable[P, R], _Wrapped(function, call))
+    return cast(Callable[P, R], proxy(function, call))
 
 
 class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A function that `wrap` bound: async or a generator where the function is, copied as functions are."""
+    """A function bound to a context: async or a generator where the function is, copied as functions are."""
 
     def __copy__(self) -> Any:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self
+
+
+class _Decorated(_Wrapped):
+    """One that stands where the function stood, and is pickled by its name."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return self.__qualname__
 
 
 class _Here:

@@ -86,7 +86,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
     iterated: so it is made at once, and its body begun when the program begins ours.
     """
     if kind == "plain":
-        return _plain(function, begin())
+        return _plain(function, begin(), awaits=True)
     try:
         made = function(*args, **kwargs)
     except BaseException as error:
@@ -95,9 +95,7 @@ def call(kind: KindOfFunction, function: Function, args: tuple[Any, ...], kwargs
             return _RUN[kind](function, lambda: step, None)
         step.raised(error)
         raise
-    ours = _RUN[kind](function, begin, _Made(made, kwargs))
-    ours.__name__, ours.__qualname__ = getattr(made, "__name__", kind), getattr(made, "__qualname__", kind)
-    return ours
+    return _in_place_of(made, _RUN[kind](function, begin, _Made(made, kwargs)), kind)
 
 
 def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Begin:
@@ -111,17 +109,29 @@ def under(begin: Begin, around: Callable[[], AbstractContextManager[Any]]) -> Be
 
 
 class _Made:
-    """The function's coroutine or generator, made but not begun. Where ours is never awaited, only ours warns of it."""
+    """The function's coroutine or generator, made but not begun. Where ours is never awaited, only ours warns of it.
 
-    __slots__ = ("kwargs", "made")
+    ``step``: one that began when it was made, and ends with it where it is never awaited."""
 
-    def __init__(self, made: Any, kwargs: dict[str, Any]) -> None:
+    __slots__ = ("kwargs", "made", "step")
+
+    def __init__(self, made: Any, kwargs: dict[str, Any], step: Step | None = None) -> None:
         self.made = made
         self.kwargs = kwargs
+        self.step = step
 
     def __del__(self) -> None:
         if hasattr(self.made, "cr_frame"):
+            dropped = self.step is not None and inspect.getcoroutinestate(self.made) == inspect.CORO_CREATED
             self.made.close()
+            if dropped and self.step is not None:
+                self.step.returned(None, partial=True)
+
+
+def _in_place_of(made: Any, ours: Any, kind: KindOfFunction) -> Any:
+    """Our coroutine or generator, which goes by the name of the function's."""
+    ours.__name__, ours.__qualname__ = getattr(made, "__name__", kind), getattr(made, "__qualname__", kind)
+    return ours
 
 
 def _inner(function: Function, step: Step, made: _Made | None) -> Any:
@@ -129,7 +139,8 @@ def _inner(function: Function, step: Step, made: _Made | None) -> Any:
     return made.made if made is not None and made.kwargs is step.kwargs else function(*step.args, **step.kwargs)
 
 
-def _plain(function: Function, step: Step) -> Any:
+def _plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
+    """``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async."""
     if step.refused:
         return step.answer
     recording = step.recording
@@ -143,6 +154,8 @@ def _plain(function: Function, step: Step) -> Any:
         raise
     if token is not None:
         Recording.detach(token)
+    if awaits and type(result) is types.CoroutineType:
+        return _in_place_of(result, _coroutine(function, lambda: step, _Made(result, step.kwargs, step)), "coroutine")
     step.returned(result)
     return result
 
