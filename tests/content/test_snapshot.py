@@ -121,6 +121,7 @@ plain = {"a": 1, "b": [1.5, True, None, "x"], "c": {"d": "é"}}
         (pydantic.PostgresDsn("postgres://a:1,b:2/orders"), "postgres://a:1,b:2/orders"),
         (pydantic_core.Url("https://shop.example/"), "https://shop.example/"),
         (pydantic_core.MultiHostUrl("redis://a:1,b:2/0"), "redis://a:1,b:2/0"),
+        (pydantic.NameEmail("Ada", "ada@shop.example"), "Ada <ada@shop.example>"),
         (pydantic.RootModel[list[int]]([1, 2]), [1, 2]),
         (decimal.Decimal("1.10"), "1.10"),
         (fractions.Fraction(1, 3), "1/3"),

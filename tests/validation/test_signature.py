@@ -115,6 +115,35 @@ class Later(BaseModel):
     n: int
 
 
+class Sides(Enum):
+    ONE = 1
+    BOTH = "both"
+
+
+def test_members_of_an_enum_that_are_literals_arrive_as_members() -> None:
+    """The schema offers their values, and the function gets what it is annotated with, also inside of other types."""
+
+    def paint(
+        side: Literal[Sides.ONE, Sides.BOTH],
+        colour: Literal[Colour.RED, "none"] | None = None,
+        others: list[Literal[Colour.BLUE]] | None = None,
+        strict: Annotated[Literal[Sides.ONE], Field(description="One only.")] = Sides.ONE,
+    ) -> None: ...
+
+    signature = signature_of(paint)
+    members = _members(paint)
+    assert members["side"]["enum"] == [1, "both"]
+    assert members["strict"] == {"const": 1, "type": "integer", "description": "One only.", "default": 1}
+    asked: dict[str, JsonValue] = {"side": "both", "colour": "red", "others": ["blue"], "strict": 1}
+    assert check_arguments(asked, signature.definition) == ()
+    assert signature.bind(asked) == (
+        (),
+        {"side": Sides.BOTH, "colour": Colour.RED, "others": [Colour.BLUE], "strict": Sides.ONE},
+    )
+    assert signature.bind({"side": 1, "colour": "none"}) == ((), {"side": Sides.ONE, "colour": "none"})
+    assert signature.bind({"side": True, "colour": "green"}) == ((), {"side": True, "colour": "green"})
+
+
 def test_kinds_of_annotations() -> None:
     """Literals, enums, dataclasses, typed dicts, models, constraints, forward references; what is not known is open."""
     schema = _schema(annotated)

@@ -339,6 +339,7 @@ _WRITTEN = "__str__"
 _TEXT_BY_NAME = {
     ("pydantic.networks", "_BaseUrl"): _WRITTEN,
     ("pydantic.networks", "_BaseMultiHostUrl"): _WRITTEN,
+    ("pydantic.networks", "NameEmail"): _WRITTEN,
     ("pydantic_core._pydantic_core", "Url"): _WRITTEN,
     ("pydantic_core._pydantic_core", "MultiHostUrl"): _WRITTEN,
     ("zoneinfo", "ZoneInfo"): "key",

@@ -5,6 +5,7 @@ Law: never raises; what cannot be resolved is left out.
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import typing_extensions
+from pydantic import BeforeValidator
 
 
 def target_of(function: Callable[..., Any]) -> Any:
@@ -64,21 +66,34 @@ def scope_of(function: Callable[..., Any]) -> dict[str, Any]:
     return scope
 
 
-def with_known_typed_dicts(annotation: Any) -> Any:
-    """The annotation with each `typing.TypedDict` in it as one of typing_extensions: before 3.12 pydantic takes no other."""
-    if sys.version_info >= (3, 12):
-        return annotation
-    if typing.is_typeddict(annotation):
+def known_to_pydantic(annotation: Any) -> Any:
+    """The annotation with what pydantic does not take from JSON as it stands: members of an enum that are literals and, before
+    3.12, each `typing.TypedDict`, which is one of typing_extensions then."""
+    if sys.version_info < (3, 12) and typing.is_typeddict(annotation):
         return _known_typed_dict(annotation)
+    origin: Any = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
-    known = tuple(with_known_typed_dicts(argument) for argument in arguments)
+    if origin is typing.Literal:
+        return _known_literal(annotation, arguments)
+    known = tuple(known_to_pydantic(argument) for argument in arguments)
     if all(new is old for new, old in zip(known, arguments, strict=True)):
         return annotation
-    origin: Any = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return _annotated(known[0], annotation)
     union: tuple[Any, ...] = (typing.Union, types.UnionType)
     return typing.Union[known] if origin in union else origin[known]
+
+
+def _known_literal(literal: Any, members: tuple[Any, ...]) -> Any:
+    """A literal that takes a member of an enum by its value, too, as its schema says."""
+    values = [(member.value, member) for member in members if isinstance(member, enum.Enum)]
+    if not values:
+        return literal
+
+    def read(given: Any) -> Any:
+        return next((member for value, member in values if type(value) is type(given) and value == given), given)
+
+    return typing.Annotated[literal, BeforeValidator(read)]
 
 
 def or_none(annotation: Any) -> Any:
@@ -115,6 +130,6 @@ def _known_typed_dict(annotation: Any) -> Any:
     fields = {}
     for name, (hint, required) in typed_dict_fields(annotation).items():
         # One that holds itself stays as it is, and so is not described.
-        known = hint if hint is annotation else with_known_typed_dicts(hint)
+        known = hint if hint is annotation else known_to_pydantic(hint)
         fields[name] = (typing_extensions.Required if required else typing_extensions.NotRequired)[known]
     return typing_extensions.TypedDict(annotation.__name__, fields)  # type: ignore[operator]

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined, from_json, to_json
 from typing_extensions import Unpack, is_typeddict
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.annotations import or_none, typed_dict_fields, with_known_typed_dicts
+from llmtrace.validation.annotations import known_to_pydantic, or_none, typed_dict_fields
 
 Kind: TypeAlias = inspect._ParameterKind
 MISSING: Any = inspect.Parameter.empty
@@ -108,7 +108,7 @@ def object_schema(parameters: Iterable[Parameter], said: dict[str, str]) -> dict
 def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
     """pydantic's adapter for a type that it can both read and describe, or None."""
     try:
-        adapter = TypeAdapter(with_known_typed_dicts(annotation))
+        adapter = TypeAdapter(known_to_pydantic(annotation))
         adapter.json_schema()
     except Exception:
         return None

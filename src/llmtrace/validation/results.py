@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from llmtrace.model import JsonValue
-from llmtrace.validation.annotations import with_known_typed_dicts
+from llmtrace.validation.annotations import known_to_pydantic
 from llmtrace.validation.keywords import every_object
 from llmtrace.validation.parameters import MISSING
 
@@ -35,7 +35,7 @@ def result_schema(annotation: Any) -> JsonValue | None:
     if any(annotation is nothing for nothing in _NOTHING) or typing.get_origin(annotation) in _STREAMS:
         return None
     try:
-        adapter = TypeAdapter(with_known_typed_dicts(annotation))
+        adapter = TypeAdapter(known_to_pydantic(annotation))
         schema = adapter.json_schema(mode="serialization", by_alias=False, schema_generator=_Recorded)
     except Exception:
         return None

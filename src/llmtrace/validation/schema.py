@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue, ToolDefinition, changes_by_hints
-from llmtrace.validation.annotations import with_known_typed_dicts
+from llmtrace.validation.annotations import known_to_pydantic
 from llmtrace.validation.google import standard_schema
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema")
@@ -92,7 +92,7 @@ def _made_schema(annotation: Any) -> JsonValue:
 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation.model_json_schema()
-    return TypeAdapter(with_known_typed_dicts(annotation)).json_schema()
+    return TypeAdapter(known_to_pydantic(annotation)).json_schema()
 
 
 @lru_cache(maxsize=512)
