@@ -21,6 +21,7 @@ from llmtrace.model import (
     AgentInvocation,
     Evaluation,
     Failure,
+    Generic,
     Inference,
     Message,
     Span,
@@ -279,6 +280,30 @@ def test_an_invalid_call_that_ran_is_suspected_and_counted_once() -> None:
     assert (suspect.title, suspect.pointer, suspect.value) == ("refund was called with an invalid /amount", "/amount", "18.5")
     assert titles(suspect) == ["answer", "refund", "argument /amount"]
     assert suspect.score >= LIKELY
+
+
+@pytest.mark.parametrize("field", ["content", "refusal"])
+def test_a_refusal_is_an_answer_like_another(field: str) -> None:
+    """Its words are visible, so that what comes after it can be judged; it is what the run came to where it is the last."""
+    refusal = Generic("refusal", {field: "I cannot cancel KS-20418."})
+    refused = diagnose(Story().user("Cancel KS-20418.").calls("look_up", {"ok": 1}, order_id="KS-99999").says(refusal).trace())
+    assert refused.unknown == ()
+    assert refused.suspects[0].chain[0].value == "I cannot cancel KS-20418."
+    goes_on = Story().user("Cancel KS-20418.").says(refusal).user("Why not?").calls("cancel", {"ok": 1}, order_id="KS-99999")
+    diagnosis = diagnose(goes_on.says("Done.").trace())
+    assert diagnosis.unknown == ()
+    assert diagnosis.suspects[0].title == "cancel was called with a made-up /order_id"
+
+
+def test_an_argument_that_the_tool_does_not_take_is_called_that() -> None:
+    """It is not invalid in itself: the tool has no such argument."""
+    story = Story().user("Find KS-20418, the blue one.").calls("look_up", {"ok": True}, order_id="KS-20418", color="blue")
+    surplus = Violation("unexpected", "/color", "additionalProperties", "is unexpected", tool="look_up", call_id="call_1")
+    story.spans[0] = replace(story.spans[0], violations=(surplus,))
+    story.spans[1] = replace(story.spans[1], violations=(replace(surplus, executed=False),))
+    (suspect,) = diagnose(story.says("It is there.").trace()).suspects
+    assert suspect.title == "look_up was called with /color, which it does not take"
+    assert suspect.advice == "Let look_up take /color, or take out of prompt and results what speaks of it."
 
 
 def test_an_invalid_call_of_a_client_and_its_server_is_one_suspect() -> None:

@@ -557,6 +557,7 @@ CASES["end_state"] = Cases(
         run(infer(call("finish")), ran(None, "finish", {"answer": CANARY})),
         run(infer(call()), ran(ERROR), ran("found"), ran("found"), ran("found"), infer(DONE)),
         run(infer(CANARY), outermost=False),
+        run(infer(call()), ran("found"), infer(CANARY), failing(infer(), "CancelledError")),
     ],
 )
 CASES["unsupported_claim"] = Cases(

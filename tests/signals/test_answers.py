@@ -8,7 +8,7 @@ import pytest
 from signal_cases import JSON, broken, call, found, infer, ran, run, says, told, violation
 
 from llmtrace import semconv
-from llmtrace.model import Evaluation, Message, Text, ToolDefinition, Usage, replace
+from llmtrace.model import Evaluation, Message, Scope, Text, ToolDefinition, Usage, replace
 from llmtrace.signals import load
 from llmtrace.signals._answers import json_asked
 
@@ -96,10 +96,16 @@ def test_the_providers_words_for_cut() -> None:
 
 
 def test_no_choice_needs_a_request_that_is_visible() -> None:
-    """A response without choices is empty only where its tokens do not say that there was an answer."""
+    """A response without choices is empty only where its tokens do not say that there was an answer that its recorder may have
+    kept to itself; what llmtrace recorded holds all that came."""
     nothing = replace(infer(), output=(), finish_reasons=())
+    spent = replace(nothing, usage=Usage(output_tokens=12))
     assert labels("empty_output", nothing) == ["no_choice"]
-    assert labels("empty_output", replace(nothing, usage=Usage(output_tokens=12))) == []
+    assert labels("empty_output", spent) == []
+    (signal,) = load(("empty_output",))
+    for operation, label in ((spent, ["no_choice"]), (replace(spent, input=()), [])):
+        own = replace(broken(operation), scope=Scope("llmtrace", "1"))
+        assert [one.label for one in signal.step(signal.start(), own)] == label
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from llmtrace.model import (
     ToolResult,
     Trace,
     Uri,
+    as_said,
 )
 
 _ASKING = frozenset({"system", "developer", "user"})
@@ -118,8 +119,6 @@ def _text(part: Part) -> str:
     if isinstance(part, Compaction):
         return f"(earlier messages were summed up) {part.content or ''}"
     if isinstance(part, Generic):
-        fields = list(part.fields.values())
-        if part.type == "refusal" and len(fields) == 1 and isinstance(fields[0], str):
-            return f"(refusal) {fields[0]}"
-        return f"({part.type} {words.value(dict(part.fields))})"
+        said = as_said(part)
+        return f"(refusal) {said.content}" if isinstance(said, Text) else f"({part.type} {words.value(dict(part.fields))})"
     return ""

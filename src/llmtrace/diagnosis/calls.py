@@ -69,11 +69,16 @@ def _words_for(violation: Violation, tool: str, *, refused: bool) -> tuple[str, 
         advice = told if refused else 'Let on_invalid="reply" tell the model which tools there are.'
         return f"the model called {tool}, which is not on offer", advice
     place = violation.pointer or "its arguments"
+    surplus = violation.code == "unexpected" and bool(violation.pointer)
     stricter = f"Say in the schema of {tool} what {place} must be: a description with an example, a stricter type or an enum."
+    if surplus:
+        stricter = f"Let {tool} take {place}, or take out of prompt and results what speaks of it."
     advice = stricter if refused else f'Let on_invalid="reply" tell the model before {tool} runs.'
     what = f"an invalid {violation.pointer}" if violation.pointer else "invalid arguments"
     if violation.pointer and violation.code == "missing":
         return f"{tool} was called without {violation.pointer}", advice
+    if surplus:
+        return f"{tool} was called with {violation.pointer}, which it does not take", advice
     return f"{tool} was called with {what}", advice
 
 

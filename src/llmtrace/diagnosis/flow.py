@@ -30,6 +30,7 @@ from llmtrace.model import (
     ToolResult,
     Trace,
     Workflow,
+    as_said,
 )
 from llmtrace.signals._answers import new_messages
 
@@ -190,12 +191,13 @@ class Flow:
 
     def _said(self, span: Span, message: Message, uses: Iterable[Use], *, alternative: bool = False) -> None:
         calls = message.tool_calls()
-        texts = [part.content for part in message.parts if isinstance(part, Text) and part.content.strip()]
+        said = map(as_said, message.parts)
+        texts = [part.content for part in said if isinstance(part, Text) and part.content.strip()]
         for call in calls:
             mine = [use for use in uses if use.part == "argument" and _asks(use, call)]
-            said = Node("call", span.span_id, call.name, call.id, call.arguments, said_with="\n".join(texts))
-            said.alternative = alternative
-            self._add(span, said, mine)
+            asked = Node("call", span.span_id, call.name, call.id, call.arguments, said_with="\n".join(texts))
+            asked.alternative = alternative
+            self._add(span, asked, mine)
         if texts and not calls:
             answer = Node("answer", span.span_id, text="\n".join(texts), alternative=alternative)
             self._add(span, answer, [use for use in uses if use.part == "answer"])

@@ -39,6 +39,7 @@ from llmtrace.model import (
     ToolDefinition,
     ToolExecution,
     Workflow,
+    as_said,
 )
 
 MOST_WAITING = 16
@@ -148,7 +149,7 @@ class Lineage:
     def _said(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> tuple[Use, ...]:
         uses: list[Use] = []
         for choice, message in enumerate(output):
-            for position, part in enumerate(message.parts):
+            for position, part in enumerate(map(as_said, message.parts)):
                 self._visible.history.keep_own(part)
                 if isinstance(part, ToolCall):
                     uses += self._call(span, choice, part, _definition(part, tools))

@@ -33,6 +33,7 @@ from llmtrace.model import (
     ToolExecution,
     ToolResult,
     Workflow,
+    as_said,
 )
 
 REMEMBERED = 512
@@ -138,7 +139,7 @@ class Visible:
 
     def _see(self, span: Span, message: Message, place: str) -> None:
         own = message.role in _OWN
-        for position, part in enumerate(message.parts):
+        for position, part in enumerate(map(as_said, message.parts)):
             if not (own and self.history.is_own(part)):
                 self._part(span, part, place, position, asked=message.role in _ASKED, own=own)
 

@@ -18,6 +18,7 @@ from llmtrace.model.messages import (
     ToolDefinition,
     ToolResult,
     Uri,
+    as_said,
     changes_by_hints,
 )
 from llmtrace.model.operations import (
@@ -92,6 +93,7 @@ __all__ = [
     "Violation",
     "Where",
     "Workflow",
+    "as_said",
     "changes_by_hints",
     "counted_elsewhere",
     "ending",

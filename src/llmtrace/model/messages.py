@@ -111,6 +111,14 @@ Part: TypeAlias = Union[
 ]
 
 
+def as_said(part: Part) -> Part:
+    """A refusal, which providers set apart from text, as the text that it is; any other part as it is."""
+    if isinstance(part, Generic) and part.type == "refusal" and len(part.fields) == 1:
+        (words,) = part.fields.values()
+        return Text(words) if isinstance(words, str) else part
+    return part
+
+
 @value
 class Message:
     role: str

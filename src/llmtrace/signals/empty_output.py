@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from llmtrace.model import Evaluation, Inference, Message, Reasoning, Span, Text
 from llmtrace.model.operations import CALLED
+from llmtrace.semconv import SCOPE_NAME
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import FILTERED, finish_reason
 from llmtrace.signals._traits import BLANK
@@ -30,12 +31,12 @@ def check(span: Span) -> Iterable[Evaluation]:
         return ()
     for message in inference.output:
         if _label(message):
-            return _check(inference)
-    return () if inference.output else _check(inference)
+            return _check(span, inference)
+    return () if inference.output else _check(span, inference)
 
 
-def _check(inference: Inference) -> Iterator[Evaluation]:
-    if not inference.output and _nothing_came(inference):
+def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
+    if not inference.output and _nothing_came(inference, seen=span.scope.name == SCOPE_NAME):
         yield _evaluation("no_choice")
     for choice, message in enumerate(inference.output):
         label = _label(message)
@@ -45,10 +46,11 @@ def _check(inference: Inference) -> Iterator[Evaluation]:
                 yield _evaluation(label)
 
 
-def _nothing_came(inference: Inference) -> bool:
-    """Tells a response without choices from one whose content was not recorded."""
+def _nothing_came(inference: Inference, *, seen: bool) -> bool:
+    """Tells a response without choices from one whose content was not recorded. ``seen``: llmtrace read the response itself, so
+    that tokens of which nothing is there were spent for nothing."""
     spent = inference.usage is not None and inference.usage.output_tokens
-    return bool(inference.input) and not inference.finish_reasons and not spent
+    return bool(inference.input) and not inference.finish_reasons and (seen or not spent)
 
 
 def _label(message: Message) -> str | None:

@@ -1,10 +1,10 @@
 """How a run ended, from its structure alone; a run without this finding answered.
 
-``error``, ``timeout``, ``cancelled``, ``limit``: the run's outermost span failed so, or its last model call did. ``cut``,
-``left``, ``refused``, ``empty``: the last answer was cut by its limit, left by the program, withheld, or said nothing.
-``stopped``: the model still asked for tools when the run ended. ``asked_back``: the answer is a question. ``gave_up``: it
-speaks of a failure, after results that failed. ``after_errors``: it does not, and one of the last results failed.
-``no_action``: tools were on offer, and none was used.
+``error``, ``timeout``, ``cancelled``, ``limit``: the run's outermost span failed so, or its last model call did (one that was
+cancelled does not count after one that answered: an agent may choose between two). ``cut``, ``left``, ``refused``, ``empty``:
+the last answer was cut by its limit, left by the program, withheld, or said nothing. ``stopped``: the model still asked for
+tools when the run ended. ``asked_back``: the answer is a question. ``gave_up``: it speaks of a failure, after results that
+failed. ``after_errors``: it does not, and one of the last results failed. ``no_action``: tools were on offer, none was used.
 
 Informational, on the run's outermost span: what the end is worth is for the program to say (`llmtrace.outcome`, an acceptance
 check). A single model call is no run of this kind.
@@ -52,7 +52,7 @@ _LIMIT = re.compile(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|c
 _EXPLANATIONS = {
     "error": "it ended in an error",
     "timeout": "it ended in a time-out",
-    "cancelled": "it was cancelled",
+    "cancelled": "it, or its last model call, was cancelled",
     "limit": "it ran into a limit",
     "cut": "its last answer was cut by the limit on its length",
     "left": "its last answer was left before the end",
@@ -71,7 +71,9 @@ class State:
     span: Span | None = None
     """The newest; when the run has ended, its outermost."""
     answer: Span | None = None
-    """The newest model call."""
+    """The newest model call that was not cancelled."""
+    cancelled: Span | None = None
+    """A newer one that was."""
     handed_over: bool = False
     """Whether the newest execution after it gave back but what it was given, or may have: its result is not known."""
     results: deque[tuple[str, bool]] = field(default_factory=lambda: deque(maxlen=LAST))
@@ -93,7 +95,10 @@ class EndState:
         state.span = span
         operation = span.operation
         if isinstance(operation, Inference):
-            state.answer, state.handed_over = span, False
+            if span.failure is not None and ending(span.failure) == CANCELLED:
+                state.cancelled = span
+            else:
+                state.answer, state.cancelled, state.handed_over = span, None, False
             if operation.tools:
                 state.offered = True
         elif isinstance(operation, ToolExecution):
@@ -108,12 +113,20 @@ class EndState:
 
     def finish(self, state: State) -> Iterable[Evaluation]:
         outermost, answer = state.span, state.answer
+        if state.cancelled is not None and not _may_have_answered(answer):
+            answer = state.cancelled
         if outermost is None or answer is None or outermost is answer:
             return ()
         label = _failed(outermost.failure) or _end(state, answer)
         if label is None:
             return ()
         return (Evaluation(self.name, "info", _EXPLANATIONS[label], label, sources=(answer.span_id,)),)
+
+
+def _may_have_answered(answer: Span | None) -> bool:
+    """Whether this model call may be the one that the agent took, of several that it made: it asks for no tool."""
+    inference = answer.operation if answer is not None and answer.failure is None else None
+    return isinstance(inference, Inference) and not inference.calls_tools
 
 
 def _failed(failure: Failure | None) -> str | None:
