@@ -1,5 +1,5 @@
 """OpenAI: what of the client is wrapped. Each endpoint stands in a file of its own (``_openai_chat``, ``_openai_responses``,
-``_openai_embeddings``); the engine is `_provider`, what is shared with the sister SDKs `_stainless`.
+``_openai_completions``, ``_openai_embeddings``); the engine is `_provider`, what is shared with the sister SDKs `_stainless`.
 
 Works with openai 2.x and 3.x, with Azure's client classes, and with every server that speaks the protocol.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_completions import Completions
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_responses import FetchedResponses, Responses
 from llmtrace.instrumentation._patches import Patch, Wrapper
@@ -32,11 +33,13 @@ def by_name(wrapper: Wrapper) -> Wrapper:
     return named
 
 
-_CHAT, _RESPONSES, _FETCHED, _EMBEDDINGS = Chat(), Responses(), FetchedResponses(), Embeddings()
+_CHAT, _RESPONSES, _FETCHED = Chat(), Responses(), FetchedResponses()
+_COMPLETIONS, _EMBEDDINGS = Completions(), Embeddings()
 
 _IN_CHAT = "openai.resources.chat.completions.completions"
 _IN_RESPONSES = "openai.resources.responses.responses"
 _IN_BETA = "openai.resources.beta.responses.responses"
+_IN_COMPLETIONS = "openai.resources.completions"
 _IN_EMBEDDINGS = "openai.resources.embeddings"
 _CHAT_STREAMS = "openai.lib.streaming.chat._completions"
 _RESPONSE_STREAMS = "openai.lib.streaming.responses._responses"
@@ -64,6 +67,8 @@ PATCHES = (
     Patch("openai.lib._response_resources", "parse_response", keep_answer),  # 3.x
     Patch(_RESPONSE_STREAMS, "ResponseStream.close", closing),
     Patch(_RESPONSE_STREAMS, "AsyncResponseStream.close", aclosing),
+    Patch(_IN_COMPLETIONS, "Completions.create", traced(_COMPLETIONS)),
+    Patch(_IN_COMPLETIONS, "AsyncCompletions.create", traced_async(_COMPLETIONS)),
     Patch(_IN_EMBEDDINGS, "Embeddings.create", traced(_EMBEDDINGS)),
     Patch(_IN_EMBEDDINGS, "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
     *_stainless.patches("openai"),
