@@ -246,7 +246,7 @@ def test_a_fork_in_between(tmp_path: Path) -> None:
         tmp_path,
         """
         import os, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 counts a thread that has just ended among those that run
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 counts a thread that has just ended
         llmtrace.configure(store=STORE)
         with their("parent", **CHAT):
             pass
