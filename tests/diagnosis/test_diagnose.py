@@ -505,7 +505,7 @@ def test_a_run_that_was_cut_off_is_suspected_for_what_came_before_too() -> None:
     assert made_up.score == pytest.approx(running.score / 2, abs=0.001)
 
 
-BAD = Evaluation("feedback", "warning", "a person found it bad", "bad", 0.0, {"comment": "wrong order"}, source="human")
+BAD = Evaluation("feedback", "warning", "a person found it bad", "bad", 0.0, {"comment": "wrong order!"}, source="human")
 REFUSED = Evaluation("acceptance", "error", "f refused the answer", "fail", evidence={"reason": "KS-20418 is not named"})
 SLOW = Evaluation("slo", "warning", "took 2 s; 99 % of `m` are to take at most 1 s", "p99")
 OWN = Evaluation("steps", "error", "too many steps", "fail")
@@ -514,7 +514,7 @@ OWN = Evaluation("steps", "error", "too many steps", "fail")
 @pytest.mark.parametrize(
     ("said", "told", "failed"),
     [
-        (BAD, "helper: a person found it bad: wrong order.", True),
+        (BAD, "helper: a person found it bad: wrong order!", True),
         (REFUSED, "helper: f refused the answer: KS-20418 is not named.", True),
         (SLOW, "helper: took 2 s; 99 % of `m` are to take at most 1 s.", False),
         (OWN, "helper: too many steps.", False),

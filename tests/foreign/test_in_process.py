@@ -245,8 +245,7 @@ def test_a_fork_in_between(tmp_path: Path) -> None:
     spans = spans_of(
         tmp_path,
         """
-        import os, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 counts a thread that has just ended
+        import os
         llmtrace.configure(store=STORE)
         with their("parent", **CHAT):
             pass

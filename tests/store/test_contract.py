@@ -12,7 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmtrace.errors import TraceNotFound
-from llmtrace.model import Custom, Evaluation, Failure, Message, Span, Text, ToolDefinition, ToolExecution, Violation, replace
+from llmtrace.model import (
+    Custom,
+    Evaluation,
+    Failure,
+    Message,
+    Span,
+    Text,
+    ToolDefinition,
+    ToolExecution,
+    Violation,
+    Workflow,
+    replace,
+)
 from llmtrace.store import Query, Store, open_store
 from llmtrace.store.local import LocalStore
 from tests.store.spans import SECOND, agent, inference, span, span_id, trace_id
@@ -184,6 +196,19 @@ def test_a_task_within_an_object_is_told_itself(store: Store, given: str) -> Non
     for number, text in enumerate((given, '{"order": 7}'), 1):
         store.append(span(number, operation=agent("support", input=(Message("user", (Text(text),)),))))
     assert {one.task for one in store.traces()} == {'Say "hi"\nto Ann', '{"order": 7}'}
+
+
+def test_words_are_told_rather_than_data(store: Store) -> None:
+    """Where a framework hands a task on as an object, and its answer as one, what its model was asked and said; an agent that
+    answers with data answers with that."""
+    task, answer = (Message(role, (Text('{"state": {"is_running": true}}'),)) for role in ("user", "assistant"))
+    store.append(span(1, operation=Workflow("crew", (task,), (answer,))))
+    store.append(span(1, 2, parent=1, operation=inference("Where is it?", "On its way.")))
+    store.append(span(2, operation=Workflow("crew", (task,), (answer,))))
+    store.append(span(2, 2, parent=1, operation=inference('{"order": 7}', '{"on": "its way"}')))
+    told = {one.trace_id: (one.task, one.answer) for one in store.traces()}
+    assert told[trace_id(1)] == ("Where is it?", "On its way.")
+    assert told[trace_id(2)] == ('{"state": {"is_running": true}}', '{"state": {"is_running": true}}')
 
 
 def test_a_summary_says_what_happened(store: Store) -> None:

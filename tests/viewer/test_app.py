@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmtrace.lineage import traced
-from llmtrace.store import open_store
-from tests.cli.traces import RECOVERED, SILENT
+from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
+from llmtrace.store import open_store, summarise
+from llmtrace.viewer.rows import marks, trace_row
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, user
 from tests.lineage_story import Story
 from tests.viewer.conftest import Served, serving
 from tests.viewer.made import trace
@@ -30,6 +32,32 @@ def test_the_list_says_what_is_suspected(viewer: Served) -> None:
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={SILENT},{RECOVERED}").json
     assert told[SILENT]["title"] == "look_up was called with a made-up /order_id"
+
+
+def test_the_list_says_why_a_run_failed_of_which_nothing_stands_out(tmp_path: Path) -> None:
+    """What was reported of the whole, not a step that only stands in a likely place."""
+    store = open_store(str(tmp_path / "store"))
+    maker, task, answer = Maker("e" * 32, 1_780_000_000_000_000_000), user("Has it arrived?"), answers("It has.")
+    outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
+    agent = AgentInvocation("a", input=(task,), output=(answer,))
+    store.append(maker.span(1, None, "invoke_agent a", agent, took=1.0, evaluations=(outcome,)))
+    store.append(maker.span(2, 1, "chat m", chat([task], answer)))
+    with serving(store) as served:
+        assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
+        told = served.ask(f"/api/suspicions?traces={'e' * 32}").json["e" * 32]
+    assert (told["title"], told["likely"]) == ("the program reported failure: it had not.", True)
+    store.close()
+
+
+def test_a_row_says_each_thing_once() -> None:
+    """Not that a call is invalid beside what is wrong with it; of many agents, three and how many more."""
+    found = Evaluation("invalid_tool_call", "error", "1 fault", "fail")
+    span = replace(recovered()[1], evaluations=(found,))
+    assert marks(span) == [["error", "wrong_type"]]
+    assert marks(replace(span, violations=())) == [["error", "invalid_tool_call"]]
+    maker = Maker("e" * 32, 1)
+    agents = [maker.span(number, None, "a", AgentInvocation(f"a{number}")) for number in range(1, 6)]
+    assert trace_row(summarise(Trace(agents)))["agents"] == ["a1", "a2", "a3", "+2"]
 
 
 def test_rows_come_once(viewer: Served) -> None:

@@ -13,7 +13,7 @@ from llmtrace.cli import words
 from llmtrace.cli.importing import add_import, import_all
 from llmtrace.cli.lines import BadLine, read
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
-from llmtrace.cli.paint import Cell, Screen, cells, clean
+from llmtrace.cli.paint import Cell, Screen, clean
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.evaluation import Evaluator, evaluate_trace
@@ -33,9 +33,6 @@ NAME = "check"
 HELP = "judge traces or OTLP files again; exit code 1 if there are errors"
 EXAMPLE = "llmtrace check traces.jsonl --strict"
 
-
-_WIDE = 60
-"""Columns from which on the span stands beside what was found."""
 
 Finding: TypeAlias = Violation | Evaluation | Failure
 
@@ -145,7 +142,8 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
     for trace, findings, unknown in checked:
         if not findings and not unknown:
             continue
-        _title(screen, trace)
+        health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health])
+        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}  {clean(trace.root.name)}  {health}")
         for span, found in findings:
             _finding(screen, span, found)
         for _ in unknown:
@@ -157,26 +155,10 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
     screen.line(screen.paint(f"{counted} in {traces}", style))
 
 
-def _title(screen: Screen, trace: Trace) -> None:
-    """Id, name and health of a trace; what does not fit beside the id stands below it."""
-    name, health = clean(trace.root.name), screen.paint(trace.health, words.HEALTH_STYLE[trace.health])
-    line = f"trace {screen.paint(trace.trace_id, 'bold')}"
-    if cells(f"trace {trace.trace_id}  {name}  {trace.health}") <= screen.width:
-        screen.line(f"{line}  {name}  {health}")
-        return
-    screen.line(line)
-    screen.prose(name, prefix="  ")
-    screen.line(f"  {health}")
-
-
 def _finding(screen: Screen, span: Span, found: Finding) -> None:
     severity = _severity(found)
     style = words.SEVERITY_STYLE[severity]
-    title, where = Cell(f"{severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",))
-    narrow = screen.width < _WIDE
-    screen.spread(title, Cell("") if narrow else where, prefix="  ")
-    if narrow:
-        screen.prose(where.text, *where.styles, prefix=" " * 11)
+    screen.spread(Cell(f"{severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",)), prefix="  ")
     screen.prose(_worded(found), prefix=" " * 11)
 
 

@@ -16,8 +16,6 @@ NAME = "doctor"
 HELP = "look for what keeps tracing from working, and say what to do"
 EXAMPLE = "llmtrace doctor --json"
 
-_WIDE = 60
-"""Columns from which on what is said stands beside what it is about."""
 _STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
@@ -41,29 +39,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(screen: Screen, found: list[examine.Finding], wrong: int) -> None:
-    screen.prose(f"llmtrace {__version__} on Python {platform.python_version()}, {platform.system()} ({sys.executable})")
+    screen.line(f"llmtrace {__version__} on Python {platform.python_version()}, {platform.system()} ({sys.executable})")
     screen.line()
     for finding in found:
-        _finding(screen, finding)
+        mark = screen.paint(pad(finding.status, 6), _STYLES[finding.status], *(("bold",) if finding.status == "wrong" else ()))
+        lines = screen.wrapped(finding.text, 22)
+        screen.line(f"{mark} {pad(finding.about, 14)} {lines[0]}")
+        for line in lines[1:]:
+            screen.line(" " * 22 + line)
+        if finding.advice:
+            for number, line in enumerate(screen.wrapped(finding.advice, 24)):
+                screen.line(" " * 22 + screen.paint(("→ " if number == 0 else "  ") + line, "bold"))
     screen.line()
     screen.line(
         screen.paint(f"{words.plural(wrong, 'thing')} to mend", "red", "bold")
         if wrong
         else screen.paint("nothing is wrong", "green")
     )
-
-
-def _finding(screen: Screen, finding: examine.Finding) -> None:
-    """In a narrow terminal what is said stands below what it is about."""
-    mark = screen.paint(pad(finding.status, 6), _STYLES[finding.status], *(("bold",) if finding.status == "wrong" else ()))
-    indent = " " * (22 if screen.width >= _WIDE else 7)
-    lines = screen.wrapped(finding.text, len(indent))
-    if screen.width >= _WIDE:
-        screen.line(f"{mark} {pad(finding.about, 14)} {lines.pop(0)}")
-    else:
-        screen.line(f"{mark} {finding.about}")
-    for line in lines:
-        screen.line(indent + line)
-    if finding.advice:
-        for number, line in enumerate(screen.wrapped(finding.advice, len(indent) + 2)):
-            screen.line(indent + screen.paint(("→ " if number == 0 else "  ") + line, "bold"))

@@ -11,7 +11,7 @@ from typing import Any
 from llmtrace.cli import plots, words
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.paint import Cell, Screen, cells, clean, short
+from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.pinning import ACTIONS, act
 from llmtrace.cli.stores import opened
 from llmtrace.model import Span, Trace
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         return FINE
     screen = Screen(sys.stdout)
     if not found:
-        screen.prose("Nothing is followed yet: there is no call of a model or tool. Try: llmtrace demo")
+        screen.line("Nothing is followed yet: there is no call of a model or tool. Try: llmtrace demo")
         return FINE
     changes = sum(len(_changes(one, args.since)) for own in keys.values() for one in own)
     screen.line(f"{words.plural(len(keys), 'key')}, {words.plural(changes, 'change')}")
@@ -108,15 +108,11 @@ def _as_json(key: Key, own: list[Report], after: int | None) -> dict[str, Any]:
 
 def _key(screen: Screen, key: Key, own: list[Report], args: argparse.Namespace) -> None:
     screen.line()
-    title = clean(
-        " · ".join(filter(None, (key.agent, key.tool or key.operation, key.model, key.prompt and f"prompt {key.prompt[:8]}")))
+    title = " · ".join(
+        filter(None, (key.agent, key.tool or key.operation, key.model, key.prompt and f"prompt {key.prompt[:8]}"))
     )
     last = f"last {words.age(own[0].last, time.time_ns())} ago"
-    if cells(title) + 2 + cells(last) <= screen.width:
-        screen.spread(Cell(title, ("bold",)), Cell(last, ("dim",)))
-    else:
-        screen.prose(title, "bold")
-        screen.prose(last, "dim", prefix=_INDENT)
+    screen.spread(Cell(clean(title), ("bold",)), Cell(last, ("dim",)))
     if args.text == "plot":
         _plots(screen, own, args)
     else:
@@ -195,7 +191,9 @@ def _change(screen: Screen, change: Mapping[str, Any]) -> None:
     causes = "; ".join(_cause(one) for one in change["causes"]) or "nothing that is recorded changed with it"
     screen.prose(f"! {when} UTC  {causes}: {clean(str(change['what']))}", "yellow", prefix=_INDENT)
     told = f"told by {words.plural(int(change['calls']), 'call')} against {change['baseline']:,} before"
-    screen.prose(f"{told}: llmtrace show {change['trace_id'][:8]}", "dim", prefix=2 * _INDENT)
+    screen.line(
+        _INDENT + "  " + screen.paint(short(f"{told}: llmtrace show {change['trace_id'][:8]}", screen.width - 4), "dim")
+    )
 
 
 def _cause(one: Mapping[str, Any]) -> str:

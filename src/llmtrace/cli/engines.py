@@ -112,7 +112,7 @@ def show(screen: Screen, told: dict[str, Any], slowest: Slowest) -> None:
         [*(Cell(_at_most(quantiles[name])) for name in ("p50", "p95", "p99")), Cell(of)]
         for of, quantiles in told["seconds"].items()
     ]
-    screen.prose(f"{words.plural(told['requests'], 'request')} since its start, each time at most")
+    screen.line(f"{words.plural(told['requests'], 'request')} since its start, each time at most")
     for line in screen.table(["P50", "P95", "P99", "IN THE ENGINE"], rows, right=range(3)):
         screen.line(line)
     calls = slowest.calls()

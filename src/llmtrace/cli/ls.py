@@ -113,7 +113,7 @@ def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[Suspect 
     rows = [_row(trace, now) for trace in found]
     if screen.width < _WIDE:
         titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
-    lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3), least=6))
+    lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3)))
     screen.line(next(lines))
     for trace, line, suspect in zip(found, lines, suspects, strict=True):
         screen.line(line)

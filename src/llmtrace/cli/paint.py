@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TextIO, TypeAlias
 
 Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
@@ -99,56 +99,25 @@ class Screen:
             label = " " * cells(label)
 
     def table(
-        self,
-        titles: Sequence[str],
-        rows: Sequence[Sequence[Cell]],
-        *,
-        right: Iterable[int] = (),
-        prefix: str = "",
-        least: int = 12,
+        self, titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Iterable[int] = (), prefix: str = ""
     ) -> Iterable[str]:
-        """The rows of a table, which fit after ``prefix``; numbers in ``right`` are the columns set flush right. The last
-        column gives way down to ``least``; where that is not enough, each row goes on below itself."""
-        table = _Table(self, [[Cell(title, ("dim",)) for title in titles], *rows], frozenset(right), self.room(prefix), least)
-        return (f"\n{prefix}{_BELOW}".join(lines) for lines in table)
+        """The lines of a table, which fit after ``prefix``; numbers in ``right`` are the columns set flush right. The last
+        column gives way."""
+        return _table(self.room(prefix), self, [[Cell(title, ("dim",)) for title in titles], *rows], frozenset(right))
 
 
-_BELOW = "  "
-"""Where a row goes on."""
-
-
-class _Table:
-    """Yields the lines of each row: one, unless it has more columns than there is room for."""
-
-    def __init__(self, screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int], room: int, least: int) -> None:
-        self._screen, self._rows, self._right = screen, rows, right
-        self._widths = [max(cells(row[column].text) for row in rows) for column in range(len(rows[0]))]
-        self._lines = self._folded(room, least)
-
-    def _folded(self, room: int, least: int) -> list[list[int]]:
-        """The columns that stand on each line; the last one takes what its line has left."""
-        *_, last = self._widths
-        asked = [*self._widths[:-1], min(last, least)]
-        lines: list[list[int]] = [[]]
-        used = 0
-        for column, width in enumerate(asked):
-            if lines[-1] and used + 2 + width > room:
-                lines.append([])
-                used = len(_BELOW)
-            used += width + (2 if lines[-1] else 0)
-            lines[-1].append(column)
-        self._widths[-1] = min(last, asked[-1] + room - used)
-        return lines
-
-    def __iter__(self) -> Iterator[list[str]]:
-        for row in self._rows:
-            yield ["  ".join(self._shown(row[column], column) for column in line).rstrip() for line in self._lines]
-
-    def _shown(self, cell: Cell, column: int) -> str:
-        text = cut(cell.text, self._widths[column])
-        filling = " " * (self._widths[column] - cells(text))
-        painted = self._screen.paint(text, *cell.styles)
-        return filling + painted if column in self._right else painted + filling
+def _table(room: int, screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int]) -> Iterable[str]:
+    columns = len(rows[0])
+    widths = [max(cells(row[column].text) for row in rows) for column in range(columns)]
+    widths[-1] = min(widths[-1], max(6, room - sum(widths[:-1]) - 2 * (columns - 1)))
+    for row in rows:
+        shown = []
+        for column, cell in enumerate(row):
+            text = cut(cell.text, widths[column])
+            filling = " " * (widths[column] - cells(text))
+            painted = screen.paint(text, *cell.styles)
+            shown.append(filling + painted if column in right else painted + filling)
+        yield "  ".join(shown).rstrip()
 
 
 class Branch(NamedTuple):

@@ -15,8 +15,6 @@ BINS = 10
 _LABEL = 19
 _COUNTS = 16
 """Columns at the right for the count and what may be said of it."""
-_WIDE = 60
-"""Columns from which on a line has room for all that is said of it."""
 _LEVEL = 22
 """Columns at most for a level."""
 
@@ -29,16 +27,11 @@ def histogram(screen: Screen, found: Distribution) -> Iterator[str]:
     bounds = _bounds(found.smallest, found.largest)
     counts = found.over(bounds)
     marks = [_quantiles_in(found, bounds, place) for place in range(len(counts))]
-    beside = screen.width >= _WIDE
-    width = max(8, screen.width - _LABEL - 3 - (max(_COUNTS, 6 + max(map(len, marks))) if beside else 6))
+    width = max(8, screen.width - _LABEL - 3 - max(_COUNTS, 6 + max(map(len, marks))))
     for place, count in enumerate(counts):
         label = f"{words.duration(bounds[place]):>8} - {words.duration(bounds[place + 1]):<8}"
         bar = _bar(screen, count / max(counts), width) if count else ""
-        line, mark = f"{pad(label, _LABEL)} {screen.paint(pad(bar, width), 'blue')} {count:>6,}", marks[place]
-        if beside or not mark:
-            yield f"{line} {screen.paint(mark, 'bold')}"
-        else:
-            yield from (line, f"{' ' * _LABEL} {screen.paint(mark, 'bold')}")
+        yield f"{pad(label, _LABEL)} {screen.paint(pad(bar, width), 'blue')} {count:>6,} {screen.paint(marks[place], 'bold')}"
 
 
 def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
@@ -49,7 +42,7 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
     low = min(found.quantile(0.5) or 0 for found in known.values())
     high = max(found.largest or 0 for found in known.values())
     low, high = max(low, 1e-6), max(high, low * 1.01, 1e-6)
-    width = max(8, screen.width - _LABEL - (_COUNTS + 3 if screen.width >= _WIDE else 9))
+    width = max(8, screen.width - _LABEL - _COUNTS - 3)
     scale = f"{words.duration(low)}{words.duration(high):>{width - len(words.duration(low))}}"
     yield f"{pad('tokens of the answer', _LABEL)} {screen.paint(scale, 'dim')}  calls"
     for upper in sorted(known):
@@ -64,19 +57,14 @@ def course(screen: Screen, rows: Sequence[tuple[Block, str]], changes: Sequence[
     """A line for each block of calls: when it began, a bar as long as its level, the level; and where a change began."""
     highest = max(block.level for block, _ in rows) or 1.0
     levels = [short(level, _LEVEL) for _, level in rows]
-    beside = screen.width >= _WIDE
-    width = max(8, screen.width - _LABEL - (18 + max(18, *map(cells, levels)) if beside else 2))
+    width = max(8, screen.width - _LABEL - 18 - max(18, *map(cells, levels)))
     for place, ((block, _), level) in enumerate(zip(rows, levels, strict=True)):
         until = rows[place + 1][0].start if place + 1 < len(rows) else None
         here = any(block.start <= at and (until is None or at < until) for at in changes)
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(block.start // 1_000_000_000))
         bar = _bar(screen, block.level / highest, width) if block.level else ""
         mark = screen.paint(" < change", "yellow") if here else ""
-        line, end = f"{when}  {screen.paint(pad(bar, width), 'blue')}", f"{block.calls:>6,} {level:>12}{mark}"
-        if beside:
-            yield f"{line} {end}"
-        else:
-            yield from (line, f"  {end}")
+        yield f"{when}  {screen.paint(pad(bar, width), 'blue')} {block.calls:>6,} {level:>12}{mark}"
 
 
 def _bounds(low: float, high: float) -> list[float]:

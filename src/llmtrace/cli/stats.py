@@ -11,7 +11,7 @@ from llmtrace.cli import engines, figures, plots, words
 from llmtrace.cli.figures import seconds, share, short_count, tokens
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, positive, print_json
-from llmtrace.cli.paint import Cell, Screen, clean
+from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
 from llmtrace.statistics import (
     OTHERS,
@@ -153,10 +153,10 @@ def _table(
     screen.line(next(lines))
     for (agent, _), (_, remarks), line in zip(ordered, rows, lines, strict=True):
         if agent is not None:
-            screen.prose(agent, "bold")
+            screen.line(screen.paint(short(agent, screen.width), "bold"))
         screen.line(line)
         for remark in remarks:
-            screen.prose(f"! {remark}", "yellow", prefix=_INDENT)
+            screen.line(_INDENT + screen.paint(short(f"! {remark}", screen.width - len(_INDENT)), "yellow"))
 
 
 def _with_agents(groups: list[Group]) -> Iterator[tuple[str | None, Group]]:
@@ -216,7 +216,7 @@ def _lengths(screen: Screen, found: Statistics, group: Group) -> None:
     if not group.lengths:
         return
     screen.line()
-    screen.prose(f"{_full_name(found, group)}, given the tokens of the answer", "bold")
+    screen.line(screen.paint(short(f"{_full_name(found, group)}, given the tokens of the answer", screen.width), "bold"))
     rows = []
     for upper in sorted(group.lengths):
         times = group.lengths[upper]
@@ -229,7 +229,7 @@ def _lengths(screen: Screen, found: Statistics, group: Group) -> None:
 def _plots(screen: Screen, found: Statistics, groups: list[Group], lengths: bool) -> None:
     for group in groups:
         screen.line()
-        screen.prose(_full_name(found, group), "bold")
+        screen.line(screen.paint(short(_full_name(found, group), screen.width), "bold"))
         for line in plots.histogram(screen, group.duration):
             screen.line(line)
         if lengths and group.lengths:

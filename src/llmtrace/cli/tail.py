@@ -29,8 +29,6 @@ EVERY_SECONDS = 0.1
 REREAD_TRACES = 20
 """Newest traces that are read again where a store tells only that it changed."""
 MOST_SEEN = 100_000
-_LEAST = 12
-"""Columns for what a span is, at least; what it came to stands below where they do not suffice."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,13 +89,9 @@ def _line(screen: Screen, span: Span) -> None:
     facts = f"{when}  {span.trace_id[:8]}  "
     verdict = ", ".join(dict.fromkeys(found)) or (span.failure.type if span.failure is not None else "")
     end = f"  {words.duration(span.duration)}" + (f"  {verdict}" if verdict else "")
-    room = screen.width - cells(facts) - 2
-    beside = room - cells(end) >= _LEAST
-    text = short(_worded(span), room - (cells(end) if beside else 0))
-    styles: Style = style if verdict else "dim"
-    screen.line(screen.paint(facts, "dim") + screen.paint("● ", style) + text + (screen.paint(end, styles) if beside else ""))
-    if not beside:
-        screen.prose(end.strip(), styles, prefix=" " * len("00:00:00  "))
+    room = screen.width - cells(facts) - cells(end) - 2
+    text = short(_worded(span), max(12, room))
+    screen.line(screen.paint(facts, "dim") + screen.paint("● ", style) + text + screen.paint(end, style if verdict else "dim"))
 
 
 def _worded(span: Span) -> str:

@@ -73,7 +73,7 @@ def _told(trace: Trace, suspected: frozenset[str]) -> Iterator[str]:
 
 
 def said_by(found: Evaluation) -> str:
-    """What an evaluation explains, and the reason that somebody gave in words, with a full stop."""
+    """What an evaluation explains, and the reason that somebody gave in words, as a sentence."""
     said = next((text for name in _SAID if isinstance(text := found.evidence.get(name), str) and text.strip()), "")
     text = f"{found.explanation.rstrip('.')}: {said.strip()[:_MOST]}" if said else found.explanation
-    return text if text.endswith(".") else f"{text}."
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -36,6 +36,9 @@ TEXT_LIMIT = 200
 _OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut, whose first member is a text of some words."""
 
+_DATA = re.compile(r'\{\s*"|\[\s*[{"]|[A-Za-z_]\w*\(\w+=')
+"""The begin of JSON, or of a Python object as it shows itself: no words for a person."""
+
 UNFINISHED: Final = "unfinished_run"
 """The finding of a trace whose program died; one whose program still runs has it not."""
 
@@ -98,12 +101,21 @@ def summarise(trace: Trace) -> TraceSummary:
 
 
 def _task(trace: Trace) -> str | None:
+    """What was asked first; where a framework tells that as data, what its first inference was asked."""
+    first: str | None = None
     for _, span in trace.walk():
-        if isinstance(span.operation, (AgentInvocation, Workflow, Inference)):
-            for message in span.operation.input:
-                if message.role == "user" and (text := asked(message.text())):
-                    return text[:TEXT_LIMIT]
-    return None
+        if isinstance(span.operation, (AgentInvocation, Workflow, Inference)) and (text := _asked_in(span.operation)):
+            if not _DATA.match(text):
+                return text
+            first = first or text
+            if isinstance(span.operation, Inference):
+                break
+    return first
+
+
+def _asked_in(operation: AgentInvocation | Workflow | Inference) -> str | None:
+    texts = (asked(message.text()) for message in operation.input if message.role == "user")
+    return next((text[:TEXT_LIMIT] for text in texts if text), None)
 
 
 def asked(text: str) -> str:
@@ -116,16 +128,18 @@ def asked(text: str) -> str:
 
 
 def _answer(trace: Trace) -> str | None:
-    """The outermost agent's or workflow's answer, else that of the inference that ended, or was fetched, last."""
-    for _, span in trace.walk():
-        if isinstance(span.operation, (AgentInvocation, Workflow)) and (text := _last_text(span.operation.output)):
-            return text
+    """The outermost agent's or workflow's answer; without one, or where it is data, that of the inference that ended, or was
+    fetched, last."""
+    wholes = (span.operation for _, span in trace.walk() if isinstance(span.operation, (AgentInvocation, Workflow)))
+    outer = next((text for whole in wholes if (text := _last_text(whole.output))), None)
+    if outer is not None and not _DATA.match(outer):
+        return outer
     said = ((span.end or span.start, span.operation) for span in trace.spans)
     answers = [(end, operation) for end, operation in said if isinstance(operation, (Inference, FetchResponse))]
     for _, operation in sorted(answers, key=lambda pair: pair[0], reverse=True):
         if text := _last_text(operation.output):
-            return text
-    return None
+            return text if outer is None or not _DATA.match(text) else outer
+    return outer
 
 
 def _last_text(messages: tuple[Message, ...]) -> str | None:

@@ -163,8 +163,14 @@ def _evaluator() -> Evaluator:
 
 
 def strongest(trace: Trace) -> dict[str, Any] | None:
-    """The strongest suspect of a trace; None where there is no likely one, and the trace has not failed."""
+    """The strongest suspect of a trace, or where that has no clue what is said of the whole; None where there is no likely one,
+    and the trace has not failed."""
     from llmtrace.diagnosis import LIKELY, diagnose
 
-    prime = diagnose(as_read(trace)).prime
-    return None if prime is None else {"title": prime.title, "score": prime.score, "likely": prime.score >= LIKELY}
+    found = diagnose(as_read(trace))
+    prime = found.prime
+    if prime is None:
+        return None
+    said = None if prime.kind else next(iter(found.symptoms), None)
+    title = prime.title if said is None else said.partition(": ")[2]
+    return {"title": title, "score": prime.score, "likely": prime.score >= LIKELY or said is not None}

@@ -6,9 +6,10 @@ from typing import Any
 
 from llmtrace.codec import parts
 from llmtrace.model import FetchResponse, Inference, Message, Part, Span, ToolDefinition, ToolExecution, Trace
+from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.viewer.context import Input
 from llmtrace.viewer.plain import plain
-from llmtrace.viewer.rows import title
+from llmtrace.viewer.rows import arguments_of, title
 
 Payload = dict[str, Any]
 
@@ -34,11 +35,12 @@ def payload(span: Span, trace: Trace, given: Input | None) -> Payload:
         "events": [{"name": one.name, "time": str(one.time), "attributes": plain(one.attributes)} for one in span.events],
         "links": plain(span.links),
         "facts": _facts(operation),
+        "conversation": span.attributes.get(CONVERSATION_ID),
     }
     if isinstance(operation, Inference):
         held |= _inference(operation, given)
     elif isinstance(operation, ToolExecution):
-        held |= _execution(operation, trace)
+        held |= _execution(operation, trace) | {"arguments": plain(arguments_of(span, trace))}
     else:
         held |= _other(operation)
     return held
@@ -85,7 +87,7 @@ def _inference(inference: Inference, given: Input | None) -> Payload:
 
 def _execution(execution: ToolExecution, trace: Trace) -> Payload:
     definition = execution.definition or _offered(execution.name, trace)
-    held: Payload = {"arguments": plain(execution.arguments), "has_result": execution.has_result}
+    held: Payload = {"has_result": execution.has_result}
     if execution.has_result:
         held["result"] = plain(execution.result)
     if definition is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +33,8 @@ from llmtrace.store import TraceSummary
 Row = dict[str, Any]
 SNIPPET = 160
 """Characters of a call or an answer that a row keeps."""
+MOST_AGENTS = 3
+"""Agents of a trace that are named; how many more there are is the last name."""
 
 _NAME = re.compile(r"[\w$.-]+")
 
@@ -61,7 +63,7 @@ def trace_row(summary: TraceSummary) -> Row:
         "health": summary.health,
         "task": summary.task,
         "answer": summary.answer,
-        "agents": list(summary.agents),
+        "agents": _some(summary.agents),
         "models": list(summary.models),
         "errors": summary.errors,
         "findings": list(summary.findings),
@@ -70,6 +72,11 @@ def trace_row(summary: TraceSummary) -> Row:
         "cost": summary.cost_usd,
         "service": summary.service,
     }
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    more = len(names) - MOST_AGENTS
+    return [*names[:MOST_AGENTS], *([f"+{more}"] if more > 0 else [])]
 
 
 def span_row(span: Span, trace: Trace) -> Row:
@@ -87,7 +94,7 @@ def span_row(span: Span, trace: Trace) -> Row:
         "state": _state(span, trace, marked),
         "error": span.failure.type if span.failure is not None else None,
         "marks": marked,
-        **_told(operation),
+        **_told(span, trace),
     }
     return {name: held for name, held in row.items() if held is not None and held != [] and held is not False}
 
@@ -107,7 +114,8 @@ def marks(span: Span) -> list[list[str]]:
     if not span.violations and not span.evaluations:
         return []
     found: list[tuple[str, str]] = [(one.severity, one.code) for one in span.violations]
-    found += [(one.severity, one.name) for one in span.evaluations if one.name != OUTCOME and one.severity != "info"]
+    told = {OUTCOME, "invalid_tool_call"} if found else {OUTCOME}  # the violations say it
+    found += [(one.severity, one.name) for one in span.evaluations if one.name not in told and one.severity != "info"]
     found.sort(key=lambda mark: mark[0])
     return [list(mark) for mark in dict.fromkeys(found)]
 
@@ -120,13 +128,25 @@ def _state(span: Span, trace: Trace, marked: list[list[str]]) -> str:
     return "warning" if marked else "ok"
 
 
-def _told(operation: Any) -> Row:
+def arguments_of(span: Span, trace: Trace) -> JsonValue:
+    """The arguments of a tool execution; while it has not ended, those that the model asked for."""
+    operation: Any = span.operation
+    if operation.arguments is None and span.end is None and operation.call_id is not None:
+        outputs = (getattr(one.operation, "output", ()) for one in reversed(trace.spans))
+        asked = (call for output in outputs for call in _asked(output) if call.id == operation.call_id)
+        return next((call.arguments for call in asked), None)
+    return operation.arguments
+
+
+def _told(span: Span, trace: Trace) -> Row:
+    operation: Any = span.operation
     if isinstance(operation, Inference):
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
-        said = _arguments(operation.arguments)
-        refused = not operation.executed
-        return {"said": said[:SNIPPET], "call": operation.call_id, "same": _same(said), "refused": refused}
+        arguments = arguments_of(span, trace)
+        said, refused = _arguments(arguments), not operation.executed
+        snippet = None if arguments is None else said[:SNIPPET]
+        return {"said": snippet, "call": operation.call_id, "same": _same(said), "refused": refused}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
     output = getattr(operation, "output", ())

@@ -42,7 +42,7 @@ class Source:
         self._whole: OrderedDict[str, Opened] = OrderedDict()
         self._lean: OrderedDict[str, Opened] = OrderedDict()
         self._known: dict[str, TraceSummary] = {}
-        self._glanced: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self._glanced: OrderedDict[str, tuple[tuple[int, str], Any]] = OrderedDict()
 
     def traces(self, query: Query, offset: int) -> dict[str, Any]:
         """A page of the list; ``more`` says whether there is another. Raises UnreadableStore."""
@@ -58,11 +58,12 @@ class Source:
         found: dict[str, Any] = {}
         for trace_id in trace_ids:
             summary = self._known.get(trace_id)
-            if summary is None or summary.end is None or summary.spans > MOST_GLANCED:
+            if summary is None or summary.health == "running" or summary.spans > MOST_GLANCED:
                 continue
             seen = self._glanced.get(trace_id)
-            if seen is None or seen[0] != summary.spans:
-                seen = self._glanced[trace_id] = (summary.spans, self._strongest(summary))
+            state = (summary.spans, summary.health)
+            if seen is None or seen[0] != state:
+                seen = self._glanced[trace_id] = (state, self._strongest(summary))
             found[trace_id] = seen[1]
         while len(self._glanced) > MOST_KNOWN:
             self._glanced.popitem(last=False)

@@ -2,68 +2,28 @@
 
 import { queryText } from "./place.js";
 
-class Server {
-  constructor() {
-    this.live = true;
-  }
+async function get(path, query = {}) {
+  const response = await fetch(`/api/${path}${queryText(query)}`);
+  if (response.ok) return response.json();
+  const text = await response.text();
+  throw new Error(text && text.length < 400 ? text : `the viewer's server answered ${response.status}`);
+}
 
-  async get(path, query = {}) {
-    const response = await fetch(`/api/${path}${queryText(query)}`);
-    if (!response.ok) throw new Error(cleanError(await response.text(), response.status));
-    return response.json();
-  }
-
-  info() {
-    return this.get("info");
-  }
-
-  traces(query) {
-    return this.get("traces", query);
-  }
-
-  rows(trace, query = {}) {
-    return this.get(`traces/${trace}`, query);
-  }
-
-  payloads(trace, spans) {
-    return this.get(`traces/${trace}/payloads`, { spans: spans.join(",") });
-  }
-
-  origins(trace, spans) {
-    return this.get(`traces/${trace}/origins`, { spans: spans.join(",") });
-  }
-
-  reached(trace, span) {
-    return this.get(`traces/${trace}/reached`, { span });
-  }
-
-  diagnosis(trace) {
-    return this.get(`traces/${trace}/diagnosis`);
-  }
-
-  async stage(trace) {
-    return (await this.get(`traces/${trace}/stage`)).stage;
-  }
-
-  history(trace, span) {
-    return this.get(`traces/${trace}/history`, { span });
-  }
-
-  search(trace, q) {
-    return this.get(`traces/${trace}/search`, { q });
-  }
-
-  suspicions(traces) {
-    return this.get("suspicions", { traces: traces.join(",") });
-  }
-
-  compare(left, right) {
-    return this.get("compare", { left, right });
-  }
-
-  time(query) {
-    return this.get("time", query);
-  }
+const server = {
+  live: true,
+  info: () => get("info"),
+  traces: (query) => get("traces", query),
+  rows: (trace, query = {}) => get(`traces/${trace}`, query),
+  payloads: (trace, spans) => get(`traces/${trace}/payloads`, { spans: spans.join(",") }),
+  origins: (trace, spans) => get(`traces/${trace}/origins`, { spans: spans.join(",") }),
+  reached: (trace, span) => get(`traces/${trace}/reached`, { span }),
+  diagnosis: (trace) => get(`traces/${trace}/diagnosis`),
+  stage: async (trace) => (await get(`traces/${trace}/stage`)).stage,
+  history: (trace, span) => get(`traces/${trace}/history`, { span }),
+  search: (trace, q) => get(`traces/${trace}/search`, { q }),
+  suspicions: (traces) => get("suspicions", { traces: traces.join(",") }),
+  compare: (left, right) => get("compare", { left, right }),
+  time: (query) => get("time", query),
 
   /** Calls back with the ids of traces that changed, or null where any may have. */
   follow(changed) {
@@ -75,47 +35,23 @@ class Server {
       else if (!first) changed(null); // we were cut off: anything may have happened
       first = false;
     };
-  }
-}
+  },
+};
 
-class Embedded {
-  constructor(held) {
-    this.live = false;
-    this.held = held;
-    this.id = held.trace.id;
-  }
-
-  async info() {
-    return this.held.info;
-  }
-
-  async rows() {
-    return { version: 1, trace: this.held.trace, rows: this.held.rows };
-  }
-
-  async payloads(_, spans) {
-    return Object.fromEntries(spans.filter((id) => this.held.payloads[id]).map((id) => [id, this.held.payloads[id]]));
-  }
-
-  async origins(_, spans) {
-    return Object.fromEntries(spans.map((id) => [id, (this.held.origins ?? {})[id] ?? []]));
-  }
-
-  async diagnosis() {
-    return this.held.diagnosis ?? { suspects: [], unknown: ["this trace was too long to be diagnosed"], symptoms: [], likely: 1 };
-  }
-
-  async reached(_, span) {
-    return this.held.reached?.[span] ?? null;
-  }
-
-  async stage() {
-    return "";
-  }
+const embedded = (held) => ({
+  live: false,
+  id: held.trace.id,
+  info: async () => held.info,
+  rows: async () => ({ version: 1, trace: held.trace, rows: held.rows }),
+  payloads: async (_, spans) => Object.fromEntries(spans.filter((id) => held.payloads[id]).map((id) => [id, held.payloads[id]])),
+  origins: async (_, spans) => Object.fromEntries(spans.map((id) => [id, held.origins?.[id] ?? []])),
+  diagnosis: async () => held.diagnosis ?? { suspects: [], unknown: ["this trace was too long to be diagnosed"], symptoms: [], likely: 1 },
+  reached: async (_, span) => held.reached?.[span] ?? null,
+  stage: async () => "",
 
   async history(_, span) {
     const chain = [];
-    for (let id = span; id && this.held.payloads[id]; id = this.held.payloads[id].before) chain.push(this.held.payloads[id]);
+    for (let id = span; id && held.payloads[id]; id = held.payloads[id].before) chain.push(held.payloads[id]);
     let earlier = [];
     let told = [];
     for (const payload of chain.reverse()) {
@@ -123,31 +59,25 @@ class Embedded {
       earlier = [...told, ...payload.output];
     }
     return told;
-  }
+  },
 
   async search(_, q) {
     const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = [];
-    for (const row of this.held.rows) {
-      const text = JSON.stringify([row, this.held.payloads[row.id]]).toLowerCase();
-      if (words.every((word) => text.includes(word))) found.push(row.id);
-    }
-    return found;
-  }
+    return held.rows.filter((row) => {
+      const text = JSON.stringify([row, held.payloads[row.id]]).toLowerCase();
+      return words.every((word) => text.includes(word));
+    }).map((row) => row.id);
+  },
 
-  follow() {}
-}
-
-function cleanError(text, status) {
-  return text && text.length < 400 ? text : `the viewer's server answered ${status}`;
-}
+  follow() {},
+});
 
 /** The server's data, or the file's own. */
 export async function openData() {
   const packed = document.getElementById("trace");
-  if (!packed) return new Server();
+  if (!packed) return server;
   const bytes = Uint8Array.from(atob(packed.textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   packed.remove();
-  return new Embedded(JSON.parse(await new Response(stream).text()));
+  return embedded(JSON.parse(await new Response(stream).text()));
 }

@@ -1,6 +1,6 @@
 // Attempts at one thing: calls of the same tool, one after the other, because the one before went wrong.
 
-import { el } from "./dom.js";
+import { dim, el } from "./dom.js";
 import { compact } from "./format.js";
 import { titled } from "./detail.js";
 import { block, callPieces, segment } from "./json.js";
@@ -24,8 +24,8 @@ export function attemptsNode(view, row) {
   if (attempts.length < 2) return null;
   const at = attempts.indexOf(row);
   const pair = at > 0 ? [at - 1, at] : [0, 1];
-  const box = el("div", { class: "beside" }, el("p", { class: "dim", text: "…" }));
-  view.need(pair.map((place) => attempts[place].id)).then((/** @type {Map<string, any>} */ payloads) => {
+  const box = el("div", { class: "beside" }, dim("…"));
+  view.need(pair.map((place) => attempts[place].id)).then((payloads) => {
     const [before, after] = pair.map((place) => payloads.get(attempts[place].id));
     if (!before || !after) return;
     const changed = differences(before.arguments, after.arguments);
@@ -36,7 +36,7 @@ export function attemptsNode(view, row) {
   return titled(`Attempts (${attempts.length})`, box);
 }
 
-/** Pointers at which two values differ, as deep as both have the same members. @param {string} pointer @returns {string[]} */
+/** Pointers at which two values differ, as deep as both have the same members. @returns {string[]} */
 export function differences(a, b, pointer = "") {
   const both = a !== null && b !== null && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b);
   if (!both) return compact(a) === compact(b) ? [] : [pointer];

@@ -1,16 +1,16 @@
 // Two traces beside each other, step by step; the first step in which they part is chosen.
 
 import { differences } from "./attempts.js";
-import { el, home, keysButton, say, stepsOf } from "./dom.js";
+import { dim, el, home, keysButton, say, stepsOf } from "./dom.js";
 import { clock, cost, count, duration, plural, tokensOf } from "./format.js";
 import { block, callPieces, jsonPieces, parsed } from "./json.js";
-import { failureNode } from "./lines.js";
+import { failureNode, said } from "./lines.js";
 import { messageNode } from "./messages.js";
-import { go, placeText } from "./place.js";
+import { go, placeText, toList } from "./place.js";
 import { VirtualList } from "./virtual.js";
 
-const MARKS = /** @type {{[what: string]: string}} */ ({ same: "=", changed: "≠", left: "←", right: "→" });
-const WORDS = /** @type {{[what: string]: string}} */ ({ same: "the same in both", changed: "different", left: "only in the first", right: "only in the second" });
+const MARKS = { same: "=", changed: "≠", left: "←", right: "→" };
+const WORDS = { same: "the same in both", changed: "different", left: "only in the first", right: "only in the second" };
 
 export class CompareView {
   /** @param {HTMLElement} app @param {string[]} ids */
@@ -19,7 +19,7 @@ export class CompareView {
     this.data = data;
     this.ids = ids;
     this.cursor = 0;
-    this.pairs = /** @type {any[]} */ ([]);
+    this.pairs = [];
   }
 
   async open() {
@@ -31,12 +31,12 @@ export class CompareView {
     this.rowsBox = el("div", { class: "rows", role: "listbox", tabindex: "0", "aria-label": "Steps of both" });
     this.pane = el("section", { class: "pane", tabindex: "0", "aria-label": "The chosen step of both" });
     const side = (trace) => el("div", { class: "side" }, el("span", { class: `health ${trace.health}`, text: trace.health }), el("a", { href: placeText(`trace/${trace.id}`), text: trace.task ?? trace.name }),
-      el("p", { class: "dim", text: [plural(trace.spans, "step"), duration(trace.duration), `${tokensOf(trace)} tokens`, cost(trace.cost), clock(trace.start)].join(" · ") }));
+      dim([plural(trace.spans, "step"), duration(trace.duration), `${tokensOf(trace)} tokens`, cost(trace.cost), clock(trace.start)].join(" · ")));
     const apart = this.pairs.filter((pair) => pair.what !== "same").length;
     this.app.replaceChildren(
       el("header", { class: "top" }, home(),
         el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "The same, step by step" : `They part at step ${this.told.first + 1} of ${this.pairs.length}` }),
-          el("p", { class: "dim", text: `${plural(apart, "step")} different${this.told.left_out ? `; ${count(this.told.left_out)} steps not compared, there are too many` : ""}` })),
+          dim(`${plural(apart, "step")} different${this.told.left_out ? `; ${count(this.told.left_out)} steps not compared, there are too many` : ""}`)),
         el("span", { class: "dim", text: "n next difference" }), keysButton()),
       el("div", { class: "sides" }, side(this.told.left), side(this.told.right)),
       el("main", { class: "panes", "aria-label": "Comparison" }, el("section", { class: "steps", "aria-label": "Steps" }, this.rowsBox), this.pane));
@@ -48,7 +48,7 @@ export class CompareView {
 
   row(at) {
     const pair = this.pairs[at];
-    const cell = (row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row ? row.kind[0].toUpperCase() : "", style: { "--depth": 0 } }, row ? el("b", { text: row.name }) : null, row ? ` ${row.said ?? ""}` : "");
+    const cell = (row) => el("span", { class: `label${row ? ` k-${row.kind}` : ""}`, "data-letter": row ? row.kind[0].toUpperCase() : "", style: { "--depth": 0 } }, row ? [el("b", { text: row.name }), said(row)] : null);
     return el("div", { class: `row pair ${pair.what}`, role: "option", id: `pair-${at}`, "aria-selected": String(at === this.cursor), "aria-label": `${(pair.left ?? pair.right).name}: ${WORDS[pair.what]}`, onclick: () => this.select(at) },
       cell(pair.left), el("span", { class: "what-mark", text: MARKS[pair.what] }), cell(pair.right));
   }
@@ -69,7 +69,7 @@ export class CompareView {
   }
 
   column(row, payload, other, side) {
-    if (!row || !payload) return el("div", { class: "attempt" }, el("h4", { text: side ? "second" : "first" }), el("p", { class: "dim", text: "has no such step" }));
+    if (!row || !payload) return el("div", { class: "attempt" }, el("h4", { text: side ? "second" : "first" }), dim("has no such step"));
     const marks = (a, b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
     const result = payload.has_result ? parsed(payload.result) : undefined;
     const otherResult = other?.has_result ? parsed(other.result) : undefined;
@@ -92,7 +92,7 @@ export class CompareView {
     else if (event.key === "Enter") {
       const pair = this.pairs[this.cursor];
       go(`trace/${this.ids[pair.left ? 0 : 1]}`, { span: (pair.left ?? pair.right).id });
-    } else if (event.key === "u" || event.key === "Escape") go("");
+    } else if (event.key === "u" || event.key === "Escape") toList();
     else return false;
     return true;
   }

@@ -19,12 +19,12 @@ export function copyMenu(view) {
   }
   const dialog = el("dialog", { class: "menu", "aria-label": "Copy" }, el("h2", { text: "Copy" }), ways.map(([key, words, make]) =>
     el("button", { "data-letter": key, onclick: () => take(make) }, el("kbd", { text: key }), ` ${words}`)));
-  const take = async (/** @type {() => Promise<[string, string]>} */ make) => {
+  const take = async (make) => {
     dialog.close();
     const [text, what] = await make();
     await copyText(text, what);
   };
-  dialog.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+  dialog.addEventListener("keydown", (event) => {
     event.stopPropagation();
     const way = ways.find(([key]) => key === event.key);
     if (way) {

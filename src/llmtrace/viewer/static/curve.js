@@ -29,7 +29,7 @@ export function curveNode(view) {
   const box = el("div", { class: "curve" }, words, el("div", { class: "plot" }, picture));
   const plot = box.lastElementChild;
   let near = end;
-  plot.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+  plot.addEventListener("pointermove", (event) => {
     const x = across(plot, event) * 1000;
     near = points.reduce((best, one) => (Math.abs(one.x - x) < Math.abs(best.x - x) ? one : best), points[0]);
   });

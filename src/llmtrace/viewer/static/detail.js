@@ -1,12 +1,13 @@
 // The pane of one span: what was found, what went in and came out, schema beside arguments, attempts side by side, raw facts.
 
-import { el, lazySection } from "./dom.js";
+import { dim, el, lazySection } from "./dom.js";
 import { cost, cut, duration, worded } from "./format.js";
 import { attemptsNode } from "./attempts.js";
 import { block, brokenPieces, callPieces, jsonPieces, names, segment } from "./json.js";
 import { answerNodes, factsOf, failureNode, resultNode } from "./lines.js";
 import { expectedText, marking, soughtIn, suspecting } from "./marks.js";
 import { messageNode, messageNodes } from "./messages.js";
+import { placeText } from "./place.js";
 import { spreadNode } from "./spread.js";
 import { suspectCard } from "./suspects.js";
 
@@ -35,7 +36,7 @@ function headNode(view, row, payload) {
   return el("header", { class: "span-head" },
     el("nav", { class: "path", "aria-label": "Where this step stands" }, path.map((above) => el("a", { href: view.linkTo(above.id), text: above.name }))),
     el("h2", { class: `k-${row.kind}` }, el("span", { class: "kind", text: row.kind }), row.name, el("span", { class: `state ${row.state}`, text: stateText(row) })),
-    el("p", { class: "facts-line", text: facts.join(" · ") }));
+    el("p", { class: "facts-line" }, facts.join(" · "), payload.conversation && view.data.live ? [" · ", el("a", { href: placeText("", { q: payload.conversation }), text: `conversation ${cut(payload.conversation, 40)}` })] : null));
 }
 
 function stateText(row) {
@@ -46,10 +47,10 @@ function stateText(row) {
 /** @param {Payload} payload */
 function findingsNode(view, payload) {
   const found = [
-    ...payload.violations.map((one) => ({ severity: one.severity, name: one.code, where: one.pointer, text: one.message, more: expectedText(one), derived: false, sources: [] })),
+    ...payload.violations.map((one) => ({ severity: one.severity, name: one.code, where: one.pointer, text: one.message, more: expectedText(one), sources: [] })),
     ...payload.evaluations.filter((one) => one.name !== "invalid_tool_call" || !payload.violations.length).map((one) => ({
       severity: one.name === "outcome" && one.label === "failure" ? "error" : one.severity, name: one.label && !["fail", one.name].includes(one.label) ? `${one.name}: ${one.label}` : one.name,
-      where: one.pointer, text: one.explanation, more: evidenceText(one.evidence), derived: one.derived, sources: one.sources ?? [] })),
+      where: one.pointer, text: one.explanation, more: evidenceText(one.evidence), sources: one.sources ?? [] })),
   ];
   const failure = payload.failure && !(payload.violations.length && payload.failure.type === "invalid_tool_call") ? payload.failure : null;
   if (!found.length && !failure) return null;
@@ -58,7 +59,14 @@ function findingsNode(view, payload) {
       el("b", { text: one.name.replaceAll("_", " ") }), one.where ? el("code", { text: one.where }) : null, ` ${one.text}`,
       one.more && one.more !== one.text ? el("span", { class: "more-of", text: one.more }) : null,
       one.sources.map((span) => view.tree.rows.has(span) ? el("a", { class: "to", href: view.linkTo(span), text: `← ${view.row(span).name}` }) : null))),
-    failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: "stack trace" }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
+    failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: `stack trace${raisedAt(failure.stacktrace)}` }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
+}
+
+/** Where a Python program raised: the last line of its own. */
+function raisedAt(stack) {
+  const frames = [...stack.matchAll(/File "(?:.*[\\/])?([^"]+)", line (\d+), in (\S+)/g)];
+  const own = frames.filter(([frame]) => !/site-packages|[\\/]lib[\\/]python/.test(frame)).pop() ?? frames.pop();
+  return own ? `: ${own[1]}:${own[2]} in ${own[3]}` : "";
 }
 
 function evidenceText(evidence) {
@@ -121,10 +129,10 @@ function schemaNode(payload) {
     const at = schemaPointer(definition.parameters, one.pointer);
     if (at !== null) marks.set(at, { cls: "wanted" });
   }
-  return el("div", { class: "schema" }, el("h4", { text: "Schema" }), definition.description ? el("p", { class: "dim", text: cut(definition.description, 600) }) : null, block(jsonPieces(definition.parameters, { marks })));
+  return el("div", { class: "schema" }, el("h4", { text: "Schema" }), definition.description ? dim(cut(definition.description, 600)) : null, block(jsonPieces(definition.parameters, { marks })));
 }
 
-/** Where a schema speaks of the value at a pointer, as far as its plain members say. @param {string} pointer @returns {string|null} */
+/** Where a schema speaks of the value at a pointer, as far as its plain members say. @returns {string|null} */
 function schemaPointer(schema, pointer) {
   let at = "";
   let here = schema;
@@ -143,7 +151,6 @@ export function titled(title, ...content) {
 /** @param {Row} row @param {Payload} payload */
 function factsNode(row, payload) {
   const facts = Object.entries(payload.facts).filter(([name]) => !["name", "executed", "repaired", "partial"].includes(name));
-  if (row.call && !facts.some(([name]) => name === "call_id")) facts.push(["call_id", row.call]);
   return el("dl", { class: "facts" }, facts.slice(0, 40).flatMap(([name, value]) => [
     el("dt", { text: name.replaceAll("_", " ") }), el("dd", { text: cut(worded(value), 400) })]));
 }
@@ -151,7 +158,7 @@ function factsNode(row, payload) {
 /** @param {Payload} payload */
 function rawSections(payload) {
   const sections = [];
-  if (payload.tools?.length) sections.push(lazySection(`Tools on offer (${payload.tools.length})`, () => (payload.tools ?? []).slice(0, 30).map((tool) => lazySection(tool.name, () => [tool.description ? el("p", { class: "dim", text: tool.description }) : null, block(jsonPieces(tool.parameters))]))));
+  if (payload.tools?.length) sections.push(lazySection(`Tools on offer (${payload.tools.length})`, () => (payload.tools ?? []).slice(0, 30).map((tool) => lazySection(tool.name, () => [tool.description ? dim(tool.description) : null, block(jsonPieces(tool.parameters))]))));
   for (const name of ["attributes", "events", "links"]) {
     const number = Object.keys(payload[name]).length;
     if (number) sections.push(lazySection(`${name[0].toUpperCase()}${name.slice(1)} (${number})`, () => block(jsonPieces(payload[name]))));

@@ -24,6 +24,8 @@ export function el(tag, options = {}, ...children) {
   return node;
 }
 
+export const dim = (text) => el("p", { class: "dim", text });
+
 /** The way back to all traces. */
 export function home(live = true) {
   return el("nav", { "aria-label": "Traces" }, el(live ? "a" : "span", { class: "brand", href: live && "#/", text: "llmtrace" }));

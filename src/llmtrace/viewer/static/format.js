@@ -88,7 +88,7 @@ export function compact(value) {
   return JSON.stringify(value);
 }
 
-/** An argument's name; in quotes where it is no name. @param {string} name */
+/** An argument's name; in quotes where it is no name. */
 export function argumentName(name) {
   return /^[\p{L}\p{N}_$.-]+$/u.test(name) ? name : JSON.stringify(name);
 }

@@ -1,21 +1,19 @@
 // The line over a trace: what it is, how it went, what it took.
 
 import { el, home, keysButton } from "./dom.js";
-import { clock, cost, plural, tokensOf, took } from "./format.js";
+import { UNKNOWN, clock, cost, plural, tokensOf, took } from "./format.js";
 import { show } from "./moves.js";
 import { copyMenu } from "./copy.js";
 
 export function traceHead(view) {
   const trace = view.trace;
   const errors = view.tree.problems.filter((row) => row.state !== "warning").length;
-  const facts = [plural(trace.spans, "step"), took(trace),
-    trace.input === null && trace.output === null ? null : `${tokensOf(trace)} tokens`, trace.cost === null ? null : cost(trace.cost),
-    errors ? plural(errors, "error") : null, clock(trace.start)].filter(Boolean).join(" · ");
+  const facts = [plural(trace.spans, "step"), took(trace), `${tokensOf(trace)} tokens`, cost(trace.cost), errors ? plural(errors, "error") : UNKNOWN, clock(trace.start)].filter((fact) => !fact.startsWith(UNKNOWN)).join(" · ");
   const search = el("input", { type: "search", class: "search", placeholder: "Search this trace", "aria-label": "Search this trace", value: view.asked.words, onchange: () => view.search(search.value.trim()) });
-  const toggle = (/** @type {"w"|"c"} */ mode, text) => el("button", { "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
+  const toggle = (mode, text) => el("button", { "aria-pressed": String(view.mode === mode), onclick: () => show(view, mode) }, text, el("kbd", { text: mode }));
   return [
     home(view.data.live),
-    el("div", { class: "what" }, el("h1", { text: trace.task ?? trace.name, title: trace.task ?? "" }),
+    el("div", { class: "what" }, el("h1", { dir: "auto", text: trace.task ?? trace.name, title: trace.task ?? "" }),
       el("p", { class: "dim" }, el("span", { class: `health ${trace.health}`, text: trace.health }), `${trace.agents.join(", ") || trace.name} · ${facts}`)),
     el("div", { class: "toggle", role: "group", "aria-label": "View" }, toggle("w", "Waterfall "), toggle("c", "Conversation ")),
     search,

@@ -11,13 +11,13 @@ export function segment(name) {
   return `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
 }
 
-/** The names that a JSON pointer leads through. @param {string} pointer */
+/** The names that a JSON pointer leads through. */
 export function names(pointer) {
   return pointer.split("/").slice(1).map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
 class Writer {
-  /** @param {Marking} marking @param {boolean} call */
+  /** @param {Marking} marking */
   constructor(marking, call) {
     this.marks = marking.marks ?? new Map();
     this.ghosts = marking.ghosts ?? new Map();
@@ -29,7 +29,7 @@ class Writer {
     this.notes = [];
   }
 
-  /** @param {string} text @param {Mark=} mark */
+  /** @param {Mark=} mark */
   put(text, mark) {
     const last = this.pieces[this.pieces.length - 1];
     if (last && !last.mark && !mark) last.text += text;
@@ -51,7 +51,7 @@ class Writer {
     this.inside(value, pointer, depth, mark ? ["", Array.isArray(value) ? "]" : "}"] : Array.isArray(value) ? ["[", "]"] : ["{", "}"], false);
   }
 
-  /** A text of which some characters are marked. @param {string} value @param {Mark[]} marks */
+  /** A text of which some characters are marked. @param {Mark[]} marks */
   parts(value, marks) {
     const pieces = rangePieces(value, marks.map((one) => [unit(value, one.start ?? 0), unit(value, one.end ?? 0), one]));
     const whole = pieces.length === 1 ? pieces[0].mark : undefined;
@@ -66,7 +66,7 @@ class Writer {
     return JSON.stringify(value) ?? "null";
   }
 
-  /** @param {string} pointer @param {number} depth @param {string[]} brackets @param {boolean} named */
+  /** @param {string[]} brackets */
   inside(held, pointer, depth, brackets, named) {
     const members = Array.isArray(held) ? held.map((value, at) => [at, value]) : Object.entries(held);
     const ghosts = this.ghosts.get(pointer) ?? [];
@@ -90,7 +90,7 @@ class Writer {
     this.put(`${short ? "" : `\n${"  ".repeat(depth)}`}${brackets[1]}`);
   }
 
-  /** Whether a note stands somewhere inside: then each member has its own line. @param {string} pointer */
+  /** Whether a note stands somewhere inside: then each member has its own line. */
   marked(pointer) {
     for (const [at, mark] of this.marks) if (mark.note && at.startsWith(pointer)) return true;
     return false;
@@ -119,7 +119,7 @@ export function jsonPieces(value, marking = {}) {
   return writer.pieces;
 }
 
-/** A call as one writes it: `name(member=value)`. @param {string} name @param {Marking} marking @returns {Piece[]} */
+/** A call as one writes it: `name(member=value)`. @param {Marking} marking @returns {Piece[]} */
 export function callPieces(name, given, marking = {}) {
   const writer = new Writer(marking, true);
   if (given === null || given === undefined) writer.put(`${name}(…)`);
@@ -138,17 +138,17 @@ export function callPieces(name, given, marking = {}) {
   return writer.pieces;
 }
 
-/** A text with the characters from a line and column on marked. @param {string} text @param {number} line @param {number} column @param {Mark} mark */
+/** A text with the characters from a line and column on marked. @param {Mark} mark */
 export function brokenPieces(text, line, column, mark) {
   const lines = text.split("\n");
   const at = Math.min(text.length, lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + column - 1);
   return [...rangePieces(at < text.length ? text : `${text}␣`, [[at, at + 1, mark]]), { text: `  ${mark.note}`, mark: { cls: "note" } }];
 }
 
-/** How far into a text, as JavaScript counts, so many characters reach. @param {string} text @param {number} characters */
+/** How far into a text, as JavaScript counts, so many characters reach. */
 const unit = (text, characters) => (/[\ud800-\udfff]/.test(text) ? [...text].slice(0, characters).join("").length : characters);
 
-/** The places where values stand in a text, as marks: where the mark says, else the first. @param {string} text @param {[string, Mark][]} values */
+/** The places where values stand in a text, as marks: where the mark says, else the first. @param {[string, Mark][]} values */
 export function textPieces(text, values) {
   /** @type {[number, number, Mark][]} */
   const found = [];
@@ -161,7 +161,7 @@ export function textPieces(text, values) {
   return rangePieces(text, found);
 }
 
-/** A text in pieces; of ranges that overlap the first one told counts. @param {string} text @param {[number, number, Mark][]} ranges @returns {Piece[]} */
+/** A text in pieces; of ranges that overlap the first one told counts. @param {[number, number, Mark][]} ranges @returns {Piece[]} */
 function rangePieces(text, ranges) {
   /** @type {Piece[]} */
   const pieces = [];
@@ -225,23 +225,42 @@ export function block(pieces, { cls = "code", colours = true, most = MOST_CHARAC
 
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null|None)\b|-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b|\b([A-Za-z_]\w*)(?=[=(])/g;
 
-/** Colours without elements: ranges that the style sheet names. @param {HTMLElement} box */
-function colour(box) {
+/** A range that the style sheet colours by name: no element is needed. @param {Node} text */
+function highlight(name, text, start, length) {
   const registry = /** @type {any} */ (CSS).highlights;
   if (!registry) return;
-  const Kind = /** @type {any} */ (window).Highlight;
-  for (const name of ["key", "string", "number", "word", "name"]) if (!registry.has(name)) registry.set(name, new Kind());
+  if (!registry.has(name)) registry.set(name, new /** @type {any} */ (window).Highlight());
+  const range = document.createRange();
+  range.setStart(text, start);
+  range.setEnd(text, start + length);
+  registry.get(name).add(range);
+}
+
+/** @param {HTMLElement} box */
+function colour(box) {
   for (const child of box.childNodes) {
     if (child.nodeType !== Node.TEXT_NODE) continue;
-    const text = child.textContent ?? "";
-    for (const found of text.matchAll(TOKEN)) {
-      const name = found[1] ? (found[2] ? "key" : "string") : found[3] ? "word" : found[4] ? "name" : "number";
-      const range = document.createRange();
-      range.setStart(child, found.index);
-      range.setEnd(child, found.index + (found[1] ? found[1].length : found[0].length));
-      registry.get(name).add(range);
+    for (const found of (child.textContent ?? "").matchAll(TOKEN)) {
+      highlight(found[1] ? (found[2] ? "key" : "string") : found[3] ? "word" : found[4] ? "name" : "number", child, found.index, (found[1] ?? found[0]).length);
     }
   }
+}
+
+/** Words that were searched are marked; the element that holds the first of them. @param {HTMLElement} box */
+export function markWords(box, words) {
+  const terms = words.toLowerCase().split(/[\s"]+/).filter(Boolean);
+  const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+  let first = null;
+  for (let node = walker.nextNode(); node && terms.length; node = walker.nextNode()) {
+    const text = (node.textContent ?? "").toLowerCase();
+    for (const term of terms) {
+      for (let at = text.indexOf(term); at >= 0; at = text.indexOf(term, at + term.length)) {
+        highlight("found", node, at, term.length);
+        first ??= node.parentElement;
+      }
+    }
+  }
+  return first;
 }
 
 /** Ranges of what is gone from the page are let go of. */

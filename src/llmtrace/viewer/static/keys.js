@@ -3,17 +3,17 @@
 import { el } from "./dom.js";
 import { MOVES } from "./moves.js";
 
-const NAMES = /** @type {{[key: string]: string}} */ ({ ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "esc", PageDown: "page↓", PageUp: "page↑", Home: "home", End: "end", Enter: "enter" });
+const NAMES = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "esc", PageDown: "page↓", PageUp: "page↑", Home: "home", End: "end", Enter: "enter" };
 
 const LIST = [
   ["j k ↓ ↑", "next, previous trace"], ["enter", "open it"], ["/", "search in messages, arguments, results, names"], ["f", "only failed, recovered, ok, running, all"],
-  ["x", "mark; two marked ones: c compares"], ["t", "quality and cost over time"], ["p", "pause, or go on with, live news"], ["?", "this"],
+  ["x", "mark"], ["c", "compare the two marked: there n and N go from difference to difference"], ["t", "quality and cost over time"], ["p", "pause, or go on with, live news"], ["?", "this"],
 ];
 
 export function help() {
   const known = document.querySelector("dialog.keys");
   if (known) return /** @type {HTMLDialogElement} */ (known).close();
-  const table = (title, /** @type {string[][]} */ rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, rows.flatMap(([keys, words]) => [el("dt", {}, keys.split(" ").map((key) => el("kbd", { text: key }))), el("dd", { text: words })])));
+  const table = (title, rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, rows.flatMap(([keys, words]) => [el("dt", {}, keys.split(" ").map((key) => el("kbd", { text: key }))), el("dd", { text: words })])));
   const trace = MOVES.map(([keys, words]) => [keys.length > 4 ? `${keys[0]} … ${keys[keys.length - 1]}` : keys.map((key) => NAMES[key] ?? key).join(" "), words]);
   const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "keys", "aria-label": "Keys" }, el("h2", { text: "Keys" }), el("form", { method: "dialog" }, el("button", { class: "chip", text: "close" })), table("In a trace", [...trace, ["/", "search in this trace"]]), table("In the list", LIST)));
   dialog.addEventListener("close", () => dialog.remove());

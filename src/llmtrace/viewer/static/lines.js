@@ -1,6 +1,6 @@
 // One line of the tree: a bar in the waterfall, or a card in the conversation. Few elements each, for there are many.
 
-import { el } from "./dom.js";
+import { dim, el } from "./dom.js";
 import { count, cut, duration, plural } from "./format.js";
 import { callPieces, block, parsed, textPieces, jsonPieces } from "./json.js";
 import { marking, answerMarks, quotes, suspecting } from "./marks.js";
@@ -8,7 +8,7 @@ import { messageNodes } from "./messages.js";
 import { isProblem } from "./tree.js";
 import { barPlace } from "./zoom.js";
 
-const LETTERS = /** @type {any} */ ({ model: "M", tool: "T", agent: "A", workflow: "W", plan: "P", retrieval: "R", embedding: "E", memory: "B", step: "S" });
+const LETTERS = { model: "M", tool: "T", agent: "A", workflow: "W", plan: "P", retrieval: "R", embedding: "E", memory: "B" };
 const letterOf = (row) => LETTERS[row.kind] ?? "S";
 const SHORT_TEXT = 1200;
 
@@ -35,10 +35,11 @@ function common(view, line, cls) {
     "aria-selected": String(line.key === view.cursor),
     "aria-expanded": open === null ? undefined : String(open),
     style: { "--depth": line.depth },
-    onclick: (/** @type {MouseEvent} */ event) => {
+    onclick: (event) => {
       const on = /** @type {HTMLElement} */ (event.target);
       if (on.closest("a, button")) return;
-      const twisted = on.closest(".label") && event.offsetX < 16 && open !== null;
+      const label = on.closest(".label");
+      const twisted = label && open !== null && event.clientX - label.getBoundingClientRect().left < parseFloat(getComputedStyle(label).paddingLeft) - 9;
       if (twisted || (line.fold && line.key === view.cursor)) view.toggle(line);
       view.select(line.key);
     },
@@ -55,11 +56,14 @@ export function waterfallRow(view, line) {
   const marks = row.marks ?? [];
   return el("div", common(view, line, "row"),
     el("span", { class: `label k-${row.kind}`, "data-letter": letterOf(row), "data-twist": twist(view, line) },
-      el("b", { text: row.name }), row.said ? (row.kind === "tool" ? `(${row.said})` : ` ${row.said}`) : row.kind === "tool" ? "()" : ""),
+      el("b", { text: row.name }), said(row)),
     number || marks.length || row.error || hidden
       ? el("span", { class: `mark ${severity(row)}`, "data-number": number, text: hidden > 0 ? `${hidden} ✗` : markText(row, marks) }) : null,
     bar(view, row.kind, row.start, row.end ?? (row.state === "running" ? view.now() : view.span), timeText(row)));
 }
+
+/** The first words of a call or an answer, read in their own direction. @param {Row} row */
+export const said = (row) => el("bdi", { text: row.kind === "tool" ? `(${row.said ?? "…"})` : row.said });
 
 /** @param {Line} line */
 function twist(view, line) {
@@ -67,7 +71,7 @@ function twist(view, line) {
   return open === null ? "" : open ? "▾" : "▸";
 }
 
-/** A bar, with its time behind it, before it, or in it. @param {number} start @param {number} end */
+/** A bar, with its time behind it, before it, or in it. */
 function bar(view, kind, start, end, time) {
   const { left, width, out } = barPlace(view, start, end);
   const side = left + width <= 80 ? "" : left > 20 ? " end" : " inside";
@@ -109,7 +113,7 @@ function foldRow(view, line) {
   const number = numbers.length ? Math.min(...numbers) : undefined;
   return el("div", common(view, line, "row"),
     el("span", { class: "label k-fold", "data-letter": "↻", "data-twist": twist(view, line) }, el("b", { text: foldText(line.fold) }),
-      ` first ${duration(first.start)}, last ${duration(last.start)}`),
+      el("bdi", { text: `first ${duration(first.start)}, last ${duration(last.start)}` })),
     errors || number ? el("span", { class: `mark ${errors ? "error" : ""}`, "data-number": number, text: errors ? `${errors} ✗` : "" }) : null,
     bar(view, "fold", first.start, end, duration(end - first.start)));
 }
@@ -121,7 +125,7 @@ export function conversationCard(view, line) {
   const payload = view.payloads.get(row.id);
   const head = row.kind === "tool" ? null : el("div", { class: `card-head k-${row.kind}`, "data-letter": letterOf(row) },
     el("b", { text: row.name }), ` ${factsOf(row).join(" · ")}`, numberNode(view.suspectAt.get(row.id)));
-  return el("div", common(view, line, `card c-${row.kind}`), head, payload ? cardBody(view, row, payload) : el("p", { class: "dim", text: row.said ?? "…" }));
+  return el("div", common(view, line, `card c-${row.kind}`), head, payload ? cardBody(view, row, payload) : dim(row.said ?? "…"));
 }
 
 /** @param {Row} row */
@@ -145,7 +149,7 @@ function cardBody(view, row, payload) {
   if (row.kind === "model") {
     const calls = (payload.output ?? []).flatMap((message) => message.parts).filter((part) => part.type === "tool_call" && view.executions.has(part.id));
     return [...messageNodes(view, payload, { brief: true }), ...answerNodes(view, payload, uses, SHORT_TEXT, true),
-      calls.length ? el("p", { class: "dim", text: `→ ${calls.map((part) => part.name).join(", ")}` }) : null];
+      calls.length ? dim(`→ ${calls.map((part) => part.name).join(", ")}`) : null];
   }
   const task = (payload.input ?? []).flatMap((message) => Array.isArray(message) ? [] : message.parts.filter((part) => part.type === "text"));
   return [task.length ? el("pre", { class: "text", text: cut(task.map((part) => part.content).join("\n"), SHORT_TEXT) }) : null,

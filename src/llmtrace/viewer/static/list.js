@@ -2,12 +2,15 @@
 
 import { el, fill, keysButton, stepsOf } from "./dom.js";
 import { ago, cost, count, minute, tokensOf, took } from "./format.js";
-import { go, note } from "./place.js";
+import { go, note, placeText } from "./place.js";
 import { VirtualList } from "./virtual.js";
 
 const PAGE = 100;
-const ALL = { q: "", health: "", agent: "", since: "", until: "" };
+const ALL = { q: "", health: "", agent: "", since: "", until: "", at: "" };
 const HEALTHS = ["", "failed", "recovered", "ok", "running"];
+
+/** A trace as it is now: more may come to be known of it. @param {TraceRow} row */
+const signOf = (row) => `${row.id} ${row.spans} ${row.health}`;
 
 export class ListView {
   /** @param {HTMLElement} app @param {URLSearchParams} query */
@@ -32,6 +35,7 @@ export class ListView {
 
   async open() {
     this.build();
+    note("", this.query);
     await this.load();
   }
 
@@ -46,7 +50,7 @@ export class ListView {
     this.app.className = "list";
     this.app.replaceChildren(
       el("header", { class: "top" }, el("h1", { class: "brand", text: "llmtrace" }), el("span", { class: "dim store", text: this.info.store ?? "" }), search, this.filters, this.notes, this.compare,
-        el("span", { class: "gap" }), this.count, this.data.live ? el("a", { class: "chip", href: "#/time", text: "over time" }) : null, keysButton()),
+        el("span", { class: "gap" }), this.count, el("a", { class: "chip", href: "#/time", text: "over time" }), keysButton()),
       el("main", { class: "table", "aria-label": "Traces" },
         el("div", { class: "trace-row heads", "aria-hidden": "true" }, ["", "task and answer", "agent", "found", "tokens", "cost", "duration", "started"].map((head) => el("span", { text: head }))),
         this.box));
@@ -64,9 +68,9 @@ export class ListView {
   }
 
   filter(changed) {
-    Object.assign(this.query, changed);
+    Object.assign(this.query, { at: "" }, changed);
     note("", this.query);
-    for (const button of /** @type {NodeListOf<HTMLElement>} */ (this.filters.querySelectorAll("button"))) button.setAttribute("aria-pressed", String(button.textContent === (this.query.health || "all")));
+    for (const button of this.filters.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.textContent === (this.query.health || "all")));
     this.drawNotes();
     this.load();
   }
@@ -78,11 +82,11 @@ export class ListView {
 
   async load(keep = false) {
     const asked = ++this.asked;
-    const before = keep ? this.rows[this.cursor]?.id : null;
+    const before = keep ? this.rows[this.cursor]?.id : this.query.at;
     const began = performance.now();
     let found;
     try {
-      found = await this.data.traces({ ...this.query, limit: Math.min(200, Math.max(PAGE, keep ? this.rows.length : 0)) });
+      found = await this.data.traces({ ...this.query, limit: keep ? Math.min(200, Math.max(PAGE, this.rows.length)) : this.query.at ? 200 : PAGE });
     } catch (error) {
       this.count.textContent = String(/** @type {Error} */ (error).message);
       return;
@@ -91,8 +95,9 @@ export class ListView {
     this.took = performance.now() - began;
     this.rows = found.traces;
     this.more = found.more;
-    this.cursor = Math.max(0, before ? this.rows.findIndex((row) => row.id === before) : 0);
+    this.cursor = Math.max(0, this.rows.findIndex((row) => row.id === before));
     this.drawRows();
+    if (!keep) this.list?.show(this.cursor);
   }
 
   async loadMore() {
@@ -114,14 +119,15 @@ export class ListView {
     if (!this.rows.length) this.box.append(el("div", { role: "row", class: "empty" }, el("div", { role: "gridcell" }, this.emptyWords())));
   }
 
-  /** What is suspected in the traces on the screen, worked out for them only. @param {number} first @param {number} last */
+  /** What is suspected in the traces on the screen, worked out for them only. */
   glance(first, last) {
     clearTimeout(this.glanceSoon);
     this.glanceSoon = setTimeout(async () => {
-      const wanted = this.rows.slice(first, last).filter((row) => row.health !== "running" && !this.suspicions.has(row.id)).map((row) => row.id);
+      const wanted = this.rows.slice(first, last).filter((row) => row.health !== "running" && !this.suspicions.has(signOf(row)));
       for (let at = 0; at < wanted.length; at += 8) {
-        const told = await this.data.suspicions(wanted.slice(at, at + 8)).catch(() => ({}));
-        for (const id of wanted.slice(at, at + 8)) this.suspicions.set(id, told[id] ?? null);
+        const some = wanted.slice(at, at + 8);
+        const told = await this.data.suspicions(some.map((row) => row.id)).catch(() => ({}));
+        for (const row of some) this.suspicions.set(signOf(row), told[row.id] ?? null);
         for (const [id, one] of Object.entries(told)) if (one) this.list?.redraw(id);
       }
     }, 60);
@@ -135,22 +141,37 @@ export class ListView {
 
   row(at) {
     const row = this.rows[at];
-    const cell = (cls, /** @type {string|undefined} */ text, /** @type {any[]} */ ...more) => el("span", { class: cls, role: "gridcell", text: more.length ? undefined : text }, ...more);
-    const suspicion = this.suspicions.get(row.id);
+    const cell = (cls, text) => el("span", { class: cls, role: "gridcell", text });
+    const suspicion = this.suspicions.get(signOf(row));
     const found = suspicion ? `${suspicion.likely ? "" : "perhaps: "}${suspicion.title}` : row.findings.slice(0, 2).join(", ").replaceAll("_", " ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
-    return el("div", { class: `trace-row ${row.health}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (/** @type {MouseEvent} */ event) => (event.shiftKey ? this.pick(at) : this.enter(at)) },
+    return el("div", { class: `trace-row ${row.health}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (event) => this.clicked(at, event) },
       cell(`health ${row.health}`, row.health),
-      cell("said", undefined, el("b", { text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
+      el("span", { class: "said", role: "gridcell", dir: "auto" }, el("a", { href: this.placeOf(row), tabindex: -1, text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
       cell("agent", row.agents.join(", ") || row.service || row.name),
-      cell(`found${suspicion && !suspicion.likely ? " perhaps" : row.errors || suspicion ? " error" : ""}`, found),
+      cell(`found${suspicion && !suspicion.likely ? " perhaps" : row.errors || suspicion || row.health === "failed" ? " error" : ""}`, found),
       cell("num", tokensOf(row)),
       cell("num", cost(row.cost)),
       cell("num", took(row)),
       cell("num", ago(row.start)));
   }
 
+  placeOf(row) {
+    return placeText(`trace/${row.id}`, { q: this.query.q });
+  }
+
   enter(at) {
-    if (this.rows[at]) go(`trace/${this.rows[at].id}`);
+    const row = this.rows[at];
+    if (!row) return;
+    note("", { ...this.query, at: row.id });
+    location.hash = this.placeOf(row);
+  }
+
+  /** @param {MouseEvent} event */
+  clicked(at, event) {
+    if (event.ctrlKey || event.metaKey) return; // a tab of its own
+    event.preventDefault();
+    if (event.shiftKey) this.pick(at);
+    else this.enter(at);
   }
 
   pick(at) {
@@ -187,7 +208,7 @@ export class ListView {
     else if (["Enter", "l", "ArrowRight"].includes(event.key)) this.enter(this.cursor);
     else if (event.key === "x") this.pick(this.cursor);
     else if (event.key === "c" && this.picked.size === 2) this.comparePicked();
-    else if (event.key === "t" && this.data.live) go("time");
+    else if (event.key === "t") go("time");
     else if (event.key === "f") this.filter({ health: HEALTHS[(HEALTHS.indexOf(this.query.health) + 1) % HEALTHS.length] });
     else if (event.key === "p") this.pause();
     else return false;
@@ -198,6 +219,13 @@ export class ListView {
     this.paused = !this.paused;
     this.count.textContent = this.paused ? "paused (p goes on)" : "";
     if (!this.paused) this.load(true);
+  }
+
+  tick() {
+    for (const row of this.rows) {
+      const node = this.list?.shown.get(row.id);
+      if (node) node.lastChild.textContent = ago(row.start);
+    }
   }
 
   changed() {

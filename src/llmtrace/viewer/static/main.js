@@ -20,8 +20,8 @@ let info = {};
 function make() {
   const app = byId("app");
   const place = readPlace();
-  if (!data.live) return new TraceView(app, data, info, data.id, place.query);
-  if (place.page === "trace" && place.ids[0]) return new TraceView(app, data, info, place.ids[0], place.query);
+  if (!data.live) return new TraceView(app, data, data.id, place.query);
+  if (place.page === "trace" && place.ids[0]) return new TraceView(app, data, place.ids[0], place.query);
   if (place.page === "compare" && place.ids.length === 2) return new CompareView(app, data, place.ids);
   if (place.page === "time") return new TimeView(app, data, place.query);
   return new ListView(app, data, info, place.query);
@@ -55,7 +55,7 @@ function key(event) {
     return;
   }
   if (inside.matches?.("input")) {
-    if (event.key === "Escape" || (event.key === "Enter" && page instanceof ListView)) {
+    if (event.key === "Escape" || event.key === "Enter") {
       inside.blur();
       (page.rowsBox ?? page.box)?.focus();
       event.preventDefault();
@@ -76,7 +76,7 @@ async function begin() {
   addEventListener("hashchange", showPage);
   addEventListener("keydown", key);
   document.addEventListener("click", (event) => { if (/** @type {HTMLElement} */ (event.target).closest("[data-key='?']")) help(); });
-  data.follow((/** @type {string[]|null} */ traces) => page?.changed?.(traces));
+  data.follow((traces) => page?.changed?.(traces));
   addEventListener("beforeprint", () => page?.list?.draw(true));
   setInterval(() => page?.tick?.(), 1000);
   await showPage();

@@ -6,11 +6,10 @@ import { names } from "./json.js";
 
 /** What was expected and what came, in a few words. @param {Violation} found */
 export function expectedText(found) {
-  const got = found.got === null || found.got === undefined || found.code === "missing" ? "" : `, got ${cut(compact(found.got), 40)}`;
+  const got = (found.got ?? null) === null ? "" : `, got ${cut(compact(found.got), 40)}`;
   if (found.code === "missing") return "missing";
-  if (found.code === "unexpected") return cut(found.message, 90);
-  if (found.expected !== null && found.expected !== undefined) return `expected ${cut(worded(found.expected), 60)}${got}`;
-  return cut(found.message, 90) + got;
+  if (found.code === "unexpected" || (found.expected ?? null) === null) return found.message;
+  return `expected ${cut(worded(found.expected), 60)}${got}`;
 }
 
 /**
@@ -48,7 +47,7 @@ export function marking(view, violations, uses, where) {
   return { marks, ghosts };
 }
 
-/** Marks with that of the suspect: on the argument that it is about. @param {string} id @param {{marks: Map<string, Mark>}} marking */
+/** Marks with that of the suspect: on the argument that it is about. @param {{marks: Map<string, Mark>}} marking */
 export function suspecting(view, id, given, marking) {
   const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
   const at = suspect?.pointer;
@@ -65,7 +64,7 @@ export function placeOf(origin, match = origin.matches?.[0]) {
   return match && !match.of_name ? `${match.pointer}@${match.origin_start}-${match.origin_end}${match.pointer ? "" : `=${match.text}`}` : origin.pointer;
 }
 
-/** What of a span is looked for: the place that led to it, as a mark. @param {string} id */
+/** What of a span is looked for: the place that led to it, as a mark. */
 export function soughtIn(view, id) {
   const [, pointer = "", start, end, text = ""] = view.focus.span === id ? /^(.*?)(?:@(\d+)-(\d+)(?:=(.*))?)?$/s.exec(view.focus.pointer) ?? [] : [];
   return { cls: "origin", pointer, text, start: start ? Number(start) : undefined, end: Number(end ?? 0) };
@@ -77,7 +76,7 @@ export function soughtWords(view, id) {
   return text ? [[text, mark]] : [];
 }
 
-/** Words that the suspect quotes from its step, and those that were followed to it. @param {string} id @returns {[string, Mark][]} */
+/** Words that the suspect quotes from its step, and those that were followed to it. @returns {[string, Mark][]} */
 export function quotes(view, id) {
   const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
   const words = [...(suspect?.evidence ?? "").matchAll(/“([^”]+)”/g)].map((one) => one[1]);

@@ -1,14 +1,14 @@
 // What a model was told: the messages that were new in its call, what was there before, what is no longer sent.
 
-import { el } from "./dom.js";
-import { plural } from "./format.js";
+import { dim, el } from "./dom.js";
+import { count, plural } from "./format.js";
 import { block, callPieces, jsonPieces, parsed, textPieces } from "./json.js";
 import { soughtWords } from "./marks.js";
 
 const LONG = 1500;
 const MOST_MESSAGES = 40;
 
-/** @param {Message} message @param {string} cls @param {any=} view */
+/** @param {Message} message @param {any=} view */
 export function messageNode(message, cls = "", view = undefined) {
   return el("div", { class: `message r-${/^[a-z]+$/.test(message.role) ? message.role : "other"} ${cls}` },
     el("span", { class: "role", text: message.name ? `${message.role} ${message.name}` : message.role }),
@@ -22,7 +22,7 @@ function partNode(part, view) {
   if (part.type === "tool_call_response") return toolResult(part, view);
   if (part.type === "tool_call") return block(callPieces(`→ ${part.name}`, part.arguments, {}), { most: LONG });
   if (part.type === "compaction") return el("p", { class: "gone", text: `earlier messages were summed up: ${part.content ?? ""}` });
-  if (part.type === "blob") return el("p", { class: "dim", text: `${part.modality} ${part.mime_type ?? ""} ${part.size ? `${part.size} bytes` : ""} ${part.digest ?? ""}` });
+  if (part.type === "blob" || part.type === "uri") return dim([part.mime_type ?? part.modality, part.size && `${count(part.size)} bytes`, part.uri ?? part.digest].filter(Boolean).join(" · "));
   return block(jsonPieces(part), { most: LONG });
 }
 
@@ -47,10 +47,10 @@ export function messageNodes(view, payload, { brief = false } = {}) {
   const shown = [...(payload.before ? [] : system), ...told];
   const nodes = [];
   const kept = payload.kept ?? 0;
-  if (kept && !brief) nodes.push(el("button", { class: "more", text: `${plural(kept, "message")} as before · show all`, onclick: (/** @type {Event} */ event) => showAll(view, payload, event) }));
+  if (kept && !brief) nodes.push(el("button", { class: "more", text: `${plural(kept, "message")} as before · show all`, onclick: (event) => showAll(view, payload, event) }));
   if (payload.gone) nodes.push(goneNode(view, payload));
   nodes.push(...shown.slice(0, MOST_MESSAGES).map((message) => brief && message.role === "system" ? el("details", { class: "thinks" }, el("summary", { text: "system prompt" }), messageNode(message, "", view)) : messageNode(message, "", view)));
-  if (shown.length > MOST_MESSAGES) nodes.push(el("p", { class: "dim", text: `${shown.length - MOST_MESSAGES} more new messages are not shown here` }));
+  if (shown.length > MOST_MESSAGES) nodes.push(dim(`${shown.length - MOST_MESSAGES} more new messages are not shown here`));
   return nodes;
 }
 
@@ -88,6 +88,6 @@ async function showAll(view, payload, event) {
   }
   const earlier = all.filter((_, place) => !fresh.has(place));
   const first = earlier.slice(-MOST_MESSAGES);
-  button.replaceWith(...(earlier.length > first.length ? [el("p", { class: "dim", text: `the first ${earlier.length - first.length} of ${earlier.length} are not shown` })] : []),
+  button.replaceWith(...(earlier.length > first.length ? [dim(`the first ${earlier.length - first.length} of ${earlier.length} are not shown`)] : []),
     ...first.map((message) => messageNode(message, "kept", view)));
 }

@@ -1,6 +1,6 @@
 // What the keys do in a trace. One table, from which the help is made too.
 
-import { go } from "./place.js";
+import { toList } from "./place.js";
 import { say } from "./dom.js";
 import { copyMenu } from "./copy.js";
 import { placeOf } from "./marks.js";
@@ -15,12 +15,12 @@ export function move(view, steps) {
   if (view.lines[to]) view.select(view.lines[to].key);
 }
 
-/** The next or previous problem, from where the cursor is, around the end. @param {number} direction */
+/** The next or previous problem, from where the cursor is, around the end. */
 export function nextProblem(view, direction) {
   step(view, view.tree.problems, direction, "nothing went wrong here");
 }
 
-/** @param {any[]} rows @param {number} direction @param {string} none */
+/** @param {any[]} rows */
 function step(view, rows, direction, none) {
   if (!rows.length) return say(none);
   const order = view.tree.walked;
@@ -51,13 +51,12 @@ export function forth(view) {
   else say("this is where you began to go back");
 }
 
-/** Where the chosen suspect's chain ends, there it began. @param {string} id */
+/** Where the chosen suspect's chain ends, there it began. */
 function chainEnd(view, id) {
   const suspect = view.diagnosis?.suspects[view.suspect];
   return suspect && suspect.span_id === id ? `here it begins: ${suspect.chain[suspect.chain.length - 1]?.note || suspect.title}` : null;
 }
 
-/** @param {string} id @returns {any} */
 function chainStep(view, id) {
   const suspects = view.diagnosis?.suspects ?? [];
   const chain = (suspects[view.suspect] ?? suspects[0])?.chain ?? [];
@@ -128,13 +127,13 @@ export const MOVES = [
   [[","], "earlier", (view) => pan(view, -0.25)],
   [["."], "later", (view) => pan(view, 0.25)],
   [["z"], "the time of this step only; all again", (view) => fit(view)],
-  [["n"], "next hit of the search", (view) => step(view, view.hits ?? [], 1, "search with / first")],
-  [["N"], "previous hit", (view) => step(view, view.hits ?? [], -1, "search with / first")],
+  [["n"], "next hit of the search", (view) => step(view, view.hits, 1, "search with / first")],
+  [["N"], "previous hit", (view) => step(view, view.hits, -1, "search with / first")],
   [["y"], "copy: for a model, JSON, curl, Python", (view) => copyMenu(view)],
   [["p"], "pause, or go on with, live news", (view) => pause(view)],
   [["f"], "follow the newest step", (view) => { view.follows = !view.follows; say(view.follows ? "following the newest step" : "no longer following"); }],
   [["Enter"], "into the pane of the step", (view) => view.pane.focus()],
-  [["u", "Escape"], "back to the list", (view) => { if (view.data.live) go(""); }],
+  [["u", "Escape"], "back to the list", (view) => { if (view.data.live) toList(); }],
 ];
 
 function pause(view) {

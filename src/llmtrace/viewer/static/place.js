@@ -12,17 +12,25 @@ export function queryText(query) {
   return text && `?${text}`;
 }
 
-/** @param {string} path @param {Query} query */
+/** @param {Query} query */
 export function placeText(path, query = {}) {
   return `#/${path}${queryText(query)}`;
 }
 
-/** Go somewhere else; Back returns. @param {string} path @param {Query} query */
+/** Go somewhere else; Back returns. @param {Query} query */
 export function go(path, query = {}) {
   location.hash = placeText(path, query);
 }
 
-/** Say in the address what changed here, without a step for Back. @param {string} path @param {Query} query */
+/** Say in the address what changed here, without a step for Back. @param {Query} query */
 export function note(path, query) {
   history.replaceState(null, "", placeText(path, query));
+  if (!path) list = location.hash;
+}
+
+let list = "#/";
+
+/** The list as it was left. */
+export function toList() {
+  location.hash = list;
 }

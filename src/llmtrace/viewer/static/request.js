@@ -44,7 +44,7 @@ function asText(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** A text as one word of a POSIX shell. @param {string} text */
+/** A text as one word of a POSIX shell. */
 export function quoted(text) {
   return `'${text.replaceAll("'", `'"'"'`)}'`;
 }

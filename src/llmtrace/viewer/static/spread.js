@@ -1,13 +1,13 @@
 // What fed the chosen step, and what it infected: listed in the pane, and lit in the tree.
 
-import { el } from "./dom.js";
+import { dim, el } from "./dom.js";
 import { cut, plural } from "./format.js";
 
 const titleOf = (row) => `${row?.name} ${cut(row?.said ?? "", 60)}`;
 
 /** By span, the class of its line. */
 export function spreadClasses(view) {
-  const lit = (/** @type {"up"|"down"} */ side, cls) => (view.spread?.[side] ?? []).map((one) => [one.span, cls]);
+  const lit = (side, cls) => (view.spread?.[side] ?? []).map((one) => [one.span, cls]);
   return new Map([...lit("up", "fed"), ...lit("down", "infected")].filter(([id]) => id !== view.cursor));
 }
 
@@ -15,10 +15,10 @@ export function spreadNode(view) {
   if (!view.spreading) return null;
   if (!view.spread) return el("p", { class: "quiet", text: "What fed this step is not known here." });
   const { up, down, more } = view.spread;
-  const list = (title, cls, /** @type {Reached[]} */ reached) => el("section", { class: cls, "aria-label": title },
+  const list = (title, cls, reached) => el("section", { class: cls, "aria-label": title },
     el("h3", { text: reached.length ? title : `${title}: nothing that can be seen` }),
     el("ol", {}, reached.map((one) => el("li", { style: { "--depth": Math.min(one.distance, 8) - 1 } },
       el("a", { href: view.linkTo(one.span), text: one.span === view.cursor ? "this request" : titleOf(view.row(one.span)) }), el("span", { class: "dim", text: one.why })))));
   return el("div", { class: "spread" }, list("↑ What fed it", "fed", up), list("↓ What it infected", "infected", down),
-    more ? el("p", { class: "dim", text: `${plural(more, "step")} farther away not listed` }) : null);
+    more ? dim(`${plural(more, "step")} farther away not listed`) : null);
 }

@@ -19,13 +19,18 @@ export function suspectStrip(view) {
       el("button", {
         class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
         onclick: () => view.goSuspect(at),
-      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: (same(suspect) ? toldApart(view, suspect) : "") + suspect.evidence }),
+      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: (same(suspect) ? toldApart(view, suspect) : "") + suspect.evidence.replace(SPAN, "") }),
       el("span", { class: "score", text: likelihood(suspect.score), title: "probability that it began here" }))))),
     hidden > 0 ? el("button", { class: "more", text: `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
-    diagnosis.unknown.length ? el("p", { class: "quiet", text: `Not visible: ${diagnosis.unknown.join("; ")}` }) : null,
+    diagnosis.unknown.length ? el("p", { class: "quiet" }, "Not visible: ", linked(view, diagnosis.unknown.join("; "))) : null,
     diagnosis.symptoms.map((said) => el("p", { class: "quiet", text: `Said of ${said}` })),
   ];
 }
+
+const SPAN = / ?\(span (\w{16})\)/;
+
+/** Words with the spans that they name as links. */
+const linked = (view, text) => text.split(SPAN).map((piece, at) => (at % 2 && view.tree.rows.has(piece) ? [" (", el("a", { href: view.linkTo(piece), text: view.row(piece).name }), ")"] : piece));
 
 /** What tells suspects of one title apart. */
 function toldApart(view, suspect) {
@@ -48,12 +53,12 @@ function problemsSoFar(view) {
     el("kbd", { text: "e" }), el("b", { text: row.name }), el("span", { class: "why", text: [...(row.marks ?? []).map(([, name]) => name.replaceAll("_", " ")), row.refused ? "refused" : row.error ?? ""].filter(Boolean).join(", ") })))))];
 }
 
-/** The suspect in the pane of its span: evidence, the way back, what to do. @param {number} at */
+/** The suspect in the pane of its span: evidence, the way back, what to do. */
 export function suspectCard(view, at) {
   const suspect = view.diagnosis.suspects[at];
   return el("section", { class: `suspicion${suspect.score < view.diagnosis.likely ? " weak" : ""}`, "aria-label": "Suspicion" },
     el("h3", {}, el("kbd", { text: String(at + 1) }), ` ${suspect.title}`),
-    el("p", { text: suspect.evidence }),
+    el("p", {}, linked(view, suspect.evidence)),
     el("button", { class: "more where", hidden: true, text: "show where", onclick: () => view.pane.querySelector(".suspected")?.scrollIntoView({ block: "center" }) }),
     suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The way back from the answer" }, suspect.chain.map((step, place) =>
       el("li", { class: place === suspect.chain.length - 1 ? "last" : "" },

@@ -1,23 +1,23 @@
 // Quality, speed and cost over time. Every point leads to the traces that it is made of.
 
 import { across, el, fill, home, keysButton, svg, tip } from "./dom.js";
-import { UNKNOWN, cost, count, duration, minute, plural } from "./format.js";
-import { go, note } from "./place.js";
+import { UNKNOWN, clock, cost, count, duration, minute, plural } from "./format.js";
+import { go, note, toList } from "./place.js";
 
 const HOUR = 3600e3;
-const WINDOWS = /** @type {{[name: string]: [number, number]}} */ ({ "24 h": [24 * HOUR, HOUR], "7 d": [7 * 24 * HOUR, 24 * HOUR], "30 d": [30 * 24 * HOUR, 24 * HOUR], "a year": [365 * 24 * HOUR, 7 * 24 * HOUR] });
+const WINDOWS = { "24 h": [24 * HOUR, HOUR], "7 d": [7 * 24 * HOUR, 24 * HOUR], "30 d": [30 * 24 * HOUR, 24 * HOUR], "a year": [365 * 24 * HOUR, 7 * 24 * HOUR] };
 const BYS = ["model", "prompt", "agent"];
 const WIDE = 600;
 const HIGH = 120;
 
-const percent = (/** @type {number|null} */ share) => (share === null ? UNKNOWN : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`);
-const tokens = (/** @type {number|null} */ number) => (number === null ? UNKNOWN : `${count(Math.round(number))} tokens`);
+const percent = (share) => (share === null ? UNKNOWN : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`);
+const tokens = (number) => (number === null ? UNKNOWN : `${count(Math.round(number))} tokens`);
 
 /** Title, what is plotted of a group's figures, how it is worded. @type {[string, (figures: any) => (number|null)[], (value: number|null) => string, string[]][]} */
 const CHARTS = [
   ["Answer length", (one) => one.length, tokens, ["p50", "p95"]],
   ["Time per output token", (one) => one.token, duration, ["p50", "p95", "p99"]],
-  ["Answers of the commonest length", (one) => [one.given?.[1] ?? null], duration, ["p50"]],
+  ["Time at the commonest length", (one) => [one.given?.[1] ?? null], duration, ["p50"]],
   ["Time to the first token", (one) => one.first, duration, ["p50", "p95"]],
   ["Malformed answers", (one) => [one.malformed], percent, [""]],
   ["Invalid tool calls", (one) => [one.invalid], percent, [""]],
@@ -39,7 +39,7 @@ export class TimeView {
   }
 
   async open() {
-    const choice = (names, chosen, label, /** @type {(name: string) => void} */ take) =>
+    const choice = (names, chosen, label, take) =>
       el("div", { class: "filters", role: "group", "aria-label": label }, names.map((name) => el("button", { class: "chip", "aria-pressed": String(name === chosen), text: name, onclick: () => take(name) })));
     const again = () => { note("time", { window: this.window, by: this.by }); this.open(); };
     this.app.className = "over-time";
@@ -54,7 +54,7 @@ export class TimeView {
   }
 
   draw(told) {
-    this.words.textContent = `${plural(told.traces, "trace")}${told.traces >= told.limit ? ` (the newest ${count(told.limit)}; older ones are not counted)` : ""}, by ${told.by}${told.left_out ? `; ${told.left_out} with fewer calls are not drawn` : ""}`;
+    this.words.textContent = `${plural(told.traces, "trace")}${told.traces >= told.limit ? ` (the newest ${count(told.limit)}; older ones are not counted)` : ""}, by ${told.by}${told.left_out ? `; ${told.left_out} with fewer calls not drawn` : ""}`;
     if (!told.buckets.length) {
       this.box.replaceChildren(el("div", { class: "empty" }, el("p", { text: "No traces in this time." })));
       return;
@@ -69,7 +69,9 @@ export class TimeView {
     const values = told.buckets.map((bucket) => told.groups.map((name) => (bucket.groups[name] ? figures(bucket.groups[name]) : parts.map(() => null))));
     const most = Math.max(...values.flat(2).filter((value) => value !== null));
     if (!Number.isFinite(most)) return null;
-    const x = (at) => (told.buckets.length === 1 ? WIDE / 2 : 8 + (at / (told.buckets.length - 1)) * (WIDE - 16));
+    const since = told.buckets.map((bucket) => Number(bucket.since));
+    const [first, last] = [since[0], since[since.length - 1]];
+    const x = (at) => (first === last ? WIDE / 2 : 8 + ((since[at] - first) / (last - first)) * (WIDE - 16));
     const y = (value) => HIGH - 4 - (value / (most || 1)) * (HIGH - 10);
     const paths = told.groups.flatMap((_, group) => parts.map((__, part) => {
       let path = "";
@@ -85,10 +87,12 @@ export class TimeView {
     const cursor = svg("line", { y1: 0, y2: HIGH, x1: -9, x2: -9, class: "cursor" });
     const plot = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}: at most ${words(most)}` }, ...paths, cursor);
     let near = told.buckets.length - 1;
-    const box = el("figure", { class: "chart" }, el("figcaption", {}, el("b", { text: title }), el("span", { class: "dim", text: `${parts.filter(Boolean).join(" ")} ≤ ${words(most)}` })), el("div", { class: "plot-box" }, plot));
-    const area = box.lastElementChild;
-    area.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-      near = Math.max(0, Math.min(told.buckets.length - 1, Math.round(((across(area, event) * WIDE - 8) / (WIDE - 16)) * (told.buckets.length - 1))));
+    const box = el("figure", { class: "chart" }, el("figcaption", {}, el("b", { text: title }), el("span", { class: "dim", text: `${parts.filter(Boolean).join(" ")} ≤ ${words(most)}` })), el("div", { class: "plot-box" }, plot),
+      el("p", { class: "dim ends" }, [...new Set([first, last])].map((ns) => el("span", { text: clock(ns / 1e6).slice(...(this.window === "24 h" ? [5, 16] : [0, 10])) }))));
+    const area = box.children[1];
+    area.addEventListener("pointermove", (event) => {
+      const here = across(area, event) * WIDE;
+      near = since.reduce((best, _, at) => (Math.abs(x(at) - here) < Math.abs(x(best) - here) ? at : best), 0);
       for (const name of ["x1", "x2"]) cursor.setAttribute(name, String(x(near)));
     });
     area.addEventListener("click", () => this.enter(told.buckets[near]));
@@ -115,7 +119,7 @@ export class TimeView {
   /** @param {KeyboardEvent} event @returns {boolean} */
   key(event) {
     if (event.key !== "u" && event.key !== "Escape") return false;
-    go("");
+    toList();
     return true;
   }
 

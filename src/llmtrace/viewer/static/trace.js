@@ -5,7 +5,7 @@ import { conversationCard, waterfallRow } from "./lines.js";
 import { curveNode } from "./curve.js";
 import { detail } from "./detail.js";
 import { traceHead } from "./head.js";
-import { forgetColours } from "./json.js";
+import { forgetColours, markWords } from "./json.js";
 import { note, placeText } from "./place.js";
 import { spreadClasses } from "./spread.js";
 import { suspectStrip } from "./suspects.js";
@@ -16,11 +16,10 @@ import { axisNodes, follow, listenToWheel } from "./zoom.js";
 const BATCH = 48;
 
 export class TraceView {
-  /** @param {HTMLElement} app @param {string} id @param {URLSearchParams} query */
-  constructor(app, data, info, id, query) {
+  /** @param {HTMLElement} app @param {URLSearchParams} query */
+  constructor(app, data, id, query) {
     this.app = app;
     this.data = data;
-    this.info = info;
     this.id = id;
     this.mode = query.get("view") === "c" ? "c" : "w";
     this.asked = { span: query.get("span"), pointer: query.get("at") ?? "", words: query.get("q") ?? "" };
@@ -52,7 +51,7 @@ export class TraceView {
     this.waiting = false;
     this.hits = /** @type {Row[]} */ ([]);
     this.span = 1;
-    this.lines = /** @type {any[]} */ ([]);
+    this.lines = [];
     this.began = performance.now();
     this.stage = "";
     /** @type {{from: number, to: number}|null} */
@@ -139,8 +138,7 @@ export class TraceView {
     this.drawLines();
   }
 
-  /** @param {string|undefined} id @returns {any} */
-  row(id) {
+    row(id) {
     return this.tree.rows.get(id ?? "");
   }
 
@@ -216,7 +214,7 @@ export class TraceView {
     return suspects.findIndex((suspect) => suspect.span_id === id);
   }
 
-  /** Choose a span wherever it is: what hides it opens. @param {string} id */
+  /** Choose a span wherever it is: what hides it opens. */
   go(id, pointer = "", chosen = true) {
     if (!this.tree.rows.has(id)) return undefined;
     this.focus = { span: id, pointer };
@@ -283,7 +281,9 @@ export class TraceView {
     this.pane.scrollTop = samePlace ? top : 0;
     this.drawn = wanted;
     forgetColours();
-    const where = /** @type {HTMLElement|null} */ (this.pane.querySelector(".suspicion .where"));
+    const word = markWords(this.pane, this.asked.words);
+    if (!samePlace) word?.scrollIntoView({ block: "nearest" });
+    const where = this.pane.querySelector(".suspicion .where");
     if (where) where.hidden = !this.pane.querySelector(".suspected");
     if (this.focus.pointer) this.pane.querySelector("mark.origin")?.scrollIntoView({ block: "center" });
     if (!this.uses.has(row.id) && this.diagnosis) this.origins([row.id]).then(() => { if (wanted === this.cursor && (this.uses.get(row.id) ?? []).length) this.drawPane(); });
@@ -307,7 +307,7 @@ export class TraceView {
     for (const id of ids) this.uses.set(id, told[id] ?? []);
   }
 
-  /** @param {string} id @returns {Use[]} */
+  /** @returns {Use[]} */
   usesOf(id) {
     return this.uses.get(id) ?? [];
   }
@@ -342,6 +342,7 @@ export class TraceView {
     this.list?.reset(this.lines.length);
     if (words) say(this.hits.length ? `${this.hits.length} steps hold it: n next, N previous` : "no step holds that");
     if (jump && this.hits.length) this.go(this.hits[0].id);
+    else this.drawPane();
   }
 
   // -- news

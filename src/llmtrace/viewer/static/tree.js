@@ -69,7 +69,7 @@ export class Tree {
 
   /** Lines in order: {key, row, depth} or {key, fold, depth}; what is closed is left out. */
   lines() {
-    const lines = /** @type {any[]} */ ([]);
+    const lines = [];
     const shown = new Set();
     const add = (/** @type {Row[]} */ rows, depth) => {
       for (const piece of this.folded(rows)) {
@@ -80,7 +80,7 @@ export class Tree {
         } else one(piece.row, depth, null);
       }
     };
-    const one = (row, depth, /** @type {string|null} */ within) => {
+    const one = (row, depth, within) => {
       if (shown.has(row.id)) return;
       shown.add(row.id);
       const kids = this.children.get(row.id) ?? [];
@@ -117,7 +117,7 @@ export class Tree {
     return above;
   }
 
-  /** Open whatever hides a span; of a long fold only the span itself. @param {string} id */
+  /** Open whatever hides a span; of a long fold only the span itself. */
   reveal(id) {
     this.peeked.clear();
     const chosen = this.rows.get(id);
@@ -133,7 +133,7 @@ export class Tree {
     }
   }
 
-  /** A span and all below it, 500 at most. @param {string} id @returns {Row[]} */
+  /** A span and all below it, 500 at most. @returns {Row[]} */
   subtree(id) {
     const found = /** @type {Row[]} */ ([]);
     const stack = [this.rows.get(id)];
@@ -148,7 +148,7 @@ export class Tree {
   }
 }
 
-/** @param {Row[]} rows @param {string[]} signs @param {number} at */
+/** @param {Row[]} rows @param {string[]} signs */
 function longestRun(rows, signs, at) {
   let best = /** @type {any} */ (null);
   for (let period = 1; period <= LONGEST_PERIOD; period += 1) {
@@ -167,7 +167,7 @@ function longestRun(rows, signs, at) {
   return best;
 }
 
-/** @param {string[]} signs @param {number} a @param {number} b @param {number} length */
+/** @param {string[]} signs */
 function same(signs, a, b, length) {
   for (let step = 0; step < length; step += 1) if (signs[a + step] !== signs[b + step]) return false;
   return true;

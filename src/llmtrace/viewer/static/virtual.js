@@ -41,17 +41,13 @@ export class VirtualList {
     if (!this.wait) this.wait = requestAnimationFrame(() => { this.wait = 0; this.draw(); });
   }
 
-  /** The rows changed: `fresh` draws them all anew. */
-  reset(count, fresh = true) {
+  /** The rows changed. */
+  reset(count) {
     this.count = count;
-    if (fresh) this.clear();
-    this.lay();
-    this.draw();
-  }
-
-  clear() {
     for (const node of this.shown.values()) node.remove();
     this.shown.clear();
+    this.lay();
+    this.draw();
   }
 
   lay() {

@@ -11,13 +11,13 @@ export function frame(view) {
   return view.zoomed ?? { from: 0, to: view.span };
 }
 
-/** Where a moment stands, in percent; outside of what is shown it is less than 0 or more than 100. @param {number} ms */
+/** Where a moment stands, in percent; outside of what is shown it is less than 0 or more than 100. */
 export function place(view, ms) {
   const { from, to } = frame(view);
   return ((ms - from) / (to - from)) * 100;
 }
 
-/** A bar within what is shown; `out`: it lies before or after. @param {number} start @param {number} end */
+/** A bar within what is shown; `out`: it lies before or after. */
 export function barPlace(view, start, end) {
   const left = place(view, start);
   const right = place(view, end);
@@ -33,7 +33,7 @@ function set(view, from, to) {
   view.drawLines();
 }
 
-/** Closer (`factor` below 1) or farther, about a moment. @param {number} factor @param {number=} about */
+/** Closer (`factor` below 1) or farther, about a moment. @param {number=} about */
 export function zoom(view, factor, about) {
   const { from, to } = frame(view);
   const row = view.row(view.cursor);
@@ -70,14 +70,14 @@ export function axisNodes(view) {
   const { from, to } = frame(view);
   const ticks = [0, 0.25, 0.5, 0.75].map((share) => el("span", { style: { "--left": share * 100 }, text: moment(from + (to - from) * share, to - from) }));
   const words = view.zoomed ? el("button", { class: "more", onclick: () => fit(view) }, `${times(view.span / (to - from))} closer · show all `, el("kbd", { text: "z" })) : el("span", {});
-  return [words, el("div", { class: "axis", "aria-hidden": "true", onpointerdown: (/** @type {PointerEvent} */ event) => drag(view, event) }, ticks)];
+  return [words, el("div", { class: "axis", "aria-hidden": "true", onpointerdown: (event) => drag(view, event) }, ticks)];
 }
 
 function times(number) {
   return `${number < 10 ? number.toFixed(1) : Math.round(number).toLocaleString("en-US")} ×`;
 }
 
-/** A moment, as fine as neighbours need it to be told apart. @param {number} ms @param {number} shown */
+/** A moment, as fine as neighbours need it to be told apart. */
 function moment(ms, shown) {
   if (!ms) return "0";
   if (ms < 60_000 || shown > 240_000) return duration(ms);
@@ -88,12 +88,12 @@ function moment(ms, shown) {
 /** Along the axis, from here to there. @param {PointerEvent} event */
 function drag(view, event) {
   const axis = /** @type {HTMLElement} */ (event.currentTarget);
-  const share = (/** @type {PointerEvent} */ one) => across(axis, one);
+  const share = (one) => across(axis, one);
   const began = share(event);
   const range = el("i", { class: "range" });
   axis.append(range);
   axis.setPointerCapture(event.pointerId);
-  const ends = (/** @type {PointerEvent} */ one) => [Math.min(began, share(one)), Math.max(began, share(one))];
+  const ends = (one) => [Math.min(began, share(one)), Math.max(began, share(one))];
   axis.onpointermove = (one) => {
     const [low, high] = ends(one);
     range.style.left = `${low * 100}%`;
@@ -110,7 +110,7 @@ function drag(view, event) {
 
 /** Ctrl and the wheel over the bars: closer and farther about the pointer; Shift and the wheel: along. */
 export function listenToWheel(view) {
-  view.rowsBox.addEventListener("wheel", (/** @type {WheelEvent} */ event) => {
+  view.rowsBox.addEventListener("wheel", (event) => {
     const axis = view.axis.querySelector(".axis");
     if (!axis || !(event.ctrlKey || event.metaKey || event.shiftKey)) return;
     event.preventDefault();

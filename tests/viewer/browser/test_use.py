@@ -1,0 +1,196 @@
+"""The page in daily use: a search that goes along into the trace, the way back, any language, any depth, any size."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmtrace.model import AgentInvocation, Custom, Failure, Span, ToolCall, ToolExecution, replace
+from llmtrace.semconv import CONVERSATION_ID
+from llmtrace.store import Store, open_store
+from tests.cli.traces import RECOVERED, SILENT, Maker, answers, asks, chat, silent, user
+from tests.viewer.conftest import Served, serving
+
+pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
+
+TRACE = "d" * 32
+FOUND = "CSS.highlights.get('found')?.size ?? 0"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(str(tmp_path / "store"))
+    yield store
+    store.close()
+
+
+def test_a_search_goes_along_and_the_list_is_as_it_was(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """A trace that was found opens on the hit with the words marked; Enter leaves the field, so that n goes on; u leads to the
+    same list, on the same trace."""
+    page = open_page(viewer.address)
+    page.wait_for_selector(".rows .trace-row")
+    page.keyboard.press("/")
+    page.keyboard.type("ks-20457")
+    page.wait_for_selector("text=1 found")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".row.hit[aria-selected=true]")
+    assert page.evaluate(FOUND) > 0
+    page.keyboard.press("/")
+    page.keyboard.type("jonas")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#said.shown:has-text('no step holds that')")
+    page.keyboard.press("j")
+    assert page.input_value(".search") == "jonas"
+    page.keyboard.press("u")
+    page.wait_for_selector(f"#trace-{RECOVERED}[aria-selected=true]")
+    assert page.input_value(".search") == "ks-20457"
+    assert page.locator(".trace-row.recovered").count() == 1
+
+
+def test_a_trace_of_the_list_is_a_link(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """Ctrl and a click open it beside the list, which stays."""
+    page = open_page(viewer.address)
+    page.wait_for_selector(f"#trace-{SILENT}")
+    with page.context.expect_page() as other:
+        page.click(f"#trace-{SILENT} a", modifiers=["Control"])
+    assert f"#/trace/{SILENT}" in other.value.url
+    assert page.url.endswith("#/")
+    page.click(f"#trace-{SILENT} .said")
+    page.wait_for_selector(".suspects ol")
+    assert f"#/trace/{SILENT}" in page.url
+
+
+def test_text_from_right_to_left_begins_where_it_begins(store: Store, open_page: Callable[..., Any]) -> None:
+    """In the list, the head, the tree and the messages; and what is cut off is its end."""
+    asked, answer = user("أين طلبي رقم ٤٥٧؟ " * 12), answers("طلبك في الطريق إليك. " * 12)
+    maker = Maker(TRACE, 1_780_000_000_000_000_000)
+    store.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(asked,), output=(answer,)), took=1.0))
+    store.append(maker.span(2, 1, "chat m", chat([asked], answer)))
+    direction = "all => all.map((one) => getComputedStyle(one).direction)"
+    with serving(store) as served:
+        page = open_page(served.address, size=(768, 900))
+        page.wait_for_selector(".trace-row .said a")
+        assert page.eval_on_selector_all(".trace-row .said", direction) == ["rtl"]
+        page.goto(f"{served.address}#/trace/{TRACE}")
+        page.wait_for_selector(".pane .text")
+        assert set(page.eval_on_selector_all(".row bdi, .top h1", direction)) == {"rtl"}
+        assert page.eval_on_selector(".pane .text", "one => getComputedStyle(one).unicodeBidi") == "plaintext"
+        page.close()
+
+
+def test_a_deep_tree_keeps_its_columns(store: Store, open_page: Callable[..., Any]) -> None:
+    """However deep a step is, its name can be read and its bar stands on the axis; the arrow before the name folds it."""
+    maker = Maker(TRACE, 1_780_000_000_000_000_000)
+    store.append(maker.span(1, None, "outermost", AgentInvocation("outermost"), took=60.0))
+    for number in range(2, 61):
+        store.append(maker.span(number, number - 1, f"level {number}", Custom(), took=40.0))
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{TRACE}")
+        page.wait_for_selector(".suspects .quiet:not(.looking)")
+        page.keyboard.press("G")
+        page.wait_for_selector(f"#line-{60:016x}")
+        lefts = page.eval_on_selector_all(".rows .bar", "all => all.map((bar) => Math.round(bar.getBoundingClientRect().left))")
+        assert len(set(lefts)) == 1
+        assert page.eval_on_selector(f"#line-{60:016x} b", "b => b.offsetWidth >= 50 && b.scrollWidth <= b.offsetWidth")
+        arrow = page.eval_on_selector(f"#line-{58:016x} .label", "one => parseFloat(getComputedStyle(one, '::after').left) + 6")
+        page.click(f"#line-{58:016x} .label", position={"x": arrow, "y": 13})
+        page.wait_for_selector(f"#line-{59:016x}", state="detached")
+        page.close()
+
+
+DIES = """
+import os, sys
+from llmtrace.store import open_store
+from tests.viewer.browser.test_use import cut_off
+store = open_store(sys.argv[1])
+for span in cut_off():
+    store.append(span)
+os._exit(9)
+"""
+
+
+def cut_off() -> list[Span]:
+    """A program that is killed while its tool runs: the tool's start is known, and what the model asked of it."""
+    maker, task, call = Maker(TRACE, 1_780_000_000_000_000_000), user("Book it."), ToolCall("slow", {"room": "KS-7"}, "call_1")
+    return [
+        replace(maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(task,))), end=None),
+        maker.span(2, 1, "chat m", chat([task], asks(call))),
+        replace(maker.span(3, 1, "execute_tool slow", ToolExecution("slow", call_id="call_1")), end=None),
+    ]
+
+
+def test_a_killed_program(tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    """The list says in red what it died in; the trace shows with what the tool was called, and no time that is not known."""
+    folder = str(tmp_path / "store")
+    path = os.pathsep.join([str(Path(__file__).resolve().parents[3]), *sys.path])
+    subprocess.run([sys.executable, "-c", DIES, folder], check=False, env=os.environ | {"PYTHONPATH": path})
+    store = open_store(folder)
+    with serving(store) as served:
+        page = open_page(served.address)
+        page.wait_for_selector(".trace-row.failed .found.error:has-text('cut off inside execute_tool slow')")
+        page.goto(f"{served.address}#/trace/{TRACE}")
+        page.wait_for_selector(".suspects ol")
+        assert page.inner_text(f"#line-{3:016x} .label") == 'slow\n(room="KS-7")'
+        assert page.inner_text(".pane .code.call") == 'slow(room="KS-7")'
+        assert "–" not in page.inner_text(".top .what")
+        page.close()
+    store.close()
+
+
+def test_what_a_step_says_leads_on(store: Store, open_page: Callable[..., Any]) -> None:
+    """The line that raised, the other runs of the conversation, and spans that are named, by their names."""
+    maker, task = Maker(TRACE, 1_780_000_000_000_000_000), user("Where is it?")
+    stack = 'File "/app/shop.py", line 47, in look_up\n  get()\nFile "/x/site-packages/http.py", line 9, in get\nOSError: no'
+    talk = {CONVERSATION_ID: "conv-42"}
+    store.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(task,)), took=1.0, attributes=talk))
+    failure = Failure("OSError", "no", stack)
+    store.append(maker.span(2, 1, "execute_tool look_up", ToolExecution("look_up"), failure=failure, attributes=talk))
+    store.append(maker.span(3, 1, "chat m", chat([], answers("It is on its way.")), attributes=talk))
+    for span in silent():
+        store.append(span)
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}")
+        page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+        assert page.inner_text(f"#line-{2:016x} .label") == "look_up\n(…)"  # not known: not the same as none
+        assert page.inner_text(".findings summary") == "stack trace: shop.py:47 in look_up"
+        assert "(span " not in page.inner_text(".suspects")
+        page.click(".facts-line a")
+        page.wait_for_selector(f"#trace-{TRACE}")
+        assert page.locator(".trace-row[id]").count() == 1
+        page.close()
+
+
+def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """On half the width and height the page scrolls: steps, then the chosen one, nothing on top of each other."""
+    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", size=(720, 450))
+    page.wait_for_selector(".suspects ol")
+    rows = page.eval_on_selector(".rows", "one => one.getBoundingClientRect().toJSON()")
+    pane = page.eval_on_selector(".pane", "one => one.getBoundingClientRect().toJSON()")
+    assert rows["height"] > 200
+    assert rows["bottom"] <= pane["top"]
+    assert page.evaluate("document.scrollingElement.scrollHeight") > 700
+
+
+def test_time_runs_evenly_along_its_axis(store: Store, open_page: Callable[..., Any]) -> None:
+    """Two days beside each other and one eight days later stand so, with the first and the last named."""
+    day = 86_400 * 10**9
+    for number, start in enumerate((0, 1, 9)):
+        made = Maker(f"{number + 1:032x}", 1_780_000_000_000_000_000 + start * day)
+        store.append(made.span(1, None, "chat", chat([user("x")], answers("y"))))
+    with serving(store) as served:
+        page = open_page(served.address, timezone_id="UTC")
+        page.clock.install(time=1_781_000_000)
+        page.goto(f"{served.address}#/time?window=30+d")
+        page.wait_for_selector(".chart")
+        path = page.eval_on_selector(".chart path", "one => one.getAttribute('d')")
+        first, second, third = (float(at.split(" ")[0]) for at in path.replace("L", "M").split("M")[1:])
+        assert (third - first) / (second - first) == pytest.approx(9, abs=0.2)
+        assert page.inner_text(".chart .ends >> nth=0").split() == ["2026-05-28", "2026-06-06"]
+        page.close()
