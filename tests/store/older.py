@@ -7,7 +7,22 @@ import sqlite3
 from pathlib import Path
 
 _BACK = {
-    3: (  # an SQLite of old drops no column
+    4: (  # an SQLite of old drops no column
+        "ALTER TABLE traces RENAME TO newest",
+        "DROP INDEX traces_start",
+        "DROP INDEX traces_stale",
+        "DROP INDEX traces_unseen",
+        (
+            "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, health TEXT,"
+            " running TEXT, agents TEXT, summary BLOB, unseen INTEGER)"
+        ),
+        "INSERT INTO traces SELECT trace, start, stale, open, health, running, agents, summary, unseen FROM newest",
+        "DROP TABLE newest",
+        "CREATE INDEX traces_start ON traces (start)",
+        "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
+        "CREATE INDEX traces_unseen ON traces (start, trace) WHERE unseen",
+    ),
+    3: (
         "ALTER TABLE traces RENAME TO newer",
         "DROP INDEX traces_start",
         "DROP INDEX traces_stale",

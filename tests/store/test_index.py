@@ -118,7 +118,7 @@ def test_an_index_of_a_newer_llmtrace_is_refused_untouched(folder: Path) -> None
     store = LocalStore(folder)
     store.append(span(3))
     for read in (store.traces, lambda: store.trace("last")):
-        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99, this one knows 4\): upgrade"):
+        with pytest.raises(UnreadableStore, match=r"newer llmtrace \(index version 99, this one knows 5\): upgrade"):
             read()
     assert (folder / "index.db").read_bytes() == before
     assert len(files.listing(folder / "journal")) == 2

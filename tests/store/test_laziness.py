@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from llmtrace.model import Failure, Inference, Message, Text, Trace, replace
 from llmtrace.store import Query, indexing, sqlite
 from llmtrace.store.local import LocalStore
+from llmtrace.store.summary import FORM
 from tests.monitors.streams import BEGAN, SECOND, chat, run_of
 from tests.store.older import make_older
 from tests.store.programs import start
@@ -193,6 +194,26 @@ def test_an_index_of_version_3_goes_on_where_it_was(tmp_path: Path) -> None:
     make_older(tmp_path / "store", 3)
     assert held(store) == at_once(tmp_path / "whole", traces)
     assert (tmp_path / "store" / "index.db.version3").exists()
+
+
+@pytest.mark.parametrize("older", ["version 4", "an earlier form"])
+def test_a_summary_of_an_older_form_is_made_anew_when_it_is_shown(tmp_path: Path, older: str) -> None:
+    """So that an old trace is listed as a new one is; of a large store only what is looked at costs that, and only once."""
+    runs = [run_of(number, chat(9)) for number in range(1, 6)]
+    late = Failure("openai.APITimeoutError")
+    store = fill(tmp_path / "store", [Trace([replace(span, failure=late) for span in run.spans]) for run in runs])
+    whole = store.traces()
+    assert {one.findings for one in whole} == {("timeout",)}
+    lessen = """UPDATE traces SET summary = CAST(replace(CAST(summary AS TEXT), '"timeout"', '"before"') AS BLOB)"""
+    if older == "version 4":
+        make_older(tmp_path / "store", 4, lessen)
+    else:
+        with database(tmp_path / "store") as db, db:
+            db.execute(f"{lessen}, form = form - 1")
+    for query, anew in ((Query(limit=2), 2), (Query(limit=2, health="failed"), 2), (Query(limit=3), 3), (Query(), 5)):
+        assert store.traces(query) == whole[: query.limit]
+        with database(tmp_path / "store") as db:
+            assert db.execute("SELECT count(*) FROM traces WHERE form = ?", (FORM,)).fetchone() == (anew,)
 
 
 def test_a_trace_of_which_nothing_is_left_is_not_the_last(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Fills the index from the journal: new records become rows, and the traces that they belong to are marked.
 
 What costs more than a row is done later, by two marks of a trace that know nothing of each other: its summary is made when
-somebody looks at it (``stale``), and monitors are shown it when there is time (``unseen``). Law: a record is indexed once,
-however many processes index at the same time: rows and the place up to which a file is done change in one transaction.
-Damaged bytes are skipped and named in one log line; a file that is no journal is set aside.
+somebody looks at it (``stale``, or of an older ``form``), and monitors are shown it when there is time (``unseen``). Law: a
+record is indexed once, however many processes index at the same time: rows and the place up to which a file is done change in
+one transaction. Damaged bytes are skipped and named in one log line; a file that is no journal is set aside.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmtrace.store import Query, baselines, files, monitoring, records, wordind
 from llmtrace.store.notices import say
 from llmtrace.store.reading import Contexts, Reader
 from llmtrace.store.sqlite import Index, write_summary
-from llmtrace.store.summary import summarise
+from llmtrace.store.summary import FORM, summarise
 from llmtrace.store.transactions import transaction
 
 _BATCH = 2000
@@ -200,7 +200,8 @@ def _unseen(db: sqlite3.Connection, limit: int, *, ended: bool) -> list[str]:
 
 
 def _is_stale(db: sqlite3.Connection, trace_id: str) -> bool:
-    return db.execute("SELECT 1 FROM traces WHERE trace = ? AND stale", (trace_id,)).fetchone() is not None
+    statement = "SELECT 1 FROM traces WHERE trace = ? AND (stale OR coalesce(form, 0) < ?)"
+    return db.execute(statement, (trace_id, FORM)).fetchone() is not None
 
 
 def _keep(db: sqlite3.Connection, trace_id: str, trace: Trace) -> None:

@@ -24,10 +24,10 @@ from llmtrace.model import Trace, replace
 from llmtrace.store import Query, files, locks, monitoring, search, wordindex
 from llmtrace.store.notices import say
 from llmtrace.store.reading import Reader
-from llmtrace.store.summary import UNFINISHED, TraceSummary
+from llmtrace.store.summary import FORM, UNFINISHED, TraceSummary
 from llmtrace.store.transactions import patiently, pragma, transaction
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x6C6C6D74
 BUSY_SECONDS = 5.0
 """How long another process is waited for before the index is done without."""
@@ -49,10 +49,10 @@ _SCHEMA = (
     ),
     _PLACE,
     # stale: what follows is to be made anew; unseen: monitors have not seen all of it. health counts unfinished spans as
-    # interrupted, running says what it is while their programs run; open: how many
+    # interrupted, running says what it is while their programs run; open: how many; form: of the summary, see `summary.FORM`
     (
         "CREATE TABLE traces (trace TEXT PRIMARY KEY, start INTEGER, stale INTEGER, open INTEGER, health TEXT, running TEXT,"
-        " agents TEXT, summary BLOB, unseen INTEGER)"
+        " agents TEXT, summary BLOB, unseen INTEGER, form INTEGER)"
     ),
     "CREATE INDEX traces_start ON traces (start)",
     "CREATE INDEX traces_stale ON traces (trace) WHERE stale",
@@ -63,13 +63,14 @@ _SCHEMA = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
+_FROM_4 = ("ALTER TABLE traces ADD COLUMN form INTEGER", f"PRAGMA user_version = {SCHEMA_VERSION}")
+"""What makes today's index of one of version 4."""
 _FROM_3 = (
     "ALTER TABLE traces ADD COLUMN unseen INTEGER",
     "UPDATE traces SET unseen = stale",  # they were shown to monitors together
     _UNSEEN,
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+    *_FROM_4,
 )
-"""What makes today's index of one of version 3."""
 _FROM_2 = (
     *wordindex.SCHEMA,
     "ALTER TABLE files RENAME COLUMN worded TO words",
@@ -79,7 +80,7 @@ _FROM_2 = (
     *_FROM_3,
 )
 _FROM_1 = (*monitoring.SCHEMA, *_FROM_2)
-_STEPS = {0: _SCHEMA, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
+_STEPS = {0: _SCHEMA, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3, 4: _FROM_4}
 """What makes today's index, by the version that is there."""
 
 T = TypeVar("T")
@@ -183,22 +184,21 @@ class Index:
 
     def stale(self, db: sqlite3.Connection, query: Query, fresh: Collection[str]) -> list[str]:
         """Traces whose summaries have to be made before `traces` can answer a query, some at a time; of those in ``fresh`` it
-        was made just now."""
+        was made just now. One of an older form is made anew only where it is asked for: what a query goes by it has right."""
         where, values = self._asked(db, query)
         conditions, more = _kept(query)
         rows = db.execute(
-            f"SELECT trace, stale, open FROM traces WHERE {where} AND (stale OR {conditions}) ORDER BY start DESC",  # noqa: S608
+            f"SELECT trace, stale, open, coalesce(form, 0) FROM traces WHERE {where} AND (stale OR {conditions})"  # noqa: S608
+            " ORDER BY start DESC",
             values + more,
         )
         any_will_do = query.health is None and query.agent is None
         worded = not query.text or self.has_words(db)
         looked, found = 0, list[str]()
-        for trace_id, is_stale, is_open in rows:
-            if is_stale and trace_id not in fresh:
+        for trace_id, is_stale, is_open, form in rows:
+            if (is_stale or form < FORM) and trace_id not in fresh:
                 found.append(trace_id)
-                looked += any_will_do and worded
-            else:
-                looked += worded and (any_will_do or not (is_stale or is_open))
+            looked += worded and (any_will_do or not (is_stale or is_open))
             if looked >= query.limit or len(found) >= max(_STALE_AT_ONCE, len(fresh)):
                 break
         return found
@@ -271,8 +271,8 @@ def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -
     fields = {name: getattr(summary, name) for name in TraceSummary.__slots__}  # type: ignore[attr-defined]
     agents = "\n".join(("", *summary.agents, "")).encode("utf-8", "replace").decode()  # SQLite takes no lone surrogates
     db.execute(
-        "UPDATE traces SET stale = 0, open = ?, health = ?, running = ?, agents = ?, summary = ? WHERE trace = ?",
-        (len(is_open), summary.health, running, agents, jsontext.write(fields).encode(), summary.trace_id),
+        "UPDATE traces SET stale = 0, open = ?, health = ?, running = ?, agents = ?, summary = ?, form = ? WHERE trace = ?",
+        (len(is_open), summary.health, running, agents, jsontext.write(fields).encode(), FORM, summary.trace_id),
     )
 
 
