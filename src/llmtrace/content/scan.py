@@ -37,6 +37,15 @@ def matcher(pattern: str) -> Callable[[str], bool]:
         return lambda text: search(text) is not None
 
 
+def searcher(pattern: str, *, multiline: bool = False) -> Callable[[str], bool]:
+    """A predicate: does ``re`` find ``pattern`` somewhere in a text, small and capital letters alike? Of a text in ASCII the
+    other engine says so, which reads 200 characters in 2 µs where ``re`` takes 150 for many alternatives. ``$`` at the end of
+    ``pattern`` has to stand after white space, since only ``re`` lets a line end there."""
+    search = re.compile(pattern, re.IGNORECASE | (re.MULTILINE if multiline else 0)).search
+    quick = matcher(("(?im)" if multiline else "(?i)") + pattern.replace(r"\b", r"(?-u:\b)"))
+    return lambda text: quick(text) if text.isascii() else search(text) is not None
+
+
 class Scanner:
     """Several rules as one. They come in groups, whose anchors are tested together."""
 

@@ -14,6 +14,7 @@ MOST_CLAIMS = 200
 """Values of one answer that are traced at most."""
 
 _WORD = re.compile(r"[^\s\"'`’“”<>()\[\]{}|;*\\]*[0-9@][^\s\"'`’“”<>()\[\]{}|;*\\]*|[a-z][a-z0-9+.-]*://[^\s\"'`<>()]+")
+_MARKS = frozenset("0123456789@/")
 _EDGES = ".,:!?…"
 
 
@@ -53,7 +54,7 @@ def _all(text: str) -> Iterator[Claim]:
 def _words(text: str) -> Iterator[tuple[int, str]]:
     at = 0
     for word in text.split():
-        if any(mark in word for mark in "0123456789@/"):
+        if not _MARKS.isdisjoint(word):
             at = text.index(word, at)
             for match in _WORD.finditer(word):
                 yield at + match.start(), match.group()

@@ -28,13 +28,13 @@ def wording(text: str, *, exact: bool = False) -> re.Pattern[str] | None:
 
 def windows(text: str) -> list[str]:
     """Of a long text, overlapping pieces of `QUOTED` words from its whole length, as they are written; none of a short one."""
-    placed = _placed(text)
+    placed = [match.span() for match in _WORD.finditer(text)]
     last = len(placed) - QUOTED
     if last < 0:
         return []
     stride = max(QUOTED // 2, last // MOST_WINDOWS + 1)
     starts = [*range(0, last, stride), last]
-    return [text[placed[start][1] : placed[start + QUOTED - 1][2]] for start in starts]
+    return [text[placed[start][0] : placed[start + QUOTED - 1][1]] for start in starts]
 
 
 def joints(text: str) -> list[str]:

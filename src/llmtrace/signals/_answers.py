@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from llmtrace import semconv
+from llmtrace.content.scan import searcher
 from llmtrace.model import Generic, Inference, JsonValue, Message, ServerToolCall, Span, Text, ToolCall
 from llmtrace.signals._traits import ANSWERED
 
@@ -28,7 +29,7 @@ _CALLS = frozenset({ToolCall, ServerToolCall})
 _USER = frozenset({"user", "human"})
 _JSON = frozenset({"json", "json_object", "json_schema", "application/json"})
 
-_FAILURE_WORDS = re.compile(
+_tells_of_failure = searcher(
     # English; stems, so that tenses and plurals count
     r"error|fail|unable|(?:could|can|did|does|do|is|was|were|are|has|have|would|will)(?:n['’]t| not)\b|cannot|\bcan't|sorry"
     r"|apolog|unfortunate|not (?:found|enough|allowed|possible|available|eligible|valid|permitted|supported|yet)|unavailable"
@@ -43,8 +44,7 @@ _FAILURE_WORDS = re.compile(
     # Russian, Polish, Turkish, Chinese, Japanese, Korean, Arabic, Hindi
     r"|ошибк|не удалось|не найден|к сожалению|извините|błąd|niestety|nie (?:udało|znaleziono|można)|hata|maalesef|üzgünüm"
     r"|错误|失败|无法|未找到|抱歉|不能|錯誤|失敗|無法|找不到|エラー|できません|見つかりません|申し訳|오류|실패|죄송|찾을 수 없"
-    r"|خطأ|فشل|عذر|للأسف|त्रुटि|विफल|क्षमा|माफ़",
-    re.IGNORECASE,
+    r"|خطأ|فشل|عذر|للأسف|त्रुटि|विफल|क्षमा|माफ़"
 )
 
 _QUESTION_MARKS = ("?", "？", "؟")
@@ -151,7 +151,7 @@ def user_mentions(inference: Inference, what: str) -> bool:
 
 def admits_failure(text: str) -> bool:
     """True if the text speaks of a failure, an obstacle or another way. Broad on purpose."""
-    return _FAILURE_WORDS.search(text) is not None
+    return _tells_of_failure(text)
 
 
 def asks_back(text: str) -> bool:
