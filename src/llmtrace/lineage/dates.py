@@ -141,6 +141,8 @@ def mentions(text: str) -> Iterator[tuple[int, int, str]]:
     low = text.lower()
     if len(low) != len(text):
         low = "".join(map(_same_length, text))
+    if low.isascii() and not _MAY_HOLD_MONTH(low):
+        return
     for name in _month_names(low):
         month = str(_MONTHS.index(name.group()[:3]) + 1)
         after = _AFTER.match(low, name.end())

@@ -121,8 +121,10 @@ def _escaped(match: re.Match[str]) -> str:
 
 def has_mark(text: str) -> bool:
     """False where the text can hold no key, and no value that has a digit, ``@`` or ``/`` in it."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+    return _has_mark(text) or (not text.isascii() and _has_mark(unicodedata.normalize("NFKC", text)))
+
+
+def _has_mark(text: str) -> bool:
     # Twelve searches for one character each take half of what one pass of any other kind does.
     return (
         "0" in text

@@ -46,9 +46,11 @@ def find(context: Context, value: Value) -> Found | None:
         and (value.content if type(value.content) is str else value.text).isascii()
     ):
         return None
-    found = context.find(value)
-    if found is not None:
-        return found
+    return context.find(value) or find_otherwise(context, value)
+
+
+def find_otherwise(context: Context, value: Value) -> Found | None:
+    """The same of a value that does not stand there itself, its spelling aside."""
     return _in_another_form(context, value) or _follows(context, value)
 
 

@@ -10,7 +10,7 @@ from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import Argument, argument, shows
 from llmtrace.lineage.passages import Places, places_of
 from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
-from llmtrace.lineage.search import find, find_words, matches
+from llmtrace.lineage.search import find, find_otherwise, find_words, matches
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import (
     SPECIFIC,
@@ -100,7 +100,7 @@ class Lineage:
             return []
         context, known = self._visible.context, self._visible.made_up
         rare = [value for value in stated if value.key not in known and context.find(value) is None]
-        return [value for value in rare[:MOST_RARE] if find(context, value) is None]
+        return [value for value in rare[:MOST_RARE] if find_otherwise(context, value) is None]
 
     def _taken_in(self, span: Span) -> tuple[Use, ...]:
         self.looked_up = self.looked_up or isinstance(span.operation, (ToolExecution, Retrieval, Memory))

@@ -17,6 +17,7 @@ SHORT = 1000
 """Bytes of arguments, and characters of a result, up to which a signal may keep them to look at them again."""
 
 _CONTAINERS = (dict, list)
+_EMPTY = ("", [], None)
 _WORD = re.compile(r"\w+")
 
 
@@ -53,13 +54,23 @@ def polls(execution: ToolExecution) -> bool:
     return execution.definition is not None and execution.definition.polls
 
 
-def gist(arguments: JsonValue) -> JsonValue:
-    """What is left of arguments without case, punctuation, order of words, empty members and the types of numbers."""
+def alike(one: JsonValue, other: JsonValue) -> bool:
+    """Whether arguments differ in case, punctuation, order of words, empty members and the types of numbers only."""
+    if one == other or (one in _EMPTY and other in _EMPTY):
+        return True
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return all(alike(member, other[name]) for name, member in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return _gist(one) == _gist(other)
+
+
+def _gist(arguments: JsonValue) -> JsonValue:
     if isinstance(arguments, dict):
-        members = ((str(name).casefold(), gist(member)) for name, member in arguments.items())
-        return sorted((name, member) for name, member in members if member not in ("", [], None))
+        members = ((str(name).casefold(), _gist(member)) for name, member in arguments.items())
+        return sorted((name, member) for name, member in members if member not in _EMPTY)
     if isinstance(arguments, list):
-        return [gist(item) for item in arguments]
+        return [_gist(item) for item in arguments]
     if isinstance(arguments, str):
         words = _WORD.findall(arguments.casefold())
         return " ".join(sorted(words)) if words else arguments.strip()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolExecution
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import text_of
-from llmtrace.signals._calls import SHORT, Call, called, gist, polls
+from llmtrace.signals._calls import SHORT, Call, called, alike, polls
 from llmtrace.signals._results import failed
 from llmtrace.signals._traits import EXECUTION, TEXT
 
@@ -100,7 +100,7 @@ class Loop:
         found = state.similar[key] = Similar(execution.arguments, call.arguments, span.span_id)
         if len(state.similar) > NEAR:
             state.similar.popitem(last=False)
-        if seen is not None and seen.digest != call.arguments and gist(seen.arguments) == gist(execution.arguments):
+        if seen is not None and seen.digest != call.arguments and alike(seen.arguments, execution.arguments):
             found.count = seen.count + 1
             tool = f"`{execution.name}`" if execution.executed else "a tool"
             text = f"call {found.count} of {tool} with arguments that differ only in form, and the same result"
