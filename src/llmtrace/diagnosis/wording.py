@@ -7,52 +7,47 @@ Law: each answer is true or false for the text as it is; no word names a tool, a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+
+from llmtrace.content.scan import searcher
 
 LONGEST_READ = 20_000
 _OPENING = 80
 
-_I = re.IGNORECASE
-_SIGNS: dict[str, re.Pattern[str]] = {
-    "guesses": re.compile(
+_SIGNS: dict[str, Callable[[str], bool]] = {
+    "guesses": searcher(
         r"\b(?:presum\w+|based on (?:my|general|common|prior) knowledge|from memory|typically|probably|likely|might be|may be"
         r"|approximat\w+|estimate[sd]?|roughly|should be)\b",
-        _I,
     ),
-    "pretends": re.compile(
+    "pretends": searcher(
         r"\b(?:assum\w+|hypothetical\w*|suppos\w+|simulat\w+|placeholder|for the sake of|as an example|mock|dummy|let's say"
         r"|if we had)\b|\bpath[_/ ]to\b|\byour[_-][a-z]|XXXX",
-        _I,
     ),
-    "gives up": re.compile(
+    "gives up": searcher(
         r"\b(?:unable|cannot|can't|could not|couldn't|did not (?:find|yield|return|provide)|no (?:results?|information|data)"
         r"|not (?:available|found|accessible|possible)|unfortunately|failed|blocked|limitation)\b",
-        _I,
     ),
-    "corrects": re.compile(
+    "corrects": searcher(
         r"\b(?:mistake|incorrect|wrong|error in|should have|apolog\w+|correction|re-?check|re-?evaluate|double-check"
         r"|inconsisten\w+|discrepanc\w+|overlooked|actually,|misunderst\w+)\b",
-        _I,
     ),
-    "concludes": re.compile(
-        r"\b(?:therefore|thus|hence|in conclusion|final answer|the answer is|in summary|so,? the)\b|TERMINATE", _I
+    "concludes": searcher(
+        r"\b(?:therefore|thus|hence|in conclusion|final answer|the answer is|in summary|so,? the)\b|TERMINATE"
     ),
-    "plans": re.compile(r"\b(?:plan|step \d|first,|next,|let's|we need to|we should|I will|I'll|to begin|proceed)\b", _I),
-    "has code": re.compile(r"```|^(?:import|from|def|print)\b", re.MULTILINE),
-    "confirms": re.compile(r"\b(?:verified|confirm(?:ed|s)?|correct|accurate|validated|matches|agreed?|satisfied)\b", _I),
-    "asks": re.compile(r"\?\s*$|\b(?:could you|can you|would you|please (?:provide|share|confirm|let))\b", _I),
-    "orders": re.compile(r"^\s*(?:please|search|find|look|go|open|click|scroll|type|visit|use|locate|extract|check)\b", _I),
-    "counts": re.compile(r"\b(?:total|sum|count|average|number of|calculat\w+|comput\w+|result(?:s|ing)?)\b", _I),
-    "reports": re.compile(
+    "plans": searcher(r"\b(?:plan|step \d|first,|next,|let's|we need to|we should|I will|I'll|to begin|proceed)\b"),
+    "has code": searcher(r"```|^(?:import|from|def|print)\b", re.MULTILINE),
+    "confirms": searcher(r"\b(?:verified|confirm(?:ed|s)?|correct|accurate|validated|matches|agreed?|satisfied)\b"),
+    "asks": searcher(r"\?\s*$|\b(?:could you|can you|would you|please (?:provide|share|confirm|let))\b"),
+    "orders": searcher(r"^\s*(?:please|search|find|look|go|open|click|scroll|type|visit|use|locate|extract|check)\b"),
+    "counts": searcher(r"\b(?:total|sum|count|average|number of|calculat\w+|comput\w+|result(?:s|ing)?)\b"),
+    "reports": searcher(
         r"\b(?:I (?:have |'ve )?(?:successfully )?(?:found|retrieved|reviewed|identified|located|accessed|checked|obtained"
         r"|examined)|(?:upon|after|by) (?:review|examin|check|search|analy[sz]|look|access)\w*|according to"
         r"|the (?:article|page|paper|results?) (?:states?|shows?|says|indicates?|lists?))\b",
-        _I,
     ),
-    "acts": re.compile(
-        r"\bI (?:typed|clicked|scrolled|pressed|opened|visited|navigated|searched|entered|selected|ran|called)\b", _I
-    ),
-    "looped": re.compile(
-        r"\b(?:loop|repeat(?:ed|ing|edly)?|again|stalled|no progress|not making progress|same (?:page|result))\b", _I
+    "acts": searcher(r"\bI (?:typed|clicked|scrolled|pressed|opened|visited|navigated|searched|entered|selected|ran|called)\b"),
+    "looped": searcher(
+        r"\b(?:loop|repeat(?:ed|ing|edly)?|again|stalled|no progress|not making progress|same (?:page|result))\b"
     ),
 }
 
@@ -61,7 +56,7 @@ SIGNS = tuple(_SIGNS)
 
 def signs_of(text: str) -> set[str]:
     text = text[:LONGEST_READ]
-    return {sign for sign, pattern in _SIGNS.items() if pattern.search(text)}
+    return {sign for sign, tells in _SIGNS.items() if tells(text)}
 
 
 _NAME = re.compile(r"[A-Z\d](?:(?<=\b[A-Z])(?<![.!?:\n] [A-Z])(?<!^[A-Z])[\w'-]{2,}|(?<=\d)(?:[\d.,:/-]*\d)?)")

@@ -24,7 +24,7 @@ SEARCHED = 1 << 18
 """Characters of text with keys that a live context searches for a value as it is written; what is older is indexed."""
 UNINDEXED = 1 << 16
 """The same once keys are looked for: then a live context indexes some of the oldest at each call."""
-MOST_NEW, MOST_UNKNOWN = 64, 8
+MOST_NEW, MOST_UNKNOWN = 64, 24
 """Sources with keys, and of these such whose keys were not read yet, beyond which a live context indexes some."""
 _INDEXED_AT_ONCE = 8
 SCANNED = 1 << 26

@@ -17,7 +17,7 @@ SHORT = 1000
 """Bytes of arguments, and characters of a result, up to which a signal may keep them to look at them again."""
 
 _CONTAINERS = (dict, list)
-_EMPTY = ("", [], None)
+_EMPTY: tuple[JsonValue, ...] = ("", [], None)
 _WORD = re.compile(r"\w+")
 
 
@@ -62,7 +62,7 @@ def alike(one: JsonValue, other: JsonValue) -> bool:
         return all(alike(member, other[name]) for name, member in one.items())
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(alike, one, other))
-    return _gist(one) == _gist(other)
+    return bool(_gist(one) == _gist(other))
 
 
 def _gist(arguments: JsonValue) -> JsonValue:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolExecution
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import text_of
-from llmtrace.signals._calls import SHORT, Call, called, alike, polls
+from llmtrace.signals._calls import SHORT, Call, alike, called, polls
 from llmtrace.signals._results import failed
 from llmtrace.signals._traits import EXECUTION, TEXT
 
