@@ -4,6 +4,9 @@ An agent's loop: each turn a model call that asks for two tools (one with a valu
 and their executions with results of 300 characters; at the end an answer of 400. The history is sent again with every call.
 Timed is `Evaluator.step` with all signals less the same with none (validation stays in both), by the thread's CPU clock; the
 median of the runs. Counted, which does not depend on the machine: the functions, Python's own included, that all signals run.
+
+Then the spans of recorded runs (tau-bench, Terminal-Bench; left out where they are absent), as they came: histories, results
+and answers of all lengths, of which the slowest tell as much as the middle.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import recorded
 import report
 from llmtrace.evaluation import Evaluator
-from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
+from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult, Trace
 from llmtrace.signals import Signal, load
 
 RUN, ROOT = "a" * 32, "f" * 16
@@ -108,6 +113,54 @@ def functions(signals: tuple[Signal, ...], place: int) -> dict[str, float]:
     return {kind: statistics.mean(counts) for kind, counts in found.items()}
 
 
+RECORDED: dict[str, tuple[str, Callable[[Path], Iterable[tuple[str, Trace, bool]]]]] = {
+    "customer service": ("tau_bench", recorded.customer_service),
+    "coding": ("terminal_bench", recorded.terminal),
+}
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "largest": 1.0}
+
+
+def on_recorded(data: Path | None, all_of_them: tuple[Signal, ...]) -> dict[str, dict[str, float]]:
+    """Microseconds for each span of the recorded runs, by set and kind of span."""
+    found: dict[str, dict[str, float]] = {}
+    for name, (folder, runs_of) in RECORDED.items():
+        if data is None or not (data / folder).is_dir():
+            report.progress(f"{folder} is absent, its runs are left out\n")
+            continue
+        report.progress(f"{name} …")
+        runs = [sorted(_ended(trace), key=lambda span: span.sequence or 0) for _, trace, _ in runs_of(data / folder)]
+        base, times = _steps(runs, ()), _steps(runs, all_of_them)
+        for kind, took in times.items():
+            found[f"{name}, {kind}"] = _spread(took, less=statistics.median(base[kind]))
+    return found
+
+
+def _spread(times: list[float], *, less: float) -> dict[str, float]:
+    ordered = sorted(each - less for each in times)
+    shares = {label: ordered[min(int(len(ordered) * share), len(ordered) - 1)] for label, share in SHARES.items()}
+    return {
+        "spans": len(ordered),
+        **{name: round(each, 1) for name, each in {"mean": statistics.mean(ordered), **shares}.items()},
+    }
+
+
+def _ended(trace: Trace) -> list[Span]:
+    return [span for span in trace.spans if span.end is not None and isinstance(span.operation, (Inference, ToolExecution))]
+
+
+def _steps(runs: list[list[Span]], signals: tuple[Signal, ...]) -> dict[str, list[float]]:
+    evaluator = Evaluator(signals)
+    found: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        state = evaluator.start()
+        for span in run:
+            start = time.thread_time_ns()
+            evaluator.step(state, span)
+            kind = "tool execution" if isinstance(span.operation, ToolExecution) else "model call"
+            found[kind].append((time.thread_time_ns() - start) / 1000)
+    return found
+
+
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--runs", type=int, default=200)
@@ -129,7 +182,12 @@ def main() -> None:
     head = ("µs", *results["all"])
     order = sorted(results, key=lambda label: (label != "all", -sum(results[label].values())))
     body = [(label, *(results[label].get(column, "") for column in head[1:])) for label in order]
-    report.done(results, [report.table("Quality signals on the calling thread", head, body)], arguments.json)
+    tables = [report.table("Quality signals on the calling thread", head, body)]
+    real = on_recorded(arguments.data, all_of_them)
+    if real:
+        body = [(name, *row.values()) for name, row in real.items()]
+        tables.append(report.table("All of them on recorded runs, µs", ("", "spans", "mean", *SHARES), body))
+    report.done({"made": results, "recorded": real}, tables, arguments.json)
 
 
 if __name__ == "__main__":
