@@ -23,6 +23,7 @@ MOST_MESSAGES = 4096
 MOST_CHARACTERS = 4 << 20
 """Characters of text in the memo after which it starts anew."""
 MOST_TOOL_LISTS = 64
+_MOST_KINDS = 256
 
 _LONG, _EDGE = 48, 24
 """A text of more characters is given in an outline by its length and what stands at either end."""
@@ -32,6 +33,7 @@ _messages: dict[Any, Any] = {}
 _held = 0
 """Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
+_models: dict[type, bool] = {}
 
 
 def all_known(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
@@ -119,12 +121,25 @@ def _flatten(value: Any, into: list[Any]) -> None:
     elif kind is int or kind is float or kind is bool:
         into.append(kind)  # or True would equal 1
         into.append(value)
-    elif hasattr(kind, "model_fields") and hasattr(value, "__pydantic_extra__"):
+    elif _is_model(kind):
         into.append(kind)
         _flatten_dict(value.__dict__, into)
-        _flatten(value.__pydantic_extra__, into)
+        extra = value.__pydantic_extra__
+        into.append(None if extra is None else len(extra))
+        if extra:
+            _flatten_dict(extra, into)
     else:
         raise _Opaque
+
+
+def _is_model(kind: type) -> bool:
+    """Asked of pydantic's metaclass, this takes as long as all the rest of a small model: so it is asked once."""
+    known = _models.get(kind)
+    if known is None:
+        if len(_models) >= _MOST_KINDS:
+            _models.clear()
+        known = _models[kind] = hasattr(kind, "model_fields") and hasattr(kind, "__pydantic_extra__")
+    return known
 
 
 def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:
@@ -133,7 +148,7 @@ def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:
     into.append(len(value))
     for key, member in value.items():
         into.append(key)
-        if type(member) is str:
+        if member is None or type(member) is str:
             into.append(member)
         else:
             _flatten(member, into)
