@@ -89,7 +89,9 @@ def _mapping(given: Any) -> dict[str, Any]:
 
 def _headers(text: str) -> dict[str, str]:
     """As OTEL_EXPORTER_OTLP_HEADERS. Never raises, since a message would hold what is secret; what has no name is left out."""
-    pairs = (pair.partition("=") for pair in text.split(","))
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        _warn("LLMTRACE_STORE_HEADERS: a part without a name or '=' is left out")
     return {name.strip(): unquote(value.strip()) for name, equals, value in pairs if name.strip() and equals}
 
 

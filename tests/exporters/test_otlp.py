@@ -19,7 +19,7 @@ from llmtrace.codec import genai, messages
 from llmtrace.exporters import _shrinking as shrinking
 from llmtrace.exporters._breaker import Breaker
 from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._destination import Destination, named
+from llmtrace.exporters._destination import Destination, named, standard_sinks
 from llmtrace.exporters._transport import Answer, retry_after, transport
 from llmtrace.exporters.otlp import Exporter
 from llmtrace.model import Message, RawSpan, Text
@@ -318,3 +318,23 @@ def test_certificates_that_are_not_there(tmp_path: Path) -> None:
     for protocol in ("http/protobuf", "grpc"):
         to = destination("https://localhost:1", protocol, certificate=str(tmp_path / "absent"))
         assert Sent(to, [raw()]).answer.kind == "later"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER='zipkin': llmtrace knows otlp, console and none"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "a:4318"}, "no http:// or https:// address (such as http://localhost:4318)"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://a", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/absent"}, "CERTIFICATE='/absent'"),
+        ({"OTEL_TRACES_EXPORTER": "none"}, ""),
+    ],
+)
+def test_a_variable_that_cannot_be_followed_is_told(
+    variables: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line, which says what is wrong with which of them."""
+    named(None, variables)
+    standard_sinks(None, None, variables)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == (1 if said else 0)
+    assert said in "".join(lines)

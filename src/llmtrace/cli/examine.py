@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 from opentelemetry import trace
 
 from llmtrace import instrumentation, signals
+from llmtrace.cli import words
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
 from llmtrace.exporters._destination import named
@@ -317,8 +318,10 @@ def _sending(config: Config) -> Iterator[Finding]:
     for report in () if home is None else reports(home):
         current = destination is not None and destination.id == report.id
         counts = report.counts
-        told = [f"{counts['sent']} spans sent to {report.about.rpartition(' ')[2]}"]
+        told = [f"{words.plural(counts['sent'], 'span')} sent to {report.about.rpartition(' ')[2]}"]
         told += [f"{counts[name]} {text}" for name, text in _TOLD.items() if counts[name]]
+        if counts["failures"]:
+            told.append(f"{words.plural(counts['failures'], 'request')} came to nothing")
         yield Finding("ok", "OTLP", ", ".join(told) + ("" if current else "; other headers or another address than now"))
         if counts["refused"] or counts["lost"]:
             left = (
@@ -328,8 +331,10 @@ def _sending(config: Config) -> Iterator[Finding]:
         if report.waiting:
             when = "when it takes them" if current else "by the next program with that address and those headers"
             advice = _ADVICE.get(report.why, "Look whether it is up.") if current else _LET_BE
+            wait, is_sent = ("waits", "it is") if report.waiting == 1 else ("wait", "they are")
             why = f" (it said {report.why})" if current and report.why.startswith(("HTTP", "gRPC")) else ""
-            yield Finding("note", "OTLP", f"{report.waiting} spans wait in the journal; they are sent {when}{why}", advice)
+            waiting = f"{words.plural(report.waiting, 'span')} {wait} in the journal; {is_sent} sent {when}{why}"
+            yield Finding("note", "OTLP", waiting, advice)
 
 
 _LET_BE = "Run such a program, or let them age away with the store."
@@ -345,7 +350,6 @@ _TOLD = {
     "interrupted": "for programs that died",
     "sampled_out": "left out by sampling",
     "shrunk": "cuts of spans that were too large",
-    "failures": "times a request came to nothing",
 }
 
 

@@ -22,6 +22,9 @@ logger = logging.getLogger("llmtrace")
 Protocol = Literal["http/protobuf", "http/json", "grpc"]
 _PROTOCOLS: Final[tuple[Protocol, ...]] = ("http/protobuf", "http/json", "grpc")
 
+_OTLP: Final = frozenset({"otlp", "otlp_proto_http", "otlp_proto_grpc"})
+"""Names in ``OTEL_TRACES_EXPORTER`` that mean OTLP."""
+
 TRACES_PATH: Final = "v1/traces"
 TIMEOUT: Final = 10.0
 
@@ -67,7 +70,7 @@ def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.envir
         return None, False
     said = environment.get("OTEL_TRACES_EXPORTER", "")
     asked = {word.strip() for word in said.split(",") if word.strip()}
-    if asked and not asked & {"otlp", "otlp_proto_http", "otlp_proto_grpc"}:
+    if asked and not asked & _OTLP:
         return None, False
     if not asked and _variable(environment, "ENDPOINT") is None:
         return None, False
@@ -83,7 +86,12 @@ def standard_sinks(
         return tuple(names)
     if tracer_provider is not None or not isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
         return ()
-    asked = {word.strip() for word in environment.get("OTEL_TRACES_EXPORTER", "").split(",")}
+    said = environment.get("OTEL_TRACES_EXPORTER", "")
+    asked = {word.strip() for word in said.split(",") if word.strip()}
+    if asked - _OTLP - {"console", "none"}:
+        logger.warning(
+            "llmtrace: OTEL_TRACES_EXPORTER=%r: llmtrace knows otlp, console and none; the others get no spans", said
+        )
     return ("console",) if "console" in asked else ()
 
 
@@ -100,7 +108,9 @@ def _read(environment: Mapping[str, str], url: str) -> Destination | None:
         protocol, url = "grpc", url.replace("grpc", "http", 1)
     endpoint = _grpc_endpoint(environment, url) if protocol == "grpc" else _http_endpoint(environment, url)
     if urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname:
-        logger.warning("llmtrace: OTLP: the endpoint is no http:// or https:// address; nothing is sent")
+        logger.warning(
+            "llmtrace: OTLP: the endpoint is no http:// or https:// address (such as http://localhost:4318); nothing is sent"
+        )
         return None
     return Destination(
         endpoint,
@@ -108,10 +118,15 @@ def _read(environment: Mapping[str, str], url: str) -> Destination | None:
         _headers(_variable(environment, "HEADERS") or ""),
         (_variable(environment, "COMPRESSION") or "gzip").lower() == "gzip",
         _seconds(_variable(environment, "TIMEOUT")),
-        _variable(environment, "CERTIFICATE"),
-        _variable(environment, "CLIENT_KEY"),
-        _variable(environment, "CLIENT_CERTIFICATE"),
+        *(_file(environment, name) for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")),
     )
+
+
+def _file(environment: Mapping[str, str], name: str) -> str | None:
+    path = _variable(environment, name)
+    if path is not None and not os.access(path, os.R_OK):
+        logger.warning("llmtrace: OTEL_EXPORTER_OTLP_%s=%r: there is no such file, or it may not be read", name, path)
+    return path
 
 
 def _protocol(said: str | None, environment: Mapping[str, str], url: str) -> Protocol:

@@ -11,7 +11,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
 
@@ -81,8 +81,11 @@ _HINTS = {
 }
 
 
-def address(url: str, headers: Mapping[str, str], *, prefix: bool = True) -> Address:
-    """``prefix``: the URL's path stands before each path that is asked for. Raises UnreadableStore where there is no host."""
+def address(
+    url: str, headers: Mapping[str, str], known: Sequence[str], *, ports: tuple[int, int], prefix: bool = True
+) -> Address:
+    """``known``: names of options. ``ports``: without and with TLS, for a URL that has none. ``prefix``: the URL's path stands
+    before each path that is asked for. Raises UnreadableStore where there is no host, or an option that is not known."""
     parts = urllib.parse.urlsplit(url)
     scheme = "https" if parts.scheme.endswith("https") else "http"
     try:
@@ -97,10 +100,14 @@ def address(url: str, headers: Mapping[str, str], *, prefix: bool = True) -> Add
     if parts.username is not None:
         pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         said["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    base = f"{scheme}://{host}" + (f":{port}" if port else "")
+    base = f"{scheme}://{host}:{port or ports[scheme == 'https']}"
     path = tuple(part for part in parts.path.split("/") if part)
     base += "".join(f"/{part}" for part in path) if prefix else ""
-    return Address(base, path, dict(urllib.parse.parse_qsl(parts.query)), said)
+    options = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+    unknown = next((name for name in options if name not in known), None)
+    if unknown is not None:
+        raise UnreadableStore(f"{base}: there is no option {unknown!r}; behind the question mark stand {', '.join(known)}")
+    return Address(base, path, options, said)
 
 
 def _tls(url: str) -> ssl.SSLContext | None:

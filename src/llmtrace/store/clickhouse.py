@@ -161,5 +161,5 @@ def _span(row: Mapping[str, Any]) -> RawSpan:
 
 
 def open(url: str, config: Config) -> RemoteStore:  # noqa: A001
-    address = _http.address(url, config.store_headers, prefix=False)
+    address = _http.address(url, config.store_headers, ("table", "days"), ports=(8123, 8443), prefix=False)
     return RemoteStore(ClickHouse(address), days=days_of(address))

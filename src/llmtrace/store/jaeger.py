@@ -101,5 +101,5 @@ class Jaeger:
 
 
 def open(url: str, config: Config) -> RemoteStore:  # noqa: A001
-    address = _http.address(url, config.store_headers)
+    address = _http.address(url, config.store_headers, ("service", "limit", "days"), ports=(16686, 443))
     return RemoteStore(Jaeger(address), days=days_of(address))

@@ -116,5 +116,5 @@ def _whole(text: object) -> int:
 
 
 def open(url: str, config: Config) -> RemoteStore:  # noqa: A001
-    address = _http.address(url, config.store_headers)
+    address = _http.address(url, config.store_headers, ("days",), ports=(3200, 443))
     return RemoteStore(Tempo(address), days=days_of(address))

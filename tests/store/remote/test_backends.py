@@ -17,6 +17,7 @@ from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Inference, Span, replace
 from llmtrace.statistics import By
 from llmtrace.store import Query, Store, _http, open_store
+from llmtrace.store._remote import RemoteStore
 from tests.cli.traces import RECOVERED, SILENT, recovered, silent
 from tests.store.remote.backends import Backend, ClickHouseEngine, FakeJaeger, FakeTempo
 from tests.store.spans import agent, inference, span, trace_id
@@ -219,9 +220,37 @@ def test_nobody_listens(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["tempo+http:", "jaeger+http:///x", "jaeger+http://h:99999", "tempo+http://h?days=0", "jaeger+http://h?limit=x"]
+    "url",
+    [
+        "tempo+http:",
+        "jaeger+http:///x",
+        "jaeger+http://h:99999",
+        "tempo+http://h?days=0",
+        "jaeger+http://h?limit=x",
+        "tempo+http://h?dayz=3",
+        "clickhouse://h/otel?service=x",
+    ],
 )
 def test_bad_addresses_are_said(url: str) -> None:
     """When the store is opened, before anything is asked."""
     with pytest.raises(UnreadableStore):
         open_store(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("jaeger+http://h", "http://h:16686"),
+        ("jaeger+https://h/ui", "https://h:443/ui"),
+        ("tempo+http://h", "http://h:3200"),
+        ("tempo+https://h", "https://h:443"),
+        ("clickhouse://h/otel", "http://h:8123"),
+        ("clickhouse+https://h/otel", "https://h:8443"),
+        ("tempo+http://h:80", "http://h:80"),
+    ],
+)
+def test_a_url_without_a_port_has_the_usual_one(url: str, asked: str) -> None:
+    """That of the backend itself; with TLS that of HTTPS, but for ClickHouse, which has its own."""
+    store = open_store(url)
+    assert isinstance(store, RemoteStore)
+    assert store.source.name.split(" at ")[1].split(",")[0] == asked
