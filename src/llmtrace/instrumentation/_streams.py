@@ -157,7 +157,8 @@ def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
     """Pass on every chunk of ``iterator``. This is a hot path: a reader may have a ``pump`` of its own, with the same
     arguments, and save the call for each chunk. It wraps its loop in ``with watch``, and tells ``watch.chunks`` and
     ``watch.first``."""
-    iterator = metered(watch, iterator)
+    found = guard(metered, watch, iterator)
+    iterator = iterator if found is None else found
     own: Callable[[Watch, Iterator[Any]], Generator[Any, None, None]] | None = getattr(watch.reader, "pump", None)
     return _pump(watch, iterator) if own is None else own(watch, iterator)
 
@@ -177,7 +178,8 @@ def _pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
     """`pump` for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader expects."""
-    iterator = ametered(watch, iterator)
+    found = guard(ametered, watch, iterator)
+    iterator = iterator if found is None else found
     feed = watch.reader.feed
     with watch:
         try:

@@ -1,4 +1,5 @@
 """Google's ``models.generate_content`` and its stream, sync and async, by the Gemini API and by Vertex AI; chats; embeddings.
+Interactions stand in a file of their own (`_google_interactions`).
 
 Works with google-genai 1.x to 3.x. What is patched is the function that makes one request: automatic function calling and
 chats go through it once for each answer of the model. Messages, tools and schemas are read from what is sent, in which Python
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic_core import from_json
 
 from llmtrace import semconv
+from llmtrace.instrumentation import _google_interactions
 from llmtrace.instrumentation._generators import traced_generator, watch_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
 from llmtrace.instrumentation._google_functions import FUNCTIONS
@@ -161,4 +163,5 @@ PATCHES = (
     Patch(_CLIENT, "BaseApiClient._request_once", send),
     Patch(_CLIENT, "BaseApiClient._async_request_once", send),
     *FUNCTIONS,
+    *_google_interactions.PATCHES,
 )

@@ -24,7 +24,7 @@ from llmtrace.instrumentation import _memo
 from llmtrace.recorder import guard
 from llmtrace.testing import capture
 
-ENGINE = {"_failures", "_memo", "_patches", "_provider", "_streams"}
+ENGINE = {"_coroutines", "_failures", "_memo", "_patches", "_provider", "_streams"}
 """Broken in `test_chaos`."""
 
 GUARDS = {
@@ -45,16 +45,24 @@ def _silence(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def modules(name: str) -> list[ModuleType]:
-    """The provider's file and those that it is made of, the engine apart."""
+    """The provider's file and those that it is made of, and so on; the engine apart."""
     own = importlib.import_module(f"llmtrace.instrumentation.{name}")
-    prefix = "llmtrace.instrumentation._"
-    used = {thing.__name__ for thing in vars(own).values() if inspect.ismodule(thing)}
-    for thing in vars(own).values():
+    found, waiting = {own.__name__: own}, [own]
+    while waiting:
+        for part in _parts(waiting.pop()) - found.keys():
+            found[part] = importlib.import_module(part)
+            waiting.append(found[part])
+    return [found[part] for part in sorted(found)]
+
+
+def _parts(module: ModuleType) -> set[str]:
+    """The files of ours of which a module holds something."""
+    used = {thing.__name__ for thing in vars(module).values() if inspect.ismodule(thing)}
+    for thing in vars(module).values():
         used |= {
             str(getattr(each, "__module__", "")) for each in (inspect.getmro(thing) if inspect.isclass(thing) else (thing,))
         }
-    parts = sorted(part for part in used if part.startswith(prefix) and part.rpartition(".")[2] not in ENGINE)
-    return [own, *(importlib.import_module(part) for part in parts)]
+    return {part for part in used if part.startswith("llmtrace.instrumentation._") and part.rpartition(".")[2] not in ENGINE}
 
 
 def hooks(way: Way) -> Iterator[tuple[Any, str]]:

@@ -1,0 +1,113 @@
+"""Google's Interactions API: ``client.interactions.create``, whole and streamed, sync and async.
+
+What is patched is the generated function that makes one request; a long answer that the SDK continues by itself goes through it
+once for each part. The request is read from the JSON that is sent. An answer is one message, made of its steps in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic_core import from_json
+
+from llmtrace import semconv
+from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters, read_tools
+from llmtrace.instrumentation._memo import known_tools
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
+from llmtrace.instrumentation._stainless import Body, members
+from llmtrace.instrumentation._streams import aclosing, closing, watch_body, watch_stream
+from llmtrace.model import Text
+from llmtrace.recorder.guard import guard
+
+_PORTS = {"https": 443, "http": 80}
+_VERTEX = "aiplatform."
+
+
+class Interactions:
+    """The endpoint that makes an interaction."""
+
+    def client(self, instance: Any) -> Any:
+        return instance.sdk_configuration
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        url = urlsplit(client.get_server_details()[0])
+        body = members(members(kwargs.get("request")).get("body")) or kwargs
+        model = body.get("model")
+        return {
+            "provider": "gcp.vertex_ai" if _VERTEX in (url.hostname or "") else "gcp.gemini",
+            "operation": semconv.GENERATE_CONTENT,
+            "request_model": model if isinstance(model, str) else None,
+            "stream": body.get("stream") is True,
+            "server_address": url.hostname,
+            "server_port": url.port or _PORTS.get(url.scheme),
+        }
+
+    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None  # headers are put in when the request is made
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
+        return {}, False  # see `send`
+
+    def sent(self, body: Mapping[str, Any]) -> Fields:
+        """What the body of the request tells."""
+        system, tools = body.get("system_instruction"), body.get("tools")
+        return {
+            "request_model": body.get("model"),
+            "system": (Text(system),) if isinstance(system, str) and system else (),
+            "input": read_input(body.get("input")),
+            "tools": known_tools(tools, read_tools) if isinstance(tools, list) and tools else (),
+            "parameters": read_parameters(body),
+            "previous_response_id": body.get("previous_interaction_id"),
+        }
+
+    def answer(self, result: Any) -> Fields:
+        return read_interaction(members(result))
+
+    def settle(self, call: Call, result: Any) -> Any:
+        if hasattr(result, "generator"):
+            return watch_stream(call, StepReader(), result, result.response, slot="generator")
+        http = getattr(result, "http_response", None)
+        if http is None:
+            call.end(self.answer(result))
+        elif http.is_closed:
+            body = Body(self, http, StepReader())
+            body.feed(http.content)
+            call.end(body.fields())
+        else:
+            watch_body(call, Body(self, http, StepReader()), http)
+        return result
+
+
+def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Wrapper for the hooks that see one HTTP request before it goes out, called anew for each retry inside the client."""
+    guard(_prepare, *args, **kwargs)
+    return wrapped(*args, **kwargs)
+
+
+def _prepare(hook_ctx: Any, request: Any) -> None:
+    call = call_of(hook_ctx.config)
+    if call is None or not isinstance(call.endpoint, Interactions):
+        return
+    call.attempt(None)
+    if "traceparent" not in request.headers:
+        request.headers.update(call.recording.headers())
+    if call.attempts == 1:
+        call.fields.update(call.endpoint.sent(from_json(request.content)))
+
+
+_INTERACTIONS = Interactions()
+_GENERATED = "google.genai._gaos"
+
+PATCHES = (
+    Patch(f"{_GENERATED}.interactions", "Interactions.create", traced(_INTERACTIONS)),
+    Patch(f"{_GENERATED}.interactions", "AsyncInteractions.create", traced_async(_INTERACTIONS)),
+    Patch(f"{_GENERATED}._hooks.sdkhooks", "SDKHooks.before_request", send),
+    Patch(f"{_GENERATED}._hooks.asyncsdkhooks", "AsyncSDKHooks.before_request", send),
+    Patch(f"{_GENERATED}.utils.eventstreaming", "Stream.close", closing),
+    Patch(f"{_GENERATED}.utils.eventstreaming", "Stream.__exit__", closing),
+    Patch(f"{_GENERATED}.utils.eventstreaming", "AsyncStream.close", aclosing),
+    Patch(f"{_GENERATED}.utils.eventstreaming", "AsyncStream.__aexit__", aclosing),
+)
