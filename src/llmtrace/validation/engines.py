@@ -22,6 +22,6 @@ def compile_schema(schema: JsonValue, *, formats: bool) -> tuple[Engine, int]:
             return rust.compile_schema(schema, formats=formats), MAX_VISITS
         except rust.OtherEngineError:
             pass
-    from llmtrace.validation import fallback  # here, since jsonschema takes 100 ms to import
+    from llmtrace.validation import fallback  # here, since jsonschema takes 100 ms to import, or a second with its extras
 
     return fallback.compile_schema(schema, formats=formats), _FALLBACK_VISITS
