@@ -90,10 +90,11 @@ def _query(args: argparse.Namespace) -> Query:
 
 def _suspects(store: Store, found: Iterable[TraceSummary]) -> Iterator[Suspect | None]:
     """Of each trace the prime suspect, worked out when it is asked for; None where there is none, the trace still goes on, is
-    long, or comes late in the list."""
+    long, comes late in the list, or would have to be fetched once more."""
+    most = 0 if getattr(store, "elsewhere", False) else _MOST_DIAGNOSED
     for number, summary in enumerate(found):
         try:
-            looked_at = number < _MOST_DIAGNOSED and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
+            looked_at = number < most and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
             yield diagnose(store.trace(summary.trace_id)).prime if looked_at else None
         except TraceNotFound:  # it was removed in the meantime
             yield None
