@@ -12,10 +12,10 @@ from inline_snapshot import snapshot
 
 from llmtrace.cli import ls, stores
 from llmtrace.cli.ls import since
-from llmtrace.model import Custom, Workflow
+from llmtrace.model import AgentInvocation, Custom, Generic, Message, Workflow
 from llmtrace.store import indexing, open_store
 from llmtrace.store.local import LocalStore
-from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker
+from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, chat, user
 
 
 def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
@@ -69,6 +69,16 @@ def test_a_run_without_agents_has_its_own_name(llmtrace: Callable[..., Any], sto
     opened.append(Maker("c" * 32, time.time_ns()).span(1, None, "invoke_workflow agent.py", Workflow("agent.py")))
     opened.close()
     assert llmtrace("ls", "--store", store, "--limit", "1").out.splitlines()[1].endswith("  agent.py")
+
+
+def test_a_refusal_is_what_was_answered(llmtrace: Callable[..., Any], store: str) -> None:
+    """Also where the provider sets its words apart, as OpenAI does."""
+    maker, refusal = Maker("c" * 32, time.time_ns()), Message("assistant", (Generic("refusal", {"content": "I may not."}),))
+    opened = open_store(store)
+    opened.append(maker.span(1, None, "invoke_agent support", AgentInvocation("support", input=(user("Open the safe."),))))
+    opened.append(maker.span(2, 1, "chat m", chat([user("Open the safe.")], refusal)))
+    opened.close()
+    assert llmtrace("ls", "--store", store, "--limit", "1").out.splitlines()[2].strip() == "Open the safe. → I may not."
 
 
 def test_colour(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,10 @@ class Message:
         """The text parts, joined by newlines."""
         return "\n".join(part.content for part in self.parts if isinstance(part, Text))
 
+    def said(self) -> str:
+        """The text parts and refusals, joined by newlines."""
+        return "\n".join(part.content for part in map(as_said, self.parts) if isinstance(part, Text))
+
     def tool_calls(self) -> tuple[ToolCall, ...]:
         return tuple([part for part in self.parts if isinstance(part, ToolCall)])
 

@@ -32,7 +32,7 @@ N = TypeVar("N", int, float)
 
 FORM: Final = 2
 """To be raised when a summary says something else of the same trace than before: those that an index holds are made anew when
-they are shown. 2: findings tell why a run failed."""
+they are shown. 2: findings tell why a run failed, a refusal is an answer."""
 TEXT_LIMIT = 200
 """Characters of task and answer that a summary keeps."""
 
@@ -147,7 +147,7 @@ def _answer(trace: Trace) -> str | None:
 
 def _last_text(messages: tuple[Message, ...]) -> str | None:
     for message in reversed(messages):
-        if text := message.text().strip():
+        if text := message.said().strip():
             return text[:TEXT_LIMIT]
     return None
 
