@@ -50,7 +50,8 @@ def _chat(said: str | list[Call], model: str, turn: int) -> dict[str, Any]:
             for i, (name, arguments) in enumerate(said)
         ]
     reason = "stop" if isinstance(said, str) else "tool_calls"
-    usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
+    details = {"prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}}
+    usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14, **details}
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -104,8 +105,8 @@ def _response(said: str | list[Call], model: str, turn: int) -> dict[str, Any]:
             "input_tokens": 11,
             "output_tokens": 3,
             "total_tokens": 14,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 4},
+            "output_tokens_details": {"reasoning_tokens": 2},
         },
     }
 

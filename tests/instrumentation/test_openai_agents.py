@@ -350,7 +350,8 @@ def test_without_the_clients_instrumentor_there_is_one_inference_too(api: str, s
     assert [message.text() for message in second.output] == ["It is on its way."]
     assert first.output[0].tool_calls()[0].name == "look_up"
     assert second.usage is not None
-    assert second.usage.input_tokens == 11
+    assert (second.usage.input_tokens, second.usage.cache_read_input_tokens) == (11, 4)
+    assert second.usage.reasoning_output_tokens == 2
 
 
 def test_a_stream_that_is_left_ends_its_spans(shop: Any, captured: Captured) -> None:

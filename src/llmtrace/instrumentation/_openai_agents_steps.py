@@ -11,7 +11,7 @@ from llmtrace import instrumentation, semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_items import read_item
 from llmtrace.instrumentation._openai_messages import read_message
-from llmtrace.instrumentation._openai_responses import read_response
+from llmtrace.instrumentation._openai_responses import read_response, read_response_usage
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import (
     AgentInvocation,
@@ -151,4 +151,13 @@ def _inference(operation: Inference, said: Any) -> Inference:
 
 
 def _usage(said: Mapping[str, Any] | None) -> Usage | None:
-    return Usage(said.get("input_tokens"), said.get("output_tokens")) if said else None
+    """As a response tells it; the framework has 0 for each detail that nobody told it."""
+    found = read_response_usage(said) if said else None
+    if found is None:
+        return None
+    return replace(
+        found,
+        cache_read_input_tokens=found.cache_read_input_tokens or None,
+        cache_write_input_tokens=found.cache_write_input_tokens or None,
+        reasoning_output_tokens=found.reasoning_output_tokens or None,
+    )

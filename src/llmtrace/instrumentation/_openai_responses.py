@@ -93,7 +93,7 @@ def read_response(said: Mapping[str, Any]) -> Fields:
         "response_id": said.get("id"),
         "response_model": said.get("model"),
         "status": status,
-        "usage": _usage(said.get("usage")),
+        "usage": read_response_usage(said.get("usage")),
         "output": _output(items, reason),
         "finish_reasons": () if reason is None else (reason,),
     }
@@ -124,7 +124,7 @@ def _finish_reason(said: Mapping[str, Any], status: Any, items: Any) -> str | No
     return "tool_call" if any(members(item).get("type") in RAN_BY_PROGRAM for item in items) else "stop"
 
 
-def _usage(raw: Any) -> Usage | None:
+def read_response_usage(raw: Any) -> Usage | None:
     """Token counts as billed: input includes cached, output includes reasoning."""
     usage = members(raw)
     if "input_tokens" not in usage:
