@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from kits.litellm import KIT
 from litellm import completion as bound_before
 from server import Server
 
+from llmtrace import instrumentation
 from llmtrace.model import Embedding, Inference, Span, Usage
 from llmtrace.testing import Captured, capture
 
@@ -127,7 +130,13 @@ def test_a_model_that_fails_says_whose_it_is(recorded: Captured) -> None:
 
 def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> None:
     """Here Anthropic's, which litellm asks by a client of its own; cached tokens count as input."""
-    usage = {"input_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 3}
+    usage: dict[str, Any] = {
+        "input_tokens": 5,
+        "cache_read_input_tokens": 4,
+        "cache_creation_input_tokens": 2,
+        "output_tokens": 3,
+    }
+    usage["cache_creation"] = {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1}
     said = {
         "id": "msg_1",
         "type": "message",
@@ -140,8 +149,53 @@ def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> 
         litellm.completion("anthropic/claude-1", ASK, api_base=server.url, api_key="k")
     span, found = only(recorded)
     assert (found.provider, found.request_model, found.attempts) == ("anthropic", "claude-1", 1)
-    assert (found.usage, found.output[0].text()) == (Usage(11, 3, 4, 2), "Yes.")
+    assert (found.usage, found.output[0].text()) == (Usage(11, 3, 4, 2, None, 1), "Yes.")
     assert server.requests[0].headers["traceparent"].split("-")[2] == span.span_id
+
+
+TEXT = {"id": "c", "object": "text_completion", "created": 1, "model": "m"}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "text-completion-openai/davinci"])
+def test_plain_text_is_one_span(recorded: Captured, model: str, asynchronous: bool) -> None:
+    """A model of chat is asked by a chat, others by their own endpoint; the program sees a text in either case."""
+    chat = json.loads(KIT.whole(Answer()).pieces[0])
+    choice = {"text": Answer().text, "index": 0, "finish_reason": "stop", "logprobs": None}
+    reply = chat if model == "openai/gpt-4o" else {**TEXT, "choices": [choice], "usage": chat["usage"]}
+    with Server(json_reply(reply)) as server:
+        asked: dict[str, Any] = {"model": model, "api_base": f"{server.url}/v1", "api_key": "k"}
+        if asynchronous:
+            answer = asyncio.run(litellm.atext_completion(prompt="Where?", **asked))
+        else:
+            answer = litellm.text_completion("Where?", **asked)
+    assert answer.choices[0].text == Answer().text
+    span, found = only(recorded)
+    assert (span.name, found.input[0].text()) == (f"text_completion {model.partition('/')[2]}", "Where?")
+    assert (found.output[0].text(), found.finish_reasons, found.attempts) == (Answer().text, ("stop",), 1)
+    assert found.usage is not None
+    assert found.usage.input_tokens == 20
+
+
+def test_a_stream_of_plain_text(recorded: Captured) -> None:
+    """To its end; and left, which is partial."""
+    with Server(KIT.streamed(Answer())) as server:
+        for most in (1_000, 2):
+            stream = litellm.text_completion(
+                "Where?", model="openai/gpt-4o", api_base=f"{server.url}/v1", api_key="k", stream=True
+            )
+            for number, _ in enumerate(stream, 1):
+                if number == most:
+                    break
+            del stream
+            gc.collect()
+    instrumentation.end_forgotten()
+    whole, left = (span.operation for span in recorded.spans)
+    assert isinstance(whole, Inference)
+    assert isinstance(left, Inference)
+    assert (whole.output[0].text(), whole.partial, whole.finish_reasons) == (Answer().text, False, ("stop",))
+    assert left.partial
+    assert Answer().text.startswith(left.output[0].text())
 
 
 def test_answers_that_are_made_up_need_no_network(recorded: Captured) -> None:

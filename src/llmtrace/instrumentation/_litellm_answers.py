@@ -128,9 +128,15 @@ def read_usage(raw: Any) -> Usage | None:
     if usage is None:
         return None
     said = members(raw)
-    names = (usage.cache_write_input_tokens, members(said.get("prompt_tokens_details")).get("cache_creation_tokens"))
-    written = next((count for count in names if count is not None), said.get("cache_creation_input_tokens"))
-    return replace(usage, cache_write_input_tokens=written, reasoning_output_tokens=usage.reasoning_output_tokens or None)
+    details = members(said.get("prompt_tokens_details"))
+    names = (usage.cache_write_input_tokens, details.get("cache_creation_tokens"))
+    return replace(
+        usage,
+        cache_write_input_tokens=next((count for count in names if count is not None), said.get("cache_creation_input_tokens")),
+        cache_write_1h_input_tokens=members(details.get("cache_creation_token_details")).get("ephemeral_1h_input_tokens")
+        or None,
+        reasoning_output_tokens=usage.reasoning_output_tokens or None,
+    )
 
 
 class StreamReader:

@@ -39,7 +39,7 @@ class Completions(Chat):
     def settle(self, call: Call, result: Any) -> Any:
         n = call.fields.get("parameters", {}).get("choice.count")
         asked = len(call.fields.get("input", ())) * (n if isinstance(n, int) else 1)
-        return _stainless.settle(self, call, result, lambda: _TextReader(asked or 1))
+        return _stainless.settle(self, call, result, lambda: TextReader(asked or 1))
 
 
 def _prompts(given: Any) -> Sequence[Any]:
@@ -58,7 +58,7 @@ def _as_chat(choice: Any, where: str) -> dict[str, Any]:
     return told
 
 
-class _TextReader(ChunkReader):
+class TextReader(ChunkReader):
     """`Reader` of a completion's chunks."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""litellm: completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
+"""litellm: completion, text_completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
 
 One call is one span, whatever goes on within it: the SDK that litellm makes its requests by (`Endpoint.covers`), its retries
 and its fallbacks to other models. litellm's own callbacks are left alone. Only what is peculiar to litellm stands here; the
@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from llmtrace import semconv
 from llmtrace.instrumentation._generators import watch_generator
 from llmtrace.instrumentation._litellm_answers import PARAMETERS, StreamReader, answered_by, provider_name, read_usage, told_of
 from llmtrace.instrumentation._litellm_answers import server_of as server_of_url
 from llmtrace.instrumentation._openai_chat import Chat
+from llmtrace.instrumentation._openai_completions import Completions, TextReader
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper
@@ -82,6 +84,23 @@ class Completion(_Covering, Chat):
         return _settle(self, call, result, lambda: StreamReader(result, asked if isinstance(asked, int) else 1))
 
 
+class TextCompletion(_Covering, Completions):
+    """The endpoint of plain text; litellm asks models of chat by a chat."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        return {**_outline(kwargs), "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        return super().request({name: kwargs.get(name) for name in (*PARAMETERS, "prompt", "echo", "best_of", "suffix")})
+
+    def answer(self, result: Any) -> Fields:
+        return {**super().answer(result), "usage": read_usage(members(result).get("usage")), **answered_by(result)}
+
+    def settle(self, call: Call, result: Any) -> Any:
+        asked = call.fields.get("parameters", {}).get("choice.count")
+        return _settle(self, call, result, lambda: TextReader(asked if isinstance(asked, int) else 1))
+
+
 class Respond(_Covering, Responses):
     """The endpoint of the Responses API."""
 
@@ -137,9 +156,10 @@ def _settle(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]
 
 # -- functions, and methods of the Router
 
-_COMPLETION, _EMBED, _RESPOND = Completion(), Embed(), Respond()
+_COMPLETION, _TEXT, _EMBED, _RESPOND = Completion(), TextCompletion(), Embed(), Respond()
 _NAMES: dict[Any, tuple[str, ...]] = {
     _COMPLETION: ("model", "messages"),
+    _TEXT: ("prompt", "model"),
     _EMBED: ("model", "input"),
     _RESPOND: ("input", "model"),
 }
@@ -224,12 +244,15 @@ def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 _CLIENT = "openai._base_client"
 _HTTP = "litellm.llms.custom_httpx.http_handler"
 _STREAM = "litellm.litellm_core_utils.streaming_handler"
+_TEXT_STREAM = "litellm.text_completions.streaming_iterator"
 _ROUTED_STREAMS = "litellm.router_rust.invoke.streaming"
 _RESPONSES = "litellm.responses.streaming_iterator"
 
 PATCHES = (
     Patch("litellm", "completion", function(traced, _COMPLETION)),
     Patch("litellm", "acompletion", function(traced_async, _COMPLETION)),
+    Patch("litellm", "text_completion", function(traced, _TEXT)),
+    Patch("litellm", "atext_completion", function(traced_async, _TEXT)),
     Patch("litellm", "embedding", function(traced, _EMBED)),
     Patch("litellm", "aembedding", function(traced_async, _EMBED)),
     Patch("litellm", "responses", function(traced, _RESPOND)),
@@ -246,6 +269,8 @@ PATCHES = (
     Patch(_STREAM, "CustomStreamWrapper.__anext__", astepping),
     Patch(_STREAM, "CustomStreamWrapper.close", closing),
     Patch(_STREAM, "CustomStreamWrapper.aclose", aclosing),
+    Patch(_TEXT_STREAM, "TextCompletionStreamWrapper.__next__", stepping),
+    Patch(_TEXT_STREAM, "TextCompletionStreamWrapper.__anext__", astepping),
     Patch(_ROUTED_STREAMS, "_SyncChatStream.__next__", stepping),
     Patch(_ROUTED_STREAMS, "_AsyncChatStream.__anext__", astepping),
     Patch(_RESPONSES, "ResponsesAPIStreamingIterator.__anext__", astepping),
