@@ -57,9 +57,9 @@ def _figures(group: Group) -> dict[str, Any]:
         "token": [_ms(group.per_token.quantile(share)) for share in (0.5, 0.95, 0.99)],
         "first": [_ms(group.first_token.quantile(share)) for share in (0.5, 0.95)],
         "given": None if common[1] is None else [common[0], _ms(common[1].quantile(0.5)), common[1].count],
-        "malformed": group.rate(group.malformed),
+        "malformed": group.rate(group.malformed, group.model_calls),
         "invalid": group.rate(group.invalid_calls, group.tool_calls),
-        "flawed": group.rate(group.flawed),
+        "flawed": group.rate(group.flawed, sum(group.steps.values())),  # a call of an agent is many steps
         "errors": group.rate(group.errors),
         "cost": group.cost_usd.sum,
         "tokens": [group.input_tokens.sum, group.output.sum],

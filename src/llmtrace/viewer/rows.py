@@ -10,6 +10,7 @@ from typing import Any
 
 from llmtrace.codec import jsontext
 from llmtrace.model import (
+    INVALID_TOOL_CALL,
     OUTCOME,
     AgentInvocation,
     Custom,
@@ -66,7 +67,7 @@ def trace_row(summary: TraceSummary) -> Row:
         "agents": _some(summary.agents),
         "models": list(summary.models),
         "errors": summary.errors,
-        "findings": list(summary.findings),
+        "findings": [name for name in summary.findings if name != INVALID_TOOL_CALL] or list(summary.findings),
         "input": summary.input_tokens,
         "output": summary.output_tokens,
         "cost": summary.cost_usd,
@@ -114,7 +115,7 @@ def marks(span: Span) -> list[list[str]]:
     if not span.violations and not span.evaluations:
         return []
     found: list[tuple[str, str]] = [(one.severity, one.code) for one in span.violations]
-    told = {OUTCOME, "invalid_tool_call"} if found else {OUTCOME}  # the violations say it
+    told = {OUTCOME, INVALID_TOOL_CALL} if found else {OUTCOME}  # the violations say it
     found += [(one.severity, one.name) for one in span.evaluations if one.name not in told and one.severity != "info"]
     found.sort(key=lambda mark: mark[0])
     return [list(mark) for mark in dict.fromkeys(found)]

@@ -153,7 +153,7 @@ def test_every_key_of_the_help(viewer: Served, open_page: Callable[..., Any]) ->
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_accessibility(viewer: Served, open_page: Callable[..., Any], theme: str) -> None:
-    """axe finds nothing serious in any view."""
+    """axe finds nothing in any view."""
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
@@ -163,7 +163,7 @@ def test_accessibility(viewer: Served, open_page: Callable[..., Any], theme: str
         page.goto(f"{viewer.address}{place}")
         page.wait_for_selector("main")
         page.wait_for_timeout(600)
-        found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+        found = Axe().run(page).response["violations"]
         told = [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found]
         assert told == [], place
 

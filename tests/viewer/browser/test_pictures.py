@@ -58,6 +58,7 @@ def test_every_view_has_its_picture(
     page = open_page(f"{served.address}{place.format(**names)}", size=(1160, 640), theme=theme)
     page.wait_for_selector(shown)
     page.wait_for_timeout(400)
+    page.evaluate("document.querySelector('.beside')?.closest('.part')?.scrollIntoView()")  # the call and its schema
     folder = PICTURES if os.environ.get("KEEP_PICTURES") else tmp_path
     folder.mkdir(exist_ok=True)
     path = folder / f"viewer-{view}-{theme}.png"

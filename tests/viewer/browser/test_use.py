@@ -85,6 +85,22 @@ def test_text_from_right_to_left_begins_where_it_begins(store: Store, open_page:
         page.close()
 
 
+def test_the_focus_stays_in_the_pane(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """By keys alone: into the pane, along a link to another step, whose pane has the focus then; Escape leads to the steps,
+    not out of the trace."""
+    page = open_page(f"{viewer.address}#/trace/{SILENT}")
+    page.wait_for_selector(".suspicion .chain a")
+    page.keyboard.press("Enter")
+    page.focus(".suspicion .chain a")
+    before = page.url
+    page.keyboard.press("Enter")
+    page.wait_for_function("url => location.href !== url && document.activeElement.matches('.pane')", arg=before)
+    page.focus(".pane a")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.matches('.rows')")
+    assert f"#/trace/{SILENT}" in page.url
+
+
 def test_a_deep_tree_keeps_its_columns(store: Store, open_page: Callable[..., Any]) -> None:
     """However deep a step is, its name can be read and its bar stands on the axis; the arrow before the name folds it."""
     maker = Maker(TRACE, 1_780_000_000_000_000_000)
@@ -171,10 +187,12 @@ def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callab
     """On half the width and height the page scrolls: steps, then the chosen one, nothing on top of each other."""
     page = open_page(f"{viewer.address}#/trace/{RECOVERED}", size=(720, 450))
     page.wait_for_selector(".suspects ol")
-    rows = page.eval_on_selector(".rows", "one => one.getBoundingClientRect().toJSON()")
-    pane = page.eval_on_selector(".pane", "one => one.getBoundingClientRect().toJSON()")
-    assert rows["height"] > 200
-    assert rows["bottom"] <= pane["top"]
+    box = "document.querySelector('{}').getBoundingClientRect().{}"
+    height, bottom, top = page.evaluate(
+        f"[{box.format('.rows', 'height')}, {box.format('.rows', 'bottom')}, {box.format('.pane', 'top')}]"
+    )
+    assert height > 200
+    assert bottom <= top
     assert page.evaluate("document.scrollingElement.scrollHeight") > 700
 
 

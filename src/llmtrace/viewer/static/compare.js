@@ -38,7 +38,7 @@ export class CompareView {
         el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "The same, step by step" : `They part at step ${this.told.first + 1} of ${this.pairs.length}` }),
           dim(`${plural(apart, "step")} different${this.told.left_out ? `; ${count(this.told.left_out)} steps not compared, there are too many` : ""}`)),
         el("span", { class: "dim", text: "n next difference" }), keysButton()),
-      el("div", { class: "sides" }, side(this.told.left), side(this.told.right)),
+      el("nav", { class: "sides", "aria-label": "Both traces" }, side(this.told.left), side(this.told.right)),
       el("main", { class: "panes", "aria-label": "Comparison" }, el("section", { class: "steps", "aria-label": "Steps" }, this.rowsBox), this.pane));
     this.list = new VirtualList(this.rowsBox, { render: (at) => this.row(at), estimate: () => 26, key: (at) => String(at) });
     this.list.reset(this.pairs.length);
@@ -69,12 +69,12 @@ export class CompareView {
   }
 
   column(row, payload, other, side) {
-    if (!row || !payload) return el("div", { class: "attempt" }, el("h4", { text: side ? "second" : "first" }), dim("has no such step"));
+    if (!row || !payload) return el("div", { class: "attempt" }, el("h3", { text: side ? "second" : "first" }), dim("has no such step"));
     const marks = (a, b) => ({ marks: new Map(other ? differences(a, b).map((pointer) => [pointer, { cls: "changed" }]) : []) });
     const result = payload.has_result ? parsed(payload.result) : undefined;
     const otherResult = other?.has_result ? parsed(other.result) : undefined;
     return el("div", { class: "attempt" },
-      el("h4", {}, el("a", { href: placeText(`trace/${this.ids[side]}`, { span: row.id }), text: `${side ? "second" : "first"} · ${row.name}` }), el("span", { class: `state ${row.state}`, text: row.state === "ok" ? "" : row.state }), duration(row.end === undefined ? null : row.end - row.start)),
+      el("h3", {}, el("a", { href: placeText(`trace/${this.ids[side]}`, { span: row.id }), text: `${side ? "second" : "first"} · ${row.name}` }), el("span", { class: `state ${row.state}`, text: row.state === "ok" ? "" : row.state }), duration(row.end === undefined ? null : row.end - row.start)),
       payload.arguments !== undefined ? block(callPieces(row.name, payload.arguments, marks(payload.arguments, other?.arguments)), { cls: "code call" }) : null,
       result !== undefined ? block(typeof result === "string" ? [{ text: result }] : jsonPieces(result, marks(result, otherResult)), { cls: "code result" }) : null,
       payload.failure ? failureNode(payload) : null,

@@ -5,17 +5,18 @@ import { cost, count, duration } from "./format.js";
 import { place } from "./zoom.js";
 
 const HEIGHT = 44;
+const sizeOf = (row) => (row.in ?? 0) + (row.out ?? 0);
 
 export function curveNode(view) {
   const calls = view.tree.order.filter((row) => row.in !== undefined || row.cost !== undefined);
   if (calls.length < 2) return null;
-  const most = Math.max(...calls.map((row) => (row.in ?? 0) + (row.out ?? 0)), 1);
+  const most = Math.max(...calls.map(sizeOf), 1);
   let spent = 0;
   let tokens = 0;
   const points = calls.map((row) => {
     spent += row.cost ?? 0;
-    tokens += (row.in ?? 0) + (row.out ?? 0);
-    return { row, x: place(view, row.start) * 10, context: (row.in ?? 0) + (row.out ?? 0), spent, tokens };
+    tokens += sizeOf(row);
+    return { row, x: place(view, row.start) * 10, context: sizeOf(row), spent, tokens };
   });
   const end = points[points.length - 1];
   const priced = calls.some((row) => row.cost !== undefined);

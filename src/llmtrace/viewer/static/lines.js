@@ -59,7 +59,7 @@ export function waterfallRow(view, line) {
       el("b", { text: row.name }), said(row)),
     number || marks.length || row.error || hidden
       ? el("span", { class: `mark ${severity(row)}`, "data-number": number, text: hidden > 0 ? `${hidden} ✗` : markText(row, marks) }) : null,
-    bar(view, row.kind, row.start, row.end ?? (row.state === "running" ? view.now() : view.span), timeText(row)));
+    bar(view, row.kind, row.start, row.end ?? (row.state === "running" ? view.now() : view.span), timeText(view, row)));
 }
 
 /** The first words of a call or an answer, read in their own direction. @param {Row} row */
@@ -80,8 +80,8 @@ function bar(view, kind, start, end, time) {
 
 const numberNode = (number) => number && el("span", { class: "mark error", "data-number": number });
 
-function timeText(row) {
-  if (row.state === "running") return "running";
+function timeText(view, row) {
+  if (row.state === "running") return `running ${duration(view.now() - row.start)}`;
   if (row.end === undefined) return "interrupted";
   return duration(row.end - row.start);
 }
@@ -172,10 +172,8 @@ export function resultNode(view, payload, most, marks) {
   return payload.failure ? failureNode(payload) : null;
 }
 
-/** @param {Payload} payload */
-export function failureNode(payload) {
-  const failure = /** @type {{type: string, message: string}} */ (payload.failure);
-  return el("p", { class: "failure" }, el("b", { text: failure.type }), failure.message ? ` ${cut(failure.message, 2000)}` : "");
+export function failureNode({ failure }) {
+  return el("p", { class: "failure" }, el("b", { text: failure.type }), ` ${cut(failure.message, 2000).replace(`${failure.type}: `, "")}`);
 }
 
 /** What a model answered: its words and the calls it asked for. @param {Payload} payload @param {Use[]} uses @param {number=} most @param {boolean=} brief calls that have an execution stand there only */

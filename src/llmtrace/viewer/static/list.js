@@ -166,7 +166,6 @@ export class ListView {
     location.hash = this.placeOf(row);
   }
 
-  /** @param {MouseEvent} event */
   clicked(at, event) {
     if (event.ctrlKey || event.metaKey) return; // a tab of its own
     event.preventDefault();

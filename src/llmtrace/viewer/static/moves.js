@@ -153,11 +153,12 @@ export function traceKey(view, event) {
     view.toggle(line);
     return true;
   }
-  if (document.activeElement === view.pane && event.key === "Escape") {
+  const inside = view.pane.contains(document.activeElement);
+  if (inside && event.key === "Escape") {
     view.rowsBox.focus();
     return true;
   }
-  if (document.activeElement === view.pane && ["ArrowDown", "ArrowUp", "PageDown", "PageUp", " ", "Home", "End"].includes(event.key)) return false;
+  if (inside && ["ArrowDown", "ArrowUp", "PageDown", "PageUp", " ", "Home", "End"].includes(event.key)) return false;
   const found = MOVES.find(([keys]) => keys.includes(event.key));
   found?.[2](view, event.key);
   return Boolean(found);

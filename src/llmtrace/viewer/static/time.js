@@ -4,8 +4,8 @@ import { across, el, fill, home, keysButton, svg, tip } from "./dom.js";
 import { UNKNOWN, clock, cost, count, duration, minute, plural } from "./format.js";
 import { go, note, toList } from "./place.js";
 
-const HOUR = 3600e3;
-const WINDOWS = { "24 h": [24 * HOUR, HOUR], "7 d": [7 * 24 * HOUR, 24 * HOUR], "30 d": [30 * 24 * HOUR, 24 * HOUR], "a year": [365 * 24 * HOUR, 7 * 24 * HOUR] };
+const DAY = 86400e3;
+const WINDOWS = { "24 h": [DAY, DAY / 24], "7 d": [7 * DAY, DAY], "30 d": [30 * DAY, DAY], "a year": [365 * DAY, 7 * DAY] };
 const BYS = ["model", "prompt", "agent"];
 const WIDE = 600;
 const HIGH = 120;

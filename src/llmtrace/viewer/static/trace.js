@@ -277,7 +277,9 @@ export class TraceView {
     }
     const samePlace = this.drawn === wanted;
     const top = this.pane.scrollTop;
+    const within = this.pane.contains(document.activeElement);
     fill(this.pane, detail(this, row, payload));
+    if (within) this.pane.focus({ preventScroll: true });
     this.pane.scrollTop = samePlace ? top : 0;
     this.drawn = wanted;
     forgetColours();

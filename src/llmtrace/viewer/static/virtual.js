@@ -26,7 +26,7 @@ export class VirtualList {
     this.space.setAttribute("role", "presentation");
     box.replaceChildren(this.space);
     this.wait = 0;
-    this.wanted = ""; // what was to be shown: it stays on the screen while heights above it become known, until a person scrolls
+    this.wanted = ""; // stays on the screen while heights above it become known, until a person scrolls
     for (const name of ["wheel", "pointerdown", "touchmove"]) box.addEventListener(name, () => { this.wanted = ""; }, { passive: true });
     box.addEventListener("scroll", () => this.soon(), { passive: true });
     this.observer = new ResizeObserver(() => this.soon());

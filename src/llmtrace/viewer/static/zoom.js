@@ -88,12 +88,11 @@ function moment(ms, shown) {
 /** Along the axis, from here to there. @param {PointerEvent} event */
 function drag(view, event) {
   const axis = /** @type {HTMLElement} */ (event.currentTarget);
-  const share = (one) => across(axis, one);
-  const began = share(event);
+  const began = across(axis, event);
   const range = el("i", { class: "range" });
   axis.append(range);
   axis.setPointerCapture(event.pointerId);
-  const ends = (one) => [Math.min(began, share(one)), Math.max(began, share(one))];
+  const ends = (one) => [began, across(axis, one)].sort((a, b) => a - b);
   axis.onpointermove = (one) => {
     const [low, high] = ends(one);
     range.style.left = `${low * 100}%`;
