@@ -462,3 +462,18 @@ def test_derived_schemas_are_closed_errors() -> None:
     [found] = check_arguments({"order_id": "1", "amount": 1, "colour": 1}, signature_of(refund).definition)
     assert (found.code, found.severity, found.pointer) == ("unexpected", "error", "/colour")
     assert check_arguments({"first": 1, "second": 2, "named": "n", "x": "y"}, signature_of(everything).definition) == ()
+
+
+def test_annotations_that_cannot_be_read_are_none() -> None:
+    """Such as those that are worked out when they are asked for, with a name that is not known."""
+
+    class Deferred:
+        @property
+        def __annotations__(self) -> Any:
+            raise NameError("name 'Later' is not defined")
+
+    def work(order_id: Any) -> None: ...
+
+    work.__wrapped__ = Deferred()  # type: ignore[attr-defined]
+    signature = signature_of(work)
+    assert signature.definition.parameters is not None

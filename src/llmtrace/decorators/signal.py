@@ -105,7 +105,7 @@ def _check_form(written: Any, named: str, background: bool) -> None:
         return
     if inspect.iscoroutinefunction(written) and not background:
         raise ConfigurationError(f"signal {named!r}: an async function can only judge in the background: background=True")
-    if inspect.isgeneratorfunction(written) and not inspect.signature(written).parameters and background:
+    if background and _own.is_generator(written):
         raise ConfigurationError(f"signal {named!r}: what judges in the background is a function of one span, not a generator")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.model import Evaluation, Severity, Span, replace
+from llmtrace.validation.annotations import written_signature
 
 _WORD = re.compile(r"[\w.:-]{1,40}")
 """A text that is a label; a longer one may hold content."""
@@ -107,9 +108,14 @@ class Own:
 def _starter(written: Any) -> Callable[[], Callable[[Span], Any]]:
     if isinstance(written, type):
         return lambda: _of_object(written())
-    if inspect.isgeneratorfunction(written) and not inspect.signature(written).parameters:
+    if is_generator(written):
         return lambda: _of_generator(written())
     return lambda: written
+
+
+def is_generator(written: Any) -> bool:
+    """Whether it is sent the spans; a generator that takes one as its argument is a function of it."""
+    return inspect.isgeneratorfunction(written) and not written_signature(written).parameters
 
 
 def _of_object(made: Any) -> Callable[[Span], Any]:

@@ -17,6 +17,9 @@ from typing import Any
 import typing_extensions
 from pydantic import BeforeValidator
 
+if sys.version_info >= (3, 14):
+    import annotationlib
+
 
 def target_of(function: Callable[..., Any]) -> Any:
     """The function that holds the annotations and docstring of a callable: of a partial, a class, an object, a wrapper."""
@@ -39,9 +42,8 @@ def hints_of(function: Callable[..., Any], scope: dict[str, Any] | None = None) 
         return typing.get_type_hints(target, localns=scope, include_extras=True), True
     except Exception:  # whatever evaluating an annotation raises
         pass
-    annotations = getattr(target, "__annotations__", None)
     found: dict[str, Any] = {}
-    for name, annotation in annotations.items() if isinstance(annotations, dict) else ():
+    for name, annotation in _written(target).items():
         holder = type("Holder", (), {"__annotations__": {name: annotation}})
         try:
             namespace = getattr(target, "__globals__", {})
@@ -49,6 +51,25 @@ def hints_of(function: Callable[..., Any], scope: dict[str, Any] | None = None) 
         except Exception:
             continue
     return found, False
+
+
+def written_signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a callable, its annotations as they are written. Raises TypeError or ValueError where it has none."""
+    if sys.version_info >= (3, 14):
+        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def _written(target: Any) -> dict[str, Any]:
+    """Annotations as they are written. From Python 3.14 on each name in them is looked up when they are asked for, and one that
+    is not known raises, unless it may stand for itself."""
+    try:
+        if sys.version_info >= (3, 14):
+            return dict(annotationlib.get_annotations(target, format=annotationlib.Format.FORWARDREF))
+        annotations = getattr(target, "__annotations__", None)
+    except Exception:
+        return {}
+    return annotations if isinstance(annotations, dict) else {}
 
 
 def scope_of(function: Callable[..., Any]) -> dict[str, Any]:

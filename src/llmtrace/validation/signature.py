@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue, ToolDefinition, replace
-from llmtrace.validation.annotations import hints_of, scope_of, target_of
+from llmtrace.validation.annotations import hints_of, scope_of, target_of, written_signature
 from llmtrace.validation.docstrings import Docstring, parse_docstring
 from llmtrace.validation.parameters import Kind, Parameter, object_schema, parameters_of
 from llmtrace.validation.results import result_schema
@@ -209,7 +209,7 @@ def _refuse_no_schema(schema: Any, name: str) -> None:
 
 def _inspect(function: Callable[..., Any]) -> tuple[inspect.Signature | None, bool]:
     try:
-        signature = inspect.signature(function)
+        signature = written_signature(function)
     except (TypeError, ValueError):
         return None, False
     parameters = list(signature.parameters.values())
