@@ -15,6 +15,7 @@ import pytest
 from llmtrace import instrumentation
 from llmtrace.instrumentation import groq as ours
 from llmtrace.model import (
+    Embedding,
     Failure,
     Generic,
     Inference,
@@ -185,6 +186,19 @@ def test_raw_and_async_record_the_same(captured: Captured) -> None:
     found = [span.operation for span in captured.spans]
     assert len(found) == 6
     assert all(one == found[0] for one in found)
+
+
+def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
+    """The model, how many dimensions, tokens."""
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
+    usage = {"prompt_tokens": 4, "total_tokens": 4}
+    with Server(json_reply({"object": "list", "data": data, "model": "nomic", "usage": usage})) as server:
+        client(server).embeddings.create(model="nomic", input="a secret")
+    (span,) = captured.spans
+    found = span.operation
+    assert isinstance(found, Embedding)
+    assert (found.provider, found.response_model, found.dimensions, found.usage) == ("groq", "nomic", 2, Usage(4))
+    assert "secret" not in repr(span)
 
 
 def test_supported_versions_are_stated() -> None:

@@ -152,6 +152,22 @@ def test_an_agent_is_an_inference(captured: Captured, streamed: bool) -> None:
     assert found.output[0].text() == "ok"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_code_that_is_filled_in(captured: Captured, streamed: bool) -> None:
+    """The prompt is the user's; what stands after the gap is a parameter."""
+    events = [chunk(role="assistant", content="ret"), chunk(content="urn"), chunk("stop")]
+    reply = sse_reply(events, done=DONE) if streamed else json_reply(answer("return"))
+    with Server(reply) as server:
+        asked: Any = {"model": "codestral-test", "prompt": "def f():", "suffix": " 1", "max_tokens": 9}
+        if streamed:
+            list(client(server).fim.stream(**asked))
+        else:
+            client(server).fim.complete(**asked)
+    found = only(captured)
+    assert (found.operation, found.input[0].text(), found.output[0].text()) == ("text_completion", "def f():", "return")
+    assert (found.parameters["suffix"], found.parameters["max_tokens"], found.finish_reasons) == (" 1", 9, ("stop",))
+
+
 def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
     """The model, how many dimensions, what it cost, and nothing of what was embedded."""
     data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]

@@ -1,4 +1,4 @@
-"""Groq: ``client.chat.completions``, sync and async, whole and streamed, raw or not.
+"""Groq: ``client.chat.completions``, sync and async, whole and streamed, raw or not; ``client.embeddings``.
 
 Groq speaks OpenAI's protocol by a client of the same make, so the endpoint is OpenAI's (`_openai_chat`). Peculiar to Groq are
 its tools that run on the server (``executed_tools``), ``x_groq`` in a stream, and that it rejects a tool call of the model
@@ -17,6 +17,7 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Fields, traced, traced_async
@@ -56,6 +57,13 @@ class GroqChat(Chat):
     def settle(self, call: Call, result: Any) -> Any:
         asked = call.fields.get("parameters", {}).get("choice.count")
         return _stainless.settle(self, call, result, lambda: GroqReader(asked if isinstance(asked, int) else 1))
+
+
+class GroqEmbeddings(Embeddings):
+    """The endpoint of embeddings."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().outline(client, kwargs), "provider": PROVIDER}
 
 
 class GroqReader(ChunkReader):
@@ -119,11 +127,13 @@ def _text(generated: str) -> Part:
     return Generic("failed_generation", {"content": generated})
 
 
-_CHAT = GroqChat()
+_CHAT, _EMBEDDINGS = GroqChat(), GroqEmbeddings()
 _COMPLETIONS = "groq.resources.chat.completions"
 
 PATCHES = (
     Patch(_COMPLETIONS, "Completions.create", traced(_CHAT)),
     Patch(_COMPLETIONS, "AsyncCompletions.create", traced_async(_CHAT)),
+    Patch("groq.resources.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
+    Patch("groq.resources.embeddings", "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
     *_stainless.patches("groq"),
 )

@@ -1,4 +1,4 @@
-"""Mistral's ``chat`` and ``agents`` (complete, parse, stream), sync and async; ``embeddings``.
+"""Mistral's ``chat`` and ``agents`` (complete, parse, stream) and ``fim``, sync and async; ``embeddings``.
 
 Works with mistralai 1.x to 3.x. Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's
 (`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, how events are wrapped, and that the SDK
@@ -98,6 +98,17 @@ class MistralChat(_Client, Chat):
         asked = call.fields.get("parameters", {}).get("choice.count")
         reader = EventReader(asked if isinstance(asked, int) else 1)
         return watch_stream(call, reader, result, result.response, slot="generator")
+
+
+class MistralFim(MistralChat):
+    """The endpoint that fills in code between what stands before it, the prompt, and what stands after it, the suffix."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().outline(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        given = {name: value for name, value in kwargs.items() if name != "prompt"}
+        return super().request({**given, "messages": [{"role": "user", "content": kwargs.get("prompt")}]})
 
 
 class MistralEmbeddings(_Client, Embeddings):
@@ -208,6 +219,7 @@ def _without_span(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 _WHOLE, _STREAM, _EMBEDDINGS = MistralChat(stream=False), MistralChat(stream=True), MistralEmbeddings()
+_FIM, _FIM_STREAM = MistralFim(stream=False), MistralFim(stream=True)
 
 
 def _patches(package: str) -> tuple[Patch, ...]:
@@ -218,6 +230,10 @@ def _patches(package: str) -> tuple[Patch, ...]:
         *(Patch(module, f"{name}.complete_async", traced_async(_WHOLE)) for module, name in completions),
         *(Patch(module, f"{name}.stream", traced(_STREAM)) for module, name in completions),
         *(Patch(module, f"{name}.stream_async", traced_async(_STREAM)) for module, name in completions),
+        Patch(f"{package}.fim", "Fim.complete", traced(_FIM)),
+        Patch(f"{package}.fim", "Fim.complete_async", traced_async(_FIM)),
+        Patch(f"{package}.fim", "Fim.stream", traced(_FIM_STREAM)),
+        Patch(f"{package}.fim", "Fim.stream_async", traced_async(_FIM_STREAM)),
         Patch(f"{package}.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
         Patch(f"{package}.embeddings", "Embeddings.create_async", traced_async(_EMBEDDINGS)),
         Patch(f"{package}._hooks.sdkhooks", "SDKHooks.before_request", send),
