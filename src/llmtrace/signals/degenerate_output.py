@@ -38,7 +38,7 @@ def _check(inference: Inference) -> Iterator[Evaluation]:
         piece, length = _stuck(text)
         if piece and not user_mentions(inference, piece * 2) and not shown(text, len(text) - length):
             times = length // len(piece)
-            explanation = f"the answer ends in {times} times the same piece of {len(piece)} characters"
+            explanation = f"the answer ends in {times} times the same piece of {len(piece)} character{'s' * (len(piece) > 1)}"
             evidence = {"text": piece[:200]}
             yield Evaluation(SIGNAL.name, "warning", explanation, "repetition", float(times), evidence=evidence)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from llmtrace.codec import parts
-from llmtrace.model import FetchResponse, Inference, Message, Part, Span, ToolDefinition, ToolExecution, Trace
+from llmtrace.model import Failure, FetchResponse, Inference, Message, Part, Span, ToolDefinition, ToolExecution, Trace
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.viewer.context import Input
 from llmtrace.viewer.plain import plain
@@ -13,6 +14,9 @@ from llmtrace.viewer.rows import arguments_of, title
 
 Payload = dict[str, Any]
 
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+_LIBRARY = re.compile(r"site-packages|[\\/]lib[\\/]python")
+_SLASH = re.compile(r"[\\/]")
 _SHOWN_APART = frozenset({"system", "input", "output", "tools", "arguments", "result", "has_result", "definition", "usage"})
 
 
@@ -27,6 +31,7 @@ def payload(span: Span, trace: Trace, given: Input | None) -> Payload:
         "start": str(span.start),
         "end": None if span.end is None else str(span.end),
         "failure": plain(span.failure),
+        "raised": _raised(span.failure),
         "violations": plain(span.violations),
         "evaluations": plain(span.evaluations),
         "attributes": plain(span.attributes),
@@ -44,6 +49,16 @@ def payload(span: Span, trace: Trace, given: Input | None) -> Payload:
     else:
         held |= _other(operation)
     return held
+
+
+def _raised(failure: Failure | None) -> str:
+    """Where a Python program raised: the last line of its own in the stack."""
+    frames = list(_FRAME.finditer(failure.stacktrace or "")) if failure is not None else []
+    own = [frame for frame in frames if not _LIBRARY.search(frame[1])] or frames
+    if not own:
+        return ""
+    path, line, function = own[-1].groups()
+    return f"{re.split(_SLASH, path)[-1]}:{line} in {function}"
 
 
 def messages(told: tuple[Message, ...]) -> list[Payload]:

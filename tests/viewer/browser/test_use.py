@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from llmtrace.model import AgentInvocation, Custom, Failure, Span, ToolCall, ToolExecution, replace
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Failure,
+    Message,
+    Span,
+    ToolCall,
+    ToolExecution,
+    ToolResult,
+    replace,
+)
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.store import Store, open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, asks, chat, silent, user
@@ -180,6 +191,40 @@ def test_what_a_step_says_leads_on(store: Store, open_page: Callable[..., Any]) 
         page.click(".facts-line a")
         page.wait_for_selector(f"#trace-{TRACE}")
         assert page.locator(".trace-row[id]").count() == 1
+        page.close()
+
+
+def test_numbers_are_what_they_were(store: Store, open_page: Callable[..., Any]) -> None:
+    """On the page, also inside of a text that is JSON, in what is copied, and in a request that repeats the call: though a
+    browser's own numbers know neither 42.0 nor twenty digits."""
+    maker, call = Maker(TRACE, 1_780_000_000_000_000_000), ToolCall("pay", {"amount": 42.0}, "call_1")
+    result, parameters = (
+        '{"id": 12345678901234567890, "amount": 42.0}',
+        {"temperature": 1.0, "stream_options": {"include_usage": True}},
+    )
+    history = [user("Pay."), asks(call), Message("tool", (ToolResult(result, "call_1"),))]
+    store.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(user("Pay."),)), took=1.0))
+    store.append(maker.span(2, 1, "execute_tool pay", ToolExecution("pay", call.arguments, result, True, "call_1")))
+    store.append(maker.span(3, 1, "chat m", chat(history, answers("Paid."), parameters=parameters)))
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={2:016x}", permissions=["clipboard-read", "clipboard-write"])
+        page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
+        assert page.inner_text(".pane .code.result") == result
+
+        def copied(way: str) -> str:
+            page.evaluate("navigator.clipboard.writeText('-')")
+            page.keyboard.press("y")
+            page.keyboard.press(way)
+            page.wait_for_function("async () => await navigator.clipboard.readText() !== '-'")
+            return str(page.evaluate("navigator.clipboard.readText()"))
+
+        assert '"amount": 42.0' in copied("j")
+        page.goto(f"{served.address}#/trace/{TRACE}?span={3:016x}")
+        page.wait_for_selector(".pane .text.answer")
+        body = json.loads(copied("c").split("--data-raw ")[1][1:-1])
+        assert repr(body["temperature"]) == "1.0"
+        assert "stream_options" not in body
+        assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"amount":42.0}'
         page.close()
 
 

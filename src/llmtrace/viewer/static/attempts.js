@@ -1,7 +1,7 @@
 // Attempts at one thing: calls of the same tool, one after the other, because the one before went wrong.
 
 import { dim, el } from "./dom.js";
-import { compact } from "./format.js";
+import { compact, exactNumber } from "./format.js";
 import { titled } from "./detail.js";
 import { block, callPieces, segment } from "./json.js";
 
@@ -38,7 +38,7 @@ export function attemptsNode(view, row) {
 
 /** Pointers at which two values differ, as deep as both have the same members. @returns {string[]} */
 export function differences(a, b, pointer = "") {
-  const both = a !== null && b !== null && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b);
+  const both = a !== null && b !== null && typeof a === "object" && typeof b === "object" && Array.isArray(a) === Array.isArray(b) && exactNumber(a) === undefined;
   if (!both) return compact(a) === compact(b) ? [] : [pointer];
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((name) => {
     const at = `${pointer}${segment(name)}`;

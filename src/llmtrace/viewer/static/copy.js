@@ -1,7 +1,7 @@
 // What can be taken away: the chosen steps as text for a language model, as JSON, as curl or Python that repeats the call.
 
 import { copyText, el } from "./dom.js";
-import { callText, compact, cut, worded } from "./format.js";
+import { callText, compact, cut, jsonText, worded } from "./format.js";
 import { asCurl, asPython } from "./request.js";
 
 const MOST_STEPS = 40;
@@ -11,7 +11,7 @@ export function copyMenu(view) {
   const row = view.row(view.cursor);
   const ways = /** @type {[string, string, () => Promise<[string, string]>][]} */ ([
     ["t", "text for a language model: suspects and this step", async () => [await forModel(view), "text for a model"]],
-    ["j", "this step as JSON", async () => [JSON.stringify((await view.need([view.cursor])).get(view.cursor), null, 2), "JSON"]],
+    ["j", "this step as JSON", async () => [jsonText((await view.need([view.cursor])).get(view.cursor), 2), "JSON"]],
     ["l", "link to this step", async () => [location.href, "link"]],
   ]);
   if (row?.kind === "model") {

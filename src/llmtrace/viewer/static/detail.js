@@ -59,14 +59,7 @@ function findingsNode(view, payload) {
       el("b", { text: one.name.replaceAll("_", " ") }), one.where ? el("code", { text: one.where }) : null, ` ${one.text}`,
       one.more && one.more !== one.text ? el("span", { class: "more-of", text: one.more }) : null,
       one.sources.map((span) => view.tree.rows.has(span) ? el("a", { class: "to", href: view.linkTo(span), text: `← ${view.row(span).name}` }) : null))),
-    failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: `stack trace${raisedAt(failure.stacktrace)}` }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
-}
-
-/** Where a Python program raised: the last line of its own. */
-function raisedAt(stack) {
-  const frames = [...stack.matchAll(/File "(?:.*[\\/])?([^"]+)", line (\d+), in (\S+)/g)];
-  const own = frames.filter(([frame]) => !/site-packages|[\\/]lib[\\/]python/.test(frame)).pop() ?? frames.pop();
-  return own ? `: ${own[1]}:${own[2]} in ${own[3]}` : "";
+    failure ? el("li", { class: "error" }, failureNode(payload), failure.stacktrace ? el("details", {}, el("summary", { text: `stack trace${payload.raised && `: ${payload.raised}`}` }), el("pre", { class: "code", text: failure.stacktrace })) : null) : null));
 }
 
 function evidenceText(evidence) {

@@ -66,6 +66,11 @@ export function likelihood(share) {
   return share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
 }
 
+/** JSON, with every number as it was written. */
+export function jsonText(value, indent = 0) {
+  return (JSON.stringify(value, null, indent) ?? "null").replace(/\{\s*"\\u0000number":\s*"([^"]*)"\s*\}/g, "$1");
+}
+
 /** The text of a number that a browser would have changed, else undefined. */
 export function exactNumber(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value) ? value["\u0000number"] : undefined;

@@ -187,10 +187,16 @@ function pieceNode(piece) {
   return node;
 }
 
+/** A number as it was written. */
+function exactly(_, value) {
+  const source = arguments[2]?.source;
+  return typeof value === "number" && source && source !== String(value) ? { "\u0000number": source } : value;
+}
+
 /** The value that a text is the JSON of, else the text; any other value is itself. */
 export function parsed(held) {
   try {
-    return typeof held === "string" && /^\s*[[{]/.test(held) ? JSON.parse(held) : held;
+    return typeof held === "string" && /^\s*[[{]/.test(held) ? JSON.parse(held, exactly) : held;
   } catch {
     return held;
   }

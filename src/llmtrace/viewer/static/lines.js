@@ -43,7 +43,6 @@ function common(view, line, cls) {
       if (twisted || (line.fold && line.key === view.cursor)) view.toggle(line);
       view.select(line.key);
     },
-    ondblclick: () => view.toggle(line),
   };
 }
 

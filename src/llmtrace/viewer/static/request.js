@@ -1,8 +1,11 @@
 // A recorded call of a model as a request that repeats it. Keys are never in it: they come from the environment.
 
+import { jsonText } from "./format.js";
+
 async function request(view, row) {
   const payload = (await view.need([row.id])).get(row.id);
   const facts = payload.facts;
+  const { stream_options: _, ...parameters } = facts.parameters ?? {}; // it is not streamed
   const messages = /** @type {Message[]} */ (await view.data.history(view.id, row.id));
   const anthropic = facts.provider === "anthropic";
   const host = facts.server_address && !["api.openai.com", "api.anthropic.com"].includes(facts.server_address) ? `http://${facts.server_address}${facts.server_port ? `:${facts.server_port}` : ""}` : null;
@@ -12,8 +15,8 @@ async function request(view, row) {
     : { type: "function", function: { name: tool.name, description: tool.description ?? undefined, parameters: tool.parameters ?? undefined } });
   const system = (payload.system ?? []).map((part) => part.content ?? "").join("\n");
   const body = anthropic
-    ? { model, max_tokens: 1024, ...facts.parameters, system: system || undefined, messages: messages.map(anthropicMessage), tools: tools.length ? tools : undefined }
-    : { model, ...facts.parameters, messages: [...(system ? [{ role: "system", content: system }] : []), ...messages.flatMap(openaiMessages)], tools: tools.length ? tools : undefined };
+    ? { model, max_tokens: 1024, ...parameters, system: system || undefined, messages: messages.map(anthropicMessage), tools: tools.length ? tools : undefined }
+    : { model, ...parameters, messages: [...(system ? [{ role: "system", content: system }] : []), ...messages.flatMap(openaiMessages)], tools: tools.length ? tools : undefined };
   return anthropic
     ? { url: `${host ?? "https://api.anthropic.com"}/v1/messages`, key: "ANTHROPIC_API_KEY", headers: ["anthropic-version: 2023-06-01"], body, provider: "anthropic" }
     : { url: `${host ?? "https://api.openai.com"}/v1/chat/completions`, key: "OPENAI_API_KEY", headers: [], body, provider: "openai" };
@@ -35,14 +38,12 @@ function anthropicMessage(message) {
     content: message.parts.map((part) => {
       if (part.type === "tool_call") return { type: "tool_use", id: part.id, name: part.name, input: part.arguments };
       if (part.type === "tool_call_response") return { type: "tool_result", tool_use_id: part.id, content: asText(part.response) };
-      return { type: "text", text: part.content ?? JSON.stringify(part) };
+      return { type: "text", text: part.content ?? jsonText(part) };
     }),
   };
 }
 
-function asText(value) {
-  return typeof value === "string" ? value : JSON.stringify(value);
-}
+const asText = (value) => (typeof value === "string" ? value : jsonText(value));
 
 /** A text as one word of a POSIX shell. */
 export function quoted(text) {
@@ -51,7 +52,7 @@ export function quoted(text) {
 
 /** JSON in which nothing but plain ASCII stands: no terminal and no shell reads anything into it. */
 function asciiJson(value) {
-  return JSON.stringify(value, null, 2).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return jsonText(value, 2).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 export async function asCurl(view, row) {

@@ -111,7 +111,7 @@ export class TraceView {
   }
 
   build() {
-    document.title = `${this.trace?.name ?? "trace"} · llmtrace`;
+    document.title = `${this.trace?.task ?? this.trace?.name} · llmtrace`;
     this.head = el("header", { class: "top" });
     this.suspectBox = el("section", { class: "suspects", "aria-label": "Suspects" });
     this.axis = el("div", { class: "axis-line" });

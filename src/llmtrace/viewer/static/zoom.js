@@ -69,12 +69,8 @@ export function follow(view, row) {
 export function axisNodes(view) {
   const { from, to } = frame(view);
   const ticks = [0, 0.25, 0.5, 0.75].map((share) => el("span", { style: { "--left": share * 100 }, text: moment(from + (to - from) * share, to - from) }));
-  const words = view.zoomed ? el("button", { class: "more", onclick: () => fit(view) }, `${times(view.span / (to - from))} closer · show all `, el("kbd", { text: "z" })) : el("span", {});
+  const words = view.zoomed ? el("button", { class: "more", onclick: () => fit(view) }, `${(view.span / (to - from)).toFixed(1)} × closer · show all `, el("kbd", { text: "z" })) : el("span", {});
   return [words, el("div", { class: "axis", "aria-hidden": "true", onpointerdown: (event) => drag(view, event) }, ticks)];
-}
-
-function times(number) {
-  return `${number < 10 ? number.toFixed(1) : Math.round(number).toLocaleString("en-US")} ×`;
 }
 
 /** A moment, as fine as neighbours need it to be told apart. */
