@@ -18,6 +18,7 @@ from openai_server import (
     ASK,
     MODEL,
     TOOLS,
+    USAGE,
     Server,
     call_chunks,
     chunk,
@@ -280,6 +281,8 @@ def stream_of_calls(client: openai.OpenAI) -> Iterator[Any]:
             chunk({"role": "assistant", "content": [{"type": "text", "text": "a"}]}),
             chunk({"audio": {"id": "a1", "data": "QUJD"}, "reasoning": "think"}),
             chunk({"function_call": {"name": "look_up", "arguments": "{}"}}),
+            chunk({"annotations": [{"type": "of_tomorrow"}], "images": [{"type": "of_tomorrow"}]}),
+            chunk(None, usage={**USAGE, "cost": 0.25, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}),
         ]
     )
 )
