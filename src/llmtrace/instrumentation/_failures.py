@@ -64,7 +64,10 @@ BY_STATUS = {
     409: "conflict",
     413: "bad_request",
     422: "bad_request",
+    424: "server_error",  # what the request needs failed: a model (Bedrock), an MCP server (Groq)
     429: "rate_limit",
+    498: "overloaded",  # Groq's, of its flex tier
+    499: "cancelled",
     504: "deadline_exceeded",
     529: "overloaded",
 }
@@ -91,6 +94,8 @@ BY_CODE = {
     "ExpiredTokenException": "authentication",
     "InvalidSignatureException": "authentication",
     "UnrecognizedClientException": "authentication",
+    "ModelErrorException": "server_error",
+    "ModelNotReadyException": "overloaded",
     "ModelTimeoutException": "timeout",
     "ResourceNotFoundException": "not_found",
     "ServiceQuotaExceededException": "quota",
