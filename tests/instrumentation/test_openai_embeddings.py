@@ -175,3 +175,16 @@ def test_the_provider_of_a_call(captured: Captured) -> None:
     azure.embeddings.create(model=MODEL, input="a")
     providers = [span.operation.provider for span in spans(captured)]  # type: ignore[union-attr]
     assert providers == ["groq", "azure.ai.openai"]
+
+
+def test_a_client_made_for_a_provider(captured: Captured) -> None:
+    """From openai 3.x on, also behind an address of one's own."""
+    providers = pytest.importorskip("openai.providers")
+    bedrock = providers.bedrock(
+        region="us-west-2", access_key_id="none", secret_access_key="none", base_url="https://gateway.example/v1"
+    )
+    server = Server(whole(embedded()))
+    client = openai.OpenAI(provider=bedrock, http_client=http.Client(transport=http.MockTransport(server)))
+    client.embeddings.create(model=MODEL, input="a")
+    assert embedding(captured).provider == "aws.bedrock"
+    assert "authorization" in server.requests[0].headers

@@ -1,4 +1,5 @@
-"""Who answers an OpenAI client: told by the client's class, else by the host of its base URL.
+"""Who answers an OpenAI client: told by the client's class or by the provider that it was made for, else by the host of its
+base URL.
 
 Law: a host that is not known here is ``openai``, since nobody can tell from outside what a server of one's own runs; names are
 the conventions' where they have one.
@@ -13,6 +14,9 @@ AZURE = "azure.ai.openai"
 
 BY_CLASS = {"Azure": AZURE, "Bedrock": "aws.bedrock"}
 """A part of the name of a client's class, or of a class that it is derived from."""
+
+BY_PROVIDER = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
+"""The name of the ``provider`` that a client of openai 3.x was made for."""
 
 BY_HOST = {
     "aiplatform.googleapis.com": "gcp.vertex_ai",
@@ -54,17 +58,18 @@ BY_DOMAIN = (
 )
 """The end of a host that differs by region or resource."""
 
-_known: dict[tuple[type, str | None], str] = {}
+_known: dict[tuple[type, str | None, str | None], str] = {}
 
 
 def provider_of(client: Any, host: str | None) -> str:
     """Value of ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
-    key = type(client), host
+    made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
+    key = type(client), host, made_for
     found = _known.get(key)
     if found is None:
         if len(_known) > 256:
             _known.clear()
-        found = _known[key] = _by_class(key[0]) or by_host(key[1] or "")
+        found = _known[key] = _by_class(key[0]) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
     return found
 
 
