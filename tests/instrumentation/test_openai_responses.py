@@ -20,6 +20,7 @@ from openai_responses_server import (
     PICTURE,
     SEARCH,
     TOOL,
+    USAGE,
     answered,
     call,
     custom,
@@ -656,6 +657,19 @@ def test_beta_is_covered(captured: Captured) -> None:
 class Where(pydantic.BaseModel):
     city: str
     days: int
+
+
+def test_a_compaction_is_a_call_of_the_model(captured: Captured) -> None:
+    """Its tokens count; what it keeps of the user's is no answer."""
+    kept = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Where is order 7?"}]}
+    output = [kept, {"type": "compaction", "id": "cmp_1", "encrypted_content": "…"}]
+    answer = {"id": "resp_1", "object": "response.compaction", "created_at": 1, "output": output, "usage": USAGE}
+    Server(whole(answer)).client().responses.compact(model=MODEL, input="Where is order 7?")
+    found = inference(captured)
+    assert found.output == (Message("assistant", (Compaction(None, "cmp_1"),), finish_reason="stop"),)
+    assert found.usage is not None
+    assert found.usage.input_tokens == USAGE["input_tokens"]
+    assert captured.spans[0].evaluations == ()
 
 
 def test_the_schema_asked_for_is_held(captured: Captured) -> None:

@@ -35,7 +35,7 @@ _LOADING = frozenset({"additional_tools", "tool_search_output"})
 
 
 class Responses(Generation):
-    """The endpoint that makes a response."""
+    """The endpoint that makes a response, or a compaction of what was said."""
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         asked, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
@@ -105,8 +105,9 @@ def read_response(said: Mapping[str, Any]) -> Fields:
 
 
 def _output(items: Any, reason: str | None) -> tuple[Message, ...]:
-    """One message. None where nothing came and nothing is known to have ended."""
-    parts: tuple[Part, ...] = tuple([part for item in items for part in item_parts(item)])
+    """One message, without what a compaction keeps of the user. None where nothing came and nothing is known to have ended."""
+    said = [item for item in items if members(item).get("role") != "user"]
+    parts: tuple[Part, ...] = tuple([part for item in said for part in item_parts(item)])
     if not parts and reason in (None, "error"):
         return ()
     return (Message("assistant", parts, finish_reason=reason),)

@@ -59,10 +59,14 @@ PATCHES = (
     Patch(_IN_RESPONSES, "AsyncResponses.create", traced_async(_RESPONSES)),
     Patch(_IN_RESPONSES, "AsyncResponses.parse", traced_async(_RESPONSES)),
     Patch(_IN_RESPONSES, "AsyncResponses.retrieve", by_name(traced_async(_FETCHED))),
+    Patch(_IN_RESPONSES, "Responses.compact", traced(_RESPONSES)),
+    Patch(_IN_RESPONSES, "AsyncResponses.compact", traced_async(_RESPONSES)),
     Patch(_IN_BETA, "Responses.create", traced(_RESPONSES)),
     Patch(_IN_BETA, "Responses.retrieve", by_name(traced(_FETCHED))),
     Patch(_IN_BETA, "AsyncResponses.create", traced_async(_RESPONSES)),
     Patch(_IN_BETA, "AsyncResponses.retrieve", by_name(traced_async(_FETCHED))),
+    Patch(_IN_BETA, "Responses.compact", traced(_RESPONSES)),
+    Patch(_IN_BETA, "AsyncResponses.compact", traced_async(_RESPONSES)),
     Patch(_IN_RESPONSES, "parse_response", keep_answer),  # 2.x
     Patch("openai.lib._response_resources", "parse_response", keep_answer),  # 3.x
     Patch(_RESPONSE_STREAMS, "ResponseStream.close", closing),
