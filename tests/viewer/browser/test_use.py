@@ -228,6 +228,23 @@ def test_numbers_are_what_they_were(store: Store, open_page: Callable[..., Any])
         page.close()
 
 
+def test_a_server_that_ended_is_said_to_have(store: Store, chromium: Any) -> None:
+    """Whatever is asked of it then: nothing stands on the screen as if it were an answer."""
+    for span in silent():
+        store.append(span)
+    with serving(store) as served:
+        page = chromium.new_page()
+        page.goto(f"{served.address}#/trace/{SILENT}")
+        page.wait_for_selector(".suspects ol")
+        other = chromium.new_page()
+        other.goto(served.address)
+        other.wait_for_selector(f"#trace-{SILENT}")
+    for one, key in ((page, "G"), (other, "f")):
+        one.keyboard.press(key)
+        one.wait_for_selector("#said.shown:has-text('does not answer')")
+        one.close()
+
+
 def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callable[..., Any]) -> None:
     """On half the width and height the page scrolls: steps, then the chosen one, nothing on top of each other."""
     page = open_page(f"{viewer.address}#/trace/{RECOVERED}", size=(720, 450))

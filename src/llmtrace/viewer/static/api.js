@@ -3,7 +3,7 @@
 import { queryText } from "./place.js";
 
 async function get(path, query = {}) {
-  const response = await fetch(`/api/${path}${queryText(query)}`);
+  const response = await fetch(`/api/${path}${queryText(query)}`).catch(() => { throw new Error("the viewer's server does not answer: it has ended"); });
   if (response.ok) return response.json();
   const text = await response.text();
   throw new Error(text && text.length < 400 ? text : `the viewer's server answered ${response.status}`);

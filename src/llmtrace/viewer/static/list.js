@@ -84,13 +84,7 @@ export class ListView {
     const asked = ++this.asked;
     const before = keep ? this.rows[this.cursor]?.id : this.query.at;
     const began = performance.now();
-    let found;
-    try {
-      found = await this.data.traces({ ...this.query, limit: keep ? Math.min(200, Math.max(PAGE, this.rows.length)) : this.query.at ? 200 : PAGE });
-    } catch (error) {
-      this.count.textContent = String(/** @type {Error} */ (error).message);
-      return;
-    }
+    const found = await this.data.traces({ ...this.query, limit: keep ? Math.min(200, Math.max(PAGE, this.rows.length)) : this.query.at ? 200 : PAGE });
     if (asked !== this.asked) return;
     this.took = performance.now() - began;
     this.rows = found.traces;

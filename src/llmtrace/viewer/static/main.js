@@ -1,7 +1,7 @@
 // Begins: opens the data, shows the page that the address names, hands keys and news to it.
 
 import { openData } from "./api.js";
-import { byId, el, hideTip, hush } from "./dom.js";
+import { byId, el, hideTip, hush, say } from "./dom.js";
 import { CompareView } from "./compare.js";
 import { help } from "./keys.js";
 import { ListView } from "./list.js";
@@ -75,6 +75,7 @@ async function begin() {
   info = await data.info();
   addEventListener("hashchange", showPage);
   addEventListener("keydown", key);
+  addEventListener("unhandledrejection", (event) => { event.preventDefault(); say(event.reason.message); });
   document.addEventListener("click", (event) => { if (/** @type {HTMLElement} */ (event.target).closest("[data-key='?']")) help(); });
   data.follow((traces) => page?.changed?.(traces));
   addEventListener("beforeprint", () => page?.list?.draw(true));

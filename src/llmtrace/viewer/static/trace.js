@@ -377,10 +377,9 @@ export class TraceView {
         else if (told.rows.some((row) => row.id === this.cursor)) this.drawPane();
         if (told.trace.health !== "running") await this.diagnose();
       }
-    } catch {
-      say("the viewer's server does not answer");
+    } finally {
+      this.refreshing = false;
     }
-    this.refreshing = false;
     if (this.again) this.refresh();
   }
 
