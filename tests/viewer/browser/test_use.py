@@ -90,6 +90,7 @@ def test_text_from_right_to_left_begins_where_it_begins(store: Store, open_page:
         page.wait_for_selector(".trace-row .said a")
         assert page.eval_on_selector_all(".trace-row .said", direction) == ["rtl"]
         page.goto(f"{served.address}#/trace/{TRACE}")
+        page.wait_for_selector(".suspects ol, .suspects .quiet:not(.looking)")
         page.wait_for_selector(".pane .text")
         assert set(page.eval_on_selector_all(".row bdi, .top h1", direction)) == {"rtl"}
         assert page.eval_on_selector(".pane .text", "one => getComputedStyle(one).unicodeBidi") == "plaintext"
@@ -256,6 +257,17 @@ def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callab
     assert height > 200
     assert bottom <= top
     assert page.evaluate("document.scrollingElement.scrollHeight") > 700
+
+
+def test_in_the_few_colours_of_high_contrast(viewer: Served, open_page: Callable[..., Any]) -> None:
+    """Bars are seen, and which step and which view is chosen."""
+    page = open_page(f"{viewer.address}#/trace/{RECOVERED}", forced_colors="active")
+    page.wait_for_selector(".suspects ol")
+    bar = "one => getComputedStyle(one, '::before').backgroundColor !== getComputedStyle(document.body).backgroundColor"
+    assert page.eval_on_selector(".row.error .bar", bar)
+    assert page.eval_on_selector(".row[aria-selected=true]", "one => getComputedStyle(one).outlineStyle") == "solid"
+    grounds = "all => new Set(all.map((one) => getComputedStyle(one).backgroundColor)).size"
+    assert page.eval_on_selector_all(".toggle button", grounds) == 2
 
 
 def test_time_runs_evenly_along_its_axis(store: Store, open_page: Callable[..., Any]) -> None:
