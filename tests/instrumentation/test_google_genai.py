@@ -282,6 +282,16 @@ def test_a_prompt_that_is_blocked_has_a_reason(captured: Captured, streamed: boo
     assert part.type == "prompt_feedback"
 
 
+@pytest.mark.parametrize(("finish", "kept"), [("SAFETY", True), ("STOP", False)])
+def test_an_answer_that_was_filtered_keeps_its_ratings(captured: Captured, finish: str, kept: bool) -> None:
+    """They say which filter it was; of an answer that passed they say nothing."""
+    ratings = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
+    generate(json_reply(answer("ok", finish=finish, safetyRatings=ratings)))
+    text, *more = only(captured).output[0].parts
+    assert text == Text("ok")
+    assert more == ([Generic("safety_ratings", {"ratings": [{**ratings[0]}]})] if kept else [])
+
+
 def test_the_raw_response_is_read(captured: Captured) -> None:
     """Where the program asks for nothing but the HTTP response, the answer is read from its body."""
     seen = generate(json_reply(answer(call("look_up", id="7"))), should_return_http_response=True)

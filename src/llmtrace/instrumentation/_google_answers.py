@@ -50,7 +50,7 @@ _BLOCKED = "content_filter"
 class _Candidate:
     """One candidate of the answer."""
 
-    __slots__ = ("beside", "calls", "finish", "parts", "told")
+    __slots__ = ("beside", "calls", "finish", "parts", "ratings", "told")
 
     def __init__(self) -> None:
         self.parts: list[Part | list[str]] = []
@@ -59,6 +59,8 @@ class _Candidate:
         self.finish: str | None = None
         self.told: str | None = None
         """What Google says about the end, beside the reason."""
+        self.ratings: Any = None
+        """How Google's filters rated it."""
         self.beside: dict[str, Any] = {}
 
     def add(self, candidate: Mapping[str, Any]) -> None:
@@ -68,6 +70,7 @@ class _Candidate:
         if reason is not None and word(reason) != _UNSPECIFIED:
             self.finish = word(reason)
         self.told = candidate.get("finish_message") or self.told
+        self.ratings = candidate.get("safety_ratings") or self.ratings
         for name in ("grounding_metadata", "url_context_metadata", "citation_metadata"):
             if candidate.get(name) is not None:
                 self.beside[name] = candidate[name]
@@ -121,6 +124,8 @@ class _Candidate:
                 yield part
         if self.told:
             yield Generic("finish_message", {"reason": self.finish, "content": self.told})
+        if self.ratings and self.reason() == _BLOCKED:
+            yield Generic("safety_ratings", {"ratings": [_told(said(rating)) for rating in self.ratings]})
         for name, metadata in self.beside.items():
             yield from _BESIDE[name](said(metadata))
 
