@@ -19,7 +19,9 @@ from llmtrace.content import to_json as snapshot
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
+from llmtrace.instrumentation._openai_events import EventReader as ResponseEventReader
 from llmtrace.instrumentation._openai_messages import read_usage
+from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._stainless import members
@@ -109,6 +111,45 @@ class MistralFim(MistralChat):
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         given = {name: value for name, value in kwargs.items() if name != "prompt"}
         return super().request({**given, "messages": [{"role": "user", "content": kwargs.get("prompt")}]})
+
+
+class MistralResponses(_Client, Responses):
+    """The endpoint that makes a response."""
+
+    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        return super().request({name: value for name, value in kwargs.items() if name not in _LEFT_OUT and _is_set(value)})
+
+    def answer(self, result: Any) -> Fields:
+        return read_response(_as_sent(result))
+
+    def settle(self, call: Call, result: Any) -> Any:
+        if hasattr(result, "generator"):
+            return watch_stream(call, _ResponseEvents(read_response), result, result.response, slot="generator")
+        call.end(self.answer(result))
+        return result
+
+
+class _ResponseEvents(ResponseEventReader):
+    """`Reader` of the SDK's events, each of which holds one of OpenAI's form."""
+
+    __slots__ = ()
+
+    def feed(self, event: Any) -> None:
+        self.add(_as_sent(members(event).get("data") or event))
+
+
+def _as_sent(thing: Any) -> Mapping[str, Any]:
+    """As the JSON that the server sent, without the SDK's marks for what it did not; its dump leaves out the usage."""
+    said = dict(members(thing.model_dump(mode="json", by_alias=True, warnings=False)))
+    held = {name: getattr(thing, name, None) for name in ("usage", "response")}
+    if _is_set(held["usage"]):
+        said["usage"] = held["usage"]
+    if _is_set(held["response"]):
+        said["response"] = _as_sent(held["response"])
+    return said
 
 
 class MistralEmbeddings(_Client, Embeddings):
@@ -219,6 +260,7 @@ def _without_span(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 _WHOLE, _STREAM, _EMBEDDINGS = MistralChat(stream=False), MistralChat(stream=True), MistralEmbeddings()
+_RESPONSES = MistralResponses()
 _FIM, _FIM_STREAM = MistralFim(stream=False), MistralFim(stream=True)
 
 
@@ -230,6 +272,8 @@ def _patches(package: str) -> tuple[Patch, ...]:
         *(Patch(module, f"{name}.complete_async", traced_async(_WHOLE)) for module, name in completions),
         *(Patch(module, f"{name}.stream", traced(_STREAM)) for module, name in completions),
         *(Patch(module, f"{name}.stream_async", traced_async(_STREAM)) for module, name in completions),
+        Patch(f"{package}.responses", "Responses.create", traced(_RESPONSES)),
+        Patch(f"{package}.responses", "Responses.create_async", traced_async(_RESPONSES)),
         Patch(f"{package}.fim", "Fim.complete", traced(_FIM)),
         Patch(f"{package}.fim", "Fim.complete_async", traced_async(_FIM)),
         Patch(f"{package}.fim", "Fim.stream", traced(_FIM_STREAM)),
