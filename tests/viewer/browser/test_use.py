@@ -18,9 +18,11 @@ from llmtrace.model import (
     Failure,
     Message,
     Span,
+    Text,
     ToolCall,
     ToolExecution,
     ToolResult,
+    Uri,
     replace,
 )
 from llmtrace.semconv import CONVERSATION_ID
@@ -203,7 +205,8 @@ def test_numbers_are_what_they_were(store: Store, open_page: Callable[..., Any])
         '{"id": 12345678901234567890, "amount": 42.0}',
         {"temperature": 1.0, "stream_options": {"include_usage": True}},
     )
-    history = [user("Pay."), asks(call), Message("tool", (ToolResult(result, "call_1"),))]
+    seen = Message("user", (Text("Pay."), Uri("https://shop.example/bill.png", "image")))
+    history = [seen, asks(call), Message("tool", (ToolResult(result, "call_1"),))]
     store.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(user("Pay."),)), took=1.0))
     store.append(maker.span(2, 1, "execute_tool pay", ToolExecution("pay", call.arguments, result, True, "call_1")))
     store.append(maker.span(3, 1, "chat m", chat(history, answers("Paid."), parameters=parameters)))
@@ -225,6 +228,7 @@ def test_numbers_are_what_they_were(store: Store, open_page: Callable[..., Any])
         body = json.loads(copied("c").split("--data-raw ")[1][1:-1])
         assert repr(body["temperature"]) == "1.0"
         assert "stream_options" not in body
+        assert body["messages"][0]["content"][1] == {"type": "image_url", "image_url": {"url": "https://shop.example/bill.png"}}
         assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"amount":42.0}'
         page.close()
 
