@@ -375,10 +375,12 @@ def test_numbers_as_text() -> None:
             "llm.token_count.prompt": "21",
             "llm.token_count.completion": "5",
             "llm.token_count.total": "26",
+            "llm.token_count.prompt_details.audio": "7",
+            "llm.token_count.completion_details.audio": "0",
         }
     )
     assert isinstance(found, Inference)
-    assert found.usage == Usage(21, 5)
+    assert found.usage == Usage(21, 5, audio_input_tokens=7)
 
 
 def test_contents_of_several_parts() -> None:

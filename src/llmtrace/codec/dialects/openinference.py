@@ -191,10 +191,14 @@ def _usage(reading: Reading) -> Usage | None:
         reading.count("llm.token_count.prompt_details.cache_write"),
         reading.count("llm.token_count.completion_details.reasoning"),
     )
+    spoken = {
+        "audio_input_tokens": reading.count("llm.token_count.prompt_details.audio") or None,
+        "audio_output_tokens": reading.count("llm.token_count.completion_details.audio") or None,
+    }
     total = count_of(reading.rest.get("llm.token_count.total"))
     if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
         del reading.rest["llm.token_count.total"]
-    return None if counts == (None,) * 5 else Usage(*counts)
+    return None if counts == (None,) * 5 else Usage(*counts, **spoken)
 
 
 # -- everything else
