@@ -19,7 +19,7 @@ from llmtrace.errors import TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary
 
 NAME = "ls"
-HELP = "list traces, newest first, with their health, what was found, and the suspect"
+HELP = "list traces, newest first, with their health, findings and suspect"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
 _WORST = ("ok", "running", "recovered", "failed")

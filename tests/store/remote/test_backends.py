@@ -194,9 +194,8 @@ def test_why_says_the_same_everywhere(backend: Backend, tmp_path: Path, monkeypa
         assert said("stats", "--by", by, "--lengths", "--store", backend.url) == said(
             "stats", "--by", by, "--lengths", "--store", str(tmp_path / "store")
         )
-    assert len(said("ls", "--store", backend.url).splitlines()) == len(
-        said("ls", "--store", str(tmp_path / "store")).splitlines()
-    )
+    there, here = (said("ls", "--store", url).splitlines() for url in (backend.url, str(tmp_path / "store")))
+    assert len(there) == len([line for line in here if not line.strip().startswith("? ")])  # a suspect would be fetched anew
 
 
 def test_nothing_is_written(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
