@@ -150,6 +150,17 @@ def create_with_objects(client: openai.OpenAI) -> Iterator[Any]:
     yield said
 
 
+_TEXT = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": MODEL, "usage": USAGE}
+_SAID = {**_TEXT, "choices": [{"text": "On its way.", "index": 0, "finish_reason": "stop", "logprobs": None}]}
+
+
+@scenario(lambda: whole(_SAID), lambda: streamed([_SAID, _SAID]), lambda: error(404))
+def completions(client: openai.OpenAI) -> Iterator[Any]:
+    yield client.completions.create(model=MODEL, prompt="Where is", suffix="?")
+    yield list(client.completions.create(model=MODEL, prompt=["Where is", "it"], stream=True))
+    yield client.completions.create(model=MODEL, prompt=[1, 2])
+
+
 _EVERY_PART: list[Any] = [
     {"role": "developer", "content": "Be kind, and brief, and say which order it is that you speak of."},
     {
@@ -379,6 +390,12 @@ async def acreate_in_a_task(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
 @scenario(lambda: error(503), whole)
 async def aretries(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await client.chat.completions.create(**GIVEN)
+
+
+@scenario(lambda: streamed([_SAID, _SAID]), lambda: whole(_SAID))
+async def acompletions(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
+    yield [chunk async for chunk in await client.completions.create(model=MODEL, prompt="Where", stream=True)]
+    yield await client.completions.with_raw_response.create(model=MODEL, prompt="Where")
 
 
 @scenario(lambda: error(400))
