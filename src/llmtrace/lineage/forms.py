@@ -22,7 +22,7 @@ LONGEST_KEY = 200
 """Longer words (base64, minified code) are no identifiers that anyone would copy; they get no keys."""
 
 SEPARATORS = r"\s\"'`’“”<>()\[\]{}|;*\\"
-_EDGES = ".,:!?=&…#"
+EDGES = ".,:!?=&…#"
 BEFORE_DIGIT = 8
 """Characters before the first digit of a word that belong to a number at most: a sign, a currency."""
 WORD_WITH_DIGIT = re.compile(rf"[^{SEPARATORS}0-9]{{0,{BEFORE_DIGIT}}}[0-9][^{SEPARATORS}]*")
@@ -42,11 +42,11 @@ _NUMBER = re.compile(
 )
 _PREFIXED = re.compile(r"([a-z]+)[-_#](\d+)")
 _USUAL = re.compile(
-    rf"[{re.escape(_EDGES)}]*(?:([a-z]{{1,64}})[-_#]([0-9]{{1,64}})|([1-9][0-9]{{0,7}}\.[0-9]{{1,2}}))[{re.escape(_EDGES)}]*"
+    rf"[{re.escape(EDGES)}]*(?:([a-z]{{1,64}})[-_#]([0-9]{{1,64}})|([1-9][0-9]{{0,7}}\.[0-9]{{1,2}}))[{re.escape(EDGES)}]*"
 )
 """The usual identifier, and a decimal number of no more than the ten digits that its key has."""
 _USUAL_SHAPE = re.compile(
-    rf"[{re.escape(_EDGES)}]*(?:([a-z]{{1,64}})[-_#](0{{1,64}})|(0{{1,8}}\.0{{1,2}}))[{re.escape(_EDGES)}]*"
+    rf"[{re.escape(EDGES)}]*(?:([a-z]{{1,64}})[-_#](0{{1,64}})|(0{{1,8}}\.0{{1,2}}))[{re.escape(EDGES)}]*"
 )
 """The same with every digit turned into a 0; of such a decimal number the first digit may be one."""
 _DIGITS_ALIKE = str.maketrans("123456789", "000000000")
@@ -334,7 +334,7 @@ def keys_of_word(word: str) -> tuple[str, ...]:
 
 
 def _keys_of_word(word: str) -> tuple[str, ...]:
-    low = word.strip(_EDGES).casefold()
+    low = word.strip(EDGES).casefold()
     if len(low) > LONGEST_KEY:
         return tuple(run for run in _RUN.findall(low) if len(run) <= LONGEST_KEY and HOLDS_KEY.search(run))
     if not low.isascii():
@@ -421,7 +421,7 @@ def numbers_in(text: str) -> Iterator[float]:
 
 def numbers_of_word(word: str) -> list[tuple[float, str]]:
     """The same of one word, each with what was written."""
-    bare = word.strip(_EDGES)
+    bare = word.strip(EDGES)
     if bare.isascii():  # first the usual ones; the rest says the same, more slowly
         if bare.replace(".", "", 1).isdigit():
             return [(float(bare), bare)]

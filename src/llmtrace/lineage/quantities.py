@@ -11,21 +11,28 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from llmtrace.content.scan import matcher
-from llmtrace.lineage.forms import BEFORE_DIGIT, SEPARATORS, WORD_WITH_DIGIT, numbers_of_word, runs
+from llmtrace.lineage.forms import BEFORE_DIGIT, EDGES, SEPARATORS, WORD_WITH_DIGIT, numbers_of_word, runs
 
 MONEY, PER_CENT, COUNT = "$", "%", "#"
+_BEFORE = " \"\n[('"
+"""Of the characters that separate words the usual ones."""
 _TOKEN, _TOKEN_OR_ESCAPE = (
     re.compile(rf'["{{}}0-9](?:(?<=")({of_name}{{1,64}})"\s*:|(?<=([{{}}]))|(?<=[0-9])[^{SEPARATORS}]*)')
     for of_name in (r'[^"\\]', r'(?:[^"\\]|\\.)')
 )
 """The name of a member, a brace, or a word from its first digit on; of a text without and with backslashes. The first character
 comes first, since a set of characters is found ten times faster than an expression with alternatives."""
-_WORD = re.compile(rf"[0-9][^{SEPARATORS}]*")
+_END = rf"[{re.escape(EDGES)}]*(?=[{SEPARATORS}]|\Z)"
+_WORD = re.compile(
+    rf"[0-9](?:(?<=[{re.escape(_BEFORE)}][0-9])(?:([0-9]*(?:\.[0-9]+)?){_END}|[0-9A-Za-z]*(?:-[0-9A-Za-z]+)+{_END})"
+    rf"|(?<=[A-Za-z][-_][0-9])[0-9]*(?=[{SEPARATORS}]|\Z)|([^{SEPARATORS}]*))"
+)
+"""A word from its first digit on: a plain number, of which the first group is the rest; a date or the like and an identifier,
+which are no numbers; or, in the second group, anything else."""
 _HOLDS_DIGIT = matcher("[0-9]")
 _NAME_MAY_HOLD_DIGIT = matcher(r'[0-9][^"]*"[\s?]*:')
 """Of a text in ASCII, or with question marks in the place of what is none."""
-_BEFORE_WORD = frozenset(" \"\n[('")
-"""Of the characters that separate words the usual ones."""
+_BEFORE_WORD = frozenset(_BEFORE)
 _CURRENCY = re.compile(r"[$€£¥₹]|usd|eur|gbp|chf|jpy")
 _MONEY_WORDS = """
     price prices amount amounts total subtotal cost costs balance fee fees paid refund refunds sum charge charges payment
@@ -83,18 +90,19 @@ def sizes(text: str) -> Iterator[float]:
     if "\\" in text or _NAME_MAY_HOLD_DIGIT(text if text.isascii() else text.encode("ascii", "replace").decode()):
         yield from (number for number, _ in labelled(text))
         return
-    end = 0
+    before: re.Match[str] | None = None
     for match in _WORD.finditer(text):
-        word, (start, stop) = match, match.span()
-        before = text[start - 1 : start]
-        if before not in _BEFORE_WORD:
-            if before in ("-", "_") and text[start - 2 : start - 1].isalpha() and match.group().isdigit():
-                end = stop
-                continue  # an identifier
-            word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
-        end = stop
-        for number, _ in numbers_of_word(word.group()):
-            yield number
+        kind = match.lastindex
+        if kind == 1:
+            yield float(text[match.start() : match.end(1)])
+        elif kind == 2:
+            word, start = match, match.start()
+            if text[start - 1 : start] not in _BEFORE_WORD:
+                end = 0 if before is None else before.end()
+                word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
+            for number, _ in numbers_of_word(word.group()):
+                yield number
+        before = match
 
 
 def _label(piece: str, name: str, above: str) -> str:
