@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
@@ -28,6 +28,8 @@ BEFORE_DIGIT = 8
 WORD_WITH_DIGIT = re.compile(rf"[^{SEPARATORS}0-9]{{0,{BEFORE_DIGIT}}}[0-9][^{SEPARATORS}]*")
 _DIGIT = re.compile("[0-9]")
 _PIECES_OF_NUMBER = re.compile(r"[:=&?+/]+")
+STRUCTURED = ("{", "[", '"')
+"""How JSON begins of which every backslash begins an escape."""
 HOLDS_KEY = re.compile(r"[0-9@/]")
 _RUN = re.compile(r"[^\W_]+")
 PIECES = re.compile(r"[:=,&?+/]+")
@@ -40,6 +42,7 @@ _NUMBER = re.compile(
     r"(?P<unit>%|[a-z]{1,4}|[$€£¥₹])?",
     re.ASCII,  # `flat` keeps no other digits, so no other may make a key
 )
+_BEGINS_NUMBER = frozenset("0123456789-+~$€£¥₹uegcj")
 _PREFIXED = re.compile(r"([a-z]+)[-_#](\d+)")
 _USUAL = re.compile(
     rf"[{re.escape(EDGES)}]*(?:([a-z]{{1,64}})[-_#]([0-9]{{1,64}})|([1-9][0-9]{{0,7}}\.[0-9]{{1,2}}))[{re.escape(EDGES)}]*"
@@ -65,6 +68,8 @@ _CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match
 """Each byte of a text turned into a mark of a key (0), a separator (space) or neither (a): bytes are then found, and words cut
 out, at the speed of memchr."""
 _PARTED = "".join(" " if _SEPARATOR.match(chr(code)) else chr(code).lower() for code in range(128))
+_PARTED_BYTES = _PARTED.encode() + bytes(range(128, 256))
+"""A text in ASCII, and one in UTF-8, with spaces for separators, in small letters as far as these are ASCII."""
 _ALNUM = re.compile(r"[^\W_]", re.ASCII)
 _NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not _ALNUM.match(chr(byte)))
 _SPARSE = 40
@@ -210,16 +215,32 @@ class Vocabulary(NamedTuple):
     plain: set[str]
     """Those that are letters alone."""
     alike: Mapping[str, list[str]]
-    """The others, by what they look like with every digit turned into a 0."""
+    """The others that are ASCII, by what they look like with every digit turned into a 0."""
+    other: Sequence[str] = ()
+    """The rest."""
 
 
-def vocabulary(text: str) -> Vocabulary | None:
-    """None for a text that has backslashes, or letters beyond ASCII."""
-    if not text.isascii() or "\\" in text:
-        return None
-    words = set(text.translate(_PARTED).split())
+def vocabulary(text: str) -> Vocabulary:
+    text = compatible(text)
+    words = set(_parted(text))
+    if "\\" in text:
+        within = set(_parted(unescape(text)))
+        words = within if text[:1] in STRUCTURED else words | within
     plain = set(filter(str.isalpha, words))
-    return Vocabulary(plain, _alike(words - plain))
+    marked = words - plain
+    if text.isascii() and "\\u" not in text:
+        return Vocabulary(plain, _alike(marked))
+    usual = set(filter(str.isascii, marked))
+    letters = set(filter(str.isascii, plain))
+    letters.update(map(str.casefold, plain - letters))
+    return Vocabulary(letters, _alike(usual), list(map(str.casefold, marked - usual)))
+
+
+def _parted(text: str) -> list[str]:
+    """The words of a text, in small letters as far as these are ASCII."""
+    if text.isascii():
+        return text.translate(_PARTED).split()
+    return spaced(text).encode("utf-8", "surrogatepass").translate(_PARTED_BYTES).decode("utf-8", "surrogatepass").split()
 
 
 def _alike(words: Collection[str]) -> Mapping[str, list[str]]:
@@ -233,7 +254,8 @@ def _alike(words: Collection[str]) -> Mapping[str, list[str]]:
 def keys_in(text: str, words: Vocabulary | None = None) -> set[str]:
     """The keys of all words of a text. ``words``: its `vocabulary`, where it is known."""
     if words is not None:
-        return _keys_of_alike(words.alike)
+        keys = _keys_of_alike(words.alike)
+        return keys.union(*map(keys_of_word, filter(HOLDS_KEY.search, words.other))) if words.other else keys
     marked = {word.lower() for word in words_with_keys(text)}
     if len(marked) >= _MANY_WORDS:
         return _keys_of_alike(_alike(marked))
@@ -292,7 +314,7 @@ def words_with_keys(text: str) -> set[str]:
     if "\\" not in text:
         return _words(text)
     plain = unescape(text)
-    return _words(plain) if text[:1] in ("{", "[", '"') else _words(text) | _words(plain)
+    return _words(plain) if text[:1] in STRUCTURED else _words(text) | _words(plain)
 
 
 def _words(text: str) -> set[str]:
@@ -302,7 +324,7 @@ def _words(text: str) -> set[str]:
     if at < 0:
         return set()
     if not text.isascii():
-        text = _spaced(text)
+        text = spaced(text)
         classes = text.encode("ascii", "replace").translate(_CLASSES)
     found: set[str] = set()
     while at >= 0:
@@ -314,7 +336,7 @@ def _words(text: str) -> set[str]:
     return found
 
 
-def _spaced(text: str) -> str:
+def spaced(text: str) -> str:
     """The text with spaces for separators beyond ASCII."""
     for separator in _OTHER_SEPARATORS:
         if separator in text:
@@ -395,7 +417,7 @@ def _keys_of_other(low: str) -> set[str]:
 
 def _keys_of_compound(low: str) -> set[str]:
     every = _RUN.findall(low)
-    found = {run for run in every if HOLDS_KEY.search(run)}
+    found = {run for run in every if not run.isalpha() and HOLDS_KEY.search(run)}
     whole = "".join(every)
     if _DATE_LIKE.search(low) and (days := tuple(numeric_dates(low))):
         return {*found, *days, whole}
@@ -407,14 +429,14 @@ def _keys_of_compound(low: str) -> set[str]:
     if PIECES.search(low):
         for piece in (*PIECES.split(low), *_OUTER_PIECES.split(low)):
             if HOLDS_KEY.search(piece):
-                found.add(squash(piece))
+                found.add(piece if piece.isalnum() else squash(piece))
                 found.update(_number_keys(piece))
     found.discard("")
     return found
 
 
 def _number_keys(word: str) -> tuple[str, ...]:
-    match = _NUMBER.fullmatch(word)
+    match = _NUMBER.fullmatch(word) if word[:1] in _BEGINS_NUMBER else None
     if match is None:
         return ()
     number, scale = _number(match)

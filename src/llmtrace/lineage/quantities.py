@@ -30,8 +30,9 @@ _WORD = re.compile(
 """A word from its first digit on: a plain number, of which the first group is the rest; a date or the like and an identifier,
 which are no numbers; or, in the second group, anything else."""
 _HOLDS_DIGIT = matcher("[0-9]")
+_HOLDS_MEMBER = matcher(r'"[\s\x1c-\x1f?]*:')
 _NAME_MAY_HOLD_DIGIT = matcher(r'[0-9][^"]*"[\s?]*:')
-"""Of a text in ASCII, or with question marks in the place of what is none."""
+"""Of a text as `_plain` gives it."""
 _BEFORE_WORD = frozenset(_BEFORE)
 _CURRENCY = re.compile(r"[$€£¥₹]|usd|eur|gbp|chf|jpy")
 _MONEY_WORDS = """
@@ -64,6 +65,9 @@ _UNITS: tuple[tuple[float, str], ...] = (
 def labelled(text: str) -> Iterator[tuple[float, str]]:
     """The numbers of a text in its order, without sign, each with what it counts: money, per cent or pieces, the name of its
     member with that of the object around it, or nothing."""
+    if not _HOLDS_MEMBER(_plain(text)):
+        yield from ((number, _label(piece, "", "")) for number, piece in _numbers(text))
+        return
     around: list[str] = []
     name, end = "", 0
     for match in (_TOKEN_OR_ESCAPE if "\\" in text else _TOKEN).finditer(text):
@@ -85,23 +89,34 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
 
 def sizes(text: str) -> Iterator[float]:
     """The same numbers without what they count, in a quarter of the time."""
-    if text.isascii() and not _HOLDS_DIGIT(text):
+    plain = _plain(text)
+    if not _HOLDS_DIGIT(plain) and text is plain:
         return
-    if "\\" in text or _NAME_MAY_HOLD_DIGIT(text if text.isascii() else text.encode("ascii", "replace").decode()):
+    if _HOLDS_MEMBER(plain) and ("\\" in text or _NAME_MAY_HOLD_DIGIT(plain)):
         yield from (number for number, _ in labelled(text))
-        return
+    else:
+        yield from (number for number, _ in _numbers(text))
+
+
+def _plain(text: str) -> str:
+    """The text itself if it is ASCII, else with question marks in the place of what is none."""
+    return text if text.isascii() else text.encode("ascii", "replace").decode()
+
+
+def _numbers(text: str) -> Iterator[tuple[float, str]]:
+    """The numbers of a text whose members have no digit in their names, each with what is written."""
     before: re.Match[str] | None = None
     for match in _WORD.finditer(text):
         kind = match.lastindex
         if kind == 1:
-            yield float(text[match.start() : match.end(1)])
+            written = text[match.start() : match.end(1)]
+            yield float(written), written
         elif kind == 2:
             word, start = match, match.start()
             if text[start - 1 : start] not in _BEFORE_WORD:
                 end = 0 if before is None else before.end()
                 word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
-            for number, _ in numbers_of_word(word.group()):
-                yield number
+            yield from numbers_of_word(word.group())
         before = match
 
 
