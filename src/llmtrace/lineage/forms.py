@@ -119,7 +119,7 @@ def in_words(number: float) -> str | None:
 
 
 def compatible(text: str) -> str:
-    """The text in the form of characters that compare: a full-width digit is a digit, a letter with its accent one character."""
+    """The text in characters that compare: a full-width digit is a digit, a letter with its accent is one character."""
     if text.isascii():
         return text
     if "…" in text:  # of the characters that have another form the one that texts are full of: replaced in a tenth of the time
@@ -402,7 +402,7 @@ def _keys_of_word(word: str) -> tuple[str, ...]:
     return tuple(_keys_of_compound(low))
 
 
-_keys_kept = lru_cache(maxsize=4096)(_keys_of_word)
+_keys_kept = lru_cache(maxsize=16384)(_keys_of_word)
 """The same ids, amounts and names of fields come again and again."""
 
 

@@ -89,13 +89,14 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
 
 def sizes(text: str) -> Iterator[float]:
     """The same numbers without what they count, in a quarter of the time."""
+    if not text.isascii() or _HOLDS_DIGIT(text):
+        yield from (number for number, _ in (labelled if names_may_hold_digits(text) else _numbers)(text))
+
+
+def names_may_hold_digits(text: str) -> bool:
+    """Where members have digits in their names, `sizes` takes as long as `labelled`."""
     plain = _plain(text)
-    if not _HOLDS_DIGIT(plain) and text is plain:
-        return
-    if _HOLDS_MEMBER(plain) and ("\\" in text or _NAME_MAY_HOLD_DIGIT(plain)):
-        yield from (number for number, _ in labelled(text))
-    else:
-        yield from (number for number, _ in _numbers(text))
+    return _HOLDS_MEMBER(plain) and ("\\" in text or _NAME_MAY_HOLD_DIGIT(plain))
 
 
 def _plain(text: str) -> str:

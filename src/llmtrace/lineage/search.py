@@ -7,6 +7,7 @@ separators, units or words; what can be worked out from something visible.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime, timezone
 from itertools import islice
 
@@ -16,7 +17,7 @@ from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, squash
 from llmtrace.lineage.passages import Place, Places
 from llmtrace.lineage.provenance import Match, Rule
-from llmtrace.lineage.quantities import conversions, labelled, sizes
+from llmtrace.lineage.quantities import conversions, labelled, names_may_hold_digits, sizes
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wording import joints, windows
@@ -259,13 +260,15 @@ def _may_follow(context: Context, number: float) -> bool:
 
 def _sizes_of(source: Source) -> tuple[float, ...]:
     """The numbers at its beginning that it does not merely repeat, as many as anybody may ask for."""
-    found: list[float] = []
-    for number in sizes(source.text[:RECENT_CHARACTERS]):
-        if not source.echo or number_key(number) not in source.echo:
-            found.append(number)
-            if len(found) >= RECENT_NUMBERS:
-                break
-    return tuple(found)
+    text = source.text[:RECENT_CHARACTERS]
+    if names_may_hold_digits(text):
+        source.numbers = _numbers_of(source)
+        every: Iterable[float] = (number for number, _ in source.numbers)
+    else:
+        every = sizes(text)
+    return tuple(
+        islice((number for number in every if not source.echo or number_key(number) not in source.echo), RECENT_NUMBERS)
+    )
 
 
 def _recent_numbers(context: Context) -> list[Term]:
