@@ -1,9 +1,10 @@
 """What lineage and diagnosis cost on large traces: 1,000 spans with 10 MB of results, of which no two are alike.
 
 Each turn calls a tool with five arguments, of which two are made up and so looked for in every way there is. `records`: results
-are JSON in which a quarter of all characters is digits, the worst case; `prose`: running text. Then 500 to 10,000 spans with
+are JSON in which a quarter of all characters is digits; `prose`: running text; and, where they are at hand, results as tools
+gave them to recorded agents (tau-bench, Terminal-Bench), put together until they are as long. Then 500 to 10,000 spans with
 results of 2 KB each: the cost of a span must stay the same; what Python's garbage collector takes of it, which walks through
-the whole history of every request, is shown apart. Needs no data set.
+the whole history of every request, is shown apart.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import gc
 import json
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
 
+import recorded
 import report
 from llmtrace.diagnosis import diagnose
 from llmtrace.lineage import Lineage, traced
@@ -26,6 +29,10 @@ SIZE = 20_000
 GROWING = (250, 1000, 5000)
 SMALL = 2_000
 WORDS = ("account", "order", "refund", "ship", "parcel", "invoice", "customer", "stock", "north", "south", "delay", "address")
+
+
+Results: TypeAlias = Callable[[random.Random, int], tuple[str, str]]
+"""Makes a result of so many characters, with an identifier in it, and gives both."""
 
 
 def prose(chance: random.Random, characters: int) -> str:
@@ -50,7 +57,31 @@ def text(chance: random.Random, size: int) -> tuple[str, str]:
     return f"{prose(chance, size)} {number}", number
 
 
-def story(result_of: Callable[[random.Random, int], tuple[str, str]], turns: int = TURNS, size: int = SIZE) -> list[Span]:
+def as_given(runs: Iterable[tuple[str, Trace, bool]]) -> Results:
+    """What tools gave in these runs."""
+    spans = [span.operation for _, trace, _ in runs for span in trace.spans if isinstance(span.operation, ToolExecution)]
+    given = [each.result for each in spans if isinstance(each.result, str) and each.result]
+
+    def result(chance: random.Random, size: int) -> tuple[str, str]:
+        pieces: list[str] = []
+        while (left := size - sum(map(len, pieces))) > 0:
+            pieces.append(chance.choice(given)[:left])
+        number = f"KS-{chance.randrange(10**7):07}"
+        return "\n".join([*pieces, number]), number
+
+    return result
+
+
+def kinds(data: Path | None) -> Iterator[tuple[str, Results]]:
+    yield "records", records
+    yield "prose", text
+    if data is not None and (data / "tau_bench").is_dir():
+        yield "customer service", as_given(recorded.customer_service(data / "tau_bench"))
+    if data is not None and (data / "terminal_bench").is_dir():
+        yield "coding", as_given(recorded.terminal(data / "terminal_bench"))
+
+
+def story(result_of: Results, turns: int = TURNS, size: int = SIZE) -> list[Span]:
     chance = random.Random(3)
     spans: list[Span] = []
     messages = [Message("user", (Text("Today is 2031-05-02. Refund KS-2041800 for a.reyes@example.com"),))]
@@ -112,7 +143,7 @@ class Collector:
             self.seconds += now - self._start
 
 
-def growing(result_of: Callable[[random.Random, int], tuple[str, str]]) -> list[dict[str, float]]:
+def growing(result_of: Results) -> list[dict[str, float]]:
     """Lineage and propagation of traces of more and more spans."""
     found = []
     for turns in GROWING:
@@ -130,7 +161,7 @@ def growing(result_of: Callable[[random.Random, int], tuple[str, str]]) -> list[
 
 def main() -> None:
     options = report.parser(__doc__).parse_args()
-    results = {name: measure(story(result_of)) for name, result_of in (("records", records), ("prose", text))}
+    results = {name: measure(story(result_of)) for name, result_of in kinds(options.data)}
     head = ("results", "spans", "MB", "diagnose, s", "lineage, s", "signal, µs a span")
     body = [(name, *(f"{value:.4g}" for value in found.values())) for name, found in results.items()]
     growth = {name: growing(result_of) for name, result_of in (("records", records), ("prose", text))}

@@ -296,7 +296,7 @@ def _keys_of_alike(alike: Mapping[str, list[str]]) -> set[str]:
     return found
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16384)
 def _read_shape(shape: str) -> tuple[int, int, str | None]:
     """Of usual words of a shape, in which every digit is a 0, where their digits stand; the letters before the digits of an
     identifier, nothing of a decimal number. None in their place where such words have to be read one by one."""
