@@ -10,6 +10,7 @@ say "this may have been there" and so never calls a value made up that was seen.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from zlib import crc32
@@ -36,6 +37,7 @@ _FULL_DATE = 11
 _MOST_DAYS = 12
 """Among more days two are so far apart by chance."""
 _MOST_KNOWN = 1 << 13
+_MOST_ASKED = 64
 
 
 class _Index:
@@ -151,6 +153,8 @@ class Context:
         searches before it indexes; quicker for few values, and the first place found is given, not the earliest."""
         self._most_sources, self._most_characters, self.live = sources, characters, search
         self._sources: dict[int, Source] = {}
+        self.asked: deque[Source] = deque(maxlen=_MOST_ASKED)
+        """The newest sources that say what somebody wants."""
         self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
         if not search:
@@ -169,6 +173,8 @@ class Context:
             return
         self._sources[self._next] = source
         self._next += 1
+        if source.asked:
+            self.asked.append(source)
         self._characters += size
         most = self._most_sources
         if most is not None and (len(self._sources) > most or self._characters > (self._most_characters or 0)):

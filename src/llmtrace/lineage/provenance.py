@@ -12,11 +12,24 @@ Status: TypeAlias = Literal["grounded", "ungrounded", "unknown"]
 Form: TypeAlias = Literal["", "given", "derived", "from_example"]
 Part: TypeAlias = Literal["argument", "answer"]
 Rule: TypeAlias = Literal[
-    "", "sum", "difference", "product", "quotient", "share", "total", "average", "unit", "date", "prefix", "joined", "quoted"
+    "",
+    "sum",
+    "difference",
+    "product",
+    "quotient",
+    "share",
+    "total",
+    "average",
+    "unit",
+    "date",
+    "prefix",
+    "range",
+    "joined",
+    "quoted",
 ]
 """How a derived value follows: from numbers (``share`` in per cent, ``total`` and ``average`` of a column); by another
-``unit``; a ``date`` that was completed or counted, or the days between two; a ``prefix`` put before it; ``joined`` from pieces;
-a text that has been ``quoted`` in part."""
+``unit``; a ``date`` that was completed or counted, or the days between two; a ``prefix`` put before it; a ``range`` of which
+the ends stand there; ``joined`` from pieces; a text that has been ``quoted`` in part."""
 
 
 @value

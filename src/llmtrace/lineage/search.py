@@ -34,6 +34,7 @@ _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
 _LEAP = 2024
 _MOST_DAYS = 3660
 _SHORTEST_PHONE = 7
+_LONGEST_IN_RANGE = 32
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
 
@@ -119,7 +120,8 @@ def _in_another_form(context: Context, value: Value) -> Found | None:
         return None
     pieces = _DIGITS.findall(value.text)
     longest = max(pieces, key=len, default="")
-    return _spaced(context, value, longest) or _dialled(context, value) or _prefixed(context, value, pieces)
+    found = _spaced(context, value, longest) or _dialled(context, value) or _prefixed(context, value, pieces)
+    return found or _within(context, value)
 
 
 def _spaced(context: Context, value: Value, anchor: str) -> Found | None:
@@ -160,6 +162,15 @@ def _prefixed(context: Context, value: Value, pieces: list[str]) -> Found | None
     found = context.at(pieces[0])
     sources = (found.first, found.last) if found else ()
     return next((Found(source, source, "prefix") for source in sources if source is not None and source.asked), None)
+
+
+def _within(context: Context, value: Value) -> Found | None:
+    """One of those that somebody asked for by the first and the last of them."""
+    for source in reversed(context.asked):
+        named = source.range_of(value.text) if len(value.text) <= _LONGEST_IN_RANGE else None
+        if named is not None:
+            return Found(source, source, "range", tuple((source, end) for end in named.ends))
+    return None
 
 
 def _number_in_another_form(context: Context, value: Value) -> Found | None:

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from llmtrace.lineage import dates
 from llmtrace.lineage.forms import Vocabulary, has_mark, keys_in, may_hold_date
 from llmtrace.lineage.provenance import Rule
+from llmtrace.lineage.ranges import Range, ranges_in
 from llmtrace.model import JsonValue
 
 MOST_KEPT = 64
@@ -42,6 +43,8 @@ class Source:
     """The numbers at its beginning with what they count, once somebody asked."""
     sizes: tuple[float, ...] | None = None
     """The same numbers alone."""
+    ranges: tuple[Range, ...] | None = None
+    """Of what somebody asked for, the identifiers that it names by the first and the last, once somebody looked."""
 
     @property
     def text(self) -> str:
@@ -80,6 +83,12 @@ class Source:
             if len(keys) <= MOST_KEPT:
                 self._dates = keys
         return keys
+
+    def range_of(self, identifier: str) -> Range | None:
+        """The range in which an identifier stands."""
+        if self.ranges is None:
+            self.ranges = ranges_in(self.text) if self.marked else ()
+        return next((each for each in self.ranges if each.holds(identifier)), None)
 
     def echoing(self, echo: frozenset[str]) -> Source:
         """The same text where it only repeats these keys; so nobody asked for anything by it."""

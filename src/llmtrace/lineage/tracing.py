@@ -268,7 +268,7 @@ class Lineage:
     def _of_input(self, places: Places, content: JsonValue, use: Use) -> tuple[Match, ...]:
         """A piece of a value that was joined stands in it; what it was computed from does not."""
         start, end = use.start, use.end
-        if isinstance(content, str) and use.provenance.rule == "joined":
+        if isinstance(content, str) and use.provenance.rule in ("joined", "range"):
             place = next((place for _, _, place in places.of_words(content)), None)
             at = str(use.value).find(content)
             start, end = (start + at, start + at + len(content)) if at >= 0 else (start, end)
