@@ -124,7 +124,7 @@ def _flatten(value: Any, into: list[Any]) -> None:
     elif _is_model(kind):
         into.append(kind)
         _flatten_dict(value.__dict__, into)
-        extra = value.__pydantic_extra__
+        extra = getattr(value, "__pydantic_extra__", None)
         into.append(None if extra is None else len(extra))
         if extra:
             _flatten_dict(extra, into)

@@ -16,6 +16,7 @@ from datetime import date
 from zlib import crc32
 
 from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of, vocabulary
+from llmtrace.lineage.ranges import Range
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 from llmtrace.lineage.wording import wording
@@ -37,7 +38,7 @@ _FULL_DATE = 11
 _MOST_DAYS = 12
 """Among more days two are so far apart by chance."""
 _MOST_KNOWN = 1 << 13
-_MOST_ASKED = 64
+_MOST_RANGES = 256
 
 
 class _Index:
@@ -153,8 +154,8 @@ class Context:
         searches before it indexes; quicker for few values, and the first place found is given, not the earliest."""
         self._most_sources, self._most_characters, self.live = sources, characters, search
         self._sources: dict[int, Source] = {}
-        self.asked: deque[Source] = deque(maxlen=_MOST_ASKED)
-        """The newest sources that say what somebody wants."""
+        self.ranges: deque[tuple[Range, Source]] = deque(maxlen=_MOST_RANGES)
+        """What somebody named by the first and the last of it; of a bounded context the sources are without their text."""
         self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
         if not search:
@@ -174,7 +175,7 @@ class Context:
         self._sources[self._next] = source
         self._next += 1
         if source.asked:
-            self.asked.append(source)
+            self._take_ranges(source)
         self._characters += size
         most = self._most_sources
         if most is not None and (len(self._sources) > most or self._characters > (self._most_characters or 0)):
@@ -307,6 +308,12 @@ class Context:
         return self._scanned > SCANNED
 
     # -- keeping
+
+    def _take_ranges(self, source: Source) -> None:
+        named = source.named_ranges()
+        if named:
+            kept = source if self._most_sources is None else Source(source.span_id, source.place, "", asked=True)
+            self.ranges.extend((each, kept) for each in named)
 
     def _over(self) -> bool:
         if len(self._sources) <= 1:

@@ -19,7 +19,8 @@ _RANGES = (
     re.compile(rf"between\s+{_ONE}\s+and\s+{_OTHER}", re.IGNORECASE),
     re.compile(rf"{_ONE}(?:-|\s+-\s+)((?:\1\2))([0-9]{{1,9}})(?![^\W_])", re.IGNORECASE),
 )
-_may_hold_range = searcher(r"[a-z][-_#]?[0-9]+[-\s]*(?:to|through|thru|until|till|up|bis|and|\.\.|-)[-\s]*[a-z0-9]")
+_may_hold_range = searcher(r"[a-z][-_#]?[0-9]+\s*(?:to|through|thru|until|till|up|bis|and|\.\.|-)")
+"""True of every text in ASCII in which one of these patterns stands."""
 _IDENTIFIER = re.compile(r"#?([a-z]{1,12})[-_#]?([0-9]{1,9})", re.IGNORECASE)
 
 
@@ -37,8 +38,9 @@ class Range(NamedTuple):
         read = _IDENTIFIER.fullmatch(identifier.strip())
         if read is None or read[1].lower() != self.letters:
             return False
-        padded = len(read[2]) in (len(self.first), len(self.last))
-        return padded and int(self.first) <= int(read[2]) <= int(self.last)
+        digits = read[2]
+        as_long = len(digits) == len(self.first) if len(self.first) == len(self.last) else digits[0] != "0"
+        return as_long and int(self.first) <= int(digits) <= int(self.last)
 
 
 def ranges_in(text: str) -> tuple[Range, ...]:
@@ -48,6 +50,7 @@ def ranges_in(text: str) -> tuple[Range, ...]:
     found = []
     for pattern in _RANGES:
         for letters, sign, first, again, last in pattern.findall(text):
-            if 0 < int(last) - int(first) <= LARGEST:
+            whole = again or len(first) == len(last)  # "GPT4 to 50 users" names none
+            if whole and 0 < int(last) - int(first) <= LARGEST:
                 found.append(Range(letters.lower(), first, last, (f"{letters}{sign}{first}", f"{again}{last}")))
     return tuple(found)

@@ -34,7 +34,6 @@ _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
 _LEAP = 2024
 _MOST_DAYS = 3660
 _SHORTEST_PHONE = 7
-_LONGEST_IN_RANGE = 32
 _SHORTEST_BARE = 5
 """Digits from which on a number that a user gave stands for an identifier with a prefix before it."""
 
@@ -166,9 +165,8 @@ def _prefixed(context: Context, value: Value, pieces: list[str]) -> Found | None
 
 def _within(context: Context, value: Value) -> Found | None:
     """One of those that somebody asked for by the first and the last of them."""
-    for source in reversed(context.asked):
-        named = source.range_of(value.text) if len(value.text) <= _LONGEST_IN_RANGE else None
-        if named is not None:
+    for named, source in reversed(context.ranges):
+        if named.holds(value.text):
             return Found(source, source, "range", tuple((source, end) for end in named.ends))
     return None
 

@@ -44,7 +44,7 @@ class Source:
     sizes: tuple[float, ...] | None = None
     """The same numbers alone."""
     ranges: tuple[Range, ...] | None = None
-    """Of what somebody asked for, the identifiers that it names by the first and the last, once somebody looked."""
+    """What `named_ranges` gives, once somebody asked."""
 
     @property
     def text(self) -> str:
@@ -84,11 +84,11 @@ class Source:
                 self._dates = keys
         return keys
 
-    def range_of(self, identifier: str) -> Range | None:
-        """The range in which an identifier stands."""
+    def named_ranges(self) -> tuple[Range, ...]:
+        """The identifiers that its text names by the first and the last of them."""
         if self.ranges is None:
             self.ranges = ranges_in(self.text) if self.marked else ()
-        return next((each for each in self.ranges if each.holds(identifier)), None)
+        return self.ranges
 
     def echoing(self, echo: frozenset[str]) -> Source:
         """The same text where it only repeats these keys; so nobody asked for anything by it."""

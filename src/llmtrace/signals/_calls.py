@@ -56,13 +56,18 @@ def polls(execution: ToolExecution) -> bool:
 
 def alike(one: JsonValue, other: JsonValue) -> bool:
     """Whether arguments differ in case, punctuation, order of words, empty members and the types of numbers only."""
-    if one == other or (one in _EMPTY and other in _EMPTY):
-        return True
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return all(alike(member, other[name]) for name, member in one.items())
+    return not _differ(one, other) and bool(_gist(one) == _gist(other))
+
+
+def _differ(one: JsonValue, other: JsonValue) -> bool:
+    """True where they surely do: told at the first member that does, where the gist takes all of them."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and any(_differ(member, other[name]) for name, member in one.items())
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
-    return bool(_gist(one) == _gist(other))
+        return len(one) != len(other) or any(map(_differ, one, other))
+    if isinstance(one, _CONTAINERS) or isinstance(other, _CONTAINERS):
+        return False
+    return bool(_gist(one) != _gist(other))
 
 
 def _gist(arguments: JsonValue) -> JsonValue:

@@ -45,8 +45,8 @@ _EXPLANATIONS: dict[str, tuple[Severity, str]] = {
 @dataclass(slots=True)
 class Earlier:
     span_id: str
-    last: Message
-    """The last message that it was given."""
+    last: int
+    """Digest of the last message that it was given."""
     length: int
     """Messages from the user's first words on."""
     asked: tuple[str, ...]
@@ -91,7 +91,7 @@ class LostContext:
             earlier = _gone_on_from(state, messages, start, parent, instructions)
         now = Earlier(
             span.span_id,
-            messages[-1],
+            _digest(messages[-1]),
             len(messages) - start,
             _asked(inference),
             parent,
@@ -136,7 +136,7 @@ def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: 
     """``start``: the place of the user's first words."""
     if earlier.instructions and not now.instructions and now.length > earlier.length and _holds(messages, earlier.last):
         yield "system"
-    kept = now.length >= earlier.length and _same(messages[start + earlier.length - 1], earlier.last)
+    kept = now.length >= earlier.length and _digest(messages[start + earlier.length - 1]) == earlier.last
     if now.length > earlier.length and kept and earlier.asked:
         new = messages[start + earlier.length :]
         told = {part.id for message in new for part in message.parts if isinstance(part, ToolResult)}
@@ -148,10 +148,10 @@ def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: 
         yield "messages"
 
 
-def _holds(messages: tuple[Message, ...], wanted: Message) -> bool:
+def _holds(messages: tuple[Message, ...], digest: int) -> bool:
     """Whether the message is among the last ones, or a summary may stand for it."""
     reach = messages[-REACH:]
-    return any(_same(message, wanted) or any(isinstance(part, Compaction) for part in message.parts) for message in reach)
+    return any(_digest(message) == digest or any(isinstance(part, Compaction) for part in message.parts) for message in reach)
 
 
 def _moved_up(messages: tuple[Message, ...], earlier: Earlier, start: int) -> bool:
@@ -161,7 +161,7 @@ def _moved_up(messages: tuple[Message, ...], earlier: Earlier, start: int) -> bo
     """
     place = min(len(messages), start + earlier.length - 1) - 1
     for number in range(place, max(start - 1, place - REACH), -1):
-        if _same(messages[number], earlier.last):
+        if _digest(messages[number]) == earlier.last:
             before = messages[:number]
             return not any(isinstance(part, Compaction) for message in before[:REACH] for part in message.parts)
     return False
@@ -180,10 +180,6 @@ def _start(messages: tuple[Message, ...]) -> int | None:
         if message.role not in _SYSTEM:
             return place
     return None
-
-
-def _same(one: Message, other: Message) -> bool:
-    return one is other or _digest(one) == _digest(other)
 
 
 def _digest(message: Message) -> int:
