@@ -62,6 +62,22 @@ async def cancels_a_call() -> None:
     await asyncio.wait([task])
 
 
+SHARED = llmtrace.context(user="u")
+
+
+def in_a_context() -> None:
+    with SHARED, SHARED:
+        agent.run()
+
+
+async def in_contexts_of_tasks() -> None:
+    async def one() -> None:
+        with SHARED, llmtrace.workflow("w"):
+            await asyncio.sleep(0)
+
+    await asyncio.gather(one(), one())
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "whole": agent.run,
     "streamed": lambda: agent.run(as_stream=True),
@@ -69,6 +85,8 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "raising": raises,
     "generator": lambda: list(pages()),
     "generator left early": lambda: next(pages()),
+    "in a context": in_a_context,
+    "in contexts of tasks": lambda: asyncio.run(in_contexts_of_tasks()),
     "cancelled": lambda: asyncio.run(cancels()),
     "cancelled call": lambda: asyncio.run(cancels_a_call()),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import functools
 import inspect
@@ -245,6 +246,164 @@ def test_context_of_odd_values() -> None:
     assert (first["llmtrace.tags"], "object" in str(first["llmtrace.context.plan"])) == (["abc"], True)
     assert second == {"llmtrace.tags": ["1"], "gen_ai.conversation.id": "7"}
     assert third == {}
+
+
+def users(captured: Any) -> list[Any]:
+    return [span.attributes.get("user.id") for span in captured.spans]
+
+
+def test_one_context_in_threads_that_overlap() -> None:
+    """The first that leaves ends its own block, and no other's; no thread keeps the user."""
+    given = llmtrace.context(user="u")
+    both_in, one_left = threading.Barrier(2, timeout=5), threading.Event()
+
+    def first() -> None:
+        with given:
+            both_in.wait()
+        leaf()
+        one_left.set()
+
+    def second() -> None:
+        with given:
+            both_in.wait()
+            assert one_left.wait(5)
+            leaf()
+        leaf()
+
+    with capture() as captured, ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(first), pool.submit(second)]:
+            future.result()
+    assert users(captured) == [None, "u", None]
+
+
+def test_one_context_in_tasks_that_overlap() -> None:
+    """Also where they were started within a block of it, which ends first."""
+    given = llmtrace.context(user="u")
+
+    async def one(seconds: float) -> None:
+        with given:
+            await asyncio.sleep(seconds)
+            leaf()
+        leaf()
+
+    async def apart() -> None:
+        await asyncio.gather(one(0.01), one(0.03), one(0.02))
+        leaf()
+
+    async def within() -> None:
+        with given:
+            tasks = [asyncio.ensure_future(one(seconds)) for seconds in (0.01, 0.02)]
+            await asyncio.sleep(0)
+        leaf()
+        await asyncio.gather(*tasks)
+
+    with capture() as captured:
+        asyncio.run(apart())
+    assert users(captured) == ["u", None, "u", None, "u", None, None]
+    with capture() as captured:
+        asyncio.run(within())
+    assert users(captured) == [None, "u", "u", "u", "u"]  # a task has what was current where it was started
+
+
+def test_one_context_nests_in_itself() -> None:
+    """In a block, in a function that it decorates, and in what that calls again."""
+    given = llmtrace.context(user="u", tags=["t"])
+
+    @given
+    def again(depth: int) -> None:
+        with given:
+            if depth:
+                again(depth - 1)
+        leaf()
+
+    with capture() as captured:
+        with given:
+            with given, llmtrace.context(user="v"), given:
+                leaf()
+            again(2)
+            leaf()
+        leaf()
+    assert users(captured) == ["u"] * 5 + [None]
+
+
+def test_one_context_decorates_tasks_that_overlap() -> None:
+    """Each call has it for itself."""
+
+    @llmtrace.context(user="u")
+    async def one(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        leaf()
+
+    async def main() -> None:
+        await asyncio.gather(one(0.02), one(0.01))
+        leaf()
+
+    with capture() as captured:
+        asyncio.run(main())
+    assert users(captured) == ["u", "u", None]
+
+
+def opened(given: Any) -> Iterator[None]:
+    with given:
+        yield
+
+
+def test_one_context_in_generators_that_overlap() -> None:
+    """In whichever order they are left, nothing stays."""
+    given = llmtrace.context(user="u")
+    with capture() as captured:
+        for order in (1, -1):
+            generators = [opened(given), opened(given)]
+            for each in generators:
+                next(each)
+            for each in generators[::order]:
+                each.close()  # type: ignore[attr-defined]
+            leaf()
+    assert users(captured) == [None, None]
+
+
+def test_one_context_in_decorated_generators_that_overlap() -> None:
+    """A generator that leaves its block ends that, and does not go on in another's span."""
+    given = llmtrace.context(user="u")
+
+    @llmtrace.span
+    def work() -> Iterator[None]:
+        with given:
+            yield
+        leaf()
+
+    with capture() as captured:
+        first, second = work(), work()
+        for each in (first, second, first, second):
+            next(each, None)
+    assert users(captured) == [None] * 4
+    one, two = [span for span in captured.spans if span.name == "work"]
+    assert [span.parent_id for span in captured.spans if span.name == "leaf"] == [one.span_id, two.span_id]
+
+
+def test_one_context_in_a_generator_that_is_closed_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+    """The other thread has nothing of it before or after, and the thread that opened it can use it as ever."""
+    given = llmtrace.context(user="u")
+    generator: Any = opened(given)
+
+    def inside() -> None:
+        next(generator)
+        with given:
+            leaf()
+
+    def elsewhere() -> None:
+        generator.close()
+        leaf()
+        with given:
+            leaf()
+        leaf()
+
+    with capture() as captured, ThreadPoolExecutor(1) as pool:
+        contextvars.copy_context().run(inside)
+        pool.submit(elsewhere).result()
+        leaf()
+    assert users(captured) == ["u", None, "u", None, None]
+    assert caplog.records == []
 
 
 @llmtrace.context(user="u")

@@ -7,6 +7,7 @@ carries ``traceparent`` and nothing else.
 from __future__ import annotations
 
 import contextvars
+import itertools
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
@@ -30,6 +31,7 @@ R = TypeVar("R")
 _W3C = TraceContextTextMapPropagator()
 _BAGGAGE = "baggage"
 _MEMBER = "llmtrace."
+_numbers = itertools.count()
 _OWN = (semconv.USER_ID, semconv.CONVERSATION_ID, semconv.TAGS)
 
 
@@ -50,17 +52,20 @@ def context(
 
 
 class Given:
-    """What `context` gives: open it with ``with``, or apply it to a function."""
+    """What `context` gives: open it with ``with``, or apply it to a function; also many times at once."""
 
     def __init__(self, merge: Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue] | None]) -> None:
         self._merge = merge
-        self._tokens: list[contextvars.Token[Context]] = []
+        self._opened = f"{keys.OPENED}-{next(_numbers)}"
 
     def __enter__(self) -> None:
-        self._tokens.append(otel_context.attach(self._here()))
+        tokens: list[contextvars.Token[Context]] = []
+        tokens.append(otel_context.attach(otel_context.set_value(self._opened, tokens, self._here())))
 
     def __exit__(self, *_: object) -> None:
-        Recording.detach(self._tokens.pop())
+        tokens: Any = otel_context.get_value(self._opened)  # of the innermost block here: each task and thread has its own
+        for token in tokens or ():
+            Recording.detach(token)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         return _within(_Decorated, function, lambda: _Here(self._here()))

@@ -10,6 +10,7 @@ import functools
 import inspect
 import sys
 import types
+import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from contextvars import Token
@@ -120,11 +121,17 @@ class _Made:
         self.kwargs = kwargs
         self.step = step
 
+    def is_held_elsewhere(self) -> bool:
+        """Whether the program may still use it by another name: a task that it started, a list, a weak reference."""
+        count: Any = getattr(sys, "getrefcount", None)  # PyPy has none
+        held_here = _Made(object(), {})
+        return count is None or count(self.made) > count(held_here.made) or weakref.getweakrefcount(self.made) > 0
+
     def __del__(self) -> None:
-        if hasattr(self.made, "cr_frame"):
-            dropped = self.step is not None and inspect.getcoroutinestate(self.made) == inspect.CORO_CREATED
-            self.made.close()
-            if dropped and self.step is not None:
+        if hasattr(self.made, "cr_frame") and inspect.getcoroutinestate(self.made) == inspect.CORO_CREATED:
+            if not self.is_held_elsewhere():
+                self.made.close()
+            if self.step is not None:
                 self.step.returned(None, partial=True)
 
 
@@ -140,7 +147,9 @@ def _inner(function: Function, step: Step, made: _Made | None) -> Any:
 
 
 def _plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
-    """``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async."""
+    """``awaits``: a coroutine that it gives back belongs to it, too: a plain decorator hides that a function is async.
+
+    But for one that the program holds elsewhere, or has begun: it is given back as it is, for only one of us can await it."""
     if step.refused:
         return step.answer
     recording = step.recording
@@ -154,8 +163,12 @@ def _plain(function: Function, step: Step, *, awaits: bool = False) -> Any:
         raise
     if token is not None:
         Recording.detach(token)
-    if awaits and type(result) is types.CoroutineType:
-        return _in_place_of(result, _coroutine(function, lambda: step, _Made(result, step.kwargs, step)), "coroutine")
+    if awaits and type(result) is types.CoroutineType and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
+        made, result = _Made(result, step.kwargs), None
+        if not made.is_held_elsewhere():
+            made.step = step
+            return _in_place_of(made.made, _coroutine(function, lambda: step, made), "coroutine")
+        result = made.made
     step.returned(result)
     return result
 
