@@ -7,6 +7,7 @@ from pathlib import Path
 from llmtrace.lineage import traced
 from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
 from llmtrace.store import open_store, summarise
+from llmtrace.viewer.plain import NUMBER, plain
 from llmtrace.viewer.rows import marks, trace_row
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, recovered, user
 from tests.lineage_story import Story
@@ -40,7 +41,7 @@ def test_the_list_says_why_a_run_failed_of_which_nothing_stands_out(tmp_path: Pa
     maker, task, answer = Maker("e" * 32, 1_780_000_000_000_000_000), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
     agent = AgentInvocation("a", input=(task,), output=(answer,))
-    store.append(maker.span(1, None, "invoke_agent a", agent, took=1.0, evaluations=(outcome,)))
+    store.append(maker.span(1, None, "invoke_agent a: b", agent, took=1.0, evaluations=(outcome,)))
     store.append(maker.span(2, 1, "chat m", chat([task], answer)))
     with serving(store) as served:
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
@@ -58,6 +59,13 @@ def test_a_row_says_each_thing_once() -> None:
     maker = Maker("e" * 32, 1)
     agents = [maker.span(number, None, "a", AgentInvocation(f"a{number}")) for number in range(1, 6)]
     assert trace_row(summarise(Trace(agents)))["agents"] == ["a1", "a2", "a3", "+2"]
+
+
+def test_a_number_is_none_of_the_programs_own_objects() -> None:
+    """Whatever its members are called, and none of them is lost."""
+    assert plain({"n": 42.0}) == {"n": {NUMBER: "42.0"}}
+    own = {NUMBER: "42", f"\x00{NUMBER}": "rm", "n": 1}
+    assert plain({"cmd": own}) == {"cmd": {f"\x00{NUMBER}": "42", f"\x00\x00{NUMBER}": "rm", "n": 1}}
 
 
 def test_rows_come_once(viewer: Served) -> None:

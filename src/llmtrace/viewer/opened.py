@@ -172,5 +172,10 @@ def strongest(trace: Trace) -> dict[str, Any] | None:
     if prime is None:
         return None
     said = None if prime.kind else next(iter(found.symptoms), None)
-    title = prime.title if said is None else said.partition(": ")[2]
+    title = prime.title if said is None else _without_name(trace, said)
     return {"title": title, "score": prime.score, "likely": prime.score >= LIKELY or said is not None}
+
+
+def _without_name(trace: Trace, symptom: str) -> str:
+    """What is said, without the name of the span that it is said of, which may hold a colon itself."""
+    return symptom[max(len(start) for span in trace.spans if symptom.startswith(start := f"{span.name}: ")) :]

@@ -13,7 +13,8 @@ from pydantic_core import to_json
 from llmtrace.model import JsonValue
 
 NUMBER = "\x00number"
-"""The one member of an object that stands for a number which a browser would change: a big integer, 42.0, NaN, infinity."""
+"""The one member of an object that stands for a number which a browser would change: a big integer, 42.0, NaN, infinity.
+Where a program's own data has a member of that name, one more NUL stands before it."""
 _EXACT = 1 << 53
 DEEPEST = 64
 
@@ -38,9 +39,14 @@ def plain(value: Any, depth: int = 0) -> JsonValue:
     if depth > DEEPEST:
         return repr(value)[:200]
     if isinstance(value, Mapping):
-        return {str(name): plain(member, depth + 1) for name, member in value.items()}
+        members = {str(name): plain(member, depth + 1) for name, member in value.items()}
+        return _escaped(members) if NUMBER in members else members
     if isinstance(value, (list, tuple)):
         return [plain(member, depth + 1) for member in value]
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name), depth + 1) for field in fields(value) if field.compare}
     return str(value)
+
+
+def _escaped(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    return {f"\x00{name}" if name.endswith(NUMBER) else name: member for name, member in members.items()}

@@ -233,6 +233,46 @@ def test_numbers_are_what_they_were(store: Store, open_page: Callable[..., Any])
         page.close()
 
 
+def test_what_only_looks_like_a_number_is_shown_whole(store: Store, open_page: Callable[..., Any]) -> None:
+    """In arguments, and in a text that is JSON."""
+    maker, own = Maker(TRACE, 1_780_000_000_000_000_000), {"\x00number": "42", "run": "rm -rf /"}
+    result = json.dumps({"cmd": own, "cut": {"\x00number": 'a"} z'}})
+    store.append(
+        maker.span(1, None, "execute_tool sh", ToolExecution("sh", {"cmd": own, "n": {"\x00number": "7"}}, result, True))
+    )
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={1:016x}")
+        page.wait_for_selector(".pane .code.result")
+        assert "rm -rf /" in page.inner_text(".pane .code.call")
+        assert "number" in page.inner_text(".pane .code.call").split("n=")[-1]
+        assert "rm -rf /" in page.inner_text(".pane .code.result")
+        assert ' z"' in page.inner_text(".pane .code.result")
+        assert page.evaluate(
+            """async ([own, text]) => {
+                const { compact, jsonText } = await import("/static/format.js");
+                const named = (held) => ({ "\\u0000number": held });
+                const kept = JSON.parse(jsonText(named(text)))["\\u0000number"] === text;
+                return [compact(own).includes("rm"), kept, jsonText({ a: named("-4.20e+7") })];
+            }""",
+            [own, 'a"} z'],
+        ) == [True, True, '{"a":-4.20e+7}']
+        page.close()
+
+
+def test_a_fault_of_the_page_is_said_and_in_the_console(store: Store, chromium: Any) -> None:
+    """Also one that is no Error."""
+    with serving(store) as served:
+        page, faults = chromium.new_page(), []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(served.address)
+        page.wait_for_selector(".empty, main")
+        for fault in ("'only words'", "new Error('a fault')"):
+            page.evaluate(f"void Promise.reject({fault})")
+            page.wait_for_selector(f"#said.shown:has-text({fault.split(chr(39))[1]!r})")
+        page.close()
+    assert ["only words" in faults[0], "a fault" in faults[1]] == [True, True]
+
+
 def test_a_server_that_ended_is_said_to_have(store: Store, chromium: Any) -> None:
     """Whatever is asked of it then: nothing stands on the screen as if it were an answer."""
     for span in silent():

@@ -110,7 +110,7 @@ function callBody(view, row, payload, uses) {
 
 /** The same as the JSON text that was sent, marks and all. @param {Marking} marks */
 function rawToggle(given, marks) {
-  return given === null || given === undefined ? null : el("details", { class: "raw" }, el("summary", { text: "JSON" }), block(jsonPieces(given, marks)));
+  return (given ?? null) === null ? null : el("details", { class: "raw" }, el("summary", { text: "JSON" }), block(jsonPieces(given, marks)));
 }
 
 /** @param {Payload} payload */

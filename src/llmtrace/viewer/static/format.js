@@ -3,7 +3,7 @@
 export const UNKNOWN = "–";
 
 export function duration(ms) {
-  if (ms === null || ms === undefined) return UNKNOWN;
+  if ((ms ?? null) === null) return UNKNOWN;
   if (ms < 1) return `${Math.round(ms * 1000)} µs`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
@@ -18,13 +18,12 @@ export function tokensOf(trace) {
   return count(sum(trace.input, trace.output));
 }
 
-/** How long a trace took. */
 export function took(trace) {
   return trace.duration === null && trace.health === "running" ? "running" : duration(trace.duration);
 }
 
 export function count(number) {
-  return number === null || number === undefined ? UNKNOWN : number.toLocaleString("en-US");
+  return (number ?? null) === null ? UNKNOWN : number.toLocaleString("en-US");
 }
 
 export function plural(number, noun) {
@@ -32,7 +31,7 @@ export function plural(number, noun) {
 }
 
 export function cost(usd) {
-  if (usd === null || usd === undefined) return UNKNOWN;
+  if ((usd ?? null) === null) return UNKNOWN;
   if (usd > 0 && usd < 0.0001) return "<$0.0001";
   return usd < 1 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`;
 }
@@ -61,19 +60,21 @@ export function sum(a, b) {
   return (a ?? null) === null ? (b ?? null) : a + (b ?? 0);
 }
 
-/** A probability. */
 export function likelihood(share) {
   return share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
 }
 
 /** JSON, with every number as it was written. */
 export function jsonText(value, indent = 0) {
-  return (JSON.stringify(value, null, indent) ?? "null").replace(/\{\s*"\\u0000number":\s*"([^"]*)"\s*\}/g, "$1");
+  return (JSON.stringify(value, null, indent) ?? "null").replace(/\{\s*"\\u0000number":\s*"([^"]*)"\s*\}/g, (whole, text) => (WRITTEN.test(text) ? text : whole));
 }
+
+const WRITTEN = /^-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)$/i;
 
 /** The text of a number that a browser would have changed, else undefined. */
 export function exactNumber(value) {
-  return value !== null && typeof value === "object" && !Array.isArray(value) ? value["\u0000number"] : undefined;
+  const text = value?.["\u0000number"];
+  return typeof text === "string" && WRITTEN.test(text) && Object.keys(value).length === 1 ? text : undefined;
 }
 
 /** A text as it is, any other value as compact JSON. */
@@ -100,7 +101,7 @@ export function argumentName(name) {
 
 /** A tool call as a function call. Arguments that were no JSON object stand as the text that the model wrote. */
 export function callText(name, given) {
-  if (given === null || given === undefined) return `${name}(…)`;
+  if ((given ?? null) === null) return `${name}(…)`;
   if (typeof given !== "object" || Array.isArray(given)) return `${name}(${worded(given)})`;
   return `${name}(${Object.entries(given).map(([key, value]) => `${argumentName(key)}=${compact(value)}`).join(", ")})`;
 }

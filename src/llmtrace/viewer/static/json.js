@@ -122,7 +122,7 @@ export function jsonPieces(value, marking = {}) {
 /** A call as one writes it: `name(member=value)`. @param {Marking} marking @returns {Piece[]} */
 export function callPieces(name, given, marking = {}) {
   const writer = new Writer(marking, true);
-  if (given === null || given === undefined) writer.put(`${name}(…)`);
+  if ((given ?? null) === null) writer.put(`${name}(…)`);
   else if (typeof given === "object" && !Array.isArray(given) && exactNumber(given) === undefined) {
     const whole = writer.marks.get("");
     writer.put(name);

@@ -75,7 +75,7 @@ async function begin() {
   info = await data.info();
   addEventListener("hashchange", showPage);
   addEventListener("keydown", key);
-  addEventListener("unhandledrejection", (event) => { event.preventDefault(); say(event.reason.message); });
+  addEventListener("unhandledrejection", (event) => say(String(event.reason?.message ?? event.reason)));
   document.addEventListener("click", (event) => { if (/** @type {HTMLElement} */ (event.target).closest("[data-key='?']")) help(); });
   data.follow((traces) => page?.changed?.(traces));
   addEventListener("beforeprint", () => page?.list?.draw(true));

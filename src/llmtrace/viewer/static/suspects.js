@@ -69,7 +69,7 @@ export function suspectCard(view, at) {
 
 /** @param {Step} step */
 function stepText(step) {
-  if (step.value === null || step.value === undefined) return step.title;
+  if ((step.value ?? null) === null) return step.title;
   if (step.title.startsWith("argument ")) return `${step.title} = ${compact(step.value)}`;
   if (typeof step.value === "object" && !Array.isArray(step.value)) return cut(callText(step.title, step.value), 300);
   return cut(`${step.title}: ${worded(step.value)}`, 300);

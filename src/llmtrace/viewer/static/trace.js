@@ -138,7 +138,7 @@ export class TraceView {
     this.drawLines();
   }
 
-    row(id) {
+  row(id) {
     return this.tree.rows.get(id ?? "");
   }
 
