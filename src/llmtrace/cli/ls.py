@@ -16,7 +16,7 @@ from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
 from llmtrace.diagnosis import LIKELY, Suspect, diagnose
 from llmtrace.errors import TraceNotFound
-from llmtrace.store import Query, Store, TraceSummary
+from llmtrace.store import Query, Store, TraceSummary, is_elsewhere
 
 NAME = "ls"
 HELP = "list traces, newest first, with their health, findings and suspect"
@@ -91,7 +91,7 @@ def _query(args: argparse.Namespace) -> Query:
 def _suspects(store: Store, found: Iterable[TraceSummary]) -> Iterator[Suspect | None]:
     """Of each trace the prime suspect, worked out when it is asked for; None where there is none, the trace still goes on, is
     long, comes late in the list, or would have to be fetched once more."""
-    most = 0 if getattr(store, "elsewhere", False) else _MOST_DIAGNOSED
+    most = 0 if is_elsewhere(store) else _MOST_DIAGNOSED
     for number, summary in enumerate(found):
         try:
             looked_at = number < most and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"

@@ -21,7 +21,7 @@ from llmtrace.model import Span, Trace
 from llmtrace.model.value import value
 from llmtrace.store.summary import TraceSummary, summarise
 
-__all__ = ["NEWEST", "Query", "Store", "TraceSummary", "open_store", "summarise"]
+__all__ = ["NEWEST", "Query", "Store", "TraceSummary", "is_elsewhere", "open_store", "summarise"]
 
 
 @value
@@ -45,7 +45,8 @@ NEWEST = Query()
 
 
 class Store(Protocol):
-    """What every store does. All of it may be called from several threads at once."""
+    """What every store does. All of it may be called from several threads at once. One that reads a backend may have
+    ``elsewhere`` True; see `is_elsewhere`."""
 
     def append(self, span: Span) -> None:
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
@@ -66,6 +67,11 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections. A later call opens them again."""
+
+
+def is_elsewhere(store: Store) -> bool:
+    """True for a store that says so of itself: reading takes a request, and nobody tells when it got something."""
+    return bool(getattr(store, "elsewhere", False))
 
 
 def open_store(url: str = "auto", *, config: Config | None = None) -> Store:

@@ -79,7 +79,7 @@ class RemoteStore:
     """A `Store` over a backend."""
 
     elsewhere: ClassVar = True
-    """Nothing here says when it got something: whoever wants news asks again."""
+    """See `llmtrace.store.is_elsewhere`."""
 
     def __init__(self, source: Source, *, days: float = DAYS) -> None:
         self.source = source

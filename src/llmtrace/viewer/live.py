@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from llmtrace.model import Span
-from llmtrace.store import Query, Store, TraceSummary
+from llmtrace.store import Query, Store, TraceSummary, is_elsewhere
 from llmtrace.store.tail import Tail
 from llmtrace.viewer.source import Source
 
@@ -31,7 +31,7 @@ class Follower:
         self._path = path if isinstance(path, Path) else None
         self._quiet = 0
         self._stamp = self._stat()
-        self.elsewhere = bool(getattr(source.store, "elsewhere", False))
+        self.elsewhere = is_elsewhere(source.store)
         self._known: dict[str, TraceSummary] | None = None
         self._due = 0.0
 
