@@ -144,6 +144,15 @@ def test_members_of_an_enum_that_are_literals_arrive_as_members() -> None:
     assert signature.bind({"side": True, "colour": "green"}) == ((), {"side": True, "colour": "green"})
 
 
+def test_a_literal_is_itself_beside_a_member_of_its_value() -> None:
+    def paint(colour: Literal["red", Colour.RED, Colour.BLUE]) -> None: ...
+
+    signature = signature_of(paint)
+    arguments = [signature.bind({"colour": colour})[1]["colour"] for colour in ("red", "blue")]
+    assert arguments == ["red", Colour.BLUE]
+    assert type(arguments[0]) is str
+
+
 def test_kinds_of_annotations() -> None:
     """Literals, enums, dataclasses, typed dicts, models, constraints, forward references; what is not known is open."""
     schema = _schema(annotated)

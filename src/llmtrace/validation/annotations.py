@@ -106,10 +106,11 @@ def known_to_pydantic(annotation: Any) -> Any:
 
 
 def _known_literal(literal: Any, members: tuple[Any, ...]) -> Any:
-    """A literal that takes a member of an enum by its value, too, as its schema says."""
-    values = [(member.value, member) for member in members if isinstance(member, enum.Enum)]
-    if not values:
+    """A literal that takes a member of an enum by its value, too, as its schema says. A value among them stays."""
+    named = [(member.value, member) for member in members if isinstance(member, enum.Enum)]
+    if not named:
         return literal
+    values = [(member, member) for member in members if not isinstance(member, enum.Enum)] + named
 
     def read(given: Any) -> Any:
         return next((member for value, member in values if type(value) is type(given) and value == given), given)
