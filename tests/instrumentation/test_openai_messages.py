@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmtrace.instrumentation._openai_messages import read_message, read_part, read_usage
+from llmtrace.instrumentation._openai_messages import read_beside, read_message, read_part, read_usage
 from llmtrace.model import Blob, File, Generic, Message, Part, Reasoning, Text, ToolCall, ToolResult, Uri, Usage
 
 DATA = base64.b64encode(b"ABC").decode()
@@ -107,6 +107,13 @@ def test_usage_of_other_servers() -> None:
     assert read_usage({"prompt_tokens": 5, "completion_tokens": 0, "prompt_cache_hit_tokens": 3}) == Usage(5, 0, 3)
     assert read_usage({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 0}}) == Usage(5, None, 0)
     assert read_usage(None) is None
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -0.1, 10**400, True, "1", {"total_cost": float("nan")}])
+def test_a_bill_that_cannot_be_is_none(cost: Any) -> None:
+    assert read_beside({"usage": {"cost": cost}}) == {}
+    assert read_beside({"usage": {"is_byok": True, "cost": 0.1, "cost_details": {"upstream_inference_cost": cost}}}) == {}
+    assert read_beside({"usage": {"cost": 0}}) == {"cost_usd": 0.0}
 
 
 def test_reasoning_that_a_server_counts_beside_the_output_is_output() -> None:

@@ -6,6 +6,7 @@ Law: nothing raises and nothing is lost: a part of a kind that is not known here
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -273,18 +274,18 @@ def read_beside(said: Mapping[str, Any]) -> Fields:
     Servers that pass the request on to others tell the bill themselves: OpenRouter a number, Perplexity an object with the sum.
     """
     tier, usage = said.get("service_tier"), members(said.get("usage"))
-    cost = usage.get("cost")
+    cost: Any = usage.get("cost")
     if isinstance(cost, Mapping):
         cost = cost.get("total_cost")
     elif usage.get("is_byok"):  # to be paid besides, to whom the key is from
         cost = _sum(cost, members(usage.get("cost_details")).get("upstream_inference_cost"))
     fields: Fields = {"attributes": {semconv.OPENAI_SERVICE_TIER: tier}} if isinstance(tier, str) else {}
-    return fields if cost is None or not _is_number(cost) else {**fields, "cost_usd": float(cost)}
+    return {**fields, "cost_usd": float(cost)} if _is_bill(cost) else fields
 
 
-def _sum(*numbers: Any) -> float | None:
-    return sum(numbers) if all(map(_is_number, numbers)) else None
+def _sum(*bills: Any) -> float | None:
+    return sum(bills) if all(map(_is_bill, bills)) else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_bill(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
