@@ -210,7 +210,10 @@ class Config:
         take=str,
     )
     prices: Mapping[str, Any] = _option(
-        {}, _price_table, "Prices per model in USD per million tokens: `{model: {input, output}}`.", take=_mapping
+        {},
+        _price_table,
+        "Prices per model in USD per million tokens: `{model: {input, output}}`; a bill in the server's answer comes first.",
+        take=_mapping,
     )
     older_metrics: bool = _option(
         False,

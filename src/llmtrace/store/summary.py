@@ -40,7 +40,7 @@ _OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut, whose first member is a text of some words."""
 
 _DATA = re.compile(r'\{\s*"|\[\s*[{"]|[A-Za-z_]\w*\(\w+=')
-"""The begin of JSON, or of a Python object as it shows itself: no words for a person."""
+"""The beginning of JSON, or of a Python object as it shows itself: no words for a person."""
 
 UNFINISHED: Final = "unfinished_run"
 """The finding of a trace whose program died; one whose program still runs has it not."""
