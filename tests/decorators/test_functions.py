@@ -113,6 +113,43 @@ def test_coroutine_that_nobody_awaits_is_partial(decorate: Any) -> None:
     assert span.attributes["llmtrace.response.partial"] is True
 
 
+@pytest.mark.parametrize("decorate", [*DECORATORS, llmtrace.wrap, llmtrace.context(plan="pro"), lambda function: function])
+def test_a_block_in_a_coroutine_is_open_until_it_is_left(decorate: Any) -> None:
+    """What waits in a block goes on in it, and what runs meanwhile does not; after the block its surroundings are back."""
+    given = llmtrace.context(user="u")
+
+    def below() -> None: ...
+
+    async def waits(seconds: float) -> None:
+        with given, llmtrace.agent("A"):
+            await asyncio.sleep(seconds)
+            llmtrace.span("inside")(below)()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        llmtrace.span("after")(below)()
+
+    work = decorate(waits)
+
+    async def main() -> None:
+        tasks = [asyncio.ensure_future(work(seconds)) for seconds in (0.02, 0.01)]
+        await asyncio.sleep(0)
+        llmtrace.span("beside")(below)()
+        await asyncio.gather(*tasks)
+
+    with capture() as captured:
+        asyncio.run(main())
+    spans = {span.span_id: span for span in captured.spans}
+    agents = {span.span_id: span.parent_id for span in captured.spans if span.name == "invoke_agent A"}
+    inside, after, beside = (
+        [(span.parent_id, span.attributes.get("user.id")) for span in spans.values() if span.name == name]
+        for name in ("inside", "after", "beside")
+    )
+    assert {parent for parent, _ in inside} == set(agents)
+    assert [user for _, user in inside] == ["u", "u"]
+    assert sorted(after, key=str) == sorted(((parent, None) for parent in agents.values()), key=str)
+    assert beside == [(None, None)]
+
+
 def test_cancelled_coroutine_ends_its_span(decorate: Any) -> None:
     """Cancelling reaches the caller and is recorded as the failure."""
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from contextvars import Token
 from typing import Any, Literal, Protocol, TypeAlias
 
+from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.recorder.recording import Recording
@@ -270,6 +271,8 @@ def _within(recording: Surroundings | None, advance: Callable[[Any], Any], given
     try:
         return advance(given.pop())
     finally:
+        if type(recording) is _Left:
+            recording.context = otel_context.get_current()
         Recording.detach(token)
 
 
@@ -289,15 +292,27 @@ def _leave(_generator: Any) -> None:
     """Ours closes it."""
 
 
+class _Left:
+    """Surroundings that a coroutine finds again as it left them when it waited: a ``with`` block in it is open still."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self.context: Context | None = None
+
+    def attach(self) -> Token[Context]:
+        return self._surroundings.attach() if self.context is None else otel_context.attach(self.context)
+
+
 @types.coroutine
 def _stepwise(recording: Surroundings | None, awaitable: Any) -> Generator[Any, Any, Any]:
     """Await with the recording current in each step, and in nothing that runs between them."""
+    left = _Left(recording) if recording is not None else None
     steps = awaitable.__await__()
     advance: Callable[[Any], Any] = steps.send
     given: list[Any] = [None]
     while True:
         try:
-            waited_for = _within(recording, advance, given)
+            waited_for = _within(left, advance, given)
         except StopIteration as done:
             return done.value
         try:
