@@ -309,7 +309,8 @@ def test_in_the_few_colours_of_high_contrast(viewer: Served, open_page: Callable
     page.wait_for_selector(".suspects ol")
     bar = "one => getComputedStyle(one, '::before').backgroundColor !== getComputedStyle(document.body).backgroundColor"
     assert page.eval_on_selector(".row.error .bar", bar)
-    assert page.eval_on_selector(".row[aria-selected=true]", "one => getComputedStyle(one).outlineStyle") == "solid"
+    chosen = "document.querySelector('.row[aria-selected=true]')"  # it is drawn anew when the suspects come
+    page.wait_for_function(f"() => {chosen} !== null && getComputedStyle({chosen}).outlineStyle === 'solid'")
     grounds = "all => new Set(all.map((one) => getComputedStyle(one).backgroundColor)).size"
     assert page.eval_on_selector_all(".toggle button", grounds) == 2
 
