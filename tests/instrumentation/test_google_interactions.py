@@ -16,6 +16,7 @@ from kit import Reply, json_reply, sse_reply
 from server import Server
 
 from llmtrace import instrumentation
+from llmtrace.instrumentation._google_steps import StepReader, read_input
 from llmtrace.model import (
     Blob,
     Generic,
@@ -139,6 +140,49 @@ def test_steps_of_an_answer(captured: Captured) -> None:
     assert isinstance(unknown, Generic)
     assert found.usage == Usage(12, 8, None, None, 3)
     assert (found.finish_reasons, found.status, found.response_id) == (("stop",), "completed", "v1_1")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["bare"], Message("user", (Text("bare"),))),
+        ([{"type": "model_output", "content": "Hello"}], Message("assistant", (Text("Hello"),))),
+        ([{"type": "user_input", "content": {"type": "text", "text": "Hi"}}], Message("user", (Text("Hi"),))),
+        ([{"type": "user_input", "content": [7, "Hi"]}], Message("user", (Generic("unknown", {"value": 7}), Text("Hi")))),
+        ([{"type": "thought", "summary": "Hm."}], Message("assistant", (Reasoning("Hm."),))),
+        ([7], Message("user", (Generic("unknown", {"value": 7}),))),
+        ([{"said": 1}], Message("user", (Generic("unknown", {"said": 1}),))),
+        (
+            [{"type": "model_output", "error": "broken"}],
+            Message("assistant", (Generic("error", {"value": "broken"}),)),
+        ),
+    ],
+)
+def test_nothing_is_lost_of_a_step_in_a_form_of_its_own(given: list[Any], message: Message) -> None:
+    assert read_input(given) == (message,)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        "Hel",
+        [{"type": "text"}, {"type": "text", "text": "Hel"}],
+        [{"type": "text", "text": "Hel"}],
+        ["Hel"],
+        {"type": "text", "text": "Hel"},
+    ],
+)
+def test_a_text_that_a_step_starts_with_goes_on(begun: Any) -> None:
+    """One part; the program's own event stays as it is."""
+    reader, cited = StepReader(), [{"type": "url_citation", "url": "http://a"}]
+    start = {"event_type": "step.start", "index": 0, "step": {"type": "model_output", "content": begun}}
+    before = json.dumps(start)
+    reader.feed(start)
+    reader.feed({"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "lo"}})
+    reader.feed({"event_type": "step.delta", "index": 0, "delta": {"type": "text_annotation", "annotations": cited}})
+    (message,) = reader.fields()["output"]
+    assert message.parts == (Text("Hello"), Generic("annotations", {"annotations": [{"url": "http://a"}]}))
+    assert json.dumps(start) == before
 
 
 def test_one_that_runs_in_the_background_has_not_ended(captured: Captured) -> None:

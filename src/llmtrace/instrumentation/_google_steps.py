@@ -6,7 +6,7 @@ Google runs need no line each: ``<tool>_call`` is a call of that tool, ``<tool>_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmtrace.content import to_json
@@ -59,6 +59,18 @@ _ELSEWHERE = frozenset(
 _ROLES = {"user_input": "user", "function_result": "tool"}
 
 
+def _kept(raw: Any) -> Part:
+    """What is in no form that is known here."""
+    if isinstance(raw, str):
+        return Text(raw)
+    return Generic(str(members(raw).get("type") or "unknown"), _all_told(raw))
+
+
+def _all_told(raw: Any) -> dict[str, JsonValue]:
+    said = members(raw)
+    return _told(said) if said else {"value": to_json(raw)}
+
+
 def _told(said: Mapping[str, Any], *known: str) -> dict[str, JsonValue]:
     """The members that say something, as JSON. A signature says nothing to anybody but Google."""
     return {
@@ -73,10 +85,20 @@ def read_input(given: Any) -> tuple[Message, ...]:
     """A text; pieces of content, which the SDK makes one step of; steps, each of which is a message."""
     if isinstance(given, str):
         return (Message("user", (Text(given),)),)
-    steps = given if isinstance(given, list) else [given] if given is not None else []
-    if steps and all(members(one).get("type") in ("text", *_MEDIA) for one in steps):
+    steps = _pieces(given)
+    if steps and all(isinstance(one, str) or members(one).get("type") in ("text", *_MEDIA) for one in steps):
         steps = [{"type": "user_input", "content": steps}]
-    return tuple([Message(_ROLES.get(str(members(one).get("type")), "assistant"), tuple(step_parts(one))) for one in steps])
+    return tuple([Message(_role(one), tuple(step_parts(one))) for one in steps])
+
+
+def _role(step: Any) -> str:
+    kind = members(step).get("type")
+    return "user" if kind is None else _ROLES.get(str(kind), "assistant")
+
+
+def _pieces(given: Any) -> Sequence[Any]:
+    """The members of a list; anything else is one piece itself."""
+    return given if isinstance(given, (list, tuple)) else () if given is None else (given,)
 
 
 def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
@@ -105,17 +127,17 @@ def step_parts(raw: Any) -> Iterator[Part]:
     said = members(raw)
     kind = str(said.get("type"))
     try:
-        yield from _step(kind, said)
+        yield from _step(kind, said) if said else [_kept(raw)]
     except Exception:  # not in the form that its kind has
-        yield Generic(kind, _told(said))
+        yield _kept(raw)
 
 
 def _step(kind: str, said: Mapping[str, Any]) -> list[Part]:
     if kind in ("model_output", "user_input"):
-        parts = [part for one in said.get("content") or () for part in _content(one)]
-        return [*parts, Generic("error", _told(members(said["error"])))] if said.get("error") else parts
+        parts = [part for one in _pieces(said.get("content")) for part in _content(one)]
+        return [*parts, Generic("error", _all_told(said["error"]))] if said.get("error") else parts
     if kind == "thought":
-        thoughts = [members(one).get("text") for one in said.get("summary") or ()]
+        thoughts = [one if isinstance(one, str) else members(one).get("text") for one in _pieces(said.get("summary"))]
         return [Reasoning("\n".join(filter(None, thoughts)))] if any(thoughts) else []
     if kind == "function_call":
         raw = said.get("arguments")
@@ -127,7 +149,7 @@ def _step(kind: str, said: Mapping[str, Any]) -> list[Part]:
         return [ServerToolCall(str(said.get("name") or tool), {"type": tool, **_told(said, "id")}, said.get("id"))]
     if kind.endswith("_result"):
         return [ServerToolResult({"type": tool, **_told(said, "call_id")}, said.get("call_id"))]
-    return [Generic(kind, _told(said))]
+    return [_kept(said)]
 
 
 def _result(said: Mapping[str, Any]) -> JsonValue:
@@ -145,13 +167,13 @@ def _content(raw: Any) -> Iterator[Part]:
         if said["text"]:
             yield Text(said["text"])
         if said.get("annotations"):
-            yield Generic("annotations", {"annotations": [_told(members(one)) for one in said["annotations"]]})
+            yield Generic("annotations", {"annotations": [_all_told(one) for one in said["annotations"]]})
     elif kind in _MEDIA and isinstance(said.get("data"), str):
         yield Blob(_MEDIA[kind], _mime(said), said["data"])
     elif kind in _MEDIA and isinstance(said.get("uri"), str):
         yield Uri(said["uri"], _MEDIA[kind], _mime(said))
-    else:
-        yield Generic(str(kind), _told(said))
+    elif raw != "":
+        yield _kept(raw)
 
 
 def _mime(said: Mapping[str, Any]) -> str | None:
@@ -166,7 +188,7 @@ def read_interaction(said: Mapping[str, Any]) -> Fields:
     """The fields of an answer, as far as it has come."""
     status = said.get("status")
     reason = None if status is None or status in _UNDER_WAY else _FINISH.get(status, str(status))
-    steps = [one for one in said.get("steps") or () if members(one).get("type") not in _ROLES]
+    steps = [one for one in _pieces(said.get("steps")) if members(one).get("type") not in _ROLES]
     parts = tuple([part for one in steps for part in step_parts(one)])
     faults = said.get("errors") or ()
     fields: Fields = {
@@ -225,7 +247,7 @@ class StepReader:
         if kind == "step.delta":
             self._step(event).add(members(event.get("delta")))
         elif kind == "step.start":
-            self._step(event).said.update(members(event.get("step")))
+            self._step(event).begin(members(event.get("step")))
         elif kind == "error":
             self._error = members(event.get("error"))
         elif kind == "interaction.status_update":
@@ -252,42 +274,67 @@ class StepReader:
         return fields
 
 
+class _Written:
+    """A piece of content that is text, as it comes."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self.said = dict(said)
+        self.texts = [said.get("text") or ""]
+
+    def whole(self) -> dict[str, Any]:
+        return {**self.said, "text": "".join(self.texts)}
+
+
 class _Step:
     """One step: what it began as, and what was added to it."""
 
     def __init__(self) -> None:
         self.said: dict[str, Any] = {}
-        self._content: list[tuple[dict[str, Any], list[str]]] = []
-        """Pieces of content, and the pieces of their texts."""
+        self._content: list[Any] = []
+        """Pieces of content; what is text is a `_Written`."""
         self._arguments: list[str] = []
         self._thoughts: list[str] = []
+
+    def begin(self, step: Mapping[str, Any]) -> None:
+        self.said.update({name: held for name, held in step.items() if name != "content"})
+        for piece in _pieces(step.get("content")):
+            said = {"type": "text", "text": piece} if isinstance(piece, str) else members(piece)
+            is_text = said.get("type") == "text" and isinstance(said.get("text") or "", str)
+            self._content.append(_Written(said) if is_text else piece)
 
     def add(self, delta: Mapping[str, Any]) -> None:
         kind = delta.get("type")
         if kind == "text":
-            if not self._content or self._content[-1][0]["type"] != "text":
-                self._content.append(({"type": "text"}, []))
-            self._content[-1][1].append(delta.get("text") or "")
+            self._written().texts.append(delta.get("text") or "")
         elif kind == "arguments_delta":
             self._arguments.append(delta.get("arguments") or "")
         elif kind == "thought_summary":
             self._thoughts.append(members(delta.get("content")).get("text") or "")
         elif kind in ("text_annotation", "text_annotation_delta"):
-            if self._content:
-                self._content[-1][0].setdefault("annotations", []).extend(delta.get("annotations") or ())
+            said = self._written().said
+            said["annotations"] = [*(said.get("annotations") or ()), *(delta.get("annotations") or ())]
         elif kind in _MEDIA:
-            self._content.append((dict(delta), []))
+            self._content.append(delta)
         elif kind != "thought_signature":
             self.said.update({name: held for name, held in delta.items() if name != "type" and held is not None})
+
+    def _written(self) -> _Written:
+        """The text that goes on: the last piece, else a new one."""
+        last = self._content[-1] if self._content else None
+        if isinstance(last, _Written):
+            return last
+        new = _Written({"type": "text"})
+        self._content.append(new)
+        return new
 
     def whole(self) -> Mapping[str, Any]:
         """The step as a whole answer would have it."""
         found = {"type": "model_output", **self.said}
         if self._content:
-            pieces = [{**said, "text": "".join(texts)} if said["type"] == "text" else said for said, texts in self._content]
-            found["content"] = [*(self.said.get("content") or ()), *pieces]
+            pieces = [piece.whole() if isinstance(piece, _Written) else piece for piece in self._content]
+            found["content"] = [*_pieces(self.said.get("content")), *pieces]
         if self._arguments:
             found["arguments"] = "".join(self._arguments)
         if self._thoughts:
-            found["summary"] = [*(self.said.get("summary") or ()), {"type": "text", "text": "".join(self._thoughts)}]
+            found["summary"] = [*_pieces(self.said.get("summary")), {"type": "text", "text": "".join(self._thoughts)}]
         return found
