@@ -19,8 +19,8 @@ _RANGES = (
     re.compile(rf"between\s+{_ONE}\s+and\s+{_OTHER}", re.IGNORECASE),
     re.compile(rf"{_ONE}(?:-|\s+-\s+)((?:\1\2))([0-9]{{1,9}})(?![^\W_])", re.IGNORECASE),
 )
-_may_hold_range = searcher(r"[a-z][-_#]?[0-9]+\s*(?:to|through|thru|until|till|up|bis|and|\.\.|-)")
-"""True of every text in ASCII in which one of these patterns stands."""
+_may_hold_range = searcher(r"[a-z][-_#]?[0-9]+[\s?]*(?:to|through|thru|until|till|up|bis|and|\.\.|-|\?)")
+"""True of every text in which one of these patterns stands, with question marks in the place of what is no ASCII."""
 _IDENTIFIER = re.compile(r"#?([a-z]{1,12})[-_#]?([0-9]{1,9})", re.IGNORECASE)
 
 
@@ -45,7 +45,8 @@ class Range(NamedTuple):
 
 def ranges_in(text: str) -> tuple[Range, ...]:
     """The ranges that a text names."""
-    if text.isascii() and not _may_hold_range(text):
+    plain = text if text.isascii() else text.encode("ascii", "replace").decode()
+    if not _may_hold_range(plain):
         return ()
     found = []
     for pattern in _RANGES:
