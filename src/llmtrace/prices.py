@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -89,10 +89,7 @@ _preloading: threading.Thread | None = None
 def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     if rates is None:
         return None
-    read, write, hour = (
-        count or 0
-        for count in (usage.cache_read_input_tokens, usage.cache_write_input_tokens, usage.cache_write_1h_input_tokens)
-    )
+    read, write = usage.cache_read_input_tokens or 0, usage.cache_write_input_tokens or 0
     if rates.input is not None and usage.input_tokens is None:
         return None
     if rates.output and usage.output_tokens is None:
@@ -100,22 +97,34 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     plain = (usage.input_tokens or 0) - read - write
     if plain < 0:  # parts that are larger than their total: whichever is wrong, the cost is not known
         return None
-    spoken, shown = _apart(plain, (usage.audio_input_tokens, rates.audio_input), (usage.image_input_tokens, rates.image_input))
     made = usage.output_tokens or 0
-    said, drawn = _apart(made, (usage.audio_output_tokens, rates.audio_output), (usage.image_output_tokens, rates.image_output))
-    written = rates.input if rates.cache_write is None else rates.cache_write
-    hour = min(hour, write) if rates.cache_write_1h is not None else 0
-    tokens = (
-        (plain - spoken - shown, rates.input),
-        (spoken, rates.audio_input),
-        (shown, rates.image_input),
-        (read, rates.input if rates.cache_read is None else rates.cache_read),
-        (write - hour, written),
-        (hour, rates.cache_write_1h),
-        (made - said - drawn, rates.output),
-        (said, rates.audio_output),
-        (drawn, rates.image_output),
+    of_read = rates.input if rates.cache_read is None else rates.cache_read
+    of_write = rates.input if rates.cache_write is None else rates.cache_write
+    tokens: Sequence[tuple[int, float | None]] = (
+        (plain, rates.input),
+        (read, of_read),
+        (write, of_write),
+        (made, rates.output),
     )
+    if (
+        usage.cache_write_1h_input_tokens
+        or usage.audio_input_tokens
+        or usage.image_input_tokens
+        or usage.audio_output_tokens
+        or usage.image_output_tokens
+    ):  # most calls have none of these
+        hour = min(usage.cache_write_1h_input_tokens or 0, write) if rates.cache_write_1h is not None else 0
+        given = _apart(plain, (usage.audio_input_tokens, rates.audio_input), (usage.image_input_tokens, rates.image_input))
+        said = _apart(made, (usage.audio_output_tokens, rates.audio_output), (usage.image_output_tokens, rates.image_output))
+        written = ((write - hour, of_write), (hour, rates.cache_write_1h))
+        tokens = (
+            (plain - sum(count for count, _ in given), rates.input),
+            *given,
+            (read, of_read),
+            *written,
+            (made - sum(count for count, _ in said), rates.output),
+            *said,
+        )
     total = 0.0
     for count, rate in tokens:
         if rate is not None:
@@ -125,13 +134,14 @@ def _cost(rates: _Rates | None, usage: Usage) -> float | None:
     return total / _MILLION + rates.request
 
 
-def _apart(total: int, *kinds: tuple[int | None, float | None]) -> list[int]:
-    """How many of ``total`` tokens are of each kind, where that has a price of its own. What was cached is not among
+def _apart(total: int, *kinds: tuple[int | None, float | None]) -> list[tuple[int, float | None]]:
+    """How many of ``total`` tokens are of each kind, where that has a price of its own, with it. What was cached is not among
     ``total``, and nobody says of which kind it was: text is taken to be cached first."""
-    found: list[int] = []
+    found: list[tuple[int, float | None]] = []
     for count, rate in kinds:
-        found.append(min(count or 0, total) if rate is not None else 0)
-        total -= found[-1]
+        own = min(count or 0, total) if rate is not None else 0
+        found.append((own, rate))
+        total -= own
     return found
 
 

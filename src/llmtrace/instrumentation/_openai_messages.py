@@ -68,7 +68,8 @@ def _parts(said: Mapping[str, Any]) -> list[Part]:
     content = said.get("content")
     if content:
         parts += _content_parts(content)
-    parts += [read_part(image) for image in _sequence(said.get("images"))]  # OpenRouter, litellm
+    if said.get("images"):  # OpenRouter, litellm
+        parts += [read_part(image) for image in _sequence(said["images"])]
     if said.get("refusal"):
         parts.append(refusal(said["refusal"]))
     if said.get("audio"):
@@ -275,6 +276,8 @@ def read_beside(said: Mapping[str, Any]) -> Fields:
     """
     tier, usage = said.get("service_tier"), members(said.get("usage"))
     cost: Any = usage.get("cost")
+    if cost is None and tier is None:
+        return {}
     if isinstance(cost, Mapping):
         cost = cost.get("total_cost")
     elif usage.get("is_byok"):  # to be paid besides, to whom the key is from
