@@ -38,6 +38,11 @@ def matcher(pattern: str) -> Callable[[str], bool]:
         return lambda text: search(text) is not None
 
 
+def in_ascii(text: str) -> str:
+    """The text itself if it is ASCII, else with question marks in the place of what is none: so each engine can read it."""
+    return text if text.isascii() else text.encode("ascii", "replace").decode()
+
+
 def searcher(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> Callable[[str], bool]:
     """A predicate: does ``re`` find ``pattern`` somewhere in a text? Of a text in ASCII the other engine says so, which reads
     200 characters in 2 µs where ``re`` takes 150 for many alternatives. ``flags``: ``IGNORECASE``, ``MULTILINE`` or both.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from functools import lru_cache
 
-from llmtrace.content.scan import matcher
+from llmtrace.content.scan import in_ascii, matcher
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH_NAME = re.compile(
@@ -58,7 +58,7 @@ def dates_in(text: str) -> set[str]:
     """The keys of dates by a month's name, and of words that count from another date."""
     low = text.casefold()
     # With other letters turned into no letters there is a word's edge wherever ``re`` sees one, and more: then it looks itself.
-    plain = low if low.isascii() else low.encode("ascii", "replace").decode()
+    plain = in_ascii(low)
     found: set[str] = set()
     if _MAY_HOLD_MONTH(plain):
         found.update(key for _, _, key in mentions(low))
@@ -164,7 +164,7 @@ def _month_names(low: str) -> Iterator[re.Match[str]]:
     """What ``_MONTH_NAME`` finds, in order. A long text is first asked which months it can name: most name none but "may"."""
     if len(low) <= _SHORT_TEXT:
         return _MONTH_NAME.finditer(low)
-    plain = low if low.isascii() else low.encode("ascii", "replace").decode()
+    plain = in_ascii(low)
     places = sorted(place for name, holds in _months() if holds(plain) for place in _places(low, name))
     return (found for place in places if (found := _MONTH_NAME.match(low, place)) is not None)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from llmtrace.content.scan import matcher
+from llmtrace.content.scan import in_ascii, matcher
 from llmtrace.lineage.forms import BEFORE_DIGIT, EDGES, SEPARATORS, WORD_WITH_DIGIT, numbers_of_word, runs
 
 MONEY, PER_CENT, COUNT = "$", "%", "#"
@@ -32,7 +32,7 @@ which are no numbers; or, in the second group, anything else."""
 _HOLDS_DIGIT = matcher("[0-9]")
 _HOLDS_MEMBER = matcher(r'"[\s\x1c-\x1f?]*:')
 _NAME_MAY_HOLD_DIGIT = matcher(r'[0-9][^"]*"[\s?]*:')
-"""Of a text as `_plain` gives it."""
+"""Of a text as `in_ascii` gives it."""
 _BEFORE_WORD = frozenset(_BEFORE)
 _CURRENCY = re.compile(r"[$€£¥₹]|usd|eur|gbp|chf|jpy")
 _MONEY_WORDS = """
@@ -65,7 +65,7 @@ _UNITS: tuple[tuple[float, str], ...] = (
 def labelled(text: str) -> Iterator[tuple[float, str]]:
     """The numbers of a text in its order, without sign, each with what it counts: money, per cent or pieces, the name of its
     member with that of the object around it, or nothing."""
-    if not _HOLDS_MEMBER(_plain(text)):
+    if not _HOLDS_MEMBER(in_ascii(text)):
         yield from ((number, _label(piece, "", "")) for number, piece in _numbers(text))
         return
     around: list[str] = []
@@ -95,13 +95,8 @@ def sizes(text: str) -> Iterator[float]:
 
 def names_may_hold_digits(text: str) -> bool:
     """Where members have digits in their names, `sizes` takes as long as `labelled`."""
-    plain = _plain(text)
+    plain = in_ascii(text)
     return _HOLDS_MEMBER(plain) and ("\\" in text or _NAME_MAY_HOLD_DIGIT(plain))
-
-
-def _plain(text: str) -> str:
-    """The text itself if it is ASCII, else with question marks in the place of what is none."""
-    return text if text.isascii() else text.encode("ascii", "replace").decode()
 
 
 def _numbers(text: str) -> Iterator[tuple[float, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from llmtrace.content.scan import searcher
+from llmtrace.content.scan import in_ascii, searcher
 
 LARGEST = 100_000
 """Identifiers that one range may stand for."""
@@ -20,7 +20,7 @@ _RANGES = (
     re.compile(rf"{_ONE}(?:-|\s+-\s+)((?:\1\2))([0-9]{{1,9}})(?![^\W_])", re.IGNORECASE),
 )
 _may_hold_range = searcher(r"[a-z][-_#]?[0-9]+[\s?]*(?:to|through|thru|until|till|up|bis|and|\.\.|-|\?)")
-"""True of every text in which one of these patterns stands, with question marks in the place of what is no ASCII."""
+"""True of every text in which one of these patterns stands, as `in_ascii` gives it."""
 _IDENTIFIER = re.compile(r"#?([a-z]{1,12})[-_#]?([0-9]{1,9})", re.IGNORECASE)
 
 
@@ -45,8 +45,7 @@ class Range(NamedTuple):
 
 def ranges_in(text: str) -> tuple[Range, ...]:
     """The ranges that a text names."""
-    plain = text if text.isascii() else text.encode("ascii", "replace").decode()
-    if not _may_hold_range(plain):
+    if not _may_hold_range(in_ascii(text)):
         return ()
     found = []
     for pattern in _RANGES:

@@ -271,7 +271,8 @@ def _sizes_of(source: Source) -> tuple[float, ...]:
     """The numbers at its beginning that it does not merely repeat, as many as anybody may ask for."""
     text = source.text[:RECENT_CHARACTERS]
     if names_may_hold_digits(text):
-        source.numbers = _numbers_of(source)
+        if source.numbers is None:
+            source.numbers = _numbers_of(source)
         every: Iterable[float] = (number for number, _ in source.numbers)
     else:
         every = sizes(text)
