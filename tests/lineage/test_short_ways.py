@@ -8,8 +8,9 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmtrace.lineage.characters import compatible, spaced
 from llmtrace.lineage.computed import Term, computed, may_follow
-from llmtrace.lineage.forms import compatible, keys_in, keys_of_word, spaced, vocabulary, words_with_keys
+from llmtrace.lineage.forms import keys_in, keys_of_word, vocabulary, words_with_keys
 from llmtrace.lineage.history import _begins_with
 from llmtrace.lineage.quantities import labelled, sizes
 from llmtrace.lineage.sources import Source

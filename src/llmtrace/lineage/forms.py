@@ -9,13 +9,13 @@ Only words that hold a digit, ``@`` or ``/`` get keys: plain prose costs a scan 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
+from llmtrace.lineage.characters import OTHER_SEPARATORS, STRUCTURED, blanked, compatible, spaced, unescape
 from llmtrace.lineage.dates import may_be_numeric, numeric_dates
 
 LONGEST_KEY = 200
@@ -28,8 +28,6 @@ BEFORE_DIGIT = 8
 WORD_WITH_DIGIT = re.compile(rf"[^{SEPARATORS}0-9]{{0,{BEFORE_DIGIT}}}[0-9][^{SEPARATORS}]*")
 _DIGIT = re.compile("[0-9]")
 _PIECES_OF_NUMBER = re.compile(r"[:=&?+/]+")
-STRUCTURED = ("{", "[", '"')
-"""How JSON begins of which every backslash begins an escape."""
 HOLDS_KEY = re.compile(r"[0-9@/]")
 _RUN = re.compile(r"[^\W_]+")
 PIECES = re.compile(r"[:=,&?+/]+")
@@ -58,10 +56,6 @@ _MANY_WORDS = 64
 _SIMPLE = re.compile(r"\d+\.\d+")
 _ISO_DATE = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
 """A date of any month."""
-SYMBOLS = "→│─├└•●✓✔✗⎿"
-"""Signs that programs set between words, and beside the numbers of lines."""
-_OTHER_SEPARATORS = (*"’“”\x85\u1680\u2028\u2029", *SYMBOLS)
-"""Beyond ASCII, and beyond the spaces that `compatible` turns into plain ones."""
 _MARKS = b"0123456789@/"
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match(chr(byte)) else 97 for byte in range(256))
@@ -77,8 +71,6 @@ _SMALL = bytes(range(256)).lower()
 _LONGEST_KEPT = 64
 """Characters of a word up to which its keys are remembered."""
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
-_ESCAPES = re.compile(r"\\+(?:u[0-9a-fA-F]{4}|[^\\])")
-_USUAL_ESCAPES = ("\\n", '\\"', "\\t", "\\r")
 
 _NUMBER_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
@@ -116,31 +108,6 @@ def in_words(number: float) -> str | None:
         return _ONES[whole]
     tens, ones = divmod(whole, 10)
     return _TENS[tens - 2] + (f"-{_ONES[ones]}" if ones else "")
-
-
-def compatible(text: str) -> str:
-    """The text in characters that compare: a full-width digit is a digit, a letter with its accent is one character."""
-    if text.isascii():
-        return text
-    if "…" in text:  # of the characters that have another form the one that texts are full of: replaced in a tenth of the time
-        text = text.replace("…", "...")
-    return unicodedata.normalize("NFKC", text)
-
-
-def unescape(text: str) -> str:
-    """JSON escapes turned into what they stand for, also in JSON inside JSON, so that ``\\nW123`` does not read ``nW123``."""
-    if "\\\\" not in text:
-        for escape in _USUAL_ESCAPES:
-            if escape in text:
-                text = text.replace(escape, " ")
-        if "\\" not in text:
-            return text
-    return _ESCAPES.sub(_escaped, text)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    escape = match.group().lstrip("\\")
-    return chr(int(escape[1:], 16)) if len(escape) == 5 else "/" if escape == "/" else " "
 
 
 def has_mark(text: str) -> bool:
@@ -336,19 +303,11 @@ def _words(text: str) -> set[str]:
     return found
 
 
-def spaced(text: str) -> str:
-    """The text with spaces for separators beyond ASCII."""
-    for separator in _OTHER_SEPARATORS:
-        if separator in text:
-            text = text.replace(separator, " ")
-    return text
-
-
 def words_with_places(text: str) -> Iterator[tuple[int, str]]:
     """The same words in order, each as it is written, with its place. JSON escapes are blanked: what an escape of six
     characters stands for is followed by NUL characters, which belong to no key."""
     if "\\" in text:
-        text = _ESCAPES.sub(_blanked, text)
+        text = blanked(text)
     classes = text.encode("ascii", "replace").translate(_CLASSES)
     if not text.isascii():
         classes = bytes(_class_of(character) for character in text)
@@ -360,11 +319,6 @@ def words_with_places(text: str) -> Iterator[tuple[int, str]]:
         at = classes.find(b"0", end)
 
 
-def _blanked(match: re.Match[str]) -> str:
-    written = match.group()
-    return _escaped(match).ljust(len(written), "\0" if len(written.lstrip("\\")) == 5 else " ")
-
-
 def _class_of(character: str) -> int:
     """As `_CLASSES` has it, of the character in its compatible form: a full-width digit is a digit."""
     if character < "\x80":
@@ -372,7 +326,7 @@ def _class_of(character: str) -> int:
     plain = compatible(character)
     if any(one in "0123456789@/" for one in plain):
         return 48
-    return 32 if plain.isspace() or plain in _OTHER_SEPARATORS else 97
+    return 32 if plain.isspace() or plain in OTHER_SEPARATORS else 97
 
 
 def keys_of_word(word: str) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from llmtrace.content.scan import matcher
-from llmtrace.lineage.forms import STRUCTURED, Vocabulary, compatible, spaced, unescape
+from llmtrace.lineage.characters import STRUCTURED, compatible, spaced, unescape
+from llmtrace.lineage.forms import Vocabulary
 
 _LETTERS = bytes(byte if byte > 127 else ord(chr(byte).lower()) if chr(byte).isalnum() else 32 for byte in range(256))
 """Each byte of a text that is no letter and no digit turned into a space, and small letters, as far as they are ASCII."""
