@@ -134,8 +134,7 @@ def test_steps_of_an_answer(captured: Captured) -> None:
     assert (thought, text) == (Reasoning("Hm."), Text("Yes."))
     assert asked == ServerToolCall("google_search", {"type": "google_search", "arguments": {"queries": ["q"]}}, "g")
     assert isinstance(brought, ServerToolResult)
-    assert isinstance(citations, Generic)
-    assert citations.fields["annotations"][0]["url"] == "http://a"  # type: ignore[index, call-overload]
+    assert citations == Generic("annotations", {"annotations": cited})
     assert isinstance(picture, Blob)
     assert isinstance(unknown, Generic)
     assert found.usage == Usage(12, 8, None, None, 3)
@@ -181,8 +180,36 @@ def test_a_text_that_a_step_starts_with_goes_on(begun: Any) -> None:
     reader.feed({"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "lo"}})
     reader.feed({"event_type": "step.delta", "index": 0, "delta": {"type": "text_annotation", "annotations": cited}})
     (message,) = reader.fields()["output"]
-    assert message.parts == (Text("Hello"), Generic("annotations", {"annotations": [{"url": "http://a"}]}))
+    assert message.parts == (Text("Hello"), Generic("annotations", {"annotations": cited}))
     assert json.dumps(start) == before
+
+
+THOUGHTS = [
+    {"type": "text", "text": "First "},
+    {"type": "text", "text": "a map."},
+    {"type": "image", "data": "QUJD", "mime_type": "image/png"},
+    {"type": "of_tomorrow", "said": 1},
+    {"type": "text", "text": "Then."},
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_a_thought_keeps_what_is_no_text(captured: Captured, streamed: bool) -> None:
+    """Where it stood: pictures, and what is not known."""
+    whole = interaction({"type": "thought", "summary": THOUGHTS}, YES)
+    deltas = [
+        {"event_type": "step.delta", "index": 0, "delta": {"type": "thought_summary", "content": piece}} for piece in THOUGHTS
+    ]
+    last = {"event_type": "interaction.completed", "interaction": {"id": "v1_1", "status": "completed", "model": MODEL}}
+    start = {"event_type": "step.start", "index": 0, "step": {"type": "thought"}}
+    create(sse_reply([start, *deltas, last]) if streamed else json_reply(whole), stream=streamed)
+    first, picture, unknown, then = only(captured).output[0].parts[:4]
+    assert first == Reasoning("First a map." if streamed else "First \na map.")
+    assert isinstance(picture, Blob)
+    assert (picture.modality, picture.mime_type) == ("image", "image/png")
+    assert isinstance(unknown, Generic)
+    assert "of_tomorrow" in str(unknown)
+    assert then == Reasoning("Then.")
 
 
 def test_one_that_runs_in_the_background_has_not_ended(captured: Captured) -> None:

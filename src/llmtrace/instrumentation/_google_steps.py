@@ -137,8 +137,7 @@ def _step(kind: str, said: Mapping[str, Any]) -> list[Part]:
         parts = [part for one in _pieces(said.get("content")) for part in _content(one)]
         return [*parts, Generic("error", _all_told(said["error"]))] if said.get("error") else parts
     if kind == "thought":
-        thoughts = [one if isinstance(one, str) else members(one).get("text") for one in _pieces(said.get("summary"))]
-        return [Reasoning("\n".join(filter(None, thoughts)))] if any(thoughts) else []
+        return _thought(said.get("summary"))
     if kind == "function_call":
         raw = said.get("arguments")
         return [ToolCall(said["name"], parse_arguments(raw) if isinstance(raw, str) else to_json(raw or {}), said.get("id"))]
@@ -150,6 +149,18 @@ def _step(kind: str, said: Mapping[str, Any]) -> list[Part]:
     if kind.endswith("_result"):
         return [ServerToolResult({"type": tool, **_told(said, "call_id")}, said.get("call_id"))]
     return [_kept(said)]
+
+
+def _thought(summary: Any) -> list[Part]:
+    """Its texts are reasoning, those side by side one; what else it is made of stays what it is."""
+    parts: list[Part] = []
+    for part in (part for piece in _pieces(summary) for part in _content(piece)):
+        last = parts[-1] if parts else None
+        if isinstance(part, Text) and isinstance(last, Reasoning):
+            parts[-1] = Reasoning(f"{last.content}\n{part.content}")
+        else:
+            parts.append(Reasoning(part.content) if isinstance(part, Text) else part)
+    return parts
 
 
 def _result(said: Mapping[str, Any]) -> JsonValue:
@@ -167,13 +178,18 @@ def _content(raw: Any) -> Iterator[Part]:
         if said["text"]:
             yield Text(said["text"])
         if said.get("annotations"):
-            yield Generic("annotations", {"annotations": [_all_told(one) for one in said["annotations"]]})
+            yield Generic("annotations", {"annotations": [_annotation(one) for one in said["annotations"]]})
     elif kind in _MEDIA and isinstance(said.get("data"), str):
         yield Blob(_MEDIA[kind], _mime(said), said["data"])
     elif kind in _MEDIA and isinstance(said.get("uri"), str):
         yield Uri(said["uri"], _MEDIA[kind], _mime(said))
     elif raw != "":
         yield _kept(raw)
+
+
+def _annotation(raw: Any) -> dict[str, JsonValue]:
+    kind = members(raw).get("type")
+    return _all_told(raw) if kind is None else {"type": str(kind), **_all_told(raw)}
 
 
 def _mime(said: Mapping[str, Any]) -> str | None:
@@ -292,8 +308,9 @@ class _Step:
         self.said: dict[str, Any] = {}
         self._content: list[Any] = []
         """Pieces of content; what is text is a `_Written`."""
+        self._thoughts: list[Any] = []
+        """Pieces of a thought's summary, likewise."""
         self._arguments: list[str] = []
-        self._thoughts: list[str] = []
 
     def begin(self, step: Mapping[str, Any]) -> None:
         self.said.update({name: held for name, held in step.items() if name != "content"})
@@ -305,36 +322,47 @@ class _Step:
     def add(self, delta: Mapping[str, Any]) -> None:
         kind = delta.get("type")
         if kind == "text":
-            self._written().texts.append(delta.get("text") or "")
+            _written(self._content).texts.append(delta.get("text") or "")
         elif kind == "arguments_delta":
             self._arguments.append(delta.get("arguments") or "")
         elif kind == "thought_summary":
-            self._thoughts.append(members(delta.get("content")).get("text") or "")
+            self._think(delta.get("content"))
         elif kind in ("text_annotation", "text_annotation_delta"):
-            said = self._written().said
+            said = _written(self._content).said
             said["annotations"] = [*(said.get("annotations") or ()), *(delta.get("annotations") or ())]
         elif kind in _MEDIA:
             self._content.append(delta)
         elif kind != "thought_signature":
             self.said.update({name: held for name, held in delta.items() if name != "type" and held is not None})
 
-    def _written(self) -> _Written:
-        """The text that goes on: the last piece, else a new one."""
-        last = self._content[-1] if self._content else None
-        if isinstance(last, _Written):
-            return last
-        new = _Written({"type": "text"})
-        self._content.append(new)
-        return new
+    def _think(self, piece: Any) -> None:
+        said = members(piece)
+        if said.get("type") == "text" and not said.get("annotations"):
+            _written(self._thoughts).texts.append(said.get("text") or "")
+        elif piece is not None:
+            self._thoughts.append(piece)
 
     def whole(self) -> Mapping[str, Any]:
         """The step as a whole answer would have it."""
         found = {"type": "model_output", **self.said}
         if self._content:
-            pieces = [piece.whole() if isinstance(piece, _Written) else piece for piece in self._content]
-            found["content"] = [*_pieces(self.said.get("content")), *pieces]
+            found["content"] = [*_pieces(self.said.get("content")), *_whole(self._content)]
         if self._arguments:
             found["arguments"] = "".join(self._arguments)
         if self._thoughts:
-            found["summary"] = [*_pieces(self.said.get("summary")), {"type": "text", "text": "".join(self._thoughts)}]
+            found["summary"] = [*_pieces(self.said.get("summary")), *_whole(self._thoughts)]
         return found
+
+
+def _written(pieces: list[Any]) -> _Written:
+    """The text that goes on: the last piece, else a new one."""
+    last = pieces[-1] if pieces else None
+    if isinstance(last, _Written):
+        return last
+    new = _Written({"type": "text"})
+    pieces.append(new)
+    return new
+
+
+def _whole(pieces: list[Any]) -> list[Any]:
+    return [piece.whole() if isinstance(piece, _Written) else piece for piece in pieces]
