@@ -143,6 +143,11 @@ def test_choices_are_kept_apart(captured: Captured) -> None:
     assert [one.finish_reason for one in said] == ["length", "stop"]
 
 
+def _unidentified(name: str | None, arguments: str) -> dict[str, Any]:
+    """A delta of a tool call of a server that tells its calls neither by number nor by id."""
+    return {"tool_calls": [{"index": 0, "id": "", "function": {"name": name, "arguments": arguments}}]}
+
+
 @pytest.mark.parametrize(
     ("deltas", "parts"),
     [
@@ -163,6 +168,21 @@ def test_choices_are_kept_apart(captured: Captured) -> None:
                 {"tool_calls": [{"index": 0, "id": "b", "function": {"name": "look_up", "arguments": '{"order_id": "8"}'}}]},
             ],
             (ToolCall("look_up", {"order_id": "7"}, "a"), ToolCall("look_up", {"order_id": "8"}, "b")),
+        ),
+        (  # all calls numbered 0, none with an id
+            [
+                _unidentified("look_up", '{"order_id": "7"}'),
+                _unidentified("look_up", '{"order_id": "8"}'),
+                _unidentified("look_up", ""),
+                _unidentified("refund", ""),
+                _unidentified(None, '{"order_id":'),
+                _unidentified("refund", ' "8"}'),
+            ],
+            (
+                ToolCall("look_up", {"order_id": "7"}),
+                ToolCall("look_up", {"order_id": "8"}),
+                ToolCall("refund", {"order_id": "8"}),
+            ),
         ),
         (  # id and name repeated in every chunk
             [

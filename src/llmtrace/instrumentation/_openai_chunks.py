@@ -270,10 +270,12 @@ def _add_audio(audio: dict[str, str], delta: Mapping[str, Any]) -> None:
 
 
 def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
-    """Find the call that a delta belongs to, or open it. Some servers number all calls 0, or none, and tell them by id."""
+    """Find the call that a delta belongs to, or open it. Some servers number all calls 0, or none, and tell them by id, or
+    not even so."""
     index, new_id = delta.get("index"), delta.get("id")
     call = next((one for one in reversed(choice.calls) if one.index == index), None)
-    if call is None or (new_id and call.id and new_id != call.id):
+    is_other = call is not None and new_id and call.id and new_id != call.id
+    if call is None or is_other or (not new_id and _is_next(call, members(delta.get("function")))):
         call = _new(choice, index)
     if new_id:
         call.id = new_id
@@ -284,6 +286,14 @@ def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
         call.text.write(custom.get("input") or "")
     else:
         _extend(call, members(delta.get("function")))
+
+
+def _is_next(call: _Call, function: Mapping[str, Any]) -> bool:
+    """Whether a function is named, and given arguments or of another name, after a call that has its own whole."""
+    name = function.get("name")
+    if not name or (name == call.name and not function.get("arguments")):
+        return False
+    return isinstance(arguments(call.text.getvalue()), dict)
 
 
 def _new(choice: _Choice, index: int | None) -> _Call:
