@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from kit import json_reply, sse_reply
 from server import Server
 
 from llmtrace import instrumentation
-from llmtrace.model import Embedding, Generic, Inference, Reasoning, Text, ToolCall, ToolResult, Usage
+from llmtrace.model import Embedding, Generic, Inference, Reasoning, Retrieval, Text, ToolCall, ToolResult, Usage
 from llmtrace.testing import Captured, capture
 
 cohere = pytest.importorskip("cohere")
@@ -209,3 +210,48 @@ def test_embeddings_are_recorded_without_their_text(captured: Captured, version:
     assert isinstance(span.operation, Embedding)
     found = span.operation
     assert (found.provider, found.request_model, found.dimensions, found.usage) == ("cohere", "embed-test", 3, Usage(4))
+
+
+RANKED = {"id": "r", "results": [{"index": 2, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.2}]}
+
+
+@pytest.mark.parametrize("name", ["ClientV2", "Client", "AsyncClientV2", "AsyncClient"])
+def test_reranking_is_a_retrieval_from_what_was_given(captured: Captured, name: str) -> None:
+    """By both APIs, sync and async: the documents in their new order, whole as the program gave them."""
+    documents = ["On time.", "Lost.", "7 is late."]
+    with Server(json_reply(RANKED)) as server:
+        made = getattr(cohere, name)(api_key="none", base_url=server.url)
+        answer = made.rerank(model="rerank-test", query="Where is 7?", documents=documents, top_n=2)
+        if name.startswith("Async"):
+            answer = asyncio.run(_awaited(answer))
+        assert "traceparent" in server.requests[0].headers
+        port = int(server.url.rsplit(":", 1)[1])
+    assert answer.results[0].index == 2
+    (span,) = captured.spans
+    assert span.name == "retrieval"
+    assert span.operation == Retrieval(
+        query="Where is 7?",
+        documents=[
+            {"index": 2, "score": 0.9, "content": "7 is late."},
+            {"index": 0, "score": 0.2, "content": "On time."},
+        ],
+        top_k=2,
+        provider="cohere",
+        request_model="rerank-test",
+        server_address="127.0.0.1",
+        server_port=port,
+    )
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer
+
+
+def test_a_reranking_that_failed_has_found_nothing(captured: Captured) -> None:
+    """What was to be ranked is no document that was found."""
+    with Server(json_reply({"message": "no such model"}, status=404)) as server, pytest.raises(cohere.NotFoundError):
+        client(server).rerank(model="none", query="q", documents=["a"])
+    (span,) = captured.spans
+    assert isinstance(span.operation, Retrieval)
+    assert (span.operation.query, span.operation.documents) == ("q", None)
+    assert span.failure is not None

@@ -174,13 +174,15 @@ SHAPES: Final = (
         "client",
         (
             fields.text("provider", sc.PROVIDER_NAME),
+            _REQUEST_MODEL,
+            *_SERVER,
             fields.text("data_source_id", sc.DATA_SOURCE_ID),
             fields.text("query", sc.RETRIEVAL_QUERY),
             fields.json("documents", sc.RETRIEVAL_DOCUMENTS),
             fields.count("top_k", sc.RETRIEVAL_TOP_K),
         ),
         title="data_source_id",
-        start=("provider", "data_source_id"),
+        start=("provider", "data_source_id", "request_model", "server_address", "server_port"),
     ),
     Shape(
         Embedding,

@@ -245,7 +245,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     ToolExecution: ("arguments", "repaired", "result", "definition", "name"),
     AgentInvocation: ("name", "description", "input", "output"),
     Workflow: ("name", "input", "output"),
-    Retrieval: ("data_source_id", "query", "documents"),
+    Retrieval: ("data_source_id", "query", "documents", "request_model"),
     Memory: ("store_id", "record_id", "query", "records"),
     FetchResponse: ("output",),
     Plan: ("agent_name",),

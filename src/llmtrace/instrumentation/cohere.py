@@ -1,4 +1,4 @@
-"""Cohere's ``chat`` and ``chat_stream`` of the v2 clients, sync and async, raw or not; ``embed`` of both.
+"""Cohere's ``chat`` and ``chat_stream`` of the v2 clients, sync and async, raw or not; ``embed`` and ``rerank`` of both.
 
 Works with cohere 5.x to 7.x. What is patched is the raw client below the others, which all of them call: a client binds its
 own methods when it is made. Chat by the v1 API is not recorded.
@@ -6,11 +6,12 @@ own methods when it is made. Chat by the v1 API is not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmtrace import semconv
+from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._cohere_chat import (
     EventReader,
@@ -27,7 +28,7 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Fields, Headers, begin, call_of, carried_by, traced, traced_async
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Watch, watched
-from llmtrace.model import Embedding, ToolDefinition
+from llmtrace.model import Embedding, JsonValue, Retrieval, ToolDefinition
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import read_definition
 
@@ -117,6 +118,30 @@ class Embeddings(_Endpoint):
         return {"usage": read_usage(members(result).get("meta")), "dimensions": _dimensions(members(result).get("embeddings"))}
 
 
+class Rerank(_Endpoint):
+    """The endpoint of ``rerank``: a retrieval from what the program hands over."""
+
+    makes = Retrieval
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        query, top, documents = kwargs.get("query"), kwargs.get("top_n"), kwargs.get("documents")
+        return {
+            "query": query if isinstance(query, str) else None,
+            "top_k": top if isinstance(top, int) else None,
+            "given": tuple(documents or ()),
+        }, False
+
+    def settle(self, call: Call, result: Any) -> Any:
+        given = call.fields.get("given") or ()
+        call.end({"documents": [_ranked(members(one), given) for one in members(result.data).get("results") or ()]})
+        return result
+
+
+def _ranked(said: Mapping[str, Any], given: Sequence[Any]) -> dict[str, JsonValue]:
+    """A document as the program gave it, which the answer names by its index."""
+    return {"index": said["index"], "score": said.get("relevance_score"), "content": to_json(given[said["index"]])}
+
+
 def _dimensions(embeddings: Any) -> int | None:
     """Of numbers that stand one for one; the packed kinds (``binary``, ``base64``) have fewer."""
     if not isinstance(embeddings, list):
@@ -190,18 +215,22 @@ def count(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
     return wrapped(*args, **kwargs)
 
 
-_WHOLE, _STREAM, _EMBEDDINGS = Chat(stream=False), Chat(stream=True), Embeddings()
+_WHOLE, _STREAM, _EMBEDDINGS, _RERANK = Chat(stream=False), Chat(stream=True), Embeddings(), Rerank()
 _V2, _V1, _HTTP = "cohere.v2.raw_client", "cohere.raw_base_client", "cohere.core.http_client"
 
 PATCHES = (
     Patch(_V2, "RawV2Client.chat", traced(_WHOLE)),
     Patch(_V2, "RawV2Client.chat_stream", stream),
     Patch(_V2, "RawV2Client.embed", traced(_EMBEDDINGS)),
+    Patch(_V2, "RawV2Client.rerank", traced(_RERANK)),
     Patch(_V2, "AsyncRawV2Client.chat", traced_async(_WHOLE)),
     Patch(_V2, "AsyncRawV2Client.chat_stream", stream),
     Patch(_V2, "AsyncRawV2Client.embed", traced_async(_EMBEDDINGS)),
+    Patch(_V2, "AsyncRawV2Client.rerank", traced_async(_RERANK)),
     Patch(_V1, "RawBaseCohere.embed", traced(_EMBEDDINGS)),
+    Patch(_V1, "RawBaseCohere.rerank", traced(_RERANK)),
     Patch(_V1, "AsyncRawBaseCohere.embed", traced_async(_EMBEDDINGS)),
+    Patch(_V1, "AsyncRawBaseCohere.rerank", traced_async(_RERANK)),
     Patch(_HTTP, "HttpClient.request", count),
     Patch(_HTTP, "HttpClient.stream", count),
     Patch(_HTTP, "AsyncHttpClient.request", count),

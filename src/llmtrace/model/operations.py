@@ -144,6 +144,10 @@ class Retrieval:
     documents: JsonValue = None
     top_k: int | None = None
     provider: str | None = None
+    request_model: str | None = None
+    """The model that ranks what was found."""
+    server_address: str | None = None
+    server_port: int | None = None
 
 
 @value

@@ -60,7 +60,7 @@ class EmptyRetrieval:
 
 def _brought(operation: Retrieval | Memory) -> tuple[JsonValue, str]:
     if isinstance(operation, Retrieval):
-        return operation.documents, operation.data_source_id or ""
+        return operation.documents, operation.data_source_id or operation.request_model or ""
     searched = operation.operation == "search_memory"
     return (operation.records if searched else None), operation.store_id or ""
 
