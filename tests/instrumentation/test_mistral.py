@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,23 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 sys.path.insert(0, str(Path(__file__).parent / "contract"))
 
-from kit import json_reply, sse_reply
+from kit import Reply, json_reply, sse_reply
 from server import Server
 
 from llmtrace import instrumentation
-from llmtrace.model import Embedding, Inference, Reasoning, Text, ToolCall, Usage
+from llmtrace.instrumentation._mistral_entries import read_entry
+from llmtrace.model import (
+    Embedding,
+    Generic,
+    Inference,
+    Reasoning,
+    ServerToolCall,
+    ServerToolResult,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from llmtrace.testing import Captured, capture
 
 pytest.importorskip("mistralai")
@@ -166,6 +179,110 @@ def test_code_that_is_filled_in(captured: Captured, streamed: bool) -> None:
     found = only(captured)
     assert (found.operation, found.input[0].text(), found.output[0].text()) == ("text_completion", "def f():", "return")
     assert (found.parameters["suffix"], found.parameters["max_tokens"], found.finish_reasons) == (" 1", 9, ("stop",))
+
+
+EXECUTED: Any = {
+    "type": "tool.execution",
+    "id": "te_1",
+    "name": "web_search",
+    "arguments": '{"query": "7"}',
+    "info": {"hits": 3},
+}
+HANDED: Any = {
+    "type": "agent.handoff",
+    "id": "ah_1",
+    "previous_agent_id": "a",
+    "previous_agent_name": "A",
+    "next_agent_id": "b",
+    "next_agent_name": "B",
+}
+THOUGHT: Any = {"type": "message.output", "id": "m_1", "model": "mistral-test-1", "content": THINKING}
+CITED: Any = {"type": "tool_reference", "tool": "web_search", "title": "A", "url": "http://a"}
+ASKED: Any = {"type": "function.call", "id": "fc_1", "tool_call_id": "c", "name": "f", "arguments": '{"x": 1}'}
+SPENT = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 17, "connector_tokens": 10}
+TURN: list[dict[str, Any]] = [
+    {"type": "conversation.response.started", "conversation_id": "conv_2"},
+    {"type": "tool.execution.started", "output_index": 0, "id": "te_1", "name": "web_search", "arguments": ""},
+    {"type": "tool.execution.delta", "output_index": 0, "id": "te_1", "name": "web_search", "arguments": '{"query": "7"}'},
+    {"type": "tool.execution.done", "output_index": 0, "id": "te_1", "name": "web_search", "info": {"hits": 3}},
+    {"type": "agent.handoff.started", "output_index": 1, **{key: HANDED[key] for key in list(HANDED)[1:4]}},
+    {"type": "agent.handoff.done", "output_index": 1, **{key: HANDED[key] for key in ("id", *list(HANDED)[4:])}},
+    {"type": "message.output.delta", "output_index": 2, "id": "m_1", "model": "mistral-test-1", "content": THINKING[0]},
+    {"type": "message.output.delta", "output_index": 2, "content_index": 1, "id": "m_1", "content": "Y"},
+    {"type": "message.output.delta", "output_index": 2, "content_index": 1, "id": "m_1", "content": "es."},
+    {"type": "message.output.delta", "output_index": 2, "content_index": 2, "id": "m_1", "content": CITED},
+    {**ASKED, "type": "function.call.delta", "output_index": 3, "arguments": '{"x"'},
+    {**ASKED, "type": "function.call.delta", "output_index": 3, "arguments": ": 1}"},
+    {"type": "conversation.response.done", "usage": SPENT},
+]
+
+
+def converse(*, stream: bool, events: list[dict[str, Any]] = TURN, turn: str = "append", **asked: Any) -> None:
+    outputs = [EXECUTED, HANDED, {**THOUGHT, "content": [*THINKING, CITED]}, ASKED]
+    whole = {"conversation_id": "conv_2", "outputs": outputs, "usage": SPENT}
+    told = tuple(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+    with Server(Reply(told, content_type="text/event-stream") if stream else json_reply(whole)) as server:
+        resource = client(server).beta.conversations
+        given = {**({"from_entry_id": "m_0"} if turn == "restart" else {}), "conversation_id": "conv_1", **asked}
+        if stream:
+            list(getattr(resource, f"{turn}_stream")(**given))
+        else:
+            getattr(resource, turn)(**given)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
+    """Only what is new is sent; all entries that come back are the answer, in their order."""
+    answers: Any = [
+        {"type": "function.result", "tool_call_id": "c0", "result": "late"},
+        {"role": "user", "content": [{"type": "text", "text": "And now?"}]},
+    ]
+    converse(stream=streamed, inputs=answers, completion_args={"random_seed": 3})
+    found = only(captured)
+    assert [(one.role, one.parts) for one in found.input] == [
+        ("tool", (ToolResult("late", "c0"),)),
+        ("user", (Text("And now?"),)),
+    ]
+    (said,) = found.output
+    assert said.parts == (
+        ServerToolCall("web_search", {"type": "web_search", "arguments": {"query": "7"}}, "te_1"),
+        ServerToolResult({"type": "web_search", "info": {"hits": 3}}, "te_1"),
+        Generic("agent.handoff", {key: HANDED[key] for key in list(HANDED)[1:]}),
+        Reasoning("Hm."),
+        Text("Yes."),
+        Generic("tool_reference", {key: CITED[key] for key in list(CITED)[1:]}),
+        ToolCall("f", {"x": 1}, "c"),
+    )
+    assert (found.finish_reasons, found.usage, found.response_model) == (("tool_call",), Usage(15, 2), "mistral-test-1")
+    assert found.parameters == {"conversation": "conv_1", "seed": 3}
+    assert found.is_continued
+    assert captured.spans[0].attributes["gen_ai.conversation.id"] == "conv_2"
+    assert (found.partial, found.stream) == (False, streamed)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_conversation_begins_anew_from_an_entry(captured: Captured, streamed: bool) -> None:
+    """It is told by the entry's id."""
+    converse(stream=streamed, turn="restart", inputs="Again.")
+    found = only(captured)
+    assert found.input[0].text() == "Again."
+    assert found.parameters == {"conversation": "conv_1", "from_entry_id": "m_0"}
+
+
+def test_an_error_within_a_conversation_is_a_failure(captured: Captured) -> None:
+    """With what was said until then."""
+    converse(stream=True, events=[*TURN[:8], {"type": "conversation.response.error", "message": "broken", "code": 500}])
+    found, failure = only(captured), captured.spans[0].failure
+    assert failure is not None
+    assert (failure.type, failure.message) == ("server_error", "broken")
+    assert (found.partial, found.output[0].text()) == (True, "Y")
+
+
+def test_an_entry_in_a_form_of_its_own_is_kept_whole() -> None:
+    """Of a kind that is not known, or not as its kind is."""
+    assert read_entry({"type": "of_tomorrow", "said": 1}).parts == (Generic("of_tomorrow", {"said": 1}),)
+    assert read_entry({"type": "function.call", "id": "a"}).parts == (Generic("function.call", {"id": "a"}),)
+    assert read_entry(7).parts == (Generic("message.input", {"value": 7}),)
 
 
 def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:

@@ -1,4 +1,4 @@
-"""Mistral's ``chat`` and ``agents`` (complete, parse, stream) and ``fim``, sync and async; ``embeddings``.
+"""Mistral's ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async.
 
 Works with mistralai 1.x to 3.x. Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's
 (`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, how events are wrapped, and that the SDK
@@ -16,6 +16,15 @@ from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
 from llmtrace.content import to_json as snapshot
+from llmtrace.instrumentation._memo import all_known
+from llmtrace.instrumentation._mistral_entries import (
+    ConversationReader,
+    conversation_named,
+    is_set,
+    read_conversation,
+    read_entry,
+    told,
+)
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
@@ -26,7 +35,7 @@ from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import aclosing, closing, watch_stream
-from llmtrace.model import Message, ToolCall, Usage, replace
+from llmtrace.model import Message, Text, ToolCall, Usage, replace
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
@@ -76,7 +85,7 @@ class MistralChat(_Client, Chat):
         return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and _is_set(value)}
+        given = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
         if "random_seed" in given:
             given["seed"] = given.pop("random_seed")
         if "response_format" in given:
@@ -113,6 +122,37 @@ class MistralFim(MistralChat):
         return super().request({**given, "messages": [{"role": "user", "content": kwargs.get("prompt")}]})
 
 
+class MistralConversations(MistralChat):
+    """The endpoint of conversations: begun, gone on with, or begun anew from one of their entries."""
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
+        given = {name: value for name, value in kwargs.items() if name not in ("inputs", "instructions", "completion_args")}
+        conversation, inputs, instructions = (
+            given.pop("conversation_id", None),
+            kwargs.get("inputs"),
+            kwargs.get("instructions"),
+        )
+        if conversation is not None:
+            given["conversation"] = conversation  # whose earlier entries the server adds
+        fields, one_shot = super().request({**given, **told(kwargs.get("completion_args")), "messages": ()})
+        entries = ({"role": "user", "content": inputs},) if isinstance(inputs, str) else inputs
+        return {
+            **fields,
+            "input": all_known(entries, read_entry) if isinstance(entries, (list, tuple)) else (),
+            "system": (Text(instructions),) if isinstance(instructions, str) else (),
+            "attributes": conversation_named(conversation),
+        }, one_shot
+
+    def answer(self, result: Any) -> Fields:
+        return read_conversation(members(result))
+
+    def settle(self, call: Call, result: Any) -> Any:
+        if hasattr(result, "generator"):
+            return watch_stream(call, ConversationReader(), result, result.response, slot="generator")
+        call.end(self.answer(result))
+        return result
+
+
 class MistralResponses(_Client, Responses):
     """The endpoint that makes a response."""
 
@@ -120,7 +160,7 @@ class MistralResponses(_Client, Responses):
         return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        return super().request({name: value for name, value in kwargs.items() if name not in _LEFT_OUT and _is_set(value)})
+        return super().request({name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)})
 
     def answer(self, result: Any) -> Fields:
         return read_response(_as_sent(result))
@@ -145,9 +185,9 @@ def _as_sent(thing: Any) -> Mapping[str, Any]:
     """As the JSON that the server sent, without the SDK's marks for what it did not; its dump leaves out the usage."""
     said = dict(members(thing.model_dump(mode="json", by_alias=True, warnings=False)))
     held = {name: getattr(thing, name, None) for name in ("usage", "response")}
-    if _is_set(held["usage"]):
+    if is_set(held["usage"]):
         said["usage"] = held["usage"]
-    if _is_set(held["response"]):
+    if is_set(held["response"]):
         said["response"] = _as_sent(held["response"])
     return said
 
@@ -160,7 +200,7 @@ class MistralEmbeddings(_Client, Embeddings):
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")
-        return super().request({"encoding_format": str(form)} if _is_set(form) else {})
+        return super().request({"encoding_format": str(form)} if is_set(form) else {})
 
     def settle(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result))
@@ -178,7 +218,7 @@ class EventReader:
         said = members(members(chunk).get("data"))
         choices = [_plain(members(choice)) for choice in said.get("choices") or ()]
         self._chunks.add({**said, "choices": choices, "usage": None})
-        if _is_set(said.get("usage")):
+        if is_set(said.get("usage")):
             self._usage = _read_usage(said["usage"])
 
     def fields(self) -> Fields:
@@ -206,10 +246,6 @@ def _named(message: Message) -> Message:
         replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
     )
     return replace(message, parts=parts, finish_reason=_FINISH.get(message.finish_reason or "", message.finish_reason))
-
-
-def _is_set(value: Any) -> bool:
-    return value is not None and type(value).__name__ != "Unset"
 
 
 def _read_format(asked: Any) -> Any:
@@ -261,17 +297,26 @@ def _without_span(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
 
 _WHOLE, _STREAM, _EMBEDDINGS = MistralChat(stream=False), MistralChat(stream=True), MistralEmbeddings()
 _RESPONSES = MistralResponses()
+_CONVERSATION, _CONVERSATION_STREAM = MistralConversations(stream=False), MistralConversations(stream=True)
 _FIM, _FIM_STREAM = MistralFim(stream=False), MistralFim(stream=True)
 
 
 def _patches(package: str) -> tuple[Patch, ...]:
     events = f"{package}.utils.eventstreaming"
     completions = ((f"{package}.chat", "Chat"), (f"{package}.agents", "Agents"))
+    turns = ("start", "append", "restart")
     return (
         *(Patch(module, f"{name}.complete", traced(_WHOLE)) for module, name in completions),
         *(Patch(module, f"{name}.complete_async", traced_async(_WHOLE)) for module, name in completions),
         *(Patch(module, f"{name}.stream", traced(_STREAM)) for module, name in completions),
         *(Patch(module, f"{name}.stream_async", traced_async(_STREAM)) for module, name in completions),
+        *(Patch(f"{package}.conversations", f"Conversations.{name}", traced(_CONVERSATION)) for name in turns),
+        *(Patch(f"{package}.conversations", f"Conversations.{name}_async", traced_async(_CONVERSATION)) for name in turns),
+        *(Patch(f"{package}.conversations", f"Conversations.{name}_stream", traced(_CONVERSATION_STREAM)) for name in turns),
+        *(
+            Patch(f"{package}.conversations", f"Conversations.{name}_stream_async", traced_async(_CONVERSATION_STREAM))
+            for name in turns
+        ),
         Patch(f"{package}.responses", "Responses.create", traced(_RESPONSES)),
         Patch(f"{package}.responses", "Responses.create_async", traced_async(_RESPONSES)),
         Patch(f"{package}.fim", "Fim.complete", traced(_FIM)),
