@@ -166,6 +166,23 @@ def test_audio_images_and_long_caches_have_prices_of_their_own(
     assert cost_usd(provider, model, usage) == pytest.approx(float(expected))
 
 
+def test_bedrocks_profile_counts(listed: Any) -> None:
+    """Which only the name that was asked for tells; one that the list does not have costs what the plain model does."""
+    usage, answered = Usage(1_000_000, 0), "claude-sonnet-4-5-20250929"
+    plain = f"anthropic.{answered}-v1:0"
+    profile = f"arn:aws:bedrock:us-east-1:1:inference-profile/global.{plain}"
+    for asked, cost in ((f"global.{plain}", 3), (profile, 3), (f"us.{plain}", 3.3), (plain, 3.3), ("arn:aws:…/own", 3.3)):
+        assert cost_usd("aws.bedrock", answered, usage, asked=asked) == pytest.approx(cost)
+    older = "anthropic.claude-opus-4-1-20250805-v1:0"
+    assert cost_usd("aws.bedrock", f"global.{older}", usage) == cost_usd("aws.bedrock", older, usage) == pytest.approx(15)
+
+
+def test_the_users_table_may_name_what_was_asked_for() -> None:
+    """After what answered."""
+    assert cost_usd("aws.bedrock", "big", Usage(1_000_000, 0), TABLE, "mine") == 2.5
+    assert cost_usd("aws.bedrock", "other", Usage(1_000_000, 0), TABLE, "mine") == 0
+
+
 def test_cached_audio_costs_no_less_than_nothing(listed: Any) -> None:
     """Nobody says how much of what was cached was audio; the parts never come to more than the whole."""
     everything = cost_usd("openai", "gpt-audio", Usage(1000, 0, 900, None, audio_input_tokens=1000))

@@ -23,9 +23,11 @@ _MILLION = 1_000_000
 _DATE = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8})$|:latest$")
 """What a provider adds to a model's name when it answers."""
 _FIELDS = ("input", "output", "cache_read", "cache_write")
+_BEDROCK, _GLOBAL = "aws.bedrock", "global."
+"""Whose prices depend on the inference profile, and the prefix of the one that may run anywhere."""
 _PROVIDERS = {
     # provider names of the GenAI conventions -> ids of genai-prices, where they differ
-    "aws.bedrock": "aws",
+    _BEDROCK: "aws",
     "azure.ai.inference": "azure",
     "azure.ai.openai": "azure",
     "gcp.gemini": "google",
@@ -53,8 +55,16 @@ class _Rates(NamedTuple):
     """US dollars for each request."""
 
 
-def cost_usd(provider: str, model: str | None, usage: Usage | None, table: Mapping[str, Any] | None = None) -> float | None:
+def cost_usd(
+    provider: str,
+    model: str | None,
+    usage: Usage | None,
+    table: Mapping[str, Any] | None = None,
+    asked: str | None = None,
+) -> float | None:
     """US dollars for one inference; None where the price or the usage is not known. Never raises.
+
+    ``model`` is the one that answered, ``asked`` the one that was asked for: on Bedrock its name says by which profile, too.
 
     ``table``: US dollars per million tokens by model name, ``{"gpt-4o": {"input": 2.5, "output": 10, "cache_read": 1.25,
     "cache_write": 0}}``; the name may be ``provider/model``, and stands for its dated versions, too. Without a price for cached
@@ -63,7 +73,9 @@ def cost_usd(provider: str, model: str | None, usage: Usage | None, table: Mappi
     if not model or usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
     try:
-        rates = _of_user(provider, model, table) if table else None
+        rates = _of_user(provider, model, table) or (_of_user(provider, asked, table) if asked else None) if table else None
+        if provider == _BEDROCK and asked and model in asked:
+            model = asked  # global.anthropic.claude-… costs less than the claude-… that the answer names
         return _cost(rates or _known_rates(provider, model, usage.input_tokens or 0), usage)
     except Exception as error:
         _warn_once(f"the cost of {model} could not be computed: {type(error).__name__}: {error}")
@@ -191,11 +203,19 @@ def _find(provider: str, model: str) -> tuple[Any, _Rates | None]:
     prices = _price_list()
     if prices is None:
         return None, None
-    try:
-        found = prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider), None)[1]
-    except LookupError:
+    found = _listed(prices, provider, model)
+    if found is None and provider == _BEDROCK and _GLOBAL in model:
+        found = _listed(prices, provider, model.rpartition(_GLOBAL)[2])
+    if found is None:
         return None, None
     return found, None if isinstance(found.prices, list) or _has_tiers(found.prices) else _rates(found.prices, 0)
+
+
+def _listed(prices: Any, provider: str, model: str) -> Any:
+    try:
+        return prices.find_provider_model(model, None, _PROVIDERS.get(provider, provider), None)[1]
+    except LookupError:
+        return None
 
 
 def _has_tiers(prices: Any) -> bool:

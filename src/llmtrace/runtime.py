@@ -198,7 +198,7 @@ def build(
         model = operation.response_model or operation.request_model
         cost = operation.cost_usd
         if cost is None and operation.usage is not None and model is not None:
-            cost = cost_usd(operation.provider, model, operation.usage, config.prices or None)
+            cost = cost_usd(operation.provider, model, operation.usage, config.prices or None, operation.request_model)
         return replace(operation, cost_usd=cost, fingerprint=operation.fingerprint or fingerprint(operation))
 
     recorder = Recorder(

@@ -228,6 +228,24 @@ BODIES = {
 COUNTED = [("x-amzn-bedrock-input-token-count", "3"), ("x-amzn-bedrock-output-token-count", "4")]
 
 
+def test_a_global_profile_has_a_price_of_its_own(recorded: Captured) -> None:
+    """Though the body names the model without it."""
+    pytest.importorskip("genai_prices", exc_type=ImportError)
+    asked, said = BODIES["anthropic"]
+    costs = {}
+    with Server(
+        json_reply({**said, "model": "claude-sonnet-4-5-20250929"}),
+    ) as server:
+        for prefix in ("global.", "us.", ""):
+            model = f"{prefix}anthropic.claude-sonnet-4-5-20250929-v1:0"
+            KIT.client(server.url).invoke_model(modelId=model, body=json.dumps(asked))["body"].read()
+            operation = recorded.spans[-1].operation
+            assert isinstance(operation, Inference)
+            assert operation.cost_usd is not None
+            costs[prefix] = operation.cost_usd
+    assert costs["global."] < costs["us."] == costs[""]
+
+
 @pytest.mark.parametrize("family", BODIES)
 def test_each_familys_body_is_read(recorded: Captured, family: str) -> None:
     """One inference by ``invoke_model``; tokens that the model does not tell, Bedrock does, in headers."""
