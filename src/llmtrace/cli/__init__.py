@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from llmtrace.cli.options import BAD_INPUT, FINE, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
 from llmtrace.cli.paint import Screen, clean
+from llmtrace.cli.usage import EXAMPLE, Formatter
 from llmtrace.errors import LlmtraceError
 from llmtrace.version import __version__
 
@@ -35,6 +36,8 @@ class Command(NamedTuple):
 
 _SELDOM = (100_000, 50, 100)
 """When the garbage collector looks: a long trace is millions of objects that stay."""
+_NAMED = 11
+"""Columns of the overview that a command's name takes."""
 _STATED = re.compile(r'^(NAME|HELP) = "(.*)"$', re.MULTILINE)
 
 
@@ -56,8 +59,8 @@ def parser_of(command: Command) -> tuple[argparse.ArgumentParser, Any]:
     parser = argparse.ArgumentParser(
         prog=f"llmtrace {command.name}",
         description=f"{command.help[:1].upper()}{command.help[1:]}.",
-        epilog=f"example: {module.EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,  # an example is pasted: no line of it may break
+        epilog=f"{EXAMPLE}{module.EXAMPLE}",
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     module.configure(parser)
@@ -111,14 +114,18 @@ def _flush() -> None:
 
 def _overview(known: dict[str, Command]) -> int:
     screen = Screen(sys.stdout)
-    screen.line("llmtrace: see what an LLM agent did, what was wrong, and where it began.")
+    screen.prose("llmtrace: see what an LLM agent did, what was wrong, and where it began.")
     screen.line()
-    screen.line("usage: llmtrace COMMAND [options]      llmtrace COMMAND --help")
+    screen.line("usage: llmtrace COMMAND [options]")
+    screen.line("       llmtrace COMMAND --help")
     screen.line()
     for command in known.values():
-        screen.line(f"  {screen.paint(command.name.ljust(8), 'bold')} {command.help}")
+        first, *rest = screen.wrapped(command.help, _NAMED)
+        screen.line(f"  {screen.paint(command.name.ljust(8), 'bold')} {first}")
+        for line in rest:
+            screen.line(" " * _NAMED + line)
     screen.line()
-    screen.line("Start with llmtrace demo. Every command takes --json and --store.")
+    screen.prose("Start with llmtrace demo. Every command takes --json and --store.")
     return FINE
 
 
