@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import inspect
 import logging
@@ -148,6 +149,86 @@ def test_a_block_in_a_coroutine_is_open_until_it_is_left(decorate: Any) -> None:
     assert [user for _, user in inside] == ["u", "u"]
     assert sorted(after, key=str) == sorted(((parent, None) for parent in agents.values()), key=str)
     assert beside == [(None, None)]
+
+
+def _below() -> None: ...
+
+
+def _looping() -> Any:
+    for name in ("A", "B"):
+        with llmtrace.context(tags=[name]), llmtrace.agent(name):
+            yield
+            llmtrace.span("inside")(_below)()
+            yield
+        llmtrace.span("after")(_below)()
+
+
+async def _looping_async() -> Any:
+    for name in ("A", "B"):
+        with llmtrace.context(tags=[name]), llmtrace.agent(name):
+            await asyncio.sleep(0)
+            yield
+            llmtrace.span("inside")(_below)()
+            await asyncio.sleep(0)
+            yield
+        llmtrace.span("after")(_below)()
+
+
+def _told(spans: Any) -> list[tuple[str, str | None, Any]]:
+    """Of each span of no agent: its name, the agent that it is in, its tags."""
+    agents = {span.span_id: span.name.removeprefix("invoke_agent ") for span in spans if span.name[-2:] in (" A", " B")}
+    plain = [span for span in spans if span.name in ("inside", "after", "beside")]
+    return [(span.name, agents.get(span.parent_id), span.attributes.get("llmtrace.tags")) for span in plain]
+
+
+@pytest.mark.parametrize("decorate", [*DECORATORS, llmtrace.wrap, llmtrace.context(plan="pro")])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_block_in_a_generator_is_open_until_it_is_left(decorate: Any, is_async: bool) -> None:
+    """What is yielded in a block goes on in it, and who takes the items is not in it; after it its surroundings are back."""
+
+    def take() -> None:
+        for _ in decorate(_looping)():
+            llmtrace.span("beside")(_below)()
+
+    async def take_async() -> None:
+        async for _ in decorate(_looping_async)():
+            llmtrace.span("beside")(_below)()
+
+    with capture() as captured:
+        if is_async:
+            asyncio.run(take_async())
+        else:
+            take()
+    beside = ("beside", None, None)
+    assert _told(captured.spans) == [
+        *(beside, ("inside", "A", ["A"]), beside, ("after", None, None)),
+        *(beside, ("inside", "B", ["B"]), beside, ("after", None, None)),
+    ]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_blocks_of_a_generator_whose_steps_are_taken_apart_do_not_pile_up(decorate: Any, is_async: bool) -> None:
+    """A web server takes each step in a context of its own, where a block that was opened in another cannot be closed."""
+
+    def take() -> None:
+        generator = decorate(_looping)()
+        while contextvars.copy_context().run(next, generator, 0) is None:
+            llmtrace.span("beside")(_below)()
+
+    async def take_async() -> None:
+        generator = decorate(_looping_async)()
+        while await asyncio.ensure_future(anext(generator, 0)) is None:
+            llmtrace.span("beside")(_below)()
+
+    with capture() as captured:
+        if is_async:
+            asyncio.run(take_async())
+        else:
+            take()
+    assert all(parent is None and tags is None for name, parent, tags in _told(captured.spans) if name != "inside")
+    agents = [span for span in captured.spans if span.name in ("invoke_agent A", "invoke_agent B")]
+    assert len({span.parent_id for span in agents}) == 1
+    assert [span.attributes["llmtrace.tags"] for span in agents] == [["A"], ["B"]]
 
 
 def test_cancelled_coroutine_ends_its_span(decorate: Any) -> None:

@@ -13,7 +13,7 @@ import types
 import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
-from contextvars import Token
+from contextvars import ContextVar, Token
 from typing import Any, Literal, Protocol, TypeAlias
 
 from opentelemetry import context as otel_context
@@ -179,7 +179,7 @@ async def _coroutine(function: Function, begin: Begin, made: _Made | None) -> An
     if step.refused:
         return step.answer
     try:
-        result = await _stepwise(step.recording, _inner(function, step, made))
+        result = await _stepwise(_Left.of(step), _inner(function, step, made))
     except BaseException as error:
         step.raised(error)
         raise
@@ -193,19 +193,21 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
         yield step.answer
         return None
     items: list[Any] = []
-    left = False
+    left, place = False, _Left.of(step)
     try:
         generator = _inner(function, step, made)
         advance: Callable[[Any], Any] = generator.send
         given: list[Any] = [None]
         while True:
             try:
-                item = _within(step.recording, advance, given)
+                item = _within(place, advance, given)
             except StopIteration as stop:
                 step.returned(items if stop.value is None else stop.value, partial=left)
                 return stop.value
             if len(items) < step.kept_items:
                 items.append(item)
+            if place is not None:
+                place.pause()
             try:
                 sent = yield item
             except BaseException as thrown:
@@ -229,18 +231,20 @@ async def _async_generator(function: Function, begin: Begin, made: _Made | None)
         yield step.answer
         return
     items: list[Any] = []
-    left = False
+    left, place = False, _Left.of(step)
     try:
         generator = _inner(function, step, made)
         following = _first(generator)
         while True:
             try:
-                item = await _stepwise(step.recording, following)
+                item = await _stepwise(place, following)
             except StopAsyncIteration:
                 step.returned(items, partial=left)
                 return
             if len(items) < step.kept_items:
                 items.append(item)
+            if place is not None:
+                place.pause()
             try:
                 sent = yield item
             except BaseException as thrown:
@@ -263,16 +267,15 @@ _RUN: dict[KindOfFunction, Callable[[Function, Begin, _Made | None], Any]] = {
 }
 
 
-def _within(recording: Surroundings | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
+def _within(place: _Left | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
     """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
-    if recording is None:
+    if place is None:
         return advance(given.pop())
-    token = recording.attach()
+    token = place.attach()
     try:
         return advance(given.pop())
     finally:
-        if type(recording) is _Left:
-            recording.context = otel_context.get_current()
+        place.context = otel_context.get_current()
         Recording.detach(token)
 
 
@@ -292,27 +295,49 @@ def _leave(_generator: Any) -> None:
     """Ours closes it."""
 
 
+_paused: ContextVar[None] = ContextVar("llmtrace_paused")
+"""Set and reset only to know a place again: a token is good in the context that it is from, and in no copy of that."""
+
+
 class _Left:
-    """Surroundings that a coroutine finds again as it left them when it waited: a ``with`` block in it is open still."""
+    """Surroundings that a function finds again as it left them when it waited: a ``with`` block in it is open still.
+
+    But for a generator whose next step is taken elsewhere, in another task or thread: there a block cannot be closed that was
+    opened here, so what was open is forgotten; else the blocks of a loop would lie in each other.
+    """
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
+        self._pause: Token[None] | None = None
         self.context: Context | None = None
 
+    @classmethod
+    def of(cls, step: Step) -> _Left | None:
+        return None if step.recording is None else cls(step.recording)
+
+    def pause(self) -> None:
+        """A generator yields: who knows who takes its next step."""
+        self._pause = _paused.set(None)
+
     def attach(self) -> Token[Context]:
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            try:
+                _paused.reset(pause)
+            except Exception:  # from another context
+                self.context = None
         return self._surroundings.attach() if self.context is None else otel_context.attach(self.context)
 
 
 @types.coroutine
-def _stepwise(recording: Surroundings | None, awaitable: Any) -> Generator[Any, Any, Any]:
-    """Await with the recording current in each step, and in nothing that runs between them."""
-    left = _Left(recording) if recording is not None else None
+def _stepwise(place: _Left | None, awaitable: Any) -> Generator[Any, Any, Any]:
+    """Await with the place current in each step, and in nothing that runs between them."""
     steps = awaitable.__await__()
     advance: Callable[[Any], Any] = steps.send
     given: list[Any] = [None]
     while True:
         try:
-            waited_for = _within(left, advance, given)
+            waited_for = _within(place, advance, given)
         except StopIteration as done:
             return done.value
         try:
