@@ -1,4 +1,4 @@
-"""What the instrumentors of frameworks share: a span around a coroutine, and around steps that only tell of themselves.
+"""What the instrumentors of frameworks share: a span around a call, a coroutine, and steps that only tell of themselves.
 
 Law: a span is current in each step of the coroutine and in nothing that runs between the steps; what the coroutine gives and
 raises goes through untouched; only a policy that the program asked for (a budget) raises.
@@ -21,7 +21,7 @@ from llmtrace.recorder.guard import guard
 
 
 class Step(Protocol):
-    """One traced run of a coroutine."""
+    """One traced run of a function."""
 
     context: Context
     """What is current in each of its steps."""
@@ -33,6 +33,29 @@ class Step(Protocol):
 
 Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None"]
 """Opens the span: (instance, args, kwargs). None: there is nothing to record. May raise what a budget raises."""
+
+
+def spanned_call(begin: Begin) -> Wrapper:
+    """A wrapper for a plain function."""
+
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        step = None if active() is None else guard(_opened, lambda: begin(instance, args, kwargs))
+        if step is None:
+            return wrapped(*args, **kwargs)
+        if isinstance(step, LlmtraceError):
+            raise step
+        token = otel_context.attach(step.context)
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            Recording.detach(token)
+            guard(step.raised, error)
+            raise
+        Recording.detach(token)
+        guard(step.returned, result)
+        return result
+
+    return wrapper
 
 
 def spanned(begin: Begin, *, inside: bool = False) -> Wrapper:

@@ -7,15 +7,15 @@ llmtrace's own ``@tool`` records itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._framework import spanned
+from llmtrace.instrumentation._framework import spanned, spanned_call
 from llmtrace.instrumentation._generators import follow
 from llmtrace.instrumentation._google_parts import said
-from llmtrace.instrumentation._patches import Patch, Wrapper
+from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._streams import Watch
 from llmtrace.model import ToolCall, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, current
@@ -49,10 +49,6 @@ class _Step:
         self.recording.detach(token)
 
 
-_Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "_Step | None"]
-"""Opens the span: (instance, args, kwargs). None: there is nothing to record. May raise what a budget raises."""
-
-
 def _execution(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
     """Both functions of the SDK are called with (arguments, function)."""
     given = dict(zip(("args", "function_to_invoke"), args, strict=False)) | kwargs
@@ -83,36 +79,6 @@ def _may_loop(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     return isinstance(tools, (list, tuple)) and any(callable(tool) or hasattr(tool, "call_tool") for tool in tools)
 
 
-def _begun(begin: _Begin, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | LlmtraceError | None:
-    try:
-        return begin(instance, args, kwargs)
-    except LlmtraceError as refusal:
-        return refusal
-
-
-def _run(begin: _Begin) -> Wrapper:
-    """A wrapper for a plain function."""
-
-    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        step = guard(_begun, begin, instance, args, kwargs)
-        if step is None:
-            return wrapped(*args, **kwargs)
-        if isinstance(step, LlmtraceError):
-            raise step
-        token = step.enter()
-        try:
-            result = wrapped(*args, **kwargs)
-        except BaseException as error:
-            step.leave(token)
-            guard(step.raised, error)
-            raise
-        step.leave(token)
-        guard(step.returned, result)
-        return result
-
-    return wrapper
-
-
 def _run_stream(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Wrapper for a function whose generator goes through the loop."""
     inner = wrapped(*args, **kwargs)
@@ -122,8 +88,11 @@ def _run_stream(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict
 
 
 def _streamed(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Watch | LlmtraceError | None:
-    step = _begun(_loop, instance, args, kwargs)
-    return _Loop(step) if isinstance(step, _Step) else step
+    try:
+        step = _loop(instance, args, kwargs)
+    except LlmtraceError as refusal:
+        return refusal
+    return None if step is None else _Loop(step)
 
 
 class _Loop(Watch):
@@ -145,13 +114,13 @@ class _Loop(Watch):
 _MODULE, _MODELS, _CHATS = "google.genai._extra_utils", "google.genai.models", "google.genai.chats"
 
 FUNCTIONS = (
-    Patch(_MODULE, "invoke_function_from_dict_args", _run(_execution)),
+    Patch(_MODULE, "invoke_function_from_dict_args", spanned_call(_execution)),
     Patch(_MODULE, "invoke_function_from_dict_args_async", spanned(_execution)),
-    Patch(_MODELS, "Models.generate_content", _run(_loop)),
+    Patch(_MODELS, "Models.generate_content", spanned_call(_loop)),
     Patch(_MODELS, "AsyncModels.generate_content", spanned(_loop)),
     Patch(_MODELS, "Models.generate_content_stream", _run_stream),
     Patch(_MODELS, "AsyncModels.generate_content_stream", _run_stream),
-    Patch(_CHATS, "Chat.send_message", _run(_loop)),
+    Patch(_CHATS, "Chat.send_message", spanned_call(_loop)),
     Patch(_CHATS, "AsyncChat.send_message", spanned(_loop)),
     Patch(_CHATS, "Chat.send_message_stream", _run_stream),
     Patch(_CHATS, "AsyncChat.send_message_stream", _run_stream),

@@ -1,5 +1,6 @@
 """OpenAI: what of the client is wrapped. Each endpoint stands in a file of its own (``_openai_chat``, ``_openai_responses``,
-``_openai_completions``, ``_openai_embeddings``); the engine is `_provider`, what is shared with the sister SDKs `_stainless`.
+``_openai_completions``, ``_openai_embeddings``), and so do the tools that the client runs (``_openai_tools``); the engine is
+`_provider`, what is shared with the sister SDKs `_stainless`.
 
 Works with openai 2.x and 3.x, with Azure's client classes, and with every server that speaks the protocol.
 """
@@ -13,6 +14,7 @@ from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_responses import FetchedResponses, Responses
+from llmtrace.instrumentation._openai_tools import TOOLS
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import keep_answer, traced, traced_async
 from llmtrace.instrumentation._streams import aclosing, closing
@@ -75,5 +77,6 @@ PATCHES = (
     Patch(_IN_COMPLETIONS, "AsyncCompletions.create", traced_async(_COMPLETIONS)),
     Patch(_IN_EMBEDDINGS, "Embeddings.create", traced(_EMBEDDINGS)),
     Patch(_IN_EMBEDDINGS, "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
+    *TOOLS,
     *_stainless.patches("openai"),
 )

@@ -1,0 +1,89 @@
+"""The tools that the client's runner of the Responses API runs (3.x): each is an execution, joined to the model's call.
+
+What a function raises stops the runner, and goes through to the program; what a browser could not do is told to the model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmtrace.content import to_json
+from llmtrace.instrumentation._framework import spanned, spanned_call
+from llmtrace.instrumentation._openai_messages import arguments
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._stainless import members
+from llmtrace.model import Failure, ToolExecution, replace
+from llmtrace.recorder import Recording, active, current
+from llmtrace.validation.schema import read_definition
+
+_ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
+
+
+class _Step:
+    """One run of a tool."""
+
+    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
+        self.recording = recording
+        self.context = recording.context
+        self._operation = operation
+
+    def returned(self, result: Any) -> None:
+        """The item that tells the model; of a browser, with whether all went well."""
+        told, is_fine = result if isinstance(result, tuple) else (result, True)
+        failure = None if is_fine else Failure("tool_error", _complaint(told["output"]))
+        self.recording.end(replace(self._operation, result=to_json(told["output"]), has_result=True), failure=failure)
+
+    def raised(self, error: BaseException) -> None:
+        self.recording.end(self._operation, exception=error)
+
+
+def _complaint(output: Any) -> str:
+    said = arguments(output[0]["text"])
+    return str(said.get("error") or "") if isinstance(said, dict) else ""
+
+
+def _function(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
+    """Of a runner's method that runs one registered function: (run, call)."""
+    function = runner._functions[args[1].name]
+    if hasattr(function.execute, "_self_spec"):
+        return None  # decorated with `llmtrace.tool`, it makes its span itself
+    return _begun(args[1], function.tool)
+
+
+def _browser(toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
+    return _begun(args[0], next((tool for tool in toolset.tools if tool["name"] == args[0].name), None))
+
+
+def _computer(_toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
+    return _begun(args[0])
+
+
+def _begun(call: Any, tool: Any = None) -> _Step | None:
+    recorder, outer = active(), current()
+    if recorder is None:
+        return None
+    if outer is not None:
+        outer.run.answered(call.call_id)
+    operation = ToolExecution(
+        getattr(call, "name", "computer"),
+        arguments(call.arguments) if hasattr(call, "arguments") else _actions(call),
+        call_id=call.call_id,
+        definition=None if tool is None else read_definition(tool),
+    )
+    return _Step(recorder.start(operation), operation)
+
+
+def _actions(call: Any) -> dict[str, Any]:
+    return {name: to_json(held) for name, held in members(call).items() if held is not None and name not in _ABOUT}
+
+
+_RUNNER, _BROWSER, _COMPUTER = "openai.lib.responses_tool_runner", "openai.lib.browser", "openai.lib.computer"
+
+TOOLS = (
+    Patch(_RUNNER, "ResponsesToolRunner._execute_function", spanned_call(_function)),
+    Patch(_RUNNER, "AsyncResponsesToolRunner._execute_function", spanned(_function)),
+    Patch(_BROWSER, "BrowserToolset._dispatch", spanned_call(_browser)),
+    Patch(_BROWSER, "AsyncBrowserToolset._dispatch", spanned(_browser)),
+    Patch(_COMPUTER, "ComputerToolset._dispatch", spanned_call(_computer)),
+    Patch(_COMPUTER, "AsyncComputerToolset._dispatch", spanned(_computer)),
+)
