@@ -18,6 +18,8 @@ from llmtrace.lineage.words import MOST_TRIED, Words, readable
 from llmtrace.model import Message, Text
 
 CENTS = st.one_of(st.integers(0, 99_999).map(lambda cents: cents / 100), st.integers(0, 400).map(float))
+FINER = st.integers(0, 99_999).map(lambda parts: parts / 8000)
+LARGE = st.integers(10**9, 2 * 10**12).map(float)
 
 
 @given(
@@ -36,13 +38,14 @@ def test_numbers_alone_are_the_numbers_with_what_they_count(text: str) -> None:
 @given(st.data())
 def test_only_what_does_not_follow_is_ruled_out_beforehand(data: st.DataObject) -> None:
     """Whatever the numbers count, and whoever wrote them."""
-    numbers = data.draw(st.lists(CENTS, min_size=2, max_size=16, unique=True))
+    numbers = data.draw(st.lists(st.one_of(CENTS, FINER, LARGE), min_size=2, max_size=16))
     source = Source("", "", "", asked=data.draw(st.booleans()))
     terms = [Term(number, data.draw(st.sampled_from(["", "$", "%", "#"])), source) for number in numbers]
     one, other, factor = numbers[0], numbers[-1], data.draw(st.integers(2, 10))
     made = [one + other, one - other, one * other, one * factor, one / factor, one * other / 100, sum(numbers[:5])]
     made += [one * (100 - other) / 100, one / other if other else one, data.draw(CENTS)]
     made += [sum(numbers[:count]) / len(numbers[:count]) for count in (2, 3, 12)]
+    made += [round(each, 2) for each in made]
     for number in made:
         assert may_follow(float(number), numbers) or computed(float(number), terms) is None
 

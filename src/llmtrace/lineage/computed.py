@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress
+from operator import sub
 from typing import NamedTuple, TypeAlias
 
 from llmtrace.lineage.provenance import Rule
@@ -27,7 +28,8 @@ FEW = 36
 
 
 _LARGEST = 1e9
-"""Up to here sums and differences of whole cents are exact."""
+_LARGEST_TERM = 1e13
+"""Up to here cents are exact in what is added, and in what is taken from each other."""
 
 
 class Term(NamedTuple):
@@ -65,39 +67,58 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
 
 
 def may_follow(number: float, sizes: Sequence[float]) -> bool:
-    """False where `computed` finds nothing in terms of these sizes, in this order and no two alike, whatever they count. It is
-    counted in cents, which takes a fifth of the time."""
+    """False where `computed` finds nothing in terms of these sizes, in this order, whatever they count. It is counted in cents,
+    which takes a fifth of the time."""
     number = round(abs(number), 2)
     if not sizes:
         return False
-    if not 0 < number < _LARGEST or max(sizes) > _LARGEST:
+    if not 0 < number < _LARGEST or max(sizes) > _LARGEST_TERM:
         return True
     wanted, known = round(100 * number), [int(100 * size + 0.5) for size in sizes]
-    if [cents / 100 for cents in known] != sizes:
-        return True
-    addends = [cents for cents in known if cents > 100 * SMALL or cents % 100]
-    others = set(known)
-    near = others.union([cents + 1 for cents in known], [cents - 1 for cents in known])
+    exact = [cents / 100 for cents in known] == sizes
+    if not exact:
+        known = [round(100 * round(size, 2)) for size in sizes]
+    addends = [cents for size, cents in zip(sizes, known, strict=True) if size > SMALL or not size.is_integer()]
+    divisors = addends if exact else list(filter(None, addends))
+    others = set(filter(None, known) if exact else known)
+    fitting = others if exact else others.union([cents + 1 for cents in known], [cents - 1 for cents in known])
     multiples = {about for factor in range(2, SMALL + 1) for about in (wanted * factor, wanted // factor, wanted // factor + 1)}
-    sums = list(accumulate(addends, initial=0))
     return not (
-        others.isdisjoint([wanted - cents for cents in addends])
-        and others.isdisjoint([cents - wanted for cents in addends])
-        and others.isdisjoint([cents + wanted for cents in addends])
+        fitting.isdisjoint([wanted - cents for cents in addends])
+        and fitting.isdisjoint([cents - wanted for cents in addends])
+        and fitting.isdisjoint([cents + wanted for cents in addends])
         and multiples.isdisjoint(addends)
-        and near.isdisjoint([100 * wanted // cents for cents in addends])
-        and near.isdisjoint(shares := [10_000 * wanted // cents for cents in addends])
-        and near.isdisjoint([abs(10_000 - share) for share in shares])
-        and set(sums).isdisjoint([cents + wanted for cents in sums])
-        and (wanted % 100 == 0 or not _has_average(wanted, sums))
+        and others.isdisjoint(_factors(wanted, 100, divisors))
+        and others.isdisjoint(shares := _factors(wanted, 10_000, divisors))
+        and others.isdisjoint([abs(10_000 - share) for share in shares])
+        and not _has_run(wanted, addends, exact)
     )
 
 
-def _has_average(wanted: int, sums: Sequence[int]) -> bool:
-    """``sums``: of the first terms, of none to all, in cents."""
+def _factors(wanted: int, one: int, divisors: Sequence[int]) -> list[int]:
+    """By what each of the divisors has to be multiplied, where the product of both is what is wanted, to the cent. ``one``: how
+    much the factor 1 is."""
+    found: list[int] = []
+    for divisor in divisors:
+        factor, rest = divmod(2 * one * wanted + divisor, 2 * divisor)
+        if abs(2 * factor * divisor - 2 * one * wanted) <= one + 1:
+            found.append(factor)
+        if not rest:  # just between two
+            found.append(factor - 1)
+    return found
+
+
+def _has_run(wanted: int, addends: Sequence[int], exact: bool) -> bool:
+    """Whether some that stand one after the other may have this total or, unless it is whole, this average. Where they are not
+    ``exact``, each is off by half a cent at most."""
+    sums = list(accumulate(addends, initial=0))
+    if exact and not set(sums).isdisjoint([cents + wanted for cents in sums]):
+        return True
+    if exact and wanted % 100 == 0:
+        return False
     for count in range(2, MOST_TERMS + 1):
-        low, high = (wanted - 1) * count, (wanted + 1) * count
-        if any(low <= end - start <= high for start, end in zip(sums, sums[count:], strict=False)):
+        low, high, off = (wanted - 1) * count, (wanted + 1) * count, 0 if exact else count
+        if any(low <= total <= high or abs(total - wanted) <= off for total in map(sub, sums[count:], sums)):
             return True
     return False
 

@@ -420,14 +420,18 @@ def numbers_in(text: str) -> Iterator[float]:
         at = word.end()
 
 
-def numbers_of_word(word: str) -> list[tuple[float, str]]:
+def numbers_of_word(word: str) -> Sequence[tuple[float, str]]:
     """The same of one word, each with what was written."""
     bare = word.strip(EDGES)
     if bare.isascii():  # first the usual ones; the rest says the same, more slowly
         if bare.replace(".", "", 1).isdigit():
-            return [(float(bare), bare)]
+            return ((float(bare), bare),)
         if bare.rfind("-") > 0 and bare.replace("-", "").isalnum():
-            return []
+            return ()
+    return _numbers_kept(bare) if len(bare) <= _LONGEST_KEPT else _numbers_of_word(bare)
+
+
+def _numbers_of_word(bare: str) -> Sequence[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     for piece in _PIECES_OF_NUMBER.split(bare.casefold()):
         number = _NUMBER.fullmatch(piece)
@@ -437,6 +441,9 @@ def numbers_of_word(word: str) -> list[tuple[float, str]]:
             if scale != 1:
                 found.append((size * scale, piece))
     return found
+
+
+_numbers_kept = lru_cache(maxsize=4096)(_numbers_of_word)
 
 
 def read_number(text: str) -> float | None:
