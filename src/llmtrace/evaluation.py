@@ -93,9 +93,18 @@ class Evaluator:
 
     def step(self, state: RunState, span: Span, *, outermost: bool = False) -> Span:
         """The span with its verdicts. ``span`` carries none yet (see `bare`). ``outermost``: of the run, which ends with it."""
+        return self.evaluate(state, self.validate(state, span), outermost=outermost)
+
+    def validate(self, state: RunState, span: Span) -> Span:
+        """The span with what breaks a schema. The spans of a run are validated in their order, and evaluated in it; when each
+        is evaluated does not matter to validation."""
         violations = _violations(state, span)
-        if violations:
-            span = replace(span, violations=violations, failure=span.failure or _failure(span, violations))
+        if not violations:
+            return span
+        return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
+
+    def evaluate(self, state: RunState, span: Span, *, outermost: bool = False) -> Span:
+        """The validated span with what the quality signals find."""
         if not self.signals:
             return span
         traits = traits_of(span)

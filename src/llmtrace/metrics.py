@@ -61,10 +61,18 @@ class Metrics:
     """A sink of the recorder that feeds the program's MeterProvider; it costs next to nothing where there is none."""
 
     marks = False
+    may_wait = True
 
-    def __init__(self, meter_provider: metrics.MeterProvider | None = None, *, older: bool = False) -> None:
+    def __init__(
+        self,
+        meter_provider: metrics.MeterProvider | None = None,
+        *,
+        older: bool = False,
+        settle: Callable[[], object] = lambda: None,
+    ) -> None:
         """``meter_provider``: default, the global one, also when it is set later. ``older``: model calls count under the
-        names of former conventions, too."""
+        names of former conventions, too. ``settle`` has spans that wait handed over; it is called before metrics are
+        collected."""
         self._older = older
         self._given = meter_provider
         self._idle: metrics.MeterProvider | None = None
@@ -73,6 +81,7 @@ class Metrics:
         self._make(meter)
         self._calls = _Calls()
         self._queue, self._under_way = _shared(meter_provider, meter)
+        self._queue.settle = settle
 
     def _make(self, meter: metrics.Meter) -> None:
         def histogram(name: str, unit: str, bounds: Sequence[float], what: str) -> Any:
@@ -218,6 +227,8 @@ class _Queue:
         self._waiting: deque[tuple[_Record, float, Labels, str, str]] = deque()
         self._last: tuple[str, Context] = "", Context()
         """The context of the span that was recorded last: most spans have several numbers."""
+        self.settle: Callable[[], object] = lambda: None
+        """Has spans that wait handed over; see `Metrics`."""
 
     def of(self, span: Span) -> _Put:
         """A function that takes a number of this span; a value None is not known, and not recorded."""
@@ -232,6 +243,7 @@ class _Queue:
         return put
 
     def drain(self) -> None:
+        self.settle()
         while self._record():
             pass
 

@@ -1,20 +1,22 @@
-"""What may wait when a span starts or ends: where many end at once, as the prompts of a batch do in one step of an engine, then
-judging, encoding and journaling them there would hold the program up.
+"""What need not be done on the calling thread, by one thread of our own, `PAUSE_SECONDS` later.
 
-It is done in its order by one thread of our own, `PAUSE_SECONDS` later, or by whoever needs the run's state first
-(`Run.catch_up`), so that nothing in the run overtakes it. Laws: when a span ended, and with what, is taken when it ends;
-flushing, shutting down and another ``configure()`` wait for what is deferred. What a program that is killed had not done yet
-is lost.
+Two things may wait. The start and the end of a span that is one of many (`defer`): where the prompts of a batch all end in one
+step of an engine, judging, encoding and journaling them there would hold the program up. Whoever needs the run's state first
+does it (`Run.catch_up`), so nothing in the run overtakes it. And what nobody needs at once of a span that has ended
+(`do_later`): what quality signals find in it, where no store has to hold it at its end. Whoever reads the span has it done.
+
+Laws: when a span ended, and with what, is taken when it ends; flushing, shutting down and another ``configure()`` wait for what
+is deferred; no more than `MOST_WAITING` ended spans wait. What a program that is killed had not done yet is lost.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -26,6 +28,10 @@ PAUSE_SECONDS = 0.02
 """How long our thread leaves the interpreter to the program, which is about to add or to be given more of the same."""
 SETTLE_SECONDS = 5.0
 """How long flushing, and the program's exit, waits for what is deferred."""
+MOST_WAITING = 256
+"""Ended spans of all runs; for each one more, whoever ended it does the oldest itself."""
+
+_Acts: TypeAlias = "deque[Callable[[], object]]"
 
 
 class _Worker:
@@ -39,41 +45,83 @@ class _Worker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        """Runs in which something waits; and events, to be set when all before them is done."""
+        """Runs in which something waits; None for `_later`; and events, to be set when all before them is done."""
+        self._later: _Acts = deque()
+        self._is_told = False
+        """The thread will look at `_later`."""
+        self._hurry = threading.Event()
 
     def take(self, run: Run) -> None:
         if self._process != os.getpid():
             self._begin()
         self._queue.put(run)
-        if self._thread is None:
-            self._start()
+        if self._thread is None and not self._start():
+            guard(run.catch_up)
 
-    def _start(self) -> None:
+    def take_later(self, act: Callable[[], object]) -> None:
+        if self._process != os.getpid():
+            self._begin()
+        self._later.append(act)
+        if not self._is_told:
+            self._is_told = True
+            self._queue.put(None)
+            if self._thread is None and not self._start():
+                self._is_told = False
+                self._do_all()
+        elif len(self._later) > MOST_WAITING:
+            self._do_one()
+
+    def _start(self) -> bool:
+        """False: no thread can be started any more, since the interpreter goes down."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, args=(self._queue,), name="llmtrace-ends", daemon=True)
+                thread = threading.Thread(target=self._work, name="llmtrace-ends", daemon=True)
                 outside = otel_context.attach(Context())  # the thread is below no span of the program's
-                self._thread.start()
-                otel_context.detach(outside)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return False
+                finally:
+                    otel_context.detach(outside)
+                self._thread = thread
+        return True
 
-    @staticmethod
-    def _work(queue: SimpleQueue[Any]) -> None:
+    def _work(self) -> None:
         while True:
-            one = queue.get()
-            if isinstance(one, Run):
-                if one.waiting:
-                    time.sleep(PAUSE_SECONDS)
-                    guard(one.catch_up)
-            else:
+            one = self._queue.get()
+            if isinstance(one, threading.Event):
                 one.set()
+            elif one is None:
+                self._hurry.wait(PAUSE_SECONDS)
+                self._is_told = False
+                self._do_all()
+            elif one.waiting:
+                self._hurry.wait(PAUSE_SECONDS)
+                guard(one.catch_up)
             del one
+
+    def _do_all(self) -> None:
+        while self._do_one():
+            pass
+
+    def _do_one(self) -> bool:
+        try:
+            act = self._later.popleft()
+        except IndexError:
+            return False
+        guard(act)
+        return True
 
     def settle(self, seconds: float) -> None:
         if self._thread is None or self._process != os.getpid() or self._thread is threading.current_thread():
             return
         done = threading.Event()
-        self._queue.put(done)
-        done.wait(seconds)
+        self._hurry.set()
+        try:
+            self._queue.put(done)
+            done.wait(seconds)
+        finally:
+            self._hurry.clear()
 
 
 _worker = _Worker()
@@ -83,6 +131,11 @@ def defer(run: Run, act: Callable[[], object]) -> None:
     """Have ``act`` done after what is deferred in ``run`` already, and before whatever ends in it from now on."""
     run.waiting.append(act)
     _worker.take(run)
+
+
+def do_later(act: Callable[[], object]) -> None:
+    """Have ``act`` done after what was to be done later before, in whatever run."""
+    _worker.take_later(act)
 
 
 def settle(seconds: float = SETTLE_SECONDS) -> None:

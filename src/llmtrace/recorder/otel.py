@@ -9,7 +9,7 @@ program's provider is never replaced, and none is set in its place: whoever sets
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -33,6 +33,8 @@ from llmtrace.model import Event, Failure, JsonValue, Kind, Link, RawSpan, Scope
 from llmtrace.recorder import sdk
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
+from llmtrace.recorder.late_span import LateSpan
+from llmtrace.recorder.run import Ended
 
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL,
@@ -149,7 +151,7 @@ def finish(span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | Non
     """
     try:
         if span.is_recording():
-            _fill(span, _Said(ended, clean, raw, content))
+            _fill(span, ended, _Said(lambda: ended, clean, raw, content))
     except Exception as error:
         report(_fill, error)
     try:
@@ -158,17 +160,29 @@ def finish(span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | Non
         report(span.end, error)
 
 
+def finish_later(span: trace.Span, ended: Ended, content: Content) -> bool:
+    """End the OpenTelemetry span, to be filled with the whole of ``ended`` when somebody reads it, on whatever thread. False:
+    nothing was done, since it has to be filled at once."""
+    if span.is_recording():
+        if ended.span.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
+            return False
+        if not guard(sdk.fill_later, span, ended.span, _Said(ended.whole, None, None, content)):
+            return False
+    guard(span.end, ended.span.end)
+    return True
+
+
 @dataclass(slots=True)
 class _Said:
     """What may leave by an OpenTelemetry span, written when it is called for."""
 
-    ended: Span
+    whole: Callable[[], Span]
     clean: Span | None
     raw: RawSpan | None
     content: Content
 
     def __call__(self) -> tuple[Mapping[str, JsonValue], Sequence[Event], Failure | None]:
-        clean = self.content.clean(self.ended) if self.clean is None else self.clean
+        clean = self.content.clean(self.whole()) if self.clean is None else self.clean
         if not self.content.exports_content:
             ours = self.content.bare(clean)
             # Whether calls were valid cannot be told any more without the content; it is no content itself.
@@ -178,10 +192,10 @@ class _Said:
         return self.raw.attributes, self.raw.events, clean.failure
 
 
-def _fill(span: trace.Span, said: _Said) -> None:
-    if said.ended.failure is None and said.content.may_wait:
+def _fill(span: trace.Span, ended: Span, said: _Said) -> None:
+    if ended.failure is None and said.content.may_wait:
         try:
-            if sdk.fill_later(span, said.ended, said):
+            if sdk.fill_later(span, ended, said):
                 return
         except Exception as error:
             report(sdk.fill_later, error)

@@ -37,18 +37,19 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import keys, objectives, otel, root
-from llmtrace.recorder.deferred import defer
+from llmtrace.recorder.deferred import defer, do_later
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.recording import NoRecording, Recording
-from llmtrace.recorder.run import Run
+from llmtrace.recorder.run import Ended, Run
 
 
 class Sink(Protocol):
     """Where spans go. Called on the calling thread, with a start mark (``end`` None) and then with the ended span.
 
-    A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
+    One whose ``may_wait`` is True takes ended spans some milliseconds later, on another thread, where none of the others needs
+    them at once. A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
     ``append_encoded(raw)``: it is called in place of ``append``, so that a span is encoded once for all of them. One that only
     counts what is under way has ``started(span_id, operation)`` and ``answering(span_id)``, for the first chunk of a stream.
     One that often has no use for a span has ``passes(span)``: it is asked first, with the span as it is before cleaning, of
@@ -129,6 +130,7 @@ class Recorder:
         self._sinks = sinks
         self._taking = tuple([_Taking(sink) for sink in sinks])
         self._marked = tuple([_Taking(sink) for sink in sinks if getattr(sink, "marks", True)])
+        self._may_wait = all(getattr(sink, "may_wait", False) for sink in sinks)
 
     def start(
         self,
@@ -265,10 +267,12 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        try:
-            operation = self._enrich(operation)
-        except Exception as error:
-            report(self._enrich, error)
+        enrich = self._enriched if self._may_wait and not recording.watchers else None  # a budget asks what it cost
+        if enrich is None:
+            try:
+                operation = self._enrich(operation)
+            except Exception as error:
+                report(self._enrich, error)
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
         run = recording.run
@@ -293,12 +297,28 @@ class Recorder:
                 scope=self._scope,
             )
 
-        span = run.step(made, outermost=recording.outermost)
-        if recording.watchers:
-            span = self._watched(recording.watchers, span, recording)
+        ended = run.enter(made, outermost=recording.outermost, enrich=enrich)
+        self._tell(ended, run, recording.watchers, recording)
+        if self._may_wait and otel.finish_later(recording.otel, ended, self.content):
+            do_later(lambda: self._hand_on(ended.whole()))
+            return ended.span
+        span = ended.whole()
         clean, raw = self._hand_on(span)
         otel.finish(recording.otel, span, clean, raw, self.content)
         return span
+
+    def _enriched(self, span: Span) -> Span:
+        operation = self._enrich(span.operation)
+        return span if operation is span.operation else replace(span, operation=operation)
+
+    @staticmethod
+    def _tell(ended: Ended, run: Run, watchers: Sequence[Watcher], recording: Recording | None) -> None:
+        """Add what the program and its watchers say of a span."""
+        outcome = run.outcome_of(ended)
+        if outcome is not None:
+            ended.told = (outcome,)
+        for watcher in watchers:
+            ended.told += tuple(guard(watcher.after, ended.span, recording) or ())
 
     def new_run(self) -> Run:
         return Run(self.identity.run_id(), self.evaluator)
@@ -306,7 +326,9 @@ class Recorder:
     def adopt(self, span: Span, run: Run, watchers: Sequence[Watcher], *, outermost: bool) -> None:
         """Take a span that another instrumentation made into a run, as if it were ours."""
         span = replace(span, run_id=run.id, operation=_joined(run, self._enrich(span.operation)))
-        self._hand_on(self._watched(watchers, run.step(lambda sequence: replace(span, sequence=sequence), outermost=outermost)))
+        ended = run.enter(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
+        self._tell(ended, run, watchers, None)
+        self._hand_on(ended.whole())
 
     def _hand_on(self, span: Span) -> tuple[Span | None, RawSpan | None]:
         """Clean a span and give it to the sinks. Returns it cleaned, and encoded, where one of them needed that."""
@@ -328,13 +350,6 @@ class Recorder:
             except Exception as error:
                 report(step, error)
         return clean, raw
-
-    def _watched(self, watchers: Sequence[Watcher], span: Span, recording: Recording | None = None) -> Span:
-        for watcher in watchers:
-            found = guard(watcher.after, span, recording)
-            if found:
-                span = replace(span, evaluations=(*span.evaluations, *found))
-        return span
 
 
 def _joined(run: Run, operation: Operation) -> Operation:

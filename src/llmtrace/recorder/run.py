@@ -16,8 +16,35 @@ PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
 
 
+class Ended:
+    """A span that has ended, with its place in a run: validated, and evaluated when somebody asks for it whole."""
+
+    __slots__ = ("enrich", "outermost", "run", "span", "told")
+
+    def __init__(self, span: Span, run: Run, *, outermost: bool, enrich: Callable[[Span], Span] | None = None) -> None:
+        """``enrich`` adds what is computed from it, before it is evaluated."""
+        self.span = span
+        self.run: Run | None = run
+        """None once it is evaluated: what is kept of a span does not keep its run."""
+        self.outermost = outermost
+        self.enrich = enrich
+        self.told: tuple[Evaluation, ...] = ()
+        """What others than quality signals say of it."""
+
+    def whole(self) -> Span:
+        """With all evaluations."""
+        run = self.run
+        if run is not None:
+            run.evaluate(self)
+        span = self.span
+        return replace(span, evaluations=(*span.evaluations, *self.told)) if self.told else span
+
+
 class Run:
-    """What is known of a run while it goes on. Its lock is held for steps of our own, never across I/O or user code."""
+    """What is known of a run while it goes on. Its locks are held for steps of our own, never across I/O or user code.
+
+    Law: spans are evaluated in the order in which they ended, whoever asks for which of them first.
+    """
 
     def __init__(self, run_id: str, evaluator: Evaluator) -> None:
         self.id = run_id
@@ -32,7 +59,10 @@ class Run:
         self._state = evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
+        self._ended: deque[Ended] = deque()
+        """What is still to be evaluated, in its order."""
         self._lock = _Lock()  # reentrant: the collector may close a generator, and end its span, while we are in here
+        self._evaluating = _Lock()
         self._process = os.getpid()
 
     @property
@@ -64,9 +94,9 @@ class Run:
             finally:
                 self._catching_up = False
 
-    def step(self, make: Callable[[int], Span], *, outermost: bool) -> Span:
-        """Evaluate a span that has ended; the outermost one also gets what is only known at the end. ``make`` makes it, given
-        its place in the run."""
+    def enter(self, make: Callable[[int], Span], *, outermost: bool, enrich: Callable[[Span], Span] | None = None) -> Ended:
+        """Take a span that has ended, and validate it; calls that it asks for may be run from now on. ``make`` makes it, given
+        its place in the run. ``enrich``: see `Ended`."""
         self.catch_up()
         with self._lock:
             span = make(self._sequence)
@@ -75,13 +105,36 @@ class Run:
                 if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
                         self._pending.extend([part for part in message.parts if type(part) is ToolCall])
-                span = self.evaluator.step(self._state, span, outermost=outermost)
-                if outermost:
-                    span = self.evaluator.finish(self._state, span)
+                span = self.evaluator.validate(self._state, span)
             except Exception as error:  # a verdict is lost, never the span
-                report(self.evaluator.step, error)
-        outcome = self.outcome if outermost else self.told.pop(span.span_id, None) if self.told else None
-        return span if outcome is None else replace(span, evaluations=(*span.evaluations, outcome))
+                report(self.evaluator.validate, error)
+            ended = Ended(span, self, outermost=outermost, enrich=enrich)
+            self._ended.append(ended)
+        return ended
+
+    def evaluate(self, ended: Ended) -> None:
+        """Add to a span what quality signals find; to the outermost one also what is only known at the end. What ended before
+        it is evaluated first. A fork leaves it to its parent."""
+        if not self.is_here:
+            return
+        with self._evaluating:
+            while ended.run is not None and self._ended:  # none: the collector ended another while this one is evaluated
+                self._evaluate(self._ended.popleft())
+
+    def _evaluate(self, ended: Ended) -> None:
+        if ended.enrich is not None:
+            ended.span = guard(ended.enrich, ended.span) or ended.span
+        try:
+            ended.span = self.evaluator.evaluate(self._state, ended.span, outermost=ended.outermost)
+            if ended.outermost:
+                ended.span = self.evaluator.finish(self._state, ended.span)
+        except Exception as error:  # a verdict is lost, never the span
+            report(self.evaluator.evaluate, error)
+        ended.run = ended.enrich = None
+
+    def outcome_of(self, ended: Ended) -> Evaluation | None:
+        """What the program said of a span's success. To be asked once."""
+        return self.outcome if ended.outermost else self.told.pop(ended.span.span_id, None) if self.told else None
 
     def answered(self, call_id: str | None) -> ToolCall | None:
         """The call of this id is being run: it is pending no more."""
@@ -125,5 +178,13 @@ class NoRun(Run):
 
     def renew(self, evaluator: Evaluator) -> None: ...
 
-    def step(self, make: Callable[[int], Span], *, outermost: bool) -> Span:  # noqa: ARG002
-        return make(0)
+    def enter(
+        self,
+        make: Callable[[int], Span],
+        *,
+        outermost: bool,
+        enrich: Callable[[Span], Span] | None = None,  # noqa: ARG002
+    ) -> Ended:
+        ended = Ended(make(0), self, outermost=outermost)
+        ended.run = None
+        return ended
