@@ -1,4 +1,4 @@
-"""What need not be done on the calling thread, by one thread of our own, `PAUSE_SECONDS` later.
+"""What need not be done on the calling thread: one thread of our own does it, some milliseconds later.
 
 Two things may wait. The start and the end of a span that is one of many (`defer`): where the prompts of a batch all end in one
 step of an engine, judging, encoding and journaling them there would hold the program up. Whoever needs the run's state first
@@ -6,7 +6,8 @@ does it (`Run.catch_up`), so nothing in the run overtakes it. And what nobody ne
 (`do_later`): what quality signals find in it, where no store has to hold it at its end. Whoever reads the span has it done.
 
 Laws: when a span ended, and with what, is taken when it ends; flushing, shutting down and another ``configure()`` wait for what
-is deferred; no more than `MOST_WAITING` ended spans wait. What a program that is killed had not done yet is lost.
+is deferred, and a fork while something is being done; no more than `MOST_WAITING` ended spans wait. What a program that is
+killed had not done yet is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -25,50 +26,49 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.run import Run
 
 PAUSE_SECONDS = 0.02
-"""How long our thread leaves the interpreter to the program, which is about to add or to be given more of the same."""
+"""How long our thread leaves the interpreter to the program, which is about to end, or to be given, more of the same."""
+SOON_SECONDS = 0.005
+"""The same of what is done later. The longer, the more objects wait, and the more often Python collects garbage."""
+MOST_WAITING = 64
+"""Ended spans of all runs; for each one more, whoever ended it does the oldest itself."""
 SETTLE_SECONDS = 5.0
 """How long flushing, and the program's exit, waits for what is deferred."""
-MOST_WAITING = 256
-"""Ended spans of all runs; for each one more, whoever ended it does the oldest itself."""
-
-_Acts: TypeAlias = "deque[Callable[[], object]]"
+FORK_SECONDS = 1.0
 
 
 class _Worker:
     """One daemon thread, started when first needed, and again after a fork."""
 
     def __init__(self) -> None:
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
+    def begin(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._queue: SimpleQueue[Any] = SimpleQueue()
         """Runs in which something waits; None for `_later`; and events, to be set when all before them is done."""
-        self._later: _Acts = deque()
+        self._later: deque[tuple[Callable[[Any], object], Any]] = deque()
         self._is_told = False
         """The thread will look at `_later`."""
         self._hurry = threading.Event()
+        self._busy = threading.RLock()
+        self._held = False
 
     def take(self, run: Run) -> None:
-        if self._process != os.getpid():
-            self._begin()
         self._queue.put(run)
         if self._thread is None and not self._start():
             guard(run.catch_up)
 
-    def take_later(self, act: Callable[[], object]) -> None:
-        if self._process != os.getpid():
-            self._begin()
-        self._later.append(act)
+    def take_later(self, act: Callable[[Any], object], one: Any) -> None:
+        later = self._later
+        later.append((act, one))
         if not self._is_told:
             self._is_told = True
             self._queue.put(None)
             if self._thread is None and not self._start():
                 self._is_told = False
                 self._do_all()
-        elif len(self._later) > MOST_WAITING:
+        elif len(later) > MOST_WAITING:
             self._do_one()
 
     def _start(self) -> bool:
@@ -92,12 +92,14 @@ class _Worker:
             if isinstance(one, threading.Event):
                 one.set()
             elif one is None:
-                self._hurry.wait(PAUSE_SECONDS)
+                self._hurry.wait(SOON_SECONDS)
                 self._is_told = False
-                self._do_all()
+                with self._busy:
+                    self._do_all()
             elif one.waiting:
                 self._hurry.wait(PAUSE_SECONDS)
-                guard(one.catch_up)
+                with self._busy:
+                    guard(one.catch_up)
             del one
 
     def _do_all(self) -> None:
@@ -106,14 +108,14 @@ class _Worker:
 
     def _do_one(self) -> bool:
         try:
-            act = self._later.popleft()
+            act, one = self._later.popleft()
         except IndexError:
             return False
-        guard(act)
+        guard(act, one)
         return True
 
     def settle(self, seconds: float) -> None:
-        if self._thread is None or self._process != os.getpid() or self._thread is threading.current_thread():
+        if self._thread is None or self._thread is threading.current_thread():
             return
         done = threading.Event()
         self._hurry.set()
@@ -123,8 +125,19 @@ class _Worker:
         finally:
             self._hurry.clear()
 
+    def hold(self) -> None:
+        """Let the thread finish what it is doing: a child would inherit the locks that it holds, and never get them."""
+        self._held = self._busy.acquire(timeout=FORK_SECONDS)
+
+    def release(self) -> None:
+        if self._held:
+            self._held = False
+            self._busy.release()
+
 
 _worker = _Worker()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_worker.hold, after_in_parent=_worker.release, after_in_child=_worker.begin)
 
 
 def defer(run: Run, act: Callable[[], object]) -> None:
@@ -133,9 +146,9 @@ def defer(run: Run, act: Callable[[], object]) -> None:
     _worker.take(run)
 
 
-def do_later(act: Callable[[], object]) -> None:
-    """Have ``act`` done after what was to be done later before, in whatever run."""
-    _worker.take_later(act)
+def do_later(act: Callable[[Any], object], one: Any) -> None:
+    """Have ``act(one)`` done after what was to be done later before, in whatever run."""
+    _worker.take_later(act, one)
 
 
 def settle(seconds: float = SETTLE_SECONDS) -> None:

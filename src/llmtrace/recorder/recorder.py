@@ -300,7 +300,7 @@ class Recorder:
         ended = run.enter(made, outermost=recording.outermost, enrich=enrich)
         self._tell(ended, run, recording.watchers, recording)
         if self._may_wait and otel.finish_later(recording.otel, ended, self.content):
-            do_later(lambda: self._hand_on(ended.whole()))
+            do_later(self._hand_on_later, ended)
             return ended.span
         span = ended.whole()
         clean, raw = self._hand_on(span)
@@ -328,6 +328,9 @@ class Recorder:
         span = replace(span, run_id=run.id, operation=_joined(run, self._enrich(span.operation)))
         ended = run.enter(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         self._tell(ended, run, watchers, None)
+        self._hand_on(ended.whole())
+
+    def _hand_on_later(self, ended: Ended) -> None:
         self._hand_on(ended.whole())
 
     def _hand_on(self, span: Span) -> tuple[Span | None, RawSpan | None]:

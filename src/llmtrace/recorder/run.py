@@ -82,7 +82,7 @@ class Run:
         does a span that the collector ends while this very thread is in a step. A fork leaves it to its parent."""
         if not self.waiting and not self._catching_up:
             return
-        if not self.is_here or self._lock._is_owned():  # type: ignore[attr-defined]
+        if not self.is_here or self._lock._is_owned() or self._evaluating._is_owned():  # type: ignore[attr-defined]
             return
         with self._turn:
             if self._catching_up:
