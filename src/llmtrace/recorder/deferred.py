@@ -60,6 +60,7 @@ class _Worker:
             guard(run.catch_up)
 
     def take_later(self, act: Callable[[Any], object], one: Any) -> None:
+        """Have ``act(one)`` done after what was to be done later before, in whatever run."""
         later = self._later
         later.append((act, one))
         if not self._is_told:
@@ -136,6 +137,7 @@ class _Worker:
 
 
 _worker = _Worker()
+do_later = _worker.take_later
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_worker.hold, after_in_parent=_worker.release, after_in_child=_worker.begin)
 
@@ -144,11 +146,6 @@ def defer(run: Run, act: Callable[[], object]) -> None:
     """Have ``act`` done after what is deferred in ``run`` already, and before whatever ends in it from now on."""
     run.waiting.append(act)
     _worker.take(run)
-
-
-def do_later(act: Callable[[Any], object], one: Any) -> None:
-    """Have ``act(one)`` done after what was to be done later before, in whatever run."""
-    _worker.take_later(act, one)
 
 
 def settle(seconds: float = SETTLE_SECONDS) -> None:

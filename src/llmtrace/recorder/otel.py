@@ -163,12 +163,20 @@ def finish(span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | Non
 def finish_later(span: trace.Span, ended: Ended, content: Content) -> bool:
     """End the OpenTelemetry span, to be filled with the whole of ``ended`` when somebody reads it, on whatever thread. False:
     nothing was done, since it has to be filled at once."""
-    if span.is_recording():
-        if ended.span.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
-            return False
-        if not guard(sdk.fill_later, span, ended.span, _Said(ended.whole, None, None, content)):
-            return False
-    guard(span.end, ended.span.end)
+    made = ended.span
+    try:
+        if span.is_recording():
+            if made.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
+                return False
+            if not sdk.fill_later(span, made, _Said(ended.whole, None, None, content)):
+                return False
+    except Exception as error:
+        report(sdk.fill_later, error)
+        return False
+    try:
+        span.end(made.end)
+    except Exception as error:
+        report(span.end, error)
     return True
 
 

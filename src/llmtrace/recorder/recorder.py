@@ -267,7 +267,8 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        enrich = self._enriched if self._may_wait and not recording.watchers else None  # a budget asks what it cost
+        may_wait = self._may_wait and self.evaluator.signals
+        enrich = self._enriched if may_wait and not recording.watchers else None  # a budget asks what it cost
         if enrich is None:
             try:
                 operation = self._enrich(operation)
@@ -275,37 +276,37 @@ class Recorder:
                 report(self._enrich, error)
         if failure is None and exception is not None and is_failure(exception):
             failure = guard(failure_of, exception)
-        run = recording.run
-
-        def made(sequence: int) -> Span:
-            return Span(
-                recording.trace_id,
-                recording.span_id,
-                recording.name,
-                recording.start,
-                max(end, recording.start),
-                recording.parent_id,
-                recording.kind,
-                operation,
-                run.id,
-                sequence,
-                failure,
-                attributes=recording.attributes,
-                events=tuple(recording.events),
-                links=recording.links,
-                resource=self._resource,
-                scope=self._scope,
-            )
-
-        ended = run.enter(made, outermost=recording.outermost, enrich=enrich)
-        self._tell(ended, run, recording.watchers, recording)
-        if self._may_wait and otel.finish_later(recording.otel, ended, self.content):
+        run, watchers = recording.run, recording.watchers
+        ended = run.enter(self._span, recording, operation, failure, end, outermost=recording.outermost, enrich=enrich)
+        if watchers or run.told or run.outcome is not None:
+            self._tell(ended, run, watchers, recording)
+        if may_wait and otel.finish_later(recording.otel, ended, self.content):
             do_later(self._hand_on_later, ended)
             return ended.span
         span = ended.whole()
         clean, raw = self._hand_on(span)
         otel.finish(recording.otel, span, clean, raw, self.content)
         return span
+
+    def _span(self, sequence: int, recording: Recording, operation: Operation, failure: Failure | None, end: int) -> Span:
+        return Span(
+            recording.trace_id,
+            recording.span_id,
+            recording.name,
+            recording.start,
+            max(end, recording.start),
+            recording.parent_id,
+            recording.kind,
+            operation,
+            recording.run.id,
+            sequence,
+            failure,
+            attributes=recording.attributes,
+            events=tuple(recording.events),
+            links=recording.links,
+            resource=self._resource,
+            scope=self._scope,
+        )
 
     def _enriched(self, span: Span) -> Span:
         operation = self._enrich(span.operation)

@@ -6,12 +6,15 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall, replace
 from llmtrace.recorder.guard import guard, report
 
 _Lock = type(threading.RLock())
+_process = object()
+"""Another one in a fork."""
 PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
 
@@ -63,12 +66,12 @@ class Run:
         """What is still to be evaluated, in its order."""
         self._lock = _Lock()  # reentrant: the collector may close a generator, and end its span, while we are in here
         self._evaluating = _Lock()
-        self._process = os.getpid()
+        self._process = _process
 
     @property
     def is_here(self) -> bool:
         """False in a fork: the run, with its spans and their order, is the process's that began it."""
-        return self._process == os.getpid()
+        return self._process is _process
 
     def renew(self, evaluator: Evaluator) -> None:
         """Be judged by another evaluator, as long as nothing was judged: a program under ``llmtrace run`` has its run before it
@@ -94,12 +97,15 @@ class Run:
             finally:
                 self._catching_up = False
 
-    def enter(self, make: Callable[[int], Span], *, outermost: bool, enrich: Callable[[Span], Span] | None = None) -> Ended:
-        """Take a span that has ended, and validate it; calls that it asks for may be run from now on. ``make`` makes it, given
-        its place in the run. ``enrich``: see `Ended`."""
-        self.catch_up()
+    def enter(
+        self, make: Callable[..., Span], *of: Any, outermost: bool, enrich: Callable[[Span], Span] | None = None
+    ) -> Ended:
+        """Take a span that has ended, and validate it; calls that it asks for may be run from now on. ``make(place, *of)``
+        makes it, given its place in the run. ``enrich``: see `Ended`."""
+        if self.waiting or self._catching_up:
+            self.catch_up()
         with self._lock:
-            span = make(self._sequence)
+            span = make(self._sequence, *of)
             self._sequence += 1
             try:
                 if isinstance(span.operation, (Inference, FetchResponse)):
@@ -174,17 +180,26 @@ class NoRun(Run):
         self._catching_up = False
         self._pending = deque(maxlen=0)
         self._lock = threading.RLock()
-        self._process = os.getpid()
+        self._process = _process
 
     def renew(self, evaluator: Evaluator) -> None: ...
 
     def enter(
         self,
-        make: Callable[[int], Span],
-        *,
+        make: Callable[..., Span],
+        *of: Any,
         outermost: bool,
         enrich: Callable[[Span], Span] | None = None,  # noqa: ARG002
     ) -> Ended:
-        ended = Ended(make(0), self, outermost=outermost)
+        ended = Ended(make(0, *of), self, outermost=outermost)
         ended.run = None
         return ended
+
+
+def _in_a_fork() -> None:
+    global _process
+    _process = object()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_fork)
