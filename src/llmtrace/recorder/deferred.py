@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -50,7 +51,6 @@ class _Worker:
         self._later: deque[tuple[Callable[[Any], object], Any]] = deque()
         self._is_told = False
         """The thread will look at `_later`."""
-        self._hurry = threading.Event()
         self._busy = threading.RLock()
         self._held = False
 
@@ -93,12 +93,14 @@ class _Worker:
             if isinstance(one, threading.Event):
                 one.set()
             elif one is None:
-                self._hurry.wait(SOON_SECONDS)
+                time.sleep(
+                    SOON_SECONDS
+                )  # to wait for an event costs the program more: that takes the interpreter's lock several times
                 self._is_told = False
                 with self._busy:
                     self._do_all()
             elif one.waiting:
-                self._hurry.wait(PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
                 with self._busy:
                     guard(one.catch_up)
             del one
@@ -119,12 +121,8 @@ class _Worker:
         if self._thread is None or self._thread is threading.current_thread():
             return
         done = threading.Event()
-        self._hurry.set()
-        try:
-            self._queue.put(done)
-            done.wait(seconds)
-        finally:
-            self._hurry.clear()
+        self._queue.put(done)
+        done.wait(seconds)
 
     def hold(self) -> None:
         """Let the thread finish what it is doing: a child would inherit the locks that it holds, and never get them."""
