@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.trace import SpanContext, SpanKind
 
-from llmtrace.model import Event, JsonValue
+from llmtrace.model import Event, JsonValue, Span
 from llmtrace.recorder.guard import report
 
 MOST_ATTRIBUTES, MOST_OF_EVENT, MOST_EVENTS = 72, 16, 32
@@ -69,10 +69,13 @@ class LateSpan:
     _events: Any = _WhenRead()
     _links: Any = _WhenRead()
 
-    def fill_later(self, said: Said, written: Written) -> bool:
-        """Have what ``said`` gives written when somebody looks. False: somebody has looked already, before the end."""
+    def fill_later(self, ended: Span, said: Said, written: Written) -> bool:
+        """Have what ``said`` gives of ``ended`` written when somebody looks. False: somebody has looked already, before the
+        end, or there is too much."""
         own = vars(self)
-        if "_attributes" in own:
+        if "_attributes" in own or ended.events or len(ended.attributes) > MOST_OF_PROGRAM:
+            return False
+        if len(ended.violations) + len(ended.evaluations) > MOST_EVENTS:
             return False
         own["_late"] = said, written
         return True
@@ -121,15 +124,11 @@ class Mould:
         self._class: Any = type(sdk._Span.__name__, (LateSpan, sdk._Span), {})
         self._made = sdk._Span
         self._parts: dict[str, Any] = {}
-        self._of: tuple[Any, ...] = ()
 
-    def fits(self, tracer: Any, attributes: int) -> bool:
-        """Whether it can make spans of the tracer as that is now, which begin with so many attributes."""
-        of = (tracer.span_processor, tracer.resource, tracer._span_limits, tracer.sampler, tracer._instrumentation_scope)
-        if of != self._of:
-            self._of = of
-            self._parts = self._taken_from(tracer) if _is_roomy(tracer._span_limits) else {}
-        return bool(self._parts) and attributes <= MOST_OF_PROGRAM
+    def fits(self, tracer: Any) -> bool:
+        """Whether it can make spans of the tracer, as that is from now on."""
+        self._parts = self._taken_from(tracer) if _is_roomy(tracer._span_limits) else {}
+        return bool(self._parts)
 
     def cast(
         self, name: str, own: SpanContext, parent: SpanContext | None, kind: SpanKind, begun: Mapping[str, Any], start: int

@@ -168,10 +168,10 @@ def finish_later(span: trace.Span, ended: Ended, content: Content) -> bool:
         if span.is_recording():
             if made.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
                 return False
-            if not sdk.fill_later(span, made, _Said(ended.whole, None, None, content)):
+            if not span.fill_later(made, _Said(ended.whole, None, None, content), sdk.written):
                 return False
     except Exception as error:
-        report(sdk.fill_later, error)
+        report(finish_later, error)
         return False
     try:
         span.end(made.end)

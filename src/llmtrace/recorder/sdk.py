@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from llmtrace.model import Event, JsonValue, Span
 from llmtrace.recorder import late_span
 from llmtrace.recorder.guard import report
-from llmtrace.recorder.late_span import MOST_ATTRIBUTES, MOST_EVENTS, MOST_OF_EVENT, MOST_OF_PROGRAM, LateSpan, Mould, Said
+from llmtrace.recorder.late_span import MOST_ATTRIBUTES, MOST_OF_EVENT, MOST_OF_PROGRAM, LateSpan, Mould, Said
 
 _SCALARS = frozenset({str, bool, int, float})
 _TEXTS = frozenset({str})
@@ -67,9 +67,9 @@ class Starter:
         self._public: Any = getattr(sdk and sdk.Tracer, "start_span", None)
         known = set(getattr(self._public, "__code__", _nothing.__code__).co_names) == _STEPS
         self._mould = Mould(sdk) if known and late_span.is_known(sdk) else None
-        self._sampler: Any = None
-        self._records = False
-        self._ids: Any = None
+        self._of: tuple[Any, ...] = ()
+        """What the tracer consisted of when it was last looked at."""
+        self._is_plain = False
         self._root_flags = TraceFlags(TraceFlags.SAMPLED)
 
     def start(
@@ -84,12 +84,24 @@ class Starter:
         """A span below ``parent`` (valid, if there is one), and its context: a valid one, by which it is another span than its
         parent. None: the public way is needed."""
         tracer, mould = self._tracer, self._mould
-        if mould is None or type(tracer).start_span is not self._public or not self._is_plain(tracer):
-            return None
-        kept = _kept(attributes)
-        if kept is None or not mould.fits(tracer, len(kept)):
+        if mould is None or type(tracer).start_span is not self._public:
             return None
         ids = tracer.id_generator
+        of = (
+            ids,
+            tracer.sampler,
+            tracer.span_processor,
+            tracer.resource,
+            tracer._span_limits,
+            tracer._instrumentation_scope,
+            tracer._tracer_metrics,
+        )
+        if of != self._of:  # what may be set anew is looked at anew
+            self._look_at(tracer, mould)
+            self._of = of
+        kept = _kept(attributes)
+        if kept is None or len(kept) > MOST_OF_PROGRAM or not self._is_plain or not tracer._is_enabled():
+            return None
         if parent is None:
             trace_id, flags, state = ids.generate_trace_id(), self._root_flags, None
         else:
@@ -103,17 +115,12 @@ class Starter:
         tracer.span_processor.on_start(span, parent_context=context)
         return span, own
 
-    def _is_plain(self, tracer: Any) -> bool:
-        """Whether the tracer records all there is, and measures none of it; what may be set anew is looked at anew."""
-        sampler, ids = tracer.sampler, tracer.id_generator
-        if sampler is not self._sampler or ids is not self._ids:
-            self._sampler, self._ids = sampler, ids
-            self._records = _records_all(sampler)
-            if ids.is_trace_id_random():
-                self._root_flags = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
-            else:
-                self._root_flags = TraceFlags(TraceFlags.SAMPLED)
-        return self._records and tracer._is_enabled() and type(tracer._tracer_metrics).__name__ == "NoOpTracerMetrics"
+    def _look_at(self, tracer: Any, mould: Mould) -> None:
+        """Plain is a tracer that records all there is, and measures none of it."""
+        random = TraceFlags.RANDOM_TRACE_ID if tracer.id_generator.is_trace_id_random() else 0
+        self._root_flags = TraceFlags(TraceFlags.SAMPLED | random)
+        measures = type(tracer._tracer_metrics).__name__ != "NoOpTracerMetrics"
+        self._is_plain = mould.fits(tracer) and _records_all(tracer.sampler) and not measures
 
 
 def fill(span: Any, attributes: Mapping[str, JsonValue], events: Sequence[Event]) -> bool:
@@ -140,10 +147,7 @@ def fill_later(span: Any, ended: Span, said: Said) -> bool:
     """Have what ``said`` gives of ``ended`` added when attributes or events of an open span are read. It may be called more
     than once, on any thread, after the span's end. False: nothing was done, since the span is none that we know."""
     if isinstance(span, LateSpan):
-        found = len(ended.violations) + len(ended.evaluations)
-        if ended.events or found > MOST_EVENTS or len(ended.attributes) > MOST_OF_PROGRAM:
-            return False
-        return span.fill_later(said, _written)
+        return span.fill_later(ended, said, written)
     kind = _kind_of(span)
     if kind is None or ended.events or not _SCALARS.issuperset(map(type, ended.attributes.values())):
         return False
@@ -191,11 +195,11 @@ class _Waiting:
 
     def _write(self, attributes: Mapping[str, JsonValue], events: Sequence[Event]) -> tuple[Any, Any]:
         before, queue = self.started
-        kept, made = _written(attributes, events, self.event, self.most)
+        kept, made = written(attributes, events, self.event, self.most)
         return {**before, **kept}, type(queue)((*queue, *made), queue.maxlen) if made else queue
 
 
-def _written(
+def written(
     attributes: Mapping[str, JsonValue], events: Sequence[Event], event_of: Any, most: int | None
 ) -> tuple[Mapping[str, JsonValue], Sequence[Any]]:
     """Attributes as the SDK keeps them, and the SDK's events."""
