@@ -5,6 +5,9 @@ and their executions with results of 300 characters; at the end an answer of 400
 Timed is `Evaluator.step` with all signals less the same with none (validation stays in both), by the thread's CPU clock; the
 median of the runs. Counted, which does not depend on the machine: the functions, Python's own included, that all signals run.
 
+The same once more through a recorder whose program keeps no store, where signals look later: timed is the end of a span on the
+calling thread, between waits as for a model.
+
 Then the spans of recorded runs (tau-bench, Terminal-Bench; left out where they are absent), as they came: histories, results
 and answers of all lengths, of which the slowest tell as much as the middle.
 """
@@ -20,10 +23,26 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.sdk.trace import TracerProvider
+
 import recorded
 import report
+from llmtrace.config import Config
 from llmtrace.evaluation import Evaluator
-from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult, Trace
+from llmtrace.model import (
+    AgentInvocation,
+    Inference,
+    Message,
+    Span,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Trace,
+)
+from llmtrace.recorder import deferred
+from llmtrace.runtime import build
 from llmtrace.signals import Signal, load
 
 RUN, ROOT = "a" * 32, "f" * 16
@@ -89,6 +108,26 @@ def medians(signals: tuple[Signal, ...], place: int, runs: int) -> dict[str, flo
     for _ in range(runs):
         for kind, times in timed(signals, place).items():
             found[kind] += times
+    return {kind: statistics.median(times) for kind, times in found.items()}
+
+
+def ends(signals: tuple[str, ...] | None, place: int, runs: int) -> dict[str, float]:
+    """Microseconds of the calling thread that the end of a span takes where there is no store, by kind of span."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(runs):
+        config = Config.read(content="all", signals=signals)
+        recorder = build(config, sinks=(), tracer_provider=TracerProvider(shutdown_on_exit=False))
+        around = recorder.start(AgentInvocation("agent"))
+        with around.use():
+            for number, span in enumerate(agent((place + AROUND) // 3), start=1):
+                recording = recorder.start(span.operation)
+                start = time.thread_time_ns()
+                recording.end(span.operation)
+                took = (time.thread_time_ns() - start) / 1000
+                if number >= place:
+                    found[kind_of(span)].append(took)
+                deferred.settle()
+        around.end()
     return {kind: statistics.median(times) for kind, times in found.items()}
 
 
@@ -176,6 +215,10 @@ def main() -> None:
             with_them = medians(signals, place, runs)
             for kind, took in with_them.items():
                 results.setdefault(label, {})[f"{kind}, {name}"] = round(took - base[kind], 1)
+        few = max(5, runs // 10)
+        without = ends((), place, few)
+        later = {f"{kind}, {name}": round(took - without[kind], 1) for kind, took in ends(None, place, few).items()}
+        results.setdefault("all, without a store", {}).update(later)
         without = functions((), place)
         counted = {f"{kind}, {name}": round(many - without[kind]) for kind, many in functions(all_of_them, place).items()}
         results.setdefault("functions of all", {}).update(counted)
