@@ -165,7 +165,8 @@ class Recording:
 
         ``operation`` is what it did, complete now (default: as at the start); ``failure`` or ``exception`` says why it
         erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
-        redaction, or None when it had ended before, was opened before a fork, or could not be recorded.
+        redaction (what quality signals find may be still to come), or None when it had ended before, was opened before a fork,
+        or could not be recorded.
         """
         return self._end(operation, failure, exception, end) if self._close() else None
 
