@@ -61,18 +61,18 @@ class Metrics:
     """A sink of the recorder that feeds the program's MeterProvider; it costs next to nothing where there is none."""
 
     marks = False
-    may_wait = True
 
     def __init__(
         self,
         meter_provider: metrics.MeterProvider | None = None,
         *,
         older: bool = False,
-        settle: Callable[[], object] = lambda: None,
+        settle: Callable[[], object] | None = None,
     ) -> None:
         """``meter_provider``: default, the global one, also when it is set later. ``older``: model calls count under the
         names of former conventions, too. ``settle`` has spans that wait handed over; it is called before metrics are
-        collected."""
+        collected. Without it spans may not wait."""
+        self.may_wait = settle is not None
         self._older = older
         self._given = meter_provider
         self._idle: metrics.MeterProvider | None = None
@@ -81,7 +81,7 @@ class Metrics:
         self._make(meter)
         self._calls = _Calls()
         self._queue, self._under_way = _shared(meter_provider, meter)
-        self._queue.settle = settle
+        self._queue.settle = settle or self._queue.settle
 
     def _make(self, meter: metrics.Meter) -> None:
         def histogram(name: str, unit: str, bounds: Sequence[float], what: str) -> Any:
