@@ -259,6 +259,33 @@ def test_what_only_looks_like_a_number_is_shown_whole(store: Store, open_page: C
         page.close()
 
 
+def test_what_an_agent_is_asked_and_answers_in_json_is_indented(store: Store, open_page: Callable[..., Any]) -> None:
+    """As what a tool answers is, in both views; a text stays the text that it is."""
+    held = {"order": 7, "items": ["kettle " * 5, "violet " * 5], "note": "as it was sent"}
+    asked, answered = (Message(role, (Text(json.dumps(held)),)) for role in ("user", "assistant"))
+    maker = Maker(TRACE, 1_780_000_000_000_000_000)
+    store.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a", input=(asked,), output=(answered,)), took=1.0))
+    store.append(
+        maker.span(2, 1, "invoke_agent b", AgentInvocation("b", input=(user("{ not JSON"),), output=(answers("Done."),)))
+    )
+    with serving(store) as served:
+        page = open_page(f"{served.address}#/trace/{TRACE}?span={1:016x}")
+        page.wait_for_selector(".pane .code")
+        shown = [part.inner_text() for part in page.query_selector_all(".pane .part > .message .code, .pane .part > .code")]
+        assert len(shown) == 2
+        for text in shown:
+            assert text.startswith('{\n  "order": 7,\n')
+            assert json.loads(text) == held
+        page.goto(f"{served.address}#/trace/{TRACE}?span={2:016x}")
+        page.wait_for_selector(".pane .text.answer")
+        assert page.query_selector(".pane .part .code") is None
+        page.close()
+        page = open_page(f"{served.address}#/trace/{TRACE}?view=c")
+        page.wait_for_selector(".card .text")
+        assert json.loads(page.inner_text(".card .code >> nth=0")) == held
+        page.close()
+
+
 def test_a_fault_of_the_page_is_said_and_in_the_console(store: Store, chromium: Any) -> None:
     """Also one that is no Error."""
     with serving(store) as served:
@@ -313,6 +340,47 @@ def test_in_the_few_colours_of_high_contrast(viewer: Served, open_page: Callable
     page.wait_for_function(f"() => {chosen} !== null && getComputedStyle({chosen}).outlineStyle === 'solid'")
     grounds = "all => new Set(all.map((one) => getComputedStyle(one).backgroundColor)).size"
     assert page.eval_on_selector_all(".toggle button", grounds) == 2
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_lines_over_time_stand_out(store: Store, open_page: Callable[..., Any], theme: str) -> None:
+    """Each from its ground by 3 to 1 at least, those of the slowest calls, too."""
+    for number in range(10):
+        made = Maker(f"{number + 1:032x}", 1_780_000_000_000_000_000 + number * 10**9)
+        store.append(made.span(1, None, "chat", chat([user("x")], answers("y"), model=f"m{number % 5}")))
+    with serving(store) as served:
+        page = open_page(f"{served.address}", theme=theme)
+        page.clock.install(time=1_780_086_400)
+        page.goto(f"{served.address}#/time?window=30+d")
+        page.wait_for_selector(".chart .s4.part1", state="attached")
+        drawn = page.eval_on_selector_all(
+            ".chart path",
+            """all => all.map((one) => [getComputedStyle(one).stroke, getComputedStyle(one).opacity,
+                getComputedStyle(one.closest(".chart")).backgroundColor])""",
+        )
+        found = []
+        for stroke, opacity, ground in drawn:
+            line, below = _channels(stroke), _channels(ground)
+            found.append(
+                _contrast([a * float(opacity) + b * (1 - float(opacity)) for a, b in zip(line, below, strict=True)], below)
+            )
+        assert min(found) >= 3
+        page.close()
+
+
+def _channels(colour: str) -> list[float]:
+    return [float(channel) for channel in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+
+
+def _contrast(one: list[float], other: list[float]) -> float:
+    """As WCAG counts it."""
+
+    def luminance(channels: list[float]) -> float:
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in (c / 255 for c in channels)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_time_runs_evenly_along_its_axis(store: Store, open_page: Callable[..., Any]) -> None:

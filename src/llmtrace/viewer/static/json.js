@@ -41,9 +41,9 @@ class Writer {
   }
 
   value(value, pointer, depth) {
-    const mark = this.marks.get(pointer) ?? (typeof value === "string" ? this.quotes.find(([words]) => value.includes(words))?.[1] : undefined);
-    if (mark?.note) this.notes.push(mark.note);
     const exact = exactNumber(value);
+    const mark = this.marks.get(pointer) ?? this.quotes.find(([words]) => (typeof value === "string" ? value.includes(words) : (exact ?? String(value)) === words))?.[1];
+    if (mark?.note) this.notes.push(mark.note);
     if (exact !== undefined) return this.put(exact, mark);
     if (typeof value === "string" && mark?.start !== undefined) return this.parts(value, [mark, ...(mark.more ?? [])]);
     if (value === null || typeof value !== "object") return this.put(this.scalar(value), mark);
@@ -200,6 +200,13 @@ export function parsed(held) {
   } catch {
     return held;
   }
+}
+
+/** A text, or the JSON that it is, with its marks. @param {number=} most @param {[string, Mark][]} quotes @param {Marking=} marks */
+export function textBlock(held, cls, most, quotes = [], marks = {}) {
+  const value = parsed(held);
+  const text = typeof value === "string";
+  return block(text ? textPieces(value, quotes) : jsonPieces(value, { ...marks, quotes: quotes.map(([words, mark]) => [words, { ...mark, start: undefined }]) }), { cls: text ? cls : cls.replace("text", "code"), colours: !text, most });
 }
 
 /** Pieces as a block; what is long shows its begin, and the rest on demand. @param {Piece[]} pieces @param {{cls?: string, colours?: boolean, most?: number}} options */

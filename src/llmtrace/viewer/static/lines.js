@@ -2,9 +2,9 @@
 
 import { dim, el } from "./dom.js";
 import { count, cut, duration, plural } from "./format.js";
-import { callPieces, block, parsed, textPieces, jsonPieces } from "./json.js";
+import { callPieces, block, textBlock, textPieces } from "./json.js";
 import { marking, answerMarks, quotes, suspecting } from "./marks.js";
-import { messageNodes } from "./messages.js";
+import { messageNodes, partNode } from "./messages.js";
 import { isProblem } from "./tree.js";
 import { barPlace } from "./zoom.js";
 
@@ -151,7 +151,7 @@ function cardBody(view, row, payload) {
       calls.length ? dim(`→ ${calls.map((part) => part.name).join(", ")}`) : null];
   }
   const task = (payload.input ?? []).flatMap((message) => Array.isArray(message) ? [] : message.parts.filter((part) => part.type === "text"));
-  return [task.length ? el("pre", { class: "text", text: cut(task.map((part) => part.content).join("\n"), SHORT_TEXT) }) : null,
+  return [task.length ? textBlock(task.map((part) => part.content).join("\n"), "text", SHORT_TEXT) : null,
     payload.failure ? failureNode(payload) : null];
 }
 
@@ -162,12 +162,7 @@ function callBlock(view, id, name, given, violations, uses, most) {
 
 /** What a tool answered, or how it failed. @param {Payload} payload @param {number=} most @param {Marking=} marks */
 export function resultNode(view, payload, most, marks) {
-  if (payload.has_result) {
-    const told = parsed(payload.result);
-    const quoted = quotes(view, payload.id);
-    const pieces = typeof told === "string" ? textPieces(told, quoted) : jsonPieces(told, { ...marks, quotes: quoted });
-    return block(pieces, { cls: "code result", most, colours: typeof told !== "string" });
-  }
+  if (payload.has_result) return textBlock(payload.result, "code result", most, quotes(view, payload.id), marks);
   return payload.failure ? failureNode(payload) : null;
 }
 
@@ -177,17 +172,14 @@ export function failureNode({ failure }) {
 
 /** What a model answered: its words and the calls it asked for. @param {Payload} payload @param {Use[]} uses @param {number=} most @param {boolean=} brief calls that have an execution stand there only */
 export function answerNodes(view, payload, uses, most, brief = false) {
-  const nodes = [];
-  for (const message of payload.output ?? []) {
-    for (const part of message.parts) {
-      if (part.type === "text" && part.content) nodes.push(block(textPieces(part.content, [...quotes(view, payload.id), ...answerMarks(view, uses)]), { cls: "text answer", colours: false, most }));
-      else if (part.type === "reasoning") nodes.push(el("details", { class: "thinks" }, el("summary", { text: "reasoning" }), el("pre", { class: "text", text: part.content })));
-      else if (part.type === "tool_call" && brief && view.executions.has(part.id)) continue;
-      else if (part.type === "tool_call") nodes.push(callNode(view, payload, part, uses, most));
-      else if (part.type !== "text") nodes.push(block(jsonPieces(part), { most }));
-    }
-  }
-  return nodes;
+  const quoted = quotes(view, payload.id);
+  return (payload.output ?? []).flatMap((message) => message.parts).map((part) => {
+    if (part.type === "tool_call") return brief && view.executions.has(part.id) ? null : callNode(view, payload, part, uses, most);
+    if (part.type !== "text") return partNode(part, view);
+    if (!part.content) return null;
+    if (!/^(Inf|Fetch)/.test(payload.operation)) return textBlock(part.content, "text answer", most, quoted);
+    return block(textPieces(part.content, [...quoted, ...answerMarks(view, uses)]), { cls: "text answer", colours: false, most });
+  });
 }
 
 /** @param {Payload} payload @param {Part} part @param {Use[]} uses @param {number=} most */

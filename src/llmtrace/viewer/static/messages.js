@@ -2,7 +2,7 @@
 
 import { dim, el } from "./dom.js";
 import { count, plural } from "./format.js";
-import { block, callPieces, jsonPieces, parsed, textPieces } from "./json.js";
+import { block, callPieces, jsonPieces, textBlock } from "./json.js";
 import { soughtWords } from "./marks.js";
 
 const LONG = 1500;
@@ -16,8 +16,8 @@ export function messageNode(message, cls = "", view = undefined) {
 }
 
 /** @param {Part} part */
-function partNode(part, view) {
-  if (part.type === "text") return block(textPieces(part.content ?? "", view ? soughtWords(view, view.cursor) : []), { cls: "text", colours: false, most: LONG });
+export function partNode(part, view) {
+  if (part.type === "text") return textBlock(part.content ?? "", "text", LONG, view ? soughtWords(view, view.cursor) : []);
   if (part.type === "reasoning") return el("details", { class: "thinks" }, el("summary", { text: "reasoning" }), el("pre", { class: "text", text: part.content }));
   if (part.type === "tool_call_response") return toolResult(part, view);
   if (part.type === "tool_call") return block(callPieces(`→ ${part.name}`, part.arguments, {}), { most: LONG });
@@ -29,10 +29,9 @@ function partNode(part, view) {
 /** @param {Part} part */
 function toolResult(part, view) {
   const span = part.id && view ? view.executions.get(part.id) : undefined;
-  const told = parsed(part.response);
   return [
     span ? el("a", { class: "to", href: view.linkTo(span), text: `result of ${view.row(span)?.name ?? "a tool"}` }) : null,
-    block(typeof told === "string" ? [{ text: told }] : jsonPieces(told), { cls: "code result", most: LONG, colours: typeof told !== "string" }),
+    textBlock(part.response, "code result", LONG),
   ];
 }
 
