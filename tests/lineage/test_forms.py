@@ -22,10 +22,10 @@ from llmtrace.lineage.forms import (
     occurs_as_number,
     read_number,
     trace_of,
-    vocabulary,
     words_with_keys,
 )
 from llmtrace.lineage.values import read_value
+from llmtrace.lineage.vocabulary import Vocabulary
 
 
 def keys_of(text: str) -> set[str]:
@@ -104,10 +104,17 @@ def test_a_value_on_its_own_in_any_text_is_found(text: str, value: str) -> None:
     assert keys_of(f"{text} {value} {text}").intersection(read.keys)
 
 
-@given(st.text(alphabet='ab129K.,:/-_% \n"{}[]@$#', max_size=120))
-def test_the_vocabulary_of_a_text_has_its_keys(text: str) -> None:
-    """So has each word by itself, whichever way it is read."""
-    assert keys_in(text) == keys_in(text, vocabulary(text)) == keys_of(text)
+READ = st.text(alphabet='ab129KUn.,:/-_% \n"{}[]@$#\\u0é９…→ß’\u0338<＼\u2028\u00a0', max_size=120)
+
+
+@given(st.lists(READ, min_size=1, max_size=4))
+def test_the_vocabulary_of_a_text_has_its_keys(texts: list[str]) -> None:
+    """So has each word by itself, whichever way it is read, and whatever was read before."""
+    vocabulary = Vocabulary()
+    for number, text in enumerate(texts):
+        keys = vocabulary.take(number, text)
+        keys.update(key for key, numbers in vocabulary.keys.items() if numbers[-1] == number)
+        assert keys_in(text) == keys == keys_of(text)
 
 
 @given(st.text(max_size=300))

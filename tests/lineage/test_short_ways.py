@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from llmtrace.lineage.characters import compatible, spaced
 from llmtrace.lineage.computed import Term, computed, may_follow
-from llmtrace.lineage.forms import keys_in, keys_of_word, vocabulary, words_with_keys
+from llmtrace.lineage.forms import keys_in, keys_of_word, words_with_keys
 from llmtrace.lineage.history import _begins_with
 from llmtrace.lineage.quantities import labelled, sizes
 from llmtrace.lineage.sources import Source
+from llmtrace.lineage.vocabulary import Vocabulary
 from llmtrace.lineage.words import MOST_TRIED, Words, readable
 from llmtrace.model import Message, Text
 
@@ -79,9 +80,11 @@ WORDS = (
 )
 def test_words_stand_where_they_are_read_in_every_text(texts: list[str], wanted: list[str]) -> None:
     """Words with a digit, which are read later than the others, among them."""
-    words = Words()
-    for text in texts:
-        words.take(text, vocabulary(text))
+    vocabulary = Vocabulary()
+    words = Words(vocabulary.plain)
+    for number, text in enumerate(texts):
+        vocabulary.take(number, text)
+        words.take(text)
     phrase = _parted(" ".join(wanted))
     holding = [number for number, text in enumerate(texts) if phrase.strip(" ") and phrase in _parted(readable(text))]
     found = words.first_and_last(" ".join(wanted))
@@ -106,8 +109,8 @@ def _parted(text: str) -> str:
 @settings(max_examples=30)
 def test_many_words_that_differ_by_their_digits_alone_are_read_as_each_by_itself(words: list[str]) -> None:
     text = " ".join(words)
-    keys = {key for word in words_with_keys(text) for key in keys_of_word(word)}
-    assert keys_in(text) == keys_in(text, vocabulary(text)) == keys
+    keys, vocabulary = {key for word in words_with_keys(text) for key in keys_of_word(word)}, Vocabulary()
+    assert keys_in(text) == keys == vocabulary.take(0, text).union(vocabulary.keys)
 
 
 MESSAGES = [Message(role, (Text(text),)) for role in ("user", "assistant") for text in ("a", "b")]

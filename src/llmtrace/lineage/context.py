@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from zlib import crc32
 
-from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of, vocabulary
+from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of
 from llmtrace.lineage.ranges import Range
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
+from llmtrace.lineage.vocabulary import Vocabulary
 from llmtrace.lineage.wording import wording
 from llmtrace.lineage.words import Words, readable
 
@@ -69,11 +70,10 @@ class _Index:
         self.first.update(dict.fromkeys(new, number))
         if len(new) < len(keys):
             self.again.update(dict.fromkeys(keys - new, number))
-        for key in new:
-            if key[0] == "@":
-                self.dated = True
-                if len(key) == _FULL_DATE:
-                    self._days, self.days[key] = [], date.fromisoformat(key[1:]).toordinal()
+        for key in [key for key in new if key[0] == "@"]:
+            self.dated = True
+            if len(key) == _FULL_DATE:
+                self._days, self.days[key] = [], date.fromisoformat(key[1:]).toordinal()
 
     def last(self, key: str) -> int | None:
         """The number of the last source that holds it."""
@@ -159,7 +159,8 @@ class Context:
         self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
         if not search:
-            self._plain = Words()
+            self._vocabulary = Vocabulary()
+            self._plain = Words(self._vocabulary.plain)
         self._new: dict[int, _New] = {}
         self._known: set[str] = set()
         """The keys of those new sources whose keys were read at once, or in an earlier run."""
@@ -200,7 +201,9 @@ class Context:
         if self.live and self._tidied < self._next:
             self._tidy()
         first, last = self._words.first.get(key), self._words.last(key)
-        if self._new:
+        if not self.live:
+            first, last = _widest(first, last, self._vocabulary.keys.get(key, ()))
+        elif self._new:
             first, last = self._with_new(key, first, last)
         if key[0] in "@~":
             first, last = self._with_dates(key, first, last)
@@ -225,13 +228,8 @@ class Context:
     def _with_dates(self, key: str, first: int | None, last: int | None) -> tuple[int | None, int | None]:
         """The same with what the index of dates says."""
         self._catch_up_dates()
-        index = self._dates
-        dated = index.first.get(key)
-        if dated is None:
-            return first, last
-        if first is None or last is None:
-            return dated, index.last(key)
-        return min(first, dated), max(last, index.last(key) or dated)
+        dated, index = self._dates.first.get(key), self._dates
+        return (first, last) if dated is None else _widest(first, last, (dated, index.last(key) or dated))
 
     def tells_of_dates(self) -> bool:
         """False where nothing visible holds a date, or a part of one."""
@@ -246,7 +244,9 @@ class Context:
         """True where no word that is visible has keys."""
         if self._sorted < self._next:
             self._catch_up_words()
-        return not self._new and not self._words.first and self._forgotten is None
+        if self._new or self._words.first or self._forgotten is not None:
+            return False
+        return self.live or not any(self._vocabulary.keys.values())
 
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
         """How many days off the nearest full date is that stands anywhere, and its key."""
@@ -352,10 +352,8 @@ class Context:
         """Unless live: index what was added, by its keys and by its words."""
         for number in range(self._sorted, self._next):
             source = self._sources[number]
-            words = vocabulary(source.text)
-            self._plain.take(source.text, words)
-            if source.marked:
-                self._words.take(number, source, source.word_keys(words))
+            self._plain.take(source.text)
+            self._words.take(number, source, self._vocabulary.take(number, source.text, source.echo))
         self._sorted = self._next
 
     def _tidy(self) -> None:
@@ -426,6 +424,15 @@ class Context:
     def _holds(self, source: Source, text: str, keys: Iterable[str]) -> bool:
         self._scanned += len(source.text)
         return self._scanned <= SCANNED and text in source.text and source.echo.isdisjoint(keys)
+
+
+def _widest(first: int | None, last: int | None, numbers: Sequence[int]) -> tuple[int | None, int | None]:
+    """The first and the last of these and of others, which are in order."""
+    if not numbers:
+        return first, last
+    if first is None or last is None:
+        return numbers[0], numbers[-1]
+    return min(first, numbers[0]), max(last, numbers[-1])
 
 
 def _stands(written: str, holds: Callable[[str, str], bool], source: Source, value: Value) -> bool:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
-from typing import NamedTuple
+from itertools import chain, repeat
 
 from llmtrace.lineage.characters import OTHER_SEPARATORS, STRUCTURED, blanked, compatible, spaced, unescape
 from llmtrace.lineage.dates import may_be_numeric, numeric_dates
@@ -64,6 +63,11 @@ out, at the speed of memchr."""
 _PARTED = "".join(" " if _SEPARATOR.match(chr(code)) else chr(code).lower() for code in range(128))
 _PARTED_BYTES = _PARTED.encode() + bytes(range(128, 256))
 """A text in ASCII, and one in UTF-8, with spaces for separators, in small letters as far as these are ASCII."""
+_BACKSLASH = ord("\\")
+_PARTED_BUT_BACKSLASHES, _PARTED_BYTES_BUT_BACKSLASHES = (
+    _PARTED[:_BACKSLASH] + "\\" + _PARTED[_BACKSLASH + 1 :],
+    _PARTED_BYTES[:_BACKSLASH] + b"\\" + _PARTED_BYTES[_BACKSLASH + 1 :],
+)
 _ALNUM = re.compile(r"[^\W_]", re.ASCII)
 _NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not _ALNUM.match(chr(byte)))
 _SPARSE = 40
@@ -144,7 +148,7 @@ def flat(text: str) -> bytes:
     1 KB, where the keys of 1 KB of records take a hundred."""
     text = compatible(text)
     if "\\u" in text:
-        text = f"{text} {unescape(text)}"
+        text = f"{text} {compatible(unescape(text))}"
     if not text.isascii():
         text = text.casefold()
     return text.encode("ascii", "ignore").translate(_SMALL, _NO_LETTERS)
@@ -176,57 +180,30 @@ def may_hold_date(text: str) -> bool:
     return may_be_numeric(text) or ("\\" in text and may_be_numeric(unescape(text)))
 
 
-class Vocabulary(NamedTuple):
-    """The distinct words of a text in small letters, as white space, quotes and brackets part them."""
-
-    plain: set[str]
-    """Those that are letters alone."""
-    alike: Mapping[str, list[str]]
-    """The others that are ASCII, by what they look like with every digit turned into a 0."""
-    other: Sequence[str] = ()
-    """The rest."""
-
-
-def vocabulary(text: str) -> Vocabulary:
-    text = compatible(text)
-    words = set(_parted(text))
-    if "\\" in text:
-        within = set(_parted(unescape(text)))
-        words = within if text[:1] in STRUCTURED else words | within
-    plain = set(filter(str.isalpha, words))
-    marked = words - plain
-    if text.isascii() and "\\u" not in text:
-        return Vocabulary(plain, _alike(marked))
-    usual = set(filter(str.isascii, marked))
-    letters = set(filter(str.isascii, plain))
-    letters.update(map(str.casefold, plain - letters))
-    return Vocabulary(letters, _alike(usual), list(map(str.casefold, marked - usual)))
-
-
-def _parted(text: str) -> list[str]:
-    """The words of a text, in small letters as far as these are ASCII."""
+def parted(text: str, *, backslashes: bool = False) -> list[str]:
+    """The words of a text as white space, quotes and brackets part them, and unless ``backslashes`` are part of a word these
+    do; in small letters as far as they are ASCII."""
     if text.isascii():
-        return text.translate(_PARTED).split()
-    return spaced(text).encode("utf-8", "surrogatepass").translate(_PARTED_BYTES).decode("utf-8", "surrogatepass").split()
+        return text.translate(_PARTED_BUT_BACKSLASHES if backslashes else _PARTED).split()
+    table = _PARTED_BYTES_BUT_BACKSLASHES if backslashes else _PARTED_BYTES
+    return spaced(text).encode("utf-8", "surrogatepass").translate(table).decode("utf-8", "surrogatepass").split()
 
 
-def _alike(words: Collection[str]) -> Mapping[str, list[str]]:
-    alike: defaultdict[str, list[str]] = defaultdict(list)
+def alike(words: Collection[str]) -> Mapping[str, list[str]]:
+    """Words in ASCII, put together by what they look like with every digit turned into a 0."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
     if words:
         for shape, word in zip("\n".join(words).translate(_DIGITS_ALIKE).split("\n"), words, strict=True):
-            alike[shape].append(word)
-    return alike
+            found[shape].append(word)
+    return found
 
 
-def keys_in(text: str, words: Vocabulary | None = None) -> set[str]:
-    """The keys of all words of a text. ``words``: its `vocabulary`, where it is known."""
-    if words is not None:
-        keys = _keys_of_alike(words.alike)
-        return keys.union(*map(keys_of_word, filter(HOLDS_KEY.search, words.other))) if words.other else keys
+def keys_in(text: str) -> set[str]:
+    """The keys of all words of a text."""
     marked = {word.lower() for word in words_with_keys(text)}
-    if len(marked) >= _MANY_WORDS:
-        return _keys_of_alike(_alike(marked))
     found: set[str] = set()
+    if len(marked) >= _MANY_WORDS:
+        return found.union(*[chain.from_iterable(keys_of_alike(shape, some)) for shape, some in alike(marked).items()])
     for word in marked:
         usual = _USUAL.fullmatch(word)  # the rest says the same, more slowly
         if usual is None:
@@ -241,26 +218,18 @@ def keys_in(text: str, words: Vocabulary | None = None) -> set[str]:
     return found
 
 
-def _keys_of_alike(alike: Mapping[str, list[str]]) -> set[str]:
-    """The same of words that are put together by what they look like."""
-    found: set[str] = set()
-    for shape, some in alike.items():
-        start, stop, letters = _read_shape(shape)
-        if letters is None:
-            if HOLDS_KEY.search(shape):
-                read = _keys_kept if len(shape) <= _LONGEST_KEPT else _keys_of_word
-                found.update(chain.from_iterable(map(read, some)))
-            continue
-        if stop < len(shape) or start:
-            some = [word[start:stop] for word in some]
-        if letters:
-            found.update(some)
-            found.update([letters + digits for digits in some])
-        else:
-            padded = [number for number in some if number[0] == "0"]
-            found.update(chain.from_iterable(map(_keys_kept, padded)))
-            found.update([f"={number.rstrip('0').rstrip('.')}" for number in some if number[0] != "0"])
-    return found
+def keys_of_alike(shape: str, some: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    """Of words that look alike, the keys of each. ``shape``: what they look like, as `alike` says."""
+    start, stop, letters = _read_shape(shape)
+    if letters is None:
+        if not HOLDS_KEY.search(shape):
+            return repeat((), len(some))
+        return map(_keys_kept if len(shape) <= _LONGEST_KEPT else _keys_of_word, some)
+    if stop < len(shape) or start:
+        some = [word[start:stop] for word in some]
+    if letters:
+        return zip(some, [letters + digits for digits in some], strict=True)
+    return [_keys_kept(one) if one[0] == "0" else (f"={one.rstrip('0').rstrip('.')}",) for one in some]
 
 
 @lru_cache(maxsize=16384)
@@ -280,7 +249,7 @@ def words_with_keys(text: str) -> set[str]:
     text = compatible(text)
     if "\\" not in text:
         return _words(text)
-    plain = unescape(text)
+    plain = compatible(unescape(text))
     return _words(plain) if text[:1] in STRUCTURED else _words(text) | _words(plain)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from llmtrace.lineage import dates
-from llmtrace.lineage.forms import Vocabulary, has_mark, keys_in, may_hold_date
+from llmtrace.lineage.forms import has_mark, keys_in, may_hold_date
 from llmtrace.lineage.provenance import Rule
 from llmtrace.lineage.ranges import Range, ranges_in
 from llmtrace.model import JsonValue
@@ -66,11 +66,11 @@ class Source:
             self._dated = self.marked and may_hold_date(self.text)
         return self._dated
 
-    def word_keys(self, words: Vocabulary | None = None) -> set[str]:
-        """The keys of its words. Not to be changed. ``words``: as `forms.keys_in` takes them."""
+    def word_keys(self) -> set[str]:
+        """The keys of its words. Not to be changed."""
         keys = self._words
         if keys is None:
-            keys = keys_in(self.text, words) if self.marked else set()
+            keys = keys_in(self.text) if self.marked else set()
             if len(keys) <= MOST_KEPT:
                 self._words = keys
         return keys

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 
 from llmtrace.content.scan import matcher
 from llmtrace.lineage.characters import STRUCTURED, compatible, spaced, unescape
-from llmtrace.lineage.forms import Vocabulary
 
 _LETTERS = bytes(byte if byte > 127 else ord(chr(byte).lower()) if chr(byte).isalnum() else 32 for byte in range(256))
 """Each byte of a text that is no letter and no digit turned into a space, and small letters, as far as they are ASCII."""
@@ -30,21 +30,24 @@ MOST_TRIED = 16
 
 
 class Words:
-    def __init__(self) -> None:
-        self._plain, self._numbered = _Holders(), _Holders()
-        """Of words without a digit, and of those with one."""
+    def __init__(self, plain: Mapping[str, Sequence[int]]) -> None:
+        """``plain``: of each word without a digit the numbers of the sources that hold it, in order."""
+        self._plain = plain
+        self._numbered: defaultdict[str, list[int]] = defaultdict(list)
+        """The same of words with a digit."""
+        self._read = 0
+        """How many sources were read for such."""
         self._texts: list[str] = []
         self._parted: dict[int, str] = {}
         """Of the sources that were looked into their words in small letters, with one space before and after each."""
 
-    def take(self, text: str, words: Vocabulary) -> None:
-        """The next source. ``words``: its `forms.vocabulary`."""
-        self._plain.take(len(self._texts), _without_digit(words))
+    def take(self, text: str) -> None:
+        """The next source."""
         self._texts.append(text)
 
     def first_and_last(self, text: str) -> tuple[int, ...]:
         """The numbers of the first and the last source in which these words stand one after the other."""
-        words = _words(text)
+        words = words_of(text)
         oldest = list(self._with_all(words))
         if not oldest:
             return ()
@@ -63,11 +66,11 @@ class Words:
 
     def oldest(self, text: str) -> list[int]:
         """The numbers of the first sources that hold every word of the text, `MOST_TRIED` at most."""
-        return list(self._with_all(_words(text)))
+        return list(self._with_all(words_of(text)))
 
     def newest(self, text: str) -> list[int]:
         """The same of the last ones, the newest first."""
-        return list(self._with_all(_words(text), newest=True))
+        return list(self._with_all(words_of(text), newest=True))
 
     def _with_all(self, words: Sequence[str], *, newest: bool = False) -> Iterator[int]:
         found: list[Sequence[int]] = []
@@ -79,43 +82,18 @@ class Words:
         if not found:
             return iter(())
         rare, *others = sorted(found, key=len)
-        holding = (number for number in (reversed(rare) if newest else rare) if all(_holds(other, number) for other in others))
+        distinct = (number for number, _ in groupby(reversed(rare) if newest else rare))
+        holding = (number for number in distinct if all(_holds(other, number) for other in others))
         return islice(holding, MOST_TRIED)
 
     def _numbers(self, word: str) -> Sequence[int]:
         if word.isalpha() or not _DIGIT.search(word):
-            return self._plain.of(word)
-        for number in range(self._numbered.done, len(self._texts)):
-            self._numbered.take(number, set(filter(_DIGIT.search, _words(readable(self._texts[number])))))
-        return self._numbered.of(word)
-
-
-class _Holders:
-    """Which sources hold a word."""
-
-    def __init__(self) -> None:
-        self.done = 0
-        self._first: dict[str, int] = {}
-        """Of each word the first source."""
-        self._all: dict[str, list[int]] = {}
-        """Of those that several have, all of them."""
-
-    def take(self, number: int, words: set[str]) -> None:
-        """The next source."""
-        self.done, first, holding = number + 1, self._first, self._all
-        new = words.difference(first)
-        first.update(dict.fromkeys(new, number))
-        for word in words - new:
-            if word in holding:
-                holding[word].append(number)
-            else:
-                holding[word] = [first[word], number]
-
-    def of(self, word: str) -> Sequence[int]:
-        numbers = self._all.get(word)
-        if numbers is None:
-            return (self._first[word],) if word in self._first else ()
-        return numbers
+            return self._plain.get(word, ())
+        for number in range(self._read, len(self._texts)):
+            for each in set(filter(_DIGIT.search, words_of(readable(self._texts[number])))):
+                self._numbered[each].append(number)
+        self._read = len(self._texts)
+        return self._numbered.get(word, ())
 
 
 def _holds(numbers: Sequence[int], number: int) -> bool:
@@ -131,26 +109,18 @@ def _finder(wanted: str, characters: int) -> Callable[[str], bool]:
     return matcher(wanted) if made else lambda text: wanted in text
 
 
-def _without_digit(words: Vocabulary) -> set[str]:
-    """The distinct words without a digit."""
-    pieces = set(" ".join(words.alike).translate(_PARTED).split())
-    found = words.plain.union(filter(str.isalpha, pieces))
-    if words.other:
-        found.update(piece for piece in _words(" ".join(words.other)) if not _DIGIT.search(piece))
-    return found
-
-
 def _parted(text: str) -> str:
     """The words of a text in small letters, with one space before and after each."""
     if text[:1] in STRUCTURED or not text.isascii():
-        return f" {' '.join(_words(text))} "
+        return f" {' '.join(words_of(text))} "
     text = f" {text.translate(_PARTED)} "
     while _HOLDS_TWO_SPACES(text):  # of prose this takes a fourth of the time
         text = text.replace("  ", " ")
     return text
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a text in small letters, as everything parts them that is no letter and no digit."""
     if text.isascii():
         return text.translate(_PARTED).split()
     text = spaced(compatible(text))

@@ -1,0 +1,101 @@
+"""The distinct words of the texts of a run, each read once: which texts hold which key, and which hold which plain word.
+
+Law: a text has the keys of `forms.keys_in`, and the words without a digit of `words.words_of`. A word that comes again costs a
+look-up and one step for each of its keys and plain words.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Set
+from itertools import chain, filterfalse, repeat
+
+from llmtrace.lineage.characters import STRUCTURED, compatible, unescape
+from llmtrace.lineage.forms import HOLDS_KEY, alike, keys_of_alike, keys_of_word, parted
+from llmtrace.lineage.words import words_of
+
+MOST_KNOWN = 1 << 18
+"""Words that are remembered; beyond that all are read anew."""
+FEW_COME_AGAIN = 5
+"""Digits in a word from which on it is not remembered: identifiers, dates, times. Most come once."""
+_ACROSS = "\u0338\uff3c\ufe68"
+"""What `compatible` joins with a separator before it, or turns into a backslash."""
+_DIGITS = frozenset("0123456789")
+
+
+class Vocabulary:
+    def __init__(self) -> None:
+        self.keys: defaultdict[str, list[int]] = defaultdict(list)
+        """The numbers of the texts that hold a key, in order; some several times."""
+        self.plain: defaultdict[str, list[int]] = defaultdict(list)
+        """The same of words without a digit."""
+        self._known: dict[str, tuple[list[int], ...]] = {}
+        """Of each word that was read the lists in which a text that holds it is entered."""
+
+    def take(self, number: int, text: str, echo: Set[str] = frozenset()) -> set[str]:
+        """The next text. Gives those of its keys that are not entered here: of words that are not remembered, and of dates.
+        ``echo``: keys that are not to be entered."""
+        if not text.isascii() and any(one in text for one in _ACROSS):
+            text = compatible(text)
+        words = _words_with_escapes(text) if "\\" in text else set(parted(text))
+        known = list(map(self._known.get, words))
+        _enter(number, chain.from_iterable(filter(None, known)))
+        others = self._read(number, [word for word, lists in zip(words, known, strict=True) if lists is None])
+        for key in echo:
+            numbers = self.keys.get(key)
+            while numbers and numbers[-1] == number:
+                numbers.pop()
+        return others
+
+    def _read(self, number: int, words: list[str]) -> set[str]:
+        """Words that are not known."""
+        if len(self._known) > MOST_KNOWN:
+            self._known = {}
+        found: set[str] = set()
+        usual = list(filter(str.isascii, words))
+        if len(usual) < len(words):
+            for word in set(words).difference(usual):
+                keys = [key for each in parted(compatible(word)) if HOLDS_KEY.search(each) for key in keys_of_word(each)]
+                found.update(self._learn(number, word, keys, [each for each in words_of(word) if _DIGITS.isdisjoint(each)]))
+        plain = list(filter(str.isalpha, usual))
+        self._known.update([(word, (self.plain[word],)) for word in plain])
+        _enter(number, map(self.plain.__getitem__, plain))
+        for shape, some in alike(list(filterfalse(str.isalpha, usual))).items():
+            letters, of_each = list(filter(str.isalpha, words_of(shape))), keys_of_alike(shape, some)
+            if shape.count("0") >= FEW_COME_AGAIN:
+                found.update(chain.from_iterable(of_each))
+                _enter(number, map(self.plain.__getitem__, letters))
+            else:
+                found.update(*[self._learn(number, *word, letters) for word in zip(some, of_each, strict=True)])
+        return found
+
+    def _learn(self, number: int, word: str, keys: Collection[str], plain: Iterable[str]) -> Collection[str]:
+        """Enter the text where a word belongs, and know the next time where that is; the keys are given back where one is a
+        date."""
+        lists = list(map(self.plain.__getitem__, plain))
+        dated = any(key[0] == "@" for key in keys)
+        if not dated:
+            lists += map(self.keys.__getitem__, keys)
+            self._known[word] = tuple(lists)
+        _enter(number, lists)
+        return keys if dated else ()
+
+
+def _enter(number: int, lists: Iterable[list[int]]) -> None:
+    deque(map(list.append, lists, repeat(number)), maxlen=0)
+
+
+def _words_with_escapes(text: str) -> set[str]:
+    """Of a text with backslashes: of JSON what its escapes stand for, of any other text its words as they are written, too."""
+    structured = compatible(text[:1]) in STRUCTURED
+    if "\\U" in text:  # an escape that small letters would make another
+        found = set(parted(unescape(text)))
+        return found if structured else found.union(parted(text))
+    found = set(parted(text, backslashes=True))
+    escaped = [word for word in found if "\\" in word]
+    found.difference_update(escaped)
+    written = " ".join(escaped)
+    found.update(parted(unescape(written)))
+    if not structured:
+        found.update(parted(written))
+    return found
