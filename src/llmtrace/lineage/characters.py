@@ -24,6 +24,11 @@ def compatible(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
+def in_small_letters(text: str) -> str:
+    """The text with its capital letters, as far as they are ASCII, turned into small ones: each character stays where it is."""
+    return text.lower() if text.isascii() else text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
 def unescape(text: str) -> str:
     """JSON escapes turned into what they stand for, also in JSON inside JSON, so that ``\\nW123`` does not read ``nW123``."""
     if "\\\\" not in text:

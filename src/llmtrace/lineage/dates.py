@@ -14,12 +14,24 @@ from datetime import date
 from functools import lru_cache
 
 from llmtrace.content.scan import in_ascii, matcher
+from llmtrace.lineage.characters import in_small_letters
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH_NAME = re.compile(
-    r"\b(?:january|february|march|april|may|june|july|august|september|october|november|december"
-    r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\b\.?"
+_NAMES_OF_MONTHS = (
+    "jan(?:uary)?",
+    "feb(?:ruary)?",
+    "mar(?:ch)?",
+    "apr(?:il)?",
+    "may",
+    "june?",
+    "july?",
+    "aug(?:ust)?",
+    "sep(?:t|tember)?",
+    "oct(?:ober)?",
+    "nov(?:ember)?",
+    "dec(?:ember)?",
 )
+_MONTHS = tuple(name[:3] for name in _NAMES_OF_MONTHS)
+_MONTH_NAME = re.compile(rf"\b(?:{'|'.join(_NAMES_OF_MONTHS)})\b\.?")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d")
 _NUMERIC = re.compile(r"(?<!\d)(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?!\d)")
 _COMPACT = re.compile(r"(?<![\d.])((?:19|20)\d\d)(\d\d)(\d\d)(?!\d)")
@@ -56,12 +68,10 @@ NEAR, DAYS, WEEKS = 1, 7, 62
 
 def dates_in(text: str) -> set[str]:
     """The keys of dates by a month's name, and of words that count from another date."""
-    low = text.casefold()
+    low = in_small_letters(text)
     # With other letters turned into no letters there is a word's edge wherever ``re`` sees one, and more: then it looks itself.
     plain = in_ascii(low)
-    found: set[str] = set()
-    if _MAY_HOLD_MONTH(plain):
-        found.update(key for _, _, key in mentions(low))
+    found = {key for _, _, key in _mentions(low, plain)}
     if _MAY_HOLD_DAY(plain) and (plain is low or _DAY_WORDS.search(low)):
         found.add("~day")
     if _MAY_HOLD_WEEK(plain) and (plain is low or _WEEK_WORDS.search(low)):
@@ -138,12 +148,15 @@ def numeric_dates(word: str) -> Iterator[str]:
 
 def mentions(text: str) -> Iterator[tuple[int, int, str]]:
     """Dates written with a month's name: start, end and key of each."""
-    low = text.lower()
-    if len(low) != len(text):
-        low = "".join(map(_same_length, text))
-    if low.isascii() and not _MAY_HOLD_MONTH(low):
+    low = in_small_letters(text)
+    return _mentions(low, in_ascii(low))
+
+
+def _mentions(low: str, plain: str) -> Iterator[tuple[int, int, str]]:
+    """``plain``: the same text in ASCII."""
+    if not _MAY_HOLD_MONTH(plain):
         return
-    for name in _month_names(low):
+    for name in _month_names(low, plain):
         month = str(_MONTHS.index(name.group()[:3]) + 1)
         after = _AFTER.match(low, name.end())
         before = _BEFORE.search(low, max(0, name.start() - 12), name.start())
@@ -160,18 +173,17 @@ def mentions(text: str) -> Iterator[tuple[int, int, str]]:
             yield name.start(), name.end(), f"@m{int(month):02d}"
 
 
-def _month_names(low: str) -> Iterator[re.Match[str]]:
-    """What ``_MONTH_NAME`` finds, in order. A long text is first asked which months it can name: most name none but "may"."""
+def _month_names(low: str, plain: str) -> Iterator[re.Match[str]]:
+    """What ``_MONTH_NAME`` finds, in order. A long text is first asked which months it names: most name none but "may"."""
     if len(low) <= _SHORT_TEXT:
         return _MONTH_NAME.finditer(low)
-    plain = in_ascii(low)
-    places = sorted(place for name, holds in _months() if holds(plain) for place in _places(low, name))
+    places = sorted(place for name, holds in _months() if holds(plain) for place in _places(plain, name))
     return (found for place in places if (found := _MONTH_NAME.match(low, place)) is not None)
 
 
 @lru_cache(maxsize=1)
 def _months() -> tuple[tuple[str, Callable[[str], bool]], ...]:
-    return tuple((name, matcher(name)) for name in _MONTHS)
+    return tuple((name[:3], matcher(rf"(?-u:\b)(?:{name})(?-u:\b)")) for name in _NAMES_OF_MONTHS)
 
 
 def _places(text: str, piece: str) -> Iterator[int]:
@@ -179,11 +191,6 @@ def _places(text: str, piece: str) -> Iterator[int]:
     while at >= 0:
         yield at
         at = text.find(piece, at + 1)
-
-
-def _same_length(character: str) -> str:
-    low = character.lower()
-    return low if len(low) == 1 else character
 
 
 def _full(year: str, month: str, day: str) -> Iterator[str]:
