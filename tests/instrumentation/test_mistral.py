@@ -271,7 +271,11 @@ def test_a_conversation_begins_anew_from_an_entry(captured: Captured, streamed: 
 
 def test_an_error_within_a_conversation_is_a_failure(captured: Captured) -> None:
     """With what was said until then."""
-    converse(stream=True, events=[*TURN[:8], {"type": "conversation.response.error", "message": "broken", "code": 500}])
+    converse(
+        stream=True,
+        inputs="Go on.",
+        events=[*TURN[:8], {"type": "conversation.response.error", "message": "broken", "code": 500}],
+    )
     found, failure = only(captured), captured.spans[0].failure
     assert failure is not None
     assert (failure.type, failure.message) == ("server_error", "broken")
