@@ -109,18 +109,18 @@ def _factors(wanted: int, one: int, divisors: Sequence[int]) -> list[int]:
 
 
 def _has_run(wanted: int, addends: Sequence[int], exact: bool) -> bool:
-    """Whether some that stand one after the other may have this total or, unless it is whole, this average. Where they are not
-    ``exact``, each is off by half a cent at most."""
-    sums = list(accumulate(addends, initial=0))
-    if exact and not set(sums).isdisjoint([cents + wanted for cents in sums]):
+    """False where none that stand one after the other have this total or, unless it is whole, this average, to the cent. Where
+    they are not ``exact``, each is off by half a cent at most."""
+    sums, near = list(accumulate(addends, initial=0)), 1 if exact else MOST_TERMS
+    blocks = {cents // near for cents in sums}
+    if not all(
+        blocks.isdisjoint([(cents + wanted) // near + side for cents in sums]) for side in ((0,) if exact else (-1, 0, 1))
+    ):
         return True
-    if exact and wanted % 100 == 0:
+    if wanted % 100 == 0:
         return False
-    for count in range(2, MOST_TERMS + 1):
-        low, high, off = (wanted - 1) * count, (wanted + 1) * count, 0 if exact else count
-        if any(low <= total <= high or abs(total - wanted) <= off for total in map(sub, sums[count:], sums)):
-            return True
-    return False
+    above = sorted(accumulate([cents - wanted for cents in addends], initial=0))
+    return min(map(sub, above[1:], above), default=wanted) <= MOST_TERMS
 
 
 def follows(number: float, others: Sequence[float]) -> bool:

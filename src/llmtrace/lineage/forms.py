@@ -72,7 +72,7 @@ _ALNUM = re.compile(r"[^\W_]", re.ASCII)
 _NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not _ALNUM.match(chr(byte)))
 _SPARSE = 40
 _SMALL = bytes(range(256)).lower()
-_LONGEST_KEPT = 64
+LONGEST_KEPT = 64
 """Characters of a word up to which its keys are remembered."""
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
 
@@ -224,7 +224,7 @@ def keys_of_alike(shape: str, some: Sequence[str]) -> Iterable[tuple[str, ...]]:
     if letters is None:
         if not HOLDS_KEY.search(shape):
             return repeat((), len(some))
-        return map(_keys_kept if len(shape) <= _LONGEST_KEPT else _keys_of_word, some)
+        return map(_keys_kept if len(shape) <= LONGEST_KEPT else _keys_of_word, some)
     if stop < len(shape) or start:
         some = [word[start:stop] for word in some]
     if letters:
@@ -300,7 +300,7 @@ def _class_of(character: str) -> int:
 
 def keys_of_word(word: str) -> tuple[str, ...]:
     """The keys of one word: as a whole, of its pieces, of each stretch of letters and digits, as a number, as a date."""
-    return _keys_kept(word) if len(word) <= _LONGEST_KEPT else _keys_of_word(word)
+    return _keys_kept(word) if len(word) <= LONGEST_KEPT else _keys_of_word(word)
 
 
 def _keys_of_word(word: str) -> tuple[str, ...]:
@@ -397,7 +397,7 @@ def numbers_of_word(word: str) -> Sequence[tuple[float, str]]:
             return ((float(bare), bare),)
         if bare.rfind("-") > 0 and bare.replace("-", "").isalnum():
             return ()
-    return _numbers_kept(bare) if len(bare) <= _LONGEST_KEPT else _numbers_of_word(bare)
+    return _numbers_kept(bare) if len(bare) <= LONGEST_KEPT else _numbers_of_word(bare)
 
 
 def _numbers_of_word(bare: str) -> Sequence[tuple[float, str]]:

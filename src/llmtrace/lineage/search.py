@@ -248,8 +248,10 @@ def _computed(context: Context, value: Value) -> Found | None:
     sizes = None if context.live else _recent_sizes(context)
     if sizes is not None and not may_follow(number, sizes):
         return None
-    terms = _recent_numbers(context)
-    basis = computed(number, terms) if may_follow(number, [term.size for term in terms]) else None
+    numbers = _recent_numbers(context)
+    if not may_follow(number, [size for size, _ in numbers]):
+        return None
+    basis = computed(number, [Term(*read, *where) for read, where in numbers.items()])
     if basis is None:
         return None
     source = basis.terms[0].source
@@ -287,9 +289,10 @@ def _sizes_of(source: Source) -> Iterator[float]:
             seen.add(number)
 
 
-def _recent_numbers(context: Context) -> list[Term]:
-    """Numbers of the newest sources, in the order of their text; of the same number of the same thing the newest."""
-    numbers: dict[tuple[float, str], Term] = {}
+def _recent_numbers(context: Context) -> dict[tuple[float, str], tuple[Source, bool]]:
+    """Numbers of the newest sources with what they count, in the order of their text; of the same number of the same thing the
+    newest. Of each its source, and whether it is among the newest."""
+    numbers: dict[tuple[float, str], tuple[Source, bool]] = {}
     seen: set[float] = set()
     read = 0
     for source in islice(context.newest_first(), RECENT_SOURCES):
@@ -298,15 +301,14 @@ def _recent_numbers(context: Context) -> list[Term]:
             known = source.numbers = _numbers_of(source) if source.marked else ()
         for number, label in known:
             if not source.echo or number_key(number) not in source.echo:
-                if (number, label) not in numbers:
-                    numbers[number, label] = Term(number, label, source, len(seen) < FEW)
+                numbers.setdefault((number, label), (source, len(seen) < FEW))
                 seen.add(number)
             if len(seen) >= RECENT_NUMBERS:
-                return list(numbers.values())
+                return numbers
         read += len(source.text)
         if read > RECENT_CHARACTERS:
             break
-    return list(numbers.values())
+    return numbers
 
 
 def _numbers_of(source: Source) -> tuple[tuple[float, str], ...]:

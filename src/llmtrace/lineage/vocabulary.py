@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Set
 from itertools import chain, filterfalse, repeat
 
 from llmtrace.lineage.characters import STRUCTURED, compatible, unescape
-from llmtrace.lineage.forms import HOLDS_KEY, alike, keys_of_alike, keys_of_word, parted
+from llmtrace.lineage.forms import HOLDS_KEY, LONGEST_KEPT, alike, keys_of_alike, keys_of_word, parted
 from llmtrace.lineage.words import words_of
 
 MOST_KNOWN = 1 << 18
@@ -62,7 +62,7 @@ class Vocabulary:
         _enter(number, map(self.plain.__getitem__, plain))
         for shape, some in alike(list(filterfalse(str.isalpha, usual))).items():
             letters, of_each = list(filter(str.isalpha, words_of(shape))), keys_of_alike(shape, some)
-            if shape.count("0") >= FEW_COME_AGAIN:
+            if len(shape) <= LONGEST_KEPT and shape.count("0") >= FEW_COME_AGAIN:
                 found.update(chain.from_iterable(of_each))
                 _enter(number, map(self.plain.__getitem__, letters))
             else:
