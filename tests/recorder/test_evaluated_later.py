@@ -22,10 +22,14 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 import llmtrace
 from llmtrace import runtime
 from llmtrace.config import Config
+from llmtrace.content import Content
+from llmtrace.evaluation import Evaluator
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, Message, Text, ToolCall, ToolDefinition, ToolExecution, Usage
 from llmtrace.recorder import Recorder, activate, deferred
+from llmtrace.recorder.run import Run
 from llmtrace.semconv import EVALUATION_EVENT, METRIC_EVALUATIONS, METRIC_INFERENCE_DURATION
+from llmtrace.signals import _own
 from llmtrace.testing import counting_identity
 
 LOOK_UP = ToolDefinition("look_up", parameters={"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]})
@@ -37,6 +41,21 @@ class _AtOnce:
     marks = False
 
     def append(self, span: Any) -> None: ...
+
+
+class _Waiting:
+    """A sink that may wait; the first span takes it long."""
+
+    marks = False
+    may_wait = True
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.sequences: list[int | None] = []
+        self._seconds = seconds
+
+    def append(self, span: Any) -> None:
+        time.sleep(0.0 if self.sequences else self._seconds)
+        self.sequences.append(span.sequence)
 
 
 class _Reading(SimpleSpanProcessor):
@@ -87,7 +106,7 @@ def _inactive() -> Iterator[None]:
 def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     """What is to be done later, which nobody does."""
     waiting: list[tuple[Any, Any]] = []
-    monkeypatch.setattr("llmtrace.recorder.recorder.do_later", lambda act, one: waiting.append((act, one)))
+    monkeypatch.setattr("llmtrace.recorder.recorder.do_later", lambda run, act, one: waiting.append((act, one)))
     return waiting
 
 
@@ -151,7 +170,7 @@ def test_what_is_exported_is_what_is_recorded_at_once(read: str, monkeypatch: py
     run(whole.recorder)
     expected = whole.exported()
     if read != "when all is done":  # then nobody does it but the reader
-        monkeypatch.setattr("llmtrace.recorder.recorder.do_later", lambda act, one: None)
+        monkeypatch.setattr("llmtrace.recorder.recorder.do_later", lambda run, act, one: None)
     program = Program(processor=_Reading if read == "as each ends" else BatchSpanProcessor)
     run(program.recorder)
     if read == "when all is done":
@@ -206,13 +225,17 @@ def test_a_failed_span_is_whole_at_its_end(held: list[Any]) -> None:
 
 
 def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever ends more does the oldest itself."""
+    """Whoever ends more does the oldest of its run itself; another run's is not waited for."""
     worker = deferred._Worker()
     monkeypatch.setattr(worker, "_start", lambda: True)  # a thread that never comes to it
-    done: list[int] = []
+    run, other = Run("1", Evaluator(())), Run("2", Evaluator(()))
+    done: list[Any] = []
     for number in range(deferred.MOST_WAITING + 10):
-        worker.take_later(done.append, number)
+        worker.take_later(run, done.append, number)  # type: ignore[arg-type]
     assert done == list(range(10))
+    worker.take_later(other, done.append, "other")  # type: ignore[arg-type]
+    assert done[10:] == ["other"]
+    assert (len(run.later), len(other.later)) == (deferred.MOST_WAITING, 0)
 
 
 def test_without_a_thread_it_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +246,98 @@ def test_without_a_thread_it_is_done_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
     worker = deferred._Worker()
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    done: list[int] = []
-    worker.take_later(done.append, 1)
-    worker.take_later(done.append, 2)
+    run = Run("1", Evaluator(()))
+    done: list[Any] = []
+    worker.take_later(run, done.append, 1)  # type: ignore[arg-type]
+    worker.take_later(run, done.append, 2)  # type: ignore[arg-type]
     assert done == [1, 2]
+
+
+def test_sinks_have_the_spans_of_a_run_in_order() -> None:
+    """Also where so many wait that the program's thread helps ours."""
+    sink = _Waiting(seconds=0.1)
+    Program(sink)
+    with llmtrace.span("run"):
+        for _ in range(2 * deferred.MOST_WAITING):
+            with llmtrace.span("one"):
+                pass
+    deferred.settle()
+    assert sink.sequences == list(range(2 * deferred.MOST_WAITING + 1))
+
+
+def test_what_is_handed_on_at_once_comes_after_what_waits() -> None:
+    """A failed span need not wait, but those before it did."""
+    sink = _Waiting()
+    Program(sink)
+    with pytest.raises(ZeroDivisionError), llmtrace.span("run"):
+        for _ in range(3):
+            with llmtrace.span("one"):
+                pass
+        1 / 0  # noqa: B018
+    assert sink.sequences == [0, 1, 2, 3]
+
+
+def test_settling_includes_what_ended_on_our_thread() -> None:
+    """A batch's spans end there, and then wait."""
+    sink = _Waiting()
+    recorder = Recorder(content=Content(Config()), evaluator=Evaluator(), sinks=[sink], identity=counting_identity())
+    recording = recorder.start(Inference("openai", request_model="gpt-4o"), may_wait=True)
+    recording.end_later(lambda: _answer(1))
+    deferred.settle()
+    assert sink.sequences == [0]
+
+
+@pytest.mark.parametrize("at", ["start", "step", "finish"])
+def test_a_signal_does_not_see_what_it_causes(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would cause more, for ever."""
+    monkeypatch.setattr(_own, "registered", {})
+
+    def cause(when: str) -> None:
+        if when == at:
+            with llmtrace.span("caused"):
+                pass
+
+    @llmtrace.signal(name="causing")
+    class _Causing:
+        def __init__(self) -> None:
+            cause("start")
+
+        def step(self, span: Any) -> bool:
+            cause("step")
+            return True
+
+        def finish(self) -> None:
+            cause("finish")
+
+    program = Program()
+    with llmtrace.span("one"):
+        pass
+    for _ in range(3):
+        deferred.settle()
+    spans = program.exported()
+    assert sorted(span.name for span in spans) == ["caused", "one"]
+    assert findings(spans) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_whatever_a_signal_raises_our_thread_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what is no `Exception`."""
+    monkeypatch.setattr(_own, "registered", {})
+
+    @llmtrace.signal(name="leaving")
+    def _leaving(span: Any) -> bool:
+        if span.name == "first":
+            raise SystemExit
+        return True
+
+    program = Program()
+    for name in ("first", "second"):
+        with llmtrace.span(name):
+            pass
+    deferred.settle()
+    assert deferred._worker._thread is not None
+    assert deferred._worker._thread.is_alive()
+    assert findings(program.exported()) == 1
 
 
 def test_a_span_that_is_kept_keeps_no_run(held: list[Any]) -> None:
@@ -275,7 +386,7 @@ def test_a_fork_waits_for_what_is_being_done_and_leaves_the_rest() -> None:
         began.set()
         over.wait(0.3)
 
-    deferred.do_later(slow, None)
+    deferred.do_later(Run("1", Evaluator(())), slow, None)  # type: ignore[arg-type]
     began.wait(10)
     since = time.monotonic()
     child = os.fork()
@@ -294,3 +405,14 @@ def test_a_fork_waits_for_what_is_being_done_and_leaves_the_rest() -> None:
         pass
     deferred.settle()
     assert [span.name for span in program.exported()] == ["parent"]
+
+
+def test_a_fork_that_could_not_wait_leaves_the_thread_to_another() -> None:
+    """Two threads may fork at the same time; each gives back what it has itself."""
+    worker = deferred._Worker()
+    worker.hold()
+    other = threading.Thread(target=lambda: (worker._busy.acquire(timeout=0.01), worker.release()))
+    other.start()
+    other.join()
+    worker.release()
+    assert not worker._busy._is_owned()  # type: ignore[attr-defined]

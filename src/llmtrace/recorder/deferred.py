@@ -23,15 +23,15 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from llmtrace.recorder.guard import guard
-from llmtrace.recorder.run import Run
+from llmtrace.recorder.guard import guard, report
+from llmtrace.recorder.run import Ended, Run
 
 PAUSE_SECONDS = 0.02
 """How long our thread leaves the interpreter to the program, which is about to end, or to be given, more of the same."""
 SOON_SECONDS = 0.005
 """The same of what is done later. The longer, the more objects wait, and the more often Python collects garbage."""
 MOST_WAITING = 64
-"""Ended spans of all runs; for each one more, whoever ended it does the oldest itself."""
+"""Ended spans of all runs; for each one more, whoever ended it does the oldest of its run itself."""
 SETTLE_SECONDS = 5.0
 """How long flushing, and the program's exit, waits for what is deferred."""
 FORK_SECONDS = 1.0
@@ -48,29 +48,29 @@ class _Worker:
         self._thread: threading.Thread | None = None
         self._queue: SimpleQueue[Any] = SimpleQueue()
         """Runs in which something waits; None for `_later`; and events, to be set when all before them is done."""
-        self._later: deque[tuple[Callable[[Any], object], Any]] = deque()
+        self._later: deque[Run] = deque()
+        """A run for each of what is to be done later, in their order."""
         self._is_told = False
         """The thread will look at `_later`."""
         self._busy = threading.RLock()
-        self._held = False
 
     def take(self, run: Run) -> None:
         self._queue.put(run)
         if self._thread is None and not self._start():
             guard(run.catch_up)
 
-    def take_later(self, act: Callable[[Any], object], one: Any) -> None:
-        """Have ``act(one)`` done after what was to be done later before, in whatever run."""
-        later = self._later
-        later.append((act, one))
+    def take_later(self, run: Run, act: Callable[[Ended], object], ended: Ended) -> None:
+        """Have ``act(ended)`` done after what was to be done later in the run before."""
+        run.later.append((act, ended))
+        if len(self._later) >= MOST_WAITING and run.do_next():
+            return
+        self._later.append(run)
         if not self._is_told:
             self._is_told = True
             self._queue.put(None)
             if self._thread is None and not self._start():
                 self._is_told = False
                 self._do_all()
-        elif len(later) > MOST_WAITING:
-            self._do_one()
 
     def _start(self) -> bool:
         """False: no thread can be started any more, since the interpreter goes down."""
@@ -90,32 +90,37 @@ class _Worker:
     def _work(self) -> None:
         while True:
             one = self._queue.get()
-            if isinstance(one, threading.Event):
-                one.set()
-            elif one is None:
-                time.sleep(
-                    SOON_SECONDS
-                )  # to wait for an event costs the program more: that takes the interpreter's lock several times
-                self._is_told = False
-                with self._busy:
-                    self._do_all()
-            elif one.waiting:
-                time.sleep(PAUSE_SECONDS)
-                with self._busy:
-                    guard(one.catch_up)
+            try:
+                self._do(one)
+            except BaseException as error:  # of a signal of the program's own
+                report(self._do, error)
+                self._queue.put(None)  # the thread goes on with what is left
             del one
 
-    def _do_all(self) -> None:
-        while self._do_one():
-            pass
+    def _do(self, one: Run | threading.Event | None) -> None:
+        if isinstance(one, threading.Event):
+            try:
+                self._do_all()  # also what ended in a run that was caught up with just now
+            finally:
+                one.set()
+        elif one is None:
+            # to wait for an event costs the program more: that takes the interpreter's lock several times
+            time.sleep(SOON_SECONDS)
+            self._is_told = False
+            self._do_all()
+        elif one.waiting:
+            time.sleep(PAUSE_SECONDS)
+            with self._busy:
+                guard(one.catch_up)
 
-    def _do_one(self) -> bool:
-        try:
-            act, one = self._later.popleft()
-        except IndexError:
-            return False
-        guard(act, one)
-        return True
+    def _do_all(self) -> None:
+        while self._later:
+            with self._busy:
+                try:
+                    run = self._later.popleft()
+                except IndexError:
+                    return
+                run.do_next()
 
     def settle(self, seconds: float) -> None:
         if self._thread is None or self._thread is threading.current_thread():
@@ -126,11 +131,10 @@ class _Worker:
 
     def hold(self) -> None:
         """Let the thread finish what it is doing: a child would inherit the locks that it holds, and never get them."""
-        self._held = self._busy.acquire(timeout=FORK_SECONDS)
+        self._busy.acquire(timeout=FORK_SECONDS)
 
     def release(self) -> None:
-        if self._held:
-            self._held = False
+        if self._busy._is_owned():  # type: ignore[attr-defined]
             self._busy.release()
 
 

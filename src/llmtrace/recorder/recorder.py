@@ -42,7 +42,7 @@ from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.recording import NoRecording, Recording
-from llmtrace.recorder.run import Ended, Run
+from llmtrace.recorder.run import Ended, Run, is_within
 
 
 class Sink(Protocol):
@@ -267,7 +267,7 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        may_wait = self._may_wait and self.evaluator.signals
+        may_wait = self._may_wait and self.evaluator.signals and not is_within.get()
         enrich = self._enriched if may_wait and not recording.watchers else None  # a budget asks what it cost
         if enrich is None:
             try:
@@ -281,8 +281,10 @@ class Recorder:
         if watchers or run.told or run.outcome is not None:
             self._tell(ended, run, watchers, recording)
         if may_wait and otel.finish_later(recording.otel, ended, self.content):
-            do_later(self._hand_on_later, ended)
+            do_later(run, self._hand_on_later, ended)
             return ended.span
+        if run.later:
+            run.do_all()
         span = ended.whole()
         clean, raw = self._hand_on(span)
         otel.finish(recording.otel, span, clean, raw, self.content)
@@ -329,6 +331,7 @@ class Recorder:
         span = replace(span, run_id=run.id, operation=_joined(run, self._enrich(span.operation)))
         ended = run.enter(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         self._tell(ended, run, watchers, None)
+        run.do_all()
         self._hand_on(ended.whole())
 
     def _hand_on_later(self, ended: Ended) -> None:

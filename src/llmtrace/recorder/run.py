@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from llmtrace.evaluation import Evaluator
@@ -15,6 +16,8 @@ from llmtrace.recorder.guard import guard, report
 _Lock = type(threading.RLock())
 _process = object()
 """Another one in a fork."""
+is_within: ContextVar[bool] = ContextVar("llmtrace_evaluating", default=False)
+"""Whether spans are being evaluated here: what ends now, a quality signal has caused, or the collector has ended."""
 PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
 
@@ -44,9 +47,11 @@ class Ended:
 
 
 class Run:
-    """What is known of a run while it goes on. Its locks are held for steps of our own, never across I/O or user code.
+    """What is known of a run while it goes on. Its locks are held for steps of our own, never across I/O; of the program's code
+    only quality signals run meanwhile.
 
-    Law: spans are evaluated in the order in which they ended, whoever asks for which of them first.
+    Law: spans are evaluated, and what is to be done with them later is done, in the order in which they ended, whoever asks for
+    which of them first.
     """
 
     def __init__(self, run_id: str, evaluator: Evaluator) -> None:
@@ -56,6 +61,8 @@ class Run:
         """Outcomes of spans other than the outermost one, by span: see `outcome`."""
         self.waiting: deque[Callable[[], object]] = deque()
         """What is deferred, in its order: see `deferred`."""
+        self.later: deque[tuple[Callable[[Ended], object], Ended]] = deque()
+        """What is to be done with spans that have ended, in their order: see `deferred`."""
         self.evaluator = evaluator
         self._turn = _Lock()
         self._catching_up = False
@@ -120,23 +127,52 @@ class Run:
 
     def evaluate(self, ended: Ended) -> None:
         """Add to a span what quality signals find; to the outermost one also what is only known at the end. What ended before
-        it is evaluated first. A fork leaves it to its parent."""
+        it is evaluated first, but for what ends while this very thread evaluates. A fork leaves it to its parent."""
         if not self.is_here:
             return
-        with self._evaluating:
-            while ended.run is not None and self._ended:  # none: the collector ended another while this one is evaluated
-                self._evaluate(self._ended.popleft())
+        is_nested = self._evaluating._is_owned()  # type: ignore[attr-defined]
+        if not self._evaluating.acquire(blocking=not self._lock._is_owned()):  # type: ignore[attr-defined]
+            return  # the collector has ended it in a step of ours: whoever evaluates may wait for that
+        token = is_within.set(True)
+        try:
+            if not is_nested:
+                while ended.run is not None:
+                    self._evaluate(self._ended.popleft())
+            elif ended in self._ended:
+                self._ended.remove(ended)
+                self._evaluate(ended)
+        finally:
+            is_within.reset(token)
+            self._evaluating.release()
+
+    def do_next(self) -> bool:
+        """Do the oldest of what is to be done later. False: it cannot be waited for, see `evaluate`."""
+        if not self._evaluating.acquire(blocking=not self._lock._is_owned()):  # type: ignore[attr-defined]
+            return False
+        try:
+            if self.later:
+                act, ended = self.later.popleft()
+                guard(act, ended)
+        finally:
+            self._evaluating.release()
+        return True
+
+    def do_all(self) -> None:
+        """Do what is to be done later, so that it comes before what is done at once."""
+        while self.later and not is_within.get() and self.do_next():
+            pass
 
     def _evaluate(self, ended: Ended) -> None:
-        if ended.enrich is not None:
-            ended.span = guard(ended.enrich, ended.span) or ended.span
         try:
+            if ended.enrich is not None:
+                ended.span = guard(ended.enrich, ended.span) or ended.span
             ended.span = self.evaluator.evaluate(self._state, ended.span, outermost=ended.outermost)
             if ended.outermost:
                 ended.span = self.evaluator.finish(self._state, ended.span)
         except Exception as error:  # a verdict is lost, never the span
             report(self.evaluator.evaluate, error)
-        ended.run = ended.enrich = None
+        finally:
+            ended.run = ended.enrich = None
 
     def outcome_of(self, ended: Ended) -> Evaluation | None:
         """What the program said of a span's success. To be asked once."""
@@ -175,6 +211,7 @@ class NoRun(Run):
         self.outcome = None
         self.told = {}
         self.waiting = deque()
+        self.later = deque()
         self.evaluator = None  # type: ignore[assignment]
         self._turn = threading.RLock()
         self._catching_up = False

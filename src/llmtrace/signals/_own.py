@@ -10,11 +10,13 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from llmtrace.content import to_json
 from llmtrace.model import Evaluation, Severity, Span, replace
 from llmtrace.validation.annotations import written_signature
+
+R = TypeVar("R")
 
 _WORD = re.compile(r"[\w.:-]{1,40}")
 """A text that is a label; a longer one may hold content."""
@@ -55,20 +57,25 @@ class Own:
 
     def start(self) -> Callable[[Span], Any]:
         """The state of a run is what is to be called with each of its spans."""
-        return self._start()
+        return self._judge(self._start) or _silent
 
     def step(self, state: Callable[[Span], Any], span: Span) -> Iterable[Evaluation]:
-        if _judging.get():
-            return ()
-        token = _judging.set(True)
-        try:
-            return tuple(self.findings(state(span)))
-        finally:
-            _judging.reset(token)
+        return self._judge(lambda: tuple(self.findings(state(span)))) or ()
 
     def finish(self, state: Any) -> Iterable[Evaluation]:
         end = getattr(getattr(state, "__self__", None), "finish", None)
-        return () if end is None else tuple(self.findings(end()))
+        return () if end is None else self._judge(lambda: tuple(self.findings(end()))) or ()
+
+    @staticmethod
+    def _judge(say: Callable[[], R]) -> R | None:
+        """None: it is about what one of them causes."""
+        if _judging.get():
+            return None
+        token = _judging.set(True)
+        try:
+            return say()
+        finally:
+            _judging.reset(token)
 
     def findings(self, said: Any) -> Iterator[Evaluation]:
         """What was said of a span, as evaluations; see `llmtrace.signal`. Raises TypeError for what says nothing."""
@@ -103,6 +110,10 @@ class Own:
         severity, label, bound = (self.severity, "fail", "below") if low else ("info", "pass", "at least")
         explanation = f"scored {score:.4g}, {bound} {self.below:.4g}: {self.description}"
         return Evaluation(self.name, severity, explanation, label=label, score=score)
+
+
+def _silent(_: Span) -> None:
+    """What is said of a run that a signal began itself."""
 
 
 def _starter(written: Any) -> Callable[[], Callable[[Span], Any]]:
