@@ -214,6 +214,28 @@ price                                                                     200 ms
 """)
 
 
+def test_an_answer_of_data_is_told_in_the_words_of_its_model(llmtrace: Callable[..., Any], store: str) -> None:
+    """An object that a framework keeps of a run is shown with --full; without a model below it is all there is."""
+    said = Message("assistant", (Text("It is four."),))
+    kept = Message("assistant", (Text('{"description": "Two plus two?", "raw": "It is four.", "tokens": 12}'),))
+    maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
+    agent = maker.span(2, 1, "agent", AgentInvocation("adder", output=(kept,)))
+    lone = maker.span(4, 1, "agent", AgentInvocation("lone", output=(kept,)))
+    keep(
+        store, maker.span(1, None, "crew", Workflow("crew")), agent, maker.span(3, 2, "chat", chat([user("2+2?")], said)), lone
+    )
+    answers_of = {
+        full: [
+            line.partition("answer  ")[2]
+            for line in llmtrace("show", *full, "--store", store).out.splitlines()
+            if "answer" in line
+        ]
+        for full in ((), ("--full",))
+    }
+    assert answers_of[()] == ["It is four.", "It is four.", '{"description": "Two plus two?", "raw": "It is four.", "tokens":…']
+    assert [text.startswith("{") for text in answers_of["--full",]] == [True, False, True]
+
+
 def test_thoughts_hide_no_answer(llmtrace: Callable[..., Any], store: str) -> None:
     """However long the model thought, what it said is on a line of its own."""
     said = Message("assistant", (Reasoning("Two plus two. " * 20), Text("It is four.")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import time
 from typing import Any
@@ -30,6 +31,7 @@ from llmtrace.model import (
     ToolExecution,
     Trace,
     Violation,
+    Workflow,
     replace,
 )
 
@@ -582,6 +584,38 @@ def test_an_answer_that_the_program_composed_is_the_outcome() -> None:
     suspect = diagnose(story.trace(operation=answer)).suspects[0]
     assert suspect.chain[0].span_id == ROOT
     assert titles(suspect) == ["answer", "refund", "argument /order_id"]
+
+
+def record(answer: str) -> str:
+    """What a framework keeps of a run, as the answer of its outermost span."""
+    return json.dumps({"raw": answer, "pydantic": None, "token_usage": {"total_tokens": 2468, "prompt_tokens": 1384}})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [record("It is KS-1."), "AgentOutput(response='It is KS-1.', started=1795765012.4361796)", '[{"total": 99.41}]'],
+)
+def test_data_that_a_framework_answers_with_claim_nothing(data: str) -> None:
+    """Its token counts and times are in no message and no result, and no words of the model's."""
+    story = Story().user("Where is KS-1?").calls("look_up", {"status": "on its way"}, order_id="KS-1").says("It is KS-1.")
+    assert diagnose(story.trace(operation=Workflow("crew", output=(Message("assistant", (Text(data),)),)))).suspects == ()
+
+
+def test_what_the_model_made_up_is_told_once_where_it_said_it() -> None:
+    """Whatever a framework wraps it into; the way begins at the model's words."""
+    said = "KS-1 costs 84.17 EUR."
+    story = Story().user("What is KS-1?").calls("look_up", {"status": "on its way"}, order_id="KS-1").says(said)
+    crew = Workflow("crew", output=(Message("assistant", (Text(record(said)),)),))
+    (suspect,) = diagnose(story.trace(operation=crew)).suspects
+    assert (suspect.kind, suspect.value, suspect.chain[0].value) == ("claim", "84.17", said)
+
+
+def test_data_that_a_program_answers_with_are_the_outcome() -> None:
+    """Where its model did not speak last, what is found in the results leads back to them."""
+    story = Story().user("Refund my kettle").calls("refund", {"reference": "RF-771204"}, order_id="KS-20431")
+    answer = AgentInvocation("helper", output=(Message("assistant", (Text('{"reference": "RF-771204", "took": 17.31}'),)),))
+    suspect = diagnose(story.trace(operation=answer)).suspects[0]
+    assert (suspect.kind, titles(suspect)) == ("made_up", ["answer", "refund", "argument /order_id"])
 
 
 def test_a_long_chain_is_shortened_in_the_middle() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmtrace import semconv as sc
+from llmtrace.diagnosis import diagnose
 from llmtrace.model import AgentInvocation, Inference, Span, ToolExecution, Trace
 from llmtrace.store import Query, open_store
 
@@ -78,6 +79,7 @@ def of(trace: Trace, kind: type) -> list[Span]:
 
 
 def check(name: str, trace: Trace, writer: str) -> None:
+    assert [one.title for one in diagnose(trace).suspects if one.kind == "claim"] == []
     assert (len(trace.roots), trace.health) == (1, "recovered")
     assert len({span.run_id for span in trace.spans} - {None}) == 1
     assert all(span.sequence is not None for span in trace.spans)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 
 from llmtrace.cli import words
@@ -25,9 +26,10 @@ from llmtrace.model import (
     Trace,
     Violation,
     Workflow,
+    reads_as_data,
 )
 from llmtrace.semconv import CONTENT_LEVEL
-from llmtrace.store.summary import asked
+from llmtrace.store.summary import asked, last_said
 
 NAME = "show"
 HELP = "show one trace as a tree: messages, tool calls, results, findings"
@@ -103,7 +105,7 @@ class _Tree:
         elif isinstance(operation, ToolExecution):
             self._tool_execution(span, operation, at.body)
         else:
-            self._other(operation, at.body)
+            self._other(span, operation, at.body)
             self._findings(span.violations, span.evaluations, at.body)
         engine = words.engine(span.attributes)
         if engine:
@@ -127,16 +129,28 @@ class _Tree:
             facts.append("interrupted" if self._trace.interrupted(span) else "running")
         return "  ".join(facts)
 
-    def _other(self, operation: Operation, prefix: str) -> None:
+    def _other(self, span: Span, operation: Operation, prefix: str) -> None:
         """What agents and workflows were asked and answered; what retrievals, memories and functions took and gave."""
-        for label, field in (("task", "input"), ("answer", "output")):
-            for message in getattr(operation, field, ()):
-                self._thoughts(message, prefix)
-                self._line(label, asked(told(message)), prefix)
+        for message in getattr(operation, "input", ()):
+            self._thoughts(message, prefix)
+            self._line("task", asked(told(message)), prefix)
+        for message in getattr(operation, "output", ()):
+            self._thoughts(message, prefix)
+            self._line("answer", self._answered(span, told(message)), prefix)
         for label, field in _CONTENT:
             held = getattr(operation, field, None)
             if held is not None:
                 self._line(label, _text(held), prefix)
+
+    def _answered(self, span: Span, text: str) -> str:
+        """Of data the words that a model below said last, as in the lists; all of it where it is asked for."""
+        return text if self._full or not reads_as_data(text) else last_said(self._below(span)) or text
+
+    def _below(self, span: Span) -> Iterator[Span]:
+        waiting = list(self._trace.children(span))
+        while waiting:
+            yield waiting[-1]
+            waiting += self._trace.children(waiting.pop())
 
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
         for message in self._messages.of(span):

@@ -31,6 +31,7 @@ from llmtrace.model import (
     Trace,
     Workflow,
     as_said,
+    reads_as_data,
 )
 from llmtrace.signals._answers import new_messages
 
@@ -187,7 +188,13 @@ class Flow:
             self._executed(span, operation)
         elif isinstance(operation, (AgentInvocation, Workflow)) and uses:
             text = "\n".join(message.text() for message in operation.output)
-            self._add(span, Node("answer", span.span_id, text=text), uses)
+            if not (reads_as_data(text) and self._has_words()):
+                self._add(span, Node("answer", span.span_id, text=text), uses)
+
+    def _has_words(self) -> bool:
+        """Whether the model's last act so far was an answer in words: that is what an agent answered which ends in data."""
+        last = next((node for node in reversed(self.nodes) if node.kind != "user"), None)
+        return last is not None and last.kind == "answer" and not reads_as_data(last.text)
 
     def _said(self, span: Span, message: Message, uses: Iterable[Use], *, alternative: bool = False) -> None:
         calls = message.tool_calls()

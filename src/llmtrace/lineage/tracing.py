@@ -40,6 +40,7 @@ from llmtrace.model import (
     ToolExecution,
     Workflow,
     as_said,
+    reads_as_data,
 )
 
 MOST_WAITING = 16
@@ -134,16 +135,18 @@ class Lineage:
         return composed
 
     def _composed(self, span: Span, operation: AgentInvocation | Workflow) -> tuple[Use, ...]:
-        """The answer of an agent that is no text of its model: the program composed it, or its model is not recorded."""
+        """The answer of an agent that is no text of its model: the program composed it, or its model is not recorded. Data (a
+        framework's record of the run, with its token counts and times) claim nothing: what the model said in it was judged
+        where the model said it."""
         if not self._thorough:
             return ()
-        excuse = None if self._asked else "no call of a model was recorded"
+        unasked = None if self._asked else "no call of a model was recorded"
         return tuple(
             use
             for choice, message in enumerate(operation.output)
             for position, part in enumerate(message.parts)
             if isinstance(part, Text) and not self._visible.history.is_own(part)
-            for use in self._answer(span, choice, position, part.content, excuse)
+            for use in self._answer(span, choice, position, part.content, unasked or _excuse_of(part.content))
         )
 
     def _said(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> tuple[Use, ...]:
@@ -286,6 +289,10 @@ def _value_of(use: Use) -> Value | None:
     if use.part == "answer":
         return next((claim.value for claim in claims(str(use.value))), None) or read_value(use.value)
     return read_value(use.value, name_of(use.path))
+
+
+def _excuse_of(answer: str) -> str | None:
+    return "data that the program put together" if reads_as_data(answer) else None
 
 
 def _definition(call: ToolCall, tools: Sequence[ToolDefinition]) -> ToolDefinition | None:

@@ -20,6 +20,7 @@ from llmtrace.model.messages import (
     Uri,
     as_said,
     changes_by_hints,
+    reads_as_data,
 )
 from llmtrace.model.operations import (
     AgentInvocation,
@@ -99,5 +100,6 @@ __all__ = [
     "ending",
     "has_error",
     "outermost_of",
+    "reads_as_data",
     "replace",
 ]

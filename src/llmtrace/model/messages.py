@@ -6,6 +6,7 @@ is kept whole as `Generic`, so nothing is lost on reading.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, TypeAlias, Union
@@ -109,6 +110,15 @@ class Generic:
 Part: TypeAlias = Union[
     Text, Reasoning, ToolCall, ToolResult, Blob, Uri, File, ServerToolCall, ServerToolResult, Compaction, Generic
 ]
+
+
+_DATA = re.compile(r'\s*(?:\{\s*"|\[\s*[{"]|[A-Za-z_]\w*\(\w+=)')
+"""The beginning of JSON, or of a Python object as it shows itself."""
+
+
+def reads_as_data(text: str) -> bool:
+    """True for JSON and for a Python object as it shows itself, whole or cut: no words for a person."""
+    return _DATA.match(text) is not None
 
 
 def as_said(part: Part) -> Part:

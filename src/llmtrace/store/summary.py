@@ -24,6 +24,7 @@ from llmtrace.model import (
     Workflow,
     counted_elsewhere,
     ending,
+    reads_as_data,
 )
 from llmtrace.model.value import value
 from llmtrace.semconv import SERVICE_NAME
@@ -38,9 +39,6 @@ TEXT_LIMIT = 200
 
 _OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut, whose first member is a text of some words."""
-
-_DATA = re.compile(r'\{\s*"|\[\s*[{"]|[A-Za-z_]\w*\(\w+=')
-"""The beginning of JSON, or of a Python object as it shows itself: no words for a person."""
 
 UNFINISHED: Final = "unfinished_run"
 """The finding of a trace whose program died; one whose program still runs has it not."""
@@ -108,7 +106,7 @@ def _task(trace: Trace) -> str | None:
     first: str | None = None
     for _, span in trace.walk():
         if isinstance(span.operation, (AgentInvocation, Workflow, Inference)) and (text := _asked_in(span.operation)):
-            if not _DATA.match(text):
+            if not reads_as_data(text):
                 return text
             first = first or text
             if isinstance(span.operation, Inference):
@@ -131,18 +129,22 @@ def asked(text: str) -> str:
 
 
 def _answer(trace: Trace) -> str | None:
-    """The outermost agent's or workflow's answer; without one, or where it is data, that of the inference that ended, or was
-    fetched, last."""
+    """The outermost agent's or workflow's answer; without one, or where it is data, the last words of a model."""
     wholes = (span.operation for _, span in trace.walk() if isinstance(span.operation, (AgentInvocation, Workflow)))
     outer = next((text for whole in wholes if (text := _last_text(whole.output))), None)
-    if outer is not None and not _DATA.match(outer):
+    if outer is not None and not reads_as_data(outer):
         return outer
-    said = ((span.end or span.start, span.operation) for span in trace.spans)
-    answers = [(end, operation) for end, operation in said if isinstance(operation, (Inference, FetchResponse))]
-    for _, operation in sorted(answers, key=lambda pair: pair[0], reverse=True):
-        if text := _last_text(operation.output):
-            return text if outer is None or not _DATA.match(text) else outer
-    return outer
+    said = last_said(trace.spans)
+    return outer if said is None or (outer is not None and reads_as_data(said)) else said
+
+
+def last_said(spans: Iterable[Span]) -> str | None:
+    """What a model said last in these (at most 200 characters), by when they ended; None if none of them has words."""
+    said = [
+        (span.end or span.start, span.operation) for span in spans if isinstance(span.operation, (Inference, FetchResponse))
+    ]
+    newest = sorted(said, key=lambda pair: pair[0], reverse=True)
+    return next((text for _, operation in newest if (text := _last_text(operation.output))), None)
 
 
 def _last_text(messages: tuple[Message, ...]) -> str | None:
