@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,8 +18,10 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanKind
 
 import llmtrace
+from llmtrace import runtime
 from llmtrace.codec import findings, operations
-from llmtrace.model import Evaluation, Event, Span
+from llmtrace.config import Config
+from llmtrace.model import Evaluation, Event, Inference, Span, Usage
 from llmtrace.recorder import late_span, sdk
 from llmtrace.recorder.identity import Identity
 from llmtrace.testing import capture
@@ -216,7 +219,7 @@ def at_once(tracer: Any, parent: Any) -> Any:
 def insides(span: Any) -> dict[str, Any]:
     """All that a span consists of; its own id, locks and what is ours left out."""
     own = span.get_span_context()
-    left_out = ("_context", "_lock", "_record_end_metrics", "_mould", "_begun")
+    left_out = ("_context", "_lock", "_record_end_metrics", "_mould", "_begun", "_late")
     _ = span.attributes, span.events, span.links
     held = {name: each for name, each in vars(span).items() if name not in left_out}
     attributes = {name: each for name, each in vars(span._attributes).items() if name != "_lock"}
@@ -341,6 +344,29 @@ class _Watching(SpanProcessor):
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         self._seen.append((dict(span.attributes), parent_context))
+
+
+def test_a_span_that_ends_while_another_thread_looks_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did is written on it at once then."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    recorder = runtime.build(Config(), sinks=(), tracer_provider=provider)
+    recording = recorder.start(Inference("openai", request_model="gpt-4o"))
+    make, ended = late_span.Mould.events_of, []
+
+    def end_meanwhile(*given: Any) -> Any:
+        if not ended:
+            ended.append(True)
+            other = threading.Thread(target=recording.end, args=(Inference("openai", usage=Usage(1, 2)),))
+            other.start()
+            other.join()
+        return make(*given)
+
+    monkeypatch.setattr(late_span.Mould, "events_of", end_meanwhile)
+    assert recording.otel.attributes  # type: ignore[attr-defined]
+    (span,) = exporter.get_finished_spans()
+    assert span.attributes is not None
+    assert span.attributes["gen_ai.usage.output_tokens"] == 2
 
 
 def test_ids_do_not_repeat_after_random_is_seeded() -> None:

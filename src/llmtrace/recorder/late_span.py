@@ -77,8 +77,8 @@ class LateSpan:
             return False
         if len(ended.violations) + len(ended.evaluations) > MOST_EVENTS:
             return False
-        own["_late"] = said, written
-        return True
+        late = said, written
+        return own.setdefault("_late", late) is late  # in one step: another thread may be looking just now
 
     def end(self, end_time: int | None = None) -> None:
         own = vars(self)
@@ -96,7 +96,8 @@ class LateSpan:
     def _settle(self) -> None:
         """Make all the parts. Threads that look at the same moment make the same."""
         own: dict[str, Any] = vars(self)
-        mould, limits, begun, late = own["_mould"], own["_limits"], own["_begun"], own.get("_late")
+        mould, limits, begun = own["_mould"], own["_limits"], own["_begun"]
+        late = own.setdefault("_late", None)  # from now on nothing is left for later
         attributes, events = mould.attributes_of(limits), mould.events_of(limits)
         attributes._dict.update(begun)
         if late is not None:
@@ -111,7 +112,7 @@ class LateSpan:
         own.setdefault("_links", mould.events_of(limits, own["_limits"].max_links))
         own.setdefault("_events", events)
         own.setdefault("_attributes", attributes)
-        own.pop("_late", None)
+        own["_late"] = None
 
 
 class Mould:
