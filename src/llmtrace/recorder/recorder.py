@@ -42,7 +42,7 @@ from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.recording import NoRecording, Recording
-from llmtrace.recorder.run import Ended, Run, is_within
+from llmtrace.recorder.run import Ended, Run, here
 
 
 class Sink(Protocol):
@@ -267,7 +267,7 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        may_wait = self._may_wait and self.evaluator.signals and not is_within.get()
+        may_wait = self._may_wait and self.evaluator.signals and not here.evaluating
         enrich = self._enriched if may_wait and not recording.watchers else None  # a budget asks what it cost
         if enrich is None:
             try:

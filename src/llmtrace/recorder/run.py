@@ -6,7 +6,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from llmtrace.evaluation import Evaluator
@@ -16,10 +15,18 @@ from llmtrace.recorder.guard import guard, report
 _Lock = type(threading.RLock())
 _process = object()
 """Another one in a fork."""
-is_within: ContextVar[bool] = ContextVar("llmtrace_evaluating", default=False)
-"""Whether spans are being evaluated here: what ends now, a quality signal has caused, or the collector has ended."""
 PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
+
+
+class _Here(threading.local):
+    """What is going on in a thread."""
+
+    evaluating = False
+    """What ends now was caused by a quality signal, or ended by the collector."""
+
+
+here = _Here()
 
 
 class Ended:
@@ -133,7 +140,7 @@ class Run:
         is_nested = self._evaluating._is_owned()  # type: ignore[attr-defined]
         if not self._evaluating.acquire(blocking=not self._lock._is_owned()):  # type: ignore[attr-defined]
             return  # the collector has ended it in a step of ours: whoever evaluates may wait for that
-        token = is_within.set(True)
+        before, here.evaluating = here.evaluating, True
         try:
             if not is_nested:
                 while ended.run is not None:
@@ -142,7 +149,7 @@ class Run:
                 self._ended.remove(ended)
                 self._evaluate(ended)
         finally:
-            is_within.reset(token)
+            here.evaluating = before
             self._evaluating.release()
 
     def do_next(self) -> bool:
@@ -159,7 +166,7 @@ class Run:
 
     def do_all(self) -> None:
         """Do what is to be done later, so that it comes before what is done at once."""
-        while self.later and not is_within.get() and self.do_next():
+        while self.later and not here.evaluating and self.do_next():
             pass
 
     def _evaluate(self, ended: Ended) -> None:
