@@ -52,6 +52,8 @@ _USUAL_SHAPE = re.compile(
 _DIGITS_ALIKE = str.maketrans("123456789", "000000000")
 _MANY_WORDS = 64
 """Words from which on those that differ by their digits alone are read together."""
+_COMPACT_DATE = 8
+"""Digits of a date without separators."""
 _SIMPLE = re.compile(r"\d+\.\d+")
 _ISO_DATE = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])")
 """A date of any month."""
@@ -93,6 +95,7 @@ def runs(text: str) -> list[str]:
     return _RUN.findall(text.casefold())
 
 
+@lru_cache(maxsize=4096)
 def number_key(number: float) -> str:
     """Sign, trailing zeros and more than ten digits do not count."""
     return f"={abs(number):.10g}"
@@ -224,6 +227,8 @@ def keys_of_alike(shape: str, some: Sequence[str]) -> Iterable[tuple[str, ...]]:
     if letters is None:
         if not HOLDS_KEY.search(shape):
             return repeat((), len(some))
+        if shape.isdigit() and len(shape) != _COMPACT_DATE:
+            return [(one, _digits_key(one)) for one in some]
         return map(_keys_kept if len(shape) <= LONGEST_KEPT else _keys_of_word, some)
     if stop < len(shape) or start:
         some = [word[start:stop] for word in some]
@@ -310,7 +315,7 @@ def _keys_of_word(word: str) -> tuple[str, ...]:
     if not low.isascii():
         return tuple(_keys_of_other(low))
     if low.isdigit():
-        return (low, _digits_key(low), *numeric_dates(low)) if len(low) == 8 else (low, _digits_key(low))
+        return (low, _digits_key(low), *numeric_dates(low)) if len(low) == _COMPACT_DATE else (low, _digits_key(low))
     if low.isalnum():
         return (low, *_number_keys(low), *numeric_dates(low)) if low[0].isdigit() else (low, *_number_keys(low))
     if len(low) == 10 and low[4] == low[7] == "-" and _ISO_DATE.fullmatch(low):
@@ -350,9 +355,9 @@ def _keys_of_compound(low: str) -> set[str]:
     if whole:
         found.add(whole)
     if PIECES.search(low):
-        for piece in (*PIECES.split(low), *_OUTER_PIECES.split(low)):
-            if HOLDS_KEY.search(piece):
-                found.add(piece if piece.isalnum() else squash(piece))
+        for piece in {*PIECES.split(low), *_OUTER_PIECES.split(low)}:
+            if piece != low and HOLDS_KEY.search(piece):
+                found.add(piece if piece.isalnum() else "".join(_RUN.findall(piece)))
                 found.update(_number_keys(piece))
     found.discard("")
     return found
@@ -391,16 +396,16 @@ def numbers_in(text: str) -> Iterator[float]:
 
 def numbers_of_word(word: str) -> Sequence[tuple[float, str]]:
     """The same of one word, each with what was written."""
+    return _numbers_kept(word) if len(word) <= LONGEST_KEPT else _numbers_of_word(word)
+
+
+def _numbers_of_word(word: str) -> Sequence[tuple[float, str]]:
     bare = word.strip(EDGES)
     if bare.isascii():  # first the usual ones; the rest says the same, more slowly
         if bare.replace(".", "", 1).isdigit():
             return ((float(bare), bare),)
         if bare.rfind("-") > 0 and bare.replace("-", "").isalnum():
             return ()
-    return _numbers_kept(bare) if len(bare) <= LONGEST_KEPT else _numbers_of_word(bare)
-
-
-def _numbers_of_word(bare: str) -> Sequence[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     for piece in _PIECES_OF_NUMBER.split(bare.casefold()):
         number = _NUMBER.fullmatch(piece)
@@ -412,7 +417,7 @@ def _numbers_of_word(bare: str) -> Sequence[tuple[float, str]]:
     return found
 
 
-_numbers_kept = lru_cache(maxsize=4096)(_numbers_of_word)
+_numbers_kept = lru_cache(maxsize=16384)(_numbers_of_word)
 
 
 def read_number(text: str) -> float | None:

@@ -69,22 +69,23 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
         yield from ((number, _label(piece, "", "")) for number, piece in _numbers(text))
         return
     around: list[str] = []
-    name, end = "", 0
+    name, before = "", None
     for match in (_TOKEN_OR_ESCAPE if "\\" in text else _TOKEN).finditer(text):
-        member, brace = match.groups()
-        if member is not None:
-            name = member
-        elif brace == "{":
-            around.append(name)
-        elif brace:
-            name = around.pop() if around else ""
-        else:
+        kind = match.lastindex
+        if kind == 1:
+            name = match[1]
+        elif kind is None:
             word, start = match, match.start()
             if text[start - 1 : start] not in _BEFORE_WORD:
+                end = 0 if before is None else before.end()
                 word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
-            for number, piece in numbers_of_word(word.group()):
+            for number, piece in numbers_of_word(word[0]):
                 yield number, _label(piece, name, around[-1] if around else "")
-        end = match.end()
+        elif match[2] == "{":
+            around.append(name)
+        else:
+            name = around.pop() if around else ""
+        before = match
 
 
 def sizes(text: str) -> Iterator[float]:

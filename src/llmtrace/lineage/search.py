@@ -280,8 +280,11 @@ def _sizes_of(source: Source) -> Iterator[float]:
     text = source.text[:RECENT_CHARACTERS]
     if source.numbers is None and names_may_hold_digits(text):
         source.numbers = _numbers_of(source)
+    if source.numbers is not None:
+        yield from (number for number, _ in source.numbers)
+        return
     seen: set[float] = set()
-    for number in sizes(text) if source.numbers is None else (number for number, _ in source.numbers):
+    for number in sizes(text):
         if not source.echo or number_key(number) not in source.echo:
             yield number
             if number in seen or len(seen) == RECENT_NUMBERS - 1:
@@ -300,9 +303,8 @@ def _recent_numbers(context: Context) -> dict[tuple[float, str], tuple[Source, b
         if known is None:
             known = source.numbers = _numbers_of(source) if source.marked else ()
         for number, label in known:
-            if not source.echo or number_key(number) not in source.echo:
-                numbers.setdefault((number, label), (source, len(seen) < FEW))
-                seen.add(number)
+            numbers.setdefault((number, label), (source, len(seen) < FEW))
+            seen.add(number)
             if len(seen) >= RECENT_NUMBERS:
                 return numbers
         read += len(source.text)
@@ -312,12 +314,12 @@ def _recent_numbers(context: Context) -> dict[tuple[float, str], tuple[Source, b
 
 
 def _numbers_of(source: Source) -> tuple[tuple[float, str], ...]:
-    """The numbers at its beginning, as many as anybody may ask for."""
+    """The numbers at its beginning that it does not merely repeat, as many as anybody may ask for."""
     found: dict[tuple[float, str], None] = {}
     seen: set[float] = set()
     for number, label in labelled(source.text[:RECENT_CHARACTERS]):
-        found[number, label] = None
         if not source.echo or number_key(number) not in source.echo:
+            found[number, label] = None
             seen.add(number)
             if len(seen) >= RECENT_NUMBERS:
                 break
