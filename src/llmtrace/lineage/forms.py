@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 
@@ -31,6 +31,8 @@ HOLDS_KEY = re.compile(r"[0-9@/]")
 _RUN = re.compile(r"[^\W_]+")
 PIECES = re.compile(r"[:=,&?+/]+")
 _OUTER_PIECES = re.compile(r"[:=,]+")
+_OF_PIECES = re.compile(r"[:=,@\d]")
+"""What is in every word that has a key besides that of the whole."""
 _DATE_LIKE = re.compile(r"\d[-/.]\d")
 _LETTER = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(
@@ -192,8 +194,8 @@ def parted(text: str, *, backslashes: bool = False) -> list[str]:
     return spaced(text).encode("utf-8", "surrogatepass").translate(table).decode("utf-8", "surrogatepass").split()
 
 
-def alike(words: Collection[str]) -> Mapping[str, list[str]]:
-    """Words in ASCII, put together by what they look like with every digit turned into a 0."""
+def alike(words: Sequence[str]) -> Mapping[str, list[str]]:
+    """Words, put together by what they look like with every digit turned into a 0."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     if words:
         for shape, word in zip("\n".join(words).translate(_DIGITS_ALIKE).split("\n"), words, strict=True):
@@ -203,10 +205,10 @@ def alike(words: Collection[str]) -> Mapping[str, list[str]]:
 
 def keys_in(text: str) -> set[str]:
     """The keys of all words of a text."""
-    marked = {word.lower() for word in words_with_keys(text)}
+    marked = list({word.lower() for word in words_with_keys(text)})
     found: set[str] = set()
     if len(marked) >= _MANY_WORDS:
-        return found.union(*[chain.from_iterable(keys_of_alike(shape, some)) for shape, some in alike(marked).items()])
+        return found.union(*[chain.from_iterable(keys_of_alike(*each)) for each in alike(marked).items()])
     for word in marked:
         usual = _USUAL.fullmatch(word)  # the rest says the same, more slowly
         if usual is None:
@@ -345,18 +347,23 @@ def _keys_of_other(low: str) -> set[str]:
 
 def _keys_of_compound(low: str) -> set[str]:
     every = _RUN.findall(low)
+    if not _OF_PIECES.search(low):  # a path of names, say
+        return {"".join(every)} if every else set()
     found = {run for run in every if not run.isalpha() and HOLDS_KEY.search(run)}
     whole = "".join(every)
     if _DATE_LIKE.search(low) and (days := tuple(numeric_dates(low))):
         return {*found, *days, whole}
     if not _LETTER.search(low):
-        found.update(key for run in tuple(found) for key in _number_keys(run))
+        found.update([_digits_key(run) for run in found if run.isascii()])
     found.update(_number_keys(low))
     if whole:
         found.add(whole)
     if PIECES.search(low):
-        for piece in {*PIECES.split(low), *_OUTER_PIECES.split(low)}:
-            if piece != low and HOLDS_KEY.search(piece):
+        pieces = PIECES.split(low)
+        if _OUTER_PIECES.search(low):
+            pieces += _OUTER_PIECES.split(low)
+        for piece in pieces:
+            if HOLDS_KEY.search(piece):
                 found.add(piece if piece.isalnum() else "".join(_RUN.findall(piece)))
                 found.update(_number_keys(piece))
     found.discard("")

@@ -31,6 +31,7 @@ _WORD = re.compile(
 which are no numbers; or, in the second group, anything else."""
 _HOLDS_DIGIT = matcher("[0-9]")
 _HOLDS_MEMBER = matcher(r'"[\s\x1c-\x1f?]*:')
+_NAME_MAY_HOLD_ESCAPE = matcher(r'"[^"\\]*\\(?s:.)(?:[^"\\]|\\(?s:.))*"[\s\x1c-\x1f?]*:')
 _NAME_MAY_HOLD_DIGIT = matcher(r'[0-9][^"]*"[\s?]*:')
 """Of a text as `in_ascii` gives it."""
 _BEFORE_WORD = frozenset(_BEFORE)
@@ -65,12 +66,13 @@ _UNITS: tuple[tuple[float, str], ...] = (
 def labelled(text: str) -> Iterator[tuple[float, str]]:
     """The numbers of a text in its order, without sign, each with what it counts: money, per cent or pieces, the name of its
     member with that of the object around it, or nothing."""
-    if not _HOLDS_MEMBER(in_ascii(text)):
+    plain = in_ascii(text)
+    if not _HOLDS_MEMBER(plain):
         yield from ((number, _label(piece, "", "")) for number, piece in _numbers(text))
         return
     around: list[str] = []
     name, before = "", None
-    for match in (_TOKEN_OR_ESCAPE if "\\" in text else _TOKEN).finditer(text):
+    for match in (_TOKEN_OR_ESCAPE if "\\" in text and _NAME_MAY_HOLD_ESCAPE(plain) else _TOKEN).finditer(text):
         kind = match.lastindex
         if kind == 1:
             name = match[1]

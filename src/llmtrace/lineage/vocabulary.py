@@ -7,7 +7,7 @@ look-up and one step for each of its keys and plain words.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from itertools import chain, filterfalse, repeat
 
 from llmtrace.lineage.characters import STRUCTURED, compatible, unescape
@@ -51,29 +51,27 @@ class Vocabulary:
         """Words that are not known."""
         if len(self._known) > MOST_KNOWN:
             self._known = {}
-        found: set[str] = set()
         usual = list(filter(str.isascii, words))
-        if len(usual) < len(words):
-            for word in set(words).difference(usual):
-                keys = [key for each in parted(compatible(word)) if HOLDS_KEY.search(each) for key in keys_of_word(each)]
-                found.update(self._learn(number, word, keys, [each for each in words_of(word) if _DIGITS.isdisjoint(each)]))
         plain = list(filter(str.isalpha, usual))
         self._known.update([(word, (self.plain[word],)) for word in plain])
         _enter(number, map(self.plain.__getitem__, plain))
+        found: set[str] = set()
         for shape, some in alike(list(filterfalse(str.isalpha, usual))).items():
-            letters, of_each = list(filter(str.isalpha, words_of(shape))), keys_of_alike(shape, some)
-            if len(shape) <= LONGEST_KEPT and shape.count("0") >= FEW_COME_AGAIN:
-                found.update(chain.from_iterable(of_each))
-                _enter(number, map(self.plain.__getitem__, letters))
+            if shape.count("0") >= FEW_COME_AGAIN and len(shape) <= LONGEST_KEPT:
+                found.update(chain.from_iterable(keys_of_alike(shape, some)))
+                _enter(number, map(self.plain.__getitem__, filter(str.isalpha, words_of(shape))))
             else:
-                found.update(*[self._learn(number, *word, letters) for word in zip(some, of_each, strict=True)])
+                found.update(*[self._learn(number, word) for word in some])
+        for word in filterfalse(str.isascii, words):
+            found.update(self._learn(number, word))
         return found
 
-    def _learn(self, number: int, word: str, keys: Collection[str], plain: Iterable[str]) -> Collection[str]:
-        """Enter the text where a word belongs, and know the next time where that is; the keys are given back where one is a
-        date."""
-        lists = list(map(self.plain.__getitem__, plain))
-        dated = any(key[0] == "@" for key in keys)
+    def _learn(self, number: int, word: str) -> Sequence[str]:
+        """Enter the text where a word belongs, and know the next time where that is. Of a date the keys are given instead."""
+        parts = (word,) if word.isascii() else parted(compatible(word))
+        keys = [key for part in parts if HOLDS_KEY.search(part) for key in keys_of_word(part)]
+        lists = [self.plain[each] for each in words_of(word) if _DIGITS.isdisjoint(each)]
+        dated = "@" in [key[0] for key in keys]
         if not dated:
             lists += map(self.keys.__getitem__, keys)
             self._known[word] = tuple(lists)
