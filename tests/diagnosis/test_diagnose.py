@@ -30,6 +30,7 @@ from llmtrace.model import (
     ToolCall,
     ToolExecution,
     Trace,
+    Usage,
     Violation,
     Workflow,
     replace,
@@ -730,7 +731,78 @@ def test_a_spent_budget_is_what_the_run_ended_of() -> None:
     (suspect,) = diagnosis.suspects
     assert suspect.title == "helper was stopped by its budget"
     first = "the spending began at chat (span 0000000000000001), the first of 2 calls of a model until then."
-    assert suspect.evidence == f"Its budget is spent; {first}"
+    assert suspect.evidence == f"Its budget is spent; nothing but the spending looks wrong; {first}"
+
+
+def spent(what: str = "6 calls is spent (6 calls used): helper with gpt-4o 100 %") -> Failure:
+    return Failure("llmtrace.errors.BudgetExceeded", f"budget of {what}")
+
+
+def test_a_run_that_its_budget_stopped_came_to_that() -> None:
+    """What spent it is the suspect, and not the budget, nor that it was nearly spent."""
+    story = Story().user("Find a kettle")
+    for _ in range(5):
+        story.calls("search", "3 things found", query="kettle")
+    nearly = Evaluation("budget_nearly_spent", "warning", "budget of 6 calls is nearly spent (5 calls used)", "calls")
+    story.spans[-1] = replace(story.spans[-1], evaluations=(nearly,))
+    (suspect,) = diagnose(story.trace(failure=spent())).suspects
+    assert (suspect.kind, suspect.score >= LIKELY) == ("repeated", True)
+    assert titles(suspect) == ["helper was stopped by its budget of 6 calls", "search"]
+    assert suspect.chain[0].note == "Budget of 6 calls is spent (6 calls used): helper with gpt-4o 100 %"
+
+
+def test_where_only_the_spending_is_wrong_the_most_called_tool_is_named() -> None:
+    story = Story().user("Find a kettle")
+    for colour in ("red", "green", "blue", "black", "white", "grey"):
+        story.calls("search", "3 things found", query=f"a kettle, {colour}")
+    (suspect,) = diagnose(story.trace(failure=spent())).suspects
+    assert suspect.title == "helper was stopped by its budget of 6 calls"
+    assert (
+        "nothing but the spending looks wrong; search was called 6 times, each time with other arguments;" in suspect.evidence
+    )
+
+
+def test_a_result_that_took_most_of_the_tokens_is_what_spent_them() -> None:
+    story = Story().user("Find a kettle").calls("search", "word " * 9000, query="all").calls("note", "ok", text="so many")
+    story.says("Well, there are many.")
+    counted = [Usage(40, 10), Usage(9_050, 10), Usage(9_070, 10)]
+    for at, one in enumerate(story.spans):
+        if isinstance(one.operation, Inference):
+            story.spans[at] = replace(one, operation=replace(one.operation, usage=counted.pop(0)))
+    (suspect,) = diagnose(story.trace(failure=spent("10,000 tokens is spent (18,190 tokens used)"))).suspects
+    assert titles(suspect) == ["helper was stopped by its budget of 10,000 tokens", "search"]
+    assert (suspect.part, suspect.title) == ("call", "the result of search took most of the budget")
+    assert suspect.evidence.startswith("It was sent along with 2 requests and took about 18,1")
+
+
+def test_a_step_that_took_most_of_the_time_is_what_spent_it() -> None:
+    story = Story().user("Find a kettle").calls("search", "none", query="kettle").says("There is none.")
+    at = next(at for at, one in enumerate(story.spans) if isinstance(one.operation, ToolExecution))
+    story.spans[at] = replace(story.spans[at], end=story.spans[at].start + 12_000_000_000)
+    suspect = diagnose(story.trace(failure=spent("10 seconds is spent (12 seconds used)"))).suspects[0]
+    assert (suspect.kind, suspect.title) == ("budget", "search took most of the time")
+
+
+def test_what_earlier_runs_spent_is_said() -> None:
+    said = "$5.00 a day for each user is spent ($5.02 used): helper with gpt-4o 100 %"
+    (suspect,) = diagnose(Story().trace(failure=spent(said))).suspects
+    assert suspect.title == "helper was stopped by its budget of $5.00 a day for each user"
+    assert "this run called no model, so it was spent before it" in suspect.evidence
+
+
+def test_a_budget_that_was_nearly_spent_is_no_cause() -> None:
+    """Nor that a price is not known: neither says that something went wrong."""
+    story = Story().user("Hello").says("Hello.")
+    told = tuple(Evaluation(name, "warning", "said") for name in ("budget_nearly_spent", "budget_unpriced"))
+    story.spans[0] = replace(story.spans[0], evaluations=told)
+    assert diagnose(story.trace()).suspects == ()
+
+
+def test_a_part_that_its_budget_stopped_did_not_stop_the_run() -> None:
+    story = Story().user("Find a kettle")
+    story.span(AgentInvocation("scout"), failure=spent())
+    (suspect,) = diagnose(story.says("There is none.").trace()).suspects
+    assert (suspect.title, suspect.score < LIKELY) == ("scout was stopped by its budget of 6 calls", True)
 
 
 def test_a_process_that_exits_with_a_code_inherits_its_error() -> None:

@@ -25,17 +25,20 @@ _ENDS: Mapping[Kind, str] = {
 """Clues that are an outcome themselves: nothing flows from them."""
 
 
-def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow) -> tuple[Step, ...]:
-    """From the outcome to the suspect, which is the last step. ``reached``: the nodes that its values flow into."""
+def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow, stop: Step | None = None) -> tuple[Step, ...]:
+    """From the outcome to the suspect, which is the last step. ``reached``: the nodes that its values flow into. ``stop``: what
+    the run came to where that is no answer."""
     outcome = flow.outcome_after(clue.node)
-    if clue.kind in _ENDS:
+    if clue.kind in _ENDS and clue.node is None:
         return (Step(clue.span_id, clue.title, clue.value, _ENDS[clue.kind]),)
     if clue.node is None:
-        end = [_outcome_step(outcome, "")] if outcome is not None else []
+        end = [stop] if stop is not None else [_outcome_step(outcome, "")] if outcome is not None else []
         return (*end, Step(clue.span_id, clue.title, clue.value, "It is in no value that later steps used."))
     edges = _way(clue.node, reached, flow)
     steps = _steps(edges[::-1], flow)
-    if not edges and outcome is not None and outcome is not clue.node:
+    if stop is not None:
+        steps.insert(0, stop)
+    elif not edges and outcome is not None and outcome is not clue.node:
         came = "was another choice" if clue.node.alternative else "came before"
         steps.append(_outcome_step(outcome, f"No value of it comes from {_title(clue.node)}, which {came}."))
     return (*steps, *_last(clue, clue.node))

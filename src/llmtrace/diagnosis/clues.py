@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmtrace.diagnosis import (
     answered,
+    budgets,
     calls,
     circles,
     described,
@@ -28,7 +29,7 @@ from llmtrace.model import Trace
 def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
     """In no order."""
     after, seen, known = Aftermath(trace, flow), Sightings(flow), Descriptions(flow)
-    return [
+    clues = [
         *made_up.made_up(trace, flow, after),
         *calls.invalid(trace, flow, after),
         *calls.failed(flow, after),
@@ -64,3 +65,4 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *findings.errors(trace, flow),
         *findings.findings(trace, flow),
     ]
+    return [*clues, *budgets.stopped(trace, flow, clues)]

@@ -150,6 +150,10 @@ class Flow:
         own = self._said_by.get(span.span_id, [])
         return next((node for node in own if call_id is not None and node.call_id == call_id), own[0] if own else None)
 
+    def call(self, call_id: str) -> Node | None:
+        """The call of this id, the newest."""
+        return self._by_call.get(call_id)
+
     def said_by(self, span_id: str) -> list[Node]:
         """What the model said in this inference: calls and answers."""
         return self._said_by.get(span_id, [])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from llmtrace.diagnosis.budgets import stop_of
 from llmtrace.diagnosis.candidates import Candidate, candidates_of
 from llmtrace.diagnosis.chain import chain
 from llmtrace.diagnosis.clue import Clue, place_of
@@ -17,7 +18,7 @@ from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.features import FEATURES, LED, TEAM, features_of
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.ranker import Ranker, shipped
-from llmtrace.diagnosis.result import LIKELY, Suspect
+from llmtrace.diagnosis.result import LIKELY, Step, Suspect
 from llmtrace.diagnosis.symptoms import is_known_to_have_failed, is_symptom
 from llmtrace.model import Trace
 
@@ -43,11 +44,15 @@ def suspects_of(trace: Trace, flow: Flow, ranker: Ranker | None = None) -> tuple
     failed = is_known_to_have_failed(trace)
     places = _without_symptoms(places, trace, ranker, failed=failed)
     probabilities = _probabilities(places, ranker, failed=failed)
+    stop = stop_of(trace)
     ranked = sorted(((each, *place) for each, place in zip(probabilities, places, strict=True)), key=_order)
+    if stop is not None and sum(one[0] for one in ranked if one[1].clues and not _is_stop(one[1])) >= LIKELY:
+        ranked = [one for one in ranked if one[1].node is not None or not _is_stop(one[1])]
     least = min(SHOWN, ranked[0][0] * NEAR) if ranked else SHOWN
     best = max((one[0] for one in ranked if one[1].clues), default=0.0) if failed else 1.0
     shown = [one for one in ranked if one[0] >= (least if one[1].clues else max(SHOWN, best)) or _asked_for(one[1])]
-    return tuple(_suspect(*one, flow, ranker) for one in shown[:MOST_SUSPECTS])
+    came_to = stop.step if stop is not None else None
+    return tuple(_suspect(*one, flow, ranker, came_to) for one in shown[:MOST_SUSPECTS])
 
 
 def _without_symptoms(places: list[Place], trace: Trace, ranker: Ranker, *, failed: bool) -> list[Place]:
@@ -62,18 +67,30 @@ def _without_symptoms(places: list[Place], trace: Trace, ranker: Ranker, *, fail
 
 def _probabilities(places: Sequence[Place], ranker: Ranker, *, failed: bool) -> list[float]:
     """One for each place. A run that was cut off may have gone wrong before: then the death stands for "nothing is wrong here"
-    in what came before it, which is given half."""
-    cut = [_is_cut(one) for one, _ in places]
-    if not any(cut) or all(cut):
+    in what came before it, which is given half. So does a budget that stopped the run, and what came before is given all."""
+    ends = [_is_cut(one) or _is_stop(one) for one, _ in places]
+    if not any(ends) or all(ends):
         return ranker.probabilities([features for _, features in places], failed=failed)
-    before = ranker.probabilities([features for one, features in places if not _is_cut(one)], failed=False)
-    halves = iter([each / 2 for each in before])
-    death = (1 - sum(before) / 2) / sum(cut)
-    return [death if is_cut else next(halves) for is_cut in cut]
+    given = 0.5 if any(_is_cut(one) for one, _ in places) else 1.0
+    found = ranker.probabilities(
+        [features for (_, features), ended in zip(places, ends, strict=True) if not ended], failed=False
+    )
+    before = iter([each * given for each in found])
+    end = (1 - sum(found) * given) / sum(ends)
+    return [end if ended else next(before) for ended in ends]
 
 
 def _is_cut(one: Candidate) -> bool:
     return any(clue.kind == "interrupted" for clue in one.clues)
+
+
+def _is_stop(one: Candidate) -> bool:
+    return any(map(_stops, one.clues))
+
+
+def _stops(clue: Clue) -> bool:
+    """True for the budget that stopped the run, and for the step that spent most of it."""
+    return (clue.kind, clue.severity) == ("budget", "error")
 
 
 def _order(one: tuple[float, Candidate, Mapping[str, float]]) -> tuple[float, int]:
@@ -91,7 +108,9 @@ def _asked_for(one: Candidate) -> bool:
     return any(clue.kind in _TOLD and clue.severity in _TOLD[clue.kind] for clue in one.clues)
 
 
-def _suspect(probability: float, one: Candidate, features: Mapping[str, float], flow: Flow, ranker: Ranker) -> Suspect:
+def _suspect(
+    probability: float, one: Candidate, features: Mapping[str, float], flow: Flow, ranker: Ranker, stop: Step | None
+) -> Suspect:
     score = min(0.99, max(0.001, round(probability, 4)))
     reasons = _reasons(features, ranker)
     if not one.clues:
@@ -100,12 +119,12 @@ def _suspect(probability: float, one: Candidate, features: Mapping[str, float], 
         clue = Clue("finding", place_of(node), _title(node), _weak(reasons), _ADVICE, "info", node)
         clue.value = node.arguments if node.kind == "call" else node.text[:200]
         return Suspect(
-            node.span_id, score, clue.title, clue.evidence, None, None, chain(clue, {node: None}, flow), _ADVICE, reasons
+            node.span_id, score, clue.title, clue.evidence, None, None, chain(clue, {node: None}, flow, stop), _ADVICE, reasons
         )
-    clues = sorted(one.clues, key=lambda clue: (_is_aside(clue), -_weight(clue, ranker)))
+    clues = sorted(one.clues, key=lambda clue: (not _stops(clue), _is_aside(clue), -_weight(clue, ranker)))
     clue = clues[0]
     also = tuple(other.evidence for other in clues[1:] if other.kind != clue.kind)
-    way = chain(clue, _reached(clue, flow), flow)
+    way = chain(clue, _reached(clue, flow), flow, stop)
     part = one.node.kind if one.node is not None else "span"
     return Suspect(
         clue.span_id,
