@@ -340,6 +340,30 @@ def test_whatever_a_signal_raises_our_thread_goes_on(monkeypatch: pytest.MonkeyP
     assert findings(program.exported()) == 1
 
 
+def test_a_signal_that_does_not_return_keeps_no_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody can evaluate is exported without findings."""
+    monkeypatch.setattr(_own, "registered", {})
+    monkeypatch.setattr("llmtrace.recorder.run.READ_SECONDS", 0.05)
+    begun, over = threading.Event(), threading.Event()
+
+    @llmtrace.signal(name="stuck")
+    def _stuck(span: Any) -> bool:
+        if span.name == "first":
+            begun.set()
+            over.wait(60)
+        return True
+
+    program = Program()
+    with llmtrace.span("run"):
+        with llmtrace.span("first"):
+            pass
+        assert begun.wait(10)
+        with llmtrace.span("second"):
+            pass
+    assert {span.name: len(span.events) for span in program.exported()} == {"first": 0, "second": 0, "run": 0}
+    over.set()
+
+
 def test_a_span_that_is_kept_keeps_no_run(held: list[Any]) -> None:
     """An exporter may keep what nobody reads for long; a run holds a whole conversation."""
     program = Program()

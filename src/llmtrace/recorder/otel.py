@@ -168,7 +168,7 @@ def finish_later(span: trace.Span, ended: Ended, content: Content) -> bool:
         if span.is_recording():
             if made.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
                 return False
-            if not span.fill_later(made, _Said(ended.whole, None, None, content), sdk.written):
+            if not span.fill_later(made, _Said(ended.when_read, None, None, content), sdk.written):
                 return False
     except Exception as error:
         report(finish_later, error)

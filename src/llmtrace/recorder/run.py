@@ -19,6 +19,10 @@ PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
 
 
+READ_SECONDS = 30.0
+"""How long whoever reads a span waits while the signals of its run look at others, once."""
+
+
 class _Here(threading.local):
     """What is going on in a thread."""
 
@@ -44,13 +48,17 @@ class Ended:
         self.told: tuple[Evaluation, ...] = ()
         """What others than quality signals say of it."""
 
-    def whole(self) -> Span:
-        """With all evaluations."""
+    def whole(self, patience: float = -1) -> Span:
+        """With all evaluations; see `Run.evaluate`."""
         run = self.run
         if run is not None:
-            run.evaluate(self)
+            run.evaluate(self, patience)
         span = self.span
         return replace(span, evaluations=(*span.evaluations, *self.told)) if self.told else span
+
+    def when_read(self) -> Span:
+        """`whole`, but a quality signal that does not return keeps nobody from exporting spans."""
+        return self.whole(READ_SECONDS)
 
 
 class Run:
@@ -80,6 +88,8 @@ class Run:
         """What is still to be evaluated, in its order."""
         self._lock = _Lock()  # reentrant: the collector may close a generator, and end its span, while we are in here
         self._evaluating = _Lock()
+        self._is_stuck = False
+        """Somebody has waited too long for a quality signal."""
         self._process = _process
 
     @property
@@ -132,14 +142,15 @@ class Run:
             self._ended.append(ended)
         return ended
 
-    def evaluate(self, ended: Ended) -> None:
+    def evaluate(self, ended: Ended, patience: float = -1) -> None:
         """Add to a span what quality signals find; to the outermost one also what is only known at the end. What ended before
-        it is evaluated first, but for what ends while this very thread evaluates. A fork leaves it to its parent."""
+        it is evaluated first, but for what ends while this very thread evaluates. A fork leaves it to its parent, and so it
+        is left where another thread evaluates for longer than ``patience`` seconds; less than 0: it is waited for."""
         if not self.is_here:
             return
         is_nested = self._evaluating._is_owned()  # type: ignore[attr-defined]
-        if not self._evaluating.acquire(blocking=not self._lock._is_owned()):  # type: ignore[attr-defined]
-            return  # the collector has ended it in a step of ours: whoever evaluates may wait for that
+        if not (self._evaluating.acquire(blocking=False) or self._wait(patience)):
+            return
         before, here.evaluating = here.evaluating, True
         try:
             if not is_nested:
@@ -152,9 +163,18 @@ class Run:
             here.evaluating = before
             self._evaluating.release()
 
+    def _wait(self, patience: float = -1) -> bool:
+        """Wait for another thread that evaluates; not in a step of ours, in which the collector has ended a span: that thread
+        may wait for the step. Whether it is done."""
+        if self._lock._is_owned() or (self._is_stuck and patience >= 0):  # type: ignore[attr-defined]
+            return False
+        is_done = self._evaluating.acquire(timeout=patience)
+        self._is_stuck = self._is_stuck or not is_done
+        return is_done
+
     def do_next(self) -> bool:
-        """Do the oldest of what is to be done later. False: it cannot be waited for, see `evaluate`."""
-        if not self._evaluating.acquire(blocking=not self._lock._is_owned()):  # type: ignore[attr-defined]
+        """Do the oldest of what is to be done later. False: that cannot be waited for."""
+        if not (self._evaluating.acquire(blocking=False) or self._wait()):
             return False
         try:
             if self.later:
