@@ -173,12 +173,12 @@ _SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_pro
 
 
 def _close(running: _Running, kept: Store | None = None, again: Sending | None = None) -> None:
-    """``again``: goes on sending what ``running`` has not sent."""
+    """``again``: goes on sending what ``running`` has not sent, where that stays in a journal."""
     if running.others is not None:
         guard(running.others.close)
     if running.sending is not None:
-        same = again is not None and again.destination.id == running.sending.destination.id
-        guard(running.sending.close, 0.0 if same else EXIT_SECONDS)
+        goes_on = again is not None and again.destination.id == running.sending.destination.id and running.sending.journals
+        guard(running.sending.close, 0.0 if goes_on else EXIT_SECONDS)
     if running.store is not None and running.store is not kept:
         guard(running.store.close)
     if running.sending is not None:

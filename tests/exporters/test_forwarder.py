@@ -272,6 +272,13 @@ def test_a_store_that_is_off(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.journal")) == []
 
 
+def test_configured_anew_with_a_store_that_is_off(tmp_path: Path) -> None:
+    """What waits in memory is sent before."""
+    with Collector() as collector:
+        run("work(10); llmtrace.configure(store='off'); work(3, 'more')", tmp_path, collector.url, STORE="off")
+    assert names(collector) == sorted(steps(10) + steps(3, "more"))
+
+
 def test_an_unwritable_disk(tmp_path: Path) -> None:
     """Spans that no disk takes are sent from memory; one line says that they are not kept."""
     (tmp_path / "file").touch()

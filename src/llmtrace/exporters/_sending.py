@@ -36,6 +36,8 @@ class Sending:
         self._always = always
         self._own = own
         self._forwarder: Forwarder | None = None
+        self.journals = False
+        """What is not sent stays in a journal, from which another goes on."""
 
     def spool(self, config: Config) -> Spool | None:
         """What to keep spans in where only what is still to be sent is kept."""
@@ -60,6 +62,7 @@ class Sending:
                 process=lambda: journal.process,
                 stuck=journal.waiting,
             )
+            self.journals = True
             local.tell(self._forwarder.wake)
             if _left_behind(store.folder):
                 self._forwarder.wake()
