@@ -144,6 +144,29 @@ def test_inside_ours_theirs_is_left_out(tmp_path: Path) -> None:
     assert spans["chat"].operation == Inference("ours", fingerprint=spans["chat"].operation.fingerprint)  # type: ignore[union-attr]
 
 
+def test_inside_ours_their_execution_of_the_same_tool_is_a_plain_span(tmp_path: Path) -> None:
+    """The tool ran once, and what it did stands below it. Another tool that it runs is an execution of its own."""
+    spans = spans_of(
+        tmp_path,
+        """
+        from llmtrace.model import ToolExecution
+        from llmtrace.recorder import active
+        def told(name):
+            return {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
+        llmtrace.configure(store=STORE)
+        ours = active().start(ToolExecution("look_up"), name="ours")
+        with ours.use():
+            with their("same", **told("look_up")):
+                with their("other", **told("query")):
+                    pass
+        ours.end()
+        """,
+    )
+    kinds = {name: type(span.operation).__name__ for name, span in spans.items()}
+    assert kinds == {"ours": "ToolExecution", "same": "Custom", "other": "ToolExecution"}
+    assert (spans["same"].parent_id, spans["other"].parent_id) == (spans["ours"].span_id, spans["same"].span_id)
+
+
 def test_around_ours_theirs_is_a_plain_span(tmp_path: Path) -> None:
     """Theirs keeps its place in the tree; the inference is ours."""
     spans = spans_of(

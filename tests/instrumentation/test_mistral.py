@@ -21,17 +21,21 @@ sys.path.insert(0, str(Path(__file__).parent / "contract"))
 from kit import Reply, json_reply, sse_reply
 from server import Server
 
+import llmtrace
 from llmtrace import instrumentation
 from llmtrace.instrumentation._mistral_entries import read_entry
 from llmtrace.model import (
     Embedding,
+    Failure,
     Generic,
     Inference,
     Reasoning,
     ServerToolCall,
     ServerToolResult,
+    Span,
     Text,
     ToolCall,
+    ToolExecution,
     ToolResult,
     Usage,
 )
@@ -280,6 +284,88 @@ def test_an_error_within_a_conversation_is_a_failure(captured: Captured) -> None
     assert failure is not None
     assert (failure.type, failure.message) == ("server_error", "broken")
     assert (found.partial, found.output[0].text()) == (True, "Y")
+
+
+def called(order_id: str, number: int) -> dict[str, Any]:
+    return {**ASKED, "id": f"fc_{number}", "tool_call_id": f"call_{number}", "name": "look_up", "arguments": order_id}
+
+
+def run(captured: Captured, *functions: Any, **context: Any) -> list[Span]:
+    """A run whose model asks for two orders at once, and answers; what was recorded."""
+    contexts = pytest.importorskip("mistralai.extra.run.context")
+    asked = [called('{"order_id": "7"}', 1), called('{"order_id": "8"}', 2)]
+    said = {"type": "message.output", "id": "m", "model": "mistral-test-1", "content": "It is sent."}
+    replies = [json_reply({"conversation_id": "c", "outputs": outputs, "usage": SPENT}) for outputs in (asked, [said])]
+
+    @llmtrace.agent
+    async def support(url: str) -> str:
+        async with contexts.RunContext(model="mistral-test", **context) as around:
+            for function in functions:
+                around.register_func(function)
+            asking = Client(api_key="none", server_url=url).beta.conversations
+            return str((await asking.run_async(run_ctx=around, inputs="Where are they?")).output_as_text)
+
+    with Server(*replies) as server:
+        assert asyncio.run(support(server.url)) == "It is sent."
+    return captured.spans
+
+
+def look_up(order_id: str) -> dict[str, str]:
+    """Look up.
+
+    Args:
+        order_id: which.
+    """
+    if order_id == "8":
+        raise LookupError("no such order")
+    assert llmtrace.inject()["traceparent"]  # the span of the tool is current in it
+    return {"order_id": order_id, "status": "sent"}
+
+
+async def look_up_later(order_id: str) -> dict[str, str]:
+    """Look up."""
+    await asyncio.sleep(0)
+    return look_up(order_id)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_functions_of_a_run_are_executions(captured: Captured, is_async: bool) -> None:
+    """Joined by call id to the model's calls, which offer them; one that raises has failed, though the model is told of it."""
+    function: Any = look_up_later if is_async else look_up
+    function.__name__ = "look_up"
+    spans = run(captured, function, continue_on_fn_error=True)
+    first = next(span.operation for span in spans if isinstance(span.operation, Inference))
+    ran = {span.operation.call_id: span for span in spans if isinstance(span.operation, ToolExecution)}
+    assert [call.id for call in first.output[0].tool_calls()] == list(ran) == ["call_1", "call_2"]
+    good, bad = ran["call_1"].operation, ran["call_2"]
+    result = '{"order_id": "7", "status": "sent"}'
+    assert good == ToolExecution("look_up", {"order_id": "7"}, result, True, "call_1", definition=first.tools[0])
+    assert bad.failure == Failure("tool_error", "no such order")
+    assert len({span.run_id for span in spans}) == 1
+
+
+def test_what_a_function_of_a_run_raises_is_its_failure(captured: Captured) -> None:
+    """The SDK's own error goes through to the program."""
+    errors = pytest.importorskip("mistralai.extra.exceptions")
+    with pytest.raises(errors.RunException):
+        run(captured, look_up)
+    failures = {span.operation.call_id: span.failure for span in captured.spans if isinstance(span.operation, ToolExecution)}
+    assert failures["call_1"] is None
+    assert failures["call_2"] is not None
+    assert (failures["call_2"].type, failures["call_2"].message) == ("LookupError", "no such order")
+
+
+def test_a_tool_of_llmtrace_in_a_run_makes_its_span_itself(captured: Captured) -> None:
+    """It is recorded once."""
+
+    @llmtrace.tool
+    def look_up(order_id: str) -> str:
+        """Look up."""
+        return f"{order_id}: sent"
+
+    spans = run(captured, look_up)
+    ran = [span.operation for span in spans if isinstance(span.operation, ToolExecution)]
+    assert [(one.call_id, one.result) for one in ran] == [("call_1", "7: sent"), ("call_2", "8: sent")]
 
 
 def test_an_entry_in_a_form_of_its_own_is_kept_whole() -> None:

@@ -5,7 +5,8 @@ dialect knows, and every span below one of these or of ours; what is below a spa
 with it (`runs`). What else a program traces (its database, its web server) is its own affair.
 
 Law: one inference a call. Where another instrumentation has wrapped the same call, ours is the inference; theirs, inside
-ours, is left out, and around ours, or beside ours with the same answer, it stays as a plain span.
+ours, is left out, and around ours, or beside ours with the same answer, it stays as a plain span. So does theirs of an
+execution right inside ours of the same tool.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from llmtrace.codec.messages import read_definitions
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
-from llmtrace.model import Custom, Event, Inference, Kind, Link, Operation, RawSpan, Scope, Span, replace
+from llmtrace.model import Custom, Event, Inference, Kind, Link, Operation, RawSpan, Scope, Span, ToolExecution, replace
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.run import Run
@@ -127,6 +128,8 @@ class ForeignSpans(SpanProcessor):
                 found = replace(found, operation=Custom())
             elif span.parent is not None:
                 found = replace(found, operation=self._offered(inference, span.parent.span_id))
+        elif place.owner is not None and _is_same_execution(place.owner, found):
+            found = replace(found, operation=Custom())  # it stays, since what the tool did stands below it
         recorder, run = active(), place.owner.run if place.run is None and place.owner is not None else place.run
         if recorder is not None and run is not None:
             watchers = place.watchers if place.owner is None else place.owner.watchers
@@ -209,6 +212,13 @@ def _new_run() -> Run | None:
 def _is_same_call(owner: Recording, span: Span) -> bool:
     """Whether an inference is the very call that ours, right around it, stands for."""
     return owner.span_id == span.parent_id and isinstance(owner.operation, Inference)
+
+
+def _is_same_execution(owner: Recording, span: Span) -> bool:
+    """The same of an execution of a tool."""
+    ours, theirs = owner.operation, span.operation
+    of_tools = isinstance(ours, ToolExecution) and isinstance(theirs, ToolExecution) and ours.name == theirs.name
+    return of_tools and owner.span_id == span.parent_id
 
 
 def _place(span: Span) -> str:

@@ -1,4 +1,5 @@
-"""Mistral's ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async.
+"""Mistral's ``chat`` and ``agents`` (complete, parse, stream), ``fim``, ``embeddings`` and conversations, sync and async, and
+the functions that a run of a conversation runs (``_mistral_tools``).
 
 Works with mistralai 1.x to 3.x. Mistral speaks OpenAI's form by a client of another make, so the endpoint is OpenAI's
 (`_openai_chat`); peculiar to Mistral are how headers are given, where requests go out, how events are wrapped, and that the SDK
@@ -25,6 +26,7 @@ from llmtrace.instrumentation._mistral_entries import (
     read_entry,
     told,
 )
+from llmtrace.instrumentation._mistral_tools import TOOLS
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_embeddings import Embeddings
@@ -334,5 +336,5 @@ def _patches(package: str) -> tuple[Patch, ...]:
     )
 
 
-PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"))
+PATCHES = (*_patches("mistralai.client"), *_patches("mistralai"), *TOOLS)
 """From 2.x on the client stands in ``mistralai.client``."""

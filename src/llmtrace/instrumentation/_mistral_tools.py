@@ -1,0 +1,58 @@
+"""The functions that a run of a conversation (``beta.conversations.run_async``) runs for the model: each is an execution,
+joined to the model's call by its id.
+
+What a function raises goes on as the SDK's own error, or is told to the model where the run is to go on; here it is the span's
+failure. The SDK opens a span of its own inside ours, which stays as a plain one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmtrace.instrumentation._framework import spanned
+from llmtrace.instrumentation._openai_messages import arguments
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.model import Failure, ToolExecution, replace
+from llmtrace.recorder import Recording, active, current
+from llmtrace.validation.schema import read_definition
+
+_COMPLAINT = "Error while executing {}: "
+"""How the SDK begins what it tells the model of an error."""
+
+
+class _Step:
+    """One run of a function."""
+
+    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
+        self.recording = recording
+        self.context = recording.context
+        self._operation = operation
+
+    def returned(self, result: Any) -> None:
+        """The entry that tells the model."""
+        told, complaint = result.result, _COMPLAINT.format(self._operation.name)
+        failed = isinstance(told, str) and told.startswith(complaint)
+        failure = Failure("tool_error", told[len(complaint) :]) if failed else None
+        self.recording.end(replace(self._operation, result=told, has_result=True), failure=failure)
+
+    def raised(self, error: BaseException) -> None:
+        self.recording.end(self._operation, exception=error.__cause__ or error)
+
+
+def _begin(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
+    """Of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
+    given = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
+    call, tool, recorder, outer = given["function_call"], given["run_tool"], active(), current()
+    function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
+    if recorder is None or hasattr(function, "_self_spec"):
+        return None  # decorated with `llmtrace.tool`, it makes its span itself
+    if outer is not None:
+        outer.run.answered(call.tool_call_id)
+    operation = ToolExecution(
+        call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=read_definition(tool.tool)
+    )
+    return _Step(recorder.start(operation), operation)
+
+
+TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_begin)),)
+"""Where the SDK's run takes the function from; it is defined in a module beside it."""
