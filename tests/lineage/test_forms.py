@@ -107,14 +107,15 @@ def test_a_value_on_its_own_in_any_text_is_found(text: str, value: str) -> None:
 READ = st.text(alphabet='ab129KUn.,:/-_% \n"{}[]@$#\\u0é９…→ß’\u0338<＼\u2028\u00a0', max_size=120)
 
 
-@given(st.lists(READ, min_size=1, max_size=4))
-def test_the_vocabulary_of_a_text_has_its_keys(texts: list[str]) -> None:
+@given(st.lists(READ, min_size=1, max_size=4), st.sampled_from([0, 100, 10_000]), st.sets(st.sampled_from(["1", "=1", "ab"])))
+def test_the_vocabulary_of_a_text_has_its_keys(texts: list[str], learnt_from: int, echo: set[str]) -> None:
     """So has each word by itself, whichever way it is read, and whatever was read before."""
-    vocabulary = Vocabulary()
+    vocabulary = Vocabulary(learnt_from)
     for number, text in enumerate(texts):
-        keys = vocabulary.take(number, text)
-        keys.update(key for key, numbers in vocabulary.keys.items() if numbers[-1] == number)
-        assert keys_in(text) == keys == keys_of(text)
+        keys = vocabulary.take(number, text, echo).difference(echo)
+        keys.update(key for key, numbers in vocabulary.keys.items() if numbers and numbers[-1] == number)
+        assert keys == keys_in(text).difference(echo)
+        assert keys_in(text) == keys_of(text)
 
 
 @given(st.text(max_size=300))

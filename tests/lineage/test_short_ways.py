@@ -77,10 +77,11 @@ WORDS = (
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join), max_size=24),
     st.lists(st.sampled_from(WORDS), max_size=3),
+    st.sampled_from([0, 100, 10_000]),
 )
-def test_words_stand_where_they_are_read_in_every_text(texts: list[str], wanted: list[str]) -> None:
+def test_words_stand_where_they_are_read_in_every_text(texts: list[str], wanted: list[str], learnt_from: int) -> None:
     """Words with a digit, which are read later than the others, among them."""
-    vocabulary = Vocabulary()
+    vocabulary = Vocabulary(learnt_from)
     words = Words(vocabulary.plain)
     for number, text in enumerate(texts):
         vocabulary.take(number, text)
@@ -109,8 +110,8 @@ def _parted(text: str) -> str:
 @settings(max_examples=30)
 def test_many_words_that_differ_by_their_digits_alone_are_read_as_each_by_itself(words: list[str]) -> None:
     text = " ".join(words)
-    keys, vocabulary = {key for word in words_with_keys(text) for key in keys_of_word(word)}, Vocabulary()
-    assert keys_in(text) == keys == vocabulary.take(0, text).union(vocabulary.keys)
+    keys, vocabulary = {key for word in words_with_keys(text) for key in keys_of_word(word)}, Vocabulary(0)
+    assert keys_in(text) == keys == Vocabulary().take(0, text) == vocabulary.take(0, text).union(vocabulary.keys)
 
 
 MESSAGES = [Message(role, (Text(text),)) for role in ("user", "assistant") for text in ("a", "b")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 
@@ -89,6 +89,8 @@ _ONES, _TENS = _NUMBER_WORDS.split()[:20], _NUMBER_WORDS.split()[20:]
 
 def squash(text: str) -> str:
     """Letters and digits only, in small letters."""
+    if text.isascii():
+        return text.encode().translate(_SMALL, _NO_LETTERS).decode()
     return "".join(_RUN.findall(text.casefold()))
 
 
@@ -194,7 +196,7 @@ def parted(text: str, *, backslashes: bool = False) -> list[str]:
     return spaced(text).encode("utf-8", "surrogatepass").translate(table).decode("utf-8", "surrogatepass").split()
 
 
-def alike(words: Sequence[str]) -> Mapping[str, list[str]]:
+def alike(words: Sequence[str]) -> dict[str, list[str]]:
     """Words, put together by what they look like with every digit turned into a 0."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     if words:

@@ -7,7 +7,7 @@ look-up and one step for each of its keys and plain words.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from itertools import chain, filterfalse, repeat
 
 from llmtrace.lineage.characters import STRUCTURED, compatible, unescape
@@ -18,13 +18,17 @@ MOST_KNOWN = 1 << 18
 """Words that are remembered; beyond that all are read anew."""
 FEW_COME_AGAIN = 5
 """Digits in a word from which on it is not remembered: identifiers, dates, times. Most come once."""
+LEARNT_FROM = 1 << 17
+"""Characters from which on words are remembered: in less they come too seldom to pay for it."""
 _ACROSS = "\u0338\uff3c\ufe68"
 """What `compatible` joins with a separator before it, or turns into a backslash."""
 _DIGITS = frozenset("0123456789")
 
 
 class Vocabulary:
-    def __init__(self) -> None:
+    def __init__(self, learnt_from: int = LEARNT_FROM) -> None:
+        self._learnt_from, self._length = learnt_from, 0
+        """From how many characters on words are remembered, and how many there were."""
         self.keys: defaultdict[str, list[int]] = defaultdict(list)
         """The numbers of the texts that hold a key, in order; some several times."""
         self.plain: defaultdict[str, list[int]] = defaultdict(list)
@@ -37,7 +41,10 @@ class Vocabulary:
         ``echo``: keys that are not to be entered."""
         if not text.isascii() and any(one in text for one in _ACROSS):
             text = compatible(text)
+        self._length += len(text)
         words = _words_with_escapes(text) if "\\" in text else set(parted(text))
+        if self._length <= self._learnt_from:
+            return self._read(number, words)
         known = list(map(self._known.get, words))
         _enter(number, chain.from_iterable(filter(None, known)))
         others = self._read(number, [word for word, lists in zip(words, known, strict=True) if lists is None])
@@ -47,36 +54,37 @@ class Vocabulary:
                 numbers.pop()
         return others
 
-    def _read(self, number: int, words: list[str]) -> set[str]:
+    def _read(self, number: int, words: Collection[str]) -> set[str]:
         """Words that are not known."""
-        if len(self._known) > MOST_KNOWN:
-            self._known = {}
-        usual = list(filter(str.isascii, words))
-        plain = list(filter(str.isalpha, usual))
-        self._known.update([(word, (self.plain[word],)) for word in plain])
-        _enter(number, map(self.plain.__getitem__, plain))
         found: set[str] = set()
-        for shape, some in alike(list(filterfalse(str.isalpha, usual))).items():
-            if shape.count("0") >= FEW_COME_AGAIN and len(shape) <= LONGEST_KEPT:
-                found.update(chain.from_iterable(keys_of_alike(shape, some)))
-                _enter(number, map(self.plain.__getitem__, filter(str.isalpha, words_of(shape))))
-            else:
-                found.update(*[self._learn(number, word) for word in some])
-        for word in filterfalse(str.isascii, words):
-            found.update(self._learn(number, word))
-        return found
+        usual = list(filter(str.isascii, words))
+        letters = list(filter(str.isalpha, usual))
+        marked = alike(list(filterfalse(str.isalpha, usual)) if len(letters) < len(usual) else ())
+        if self._length > self._learnt_from:
+            if len(self._known) > MOST_KNOWN:
+                self._known = {}
+            self._known.update([(word, (self.plain[word],)) for word in letters])
+            for shape in [shape for shape in marked if shape.count("0") < FEW_COME_AGAIN or len(shape) > LONGEST_KEPT]:
+                found.update(*[self._learn(number, word) for word in marked.pop(shape)])
+        if len(usual) < len(words):
+            for word in filterfalse(str.isascii, words):
+                found.update(self._learn(number, word))
+        letters += filter(str.isalpha, words_of(" ".join(marked)))
+        _enter(number, map(self.plain.__getitem__, letters))
+        return found.union(*[chain.from_iterable(keys_of_alike(*each)) for each in marked.items() if HOLDS_KEY.search(each[0])])
 
     def _learn(self, number: int, word: str) -> Sequence[str]:
-        """Enter the text where a word belongs, and know the next time where that is. Of a date the keys are given instead."""
+        """Enter the text where a word belongs, and know the next time where that is. Of a date, and of what is not to be
+        remembered, the keys are given instead."""
         parts = (word,) if word.isascii() else parted(compatible(word))
         keys = [key for part in parts if HOLDS_KEY.search(part) for key in keys_of_word(part)]
         lists = [self.plain[each] for each in words_of(word) if _DIGITS.isdisjoint(each)]
-        dated = "@" in [key[0] for key in keys]
-        if not dated:
+        given = self._length <= self._learnt_from or "@" in [key[0] for key in keys]
+        if not given:
             lists += map(self.keys.__getitem__, keys)
             self._known[word] = tuple(lists)
         _enter(number, lists)
-        return keys if dated else ()
+        return keys if given else ()
 
 
 def _enter(number: int, lists: Iterable[list[int]]) -> None:

@@ -41,7 +41,7 @@ def joints(text: str) -> list[str]:
     """The pieces of a value that may be put together: two to four codes or words in one (``SFO-JFK``, ``ada_reyes``), or a name
     of several words (``Ada Reyes``). Empty for what is not of this form."""
     bare = text.strip()
-    words = _JOINT.split(bare)
+    words = _JOINT.split(bare, 4)
     if not 2 <= len(words) <= 4 or not all(len(word) > 1 and word.isalnum() for word in words):
         return []
     return words if " " not in bare or all(word[0].isupper() for word in words) else []
