@@ -184,6 +184,18 @@ def _unidentified(name: str | None, arguments: str) -> dict[str, Any]:
                 ToolCall("refund", {"order_id": "8"}),
             ),
         ),
+        (  # the same function again, named before its arguments come; its name alone at the end is no call
+            [
+                _unidentified("look_up", ""),
+                {"tool_calls": [{"index": 0, "function": {"arguments": '{"order_id": '}}]},
+                {"tool_calls": [{"index": 0, "function": {"arguments": '"7"}'}}]},
+                _unidentified("look_up", ""),
+                {"tool_calls": [{"index": 0, "function": {"arguments": '{"order_id": '}}]},
+                {"tool_calls": [{"index": 0, "function": {"arguments": '"8"}'}}]},
+                _unidentified("look_up", ""),
+            ],
+            (ToolCall("look_up", {"order_id": "7"}), ToolCall("look_up", {"order_id": "8"})),
+        ),
         (  # id and name repeated in every chunk
             [
                 {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "look_up", "arguments": '{"order_id"'}}]},

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class _Call:
     """One tool call of a choice; its arguments come in pieces."""
 
-    __slots__ = ("id", "index", "is_custom", "name", "text")
+    __slots__ = ("id", "index", "is_custom", "name", "named_again", "text")
 
     def __init__(self, index: int | None) -> None:
         self.index = index
@@ -38,6 +38,8 @@ class _Call:
         self.name = ""
         self.text = StringIO()
         self.is_custom = False
+        self.named_again = False
+        """Its name came once more after its arguments were whole: if others follow, they are the next call's."""
 
 
 class _Choice:
@@ -107,7 +109,7 @@ class ChunkReader:
         self._write: Any = None
         """Appends to the text of choice 0, once there is one."""
         self._calls: dict[int | None, _Call] = {}
-        """The calls of choice 0 by their index; of several with one index, the last."""
+        """The calls of choice 0 by their index; of several with one index, the last. None that is ``named_again``."""
 
     def feed(self, chunk: Any) -> None:
         """Take in a chunk. The two usual ones, a piece of text or of one call's arguments for choice 0 and nothing else, are
@@ -198,7 +200,8 @@ class ChunkReader:
                 choice.finish = FINISH_REASONS.get(reason, reason)
             _add(choice, members(given.get("delta")))
             if choice.calls and not given.get("index"):
-                self._calls = {call.index: call for call in choice.calls}
+                last = {call.index: call for call in choice.calls}
+                self._calls = {index: call for index, call in last.items() if not call.named_again}
 
     def _choice(self, index: int) -> _Choice:
         choice = self._choices.get(index)
@@ -273,10 +276,14 @@ def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
     """Find the call that a delta belongs to, or open it. Some servers number all calls 0, or none, and tell them by id, or
     not even so."""
     index, new_id = delta.get("index"), delta.get("id")
-    call = next((one for one in reversed(choice.calls) if one.index == index), None)
-    is_other = call is not None and new_id and call.id and new_id != call.id
-    if call is None or is_other or (not new_id and _is_next(call, members(delta.get("function")))):
+    before = next((one for one in reversed(choice.calls) if one.index == index), None)
+    if before is None or (new_id and before.id and new_id != before.id):
         call = _new(choice, index)
+    elif not new_id and _is_next(before, members(delta.get("function"))):
+        call = _new(choice, index)
+        call.name = before.name if before.named_again else ""  # else it comes with its own
+    else:
+        call = before
     if new_id:
         call.id = new_id
     if delta.get("custom") is not None:
@@ -289,11 +296,15 @@ def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
 
 
 def _is_next(call: _Call, function: Mapping[str, Any]) -> bool:
-    """Whether a function is named, and given arguments or of another name, after a call that has its own whole."""
-    name = function.get("name")
-    if not name or (name == call.name and not function.get("arguments")):
+    """Whether another call begins here, after one that has its arguments whole: a function is named, and given arguments or of
+    another name. The same name alone may be the same call's, which some servers name in each piece: it counts once arguments
+    follow. (A second call of one function with none at all, not even ``{}``, is not known from that.)"""
+    name, given = function.get("name"), function.get("arguments")
+    if not name and not (given and call.named_again):
         return False
-    return isinstance(arguments(call.text.getvalue()), dict)
+    is_whole = isinstance(arguments(call.text.getvalue()), dict)
+    call.named_again = is_whole and name in (None, "", call.name)
+    return is_whole and bool(given or not call.named_again)
 
 
 def _new(choice: _Choice, index: int | None) -> _Call:
