@@ -8,6 +8,7 @@ import contextvars
 import gc
 import inspect
 import logging
+import subprocess
 import sys
 import threading
 import time
@@ -513,3 +514,31 @@ def test_exit_without_an_error_code_is_no_failure(decorate: Any) -> None:
             with pytest.raises(SystemExit):
                 work(code)
     assert [span.failure is None for span in captured.spans] == [True, True, False, False]
+
+
+DROPPED = """
+import contextvars, random, llmtrace
+
+contextvars.ContextVar("another").set(1)
+llmtrace.configure(store="off", instrument=[])
+
+@llmtrace.agent
+def items():
+    yield 1
+
+for _ in range(10_000):
+    left = items()
+    next(left)
+    ring = [left]
+    ring.append(ring)
+    del left, ring
+    with llmtrace.span("step"):
+        pass
+    [[] for _ in range(random.randrange(40))]
+"""
+
+
+def test_generators_that_are_collected_do_no_harm() -> None:
+    """Python before 3.12 collects garbage while it sets a context variable, and crashes where another is set meanwhile."""
+    ran = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")

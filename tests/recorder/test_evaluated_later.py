@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import os
@@ -287,7 +288,7 @@ def test_settling_includes_what_ended_on_our_thread() -> None:
     assert sink.sequences == [0]
 
 
-@pytest.mark.parametrize("at", ["start", "step", "finish"])
+@pytest.mark.parametrize("at", ["start", "step", "step, on another thread", "finish"])
 def test_a_signal_does_not_see_what_it_causes(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would cause more, for ever."""
     monkeypatch.setattr(_own, "registered", {})
@@ -304,6 +305,7 @@ def test_a_signal_does_not_see_what_it_causes(at: str, monkeypatch: pytest.Monke
 
         def step(self, span: Any) -> bool:
             cause("step")
+            asyncio.run(asyncio.to_thread(cause, "step, on another thread"))
             return True
 
         def finish(self) -> None:

@@ -7,6 +7,7 @@ inside is made current around each single step and never across a ``yield`` or a
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import sys
 import types
@@ -269,7 +270,7 @@ _RUN: dict[KindOfFunction, Callable[[Function, Begin, _Made | None], Any]] = {
 
 def _within(place: _Left | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
     """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
-    if place is None:
+    if place is None or (_SETS_ARE_FRAGILE and type(given[-1]) is GeneratorExit and _is_collecting()):
         return advance(given.pop())
     token = place.attach()
     try:
@@ -277,6 +278,19 @@ def _within(place: _Left | None, advance: Callable[[Any], Any], given: list[Any]
     finally:
         place.context = otel_context.get_current()
         Recording.detach(token)
+
+
+_SETS_ARE_FRAGILE = sys.version_info < (3, 12)
+"""Garbage is collected within ``ContextVar.set`` there: what the collector closes may set none, or Python itself crashes."""
+
+
+def _is_collecting() -> bool:
+    """Whether the garbage collector is at work, as when it closes a generator: then it begins no other collection."""
+    if not gc.isenabled():
+        return False
+    before = gc.get_stats()[0]["collections"]
+    gc.collect(0)
+    return bool(gc.get_stats()[0]["collections"] == before)
 
 
 def _first(generator: Any) -> Awaitable[Any]:

@@ -43,6 +43,7 @@ from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.recording import NoRecording, Recording
 from llmtrace.recorder.run import Ended, Run, here
+from llmtrace.signals import _own
 
 
 class Sink(Protocol):
@@ -267,7 +268,7 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        may_wait = self._may_wait and self.evaluator.signals and not here.evaluating
+        may_wait = self._may_wait and self.evaluator.signals and not here.evaluating and not _own.is_judging.get()
         enrich = self._enriched if may_wait and not recording.watchers else None  # a budget asks what it cost
         if enrich is None:
             try:

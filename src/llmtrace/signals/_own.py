@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 from llmtrace.content import to_json
@@ -21,7 +21,8 @@ R = TypeVar("R")
 _WORD = re.compile(r"[\w.:-]{1,40}")
 """A text that is a label; a longer one may hold content."""
 
-_judging: ContextVar[bool] = ContextVar("llmtrace_judging", default=False)
+is_judging: ContextVar[bool] = ContextVar("llmtrace_judging", default=False)
+"""One of them is being asked here; also in what it begins in a copy of its context."""
 
 registered: dict[str, Own] = {}
 """By name, in the order in which they were first registered."""
@@ -69,13 +70,7 @@ class Own:
     @staticmethod
     def _judge(say: Callable[[], R]) -> R | None:
         """None: it is about what one of them causes."""
-        if _judging.get():
-            return None
-        token = _judging.set(True)
-        try:
-            return say()
-        finally:
-            _judging.reset(token)
+        return None if is_judging.get() else copy_context().run(_as_judge, say)
 
     def findings(self, said: Any) -> Iterator[Evaluation]:
         """What was said of a span, as evaluations; see `llmtrace.signal`. Raises TypeError for what says nothing."""
@@ -110,6 +105,11 @@ class Own:
         severity, label, bound = (self.severity, "fail", "below") if low else ("info", "pass", "at least")
         explanation = f"scored {score:.4g}, {bound} {self.below:.4g}: {self.description}"
         return Evaluation(self.name, severity, explanation, label=label, score=score)
+
+
+def _as_judge(say: Callable[[], R]) -> R:
+    is_judging.set(True)
+    return say()
 
 
 def _silent(_: Span) -> None:
