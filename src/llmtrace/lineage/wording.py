@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from llmtrace.lineage.words import words_of
+
 QUOTED = 5
 """Words in a row from which on a part of a text counts as quoted."""
 MOST_WORDS = 64
@@ -27,13 +29,16 @@ def wording(text: str, *, exact: bool = False) -> re.Pattern[str] | None:
 
 
 def windows(text: str) -> list[str]:
-    """Of a long text, overlapping pieces of `QUOTED` words from its whole length, as they are written; none of a short one."""
-    placed = [match.span() for match in _WORD.finditer(text)]
-    last = len(placed) - QUOTED
+    """Of a long text, overlapping pieces of `QUOTED` words from its whole length, by their words; none of a short one."""
+    words = words_of(text) if text.isascii() else []
+    placed = [] if words else [match.span() for match in _WORD.finditer(text)]  # beyond ASCII signs may be part of a word
+    last = len(words or placed) - QUOTED
     if last < 0:
         return []
     stride = max(QUOTED // 2, last // MOST_WINDOWS + 1)
     starts = [*range(0, last, stride), last]
+    if words:
+        return [" ".join(words[start : start + QUOTED]) for start in starts]
     return [text[placed[start][0] : placed[start + QUOTED - 1][1]] for start in starts]
 
 
@@ -41,6 +46,8 @@ def joints(text: str) -> list[str]:
     """The pieces of a value that may be put together: two to four codes or words in one (``SFO-JFK``, ``ada_reyes``), or a name
     of several words (``Ada Reyes``). Empty for what is not of this form."""
     bare = text.strip()
+    if len(bare.split(None, 4)) > 4:
+        return []
     words = _JOINT.split(bare, 4)
     if not 2 <= len(words) <= 4 or not all(len(word) > 1 and word.isalnum() for word in words):
         return []

@@ -48,6 +48,9 @@ class Words:
     def first_and_last(self, text: str) -> tuple[int, ...]:
         """The numbers of the first and the last source in which these words stand one after the other."""
         words = words_of(text)
+        for word in words:  # mostly one stands nowhere
+            if word not in self._plain and word.isalpha():
+                return ()
         oldest = list(self._with_all(words))
         if not oldest:
             return ()
@@ -73,13 +76,8 @@ class Words:
         return list(self._with_all(words_of(text), newest=True))
 
     def _with_all(self, words: Sequence[str], *, newest: bool = False) -> Iterator[int]:
-        found: list[Sequence[int]] = []
-        for word in set(words):
-            numbers = self._numbers(word)
-            if not numbers:
-                return iter(())
-            found.append(numbers)
-        if not found:
+        found = [self._numbers(word) for word in set(words)]
+        if not found or not all(found):
             return iter(())
         rare, *others = sorted(found, key=len)
         distinct = (number for number, _ in groupby(reversed(rare) if newest else rare))
@@ -87,8 +85,9 @@ class Words:
         return islice(holding, MOST_TRIED)
 
     def _numbers(self, word: str) -> Sequence[int]:
-        if word.isalpha() or not _DIGIT.search(word):
-            return self._plain.get(word, ())
+        plain = self._plain.get(word)
+        if plain is not None or word.isalpha() or not _DIGIT.search(word):
+            return plain or ()
         for number in range(self._read, len(self._texts)):
             for each in set(filter(_DIGIT.search, words_of(readable(self._texts[number])))):
                 self._numbered[each].append(number)
