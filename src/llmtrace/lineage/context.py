@@ -9,7 +9,7 @@ say "this may have been there" and so never calls a value made up that was seen.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
@@ -73,7 +73,9 @@ class _Index:
         for key in [key for key in new if key[0] == "@"]:
             self.dated = True
             if len(key) == _FULL_DATE:
-                self._days, self.days[key] = [], date.fromisoformat(key[1:]).toordinal()
+                day = self.days[key] = date.fromisoformat(key[1:]).toordinal()
+                if self._days:
+                    insort(self._days, (day, key))
 
     def last(self, key: str) -> int | None:
         """The number of the last source that holds it."""
