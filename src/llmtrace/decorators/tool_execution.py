@@ -82,9 +82,9 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     visible = without_receiver(spec.signature, bound, args, kwargs)
     given = guard(spec.signature.arguments, *visible) or {}
     definition = spec.definition
-    arguments = {name: plain(each) for name, each in given.items()}
-    if NOT_PLAIN in arguments.values():
-        arguments = {name: to_json(given[name]) if copied is NOT_PLAIN else copied for name, copied in arguments.items()}
+    arguments: Any = plain(given)
+    if arguments is NOT_PLAIN:
+        arguments = {name: to_json(each) for name, each in given.items()}
         definition = guard(_judgeable, definition, given) or definition
     recording = current()
     call_id = None if recording is None else guard(recording.run.match, definition.name, arguments)
