@@ -14,7 +14,7 @@ import types
 import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar, Token, copy_context
 from typing import Any, Literal, Protocol, TypeAlias
 
 from opentelemetry import context as otel_context
@@ -179,10 +179,11 @@ async def _coroutine(function: Function, begin: Begin, made: _Made | None) -> An
     step = begin()
     if step.refused:
         return step.answer
+    place = _Left.of(step)
     try:
-        result = await _stepwise(_Left.of(step), _inner(function, step, made))
+        result = await _stepwise(place, _inner(function, step, made))
     except BaseException as error:
-        step.raised(error)
+        _tell(place, step.raised, error)
         raise
     step.returned(result)
     return result
@@ -203,7 +204,7 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
             try:
                 item = _within(place, advance, given)
             except StopIteration as stop:
-                step.returned(items if stop.value is None else stop.value, partial=left)
+                _tell(place, step.returned, items if stop.value is None else stop.value, partial=left)
                 return stop.value
             if len(items) < step.kept_items:
                 items.append(item)
@@ -212,17 +213,17 @@ def _generator(function: Function, begin: Begin, made: _Made | None) -> Generato
             try:
                 sent = yield item
             except BaseException as thrown:
-                left = isinstance(thrown, GeneratorExit)
+                left = _is_left(place, thrown)
                 advance = generator.throw
                 given.append(thrown)
             else:
                 advance = generator.send
                 given.append(sent)
     except GeneratorExit:
-        step.returned(items, partial=True)
+        _tell(place, step.returned, items, partial=True)
         raise
     except BaseException as error:
-        step.raised(error)
+        _tell(place, step.raised, error)
         raise
 
 
@@ -240,7 +241,7 @@ async def _async_generator(function: Function, begin: Begin, made: _Made | None)
             try:
                 item = await _stepwise(place, following)
             except StopAsyncIteration:
-                step.returned(items, partial=left)
+                _tell(place, step.returned, items, partial=left)
                 return
             if len(items) < step.kept_items:
                 items.append(item)
@@ -249,15 +250,15 @@ async def _async_generator(function: Function, begin: Begin, made: _Made | None)
             try:
                 sent = yield item
             except BaseException as thrown:
-                left = isinstance(thrown, GeneratorExit)
+                left = _is_left(place, thrown)
                 following = generator.athrow(thrown)
             else:
                 following = generator.asend(sent)
     except GeneratorExit:
-        step.returned(items, partial=True)
+        _tell(place, step.returned, items, partial=True)
         raise
     except BaseException as error:
-        step.raised(error)
+        _tell(place, step.raised, error)
         raise
 
 
@@ -270,8 +271,10 @@ _RUN: dict[KindOfFunction, Callable[[Function, Begin, _Made | None], Any]] = {
 
 def _within(place: _Left | None, advance: Callable[[Any], Any], given: list[Any]) -> Any:
     """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
-    if place is None or (_SETS_ARE_FRAGILE and type(given[-1]) is GeneratorExit and _is_collecting()):
+    if place is None:
         return advance(given.pop())
+    if place.is_collected:
+        return _restoring(advance, given)
     token = place.attach()
     try:
         return advance(given.pop())
@@ -280,13 +283,39 @@ def _within(place: _Left | None, advance: Callable[[Any], Any], given: list[Any]
         Recording.detach(token)
 
 
+def _restoring(advance: Callable[[Any], Any], given: list[Any]) -> Any:
+    """A step that is taken where it happens to be: only what it leaves current is undone."""
+    before = otel_context.get_current()
+    try:
+        return advance(given.pop())
+    finally:
+        if otel_context.get_current() is not before:
+            otel_context.attach(before)
+
+
+def _is_left(place: _Left | None, thrown: BaseException) -> bool:
+    """Whether a function is closed where it waits. It is noted if the collector does it."""
+    if place is not None:
+        place.is_collected = is_collected(thrown)
+    return isinstance(thrown, GeneratorExit)
+
+
+def _tell(place: _Left | None, tell: Callable[..., None], *said: Any, **how: Any) -> None:
+    """Tell that a function has ended."""
+    if place is not None and place.is_collected:
+        copy_context().run(tell, *said, **how)  # processors of spans may set something
+    else:
+        tell(*said, **how)
+
+
 _SETS_ARE_FRAGILE = sys.version_info < (3, 12)
 """Garbage is collected within ``ContextVar.set`` there: what the collector closes may set none, or Python itself crashes."""
 
 
-def _is_collecting() -> bool:
-    """Whether the garbage collector is at work, as when it closes a generator: then it begins no other collection."""
-    if not gc.isenabled():
+def is_collected(thrown: BaseException | None) -> bool:
+    """Whether the garbage collector closes a generator, where that may set no context variable: what is thrown into it tells,
+    and that no other collection begins meanwhile."""
+    if not (_SETS_ARE_FRAGILE and type(thrown) is GeneratorExit and gc.isenabled()):
         return False
     before = gc.get_stats()[0]["collections"]
     gc.collect(0)
@@ -324,6 +353,8 @@ class _Left:
         self._surroundings = surroundings
         self._pause: Token[None] | None = None
         self.context: Context | None = None
+        self.is_collected = False
+        """The garbage collector closes it, where that may set no context variable."""
 
     @classmethod
     def of(cls, step: Step) -> _Left | None:
@@ -358,5 +389,7 @@ def _stepwise(place: _Left | None, awaitable: Any) -> Generator[Any, Any, Any]:
             given.append((yield waited_for))
             advance = steps.send
         except BaseException as thrown:
+            if _is_left(place, thrown) and getattr(awaitable, "cr_frame", steps) is None:
+                raise  # the collector has closed it before ours
             given.append(thrown)
             advance = steps.throw
