@@ -99,7 +99,6 @@ def runs(text: str) -> list[str]:
     return _RUN.findall(text.casefold())
 
 
-@lru_cache(maxsize=4096)
 def number_key(number: float) -> str:
     """Sign, trailing zeros and more than ten digits do not count."""
     return f"={abs(number):.10g}"

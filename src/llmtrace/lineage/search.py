@@ -284,8 +284,9 @@ def _sizes_of(source: Source) -> Iterator[float]:
         yield from (number for number, _ in source.numbers)
         return
     seen: set[float] = set()
+    low, high = _ends_of_echo(source)
     for number in sizes(text):
-        if not source.echo or number_key(number) not in source.echo:
+        if not (low <= number <= high and number_key(number) in source.echo):
             yield number
             if number in seen or len(seen) == RECENT_NUMBERS - 1:
                 return
@@ -317,13 +318,20 @@ def _numbers_of(source: Source) -> tuple[tuple[float, str], ...]:
     """The numbers at its beginning that it does not merely repeat, as many as anybody may ask for."""
     found: dict[tuple[float, str], None] = {}
     seen: set[float] = set()
+    low, high = _ends_of_echo(source)
     for number, label in labelled(source.text[:RECENT_CHARACTERS]):
-        if not source.echo or number_key(number) not in source.echo:
+        if not (low <= number <= high and number_key(number) in source.echo):
             found[number, label] = None
             seen.add(number)
             if len(seen) >= RECENT_NUMBERS:
                 break
     return tuple(found)
+
+
+def _ends_of_echo(source: Source) -> tuple[float, float]:
+    """Between which numbers those stand that a source only repeats."""
+    numbers = [float(key[1:]) for key in source.echo if key[0] == "="]
+    return (min(numbers) * (1 - 1e-9), max(numbers) * (1 + 1e-9)) if numbers else (1.0, 0.0)
 
 
 def _url_follows(context: Context, value: Value) -> Found | None:
