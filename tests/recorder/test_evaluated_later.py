@@ -254,6 +254,20 @@ def test_without_a_thread_it_is_done_at_once(monkeypatch: pytest.MonkeyPatch) ->
     assert done == [1, 2]
 
 
+def test_what_ends_while_the_thread_is_started_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector may end a span in the midst of that."""
+    worker, run = deferred._Worker(), Run("1", Evaluator(()))
+    start, done = threading.Thread.start, threading.Event()
+
+    def end_meanwhile(thread: threading.Thread) -> None:
+        worker.take_later(run, lambda _: done.set(), None)  # type: ignore[arg-type]
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", end_meanwhile)
+    worker.take(run)
+    assert done.wait(10)
+
+
 def test_sinks_have_the_spans_of_a_run_in_order() -> None:
     """Also where so many wait that the program's thread helps ours."""
     sink = _Waiting(seconds=0.1)

@@ -74,7 +74,9 @@ class _Worker:
 
     def _start(self) -> bool:
         """False: no thread can be started any more, since the interpreter goes down."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return True  # it is being started, perhaps by this very thread: the collector may end a span in here
+        try:
             if self._thread is None:
                 thread = threading.Thread(target=self._work, name="llmtrace-ends", daemon=True)
                 outside = otel_context.attach(Context())  # the thread is below no span of the program's
@@ -85,6 +87,8 @@ class _Worker:
                 finally:
                     otel_context.detach(outside)
                 self._thread = thread
+        finally:
+            self._lock.release()
         return True
 
     def _work(self) -> None:
