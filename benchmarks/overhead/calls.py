@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ from direct import MEASURES
 
 NAMES = ("chat_tools", "agent_turn", "deco_sync")
 REPEATED = 20
-PAUSE_SECONDS = 0.02
-"""Between two runs, as a model takes its time: without it what may be done later heaps up, and the calling thread helps."""
 
 
 def kept(create: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,11 +53,10 @@ def calls(operation: Callable[[], Any]) -> float:
         nonlocal count
         count += event == "call"
 
+    sys.setprofile(entered)
     for _ in range(REPEATED):
-        time.sleep(PAUSE_SECONDS)
-        sys.setprofile(entered)
         operation()
-        sys.setprofile(None)
+    sys.setprofile(None)
     return count / REPEATED
 
 

@@ -62,17 +62,9 @@ class Metrics:
 
     marks = False
 
-    def __init__(
-        self,
-        meter_provider: metrics.MeterProvider | None = None,
-        *,
-        older: bool = False,
-        settle: Callable[[], object] | None = None,
-    ) -> None:
+    def __init__(self, meter_provider: metrics.MeterProvider | None = None, *, older: bool = False) -> None:
         """``meter_provider``: default, the global one, also when it is set later. ``older``: model calls count under the
-        names of former conventions, too. ``settle`` has spans that wait handed over; it is called before metrics are
-        collected. Without it spans may not wait."""
-        self.may_wait = settle is not None
+        names of former conventions, too."""
         self._older = older
         self._given = meter_provider
         self._idle: metrics.MeterProvider | None = None
@@ -81,7 +73,6 @@ class Metrics:
         self._make(meter)
         self._calls = _Calls()
         self._queue, self._under_way = _shared(meter_provider, meter)
-        self._queue.settle = settle or self._queue.settle
 
     def _make(self, meter: metrics.Meter) -> None:
         def histogram(name: str, unit: str, bounds: Sequence[float], what: str) -> Any:
@@ -130,7 +121,7 @@ class Metrics:
 
     def started(self, span_id: str, operation: Operation) -> None:
         """A span began."""
-        if isinstance(operation, (Inference, Embedding)) and not self._is_idle():
+        if isinstance(operation, (Inference, Embedding)) and not self.is_idle():
             self._under_way.begin(span_id, _client_labels(operation))
 
     def answering(self, span_id: str) -> None:
@@ -139,7 +130,7 @@ class Metrics:
 
     def passes(self, span: Span) -> bool:
         """A span ended. True: nobody measures it."""
-        if self._is_idle():  # and so nobody has: a provider that is set stays
+        if self.is_idle():  # and so nobody has: a provider that is set stays
             return True
         self._under_way.end(span.span_id)
         return span.end is None
@@ -166,7 +157,7 @@ class Metrics:
             said |= {sc.EVALUATION_PREFIX + "severity": found.severity, **_whose(operation)}
             put(self._evaluations.add, 1, _labels(said))
 
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
         """True where nobody records: no provider is set, or the API's own that does nothing."""
         if self._given is not None:
             return False
@@ -227,8 +218,6 @@ class _Queue:
         self._waiting: deque[tuple[_Record, float, Labels, str, str]] = deque()
         self._last: tuple[str, Context] = "", Context()
         """The context of the span that was recorded last: most spans have several numbers."""
-        self.settle: Callable[[], object] = lambda: None
-        """Has spans that wait handed over; see `Metrics`."""
 
     def of(self, span: Span) -> _Put:
         """A function that takes a number of this span; a value None is not known, and not recorded."""
@@ -243,7 +232,6 @@ class _Queue:
         return put
 
     def drain(self) -> None:
-        self.settle()
         while self._record():
             pass
 

@@ -131,9 +131,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
     kept = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
     opened = before.store if before is not None and kept else _open(config, sending)
     others = None if opened is None else guard(_others, config, opened, tracer_provider)
-    sinks: list[Sink] = [
-        sink for sink in (opened, others, Metrics(older=config.older_metrics, settle=deferred.settle)) if sink is not None
-    ]
+    sinks: list[Sink] = [sink for sink in (opened, others, Metrics(older=config.older_metrics)) if sink is not None]
     if sending is not None:
         sinks += guard(sending.join, opened) or ()
     sinks += exporting.sinks(standard_sinks(config.exporters, tracer_provider), Content(config))

@@ -18,7 +18,6 @@ class MemoryQueue:
     """A sink that the forwarder empties. ``wanted`` says whether spans are to be sent now, ``wake`` is called for each."""
 
     marks = False
-    may_wait = True
 
     def __init__(self, wanted: Callable[[], str], whole: bool, wake: Callable[[], None]) -> None:
         self._wanted = wanted

@@ -50,7 +50,6 @@ class Background:
     """A sink that has spans judged. ``names``: of the signals that are on, see `llmtrace.signals.load`."""
 
     marks = False
-    may_wait = True
 
     def __init__(self, recorder: Recorder, names: tuple[str, ...] | None) -> None:
         self._recorder = recorder

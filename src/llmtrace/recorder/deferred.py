@@ -1,13 +1,10 @@
-"""What need not be done on the calling thread: one thread of our own does it, some milliseconds later.
+"""What may wait when a span starts or ends: where many end at once, as the prompts of a batch do in one step of an engine, then
+judging, encoding and journaling them there would hold the program up.
 
-Two things may wait. The start and the end of a span that is one of many (`defer`): where the prompts of a batch all end in one
-step of an engine, judging, encoding and journaling them there would hold the program up. Whoever needs the run's state first
-does it (`Run.catch_up`), so nothing in the run overtakes it. And what nobody needs at once of a span that has ended
-(`do_later`): what quality signals find in it, where no store has to hold it at its end. Whoever reads the span has it done.
-
-Laws: when a span ended, and with what, is taken when it ends; flushing, shutting down and another ``configure()`` wait for what
-is deferred, and a fork while something is being done; no more than `MOST_WAITING` ended spans wait. What a program that is
-killed had not done yet is lost.
+It is done in its order by one thread of our own, `PAUSE_SECONDS` later, or by whoever needs the run's state first
+(`Run.catch_up`), so that nothing in the run overtakes it. Laws: when a span ended, and with what, is taken when it ends;
+flushing, shutting down and another ``configure()`` wait for what is deferred, and a fork while something is being done. What a
+program that is killed had not done yet is lost.
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -24,14 +20,10 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.recorder.guard import guard, report
-from llmtrace.recorder.run import Ended, Run
+from llmtrace.recorder.run import Run
 
 PAUSE_SECONDS = 0.02
-"""How long our thread leaves the interpreter to the program, which is about to end, or to be given, more of the same."""
-SOON_SECONDS = 0.005
-"""The same of what is done later. The longer, the more objects wait, and the more often Python collects garbage."""
-MOST_WAITING = 64
-"""Ended spans of all runs; for each one more, whoever ended it does the oldest of its run itself."""
+"""How long our thread leaves the interpreter to the program, which is about to add or to be given more of the same."""
 SETTLE_SECONDS = 5.0
 """How long flushing, and the program's exit, waits for what is deferred."""
 FORK_SECONDS = 1.0
@@ -47,30 +39,13 @@ class _Worker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        """Runs in which something waits; None for `_later`; and events, to be set when all before them is done."""
-        self._later: deque[Run] = deque()
-        """A run for each of what is to be done later, in their order."""
-        self._is_told = False
-        """The thread will look at `_later`."""
+        """Runs in which something waits; and events, to be set when all before them is done."""
         self._busy = threading.RLock()
 
     def take(self, run: Run) -> None:
         self._queue.put(run)
         if self._thread is None and not self._start():
             guard(run.catch_up)
-
-    def take_later(self, run: Run, act: Callable[[Ended], object], ended: Ended) -> None:
-        """Have ``act(ended)`` done after what was to be done later in the run before."""
-        run.later.append((act, ended))
-        if len(self._later) >= MOST_WAITING and run.do_next():
-            return
-        self._later.append(run)
-        if not self._is_told:
-            self._is_told = True
-            self._queue.put(None)
-            if self._thread is None and not self._start():
-                self._is_told = False
-                self._do_all()
 
     def _start(self) -> bool:
         """False: no thread can be started any more, since the interpreter goes down."""
@@ -96,35 +71,17 @@ class _Worker:
             one = self._queue.get()
             try:
                 self._do(one)
-            except BaseException as error:  # of a signal of the program's own
+            except BaseException as error:  # of a quality signal of the program's own
                 report(self._do, error)
-                self._queue.put(None)  # the thread goes on with what is left
             del one
 
-    def _do(self, one: Run | threading.Event | None) -> None:
+    def _do(self, one: Run | threading.Event) -> None:
         if isinstance(one, threading.Event):
-            try:
-                self._do_all()  # also what ended in a run that was caught up with just now
-            finally:
-                one.set()
-        elif one is None:
-            # to wait for an event costs the program more: that takes the interpreter's lock several times
-            time.sleep(SOON_SECONDS)
-            self._is_told = False
-            self._do_all()
+            one.set()
         elif one.waiting:
             time.sleep(PAUSE_SECONDS)
             with self._busy:
                 guard(one.catch_up)
-
-    def _do_all(self) -> None:
-        while self._later:
-            with self._busy:
-                try:
-                    run = self._later.popleft()
-                except IndexError:
-                    return
-                run.do_next()
 
     def settle(self, seconds: float) -> None:
         if self._thread is None or self._thread is threading.current_thread():
@@ -143,7 +100,6 @@ class _Worker:
 
 
 _worker = _Worker()
-do_later = _worker.take_later
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_worker.hold, after_in_parent=_worker.release, after_in_child=_worker.begin)
 

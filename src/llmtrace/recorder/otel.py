@@ -165,11 +165,10 @@ def finish_later(span: trace.Span, ended: Ended, content: Content) -> bool:
     nothing was done, since it has to be filled at once."""
     made = ended.span
     try:
-        if span.is_recording():
-            if made.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
-                return False
-            if not span.fill_later(made, _Said(ended.when_read, None, None, content), sdk.written):
-                return False
+        if made.failure is not None or not content.may_wait or not isinstance(span, LateSpan):
+            return False
+        if not span.is_recording() or not span.fill_later(made, _Said(ended.when_read, None, None, content), sdk.written):
+            return False
     except Exception as error:
         report(finish_later, error)
         return False

@@ -37,7 +37,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import keys, objectives, otel, root
-from llmtrace.recorder.deferred import defer, do_later
+from llmtrace.recorder.deferred import defer
 from llmtrace.recorder.failures import failure_of, is_failure
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
@@ -49,12 +49,11 @@ from llmtrace.signals import _own
 class Sink(Protocol):
     """Where spans go. Called on the calling thread, with a start mark (``end`` None) and then with the ended span.
 
-    One whose ``may_wait`` is True takes ended spans some milliseconds later, on another thread, where none of the others needs
-    them at once. A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
+    A sink whose ``marks`` is False is not told of starts. One that writes what `genai.encode` gives has
     ``append_encoded(raw)``: it is called in place of ``append``, so that a span is encoded once for all of them. One that only
     counts what is under way has ``started(span_id, operation)`` and ``answering(span_id)``, for the first chunk of a stream.
     One that often has no use for a span has ``passes(span)``: it is asked first, with the span as it is before cleaning, of
-    which it keeps nothing; True: the sink needs no more of it.
+    which it keeps nothing; True: the sink needs no more of it. One that has ``is_idle()`` needs no span while that is True.
     """
 
     def append(self, span: Span) -> None: ...
@@ -131,7 +130,9 @@ class Recorder:
         self._sinks = sinks
         self._taking = tuple([_Taking(sink) for sink in sinks])
         self._marked = tuple([_Taking(sink) for sink in sinks if getattr(sink, "marks", True)])
-        self._may_wait = all(getattr(sink, "may_wait", False) for sink in sinks)
+        idle = [getattr(sink, "is_idle", None) for sink in sinks]
+        self._idle: list[Any] | None = None if None in idle else idle
+        """What says of each sink that it needs no span; None where one needs them always."""
 
     def start(
         self,
@@ -268,8 +269,8 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        may_wait = self._may_wait and self.evaluator.signals and not here.evaluating and not _own.is_judging.get()
-        enrich = self._enriched if may_wait and not recording.watchers else None  # a budget asks what it cost
+        waits = self._has_only_readers() and not here.evaluating and not _own.is_judging.get()
+        enrich = self._enriched if waits and not recording.watchers else None  # a budget asks what it cost
         if enrich is None:
             try:
                 operation = self._enrich(operation)
@@ -281,11 +282,9 @@ class Recorder:
         ended = run.enter(self._span, recording, operation, failure, end, outermost=recording.outermost, enrich=enrich)
         if watchers or run.told or run.outcome is not None:
             self._tell(ended, run, watchers, recording)
-        if may_wait and otel.finish_later(recording.otel, ended, self.content):
-            do_later(run, self._hand_on_later, ended)
+        if waits and otel.finish_later(recording.otel, ended, self.content):
+            run.evaluate_oldest()
             return ended.span
-        if run.later:
-            run.do_all()
         span = ended.whole()
         clean, raw = self._hand_on(span)
         otel.finish(recording.otel, span, clean, raw, self.content)
@@ -311,6 +310,11 @@ class Recorder:
             scope=self._scope,
         )
 
+    def _has_only_readers(self) -> bool:
+        """Whether nobody needs what signals find but who reads the OpenTelemetry span."""
+        idle = self._idle
+        return idle is not None and bool(self.evaluator.signals) and all(is_idle() for is_idle in idle)
+
     def _enriched(self, span: Span) -> Span:
         operation = self._enrich(span.operation)
         return span if operation is span.operation else replace(span, operation=operation)
@@ -332,10 +336,6 @@ class Recorder:
         span = replace(span, run_id=run.id, operation=_joined(run, self._enrich(span.operation)))
         ended = run.enter(lambda sequence: replace(span, sequence=sequence), outermost=outermost)
         self._tell(ended, run, watchers, None)
-        run.do_all()
-        self._hand_on(ended.whole())
-
-    def _hand_on_later(self, ended: Ended) -> None:
         self._hand_on(ended.whole())
 
     def _hand_on(self, span: Span) -> tuple[Span | None, RawSpan | None]:

@@ -19,6 +19,8 @@ PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
 
 
+MOST_WAITING = 256
+"""Ended spans of a run that wait to be read; for each one more, the oldest is evaluated."""
 READ_SECONDS = 30.0
 """How long whoever reads a span waits while the signals of its run look at others, once."""
 
@@ -65,8 +67,7 @@ class Run:
     """What is known of a run while it goes on. Its locks are held for steps of our own, never across I/O; of the program's code
     only quality signals run meanwhile.
 
-    Law: spans are evaluated, and what is to be done with them later is done, in the order in which they ended, whoever asks for
-    which of them first.
+    Law: spans are evaluated in the order in which they ended, whoever asks for which of them first.
     """
 
     def __init__(self, run_id: str, evaluator: Evaluator) -> None:
@@ -76,8 +77,6 @@ class Run:
         """Outcomes of spans other than the outermost one, by span: see `outcome`."""
         self.waiting: deque[Callable[[], object]] = deque()
         """What is deferred, in its order: see `deferred`."""
-        self.later: deque[tuple[Callable[[Ended], object], Ended]] = deque()
-        """What is to be done with spans that have ended, in their order: see `deferred`."""
         self.evaluator = evaluator
         self._turn = _Lock()
         self._catching_up = False
@@ -172,22 +171,13 @@ class Run:
         self._is_stuck = self._is_stuck or not is_done
         return is_done
 
-    def do_next(self) -> bool:
-        """Do the oldest of what is to be done later. False: that cannot be waited for."""
-        if not (self._evaluating.acquire(blocking=False) or self._wait()):
-            return False
-        try:
-            if self.later:
-                act, ended = self.later.popleft()
-                guard(act, ended)
-        finally:
-            self._evaluating.release()
-        return True
-
-    def do_all(self) -> None:
-        """Do what is to be done later, so that it comes before what is done at once."""
-        while self.later and not here.evaluating and self.do_next():
-            pass
+    def evaluate_oldest(self) -> None:
+        """No more than `MOST_WAITING` spans wait for somebody to read them."""
+        if len(self._ended) > MOST_WAITING:
+            try:
+                self.evaluate(self._ended[0])
+            except IndexError:  # another thread was faster
+                return
 
     def _evaluate(self, ended: Ended) -> None:
         try:
@@ -238,7 +228,6 @@ class NoRun(Run):
         self.outcome = None
         self.told = {}
         self.waiting = deque()
-        self.later = deque()
         self.evaluator = None  # type: ignore[assignment]
         self._turn = threading.RLock()
         self._catching_up = False
