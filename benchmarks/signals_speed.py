@@ -5,8 +5,8 @@ and their executions with results of 300 characters; at the end an answer of 400
 Timed is `Evaluator.step` with all signals less the same with none (validation stays in both), by the thread's CPU clock; the
 median of the runs. Counted, which does not depend on the machine: the functions, Python's own included, that all signals run.
 
-The same once more through a recorder whose program keeps no store, where signals look when a span is read: timed is the end of a
-span on the calling thread.
+The same once more through a recorder whose program keeps no store, where signals look when a span is read: timed is the end of
+a span on the calling thread.
 
 Then the spans of recorded runs (tau-bench, Terminal-Bench; left out where they are absent), as they came: histories, results
 and answers of all lengths, of which the slowest tell as much as the middle.
