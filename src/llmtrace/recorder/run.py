@@ -172,12 +172,12 @@ class Run:
         return is_done
 
     def evaluate_oldest(self) -> None:
-        """No more than `MOST_WAITING` spans wait for somebody to read them."""
-        if len(self._ended) > MOST_WAITING:
+        """No more than `MOST_WAITING` spans wait for somebody to read them; while another thread evaluates, some more do."""
+        if len(self._ended) > MOST_WAITING and self._evaluating.acquire(blocking=False):
             try:
                 self.evaluate(self._ended[0])
-            except IndexError:  # another thread was faster
-                return
+            finally:
+                self._evaluating.release()
 
     def _evaluate(self, ended: Ended) -> None:
         try:
