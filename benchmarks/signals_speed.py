@@ -167,14 +167,16 @@ def on_recorded(data: Path | None, all_of_them: tuple[Signal, ...]) -> dict[str,
             continue
         report.progress(f"{name} …")
         runs = [sorted(_ended(trace), key=lambda span: span.sequence or 0) for _, trace, _ in runs_of(data / folder)]
-        base, times = _steps(runs, ()), _steps(runs, all_of_them)
-        for kind, took in times.items():
-            found[f"{name}, {kind}"] = _spread(took, less=statistics.median(base[kind]))
+        base = {kind: statistics.median(times) for kind, times in _steps(runs, ()).items()}
+        added = {kind: [each - base[kind] for each in times] for kind, times in _steps(runs, all_of_them).items()}
+        added["all"] = [each for times in added.values() for each in times]
+        for kind, times in added.items():
+            found[f"{name}, {kind}"] = _spread(times)
     return found
 
 
-def _spread(times: list[float], *, less: float) -> dict[str, float]:
-    ordered = sorted(each - less for each in times)
+def _spread(times: list[float]) -> dict[str, float]:
+    ordered = sorted(times)
     shares = {label: ordered[min(int(len(ordered) * share), len(ordered) - 1)] for label, share in SHARES.items()}
     return {
         "spans": len(ordered),
