@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -16,8 +16,11 @@ from opentelemetry.context import Context
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import Held, rename
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.recorder import Recording, active
+from llmtrace.model import ToolExecution
+from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
+
+T = TypeVar("T", bound="ToolStep")
 
 
 class Step(Protocol):
@@ -29,6 +32,28 @@ class Step(Protocol):
     def returned(self, result: Any) -> None: ...
 
     def raised(self, error: BaseException) -> None: ...
+
+
+class ToolStep:
+    """One run of a tool that a client runs for the model; a `Step`. Each client says what its tool `returned`."""
+
+    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
+        self.recording = recording
+        self.context = recording.context
+        self.operation = operation
+
+    @classmethod
+    def begin(cls: type[T], operation: ToolExecution) -> T | None:
+        """Open the span, joined to the model's call by its id. May raise what a budget raises."""
+        recorder, outer = active(), current()
+        if recorder is None:
+            return None
+        if outer is not None:
+            outer.run.answered(operation.call_id)
+        return cls(recorder.start(operation), operation)
+
+    def raised(self, error: BaseException) -> None:
+        self.recording.end(self.operation, exception=error)
 
 
 Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], "Step | None"]

@@ -9,49 +9,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmtrace.instrumentation._framework import spanned
+from llmtrace.instrumentation._framework import ToolStep, spanned
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.model import Failure, ToolExecution, replace
-from llmtrace.recorder import Recording, active, current
 from llmtrace.validation.schema import read_definition
 
 _COMPLAINT = "Error while executing {}: "
 """How the SDK begins what it tells the model of an error."""
 
 
-class _Step:
-    """One run of a function."""
-
-    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
-        self.recording = recording
-        self.context = recording.context
-        self._operation = operation
-
+class _Step(ToolStep):
     def returned(self, result: Any) -> None:
         """The entry that tells the model."""
-        told, complaint = result.result, _COMPLAINT.format(self._operation.name)
+        told, complaint = result.result, _COMPLAINT.format(self.operation.name)
         failed = isinstance(told, str) and told.startswith(complaint)
         failure = Failure("tool_error", told[len(complaint) :]) if failed else None
-        self.recording.end(replace(self._operation, result=told, has_result=True), failure=failure)
+        self.recording.end(replace(self.operation, result=told, has_result=True), failure=failure)
 
     def raised(self, error: BaseException) -> None:
-        self.recording.end(self._operation, exception=error.__cause__ or error)
+        super().raised(error.__cause__ or error)
 
 
 def _begin(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
     """Of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
     given = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
-    call, tool, recorder, outer = given["function_call"], given["run_tool"], active(), current()
+    call, tool = given["function_call"], given["run_tool"]
     function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
-    if recorder is None or hasattr(function, "_self_spec"):
+    if hasattr(function, "_self_spec"):
         return None  # decorated with `llmtrace.tool`, it makes its span itself
-    if outer is not None:
-        outer.run.answered(call.tool_call_id)
-    operation = ToolExecution(
-        call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=read_definition(tool.tool)
-    )
-    return _Step(recorder.start(operation), operation)
+    definition = read_definition(tool.tool)
+    return _Step.begin(ToolExecution(call.name, arguments(call.arguments), call_id=call.tool_call_id, definition=definition))
 
 
 TOOLS = (Patch("mistralai.extra.run.context", "create_function_result", spanned(_begin)),)

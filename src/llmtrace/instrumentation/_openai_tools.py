@@ -8,33 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._framework import spanned, spanned_call
+from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import Failure, ToolExecution, replace
-from llmtrace.recorder import Recording, active, current
 from llmtrace.validation.schema import read_definition
 
 _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
 
 
-class _Step:
-    """One run of a tool."""
-
-    def __init__(self, recording: Recording, operation: ToolExecution) -> None:
-        self.recording = recording
-        self.context = recording.context
-        self._operation = operation
-
+class _Step(ToolStep):
     def returned(self, result: Any) -> None:
         """The item that tells the model; of a browser, with whether all went well."""
         told, is_fine = result if isinstance(result, tuple) else (result, True)
         failure = None if is_fine else Failure("tool_error", _complaint(told["output"]))
-        self.recording.end(replace(self._operation, result=to_json(told["output"]), has_result=True), failure=failure)
-
-    def raised(self, error: BaseException) -> None:
-        self.recording.end(self._operation, exception=error)
+        self.recording.end(replace(self.operation, result=to_json(told["output"]), has_result=True), failure=failure)
 
 
 def _complaint(output: Any) -> str:
@@ -59,18 +48,14 @@ def _computer(_toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> 
 
 
 def _begun(call: Any, tool: Any = None) -> _Step | None:
-    recorder, outer = active(), current()
-    if recorder is None:
-        return None
-    if outer is not None:
-        outer.run.answered(call.call_id)
-    operation = ToolExecution(
-        getattr(call, "name", "computer"),
-        arguments(call.arguments) if hasattr(call, "arguments") else _actions(call),
-        call_id=call.call_id,
-        definition=None if tool is None else read_definition(tool),
+    return _Step.begin(
+        ToolExecution(
+            getattr(call, "name", "computer"),
+            arguments(call.arguments) if hasattr(call, "arguments") else _actions(call),
+            call_id=call.call_id,
+            definition=None if tool is None else read_definition(tool),
+        )
     )
-    return _Step(recorder.start(operation), operation)
 
 
 def _actions(call: Any) -> dict[str, Any]:

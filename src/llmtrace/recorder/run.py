@@ -162,7 +162,7 @@ class Run:
             here.evaluating = before
             self._evaluating.release()
 
-    def _wait(self, patience: float = -1) -> bool:
+    def _wait(self, patience: float) -> bool:
         """Wait for another thread that evaluates; not in a step of ours, in which the collector has ended a span: that thread
         may wait for the step. Whether it is done."""
         if self._lock._is_owned() or (self._is_stuck and patience >= 0):  # type: ignore[attr-defined]
