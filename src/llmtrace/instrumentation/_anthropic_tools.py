@@ -15,13 +15,10 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import stepwise
 from llmtrace.instrumentation._provider import current_call
 from llmtrace.instrumentation._stainless import members
-from llmtrace.model import Failure, ToolExecution, replace
+from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.recorder import Recording, active, current
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import read_definition
-
-TOOL_ERROR = "tool_error"
-"""Failure of a tool that raised: the SDK tells the model so, and raises nothing."""
 
 
 def run_tool(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001

@@ -27,7 +27,18 @@ from llmtrace.instrumentation._langchain_messages import (
     read_result,
     text_of,
 )
-from llmtrace.model import AgentInvocation, Custom, Failure, JsonValue, Operation, Retrieval, ToolExecution, Workflow, replace
+from llmtrace.model import (
+    TOOL_ERROR,
+    AgentInvocation,
+    Custom,
+    Failure,
+    JsonValue,
+    Operation,
+    Retrieval,
+    ToolExecution,
+    Workflow,
+    replace,
+)
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import CONVERSATION_ID, PARTIAL
@@ -42,7 +53,6 @@ _NODE = "graph:step:"
 """What LangGraph tags the run of a node with."""
 _PLUMBING = frozenset({"model", "tools"})
 """Nodes of an agent that hold one model call, or tool calls, and nothing else."""
-TOOL_ERROR = "tool_error"
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.model import Failure, JsonValue, Link, ToolDefinition, ToolExecution, changes_by_hints, replace
+from llmtrace.model import TOOL_ERROR, Failure, JsonValue, Link, ToolDefinition, ToolExecution, changes_by_hints, replace
 from llmtrace.recorder import keys
 
 _W3C = TraceContextTextMapPropagator()
@@ -26,7 +26,6 @@ CALL = "tools/call"
 LIST = "tools/list"
 SPANS = frozenset({CALL, LIST, "prompts/get", "prompts/list", "resources/read", "resources/list", "completion/complete"})
 """Methods that get a span; the others are the protocol's own affairs (initialize, ping, subscriptions …)."""
-TOOL_ERROR = "tool_error"
 CLIENT_FAULTS = frozenset({-32700, -32600, -32601, -32602, -32002})
 """JSON-RPC codes that blame the client: no errors of the server's."""
 

@@ -12,7 +12,7 @@ from typing import Any
 from llmtrace.instrumentation._framework import ToolStep, spanned
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.model import Failure, ToolExecution, replace
+from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.validation.schema import read_definition
 
 _COMPLAINT = "Error while executing {}: "
@@ -24,7 +24,7 @@ class _Step(ToolStep):
         """The entry that tells the model."""
         told, complaint = result.result, _COMPLAINT.format(self.operation.name)
         failed = isinstance(told, str) and told.startswith(complaint)
-        failure = Failure("tool_error", told[len(complaint) :]) if failed else None
+        failure = Failure(TOOL_ERROR, told[len(complaint) :]) if failed else None
         self.recording.end(replace(self.operation, result=told, has_result=True), failure=failure)
 
     def raised(self, error: BaseException) -> None:

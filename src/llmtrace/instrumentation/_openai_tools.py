@@ -12,7 +12,7 @@ from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._stainless import members
-from llmtrace.model import Failure, ToolExecution, replace
+from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.validation.schema import read_definition
 
 _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
@@ -22,7 +22,7 @@ class _Step(ToolStep):
     def returned(self, result: Any) -> None:
         """The item that tells the model; of a browser, with whether all went well."""
         told, is_fine = result if isinstance(result, tuple) else (result, True)
-        failure = None if is_fine else Failure("tool_error", _complaint(told["output"]))
+        failure = None if is_fine else Failure(TOOL_ERROR, _complaint(told["output"]))
         self.recording.end(replace(self.operation, result=to_json(told["output"]), has_result=True), failure=failure)
 
 

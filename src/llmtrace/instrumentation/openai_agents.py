@@ -21,7 +21,7 @@ from llmtrace.instrumentation import _openai_agents_steps as steps
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._framework import Step, spanned
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.model import AgentInvocation, Custom, Failure, JsonValue, Operation, ToolExecution, Workflow, replace
+from llmtrace.model import TOOL_ERROR, AgentInvocation, Custom, Failure, JsonValue, Operation, ToolExecution, Workflow, replace
 from llmtrace.recorder import Recording, active, keys
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import CONVERSATION_ID, GUARDRAIL_TRIGGERED, MCP_TOOL_ERROR, PARTIAL
@@ -156,14 +156,14 @@ def _reported(error: Mapping[str, Any] | None) -> Failure | None:
     if error is None:
         return None
     data = error.get("data") or {}
-    return Failure("tool_error" if "tool_name" in data else "agent_error", str(data.get("error") or error.get("message") or ""))
+    return Failure(TOOL_ERROR if "tool_name" in data else "agent_error", str(data.get("error") or error.get("message") or ""))
 
 
 def _answered_wrong(operation: Operation, recording: Recording) -> Failure | None:
     """The failure of a tool of an MCP server's, which the framework hands to the model as any other answer."""
     if not isinstance(operation, ToolExecution) or MCP_TOOL_ERROR not in recording.attributes:
         return None
-    return Failure("tool_error", operation.result if isinstance(operation.result, str) else "")
+    return Failure(TOOL_ERROR, operation.result if isinstance(operation.result, str) else "")
 
 
 def _end(one: _Open, recording: Recording, operation: Operation, reported: Failure | None) -> None:

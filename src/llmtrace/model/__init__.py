@@ -1,6 +1,6 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.endings import CANCELLED, CANCELLING, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, ending
+from llmtrace.model.endings import CANCELLED, CANCELLING, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, TOOL_ERROR, ending
 from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
@@ -51,6 +51,7 @@ __all__ = [
     "INVALID_TOOL_CALL",
     "OUTCOME",
     "TIMEOUT",
+    "TOOL_ERROR",
     "AgentInvocation",
     "AttributeValue",
     "Blob",

@@ -19,6 +19,8 @@ CANCELLED: Final = "cancelled"
 """The program took the work back: a task was cancelled, a stream left early."""
 INVALID_TOOL_CALL: Final = "invalid_tool_call"
 """The arguments of a tool execution broke the schema, where the tool itself did not fail."""
+TOOL_ERROR: Final = "tool_error"
+"""A tool failed, and what ran it told the model so, without an exception that says how."""
 
 CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "GeneratorExit", "ExecutionCancelled"})
 """Classes of exceptions that say `CANCELLED`."""
