@@ -155,6 +155,24 @@ def test_hostile_words_are_no_markdown() -> None:
     assert "\\| 'x'" in out
 
 
+def test_no_words_are_a_link_or_bold() -> None:
+    suspect = Suspect("1" * 16, 0.9, "look_up of __init__", "See [it](http://evil) in **bold**.", advice="Mend.")
+    out = "\n".join(why.markdown(Trace(silent()), Diagnosis(SILENT, "failed", (suspect,)), top=3))
+    assert "## look_up of \\_\\_init\\_\\_ (" in out
+    assert "See \\[it](http://evil) in \\*\\*bold\\*\\*." in out
+
+
+def test_each_list_ends_with_a_blank_line() -> None:
+    """Else Markdown takes the next paragraph for a part of its last item."""
+    chain = (Step("1" * 16, "answer", "Done."),)
+    suspect = Suspect("1" * 16, 0.9, "It", "It did.", also=("It failed.",), chain=chain, advice="Mend.")
+    diagnosis = Diagnosis(SILENT, "failed", (suspect,), ("earlier messages",), ("agent: it was bad.",))
+    lines = "\n".join(why.markdown(Trace(silent()), diagnosis, top=3, notes=("a judge's words",))).splitlines()
+    for number, line in enumerate(lines[:-1]):
+        if line.startswith(("* ", "1. ")):
+            assert lines[number + 1] == "" or lines[number + 1].startswith(line[:2]), line
+
+
 def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> None:
     """Two runs with one cause are one line, and a run without a suspect is in none."""
     opened = open_store(store)

@@ -75,6 +75,7 @@ def test_what_is_acceptable_passes(check: Any, output: Any) -> None:
         (SCHEMA, "sorry", "the answer breaks its schema", ""),
         (SCHEMA, None, "the answer breaks its schema", ""),
         (Order, '{"id": "W1"}', "the answer is no Order: /amount (missing)", ""),
+        (Order, "sorry", "the answer is no Order: it is not JSON", ""),
         (Order, {"id": "W1", "amount": -1}, "/amount (assertion_error)", "nothing to pay"),
         (str.isupper, "no", "isupper refused the answer", ""),
         (holds, "it is 41", "holds did not hold", "no 42"),

@@ -353,3 +353,11 @@ def test_an_order_is_apart_from_items_of_another_order() -> None:
         order = {"order_id": f"W-{number}001", "items": [{"item_id": f"I-{number}501"}], "paid_by": "P-8801"}
         story.calls("get_order", order, order_id=f"W-{number}001")
     assert "apart" in clues(story.calls("send_back", {"ok": True}, order_id="W-2001", item_ids=["I-1501"], by="P-8801"))
+
+
+def test_a_thing_of_something_is_not_taken_for_its_name() -> None:
+    """ "The pickup of KS-1001" is about KS-1001, "the pickup number KS-1001" says that this is its name."""
+    booked = {"pickup_id": "P-3391", "order_id": "KS-1001", "date": "2031-05-20"}
+    story = Story().user("Pick up KS-1001.").calls("book_pickup", booked, order_id="KS-1001")
+    assert "mislabelled" not in clues(story.says("The pickup of KS-1001 is booked for May 20 (P-3391)."))
+    assert "mislabelled" in clues(story.says("It is booked, the pickup number is KS-1001."))

@@ -28,6 +28,7 @@ from llmtrace.model import (
     Span,
     Text,
     ToolCall,
+    ToolDefinition,
     ToolExecution,
     Trace,
     Usage,
@@ -94,7 +95,7 @@ def test_a_failed_tool_that_is_passed_over_is_the_suspect() -> None:
     story.calls("track", failure=Failure("TimeoutError", "late"), parcel="PX-88211").says("Yes, PX-88211 comes tomorrow.")
     (suspect,) = diagnose(story.trace()).suspects
     assert suspect.title == "track failed and the run went on as if it had not"
-    assert suspect.evidence == "track ended with TimeoutError; the model's next words do not speak of it."
+    assert suspect.evidence == "track ended with TimeoutError (late); the model's next words do not speak of it."
     assert suspect.span_id == story.spans[1].span_id
     assert titles(suspect) == ["answer", "track"]
     assert suspect.score >= LIKELY
@@ -137,7 +138,10 @@ def test_the_cause_ranks_above_what_follows_from_it() -> None:
     diagnosis = diagnose(story.says("Your subscription is cancelled.").trace())
     (suspect,) = diagnosis.suspects
     assert suspect.title == "cancel was called with a made-up /subscription"
-    assert suspect.also == ("cancel answered with an error; the model's next words do not speak of it.",)
+    (also,) = suspect.also
+    assert also == (
+        """cancel answered with an error ({"error": "no subscription SB-5512"}); the model's next words do not speak of it."""
+    )
     assert suspect.chain[-2].note == "it failed"
 
 
@@ -222,7 +226,7 @@ def test_a_failure_repeated_is_one_suspect() -> None:
         story.calls("search", {"error": "quota"}, query="plumber")
     diagnosis = diagnose(story.says("Here is one.").trace())
     assert [suspect.span_id for suspect in diagnosis.suspects] == [story.spans[1].span_id]
-    assert diagnosis.suspects[0].evidence.startswith("search answered with an error (4 times)")
+    assert diagnosis.suspects[0].evidence.startswith('search answered with an error ({"error": "quota"}), 4 times in all')
 
 
 def test_a_failure_denied_in_the_answer_is_likely_however_often_it_came() -> None:
@@ -352,7 +356,7 @@ def test_a_made_up_value_is_as_likely_where_agents_call_agents(nested: bool) -> 
 @pytest.mark.parametrize(
     ("result", "failure", "told"),
     [
-        ({"error": "amount is no number"}, None, "refund answered with an error."),
+        ({"error": "amount is no number"}, None, 'refund answered with an error ({"error": "amount is no number"}).'),
         (None, Failure("ValidationError"), "refund ended with ValidationError."),
     ],
 )
@@ -540,7 +544,7 @@ def test_a_run_that_was_only_slow_has_no_suspect() -> None:
     slow = diagnose(story.trace(evaluations=(SLOW,)))
     assert (slow.suspects, len(slow.symptoms)) == ((), 1)
     own = diagnose(story.trace(evaluations=(OWN,)))
-    assert ([suspect.title for suspect in own.suspects], own.symptoms) == (["steps on helper (fail)"], ())
+    assert ([suspect.title for suspect in own.suspects], own.symptoms) == (["steps on helper"], ())
 
 
 def test_feedback_about_one_step_names_a_place() -> None:
@@ -557,12 +561,75 @@ def test_an_error_that_travelled_up_is_one_suspect_where_it_began() -> None:
     assert diagnosis.suspects[0].span_id == story.spans[0].span_id
 
 
+def test_an_error_that_ended_a_run_says_what_it_said() -> None:
+    story = Story().user("Go").says("Well.")
+    (suspect,) = diagnose(story.trace(failure=Failure("KeyError", "'city'\nin  the answer"))).suspects
+    assert suspect.title == "helper ended with KeyError"
+    assert suspect.evidence == "It ended with KeyError ('city' in the answer); nothing below it failed in the same way."
+    (step,) = suspect.chain
+    assert (step.title, step.note) == ("helper ended with KeyError", suspect.evidence.rstrip("."))
+
+
+def test_what_went_wrong_before_an_error_of_the_program_comes_first() -> None:
+    """That a program ended with an error, an exit code say, is what the run came to; a place within that is likely by itself
+    stays as likely."""
+    story = Story().user("How warm is it?")
+    for _ in range(4):
+        story.calls("get_weather", {"temp": 21}, city="Rome")
+    story.says("It is 21 degrees.")
+    first, *others = diagnose(story.trace(failure=Failure("SystemExit", "exit code 3"))).suspects
+    assert first.title == "the run went in circles, beginning with get_weather"
+    assert abs(first.score - diagnose(story.trace()).suspects[0].score) < 0.01
+    assert [other.title for other in others] in ([], ["helper ended with SystemExit"])
+
+
+def test_a_value_that_the_user_gave_wrong_is_shown_with_what_the_user_said() -> None:
+    story = Story().user("Where is KS-20475?").calls("look_up", {"error": "not found"}, order_id="KS-20475")
+    suspects = diagnose(story.says("I could not find KS-20475. Which one do you mean?").trace()).suspects
+    suspect = next(one for one in suspects if one.part == "user")
+    assert (suspect.chain[-1].title, suspect.chain[-1].value) == ("the user", "Where is KS-20475?")
+
+
+def test_what_a_tool_is_declared_to_change_counts_before_its_name() -> None:
+    def twice(name: str, changes: bool | None) -> list[str]:
+        story = Story().user("Go on with KS-1001, please.")
+        for _ in range(2):
+            story.calls(name, {"ok": True}, order_id="KS-1001")
+        declared = ToolDefinition(name, None, changes=changes)
+        story.spans = [
+            replace(span, operation=replace(span.operation, definition=declared))
+            if isinstance(span.operation, ToolExecution)
+            else span
+            for span in story.spans
+        ]
+        return [suspect.title for suspect in diagnose(story.says("Well.").trace()).suspects]
+
+    assert twice("stock", None) == ["stock was done twice"]
+    assert twice("stock", False) == []
+    assert twice("look_up", None) == []
+    assert twice("look_up", True) == ["look_up was done twice"]
+
+
+def test_a_finding_that_a_clue_says_too_is_not_said_again() -> None:
+    story = Story().user("How much?").calls("look_up", {"total": 42.5}, order_id="KS-1001").says("It is 241.35 for KS-9999.")
+    story.spans[-1] = replace(story.spans[-1], evaluations=(Evaluation("unsupported_claim", "info", "2 values", "claims"),))
+    said = [suspect for suspect in diagnose(story.trace()).suspects if suspect.kind == "claim"]
+    assert [suspect.also for suspect in said] == [()]
+
+
+def test_a_misread_argument_is_for_the_tool_to_compare() -> None:
+    story = Story().user("Refund KS-1001").calls("look_up", {"total": 142.5}, order_id="KS-1001")
+    (suspect,) = diagnose(story.calls("refund", {"ok": True}, order_id="KS-1001", amount=14250).trace()).suspects
+    assert (suspect.kind, suspect.pointer) == ("misread", "/amount")
+    assert "schema of refund" in suspect.advice
+
+
 def test_findings_of_other_signals_are_suspects_by_their_severity() -> None:
     story = Story().user("Go").says("It is so.")
     one, other = Evaluation("toxic", "error", "rude words", "fail"), Evaluation("dull", "info", "few words", "pass")
     story.spans[0] = replace(story.spans[0], evaluations=(one, other))
     (suspect,) = diagnose(story.trace()).suspects
-    assert (suspect.title, suspect.evidence) == ("toxic on chat (fail)", "Rude words.")
+    assert (suspect.title, suspect.evidence) == ("toxic on chat", "Rude words.")
 
 
 def test_a_failed_run_raises_every_suspicion() -> None:

@@ -242,7 +242,8 @@ def _summary(trace: Trace) -> tuple[str, str, str]:
     summary, suspects = summarise(trace), diagnose(trace).suspects
     likely = [suspect for suspect in suspects if suspect.score >= LIKELY]
     tokens = [f"{worded.count(summary.input_tokens)} tokens in", f"{worded.count(summary.output_tokens)} out"]
-    known = [*tokens, worded.cost(summary.cost_usd)] if summary.models else ["no model was called"]
+    cost = "cost not known" if summary.cost_usd is None else worded.cost(summary.cost_usd)
+    known = [*tokens, cost] if summary.models else ["no model was called"]
     counted = ", ".join([worded.plural(summary.spans, "span"), *known, worded.duration(summary.duration)])
     found = f"{worded.plural(len(likely), 'suspect')}: {likely[0].title}" if likely else "no likely suspect"
     command = "why" if likely else "show"

@@ -7,6 +7,7 @@ asks a model for a second opinion.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -31,6 +32,8 @@ EXAMPLE = "llmtrace why last"
 
 MOST_RUNS = 1000
 _EXAMPLES = 3
+_MARKUP = re.compile(r"[|*\[\\]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would read; not the lines within a word."""
 _OF_MANY = ("since", "agent", "tag", "limit")
 """Options that say nothing of a single run."""
 
@@ -135,10 +138,9 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[st
     for number, suspect in enumerate(diagnosis.suspects[:top]):
         yield f"{'##' if number == 0 else '###'} {_plain(suspect.title)} ({words.probability(suspect.score)})"
         yield f"\n{_plain(suspect.evidence)}\n"
-        for other in suspect.also:
-            yield f"* also here: {_plain(other)}"
-        if notes and notes[number]:
-            yield f"* {_code(notes[number], 600)}\n"
+        beside = [f"* also here: {_plain(other)}" for other in suspect.also]
+        beside += [f"* {_code(notes[number], 600)}"] if notes and notes[number] else []
+        yield from [*beside, ""] if beside else ()
         if number == 0 and suspect.chain:
             yield "From the outcome back to it:\n"
             for step in suspect.chain:
@@ -146,17 +148,17 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[st
                 yield f"1. {_code(_worded(step))} (span `{step.span_id}`){note}"
             yield ""
         yield f"What would have prevented it: {_plain(suspect.advice)}\n"
-    for unknown in diagnosis.unknown:
-        yield f"* not visible: {_plain(unknown)}"
-    for symptom in diagnosis.symptoms:
-        yield f"* said of {_code(symptom, 600)}"
+    beside = [f"* not visible: {_plain(unknown)}" for unknown in diagnosis.unknown]
+    beside += [f"* said of {_code(symptom, 600)}" for symptom in diagnosis.symptoms]
+    yield from [*beside, ""] if beside else ()
     if diagnosis.suspects:
         yield f"Trace `{trace.trace_id}`, {trace.health}, {words.plural(len(trace), 'span')}."
 
 
 def _plain(text: str) -> str:
     """On one line, with nothing that Markdown or HTML would read."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'").replace("|", "\\|")
+    bare = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")
+    return _MARKUP.sub(r"\\\g<0>", bare)
 
 
 def _code(text: str, most: int = 200) -> str:

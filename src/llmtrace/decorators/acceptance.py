@@ -126,6 +126,8 @@ def _by_model(model: Any, output: Any) -> Evaluation:
             raise
         evidence = {"errors": [{"at": _place(one), "said": one["msg"]} for one in told[:3]]}
         listed = ", ".join(f"{_shown(one)} ({one['type']})" for one in told[:3])
+        if told[0]["type"] == "json_invalid":
+            listed = "it is not JSON"
         return _failed(f"the answer is no {model.__name__}: {listed}", evidence, _place(told[0]))
     return _passed()
 

@@ -30,7 +30,7 @@ class Aftermath:
                     self._went_well_with[node.tool, use.key] = node.place
                 if node.kind == "call" or not self._admits[node.place]:
                     self._relied_on[use.key] = node.place
-        changing = [node for node in flow.nodes if node.kind == "call" and acts(node.tool)]
+        changing = [node for node in flow.nodes if node.kind == "call" and acts(node)]
         self._last_change = {node.tool: node.place for node in changing}
 
     def made_up_next(self, node: Node, steps: int = _NEAR) -> int:

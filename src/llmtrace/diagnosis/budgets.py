@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llmtrace.diagnosis.clue import Clue, place_of
+from llmtrace.diagnosis.clue import Clue, called, place_of
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.result import Step
 from llmtrace.model import Embedding, Evaluation, Inference, Span, Text, ToolExecution, ToolResult, Trace
@@ -40,7 +40,7 @@ class Stop:
     @property
     def title(self) -> str:
         found = _WHAT.match(self.said)
-        return f"{_called(self.span)} was stopped by its {found[1] if found else 'budget'}"
+        return f"{called(self.span)} was stopped by its {found[1] if found else 'budget'}"
 
     @property
     def counts(self) -> str:
@@ -217,11 +217,6 @@ def _began(trace: Trace, until: Span) -> str:
         return "this run called no model, so it was spent before it" if of_models else ""
     which = f"the first of {len(calls)} calls" if len(calls) > 1 else "the only call"
     return f"the spending began at {calls[0].name} (span {calls[0].span_id}), {which} of a model until then"
-
-
-def _called(span: Span) -> str:
-    """An agent or a workflow by its own name."""
-    return getattr(span.operation, "name", None) or span.name
 
 
 def _capital(text: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from json import dumps
 
 from llmtrace.diagnosis.aftermath import Aftermath
-from llmtrace.diagnosis.clue import Clue, place_of
+from llmtrace.diagnosis.clue import Clue, place_of, quote, told_by
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.tools import found_nothing, has_failed, is_silent
-from llmtrace.model import Span, ToolExecution, Trace, Violation
+from llmtrace.model import JsonValue, Span, ToolExecution, Trace, Violation
 
 SOON = 3
 """Steps after an empty answer in which made-up values are laid to it, where the tool has never answered anything."""
@@ -60,6 +61,8 @@ def _violation(span: Span, violations: list[Violation], flow: Flow, after: After
 
 def _words_for(violation: Violation, tool: str, *, refused: bool) -> tuple[str, str]:
     """Title and advice. A call that was refused needs no policy: the model was told, or the program was stopped."""
+    if violation.where == "output" and violation.code == "malformed_json":
+        return "the answer is not the JSON that was asked for", "Have the program check the answer and ask again."
     if violation.where == "output":
         return "the answer breaks the schema that was asked for", "Have the program check the answer and ask again."
     if violation.where == "result":
@@ -93,7 +96,7 @@ def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         recovered = after.done(node) and not after.made_up_next(node)
         unnoticed = not recovered and after.unnoticed(node)
         title = f"{tool} failed" + (" and the run went on as if it had not" if unnoticed else "")
-        times = f" ({len(nodes)} times)" if len(nodes) > 1 else ""
+        times = f", {len(nodes)} times in all" if len(nodes) > 1 else ""
         told = "; the model's next words do not speak of it." if unnoticed else "."
         evidence = f"{tool} {_how_it_failed(node)}{times}{told}"
         advice = f"Have {tool} say in its result what went wrong and what to do next."
@@ -121,8 +124,16 @@ def _how_it_ran(node: Node | None) -> str:
 def _how_it_failed(node: Node) -> str:
     span = node.execution
     if span is not None and span.failure is not None:
-        return "was stopped by a budget" if span.failure.type.endswith("BudgetExceeded") else f"ended with {span.failure.type}"
-    return "did not run" if node.refused else "answered with an error"
+        if span.failure.type.endswith("BudgetExceeded"):
+            return "was stopped by a budget"
+        return f"ended with {span.failure.type}{told_by(span.failure)}"
+    if node.refused:
+        return "did not run"
+    return f"answered with an error ({quote(_written(node.result))})"
+
+
+def _written(result: JsonValue) -> str:
+    return " ".join((result if isinstance(result, str) else dumps(result, ensure_ascii=False, default=str)).split())
 
 
 def _broke_schema(node: Node) -> bool:

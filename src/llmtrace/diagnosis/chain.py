@@ -31,9 +31,12 @@ def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow, stop: Ste
     outcome = flow.outcome_after(clue.node)
     if clue.kind in _ENDS and clue.node is None:
         return (Step(clue.span_id, clue.title, clue.value, _ENDS[clue.kind]),)
+    if clue.ends:
+        return (*([stop] if stop is not None else []), Step(clue.span_id, clue.title, clue.value, clue.evidence.rstrip(".")))
     if clue.node is None:
         end = [stop] if stop is not None else [_outcome_step(outcome, "")] if outcome is not None else []
-        return (*end, Step(clue.span_id, clue.title, clue.value, "It is in no value that later steps used."))
+        note = "It is in no value that later steps used." if end else clue.evidence.rstrip(".")
+        return (*end, Step(clue.span_id, clue.title, clue.value, note))
     edges = _way(clue.node, reached, flow)
     steps = _steps(edges[::-1], flow)
     if stop is not None:
@@ -47,7 +50,7 @@ def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow, stop: Ste
 def _way(start: Node, reached: Mapping[Node, Edge | None], flow: Flow) -> list[Edge]:
     """Edges from the suspect to the outcome, in order of time; to the last change where nothing reaches the outcome."""
     outcome = flow.outcome_after(start)
-    changed = [node for node in reached if node is not start and node.kind == "call" and acts(node.tool)]
+    changed = [node for node in reached if node is not start and node.kind == "call" and acts(node)]
     changed.sort(key=lambda node: -node.place)
     if outcome is None or outcome not in reached:
         last = max(reached, key=lambda node: node.place)
@@ -109,7 +112,7 @@ def _outcome_step(node: Node, note: str) -> Step:
 
 def _last(clue: Clue, node: Node) -> tuple[Step, ...]:
     """The suspect itself; of an argument, its call before it."""
-    if clue.use is not None and clue.use.part == "argument":
+    if clue.use is not None and clue.use.part == "argument" and node.kind == "call":
         outcome = "it failed" if has_failed(node) else "it answered" if node.has_result else ""
         example = clue.use.provenance.form == "from_example"
         if example:

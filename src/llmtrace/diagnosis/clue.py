@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from llmtrace.diagnosis.flow import Node
 from llmtrace.lineage import Use
-from llmtrace.model import JsonValue, Severity
+from llmtrace.model import Failure, JsonValue, Severity, Span
 
 Kind: TypeAlias = Literal[
     "made_up",
@@ -48,6 +48,7 @@ Kind: TypeAlias = Literal[
 ]
 """``finding``: an evaluation of a quality signal that no other kind stands for."""
 _SHOWN = 60
+_MESSAGE = 160
 _HARMLESS = frozenset({("finding", "info"), ("invalid", "warning")})
 
 
@@ -70,6 +71,10 @@ class Clue:
     """Where the same came again later, the last time."""
     unnoticed: bool = False
     """The run went on, and what the model said next does not show that it noticed."""
+    ends: bool = False
+    """It is what the run came to: nothing flows from it."""
+    signal: str = ""
+    """Of a finding: the quality signal."""
 
     @property
     def weak(self) -> bool:
@@ -81,6 +86,17 @@ def quote(value: JsonValue) -> str:
     """A value inside a sentence, cut if it is long."""
     text = str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def told_by(failure: Failure) -> str:
+    """The error's message in brackets, to stand behind its type; empty where there is none."""
+    message = " ".join((failure.message or "").split())
+    return f" ({message if len(message) <= _MESSAGE else f'{message[: _MESSAGE - 1]}…'})" if message else ""
+
+
+def called(span: Span) -> str:
+    """What people call a span: a tool, an agent or a workflow by its own name."""
+    return getattr(span.operation, "name", None) or span.name
 
 
 def place_of(node: Node) -> str:

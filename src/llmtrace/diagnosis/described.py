@@ -75,7 +75,7 @@ def called(flow: Flow, known: Descriptions) -> Iterator[Clue]:
             since.clear()
         if node.text:
             since.append(node.text)
-        if node.kind == "call" and acts(node.tool) and known.kinds and isinstance(node.arguments, dict):
+        if node.kind == "call" and acts(node) and known.kinds and isinstance(node.arguments, dict):
             words = "\n".join(since)
             for path, value in scalars(node.arguments):
                 other = _better(path, value, words, node, flow, known) if isinstance(value, str) else None

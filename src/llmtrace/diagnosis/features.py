@@ -306,4 +306,4 @@ def _result(node: Node) -> str:
 
 
 def _changes(node: Node) -> bool:
-    return node.kind == "call" and acts(node.tool) and not has_failed(node)
+    return node.kind == "call" and acts(node) and not has_failed(node)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from llmtrace import signals
 from llmtrace.diagnosis import budgets
 from llmtrace.diagnosis.circles import LOOP
-from llmtrace.diagnosis.clue import Clue
+from llmtrace.diagnosis.clue import Clue, called, told_by
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.symptoms import names_no_place, said_by
 from llmtrace.model import OUTCOME, Evaluation, Inference, Span, ToolExecution, Trace
@@ -21,15 +21,16 @@ _NO_CAUSE = frozenset({"output_limit", "budget_nearly_spent", "budget_unpriced"}
 """Evaluations that advise or warn, and say nothing of what went wrong in this run."""
 _FAILED_SO = frozenset({"error", "timeout", "cancelled", "limit"})
 """End states that say of a run what its failure says."""
-_ADVICE = "See what its documentation says of it."
+_ADVICE = "Check for it in the program, before what it found is used or goes out."
+_DONE_TWICE = {"after_timeout": "may have been done twice"}
 
 
 def interrupted(trace: Trace) -> Iterator[Clue]:
     for span_id, evaluation in on_reading(trace).items():
         if evaluation.severity == "error":
             span = trace.span(span_id)
-            name, parent = span.name, trace.parent(span)
-            inside = f", inside {parent.name}" if parent is not None else ""
+            name, parent = called(span), trace.parent(span)
+            inside = f", inside {called(parent)}" if parent is not None else ""
             evidence = f"{name} was open when the program died{inside}: it began and never ended."
             advice = "Look at what the program was doing at that time: a crash, a kill, a deadline."
             yield Clue("interrupted", span_id, f"the program was cut off inside {name}", evidence, advice)
@@ -46,13 +47,19 @@ def findings(trace: Trace, flow: Flow) -> Iterator[Clue]:
             elif found.name in _ELSEWHERE | _NO_CAUSE or names_no_place(trace, span, found):
                 continue
             elif not _passed(found) and not _of_many_runs(found):
-                label = f" ({found.label.replace('_', ' ')})" if found.label else ""
-                title = f"{found.name.replace('_', ' ')} on {span.name}{label}"
+                title = _title(span, found)
                 advice = signals.advice().get(found.name.partition(".")[0], _ADVICE)
                 node = flow.node_of(span, found.call_id)
                 clue = Clue("finding", span.span_id, title, _sentence(said_by(found)), advice, found.severity, node)
-                clue.pointer = found.pointer
+                clue.pointer, clue.signal = found.pointer, found.name
                 yield clue
+
+
+def _title(span: Span, found: Evaluation) -> str:
+    if found.name == "duplicated_effect" and isinstance(span.operation, ToolExecution):
+        return f"{span.operation.name} {_DONE_TWICE.get(found.label or '', 'was done twice')}"
+    name, label = found.name.replace("_", " "), (found.label or "fail").replace("_", " ")
+    return f"{name} on {called(span)}{'' if label == 'fail' or label in name else f' ({label})'}"
 
 
 def _passed(found: Evaluation) -> bool:
@@ -78,11 +85,15 @@ def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:
             if stop is None and not told:
                 yield budgets.recovered(trace, span)
             continue
-        evidence = "The error began there: nothing below it failed in the same way."
-        advice = "Retry what can pass, and end the run with a clear word where it cannot."
-        clue = Clue("error", span.span_id, f"{span.name} ended with {failure.type}", evidence, advice)
+        evidence = f"It ended with {failure.type}{told_by(failure)}; nothing below it failed in the same way."
+        advice = "Look at what raised it: llmtrace show --full has where in the program that was."
+        if isinstance(span.operation, Inference):
+            evidence = f"The call ended with {failure.type}{told_by(failure)}."
+            advice = "Retry what can pass, and end the run with a clear word where it cannot."
+        clue = Clue("error", span.span_id, f"{called(span)} ended with {failure.type}", evidence, advice)
         clue.node = flow.node_of(span)
         clue.recovered = isinstance(span.operation, Inference) and _answered_later(trace, span)
+        clue.ends = trace.health == "failed" and not clue.recovered and clue.node is None
         yield clue
 
 

@@ -82,7 +82,7 @@ def skipped(flow: Flow) -> Iterator[Clue]:
     would have been."""
     asked: dict[tuple[str, str], list[tuple[str, Node]]] = defaultdict(list)
     for node in flow.nodes:
-        if node.kind == "call" and not acts(node.tool) and isinstance(node.arguments, dict) and len(node.arguments) == 1:
+        if node.kind == "call" and not acts(node) and isinstance(node.arguments, dict) and len(node.arguments) == 1:
             ((name, value),) = node.arguments.items()
             if isinstance(value, str):
                 asked[node.tool, name].append((value, node))

@@ -34,7 +34,7 @@ def of_other_records(flow: Flow, seen: Sightings) -> Iterator[Clue]:
         for use in used:
             if use.kind in _NAMED and isinstance(use.value, str) and not use.made_up:
                 rival = _passed_over(node, use, flow, seen)
-                if rival is not None and (acts(node.tool) or rival not in looked_up):
+                if rival is not None and (acts(node) or rival not in looked_up):
                     yield _other(node, use, rival)
         looked_up.update(str(use.value) for use in used)
     for node in flow.nodes:
@@ -120,7 +120,7 @@ def _not_spoken_of(flow: Flow, seen: Sightings) -> Iterator[Clue]:
                 looked_up.setdefault((node.tool, use.pointer), set()).add(str(use.value))
     for node in flow.nodes:
         named = [use for use in node.uses if use.kind in _NAMED and not use.made_up] if node.kind == "call" else []
-        if len(named) != 1 or not node.has_result or acts(node.tool):
+        if len(named) != 1 or not node.has_result or acts(node):
             continue
         use, value = named[0], str(named[0].value)
         answer = next((one for one in flow.nodes[node.place + 1 :] if one.kind == "answer"), None)
@@ -141,7 +141,7 @@ def _not_spoken_of(flow: Flow, seen: Sightings) -> Iterator[Clue]:
 
 
 def _taken(rivals: set[str], later: list[Node]) -> bool:
-    return any(acts(one.tool) and str(use.value) in rivals for one in later if one.kind == "call" for use in one.uses)
+    return any(acts(one) and str(use.value) in rivals for one in later if one.kind == "call" for use in one.uses)
 
 
 def _names(words: set[str], seen: Sightings) -> set[str]:
@@ -173,7 +173,7 @@ def _differ(asked: object, told: object) -> bool:
 
 def _changes(node: Node, name: str) -> bool:
     """True where the call may set what it names, so that a result from before the change differs."""
-    return acts(node.tool) and not name.endswith(("id", "Id", "ID", "number"))
+    return acts(node) and not name.endswith(("id", "Id", "ID", "number"))
 
 
 def out_of_date(flow: Flow, seen: Sightings) -> Iterator[Clue]:
@@ -183,12 +183,12 @@ def out_of_date(flow: Flow, seen: Sightings) -> Iterator[Clue]:
         if node.kind != "call" or not node.has_result or has_failed(node):
             continue
         answers.setdefault((node.tool, repr(node.arguments)), []).append(node)
-    changes = [node.place for node in flow.nodes if node.kind == "call" and acts(node.tool) and not has_failed(node)]
+    changes = [node.place for node in flow.nodes if node.kind == "call" and acts(node) and not has_failed(node)]
     for earlier, later in (pair for nodes in answers.values() for pair in pairwise(nodes)):
         if str(earlier.result) == str(later.result):
             continue
         yield from _stale(flow, seen, _words(earlier) - _words(later), later)
-        if not acts(later.tool) and not is_polled(later) and not any(earlier.place < place < later.place for place in changes):
+        if not acts(later) and not is_polled(later) and not any(earlier.place < place < later.place for place in changes):
             title = f"{later.tool} answered the same call differently"
             evidence = (
                 f"{later.tool} was called with the same arguments before (span {place_of(earlier)}) and said something else."

@@ -22,14 +22,7 @@ def done_twice(flow: Flow) -> Iterator[Clue]:
     """A call that changes something, made again with the same arguments although it had gone well."""
     done: dict[tuple[str, str], Node] = {}
     for node in flow.nodes:
-        if (
-            node.kind != "call"
-            or not node.asked
-            or not acts(node.tool)
-            or not node.arguments
-            or has_failed(node)
-            or is_polled(node)
-        ):
+        if node.kind != "call" or not node.asked or not acts(node) or not node.arguments or has_failed(node) or is_polled(node):
             continue
         before = done.setdefault((node.tool, repr(node.arguments)), node)
         if before is not node and before.has_result and str(before.result).strip():

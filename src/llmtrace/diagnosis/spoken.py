@@ -52,7 +52,7 @@ def against_the_call(flow: Flow, seen: Sightings) -> Iterator[Clue]:
     for node in flow.nodes:
         if node.kind == "answer":
             answer, told = node, _named(node.text)
-        if node.kind != "call" or answer is None or not told or not acts(node.tool) or not node.arguments:
+        if node.kind != "call" or answer is None or not told or not acts(node) or not node.arguments:
             continue
         for path, value in scalars(node.arguments):
             if not isinstance(value, str) or not _is_name(value) or value in told:

@@ -19,7 +19,7 @@ from llmtrace.diagnosis.features import FEATURES, LED, TEAM, features_of
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.ranker import Ranker, shipped
 from llmtrace.diagnosis.result import LIKELY, Step, Suspect
-from llmtrace.diagnosis.symptoms import is_known_to_have_failed, is_symptom
+from llmtrace.diagnosis.symptoms import is_known_to_have_failed, is_symptom, is_whole
 from llmtrace.model import Trace
 
 Place: TypeAlias = tuple[Candidate, Mapping[str, float]]
@@ -32,6 +32,8 @@ NEAR = 0.1
 MOST_SUSPECTS = 50
 MOST_REASONS = 3
 _TOLD = {"budget": ("warning", "error"), "finding": ("warning", "error"), "invalid": ("error",)}
+_SAYS = {"unsupported_claim": ("claim",), "answer_without_evidence": ("claim",), "failed_action": ("failed", "invalid")}
+"""By quality signal the kinds of clues that say what it says, and more."""
 _ADVICE = "Read this step first; record tools and agents with spans of their own, so that more can be said of it."
 
 
@@ -43,7 +45,7 @@ def suspects_of(trace: Trace, flow: Flow, ranker: Ranker | None = None) -> tuple
         places = [place for place in places if place[0].clues]
     failed = is_known_to_have_failed(trace)
     places = _without_symptoms(places, trace, ranker, failed=failed)
-    probabilities = _probabilities(places, ranker, failed=failed)
+    probabilities = _probabilities(places, trace, ranker, failed=failed)
     stop = stop_of(trace)
     ranked = sorted(((each, *place) for each, place in zip(probabilities, places, strict=True)), key=_order)
     if stop is not None and sum(one[0] for one in ranked if one[1].clues and not _is_stop(one[1])) >= LIKELY:
@@ -60,15 +62,16 @@ def _without_symptoms(places: list[Place], trace: Trace, ranker: Ranker, *, fail
     inside = [place for place in places if not is_symptom(trace, place[0])]
     if len(inside) == len(places):
         return places
-    probabilities = _probabilities(inside, ranker, failed=failed)
+    probabilities = _probabilities(inside, trace, ranker, failed=failed)
     explained = sum(each for each, (one, _) in zip(probabilities, inside, strict=True) if one.clues)
     return inside if explained >= LIKELY else places
 
 
-def _probabilities(places: Sequence[Place], ranker: Ranker, *, failed: bool) -> list[float]:
+def _probabilities(places: Sequence[Place], trace: Trace, ranker: Ranker, *, failed: bool) -> list[float]:
     """One for each place. A run that was cut off may have gone wrong before: then the death stands for "nothing is wrong here"
-    in what came before it, which is given half. So does a budget that stopped the run, and what came before is given all."""
-    ends = [_is_cut(one) or _is_stop(one) for one, _ in places]
+    in what came before it, which is given half. So does a budget that stopped the run, or an error that began on an agent, a
+    workflow or the outermost span and ended it, and what came before is given all."""
+    ends = [_is_cut(one) or _is_stop(one) or _is_raised(trace, one) for one, _ in places]
     if not any(ends) or all(ends):
         return ranker.probabilities([features for _, features in places], failed=failed)
     given = 0.5 if any(_is_cut(one) for one, _ in places) else 1.0
@@ -82,6 +85,10 @@ def _probabilities(places: Sequence[Place], ranker: Ranker, *, failed: bool) -> 
 
 def _is_cut(one: Candidate) -> bool:
     return any(clue.kind == "interrupted" for clue in one.clues)
+
+
+def _is_raised(trace: Trace, one: Candidate) -> bool:
+    return any(clue.kind == "error" and clue.ends and is_whole(trace, trace.span(clue.span_id)) for clue in one.clues)
 
 
 def _is_stop(one: Candidate) -> bool:
@@ -123,7 +130,7 @@ def _suspect(
         )
     clues = sorted(one.clues, key=lambda clue: (not _stops(clue), _is_aside(clue), -_weight(clue, ranker)))
     clue = clues[0]
-    also = tuple(other.evidence for other in clues[1:] if other.kind != clue.kind)
+    also = tuple(other.evidence for other in clues[1:] if other.kind != clue.kind and not _is_told(other, clues))
     way = chain(clue, _reached(clue, flow), flow, stop)
     part = one.node.kind if one.node is not None else "span"
     return Suspect(
@@ -139,6 +146,13 @@ def _suspect(
         also,
         part,
         clue.kind,
+    )
+
+
+def _is_told(clue: Clue, others: Sequence[Clue]) -> bool:
+    """True for a finding of which another clue here says the same."""
+    return any(
+        other.kind in _SAYS.get(clue.signal, ()) or (other is not clue and other.title == clue.title) for other in others
     )
 
 

@@ -147,20 +147,25 @@ def _origin(use: Use, known: _Known) -> float | None:
 
 
 def _misread(node: Node, use: Use, origin: float) -> Clue:
-    where = f"{node.tool} was called with a misread {use.pointer}" if node.kind == "call" else "the answer misreads a number"
+    where, advice = "the answer misreads a number", _ADVICE
+    if node.kind == "call":
+        where = f"{node.tool} was called with a misread {use.pointer}"
+        advice = (
+            f"Say in the schema of {node.tool} in which unit {use.pointer} is, and have the tool compare it with what it knows."
+        )
     evidence = f"{quote(use.value)} is in no message and no result before, but {origin:g} is: its digits, written otherwise."
     pointer = use.pointer or None
-    return Clue("misread", node.span_id, where, evidence, _ADVICE, "warning", node, use, pointer, use.value)
+    return Clue("misread", node.span_id, where, evidence, advice, "warning", node, use, pointer, use.value)
 
 
 def not_done(flow: Flow) -> Iterator[Clue]:
     """An answer that tells of a change, where no call since the user's last turn made one."""
     changed: set[int] = set()
-    any_change = any(node.kind == "call" and acts(node.tool) for node in flow.nodes)
+    any_change = any(node.kind == "call" and acts(node) for node in flow.nodes)
     calls = any(node.kind == "call" for node in flow.nodes)
     for node in flow.nodes:
         if node.kind == "call":
-            if acts(node.tool) and not has_failed(node):
+            if acts(node) and not has_failed(node):
                 changed.add(node.turn)
         elif node.kind == "answer" and calls and node.turn not in changed:
             asked = [done for done in _IS_DONE.finditer(node.text) if _was_asked_for(done, node, flow)]
@@ -207,7 +212,7 @@ def mislabelled(flow: Flow, seen: Sightings) -> Iterator[Clue]:
     if not kinds:
         return
     spoken = "|".join(re.escape(kind) for kind in sorted(kinds, key=len, reverse=True)[:_MOST_KINDS])
-    label = rf"\b({spoken})(?: (?:with )?(?:the )?(?:id|number|code|no\.?))?(?: (?:is|of))?"
+    label = rf"\b({spoken})(?: (?:with )?(?:the )?(?:id|number|code|no\.?)(?: of)?)?(?: is)?"
     labelled = re.compile(rf"{label}\W{{0,5}}?(#?\w[\w-]{{4,}})", re.IGNORECASE)
     for node in flow.nodes:
         found = _wrong_label(node, labelled, seen) if node.kind == "answer" else None

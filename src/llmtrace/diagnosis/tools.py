@@ -20,9 +20,18 @@ _EMPTY = frozenset(("", "[]", "{}", "null", "None", '""'))
 _NOTHING_FOUND = re.compile(r"\s*(?:no |none|nothing|not found|0 )[\w ]{0,40}\s*\.?\s*", re.IGNORECASE)
 
 
+def acts(node: Node) -> bool:
+    """True if the tool changes something: as it is declared (``@tool(changes=)``, an MCP server's annotations), else by its
+    name."""
+    execution = node.execution.operation if node.execution is not None else None
+    definition = execution.definition if isinstance(execution, ToolExecution) else None
+    changes = definition.changes if definition is not None else None
+    return _acts_by_name(node.tool) if changes is None else changes
+
+
 @lru_cache(maxsize=1024)
-def acts(tool: str) -> bool:
-    """True unless the tool's name says that it only reads. Better a reader taken for an actor than the other way round."""
+def _acts_by_name(tool: str) -> bool:
+    """True unless the name says that it only reads. Better a reader taken for an actor than the other way round."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", tool)
     return not any(word.casefold() in _READS for word in words)
 
@@ -47,7 +56,7 @@ def is_left_out(span: Span) -> bool:
 
 def found_nothing(node: Node) -> bool:
     """True if a tool that reads answered with nothing in it."""
-    if not node.has_result or acts(node.tool) or has_failed(node):
+    if not node.has_result or acts(node) or has_failed(node):
         return False
     return is_empty(node.result if node.structure is None else node.structure)
 

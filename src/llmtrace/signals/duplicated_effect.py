@@ -26,10 +26,10 @@ NAMES = 128
 """Tools of which it is remembered when they last ran, and that they change something."""
 
 _EXPLANATIONS: dict[str, tuple[Severity, str]] = {
-    "declared": ("warning", "which changes something, went through a second time with the same arguments"),
-    "after_timeout": ("warning", "which changes something, is called again after a time-out: it may have happened twice"),
-    "observed": ("info", "went through a second time with the same arguments, and is seen to change what others report"),
-    "created": ("info", "went through a second time with the same arguments, and gave a new identifier"),
+    "declared": ("warning", ", which changes something, went through a second time with the same arguments"),
+    "after_timeout": ("warning", ", which changes something, is called again after a time-out: it may have happened twice"),
+    "observed": ("info", " went through a second time with the same arguments, and is seen to change what others report"),
+    "created": ("info", " went through a second time with the same arguments, and gave a new identifier"),
 }
 _IDENTIFIER = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z_#-])(?!\d{4}-\d\d)[\w#:./-]{4,64}", re.ASCII)
 
@@ -85,7 +85,7 @@ class DuplicatedEffect:
     def _evaluation(self, execution: ToolExecution, label: str, before: Done) -> Evaluation:
         severity, text = _EXPLANATIONS[label]
         return Evaluation(
-            self.name, severity, f"`{execution.name}` {text}", label, call_id=execution.call_id, sources=(before.span_id,)
+            self.name, severity, f"`{execution.name}`{text}", label, call_id=execution.call_id, sources=(before.span_id,)
         )
 
 
