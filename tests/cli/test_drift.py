@@ -77,9 +77,12 @@ def test_a_plot_shows_the_course(llmtrace: Callable[..., Ran], updated: str) -> 
 def test_not_enough_data_is_said(llmtrace: Callable[..., Ran], tmp_path: Path) -> None:
     """With how many calls are missing; and where there is nothing at all, that."""
     few = fill(str(tmp_path / "few"), update(7, 0))
-    assert "tokens  13 calls more" in llmtrace("drift", "--store", few).out
+    out = llmtrace("drift", "--store", few).out
+    assert "tokens  13 calls more" in out
+    assert "Not enough data yet for 9 of 9 monitors: each needs 20 calls in 5 runs." in " ".join(out.split())
     empty = fill(str(tmp_path / "none"), (Trace([one.spans[0]]) for one in update(1, 0)))
     assert "Nothing is followed yet" in llmtrace("drift", "--store", empty).out
+    assert "Nothing of nobody is followed" in llmtrace("drift", "--agent", "nobody", "--store", few).out
 
 
 @pytest.mark.parametrize("text", ["table", "plot"])
@@ -112,6 +115,19 @@ def test_a_baseline_goes_from_store_to_store(llmtrace: Callable[..., Ran], tmp_p
     assert "1 key with" in llmtrace("drift", "baseline", "unpin", "--agent", "shop", "--store", target).out
     assert "No baseline is pinned" in llmtrace("drift", "baseline", "unpin", "--store", target).out
     assert "2 keys with" in llmtrace("drift", "baseline", "pin", "--store", source).out
+
+
+def test_what_has_no_baseline_yet_is_said(llmtrace: Callable[..., Ran], tmp_path: Path) -> None:
+    """Of what is pinned or shipped, which monitors are not in it and what they need; of an agent, whether it has any."""
+    store = fill(str(tmp_path / "some"), update(25, 0))
+    fill(store, iter([run_of(500, chat(200), agent="other")]))
+    ran = llmtrace("drift", "baseline", "pin", "--store", store)
+    assert "2 keys with a pinned baseline" in ran.out
+    assert "Not enough data yet, so left out: other · chat · m" in ran.err
+    assert "(19 calls more)" in ran.err
+    ran = llmtrace("drift", "baseline", "export", "-", "--agent", "other", "--store", store)
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no baseline of 'other' yet: a monitor needs 20 calls in 5 runs" in ran.err
 
 
 def test_bad_input_is_refused(llmtrace: Callable[..., Ran], updated: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from llmtrace import monitors
 from llmtrace.model import Evaluation, Fingerprint, Span, Trace
-from llmtrace.monitors import Observation, Watch, load, reports
+from llmtrace.monitors import Observation, Watch, baselines, load, pinned, reports
 from tests.monitors.streams import Shelf, asks, chat, lengths, run_of, tool, watched
 from tests.strategies import spans
 
@@ -170,6 +170,37 @@ def test_not_enough_data_is_said() -> None:
     assert 1.2 < report.visible < 1.6
     assert report.needed is not None
     assert 150 < report.needed < 400
+
+
+def test_calls_of_few_runs_are_not_enough_data() -> None:
+    """However many calls there are: five runs it takes, and as many make a baseline to pin."""
+    shelf = Shelf()
+    list(watched((run_of(n, *map(chat, lengths(n, 10))) for n in range(3)), shelf))
+    (report,) = [one for one in reports(shelf.held.values()) if one.monitor == "response_length"]
+    assert (report.calls, report.missing, report.missing_runs) == (30, 0, 2)
+    assert baselines(shelf.held.values()) == {}
+    list(watched((run_of(n, *map(chat, lengths(n, 10))) for n in range(3, 5)), shelf))
+    (report,) = [one for one in reports(shelf.held.values()) if one.monitor == "response_length"]
+    assert (report.missing, report.missing_runs) == (0, 0)
+    assert len(baselines(shelf.held.values())) == 1
+
+
+@pytest.mark.parametrize("known", [0, 8], ids=["nothing known", "some calls known"])
+def test_a_shipped_baseline_says_what_it_was_learned_with(known: int) -> None:
+    """So a model that was replaced before the first call there is named as the cause."""
+    source = Shelf()
+    list(watched((run_of(n, chat(tokens)) for n, tokens in enumerate(lengths(2, 80))), source))
+    pins = json.loads(json.dumps(baselines(source.held.values())))
+    target = Shelf()
+    list(watched((run_of(n, chat(tokens, model="m-2")) for n, tokens in enumerate(lengths(4, known, 0.1))), target))
+    for name, state in target.held.items():
+        if "key" in state:
+            target.held[name] = pinned(state, pins[name])
+    later = (run_of(known + n, chat(tokens, model="m-2")) for n, tokens in enumerate(lengths(3, 20, 0.1)))
+    watch = Watch(load(), target, pins)
+    found = [one for trace in later for _, one in watch.step(trace, lambda _: True) if one.name == "drift.response_length"]
+    assert [one.label for one in found] == ["model"]
+    assert found[0].explanation.startswith("model changed m-1 -> m-2 at ")
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,10 +12,10 @@ from llmtrace.cli import plots, words
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
-from llmtrace.cli.pinning import ACTIONS, act
+from llmtrace.cli.pinning import ACTIONS, act, called, missing
 from llmtrace.cli.stores import opened
 from llmtrace.model import Span, Trace
-from llmtrace.monitors import Block, Key, Report, reports
+from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
 from llmtrace.store import Query, Store
 from llmtrace.store.monitoring import learn
 
@@ -66,10 +66,19 @@ def run(args: argparse.Namespace) -> int:
         return FINE
     screen = Screen(sys.stdout)
     if not found:
-        screen.line("Nothing is followed yet: there is no call of a model or tool. Try: llmtrace demo")
+        of = f"Nothing of {clean(args.agent)} is followed: it is no agent or service with a call" if args.agent else ""
+        screen.line(of or "Nothing is followed yet: there is no call of a model or tool. Try: llmtrace demo")
         return FINE
     changes = sum(len(_changes(one, args.since)) for own in keys.values() for one in own)
     screen.line(f"{words.plural(len(keys), 'key')}, {words.plural(changes, 'change')}")
+    every = [one for own in keys.values() for one in own]
+    few = sum(bool(missing(one)) for one in every)
+    if few:
+        screen.prose(
+            f"Not enough data yet for {few} of {words.plural(len(every), 'monitor')}: each needs {MINIMUM} calls in"
+            f" {RUNS_BEFORE} runs. What is missing stands beside it",
+            "yellow",
+        )
     for key, own in shown.items():
         _key(screen, key, own, args)
     if len(keys) > len(shown):
@@ -108,9 +117,7 @@ def _as_json(key: Key, own: list[Report], after: int | None) -> dict[str, Any]:
 
 def _key(screen: Screen, key: Key, own: list[Report], args: argparse.Namespace) -> None:
     screen.line()
-    title = " · ".join(
-        filter(None, (key.agent, key.tool or key.operation, key.model, key.prompt and f"prompt {key.prompt[:8]}"))
-    )
+    title = called(key)
     last = f"last {words.age(own[0].last, time.time_ns())} ago"
     screen.spread(Cell(clean(title), ("bold",)), Cell(last, ("dim",)))
     if args.text == "plot":
@@ -139,8 +146,8 @@ def _row(screen: Screen, one: Report) -> list[Cell]:
 
 
 def _sees(one: Report) -> str:
-    if one.missing:
-        return f"{one.missing} calls more"
+    if missing(one):
+        return missing(one)
     if one.visible is None:
         return ""
     return (f"{one.visible - 1:+.0%}" if one.kind == "number" else f"{one.visible:.0%}").replace("%", " %")
@@ -172,7 +179,7 @@ def _plots(screen: Screen, own: list[Report], args: argparse.Namespace) -> None:
             continue
         steady = len({round(block.level, 9) for block in one.history}) == 1
         said = [_level(one, one.history[0].level) + " all the time"] if steady else []
-        said += [f"not enough data: {one.missing} calls more"] if one.missing else []
+        said += [f"not enough data: {missing(one)}"] if missing(one) else []
         noun = clean(one.noun.removeprefix("the "))
         first, *rest = screen.wrapped(f"{noun}: {', '.join(said)}" if said else noun, 2 * len(_INDENT))
         screen.line(_INDENT + screen.paint(first[: len(noun)], "cyan") + first[len(noun) :])

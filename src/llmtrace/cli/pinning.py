@@ -11,11 +11,14 @@ from typing import Any, Final
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, BadInput, print_json
 from llmtrace.cli.paint import Screen
+from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Key, Report, reports
 from llmtrace.monitors import baselines as learned
 from llmtrace.store import Store, baselines
 from llmtrace.store.local import LocalStore
 
 ACTIONS: Final = ("show", "pin", "unpin", "export", "import")
+
+_SHOWN: Final = 5
 
 Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -29,10 +32,12 @@ def act(store: Store, args: argparse.Namespace) -> int:
     if not isinstance(store, LocalStore):
         raise BadInput("baselines are kept in a local store.\nName its folder with --store FOLDER.")
     if action == "export":
-        _export(_chosen(learned(store.monitored()), args.agent), files[0])
+        _export(_some(_chosen(learned(store.monitored()), args.agent), args.agent), files[0])
+        _say_left_out(store, args.agent)
         return FINE
     if action == "pin":
-        store.pin({**store.pins(), **_chosen(_some(learned(store.monitored())), args.agent)})
+        store.pin({**store.pins(), **_some(_chosen(learned(store.monitored()), args.agent), args.agent)})
+        _say_left_out(store, args.agent)
     elif action == "import":
         store.pin({**store.pins(), **_chosen(_read(files[0]), args.agent)})
     elif action == "unpin":
@@ -42,10 +47,39 @@ def act(store: Store, args: argparse.Namespace) -> int:
     return FINE
 
 
-def _some(pins: Pins) -> Pins:
+def _some(pins: Pins, agent: str | None) -> Pins:
     if not pins:
-        raise BadInput("there is no baseline yet: a monitor needs 20 calls.\nSee llmtrace drift.")
+        whose = "" if agent is None else f" of {agent!r}"
+        needs = f"a monitor needs {words.plural(MINIMUM, 'call')} in {words.plural(RUNS_BEFORE, 'run')}"
+        raise BadInput(f"there is no baseline{whose} yet: {needs}.\nSee llmtrace drift.")
     return pins
+
+
+def _say_left_out(store: LocalStore, agent: str | None) -> None:
+    """Which monitors have no baseline yet, and what each key still needs for all of them."""
+    keys: dict[Key, list[Report]] = {}
+    for one in reports(store.monitored()):
+        if missing(one) and agent in (None, one.key.agent):
+            keys.setdefault(one.key, []).append(one)
+    screen = Screen(sys.stderr)
+    for key, short in [*keys.items()][:_SHOWN]:
+        most = max(short, key=lambda one: (one.missing, one.missing_runs))
+        nouns = ", ".join(one.noun.removeprefix("the ") for one in short)
+        screen.prose(f"Not enough data yet, so left out: {called(key)}: {nouns} ({missing(most)})", "yellow")
+    if len(keys) > _SHOWN:
+        screen.prose(f"and of {words.plural(len(keys) - _SHOWN, 'key')} more: llmtrace drift", "yellow")
+
+
+def missing(one: Report) -> str:
+    """What a monitor needs before it tells anything; empty if there is enough."""
+    if one.missing:
+        return f"{words.plural(one.missing, 'call')} more"
+    return f"{words.plural(one.missing_runs, 'run')} more" if one.missing_runs else ""
+
+
+def called(key: Key) -> str:
+    parts = key.agent, key.tool or key.operation, key.model, key.prompt and f"prompt {key.prompt[:8]}"
+    return " · ".join(filter(None, parts))
 
 
 def _chosen(pins: Pins, agent: str | None) -> Pins:
@@ -53,7 +87,7 @@ def _chosen(pins: Pins, agent: str | None) -> Pins:
 
 
 def _export(pins: Pins, path: str) -> None:
-    text = baselines.text(_some(pins))
+    text = baselines.text(pins)
     if path == "-":
         sys.stdout.write(text)
         return

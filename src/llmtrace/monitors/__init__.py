@@ -17,6 +17,7 @@ import pkgutil
 
 from llmtrace.monitors._keys import Key
 from llmtrace.monitors._observation import Monitor, Observation
+from llmtrace.monitors._rate import MINIMUM, RUNS_BEFORE
 from llmtrace.monitors._reports import Block, Report, baselines, pinned, reports
 from llmtrace.monitors._row import KINDS
 from llmtrace.monitors._turns import unmixed
@@ -26,7 +27,9 @@ from llmtrace.monitors._wording import PREFIX
 __all__ = [
     "KINDS",
     "MAX_KEYS",
+    "MINIMUM",
     "PREFIX",
+    "RUNS_BEFORE",
     "Block",
     "Key",
     "Monitor",

@@ -73,6 +73,21 @@ class InForce:
                 turned = turned or known[3] >= _STILL
         return turned
 
+    def steady(self) -> dict[str, str]:
+        """What has held still, by name: with what a baseline was learned."""
+        return {name: held[0] for name, held in self.held.items() if held[3] >= _STILL}
+
+    def compare(self, steady: Mapping[str, Any], call: int) -> None:
+        """Take what a pinned baseline was learned with for what was in force until now: another one changed at this call."""
+        for name, held in steady.items():
+            known = self.held.get(name)
+            if name not in WORDS or type(held) is not str:
+                continue
+            if known is None:
+                self.held[name] = [held, 0, 0, _STILL, None, 0]
+            elif known[0] != held:
+                self.held[name] = [known[0], known[1], call, known[3], held, _STILL]
+
     def causes(self, call: int) -> list[Cause]:
         """What changed at about this call and has held since, most telling first."""
         found = []

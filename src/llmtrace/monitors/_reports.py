@@ -11,7 +11,7 @@ from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 from llmtrace.monitors._keys import Key
 from llmtrace.monitors._numbers import Numbers
-from llmtrace.monitors._rate import MINIMUM
+from llmtrace.monitors._rate import MINIMUM, RUNS_BEFORE
 from llmtrace.monitors._row import KINDS, Row, row_of
 from llmtrace.monitors._shapes import Shapes
 from llmtrace.monitors._shares import Shares
@@ -47,6 +47,8 @@ class Report:
     pinned: bool
     missing: int
     """Calls without which nothing is told; 0 if there are enough."""
+    missing_runs: int
+    """Runs without which nothing is told, however many calls there are."""
     visible: float | None
     """The smallest change that would be found in most cases: of numbers a factor, of a share what it would have to rise to.
     None where not even the largest would be."""
@@ -85,6 +87,7 @@ def _report(row: Row, name: str) -> Report:
         word=stream.event if isinstance(stream, Shares) else "",
         pinned=stream.armed,
         missing=max(0, MINIMUM - stream.count),
+        missing_runs=_missing_runs(row, stream),
         visible=None if isinstance(stream, Shapes) else stream.visible,
         needed=numbers.needed(1.2) if numbers is not None else None,
         history=tuple(
@@ -95,17 +98,24 @@ def _report(row: Row, name: str) -> Report:
     )
 
 
+def _missing_runs(row: Row, stream: Any) -> int:
+    return 0 if stream.first is None else max(0, RUNS_BEFORE - (row.runs.begun - stream.first))
+
+
 def _identity(about: Mapping[str, str]) -> tuple[str, str, str]:
     return about["monitor"], about["part"], about["unit"]
 
 
 def baselines(states: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The baseline of every stream that has enough calls, by key and stream: what `Watch` takes as ``pins``."""
+    """The baseline of every stream that has enough calls and runs, by key and stream, with what was in force meanwhile: what
+    `Watch` takes as ``pins``."""
     found: dict[str, dict[str, Any]] = {}
     for row in _rows(states):
+        steady = row.in_force.steady()
         for name, stream in row.streams.items():
-            if stream.count >= MINIMUM:
-                found.setdefault(row.name, {})[name] = row.about[name] | {"baseline": stream.baseline()}
+            if stream.count >= MINIMUM and not _missing_runs(row, stream):
+                held = row.about[name] | {"baseline": stream.baseline(), "learned_with": steady}
+                found.setdefault(row.name, {})[name] = held
     return found
 
 
@@ -117,6 +127,7 @@ def pinned(state: Mapping[str, Any], pins: Mapping[str, Mapping[str, Any]]) -> d
     for name, stream in row.streams.items():
         if name not in pins:
             stream.pin, stream.armed = None, False
+    row.compare(pins)
     for name, pin in pins.items():
         if name not in row.streams:
             row.about[name] = {part: str(pin[part]) for part in ("monitor", "kind", "noun", "unit", "part")}

@@ -72,6 +72,11 @@ class Row:
         """What a key that succeeds this one starts with: all but the changes that were found."""
         return copy.deepcopy(self.state() | {"changes": []})
 
+    def compare(self, pins: Pins) -> None:
+        """Before a call: what pinned baselines were learned with is what was in force until then."""
+        for pin in pins.values():
+            self.in_force.compare(pin.get("learned_with") or {}, self.calls + 1)
+
     def begin(self, span: Span, run: str) -> At:
         """Take in a call; gives where it stands."""
         self.calls += 1

@@ -43,6 +43,11 @@ class Runs:
             last[run][0] = number
         return number, last[run][0]
 
+    @property
+    def begun(self) -> int:
+        """The number that the next run will have."""
+        return int(self.held["next"])
+
     def _next(self) -> int:
         self.held["next"] += 1
         return int(self.held["next"]) - 1

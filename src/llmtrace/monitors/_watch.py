@@ -77,6 +77,7 @@ class Watch:
         if row is None:
             former = self._known(before) if before is not None else None
             row = self._rows[name] = Row(key, former.successor() if former is not None else None)
+            row.compare(self._pins.get(name, {}))
         return row
 
     def _known(self, name: str) -> Row | None:
