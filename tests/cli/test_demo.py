@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,3 +118,12 @@ def test_without_openai(llmtrace: Callable[..., Any], monkeypatch: pytest.Monkey
     code, out, err = llmtrace("demo")
     assert (code, out) == (2, "")
     assert "pip install openai" in err
+
+
+@pytest.mark.parametrize("run_by", [[], ["sh"], [sys.executable]], ids=["itself", "a shell", "Python"])
+def test_the_script_runs_however_it_is_started(run_by: list[str], tmp_path: Path) -> None:
+    """It finds a Python by itself, and is one program for a shell and for Python; its arguments go on."""
+    shutil.copy(ROOT / "scripts" / "demo", tmp_path / "demo")
+    (tmp_path / "demo.py").write_text("import sys\nprint(__name__, sys.argv[1:])\n")
+    ran = subprocess.run([*run_by, str(tmp_path / "demo"), "--model", "m 1"], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("__main__ ['--model', 'm 1']\n", "")

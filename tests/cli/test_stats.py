@@ -166,9 +166,11 @@ def test_suggest(llmtrace: Callable[..., Any], store: str) -> None:
 CALLS  OUT P50  OUT P99  SET  MAX_TOKENS  TIMEOUT  PROMPT
    40      50      100*    -         192      1 s  1111222233334444
        plan: p99 of 100 tokens (the longest of 40) x 1.5; 192 tokens x 5 ms
+       no limit is set
    40      60      100*    -         192      5 s  aaaabbbbccccdddd
        chat: p99 of 100 tokens (the longest of 36) x 1.5; 0.3 s + 192 tokens x
-       21 ms\
+       21 ms
+       no limit is set\
 """)
 
 

@@ -204,3 +204,7 @@ def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
     """`ls --sort health`: failed, recovered, running, ok."""
     healths = [trace["health"] for trace in json.loads(llmtrace("ls", "--sort", "health", "--json", "--store", store).out)]
     assert healths == sorted(healths, key=["failed", "recovered", "running", "ok"].index)
+
+
+def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> None:
+    assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"

@@ -669,6 +669,14 @@ def test_data_that_a_framework_answers_with_claim_nothing(data: str) -> None:
     assert diagnose(story.trace(operation=Workflow("crew", output=(Message("assistant", (Text(data),)),)))).suspects == ()
 
 
+@pytest.mark.parametrize("gave", ["201", "84.17", "TICKET-88213", "2031-05-17"])
+def test_a_value_that_a_function_gives_back_claims_nothing(gave: str) -> None:
+    """How many chunks came, the id of what was stored: the program's own, and no words of the model's."""
+    story = Story().user("Where is KS-1?").says("It is on its way.")
+    answer = AgentInvocation("helper", output=(Message("assistant", (Text(gave),)),))
+    assert diagnose(story.trace(operation=answer)).suspects == ()
+
+
 def test_what_the_model_made_up_is_told_once_where_it_said_it() -> None:
     """Whatever a framework wraps it into; the way begins at the model's words."""
     said = "KS-1 costs 84.17 EUR."

@@ -59,6 +59,15 @@ def test_where_the_pace_is_not_known_twice_the_p99() -> None:
     assert (found.timeout, found.why) == (2.0, "p99 of 10 tokens (the longest of 30) x 1.5; p99 of 1 s x 2")
 
 
+def test_a_limit_that_is_not_set_or_far_over_is_said() -> None:
+    def set_to(limit: int | None) -> str:
+        return suggest(group(*[200] * 100, parameters={} if limit is None else {"max_tokens": limit})).set_to
+
+    assert set_to(None) == "no limit is set"
+    assert set_to(384) == set_to(3_000) == ""
+    assert set_to(16_000) == "16,000 is set, 42 times as much"
+
+
 def test_too_few_answers_suggest_nothing() -> None:
     """And say how many it takes."""
     found = suggest(group(*[10] * (ENOUGH - 1)))

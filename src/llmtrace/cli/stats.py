@@ -265,7 +265,10 @@ def _suggestions(screen: Screen, groups: list[Group]) -> None:
     for group, line in zip(groups, lines, strict=True):
         screen.line(line)
         used = ", ".join([*group.steps][:3])
-        screen.prose(f"{used}: {suggest(group).why}", "dim", prefix=_INDENT)
+        found = suggest(group)
+        screen.prose(f"{used}: {found.why}", "dim", prefix=_INDENT)
+        if found.set_to:
+            screen.prose(found.set_to, "yellow", prefix=_INDENT)
 
 
 def _objectives(screen: Screen, found: Statistics) -> None:

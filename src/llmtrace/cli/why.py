@@ -196,6 +196,9 @@ def _tags(attributes: object) -> tuple[str, ...]:
 
 def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int) -> None:
     """Each cause with the number of its runs, since when, and with which model first."""
+    if not looked:
+        screen.line("No trace is like that.")
+        return
     screen.line(screen.paint(_counted(groups, looked), "bold"))
     screen.line()
     for group in groups[:top]:

@@ -47,6 +47,8 @@ MOST_WAITING = 16
 MOST_CLAIMS = 16
 MOST_RARE = 6
 """Values of one answer that `Lineage.unsupported` looks for, and of those that stand nowhere as they are, in any form."""
+_FEWEST_WORDS = 2
+"""From which on an answer that a program composed states something."""
 _NONE: frozenset[str] = frozenset()
 
 
@@ -292,7 +294,9 @@ def _value_of(use: Use) -> Value | None:
 
 
 def _excuse_of(answer: str) -> str | None:
-    return "data that the program put together" if reads_as_data(answer) else None
+    """Why nothing is said of an answer that is no text of the model; None where it is words: those state something."""
+    bare = len(answer.split(None, 1)) < _FEWEST_WORDS  # a count, an id, a word: what a function gives back
+    return "data that the program put together" if bare or reads_as_data(answer) else None
 
 
 def _definition(call: ToolCall, tools: Sequence[ToolDefinition]) -> ToolDefinition | None:

@@ -21,6 +21,8 @@ FEW = 100
 """Answers from which a p99 is more than the longest answer."""
 MARGIN = 1.5
 TIMEOUT_MARGIN = 2.0
+FAR = 10
+"""How many times what is suggested a limit is far over what the prompt ever needed."""
 _MOST_CUT = 0.01
 """Greatest share of answers that may have ended at their limit."""
 
@@ -32,6 +34,8 @@ class Suggestion:
     """Seconds."""
     why: str
     """How it was computed, or why nothing is suggested."""
+    set_to: str = ""
+    """What is wrong with the limit that the requests set: there is none, or it is far over what is suggested. Else empty."""
 
 
 def suggest(group: Group) -> Suggestion:
@@ -47,7 +51,14 @@ def suggest(group: Group) -> Suggestion:
     timeout, how = _timeout(group, turns, tokens)
     few = f" (the longest of {count})" if count < FEW else ""
     calls = " of tool calls" if turns is not usual else ""
-    return Suggestion(tokens, timeout, f"p99 of {p99:,.0f} tokens{calls}{few} x {MARGIN:g}; {how}")
+    why = f"p99 of {p99:,.0f} tokens{calls}{few} x {MARGIN:g}; {how}"
+    return Suggestion(tokens, timeout, why, _set_to(group.limits.quantile(0.5), tokens))
+
+
+def _set_to(limit: float | None, tokens: int) -> str:
+    if limit is None:
+        return "no limit is set"
+    return f"{limit:,.0f} is set, {limit / tokens:,.0f} times as much" if limit > FAR * tokens else ""
 
 
 def usual_turns(group: Group) -> Turns:
