@@ -9,6 +9,7 @@ say "this may have been there" and so never calls a value made up that was seen.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,9 @@ _INDEXED_AT_ONCE = 8
 SCANNED = 1 << 26
 """Characters that searches for plain words may read in one run; after that they answer "it may be there"."""
 _FILTER_BITS = 1 << 20
+_QUICKLY, _QUICKLY_READ = 4, 1 << 12
+"""How many of the newest sources, and of how many characters, are read for an argument as it stands before it is looked at."""
+_MAY_BE_NUMBER = re.compile(r"[\s\d+~$€£¥₹.,-]|(?:usd|eur|gbp|chf|jpy|us\$)", re.IGNORECASE)
 _MAYBE_UNMARKED = frozenset({"url", "path", "identifier"})
 """Kinds of values that may be written without an ASCII digit, ``@`` or ``/``, and so stand in a text without one."""
 _FULL_DATE = 11
@@ -196,6 +200,18 @@ class Context:
             if found is not None:
                 return found
         return None
+
+    def holds_as_written(self, text: str) -> bool:
+        """Whether one of the newest sources holds the text by itself, so that it is grounded whatever it is. False for what may
+        be a number, which need not stand in what it is a part of, and for what is better looked for otherwise."""
+        if len(text) < 2 or _MAY_BE_NUMBER.match(text):
+            return False
+        newest = self._next - 1
+        for number in range(newest, max(newest - _QUICKLY, self._oldest - 1), -1):
+            source = self._sources[number]
+            if not source.echo and len(source.text) <= _QUICKLY_READ and text in source.text and occurs(text, source.text):
+                return True
+        return False
 
     def at(self, key: str) -> Found | None:
         """The first and the last source that hold a key."""

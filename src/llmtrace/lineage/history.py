@@ -27,6 +27,8 @@ class History:
         """What the model said since its own words were last asked for."""
         self._seen: dict[int, None] = {}
         self._own: dict[int, None] = {}
+        self._own_calls: dict[str, None] = {}
+        """The ids of calls that the model said, and digests of all else."""
         self._results: dict[int, None] = {}
 
     def new(self, messages: tuple[Message, ...], before: tuple[Message, ...] | None = None) -> Iterator[tuple[int, Message]]:
@@ -56,14 +58,12 @@ class History:
     def _repeats(self, parts: Sequence[Part]) -> bool:
         """Whether all of it are calls that the model said in this run, or results as executions gave them: what an agent's
         requests grow by. It is not remembered once more then."""
-        if self._said:
-            self._digest_said()
         for part in parts:
             kind = type(part)
             if kind is ToolResult and type(part.response) is str:  # type: ignore[union-attr]
                 if hash((part.id, part.response)) not in self._results:  # type: ignore[union-attr]
                     return False
-            elif kind is not ToolCall or part.id is None or hash(("call", part.id)) not in self._own:  # type: ignore[union-attr]
+            elif kind is not ToolCall or part.id not in self._own_calls:  # type: ignore[union-attr,operator]
                 return False
         return bool(parts)
 
@@ -74,11 +74,18 @@ class History:
 
     def keep_own(self, part: Part) -> None:
         """Something that the model said in this run."""
+        if type(part) is ToolCall and part.id is not None:
+            self._own_calls[part.id] = None
+            if self._most is not None and len(self._own_calls) > self._most:
+                del self._own_calls[next(iter(self._own_calls))]
+            return
         self._said.append(part)
         if len(self._said) > _MOST_SAID:
             self._digest_said()
 
     def is_own(self, part: Part) -> bool:
+        if type(part) is ToolCall and part.id is not None:
+            return part.id in self._own_calls
         if self._said:
             self._digest_said()
         return _digest(part) in self._own if self._own else False
@@ -91,7 +98,9 @@ class History:
     def keep_result(self, call_id: str | None, text: str) -> None:
         """What an execution gave, so that the message with the same text is known to be the same."""
         if call_id is not None:
-            self._keep(self._results, hash((call_id, text)))
+            self._results[hash((call_id, text))] = None
+            if self._most is not None and len(self._results) > self._most:
+                del self._results[next(iter(self._results))]
 
     def is_known_result(self, call_id: str | None, text: str) -> bool:
         return hash((call_id, text)) in self._results

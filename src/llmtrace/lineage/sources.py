@@ -49,7 +49,8 @@ class Source:
     @property
     def text(self) -> str:
         if self._text is None:
-            self._text = self.content if isinstance(self.content, str) else _as_text(self.content)
+            content = self.content
+            self._text = content if type(content) is str or isinstance(content, str) else _as_text(content)
         return self._text
 
     @property

@@ -122,7 +122,10 @@ class Lineage:
             self._looked, self._visible = True, Visible(bounded=True)
         waiting, self._waiting = self._waiting, []
         for span in waiting:
-            self._add(span)
+            if type(span.operation) is ToolExecution:
+                self._visible.ended(span)
+            else:
+                self._add(span)
 
     def _add(self, span: Span) -> tuple[Use, ...]:
         operation = span.operation
@@ -154,21 +157,30 @@ class Lineage:
     def _said(self, span: Span, output: Sequence[Message], tools: Sequence[ToolDefinition]) -> tuple[Use, ...]:
         uses: list[Use] = []
         for choice, message in enumerate(output):
-            for position, part in enumerate(map(as_said, message.parts)):
+            for position, said in enumerate(message.parts):
+                if type(said) is ToolCall:
+                    self._visible.history.keep_own(said)
+                    uses += self._call(span, choice, said, tools)
+                    continue
+                part = as_said(said)
                 self._visible.history.keep_own(part)
-                if isinstance(part, ToolCall):
-                    uses += self._call(span, choice, part, _definition(part, tools))
-                elif isinstance(part, Text):
+                if isinstance(part, Text):
                     uses += self._answer(span, choice, position, part.content) if self._thorough else ()
                 elif not isinstance(part, Reasoning):
                     self._visible.opaque(span, part, f"answer {choice + 1}")
         return tuple(uses)
 
-    def _call(self, span: Span, choice: int, call: ToolCall, definition: ToolDefinition | None) -> list[Use]:
+    def _call(self, span: Span, choice: int, call: ToolCall, tools: Sequence[ToolDefinition]) -> Sequence[Use]:
+        call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
+        values = self._values(call) if self._thorough else self._found_nowhere(call)
+        if not values:
+            self._visible.remember_call(call_id, Call(call.name, _NONE))
+            return ()
         uses: list[Use] = []
         made_up: set[str] = set()
         trace = self._trace if self._thorough else self._trace_new
-        for path, piece, start, value in self._values(call) if self._thorough else self._found_nowhere(call):
+        definition = _definition(call, tools)
+        for path, piece, start, value in values:
             said = _Said(span.span_id, choice, argument(definition, call.name, path), call, definition)
             provenance = trace(said, value)
             if provenance is None:
@@ -176,7 +188,6 @@ class Lineage:
             if provenance.status == "ungrounded":
                 made_up.update(value.keys)
             uses.append(said.use(piece, value, provenance, start))
-        call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
         self._visible.remember_call(call_id, Call(call.name, frozenset(made_up) if made_up else _NONE))
         return uses
 
@@ -193,10 +204,13 @@ class Lineage:
                 start += len(value.text) if value is not None else 0
 
     def _found_nowhere(self, call: ToolCall) -> list[tuple[Path, JsonValue, int, Value]]:
-        """The quick look of the live lineage: of these values those that can be made up and are found nowhere."""
+        """The quick look of the live lineage: of these values those that can be made up and are found nowhere. What stands as
+        it is in something new need not even be read."""
         context = self._visible.context
         found: list[tuple[Path, JsonValue, int, Value]] = []
         for path, content in candidates(call.arguments):
+            if type(content) is str and context.holds_as_written(content):
+                continue
             name = path[-1]
             if type(name) is not str:
                 name = name_of(path)

@@ -73,6 +73,7 @@ class Visible:
         sources, characters = (SOURCES, CHARACTERS) if bounded else (None, None)
         self.context = Context(sources=sources, characters=characters, search=bounded)
         self.history = History(bounded=bounded)
+        self._take = self.context.add if bounded else self._add
         self.sources: dict[tuple[str, str, str | None, int], Source] = {}
         """Unless bounded: by span, place, call and part, to look for a value inside later."""
         self.calls: dict[str, Call] = {}
@@ -108,10 +109,10 @@ class Visible:
         if span.attributes and any(span.attributes.get(name) for name in _CUT):
             self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
         operation = span.operation
-        if isinstance(operation, Inference):
-            self._request(span, operation)
-        elif isinstance(operation, ToolExecution):
+        if isinstance(operation, ToolExecution):
             self._execution(span, operation)
+        elif isinstance(operation, Inference):
+            self._request(span, operation)
         else:
             self._other(span, operation)
 
@@ -210,7 +211,7 @@ class Visible:
 
     def _execution(self, span: Span, execution: ToolExecution) -> None:
         call = self.calls.get(execution.call_id) if execution.call_id is not None else self._open_call(execution.name)
-        echo = call.made_up if call is not None else frozenset[str]()
+        echo = _NOTHING if call is None else call.made_up
         if call is not None:
             call.span_id, call.open = span.span_id, False
         place, content = f"result of {execution.name}", execution.result
@@ -220,7 +221,7 @@ class Visible:
             place, content = f"error of {execution.name}", span.failure.message
         source = Source(span.span_id, place, content, echo, call_id=execution.call_id)
         self.history.keep_result(execution.call_id, source.text)
-        self._add(source)
+        self._take(source)
 
     def _open_call(self, tool: str) -> Call | None:
         return next((call for call in reversed(self.calls.values()) if call.open and call.tool == tool), None)

@@ -9,19 +9,31 @@ nothing came of it (``no_news``).
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Custom, Evaluation, Inference, Span, ToolCall, ToolExecution, ending
+from llmtrace.model import (
+    CANCELLED,
+    DEADLINE,
+    TIMEOUT,
+    Custom,
+    Evaluation,
+    Inference,
+    Message,
+    Span,
+    ToolCall,
+    ToolExecution,
+    ending,
+)
 from llmtrace.signals import Signal
 from llmtrace.signals._answers import new_messages, text_of
 from llmtrace.signals._results import has_news, is_error, tells_error, tool_texts
 from llmtrace.signals._traits import FAILED, INFERENCE
 
 CALLS = 256
-"""Calls and open spans that are remembered; the oldest go first."""
+"""Model calls and open spans that are remembered; the oldest go first."""
 
 K = TypeVar("K", str, int)
 
@@ -31,10 +43,8 @@ _NOBODY = (TIMEOUT, DEADLINE, CANCELLED)
 
 @dataclass(slots=True)
 class State:
-    asked: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    """By call id, the model call that asked."""
-    below: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    """By the id of an open span, the last model call below it that could decide something there."""
+    decided: deque[tuple[str, str | None, tuple[Message, ...]]] = field(default_factory=lambda: deque(maxlen=CALLS))
+    """The last model calls: id, the span in which it could decide something, and what it said."""
     said: OrderedDict[int, str] = field(default_factory=OrderedDict)
     """By the digest of its words, a model call."""
     told: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -55,24 +65,16 @@ class FailedAction:
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         operation = span.operation
         if isinstance(operation, Inference):
-            self._decided(state, span, operation)
+            state.decided.append((span.span_id, span.parent_id, operation.output))
             return self._fruitless(state, span, operation)
         label = _label(span)
         if label is None:
             return ()
-        decided = state.below.pop(span.span_id, None)
         if isinstance(operation, ToolExecution):
-            asked = None if operation.call_id is None else state.asked.get(operation.call_id)
-            decided = asked or (None if span.parent_id is None else state.below.get(span.parent_id))
+            decided = _asked_by(state, operation.call_id) or _decided_in(state, span.parent_id)
+        else:
+            decided = _decided_in(state, span.span_id)
         return self._failed(state, span, label, decided)
-
-    def _decided(self, state: State, span: Span, inference: Inference) -> None:
-        if span.parent_id is not None:
-            _remember(state.below, span.parent_id, span.span_id)
-        for message in inference.output:
-            for part in message.parts:
-                if type(part) is ToolCall and part.id is not None:
-                    _remember(state.asked, part.id, span.span_id)
 
     def _failed(self, state: State, span: Span, label: str, decided: str | None) -> Iterable[Evaluation]:
         told = span.span_id in state.told
@@ -113,6 +115,23 @@ class FailedAction:
         text = f"{what} failed as the model called it" if tool else "the step failed after what the model decided in it"
         call_id = operation.call_id if isinstance(operation, ToolExecution) else None
         return Evaluation(self.name, "info", text, label, call_id=call_id, sources=(decided,))
+
+
+def _asked_by(state: State, call_id: str | None) -> str | None:
+    """The model call that asked for this call."""
+    if call_id is None:
+        return None
+    for span_id, _, output in reversed(state.decided):
+        if any(type(part) is ToolCall and part.id == call_id for message in output for part in message.parts):
+            return span_id
+    return None
+
+
+def _decided_in(state: State, span_id: str | None) -> str | None:
+    """The last model call right below a span."""
+    if span_id is None:
+        return None
+    return next((deciding for deciding, parent_id, _ in reversed(state.decided) if parent_id == span_id), None)
 
 
 def _label(span: Span) -> str | None:

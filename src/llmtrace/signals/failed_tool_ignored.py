@@ -11,7 +11,7 @@ languages (`_answers`): in doubt nothing is said.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmtrace.model import Evaluation, Inference, Reasoning, Span, Text, ToolCall, ToolExecution, ToolResult
@@ -60,7 +60,9 @@ class FailedToolIgnored:
         if isinstance(operation, ToolExecution):
             _remember(state, span, operation)
         elif isinstance(operation, Inference) and span.failure is None and not operation.partial:
-            told = [*_told(state, operation), *_followed(state, span)]
+            told = _told(state, operation)
+            if state.loose:
+                told += _followed(state, span)
             if told or state.open:
                 return self._judge(state, span, operation, told)
         return ()
@@ -106,17 +108,19 @@ def _remember(state: State, span: Span, execution: ToolExecution) -> None:
         del state.loose[:-EXECUTIONS]
 
 
-def _told(state: State, inference: Inference) -> Iterator[Failed]:
+def _told(state: State, inference: Inference) -> list[Failed]:
     """Failures among the results that the model was given since it last spoke."""
+    told: list[Failed] = []
     for message in new_messages(inference):
         for part in message.parts:
-            if isinstance(part, ToolResult):
+            if type(part) is ToolResult:
                 if part.id is not None and part.id in state.by_call:
                     known = state.by_call[part.id]
                     if known is not None:
-                        yield known
+                        told.append(known)
                 elif is_error(part.response):  # of a tool that is not traced
-                    yield Failed(_asked_tool(inference, part.id), None)
+                    told.append(Failed(_asked_tool(inference, part.id), None))
+    return told
 
 
 def _asked_tool(inference: Inference, call_id: str | None) -> str:
@@ -130,8 +134,6 @@ def _asked_tool(inference: Inference, call_id: str | None) -> str:
 
 def _followed(state: State, span: Span) -> list[Failed]:
     """Failed executions without a call id that this inference is the first to follow. They are not looked at again."""
-    if not state.loose:
-        return []
     found = [failure for failure in state.loose if failure.parent_id == span.parent_id and failure.end <= span.start]
     if found:
         state.loose = [failure for failure in state.loose if failure not in found]

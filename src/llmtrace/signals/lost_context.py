@@ -11,9 +11,8 @@ keeps, and a mark that it was compacted, are no loss.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from llmtrace.model import Compaction, Evaluation, Inference, Message, Severity, Span, ToolCall, ToolResult
 from llmtrace.signals import Signal
@@ -44,22 +43,32 @@ _EXPLANATIONS: dict[str, tuple[Severity, str]] = {
 
 @dataclass(slots=True)
 class Earlier:
+    key: int
+    """Digest of the conversation's first words."""
     span_id: str
-    last: int
-    """Digest of the last message that it was given."""
+    first: Message
+    last: Message
+    """The first words, and the last message that it was given."""
     length: int
     """Messages from the user's first words on."""
-    asked: tuple[str, ...]
+    asked: Sequence[str]
     """Ids of the calls that its answer asked for."""
     parent: str | None
     instructions: Sequence[object]
     """Its system prompts."""
     answer: Message | None
-    told: set[str] = field(default_factory=set)
+    told: set[str]
+
+    def ends_with(self, message: Message) -> bool:
+        return message is self.last or _digest(message) == _digest(self.last)
 
 
-State: TypeAlias = "OrderedDict[int, Earlier]"
-"""By the digest of a conversation's first words."""
+@dataclass(slots=True)
+class State:
+    known: OrderedDict[int, Earlier] = field(default_factory=OrderedDict)
+    """The newest call of each conversation, by its key."""
+    newest: Earlier | None = None
+    """The last one of these."""
 
 
 class LostContext:
@@ -69,7 +78,7 @@ class LostContext:
     alone = 0
 
     def start(self) -> State:
-        return OrderedDict()
+        return State()
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         inference = span.operation
@@ -80,33 +89,29 @@ class LostContext:
         if start is None:
             return ()
         instructions = (*inference.system, *messages[:start])
-        earlier = None
-        if messages[start].role in _USERS:
-            first = hash(_edges(text_of(messages[start])))
-            earlier = state.pop(first, None)
-        else:  # no words to know it by, but those that it goes on from
-            first = hash((_digest(messages[-1]), parent))
-        slid = earlier is None and bool(state)
+        first, earlier = messages[start], None
+        if first.role not in _USERS:  # no words to know it by, but those that it goes on from
+            key = hash((_digest(messages[-1]), parent))
+        elif state.newest is not None and state.newest.first is first:  # mostly so; nothing need be digested
+            earlier, key = state.newest, state.newest.key
+        else:
+            key = hash(_edges(text_of(first)))
+            earlier = state.known.pop(key, None)
+        slid = earlier is None and bool(state.known)
         if slid:
-            earlier = _gone_on_from(state, messages, start, parent, instructions)
-        now = Earlier(
-            span.span_id,
-            _digest(messages[-1]),
-            len(messages) - start,
-            _asked(inference),
-            parent,
-            instructions,
-            inference.output[0] if inference.output else None,
-        )
-        state[first] = now
-        if len(state) > CONVERSATIONS:
-            state.popitem(last=False)
+            earlier = _gone_on_from(state.known, messages, start, parent, instructions)
+        answer = inference.output[0] if inference.output else None
+        asked, told = _asked(answer), set() if earlier is None else earlier.told
+        now = Earlier(key, span.span_id, first, messages[-1], len(messages) - start, asked, parent, instructions, answer, told)
+        state.known[key] = state.newest = now
+        if len(state.known) > CONVERSATIONS:
+            state.known.popitem(last=False)
         if earlier is None:
             return ()
-        now.told = earlier.told
         if slid:
             return self._told(earlier, now, ("system",) if earlier.instructions and not instructions else ("messages",))
-        return self._told(earlier, now, _lost(earlier, now, messages, start))
+        lost = _lost(earlier, now, messages, start)
+        return self._told(earlier, now, lost) if lost else ()
 
     def _told(self, earlier: Earlier, now: Earlier, labels: Iterable[str]) -> Iterator[Evaluation]:
         for label in labels:
@@ -117,7 +122,7 @@ class LostContext:
 
 
 def _gone_on_from(
-    state: State, messages: tuple[Message, ...], start: int, parent: str | None, instructions: Sequence[object]
+    state: Mapping[int, Earlier], messages: tuple[Message, ...], start: int, parent: str | None, instructions: Sequence[object]
 ) -> Earlier | None:
     """The call whose answer stands in this request nearer to the start than it would if all before it were there."""
     known = [one for one in state.values() if one.parent == parent and (not instructions or instructions == one.instructions)]
@@ -132,26 +137,30 @@ def _gone_on_from(
     return None
 
 
-def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: int) -> Iterator[str]:
+def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: int) -> list[str]:
     """``start``: the place of the user's first words."""
-    if earlier.instructions and not now.instructions and now.length > earlier.length and _holds(messages, earlier.last):
-        yield "system"
-    kept = now.length >= earlier.length and _digest(messages[start + earlier.length - 1]) == earlier.last
-    if now.length > earlier.length and kept and earlier.asked:
-        new = messages[start + earlier.length :]
-        told = {part.id for message in new for part in message.parts if isinstance(part, ToolResult)}
-        open_calls = [call_id for call_id in earlier.asked if call_id not in told]
-        parts = (part for message in new for part in message.parts) if open_calls else ()
-        if any(isinstance(part, ToolCall) and part.id in open_calls for part in parts):
-            yield "result"
+    lost: list[str] = []
+    if earlier.instructions and not now.instructions and now.length > earlier.length and _holds(messages, earlier):
+        lost.append("system")
+    kept = now.length >= earlier.length and earlier.ends_with(messages[start + earlier.length - 1])
+    if now.length > earlier.length and kept and earlier.asked and _unanswered(earlier, messages[start + earlier.length :]):
+        lost.append("result")
     if not kept and earlier.length > 1 and _moved_up(messages, earlier, start):
-        yield "messages"
+        lost.append("messages")
+    return lost
 
 
-def _holds(messages: tuple[Message, ...], digest: int) -> bool:
-    """Whether the message is among the last ones, or a summary may stand for it."""
+def _unanswered(earlier: Earlier, new: tuple[Message, ...]) -> bool:
+    """Whether one of the calls that it asked for is among these messages, and its result is not."""
+    told = [part.id for message in new for part in message.parts if type(part) is ToolResult]
+    missing = [call_id for call_id in earlier.asked if call_id not in told]
+    return bool(missing) and any(type(part) is ToolCall and part.id in missing for message in new for part in message.parts)
+
+
+def _holds(messages: tuple[Message, ...], earlier: Earlier) -> bool:
+    """Whether the last message that it was given is among the last ones, or a summary may stand for it."""
     reach = messages[-REACH:]
-    return any(_digest(message) == digest or any(isinstance(part, Compaction) for part in message.parts) for message in reach)
+    return any(earlier.ends_with(message) or any(isinstance(part, Compaction) for part in message.parts) for message in reach)
 
 
 def _moved_up(messages: tuple[Message, ...], earlier: Earlier, start: int) -> bool:
@@ -161,17 +170,17 @@ def _moved_up(messages: tuple[Message, ...], earlier: Earlier, start: int) -> bo
     """
     place = min(len(messages), start + earlier.length - 1) - 1
     for number in range(place, max(start - 1, place - REACH), -1):
-        if _digest(messages[number]) == earlier.last:
+        if earlier.ends_with(messages[number]):
             before = messages[:number]
             return not any(isinstance(part, Compaction) for message in before[:REACH] for part in message.parts)
     return False
 
 
-def _asked(inference: Inference) -> tuple[str, ...]:
+def _asked(answer: Message | None) -> Sequence[str]:
     """Ids of the calls that the answer asks for."""
-    if not inference.output:
+    if answer is None:
         return ()
-    return tuple([part.id for part in inference.output[0].parts if type(part) is ToolCall and part.id is not None])
+    return [part.id for part in answer.parts if type(part) is ToolCall and part.id is not None]
 
 
 def _start(messages: tuple[Message, ...]) -> int | None:
