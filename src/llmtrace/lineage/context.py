@@ -376,7 +376,7 @@ class Context:
 
     def _tidy(self) -> None:
         """Before a key is looked for in what is new: read the keys that are cheap to read, and index some of the oldest where
-        much is new; a few at a time, so that no call pays for all of them."""
+        much is new; not all at once, so that no call pays for all of them."""
         self._tidied = self._next
         for number, new in tuple(self._unknown.items()):
             if new.cheap is None:
@@ -384,7 +384,7 @@ class Context:
                 if keys is not None:
                     del self._unknown[number]
                     self._known.update(keys)
-        for _ in range(_INDEXED_AT_ONCE):
+        for _ in range(max(_INDEXED_AT_ONCE, len(self._new) // 4)):
             if len(self._unknown) <= MOST_UNKNOWN and len(self._new) <= MOST_NEW and self._unindexed <= UNINDEXED:
                 break
             self._index_oldest()

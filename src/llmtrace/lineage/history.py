@@ -1,7 +1,9 @@
 """Which messages of a request are new: an agent sends its whole history again with every call.
 
 Law: a message seen before costs a look-up, not a search; by identity where the same objects come again, by content else.
-Digests are made when they are first asked for: a run of one call needs none.
+Digests are made when they are first asked for: a run of one call needs none. A bounded history takes a request whose edges are
+the last one's for one that goes on from it; what was put in between instead of something else is found by `replaced`, which is
+to be asked before anything is said to be nowhere.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ class History:
     def __init__(self, *, bounded: bool) -> None:
         self._most = _REMEMBERED if bounded else None
         self._last: tuple[Message, ...] = ()
+        self._compared: tuple[Message, ...] = ()
+        """The last request whose messages were all compared."""
         self._undigested: list[Message] = []
         """Messages of the first request."""
         self._said: list[Part] = []
@@ -35,16 +39,28 @@ class History:
         """The messages that were not sent before, with their position from 1. ``before``: what they are known to begin with."""
         last, self._last = self._last, messages
         if not last and not self._seen:
-            self._undigested = list(messages)
+            self._undigested, self._compared = list(messages), messages
             yield from enumerate(messages, 1)  # one that is in it twice does no harm
             return
-        start = len(last)
-        if last is not before and not _begins_with(messages, last):
-            start = 0
-            while start < len(last) and start < len(messages) and messages[start] is last[start]:
-                start += 1
+        if self._most is not None and _has_edges_of(messages, last):
+            yield from self._not_in(last, messages, len(last))
+        else:
+            self._compared = messages
+            goes_on = last is before or _begins_with(messages, last)
+            yield from self._not_in(last, messages, len(last) if goes_on else 0)
+
+    def replaced(self) -> Iterator[tuple[int, Message]]:
+        """Of a bounded history: the messages of the last request that `new` passed over, though they were not sent before."""
+        compared, messages, self._compared = self._compared, self._last, self._last
+        if compared is not messages:
+            yield from self._not_in(compared, messages, len(compared) if _begins_with(messages, compared) else 0)
+
+    def _not_in(self, last: tuple[Message, ...], messages: tuple[Message, ...], start: int) -> Iterator[tuple[int, Message]]:
+        """Of the messages from ``start`` on those that are not where they were, and were not seen either."""
         for number in range(start, len(messages)):
             message = messages[number]
+            if number < len(last) and message is last[number]:
+                continue
             if not self._repeats(message.parts) and self.is_new(message.role, message.parts):
                 yield number + 1, message
 
@@ -112,6 +128,12 @@ class History:
         if self._most is not None and len(known) > self._most:
             del known[next(iter(known))]
         return True
+
+
+def _has_edges_of(messages: tuple[Message, ...], last: tuple[Message, ...]) -> bool:
+    """Whether the one begins and goes on as the other begins and ends, to judge by the objects."""
+    count = len(last)
+    return 0 < count <= len(messages) and messages[count - 1] is last[-1] and messages[0] is last[0]
 
 
 def _begins_with(messages: tuple[Message, ...], last: tuple[Message, ...]) -> bool:

@@ -92,9 +92,9 @@ class Lineage:
             self._last = (span, uses)
         return uses
 
-    def unsupported(self, text: str) -> list[Value]:
-        """The values that an answer states, and that stand nowhere and follow from nothing visible; those that a call held
-        before are not new. Nothing where context is hidden, or the answer states nothing."""
+    def unsupported(self, span: Span, text: str) -> list[Value]:
+        """The values that the answer of the newest span states, and that stand nowhere and follow from nothing visible; those
+        that a call held before are not new. Nothing where context is hidden, or the answer states nothing."""
         stated = [claim.value for claim in islice(claims(text), MOST_CLAIMS)]
         if not stated:
             return []
@@ -103,6 +103,8 @@ class Lineage:
             return []
         context, known = self._visible.context, self._visible.made_up
         rare = [value for value in stated if value.key not in known and context.find(value) is None]
+        if rare and self._visible.look_again(span):
+            rare = [value for value in rare if context.find(value) is None]
         return [value for value in rare[:MOST_RARE] if find_otherwise(context, value) is None]
 
     def _taken_in(self, span: Span) -> tuple[Use, ...]:
@@ -172,7 +174,7 @@ class Lineage:
 
     def _call(self, span: Span, choice: int, call: ToolCall, tools: Sequence[ToolDefinition]) -> Sequence[Use]:
         call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
-        values = self._values(call) if self._thorough else self._found_nowhere(call)
+        values = self._values(call) if self._thorough else self._found_nowhere(span, call)
         if not values:
             self._visible.remember_call(call_id, Call(call.name, _NONE))
             return ()
@@ -203,7 +205,7 @@ class Lineage:
                     yield path, piece, start, value
                 start += len(value.text) if value is not None else 0
 
-    def _found_nowhere(self, call: ToolCall) -> list[tuple[Path, JsonValue, int, Value]]:
+    def _found_nowhere(self, span: Span, call: ToolCall) -> list[tuple[Path, JsonValue, int, Value]]:
         """The quick look of the live lineage: of these values those that can be made up and are found nowhere. What stands as
         it is in something new need not even be read."""
         context = self._visible.context
@@ -219,7 +221,7 @@ class Lineage:
                 value = read_value(piece, name)
                 if value is None or value.kind not in SPECIFIC or (value.kind == "number" and is_chosen(name)):
                     continue
-                if find(context, value) is None:
+                if find(context, value) is None and not (self._visible.look_again(span) and find(context, value)):
                     start = content.index(piece) if listed and isinstance(content, str) and isinstance(piece, str) else 0
                     found.append((path, piece, start, value))
         return found

@@ -7,6 +7,7 @@ whatever appears while such a call is still running (the prompt of an agent that
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ from llmtrace.model import (
 
 REMEMBERED = 512
 """Calls and made-up values that a bounded run remembers; the oldest go first."""
-SOURCES = 1024
+SOURCES = 4096
 CHARACTERS = 1 << 22
 """Sources, and characters of them, that a bounded run remembers."""
 _OWN = frozenset({"assistant", "model"})
@@ -122,8 +123,18 @@ class Visible:
         for position, part in enumerate(inference.system):
             if self.history.is_new("system", (part,)):
                 self._part(span, part, "system prompt", position, asked=True)
+        self._see_all(span, self.history.new(inference.input))
+
+    def look_again(self, span: Span) -> bool:
+        """Unless thorough: before something is said to stand nowhere, look at what has so far been taken for seen in the last
+        request. Gives whether that was needed."""
+        replaced = list(self.history.replaced())
+        self._see_all(span, replaced)
+        return bool(replaced)
+
+    def _see_all(self, span: Span, messages: Iterable[tuple[int, Message]]) -> None:
         live = self._most is not None
-        for number, message in self.history.new(inference.input):
+        for number, message in messages:
             if live and message.cache is not None and len(message.parts) == 1 and type(message.parts[0]) is Text:
                 self._see_live(message, message.parts[0], message.cache)
             else:

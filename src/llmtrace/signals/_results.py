@@ -126,11 +126,18 @@ def tells_error(text: str) -> bool:
 
 def _is_error_text(text: str) -> bool:
     if text[:1] == "{":
-        if len(text) > LONGEST_JSON_TEXT or not any(mark in text for mark in _MARKS):
+        if len(text) > LONGEST_JSON_TEXT or not _has_mark(text):
             return False
         value = read_json(text)
         return isinstance(value, dict) and _is_error_object(value)
     return _ERROR_TEXT.match(text) is not None
+
+
+def _has_mark(text: str) -> bool:
+    for mark in _MARKS:  # noqa: SIM110 (any() takes three times as long)
+        if mark in text:
+            return True
+    return False
 
 
 def _is_error_object(result: Mapping[str, Any]) -> bool:

@@ -43,7 +43,7 @@ class UnsupportedClaim:
             return ()
         message = inference.output[0]
         text = "" if has_call(message) else text_of(message)
-        values = state.unsupported(text) if text and not _quotes(inference, text) else []
+        values = state.unsupported(span, text) if text and not _quotes(inference, text) else []
         if not values:
             return ()
         kinds = ", ".join(dict.fromkeys(NOUNS[value.kind] for value in values))
