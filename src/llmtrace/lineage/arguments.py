@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from llmtrace.lineage.passages import escape
-from llmtrace.lineage.values import may_be_specific
+from llmtrace.lineage.values import may_be_specific, text_may_be_specific
 from llmtrace.model import JsonValue
 
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -49,7 +49,7 @@ def _gather(members: Iterable[tuple[str | int, JsonValue]], path: Path, found: l
         kind = type(member)
         if kind is str:  # first what most are: a look at the type costs a quarter of a call
             left -= 1
-            if not member.isalpha() and may_be_specific(member):
+            if not member.isalpha() and text_may_be_specific(member):
                 found.append(((*path, name), member))
             continue
         if kind is bool or member is None:

@@ -204,12 +204,15 @@ class Context:
     def holds_as_written(self, text: str) -> bool:
         """Whether one of the newest sources holds the text by itself, so that it is grounded whatever it is. False for what may
         be a number, which need not stand in what it is a part of, and for what is better looked for otherwise."""
-        if len(text) < 2 or _MAY_BE_NUMBER.match(text):
+        if _MAY_BE_NUMBER.match(text):
             return False
         newest = self._next - 1
-        for number in range(newest, max(newest - _QUICKLY, self._oldest - 1), -1):
+        for number in range(newest, newest - _QUICKLY, -1):
+            if number < self._oldest:
+                break
             source = self._sources[number]
-            if not source.echo and len(source.text) <= _QUICKLY_READ and text in source.text and occurs(text, source.text):
+            seen = source.text if source._text is None else source._text
+            if text in seen and len(seen) <= _QUICKLY_READ and not source.echo and occurs(text, seen):
                 return True
         return False
 

@@ -131,11 +131,12 @@ class Lineage:
 
     def _add(self, span: Span) -> tuple[Use, ...]:
         operation = span.operation
-        composed = self._composed(span, operation) if isinstance(operation, (AgentInvocation, Workflow)) else ()
-        self._visible.ended(span)
         if isinstance(operation, Inference):
+            self._visible.ended(span)
             self._asked = True
             return self._said(span, operation.output, operation.tools)
+        composed = self._composed(span, operation) if isinstance(operation, (AgentInvocation, Workflow)) else ()
+        self._visible.ended(span)
         if isinstance(operation, FetchResponse):
             self._asked = True
             return self._said(span, operation.output, ())
@@ -324,7 +325,7 @@ def _definition(call: ToolCall, tools: Sequence[ToolDefinition]) -> ToolDefiniti
 
 def _has_call(operation: Operation) -> bool:
     """True where the model says a call: then what came before has to be known."""
-    if not isinstance(operation, (Inference, FetchResponse)):
+    if type(operation) is not Inference and not isinstance(operation, (Inference, FetchResponse)):
         return False
     for message in operation.output:
         for part in message.parts:

@@ -141,7 +141,10 @@ class Message:
 
     def text(self) -> str:
         """The text parts, joined by newlines."""
-        return "\n".join(part.content for part in self.parts if isinstance(part, Text))
+        if len(self.parts) == 1:  # as most have
+            part = self.parts[0]
+            return part.content if type(part) is Text else ""
+        return "\n".join([part.content for part in self.parts if type(part) is Text])
 
     def said(self) -> str:
         """The text parts and refusals, joined by newlines."""

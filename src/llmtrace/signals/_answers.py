@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.content.scan import searcher
-from llmtrace.model import Generic, Inference, JsonValue, Message, ServerToolCall, Span, Text, ToolCall
+from llmtrace.model import Generic, Inference, JsonValue, Message, ServerToolCall, Span, ToolCall
 from llmtrace.signals._traits import ANSWERED
 
 Asked: TypeAlias = Literal["object", "any"]
@@ -49,18 +49,6 @@ _tells_of_failure = searcher(
 
 _QUESTION_MARKS = ("?", "？", "؟")
 _SENTENCE_END = re.compile(r"[.!?:]\s|[。！？؟\n]")
-
-
-def text_of(message: Message) -> str:
-    """The text of a message; the same as ``message.text()``, made for the usual cases of one part and of calls only."""
-    parts = message.parts
-    if len(parts) == 1:
-        part = parts[0]
-        return part.content if type(part) is Text else ""
-    for part in parts:
-        if type(part) is Text:
-            return message.text()
-    return ""
 
 
 def has_call(message: Message) -> bool:
@@ -103,7 +91,8 @@ def json_asked(span: Span, inference: Inference) -> Asked | None:
     if span.attributes.get(semconv.OUTPUT_TYPE) == "json":
         return "any"
     # A form that is not known here, yet validation found a schema in it.
-    return "any" if any(violation.where == "output" for violation in span.violations) else None
+    found = span.violations and any(violation.where == "output" for violation in span.violations)
+    return "any" if found else None
 
 
 def _json_format(parameters: JsonValue) -> str | None:
@@ -146,7 +135,7 @@ def new_messages(inference: Inference) -> tuple[Message, ...]:
 
 def user_mentions(inference: Inference, what: str) -> bool:
     """True if the user's newest messages contain this text: then the answer may well be about it."""
-    return any(what in text_of(message) for message in new_messages(inference) if message.role in _USER)
+    return any(what in message.text() for message in new_messages(inference) if message.role in _USER)
 
 
 def admits_failure(text: str) -> bool:

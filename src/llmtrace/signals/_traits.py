@@ -107,7 +107,7 @@ def _of_message(message: Message) -> int:
         said |= kind
         if kind is TEXT:
             blank = blank and (not part.content or part.content.isspace())  # type: ignore[union-attr]
-        elif kind is CALLS and type(getattr(part, "arguments", None)) is str:
+        elif type(part) is ToolCall and type(part.arguments) is str:
             said |= BROKEN
     if said & CALLS:
         return said
@@ -122,7 +122,8 @@ def _of_request(inference: Inference) -> int:
         found |= RETRIED
     if inference.time_to_first_chunk is not None:
         found |= STREAMED
-    if inference.provider == "vllm" or (inference.system_fingerprint or "").startswith("vllm-"):
+    fingerprint = inference.system_fingerprint
+    if inference.provider == "vllm" or (fingerprint is not None and fingerprint.startswith("vllm-")):
         found |= SERVED
     for message in reversed(inference.input):
         if message.role in ANSWERED:

@@ -34,7 +34,7 @@ from llmtrace.model import (
     Workflow,
 )
 from llmtrace.signals import Signal
-from llmtrace.signals._answers import admits_failure, asks_back, has_call, holds, new_messages, text_of
+from llmtrace.signals._answers import admits_failure, asks_back, has_call, holds, new_messages
 from llmtrace.signals._results import failed, has_news, informs, is_echo, tells_error, tool_texts
 from llmtrace.signals._traits import TEXT
 
@@ -94,7 +94,7 @@ class AnswerWithoutEvidence:
         elif isinstance(operation, Memory):
             state.evidence = True
         elif isinstance(operation, (AgentInvocation, Workflow)) and operation.output:
-            state.last = text_of(operation.output[-1])
+            state.last = operation.output[-1].text()
         return ()
 
     def finish(self, state: State) -> Iterable[Evaluation]:
@@ -125,7 +125,7 @@ def _see(state: State, span: Span, inference: Inference) -> None:
     if inference.tools and inference.parameters.get("tool_choice") != "none":
         state.offered = True
     message = inference.output[0] if inference.output else None
-    if message is not None and not inference.partial and not has_call(message) and text_of(message):
+    if message is not None and not inference.partial and not has_call(message) and message.text():
         state.answer, state.span_id = inference, span.span_id
 
 
@@ -179,7 +179,7 @@ def _given(inference: Inference, but: tuple[Message, ...] = ()) -> Iterator[str]
 
 def _claims(inference: Inference) -> list[str]:
     """What the answer states that does not stand in the request, in order, each once."""
-    text = text_of(inference.output[0])
+    text = inference.output[0].text()
     if asks_back(text) or admits_failure(text):
         return []
     given = _plain("\n".join(_given(inference)))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import shown, text_of, user_mentions
+from llmtrace.signals._answers import shown, user_mentions
 from llmtrace.signals._traits import TEXT
 
 SHORTEST = 200
@@ -32,7 +32,7 @@ def check(span: Span) -> Iterable[Evaluation]:
 
 def _check(inference: Inference) -> Iterator[Evaluation]:
     for message in inference.output:
-        text = text_of(message)
+        text = message.text()
         if len(text) < SHORTEST:
             continue
         piece, length = _stuck(text)

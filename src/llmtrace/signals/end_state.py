@@ -41,7 +41,6 @@ from llmtrace.signals._answers import (
     has_call,
     only_asks,
     refuses,
-    text_of,
 )
 from llmtrace.signals._results import failed, is_echo
 
@@ -158,7 +157,7 @@ def _end(state: State, answer: Span) -> str | None:
         return "refused"
     if has_call(message):
         return None if state.handed_over else "stopped"
-    text = text_of(message)
+    text = message.text()
     if not text.strip() and all(isinstance(part, (Text, Reasoning)) for part in message.parts):
         return "empty"
     return _answered(state, text)

@@ -28,7 +28,7 @@ from llmtrace.model import (
     ending,
 )
 from llmtrace.signals import Signal
-from llmtrace.signals._answers import new_messages, text_of
+from llmtrace.signals._answers import new_messages
 from llmtrace.signals._results import has_news, is_error, tells_error, tool_texts
 from llmtrace.signals._traits import FAILED, INFERENCE
 
@@ -88,7 +88,7 @@ class FailedAction:
     def _fruitless(self, state: State, span: Span, inference: Inference) -> Iterable[Evaluation]:
         """What came back for the model's last words, where a program acts on these, holds no others."""
         output = inference.output[0] if inference.output else None
-        if output is not None and (text := text_of(output)):
+        if output is not None and (text := output.text()):
             _remember(state.said, hash(text), span.span_id)
         if not state.said:
             return ()
@@ -96,7 +96,7 @@ class FailedAction:
         texts = tool_texts(new)
         if not texts or len(new) == len(inference.input) or any(map(tells_error, texts)):
             return ()
-        words = text_of(inference.input[len(inference.input) - len(new) - 1])
+        words = inference.input[len(inference.input) - len(new) - 1].text()
         decided = state.said.get(hash(words))
         if decided is None or has_news(texts, (words,)):
             return ()

@@ -23,7 +23,6 @@ from llmtrace.signals._answers import (
     has_call,
     has_mark,
     shown,
-    text_of,
     user_mentions,
 )
 from llmtrace.signals._json import read_json
@@ -58,7 +57,7 @@ def _check(inference: Inference) -> Iterator[Evaluation]:
     for choice, message in enumerate(inference.output):
         if has_call(message):
             continue
-        text = text_of(message)
+        text = message.text()
         place = _leak(inference, text) if text and inference.tools else None
         if place is not None:
             evidence = {"text": excerpt(text, *place)}

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolExecution
 from llmtrace.signals import Signal
-from llmtrace.signals._answers import text_of
 from llmtrace.signals._calls import SHORT, Call, alike, called, polls
 from llmtrace.signals._results import failed
 from llmtrace.signals._traits import EXECUTION, TEXT
@@ -108,12 +107,12 @@ class Loop:
         return ()
 
     def _same_answer(self, inference: Inference) -> Iterator[Evaluation]:
-        said = text_of(inference.output[0]) if inference.output else ""
+        said = inference.output[0].text() if inference.output else ""
         if len(said) < SENTENCE:
             return
         for message in reversed(inference.input):
             if message.role == "assistant":
-                if text_of(message) == said:
+                if message.text() == said:
                     text = "the model says word for word what it said last in this conversation"
                     yield Evaluation(self.name, "warning", text, "same_answer")
                 return

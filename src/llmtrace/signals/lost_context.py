@@ -11,12 +11,11 @@ keeps, and a mark that it was compacted, are no loss.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmtrace.model import Compaction, Evaluation, Inference, Message, Severity, Span, ToolCall, ToolResult
 from llmtrace.signals import Signal
-from llmtrace.signals._answers import text_of
 
 CONVERSATIONS = 64
 """Conversations that are remembered; the one not continued for longest is forgotten first."""
@@ -43,24 +42,33 @@ _EXPLANATIONS: dict[str, tuple[Severity, str]] = {
 
 @dataclass(slots=True)
 class Earlier:
+    """The newest call of a conversation."""
+
     key: int
     """Digest of the conversation's first words."""
-    span_id: str
     first: Message
+    """These words."""
+    told: set[str]
+    """What has been told of this conversation."""
+    span_id: str
+    parent: str | None
     last: Message
-    """The first words, and the last message that it was given."""
+    """The last message that it was given."""
     length: int
     """Messages from the user's first words on."""
-    asked: Sequence[str]
-    """Ids of the calls that its answer asked for."""
-    parent: str | None
     instructions: Sequence[object]
     """Its system prompts."""
     answer: Message | None
-    told: set[str]
 
     def ends_with(self, message: Message) -> bool:
         return message is self.last or _digest(message) == _digest(self.last)
+
+    def go_on(self, span: Span, inference: Inference, start: int, instructions: Sequence[object]) -> None:
+        """Become the next call of the same conversation."""
+        messages = inference.input
+        self.span_id, self.parent = span.span_id, span.parent_id
+        self.last, self.length, self.instructions = messages[-1], len(messages) - start, instructions
+        self.answer = inference.output[0] if inference.output else None
 
 
 @dataclass(slots=True)
@@ -84,41 +92,53 @@ class LostContext:
         inference = span.operation
         if not isinstance(inference, Inference) or not inference.input or inference.is_continued:
             return ()
-        messages, parent = inference.input, span.parent_id
+        messages = inference.input
         start = _start(messages)
         if start is None:
             return ()
         instructions = (*inference.system, *messages[:start])
+        earlier, first = state.newest, messages[start]
+        if earlier is not None and earlier.first is first and first.role in _USERS:  # mostly so; nothing need be digested
+            lost = _lost(earlier, messages, start, instructions)
+            found = self._told(earlier.told, earlier, lost) if lost else ()
+            earlier.go_on(span, inference, start, instructions)
+            return found
+        return self._turned(state, span, inference, start, instructions)
+
+    def _turned(
+        self, state: State, span: Span, inference: Inference, start: int, instructions: Sequence[object]
+    ) -> Iterable[Evaluation]:
+        """The call belongs to another conversation than the last one, or may do so."""
+        messages, parent = inference.input, span.parent_id
         first, earlier = messages[start], None
-        if first.role not in _USERS:  # no words to know it by, but those that it goes on from
-            key = hash((_digest(messages[-1]), parent))
-        elif state.newest is not None and state.newest.first is first:  # mostly so; nothing need be digested
-            earlier, key = state.newest, state.newest.key
-        else:
-            key = hash(_edges(text_of(first)))
+        if first.role in _USERS:
+            key = hash(_edges(first.text()))
             earlier = state.known.pop(key, None)
+        else:  # no words to know it by, but those that it goes on from
+            key = hash((_digest(messages[-1]), parent))
         slid = earlier is None and bool(state.known)
         if slid:
             earlier = _gone_on_from(state.known, messages, start, parent, instructions)
+        told: set[str] = set() if earlier is None else earlier.told
         answer = inference.output[0] if inference.output else None
-        asked, told = _asked(answer), set() if earlier is None else earlier.told
-        now = Earlier(key, span.span_id, first, messages[-1], len(messages) - start, asked, parent, instructions, answer, told)
+        now = Earlier(key, first, told, span.span_id, parent, messages[-1], len(messages) - start, instructions, answer)
         state.known[key] = state.newest = now
         if len(state.known) > CONVERSATIONS:
             state.known.popitem(last=False)
         if earlier is None:
             return ()
         if slid:
-            return self._told(earlier, now, ("system",) if earlier.instructions and not instructions else ("messages",))
-        lost = _lost(earlier, now, messages, start)
-        return self._told(earlier, now, lost) if lost else ()
+            return self._told(told, earlier, ["system" if earlier.instructions and not instructions else "messages"])
+        return self._told(told, earlier, _lost(earlier, messages, start, instructions))
 
-    def _told(self, earlier: Earlier, now: Earlier, labels: Iterable[str]) -> Iterator[Evaluation]:
+    def _told(self, told: set[str], earlier: Earlier, labels: Iterable[str]) -> list[Evaluation]:
+        found: list[Evaluation] = []
         for label in labels:
-            if label not in now.told:
-                now.told.add(label)
+            if label not in told:
+                told.add(label)
                 severity, text = _EXPLANATIONS[label]
-                yield Evaluation(self.name, severity, text, label, sources=(earlier.span_id,))
+                found.append(Evaluation(self.name, severity, text, label, sources=(earlier.span_id,)))
+        return found
 
 
 def _gone_on_from(
@@ -137,23 +157,27 @@ def _gone_on_from(
     return None
 
 
-def _lost(earlier: Earlier, now: Earlier, messages: tuple[Message, ...], start: int) -> list[str]:
+def _lost(earlier: Earlier, messages: tuple[Message, ...], start: int, instructions: Sequence[object]) -> list[str]:
     """``start``: the place of the user's first words."""
     lost: list[str] = []
-    if earlier.instructions and not now.instructions and now.length > earlier.length and _holds(messages, earlier):
+    length = len(messages) - start
+    if earlier.instructions and not instructions and length > earlier.length and _holds(messages, earlier):
         lost.append("system")
-    kept = now.length >= earlier.length and earlier.ends_with(messages[start + earlier.length - 1])
-    if now.length > earlier.length and kept and earlier.asked and _unanswered(earlier, messages[start + earlier.length :]):
+    kept = length >= earlier.length and earlier.ends_with(messages[start + earlier.length - 1])
+    if length > earlier.length and kept and _unanswered(earlier.answer, messages[start + earlier.length :]):
         lost.append("result")
     if not kept and earlier.length > 1 and _moved_up(messages, earlier, start):
         lost.append("messages")
     return lost
 
 
-def _unanswered(earlier: Earlier, new: tuple[Message, ...]) -> bool:
-    """Whether one of the calls that it asked for is among these messages, and its result is not."""
+def _unanswered(answer: Message | None, new: tuple[Message, ...]) -> bool:
+    """Whether one of the calls that the answer asked for is among these messages, and its result is not."""
+    if answer is None:
+        return False
+    asked = [part.id for part in answer.parts if type(part) is ToolCall and part.id is not None]
     told = [part.id for message in new for part in message.parts if type(part) is ToolResult]
-    missing = [call_id for call_id in earlier.asked if call_id not in told]
+    missing = [call_id for call_id in asked if call_id not in told]
     return bool(missing) and any(type(part) is ToolCall and part.id in missing for message in new for part in message.parts)
 
 
@@ -176,13 +200,6 @@ def _moved_up(messages: tuple[Message, ...], earlier: Earlier, start: int) -> bo
     return False
 
 
-def _asked(answer: Message | None) -> Sequence[str]:
-    """Ids of the calls that the answer asks for."""
-    if answer is None:
-        return ()
-    return [part.id for part in answer.parts if type(part) is ToolCall and part.id is not None]
-
-
 def _start(messages: tuple[Message, ...]) -> int | None:
     """The place of the first message that is no system prompt, if it is near the start."""
     for place, message in enumerate(messages[: BEGINNING + 1]):
@@ -193,7 +210,7 @@ def _start(messages: tuple[Message, ...]) -> int | None:
 
 def _digest(message: Message) -> int:
     """Cheap, and equal for equal messages: role, text, and ids of calls and results."""
-    text = text_of(message)
+    text = message.text()
     ids = () if text and len(message.parts) == 1 else tuple([part.id for part in message.parts if type(part) in _WITH_ID])  # type: ignore[union-attr]
     return hash((message.role, _edges(text), ids))
 

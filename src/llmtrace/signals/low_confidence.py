@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from llmtrace import semconv
 from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import text_of
 from llmtrace.signals._traits import ATTRIBUTES
 
 UNSURE = math.log(0.3)
@@ -52,7 +51,7 @@ def _stretches(low: JsonValue) -> Iterator[tuple[int, int, int]]:
 
 def _said(inference: Inference, choice: int, start: int, end: int) -> JsonValue:
     """Where it is, and the text there, where that was kept."""
-    text = text_of(inference.output[choice]) if choice < len(inference.output) else ""
+    text = inference.output[choice].text() if choice < len(inference.output) else ""
     return {"choice": choice, "start": start, "end": end, "text": text[start:end][:200]}
 
 

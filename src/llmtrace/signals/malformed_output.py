@@ -26,7 +26,6 @@ from llmtrace.signals._answers import (
     json_asked,
     refuses,
     shown,
-    text_of,
     user_mentions,
 )
 from llmtrace.signals._json import NOT_JSON, is_cut_json, read_json
@@ -49,7 +48,7 @@ def check(span: Span) -> Iterable[Evaluation]:
     inference = span.operation
     if isinstance(inference, Inference):
         for message in inference.output:
-            if text_of(message):
+            if message.text():
                 return _check(span, inference)
     return ()
 
@@ -57,7 +56,7 @@ def check(span: Span) -> Iterable[Evaluation]:
 def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
     asked = None if inference.partial or span.failure else json_asked(span, inference)
     for choice, message in enumerate(inference.output):
-        text = text_of(message)
+        text = message.text()
         if not text:
             continue
         if has_mark(text, _MARKS):

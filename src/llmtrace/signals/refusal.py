@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from llmtrace.model import Evaluation, Inference, Message, Span
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import finish_reason, has_call, refuses, text_of
+from llmtrace.signals._answers import finish_reason, has_call, refuses
 from llmtrace.signals._traits import ANSWER, ODD_END, OTHER
 
 OPENING = 200
@@ -58,7 +58,7 @@ def _check(inference: Inference) -> Iterator[Evaluation]:
 
 
 def _declines(message: Message) -> bool:
-    text = text_of(message)
+    text = message.text()
     if not text or len(text) > LONGEST or has_call(message):
         return False
     opening = text[:OPENING].lower()

@@ -19,7 +19,7 @@ from itertools import islice
 
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import CUT, PLACES, finish_reason, has_call, text_of
+from llmtrace.signals._answers import CUT, PLACES, finish_reason, has_call
 from llmtrace.signals._json import NOT_JSON, read_json
 from llmtrace.signals._traits import ANSWER, SERVED
 
@@ -48,7 +48,7 @@ def _check(span: Span, inference: Inference) -> Iterator[Evaluation]:
             if _is_served(inference) and _is_named(asked) and finish_reason(inference, choice) == "stop":
                 explanation = "a named tool's call came with the finish reason `stop`: do not wait for `tool_calls`"
                 yield Evaluation(SIGNAL.name, "info", explanation, "named_stop")
-        elif (text := text_of(message)).count("<tool_call>") > 1:
+        elif (text := message.text()).count("<tool_call>") > 1:
             whole = sum(map(_is_whole, islice(_BLOCK.finditer(text), PLACES)))
             if whole:
                 explanation = (
@@ -64,7 +64,7 @@ def _by_the_stream_only(inference: Inference) -> Iterator[Evaluation]:
             continue
         calls = [part for part in message.parts if type(part) is ToolCall]
         broken = sum(isinstance(call.arguments, str) and not _is_json(call.arguments) for call in calls)
-        blocks = () if calls else tuple(islice(_BLOCK.finditer(text_of(message)), PLACES))
+        blocks = () if calls else tuple(islice(_BLOCK.finditer(message.text()), PLACES))
         if broken:
             explanation = (
                 f"streamed, {broken} of {len(calls)} calls came with arguments that are no JSON; the whole answer would have "

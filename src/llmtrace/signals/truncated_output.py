@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from llmtrace.model import Evaluation, Inference, Message, Severity, Span, ToolCall
 from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._answers import CUT, FILTERED, finish_reason, has_call, json_asked, text_of
+from llmtrace.signals._answers import CUT, FILTERED, finish_reason, has_call, json_asked
 from llmtrace.signals._json import is_cut_json
 from llmtrace.signals._traits import ATTRIBUTES, BROKEN, FORM, ODD_END, VIOLATIONS
 
@@ -37,7 +37,7 @@ def _label(span: Span, inference: Inference, message: Message, choice: int) -> s
         for part in message.parts:
             if type(part) is ToolCall and isinstance(part.arguments, str) and is_cut_json(part.arguments):
                 return "cut_arguments"
-    elif json_asked(span, inference) and is_cut_json(text_of(message)):
+    elif json_asked(span, inference) and is_cut_json(message.text()):
         return "cut_json"
     return "length" if reason in CUT else None
 

@@ -9,12 +9,13 @@ context is not visible, nothing is said.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import filterfalse
 
 from llmtrace.lineage import NOUNS, Lineage
 from llmtrace.lineage.forms import has_mark
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, Text, ToolResult
 from llmtrace.signals import Signal
-from llmtrace.signals._answers import has_call, text_of
+from llmtrace.signals._answers import has_call
 
 LONGEST_EVIDENCE = 200
 """Characters of a value that the evidence shows."""
@@ -42,7 +43,7 @@ class UnsupportedClaim:
         if not isinstance(inference, Inference) or not state.looked_up or inference.partial or len(inference.output) != 1:
             return ()
         message = inference.output[0]
-        text = "" if has_call(message) else text_of(message)
+        text = "" if has_call(message) else message.text()
         values = state.unsupported(span, text) if text and not _quotes(inference, text) else []
         if not values:
             return ()
@@ -59,7 +60,7 @@ def _quotes(inference: Inference, text: str) -> bool:
         return False
     if not has_mark(text):
         return True
-    words = {word.strip(_EDGES) for word in text.split() if not _MARKS.isdisjoint(word)}
+    words = {word.strip(_EDGES) for word in filterfalse(str.isalpha, text.split()) if not _MARKS.isdisjoint(word)}
     if len(words) > WORDS:
         return False
     for message in reversed(inference.input[-NEWEST:]):
