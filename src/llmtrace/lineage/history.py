@@ -17,6 +17,8 @@ from llmtrace.model import Message, Part, Text, ToolCall, ToolResult
 _REMEMBERED = 8192
 """Messages and texts that a bounded history remembers; the oldest go first."""
 _MOST_SAID = 64
+OWN = frozenset({"assistant", "model"})
+"""Roles in which the model speaks."""
 
 
 class History:
@@ -61,7 +63,7 @@ class History:
             message = messages[number]
             if number < len(last) and message is last[number]:
                 continue
-            if not self._repeats(message.parts) and self.is_new(message.role, message.parts):
+            if not self._repeats(message) and self.is_new(message.role, message.parts):
                 yield number + 1, message
 
     def is_new(self, role: str, parts: Sequence[Part]) -> bool:
@@ -71,17 +73,20 @@ class History:
                 self._see(message.role, message.parts)
         return self._see(role, parts)
 
-    def _repeats(self, parts: Sequence[Part]) -> bool:
-        """Whether all of it are calls that the model said in this run, or results as executions gave them: what an agent's
-        requests grow by. It is not remembered once more then."""
-        for part in parts:
+    def _repeats(self, message: Message) -> bool:
+        """Whether all of it is what the model said in this run, or results as executions gave them: what an agent's requests
+        grow by. It is not remembered once more then."""
+        for part in message.parts:
             kind = type(part)
             if kind is ToolResult and type(part.response) is str:  # type: ignore[union-attr]
                 if hash((part.id, part.response)) not in self._results:  # type: ignore[union-attr]
                     return False
-            elif kind is not ToolCall or part.id not in self._own_calls:  # type: ignore[union-attr,operator]
+            elif kind is ToolCall:
+                if part.id not in self._own_calls:  # type: ignore[union-attr,operator]
+                    return False
+            elif kind is not Text or message.role not in OWN or not self.is_own(part):
                 return False
-        return bool(parts)
+        return bool(message.parts)
 
     def _see(self, role: str, parts: Sequence[Part]) -> bool:
         if len(parts) == 1:  # as most have

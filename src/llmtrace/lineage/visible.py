@@ -13,7 +13,7 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.lineage.context import Context
-from llmtrace.lineage.history import History
+from llmtrace.lineage.history import OWN, History
 from llmtrace.lineage.provenance import Origin
 from llmtrace.lineage.sources import Source
 from llmtrace.model import (
@@ -42,7 +42,6 @@ REMEMBERED = 512
 SOURCES = 4096
 CHARACTERS = 1 << 22
 """Sources, and characters of them, that a bounded run remembers."""
-_OWN = frozenset({"assistant", "model"})
 _ASKED = frozenset({"user", "system", "developer", "human"})
 _HIDING_PARAMETERS = {
     "conversation": "the conversation is kept by the provider",
@@ -150,14 +149,14 @@ class Visible:
                 self.hidden.setdefault(_HIDING_PARAMETERS[name], span.span_id)
 
     def _see(self, span: Span, message: Message, place: str) -> None:
-        own = message.role in _OWN
+        own = message.role in OWN
         for position, part in enumerate(map(as_said, message.parts)):
             if not (own and self.history.is_own(part)):
                 self._part(span, part, place, position, asked=message.role in _ASKED, own=own)
 
     def _see_live(self, message: Message, part: Text, cache: dict[Any, Any]) -> None:
         """The same for a message of one text, where nobody will ask for its place."""
-        own = message.role in _OWN
+        own = message.role in OWN
         if own and self.history.is_own(part):
             return
         source = cache.get(_SOURCE)

@@ -141,10 +141,13 @@ class Message:
 
     def text(self) -> str:
         """The text parts, joined by newlines."""
-        if len(self.parts) == 1:  # as most have
-            part = self.parts[0]
-            return part.content if type(part) is Text else ""
-        return "\n".join([part.content for part in self.parts if type(part) is Text])
+        first: str | None = None
+        for part in self.parts:
+            if type(part) is Text:
+                if first is not None:  # as few have
+                    return "\n".join([each.content for each in self.parts if type(each) is Text])
+                first = part.content
+        return first or ""
 
     def said(self) -> str:
         """The text parts and refusals, joined by newlines."""
