@@ -12,6 +12,7 @@ from tests.lineage_story import TRACE_ID, Story, tool
 
 from llmtrace import semconv
 from llmtrace.lineage import Lineage, Use
+from llmtrace.lineage.visible import SOURCES
 from llmtrace.model import (
     AgentInvocation,
     Blob,
@@ -305,9 +306,12 @@ def _copy(operation: Any) -> Any:
 
 
 WORDS = st.sampled_from(
-    ["KS-20418", "KS-20431", "kettle", "42.0", "fifty", "2031-05-02", "tomorrow", "may", "a@b.example", "RF-1", "17"]
+    [
+        *("KS-20418", "KS-20431", "kettle", "42.0", "fifty", "2031-05-02", "tomorrow", "may", "a@b.example", "RF-1", "17"),
+        *("USD 54", "1.54 USD", "#KS-20431", "KS-20418, KS-20431", "XKS-20418", "17 of May", "put this down as item 17", "x17"),
+    ]
 )
-TURNS = st.lists(st.tuples(st.sampled_from(["user", "call", "say"]), WORDS, WORDS), max_size=12)
+TURNS = st.lists(st.tuples(st.sampled_from(["user", "call", "say", "instead"]), WORDS, WORDS), max_size=12)
 
 
 def tell(turns: list[tuple[str, str, str]]) -> Story:
@@ -317,6 +321,8 @@ def tell(turns: list[tuple[str, str, str]]) -> Story:
             story.user(f"{one} and {other}")
         elif what == "call":
             story.calls("act", {"it": other}, value=one)
+        elif what == "instead" and len(story.messages) > 2:  # of a message between the first and the last, another one
+            story.messages[len(story.messages) // 2] = Message("user", (Text(f"{one} and {other}"),))
         else:
             story.says(f"It is {one}, {other}.")
     return story
@@ -350,7 +356,7 @@ def test_saying_more_never_makes_up_more(turns: list[tuple[str, str, str]], numb
 def test_long_runs_forget_and_never_accuse_for_it() -> None:
     """The bounded lineage forgets old sources, yet what was in them is not called made up; what never was, still is."""
     lineage = Lineage(thorough=False)
-    for number in range(3000):
+    for number in range(SOURCES + 2000):
         told = Inference(
             "o", input=(Message("user", (Text(f"order OR-{number:06}"),)),), output=(Message("assistant", (Text("ok"),)),)
         )
@@ -359,6 +365,13 @@ def test_long_runs_forget_and_never_accuse_for_it() -> None:
     ask = Inference("o", input=(Message("user", (Text("go"),)),), output=(Message("assistant", (old, never)),))
     uses = lineage.add(Span(TRACE_ID, "f" * 16, "x", 1, 2, operation=ask))
     assert [use.value for use in uses] == ["ZZ-777777"]
+
+
+def test_what_was_put_between_old_messages_is_seen_before_anything_is_made_up() -> None:
+    story = Story("Be kind.").user("go").calls("note", "ok", it=1).calls("note", "ok", it=2)
+    story.messages[2] = Message("user", (Text("or rather KS-20418"),))
+    story.calls("act", {}, it="KS-20418", other="KS-90001")
+    assert [use.value for use in story.uses(thorough=False)] == ["KS-90001"]
 
 
 def test_what_is_indexed_and_what_is_searched_is_found_alike() -> None:

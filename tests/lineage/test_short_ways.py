@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.lineage_story import Story
 
 from llmtrace.lineage.characters import compatible, spaced
 from llmtrace.lineage.computed import Term, computed, may_follow
+from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import keys_in, keys_of_word, words_with_keys
 from llmtrace.lineage.history import _begins_with
 from llmtrace.lineage.quantities import labelled, sizes
@@ -123,3 +126,24 @@ def test_a_history_that_goes_on_is_known_without_a_slice(one: list[Message], oth
     for before in (tuple(one), tuple(other), longer):
         known = tuple([Message(each.role, each.parts) for each in before]) if copied else before
         assert _begins_with(longer, known) == (longer[: len(known)] == known)
+
+
+PIECES = ("KS-204", "ks-204", "54 USD", "54", "1.54", "1.54 USD", ".", ",", " ", "x", "#", "a@b.io", "/srv/a", "17 May")
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.sampled_from(PIECES), max_size=4).map("".join), st.lists(st.sampled_from(PIECES), max_size=2)),
+        max_size=5,
+    )
+)
+def test_an_argument_that_stands_as_it_is_is_found_if_it_is_looked_for(turns: list[tuple[str, list[str]]]) -> None:
+    """Also one that a result only repeats, since the model had made it up."""
+    story = Story().user("go")
+    for told, asked in turns:
+        story.calls("act", told, it="".join(asked), again=turns[0][1])
+    quick = story.uses(thorough=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Context, "holds_as_written", lambda *_: False)
+        assert story.uses(thorough=False) == quick

@@ -19,6 +19,7 @@ from llmtrace.model import (
     ToolExecution,
     ToolResult,
 )
+from llmtrace.model.operations import CALLED
 from llmtrace.signals._results import failed
 
 INFERENCE: Final = 1
@@ -55,12 +56,17 @@ SERVED: Final = 1 << 17
 """By vLLM."""
 ALONE: Final = 1 << 18
 """It is all there is of its run."""
+SYNTAX: Final = 1 << 19
+"""A text in an answer may hold markup, code or JSON."""
+UNCALLED: Final = 1 << 20
+"""A choice ended by calling, as it says, and there is one without a call."""
 
 STORM: Final = 3
 """Requests for one call from which it counts as retried."""
 ANSWERED: Final = frozenset({"assistant", "model"})
 _SAYS: Final[dict[type, int]] = {Text: TEXT, ToolCall: CALLS, ServerToolCall: CALLS, Reasoning: 0}
-_USUAL: Final = frozenset({None, "", "stop", "tool_call", "tool_calls", "tool_use", "end_turn", "function_call"})
+_ENDS: Final[dict[str | None, int]] = {None: 0, "": 0, "stop": 0, "end_turn": 0, **dict.fromkeys(CALLED, UNCALLED)}
+"""By finish reason; any other is odd."""
 _FORMS: Final = frozenset({"response_format", "text", "response_mime_type", "output_type"})
 
 
@@ -91,13 +97,10 @@ def _of_answer(inference: Inference) -> int:
         return BLANK
     found = 0
     for message in inference.output:
-        found |= _of_message(message)
-        if message.finish_reason not in _USUAL:
-            found |= ODD_END
+        found |= _of_message(message) | _ENDS.get(message.finish_reason, ODD_END)
     for reason in inference.finish_reasons:
-        if reason not in _USUAL:
-            found |= ODD_END
-    return found
+        found |= _ENDS.get(reason, ODD_END)
+    return found if found & ANSWER else found & ~UNCALLED
 
 
 def _of_message(message: Message) -> int:
@@ -106,12 +109,21 @@ def _of_message(message: Message) -> int:
         kind = _SAYS.get(type(part), OTHER)
         said |= kind
         if kind is TEXT:
-            blank = blank and (not part.content or part.content.isspace())  # type: ignore[union-attr]
+            text: str = part.content  # type: ignore[union-attr,assignment]
+            blank = blank and (not text or text.isspace())
+            if _has_syntax(text):
+                said |= SYNTAX
         elif type(part) is ToolCall and type(part.arguments) is str:
             said |= BROKEN
     if said & CALLS:
         return said
     return said | ANSWER | BLANK if blank and not said & OTHER else said | ANSWER
+
+
+def _has_syntax(text: str) -> bool:
+    if "<" in text or "[" in text or "{" in text or "`" in text or not text.isascii():
+        return True
+    return "functions." in text or text.rstrip().endswith((")", "]"))
 
 
 def _of_request(inference: Inference) -> int:

@@ -26,7 +26,7 @@ from llmtrace.signals._answers import (
     user_mentions,
 )
 from llmtrace.signals._json import read_json
-from llmtrace.signals._traits import ANSWER
+from llmtrace.signals._traits import ODD_END, SYNTAX, UNCALLED
 
 _TAG = re.compile(
     r"<tool_calls?\b|<function=|<function_calls?\b|<invoke name=|<tool_use\b|<\|python_tag\|>|<\|tool_calls?|<｜tool"
@@ -143,4 +143,6 @@ def _names_tool(inference: Inference, text: str) -> bool:
 
 _ADVICE = "See that the server parses this model's tool calls (tool parser, chat template); treat such text as a failed call."
 
-SIGNAL: Signal = Stateless("leaked_tool_call", check, looks_at=(Inference,), waits_for=ANSWER, advice=_ADVICE)
+SIGNAL: Signal = Stateless(
+    "leaked_tool_call", check, looks_at=(Inference,), waits_for=SYNTAX | UNCALLED | ODD_END, advice=_ADVICE
+)

@@ -29,7 +29,7 @@ from llmtrace.signals._answers import (
     user_mentions,
 )
 from llmtrace.signals._json import NOT_JSON, is_cut_json, read_json
-from llmtrace.signals._traits import TEXT
+from llmtrace.signals._traits import ATTRIBUTES, FORM, SYNTAX, VIOLATIONS
 
 Fault = Literal["not_json", "not_an_object", "fenced", "wrapped"]
 
@@ -122,6 +122,8 @@ def _control_tokens(inference: Inference, text: str) -> Iterator[Evaluation]:
             return
 
 
+_MAY_BE = SYNTAX | FORM | ATTRIBUTES | VIOLATIONS
+"""A control token in the text, or a form that was asked for."""
 _ADVICE = "Send the schema as response_format with strict set, or repair the answer before it is used."
 
-SIGNAL: Signal = Stateless("malformed_output", check, looks_at=(Inference,), waits_for=TEXT, advice=_ADVICE)
+SIGNAL: Signal = Stateless("malformed_output", check, looks_at=(Inference,), waits_for=_MAY_BE, advice=_ADVICE)

@@ -6,9 +6,9 @@ it reports; an answer with a call, or a long one, is none. What a content filter
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
+from llmtrace.content.scan import searcher
 from llmtrace.model import Evaluation, Inference, Message, Span
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import finish_reason, has_call, refuses
@@ -21,7 +21,7 @@ LONGEST = 1200
 
 _OFF = r"(?:can(?:no|['’])?t|can not|won['’]t|will not|am (?:not able|unable)|['’]m (?:not able|unable))"
 _HELP = r"(?:help|assist|comply|fulfil|support|provide|create|generate|produce|write|share|discuss|do that|engage|participate)"
-_WORDS = re.compile(
+_declining = searcher(
     rf"\bI {_OFF} (?:to )?(?:\w+ ){{0,2}}{_HELP}\b|\bas an? (?:AI|language model|large language model|AI assistant)\b"
     r"|\bagainst (?:my|our) (?:\w+ )?(?:guidelines|polic(?:y|ies)|principles)\b"
     r"|kann ich (?:dir |ihnen )?(?:dabei |damit |hierbei )?(?:leider )?nicht (?:helfen|behilflich|weiterhelfen|unterstützen)"
@@ -29,8 +29,7 @@ _WORDS = re.compile(
     r"|no puedo (?:ayudarte|ayudarle|ayudar|proporcionar|cumplir)|não posso (?:ajudar|ajudá-lo|fornecer|atender)"
     r"|non posso (?:aiutarti|aiutarla|aiutare|fornire)|kan (?:je|u) (?:hier)?(?:mee |bij )?niet (?:mee )?helpen"
     r"|не могу (?:помочь|с этим помочь|предоставить|выполнить)|nie mogę (?:w tym )?pomóc|yardımcı olamam"
-    r"|无法(?:提供|协助|帮助|满足)|不能(?:提供|协助|帮助)|無法(?:提供|協助)|お手伝いできません|お答えできません|도와드릴 수 없",
-    re.IGNORECASE,
+    r"|无法(?:提供|协助|帮助|满足)|不能(?:提供|协助|帮助)|無法(?:提供|協助)|お手伝いできません|お答えできません|도와드릴 수 없"
 )
 
 _ENGLISH = ("i can", "i won", "i will not", "i am ", "i'm ", "i’m ", "language model", "an ai", "against my", "against our")
@@ -39,7 +38,7 @@ _OTHERS = (
     *("无法", "不能", "無法", "できません", "수 없"),
 )
 _MARKS = (*_ENGLISH, *_OTHERS)
-"""Any of these stands in an opening in which `_WORDS` is found; looking for them is faster."""
+"""Any of these stands in an opening that declines; looking for them is faster."""
 
 
 def check(span: Span) -> Iterable[Evaluation]:
@@ -64,7 +63,7 @@ def _declines(message: Message) -> bool:
     opening = text[:OPENING].lower()
     for mark in _MARKS:  # any() takes twice as long
         if mark in opening:
-            return _WORDS.search(text, 0, OPENING) is not None
+            return _declining(text[:OPENING])
     return False
 
 

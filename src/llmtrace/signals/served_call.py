@@ -21,7 +21,7 @@ from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
 from llmtrace.signals import Signal, Stateless
 from llmtrace.signals._answers import CUT, PLACES, finish_reason, has_call
 from llmtrace.signals._json import NOT_JSON, read_json
-from llmtrace.signals._traits import ANSWER, SERVED
+from llmtrace.signals._traits import SERVED, SYNTAX
 
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
 
@@ -108,4 +108,4 @@ def _is_whole(block: re.Match[str]) -> bool:
 
 _ADVICE = "Start the server with the tool parser of this model, and send strict with each tool."
 
-SIGNAL: Signal = Stateless("served_call", check, looks_at=(Inference,), waits_for=ANSWER | SERVED, advice=_ADVICE)
+SIGNAL: Signal = Stateless("served_call", check, looks_at=(Inference,), waits_for=SYNTAX | SERVED, advice=_ADVICE)
