@@ -42,26 +42,26 @@ class History:
         last, self._last = self._last, messages
         if not last and not self._seen:
             self._undigested, self._compared = list(messages), messages
-            yield from enumerate(messages, 1)  # one that is in it twice does no harm
-            return
+            return enumerate(messages, 1)  # one that is in it twice does no harm
         if self._most is not None and _has_edges_of(messages, last):
-            yield from self._not_in(last, messages, len(last))
-        else:
-            self._compared = messages
-            goes_on = last is before or _begins_with(messages, last)
-            yield from self._not_in(last, messages, len(last) if goes_on else 0)
+            return self._not_in(last, messages, len(last))
+        self._compared = messages
+        goes_on = last is before or _begins_with(messages, last)
+        return self._not_in(last, messages, len(last) if goes_on else 0)
 
     def replaced(self) -> Iterator[tuple[int, Message]]:
         """Of a bounded history: the messages of the last request that `new` passed over, though they were not sent before."""
         compared, messages, self._compared = self._compared, self._last, self._last
-        if compared is not messages:
-            yield from self._not_in(compared, messages, len(compared) if _begins_with(messages, compared) else 0)
+        if compared is messages:
+            return iter(())
+        return self._not_in(compared, messages, len(compared) if _begins_with(messages, compared) else 0)
 
     def _not_in(self, last: tuple[Message, ...], messages: tuple[Message, ...], start: int) -> Iterator[tuple[int, Message]]:
         """Of the messages from ``start`` on those that are not where they were, and were not seen either."""
+        known = len(last)
         for number in range(start, len(messages)):
             message = messages[number]
-            if number < len(last) and message is last[number]:
+            if number < known and message is last[number]:
                 continue
             if not self._repeats(message) and self.is_new(message.role, message.parts):
                 yield number + 1, message
@@ -137,8 +137,8 @@ class History:
 
 def _has_edges_of(messages: tuple[Message, ...], last: tuple[Message, ...]) -> bool:
     """Whether the one begins and goes on as the other begins and ends, to judge by the objects."""
-    count = len(last)
-    return 0 < count <= len(messages) and messages[count - 1] is last[-1] and messages[0] is last[0]
+    end = len(last) - 1
+    return 0 <= end < len(messages) and messages[end] is last[end] and messages[0] is last[0]
 
 
 def _begins_with(messages: tuple[Message, ...], last: tuple[Message, ...]) -> bool:
