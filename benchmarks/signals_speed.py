@@ -3,7 +3,9 @@
 An agent's loop: each turn a model call that asks for two tools (one with a value out of an earlier result, one with words),
 and their executions with results of 300 characters; at the end an answer of 400. The history is sent again with every call.
 Timed is `Evaluator.step` with all signals less the same with none (validation stays in both), by the thread's CPU clock; the
-median of the runs. Counted, which does not depend on the machine: the functions, Python's own included, that all signals run.
+median of the runs. Before the 10th span of a run come as many spans of another one as stand before the 1,000th: programs do
+other things between two spans, and code that the processor has not seen for a while takes up to twice the time, whatever the
+length of the run. Counted, which does not depend on the machine: the functions, Python's own included, that all signals run.
 
 The same once more through a recorder whose program keeps no store, where signals look when a span is read: timed is the end of
 a span on the calling thread.
@@ -20,6 +22,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,8 @@ RUN, ROOT = "a" * 32, "f" * 16
 SENTENCE = "the order was packed in the morning and left the warehouse with the carrier before noon on the same day"
 WORDS = SENTENCE.split()
 PLACES = {"10th": 10, "1,000th": 1000}
+BEFORE = max(PLACES.values())
+"""Spans that come before those that are timed."""
 AROUND = 30
 """Spans that are timed from each place on."""
 TEXT = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
@@ -87,13 +92,17 @@ def kind_of(span: Span) -> str:
     return "inference with two calls" if span.operation.output[0].tool_calls() else "answer of 400 characters"  # type: ignore[union-attr]
 
 
-def timed(signals: tuple[Signal, ...], place: int) -> dict[str, list[float]]:
+def timed(evaluator: Evaluator, place: int) -> dict[str, list[float]]:
     """Microseconds of the spans from this place of a run on, and of the answer after them."""
-    turns = (place + AROUND) // 3
-    evaluator = Evaluator(signals)
-    state = evaluator.start()
+    state, another = evaluator.start(), evaluator.start()
     found: dict[str, list[float]] = defaultdict(list)
-    for number, span in enumerate(list(agent(turns)), start=1):  # all are kept: to free them is no work of the signals
+    others = list(islice(agent(BEFORE), BEFORE - place))
+    for number, span in enumerate(
+        list(agent((place + AROUND) // 3)), start=1
+    ):  # all are kept: to free them is no work of the signals
+        if number == place:
+            for other in others:
+                evaluator.step(another, other)
         start = time.thread_time_ns()
         evaluator.step(state, span)
         took = (time.thread_time_ns() - start) / 1000
@@ -103,9 +112,11 @@ def timed(signals: tuple[Signal, ...], place: int) -> dict[str, list[float]]:
 
 
 def medians(signals: tuple[Signal, ...], place: int, runs: int) -> dict[str, float]:
+    evaluator = Evaluator(signals)  # one for all runs, as in a program
+    timed(evaluator, place)
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(runs):
-        for kind, times in timed(signals, place).items():
+        for kind, times in timed(evaluator, place).items():
             found[kind] += times
     return {kind: statistics.median(times) for kind, times in found.items()}
 
@@ -133,6 +144,7 @@ def ends(signals: tuple[str, ...] | None, place: int, runs: int) -> dict[str, fl
 def functions(signals: tuple[Signal, ...], place: int) -> dict[str, float]:
     """How many functions a step enters, by kind of span, from this place of a run on; the mean."""
     evaluator = Evaluator(signals)
+    timed(evaluator, place)
     state = evaluator.start()
     found: dict[str, list[int]] = defaultdict(list)
     entered = 0
@@ -203,22 +215,21 @@ def _steps(runs: list[list[Span]], signals: tuple[Signal, ...]) -> dict[str, lis
 
 def main() -> None:
     parser = report.parser(__doc__)
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=20)
     arguments = parser.parse_args()
     all_of_them = load()
     results: dict[str, dict[str, float]] = {}
     for name, place in PLACES.items():
         report.progress(f"{name} span …")
-        runs = arguments.runs if place < 100 else max(5, arguments.runs // 20)
+        runs = arguments.runs
         base = medians((), place, runs)
         for signals in ((*all_of_them,), *((one,) for one in all_of_them)):
             label = "all" if len(signals) > 1 else signals[0].name
             with_them = medians(signals, place, runs)
             for kind, took in with_them.items():
                 results.setdefault(label, {})[f"{kind}, {name}"] = round(took - base[kind], 1)
-        few = max(5, runs // 10)
-        without = ends((), place, few)
-        later = {f"{kind}, {name}": round(took - without[kind], 1) for kind, took in ends(None, place, few).items()}
+        without = ends((), place, runs)
+        later = {f"{kind}, {name}": round(took - without[kind], 1) for kind, took in ends(None, place, runs).items()}
         results.setdefault("all, without a store", {}).update(later)
         without = functions((), place)
         counted = {f"{kind}, {name}": round(many - without[kind]) for kind, many in functions(all_of_them, place).items()}
