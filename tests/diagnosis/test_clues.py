@@ -12,7 +12,7 @@ from tests.lineage_story import Story, tool
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.model import AgentInvocation, Message, Operation, Text, Workflow
+from llmtrace.model import AgentInvocation, Message, Operation, Text, ToolCall, ToolExecution, Trace, Workflow
 
 ORDER = {"order_id": "W-1001", "user_id": "U-7001", "item_id": "I-5001"}
 OTHER = {"order_id": "W-2002", "user_id": "U-7001", "item_id": "I-6002"}
@@ -361,3 +361,23 @@ def test_a_thing_of_something_is_not_taken_for_its_name() -> None:
     story = Story().user("Pick up KS-1001.").calls("book_pickup", booked, order_id="KS-1001")
     assert "mislabelled" not in clues(story.says("The pickup of KS-1001 is booked for May 20 (P-3391)."))
     assert "mislabelled" in clues(story.says("It is booked, the pickup number is KS-1001."))
+
+
+def hotels(price: int) -> Trace:
+    """An agent as a tool of another: its answer, with this price, is the tool's result, which came after it."""
+    story = Story().user("Book a room in Oslo.")
+    story.says(ToolCall("research", {"question": "rooms in Oslo"}, "call_0"))
+    inner = Story().user("rooms in Oslo").calls("search", [{"name": "Fjord Inn", "price": 4365}], city="Oslo")
+    inner.says(f"Fjord Inn has one at {price}.")
+    for one in inner.spans:
+        story.span(one.operation)
+    story.span(ToolExecution("research", {"question": "rooms in Oslo"}, f"Fjord Inn has one at {price}.", True, "call_0"))
+    return story.trace()
+
+
+@pytest.mark.parametrize(("price", "misread"), [(4365, False), (2899, False), (3465, True)])
+def test_a_number_is_compared_with_what_was_known_when_it_was_said(price: int, misread: bool) -> None:
+    """Not with the result that it went into, of the tool around it; nor with itself, two equal digits of it exchanged."""
+    trace = hotels(price)
+    found = [clue for clue in find_clues(trace, Flow(trace)) if clue.kind == "misread"]
+    assert ["4365 is" in clue.evidence for clue in found] == [True] * misread

@@ -617,6 +617,16 @@ def test_a_finding_that_a_clue_says_too_is_not_said_again() -> None:
     assert [suspect.also for suspect in said] == [()]
 
 
+def test_who_made_a_value_up_is_named() -> None:
+    """By the agent's name, where there is one, and once."""
+    story = Story().user("Book a room.").says("Fjord Inn has one at 2899.").user("Do.")
+    story.calls("book", {"ok": True}, hotel="Fjord Inn", price=2899)
+    suspect = diagnose(story.says("It is booked.").trace()).suspects[0]
+    assert suspect.title == "helper made up a number in an answer, and a tool was called with it"
+    assert suspect.also == ()
+    assert "/price is the value of helper's answer before" in [step.note for step in suspect.chain]
+
+
 def test_a_misread_argument_is_for_the_tool_to_compare() -> None:
     story = Story().user("Refund KS-1001").calls("look_up", {"total": 142.5}, order_id="KS-1001")
     (suspect,) = diagnose(story.calls("refund", {"ok": True}, order_id="KS-1001", amount=14250).trace()).suspects

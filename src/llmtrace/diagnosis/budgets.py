@@ -155,7 +155,7 @@ def _longest_step(stop: Stop, trace: Trace, flow: Flow) -> Clue | None:
     if step is None or node is None or took < _MOST * whole:
         return None
     title = f"{node.tool or step.name} took most of the time"
-    evidence = f"{_capital(stop.said)}; {step.name} took {took:.1f} of {whole:.1f} seconds."
+    evidence = f"{_capital(stop.said)}; {step.name} took {_long(took)} of {_long(whole)} seconds."
     return Clue("budget", step.span_id, title, evidence, "Give it a timeout, or the run more time.", node=node)
 
 
@@ -164,6 +164,10 @@ def _slowest(trace: Trace) -> tuple[Span | None, float, float]:
     ends = [span.end for span in trace.spans if span.end is not None]
     step = max(steps, key=_seconds, default=None)
     return step, 0.0 if step is None else _seconds(step), (max(ends) - trace.spans[0].start) / 1e9 if ends else 0.0
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds:,.1f}" if seconds >= 1 else f"{seconds:.2g}"
 
 
 def _seconds(span: Span) -> float:
@@ -176,7 +180,7 @@ def _most(stop: Stop, trace: Trace, flow: Flow) -> str:
         return _most_called(flow.nodes)
     if stop.counts == "second":
         step, took, whole = _slowest(trace)
-        return f"the longest step was {step.name} ({took:.1f} of {whole:.1f} seconds)" if step is not None else ""
+        return f"the longest step was {step.name} ({_long(took)} of {_long(whole)} seconds)" if step is not None else ""
     counts = [inference.usage for inference in _inferences(trace, stop.span) if inference.usage is not None]
     asked = [usage.input_tokens for usage in counts if usage.input_tokens is not None]
     if stop.counts in ("usd", "token") and len(asked) > 1:

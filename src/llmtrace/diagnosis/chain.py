@@ -90,8 +90,13 @@ def _step(flow: Flow, edge: Edge) -> Step:
         pointer = flow.lineage.locate(edge.origin, edge.use)
         note = f"{what} {_derived(edge)} the result of {source.tool or 'a tool'}{f' ({pointer})' if pointer else ''}"
     else:
-        note = f"{what} is the value that {_title(source)} used before" + (f"; it comes from {told}" if told else "")
+        used = f"that {_title(source)} used before" if source.kind == "call" else f"of {_whose(source)} before"
+        note = f"{what} is the value {used}" + (f"; it comes from {told}" if told else "")
     return Step(node.span_id, _title(node), _shown(node), note)
+
+
+def _whose(answer: Node) -> str:
+    return f"{answer.agent}'s answer" if answer.agent else "the answer"
 
 
 def _derived(edge: Edge) -> str:

@@ -57,6 +57,8 @@ class Node:
     result: JsonValue = None
     has_result: bool = False
     """A result is known: from the execution, or from the message that brought it to the model."""
+    told: int = 0
+    """The place from which on it is: not what runs within the tool, nor a call beside this one, was told it."""
     uses: list[Use] = field(default_factory=list)
     earlier: list[Edge] = field(default_factory=list)
     later: list[Edge] = field(default_factory=list)
@@ -232,7 +234,7 @@ class Flow:
         for part in (part for message in new_messages(inference) for part in message.parts):
             node = self._by_call.get(part.id) if isinstance(part, ToolResult) and part.id is not None else None
             if node is not None and node.execution is None and isinstance(part, ToolResult):
-                node.result, node.has_result = part.response, True
+                node.result, node.has_result, node.told = part.response, True, len(self.nodes)
 
     def _executed(self, span: Span, execution: ToolExecution) -> None:
         if execution.call_id is not None:
@@ -245,6 +247,7 @@ class Flow:
             node = Node("call", span.span_id, execution.name, execution.call_id, execution.arguments, asked=False)
             self._add(span, node, ())
         node.execution, node.result, node.has_result = span, execution.result, execution.has_result
+        node.told = len(self.nodes)
         self._by_span[span.span_id] = node
         if span.parent_id is not None:
             self._within[span.parent_id, execution.name] = node

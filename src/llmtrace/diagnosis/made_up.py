@@ -71,7 +71,7 @@ def _argument(node: Node, use: Use, after: Aftermath) -> Clue:
 
 def _word(node: Node, use: Use) -> Clue:
     noun = NOUNS[use.kind].partition(" ")[2]
-    title = f"the model made up {NOUNS[use.kind]} in an answer and then called a tool with it"
+    title = f"{node.agent or 'the model'} made up {NOUNS[use.kind]} in an answer, and a tool was called with it"
     evidence = f"The {noun} {quote(use.value)} is in no message and no result that came before this answer."
     advice = "Have the model call tools with what users and results gave it, not with its own words."
     return Clue("made_up", node.span_id, title, evidence, advice, "info", node, use, None, use.value)

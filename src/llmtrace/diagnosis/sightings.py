@@ -163,7 +163,7 @@ class Sightings:
     def before(self, word: str, node: Node) -> list[Node]:
         """The nodes that hold the word and come before this one."""
         found = [one for one in self.spoken.get(word, ()) if one.place < node.place]
-        return found + [one for one in self.told.get(word, ()) if one.place < node.place]
+        return found + [one for one in self.told.get(word, ()) if one.told <= node.place]
 
 
 def words_in(text: str) -> set[str]:

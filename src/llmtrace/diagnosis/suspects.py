@@ -13,7 +13,7 @@ from typing import TypeAlias
 from llmtrace.diagnosis.budgets import stop_of
 from llmtrace.diagnosis.candidates import Candidate, candidates_of
 from llmtrace.diagnosis.chain import chain
-from llmtrace.diagnosis.clue import Clue, place_of
+from llmtrace.diagnosis.clue import Clue, place_of, quote
 from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.features import FEATURES, LED, TEAM, features_of
 from llmtrace.diagnosis.flow import Edge, Flow, Node
@@ -150,10 +150,11 @@ def _suspect(
 
 
 def _is_told(clue: Clue, others: Sequence[Clue]) -> bool:
-    """True for a finding of which another clue here says the same."""
-    return any(
-        other.kind in _SAYS.get(clue.signal, ()) or (other is not clue and other.title == clue.title) for other in others
-    )
+    """True where another clue here says the same: of a finding, or that the answer states the one value which it made up."""
+    others = [other for other in others if other is not clue]
+    if clue.kind == "claim":
+        return any(other.kind == "made_up" and clue.evidence.startswith(f"{quote(other.value)}: ") for other in others)
+    return any(other.kind in _SAYS.get(clue.signal, ()) or other.title == clue.title for other in others)
 
 
 def _is_aside(clue: Clue) -> bool:

@@ -99,21 +99,25 @@ class _Known:
 
 def misread(flow: Flow) -> Iterator[Clue]:
     """A number that nothing contains, next to one that differs by a decimal point, by a cut, or by two digits exchanged."""
-    known = _Known()
+    known, awaited = _Known(), list[Node]()
     for node in flow.nodes:
+        for call in awaited:
+            if call.told <= node.place:
+                known.add(_numbers(call))
+        awaited = [call for call in awaited if call.told > node.place]
         for use in node.uses:
             if use.kind == "number" and (use.made_up or use.provenance.form == "derived" or _is_round(use)):
                 origin = _origin(use, known)
                 if origin is not None:
                     yield _misread(node, use, origin)
-        known.add(_numbers(node))
+        if node.kind == "user":
+            known.add(numbers_in(node.text))
+        elif node.has_result:
+            awaited.append(node)
 
 
-def _numbers(node: Node) -> Iterator[float]:
-    if node.kind == "user":
-        yield from numbers_in(node.text)
-    elif node.kind == "call" and node.has_result:
-        yield from numbers_in(node.result if isinstance(node.result, str) else str(node.result))
+def _numbers(call: Node) -> Iterable[float]:
+    return numbers_in(call.result if isinstance(call.result, str) else str(call.result))
 
 
 def _digits(number: float) -> str:
@@ -141,7 +145,11 @@ def _origin(use: Use, known: _Known) -> float | None:
     in_other_unit = known.get(f"~{number:g}")
     if in_other_unit is not None or use.provenance.form == "derived":
         return in_other_unit
-    swaps = (digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :] for at in range(len(digits) - 1))
+    swaps = (
+        digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :]
+        for at in range(len(digits) - 1)
+        if digits[at] != digits[at + 1]
+    )
     swapped = next((near for other in swaps if (near := known.get(other)) is not None), None)
     return known.cut_from(f"{number:g}", digits) if swapped is None else swapped
 
