@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 from llmtrace.lineage import Lineage, Use
 from llmtrace.model import (
@@ -78,9 +79,13 @@ class Story:
         return Trace([*self.spans, Span(TRACE_ID, ROOT, "helper", 0, **fields)])
 
     def uses(self, *, thorough: bool = True) -> list[Use]:
-        """Every value that the model said, with its provenance."""
+        """Every value that the model said, with its provenance; the same where what is said is known beforehand."""
         lineage = Lineage(thorough=thorough)
-        return [use for span in self.spans for use in lineage.add(span)]
+        uses = [use for span in self.spans for use in lineage.add(span)]
+        with patch("llmtrace.lineage.context.LONG", 0):
+            known = Lineage(thorough=thorough, spans=self.spans)
+            assert [use for span in self.spans for use in known.add(span)] == uses
+        return uses
 
     def use(self, pointer: str) -> Use:
         """The last value of this argument."""

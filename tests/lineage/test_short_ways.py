@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,8 @@ from llmtrace.lineage.history import _begins_with
 from llmtrace.lineage.quantities import labelled, sizes
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.vocabulary import Vocabulary
-from llmtrace.lineage.words import MOST_TRIED, Words, readable
+from llmtrace.lineage.wanted import Wanted, WantedVocabulary
+from llmtrace.lineage.words import MOST_TRIED, Words, readable, words_of
 from llmtrace.model import Message, Text
 
 CENTS = st.one_of(st.integers(0, 99_999).map(lambda cents: cents / 100), st.integers(0, 400).map(float))
@@ -93,6 +96,52 @@ def test_words_stand_where_they_are_read_in_every_text(texts: list[str], wanted:
     holding = [number for number, text in enumerate(texts) if phrase.strip(" ") and phrase in _parted(readable(text))]
     found = words.first_and_last(" ".join(wanted))
     assert found == ((holding[0], holding[-1]) if holding else ()) or (len(texts) > MOST_TRIED and set(found) <= set(holding))
+
+
+PIECES = (
+    *WORDS,
+    "5/7",
+    "20310502",
+    "17th",
+    "\\",
+    "\\\\u0041b-7",
+    "\\U5",
+    "{",
+    "[",
+    '"',
+    ":",
+    "=",
+    "/",
+    "é",
+    "\u0338",
+    "→",
+    "\x85",
+    "\ud800",
+    "\n",
+    " ",
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), max_size=6), st.data())
+def test_what_is_known_to_be_wanted_is_found_as_if_all_were(texts: list[str], data: st.DataObject) -> None:
+    every = Vocabulary(data.draw(st.sampled_from([0, 10_000])))
+    dated = [every.take(number, text) for number, text in enumerate(texts)]
+    keys = sorted({*every.keys, *chain.from_iterable(dated)})
+    words = sorted({*every.plain, *chain.from_iterable(map(words_of, map(readable, texts)))})
+    wanted = Wanted(*(frozenset(data.draw(st.sets(st.sampled_from(each or [""])))) for each in (keys, words)))
+    chosen = WantedVocabulary(wanted)
+    with patch("llmtrace.lineage.wanted.MOST_KNOWN", data.draw(st.sampled_from([5, 1000]))):
+        days = [chosen.take(number, text) for number, text in enumerate(texts)]
+    for number in range(len(texts)):
+        of_text = dated[number].union(key for key in every.keys if number in every.keys[key])
+        assert days[number] == {key for key in of_text if key[0] == "@"}
+        assert {key for key in chosen.keys if number in chosen.keys[key]} | days[number] >= of_text & wanted.keys
+        assert {key for key in chosen.keys if number in chosen.keys[key]} <= of_text & wanted.keys
+        standing = {word for word in chosen.plain if number in chosen.plain[word]}
+        numbered = {word for word in words_of(readable(texts[number])) if re.search("[0-9]", word)}
+        assert standing >= numbered & wanted.words
+        assert standing - numbered == {word for word in every.plain if number in every.plain[word]} & wanted.words
 
 
 def _parted(text: str) -> str:

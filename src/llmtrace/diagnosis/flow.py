@@ -111,7 +111,7 @@ class Flow:
         self.nodes: list[Node] = []
         self.uses: list[Use] = []
         """Every value that a model said, in order of time."""
-        self.lineage = Lineage()
+        self.lineage = Lineage(spans=trace.spans)
         self._by_call: dict[str, Node] = {}
         self._by_name: dict[tuple[str, str], Node] = {}
         """By call id and tool: models of two agents may give one id."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from llmtrace.lineage.passages import escape
-from llmtrace.lineage.values import may_be_specific, text_may_be_specific
+from llmtrace.lineage.values import Value, elements, may_be_specific, read_value, text_may_be_specific
 from llmtrace.model import JsonValue
 
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -31,6 +31,19 @@ def scalars(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue]]:
         else:
             given += 1
             yield path, value
+
+
+def values_in(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue, int, Value]]:
+    """The values among the arguments of a call, each with its way and where it begins in the argument."""
+    for path, content in scalars(arguments):
+        start = 0
+        for piece in elements(content) or (content,):
+            value = read_value(piece, name_of(path))
+            if isinstance(piece, str) and isinstance(content, str):
+                start = content.index(piece, start)
+            if value is not None:
+                yield path, piece, start, value
+                start += len(value.text)
 
 
 def candidates(arguments: JsonValue) -> list[tuple[Path, JsonValue]]:

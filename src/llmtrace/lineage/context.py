@@ -21,6 +21,7 @@ from llmtrace.lineage.ranges import Range
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 from llmtrace.lineage.vocabulary import Vocabulary
+from llmtrace.lineage.wanted import LONG, Wanted, WantedVocabulary
 from llmtrace.lineage.wording import wording
 from llmtrace.lineage.words import Words, readable
 
@@ -155,9 +156,17 @@ class _New:
 
 
 class Context:
-    def __init__(self, *, sources: int | None = None, characters: int | None = None, search: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        sources: int | None = None,
+        characters: int | None = None,
+        search: bool = False,
+        wanted: Callable[[], Wanted] | None = None,
+    ) -> None:
         """``sources`` and ``characters``: how much is remembered, None for all. ``search``: this is a live context, which
-        searches before it indexes; quicker for few values, and the first place found is given, not the earliest."""
+        searches before it indexes; quicker for few values, and the first place found is given, not the earliest. ``wanted``:
+        unless live, gives all that will be looked for; of a long trace only that is read."""
         self._most_sources, self._most_characters, self.live = sources, characters, search
         self._sources: dict[int, Source] = {}
         self.ranges: deque[tuple[Range, Source]] = deque(maxlen=_MOST_RANGES)
@@ -165,14 +174,24 @@ class Context:
         self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
         self._words, self._dates = _Index(), _Index()
         if not search:
-            self._vocabulary = Vocabulary()
-            self._plain = Words(self._vocabulary.plain)
+            self._begin_to_read(Vocabulary())
+        self._wanted = wanted
         self._new: dict[int, _New] = {}
         self._known: set[str] = set()
         """The keys of those new sources whose keys were read at once, or in an earlier run."""
         self._unknown: dict[int, _New] = {}
         """The others."""
         self._forgotten: bytearray | None = None
+        self._marked = False
+        """Unless live: a word that was read may have keys."""
+
+    def _begin_to_read(self, vocabulary: Vocabulary | WantedVocabulary) -> None:
+        self._wanted, self._vocabulary, self._words, self._sorted = None, vocabulary, _Index(), 0
+        self._plain = Words(vocabulary.plain, numbers_too=isinstance(vocabulary, WantedVocabulary))
+
+    def want_everything(self) -> None:
+        """Something that is not ``wanted`` will be looked for, too: so all is read once more."""
+        self._begin_to_read(Vocabulary())
 
     def add(self, source: Source) -> None:
         text = source._text
@@ -265,9 +284,7 @@ class Context:
         """True where no word that is visible has keys."""
         if self._sorted < self._next:
             self._catch_up_words()
-        if self._new or self._words.first or self._forgotten is not None:
-            return False
-        return self.live or not any(self._vocabulary.keys.values())
+        return not (self._new or self._words.first or self._forgotten is not None or self._marked)
 
     def nearest_day(self, ordinal: int) -> tuple[int, str] | None:
         """How many days off the nearest full date is that stands anywhere, and its key."""
@@ -371,8 +388,11 @@ class Context:
 
     def _read(self) -> None:
         """Unless live: index what was added, by its keys and by its words."""
+        if self._wanted is not None and self._characters > LONG:
+            self._begin_to_read(WantedVocabulary(self._wanted()))
         for number in range(self._sorted, self._next):
             source = self._sources[number]
+            self._marked = self._marked or source.marked
             self._plain.take(source.text)
             self._words.take(number, source, self._vocabulary.take(number, source.text, source.echo))
         self._sorted = self._next

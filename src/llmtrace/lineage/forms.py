@@ -65,12 +65,12 @@ _CLASSES = bytes(48 if byte in _MARKS else 32 if byte < 128 and _SEPARATOR.match
 """Each byte of a text turned into a mark of a key (0), a separator (space) or neither (a): bytes are then found, and words cut
 out, at the speed of memchr."""
 _PARTED = "".join(" " if _SEPARATOR.match(chr(code)) else chr(code).lower() for code in range(128))
-_PARTED_BYTES = _PARTED.encode() + bytes(range(128, 256))
+PARTED_BYTES = _PARTED.encode() + bytes(range(128, 256))
 """A text in ASCII, and one in UTF-8, with spaces for separators, in small letters as far as these are ASCII."""
 _BACKSLASH = ord("\\")
-_PARTED_BUT_BACKSLASHES, _PARTED_BYTES_BUT_BACKSLASHES = (
+_PARTED_BUT_BACKSLASHES, PARTED_BYTES_BUT_BACKSLASHES = (
     _PARTED[:_BACKSLASH] + "\\" + _PARTED[_BACKSLASH + 1 :],
-    _PARTED_BYTES[:_BACKSLASH] + b"\\" + _PARTED_BYTES[_BACKSLASH + 1 :],
+    PARTED_BYTES[:_BACKSLASH] + b"\\" + PARTED_BYTES[_BACKSLASH + 1 :],
 )
 _ALNUM = re.compile(r"[^\W_]", re.ASCII)
 _NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not _ALNUM.match(chr(byte)))
@@ -191,7 +191,7 @@ def parted(text: str, *, backslashes: bool = False) -> list[str]:
     do; in small letters as far as they are ASCII."""
     if text.isascii():
         return text.translate(_PARTED_BUT_BACKSLASHES if backslashes else _PARTED).split()
-    table = _PARTED_BYTES_BUT_BACKSLASHES if backslashes else _PARTED_BYTES
+    table = PARTED_BYTES_BUT_BACKSLASHES if backslashes else PARTED_BYTES
     return spaced(text).encode("utf-8", "surrogatepass").translate(table).decode("utf-8", "surrogatepass").split()
 
 

@@ -161,7 +161,7 @@ class Traced:
 
 def traced(trace: Trace) -> Traced:
     """Where every value of a trace came from, and how it travelled."""
-    lineage, memory = Lineage(), Memory(trace)
+    lineage, memory = Lineage(spans=trace.spans), Memory(trace)
     uses: list[Use] = []
     for span, ended in moments(trace):
         if not ended:

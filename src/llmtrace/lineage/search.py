@@ -21,6 +21,7 @@ from llmtrace.lineage.quantities import conversions, labelled, names_may_hold_di
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wording import joints, windows
+from llmtrace.lineage.words import words_of
 
 RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
@@ -31,6 +32,8 @@ _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
 _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
 """Kinds whose other forms are found by the keys of words and by nothing else."""
+_TAILS = (7, 4, 3, 2)
+"""How many of the last digits of a phone number may stand apart from the rest."""
 _LEAP = 2024
 _MOST_DAYS = 3660
 _SHORTEST_PHONE = 7
@@ -74,6 +77,25 @@ def _joined(context: Context, text: str) -> Found | None:
     pieces = joints(text)
     source = context.find_together(pieces) if pieces else None
     return None if source is None else Found(source, source, "joined", tuple((source, piece) for piece in pieces))
+
+
+def keys_sought(value: Value) -> Iterator[str]:
+    """The keys that `find` may look up for the value, except those of dates."""
+    yield from value.keys
+    if value.kind == "number":
+        number = read_number(value.text)
+        yield from () if number is None else [number_key(other.number) for other in conversions(number)]
+    elif value.kind == "url":
+        yield from map(squash, _numbered_pieces(_parts_of_url(value)[1]))
+    elif value.kind in ("identifier", "phone"):
+        yield max(_DIGITS.findall(value.text), key=len, default="")
+        yield from (dialled(value)[0][-tail:] for tail in _TAILS)
+
+
+def words_sought(value: Value) -> Iterator[str]:
+    """The words that `find_words` may look up for the value."""
+    for text in (value.text, *windows(value.text), *joints(value.text)):
+        yield from words_of(text)
 
 
 def matches(places: Places, value: Value, start: int = 0) -> list[Match]:
@@ -133,7 +155,7 @@ def _dialled(context: Context, value: Value) -> Found | None:
     digits, pattern = dialled(value)
     if not pattern:
         return None
-    found = (_where(context, value, digits[-tail:], pattern) for tail in (7, 4, 3, 2))
+    found = (_where(context, value, digits[-tail:], pattern) for tail in _TAILS)
     return next((place for place in found if place is not None), None)
 
 
@@ -319,12 +341,14 @@ def _numbers_of(source: Source) -> tuple[tuple[float, str], ...]:
     found: dict[tuple[float, str], None] = {}
     seen: set[float] = set()
     low, high = _ends_of_echo(source)
-    for number, label in labelled(source.text[:RECENT_CHARACTERS]):
+    for each in labelled(source.text[:RECENT_CHARACTERS]):
+        number = each[0]
         if not (low <= number <= high and number_key(number) in source.echo):
-            found[number, label] = None
-            seen.add(number)
-            if len(seen) >= RECENT_NUMBERS:
-                break
+            found[each] = None
+            if number not in seen:
+                seen.add(number)
+                if len(seen) >= RECENT_NUMBERS:
+                    break
     return tuple(found)
 
 
@@ -336,13 +360,22 @@ def _ends_of_echo(source: Source) -> tuple[float, float]:
 
 def _url_follows(context: Context, value: Value) -> Found | None:
     """Put together: the host is visible, and so is every piece of the rest that holds a digit."""
-    bare = re.sub(r"^[a-z][a-z0-9+.-]*://|^www\.", "", value.text.strip(), flags=re.IGNORECASE)
-    host = re.split(r"[/?#:]", bare)[0].removeprefix("www.")
+    host, rest = _parts_of_url(value)
     found = context.find_text(host, value.keys) if host else None
     if found is None:
         return Found(None, None, "joined") if context.exhausted else None
-    numbered = [piece for piece in re.split(r"[/?#&=]+", bare[len(host) :]) if any(map(str.isdigit, piece))]
-    return _by(found, "joined") if all(context.at(squash(piece)) is not None for piece in numbered) else None
+    return _by(found, "joined") if all(context.at(squash(piece)) is not None for piece in _numbered_pieces(rest)) else None
+
+
+def _parts_of_url(value: Value) -> tuple[str, str]:
+    """Its host, and what follows that."""
+    bare = re.sub(r"^[a-z][a-z0-9+.-]*://|^www\.", "", value.text.strip(), flags=re.IGNORECASE)
+    host = re.split(r"[/?#:]", bare)[0].removeprefix("www.")
+    return host, bare[len(host) :]
+
+
+def _numbered_pieces(rest: str) -> list[str]:
+    return [piece for piece in re.split(r"[/?#&=]+", rest) if any(map(str.isdigit, piece))]
 
 
 def _path_follows(context: Context, value: Value) -> Found | None:

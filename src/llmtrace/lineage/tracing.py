@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from llmtrace.lineage.arguments import Path, candidates, name_of, scalars
+from llmtrace.lineage.arguments import Path, candidates, name_of, values_in
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import Argument, argument, shows
 from llmtrace.lineage.passages import Places, places_of
 from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
+from llmtrace.lineage.said import wanted_by
 from llmtrace.lineage.search import find, find_otherwise, find_words, matches
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import (
@@ -55,9 +56,10 @@ _NONE: frozenset[str] = frozenset()
 class Lineage:
     """Where every value came from, over the spans of one run in the order in which they ended."""
 
-    def __init__(self, *, thorough: bool = True) -> None:
+    def __init__(self, *, thorough: bool = True, spans: Iterable[Span] | None = None) -> None:
         """``thorough``: remember everything, trace the values of answers and plain words too, and be able to `locate` them.
-        Without it only what can be made up is traced, in arguments, in bounded memory and time."""
+        Without it only what can be made up is traced, in arguments, in bounded memory and time. ``spans``: of a trace that is
+        known as a whole all that will be added; then only what these say is read out of long texts, which is quicker."""
         self._thorough = thorough
         self._waiting: list[Span] = []
         """Unless thorough: spans in which no call is said. They are looked at when one is; the last ones of a run never."""
@@ -67,8 +69,11 @@ class Lineage:
         """Whether a tool or a retrieval brought something."""
         self._asked = False
         """Whether a model was."""
+        self._known = None if spans is None or not thorough else {id(span): span for span in spans}
+        """The spans that are known beforehand."""
         if thorough:
-            self._visible = Visible(bounded=False)
+            known = None if self._known is None else tuple(self._known.values())
+            self._visible = Visible(bounded=False, wanted=None if known is None else lambda: wanted_by(known))
 
     @property
     def hidden(self) -> Mapping[str, str]:
@@ -110,6 +115,9 @@ class Lineage:
     def _taken_in(self, span: Span) -> tuple[Use, ...]:
         self.looked_up = self.looked_up or isinstance(span.operation, (ToolExecution, Retrieval, Memory))
         if self._thorough:
+            if self._known is not None and id(span) not in self._known:
+                self._known = None
+                self._visible.context.want_everything()
             return self._add(span)
         if not _has_call(span.operation):
             self._waiting.append(span)
@@ -175,7 +183,7 @@ class Lineage:
 
     def _call(self, span: Span, choice: int, call: ToolCall, tools: Sequence[ToolDefinition]) -> Sequence[Use]:
         call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
-        values = self._values(call) if self._thorough else self._found_nowhere(span, call)
+        values = values_in(call.arguments) if self._thorough else self._found_nowhere(span, call)
         if not values:
             self._visible.remember_call(call_id, Call(call.name, _NONE))
             return ()
@@ -193,18 +201,6 @@ class Lineage:
             uses.append(said.use(piece, value, provenance, start))
         self._visible.remember_call(call_id, Call(call.name, frozenset(made_up) if made_up else _NONE))
         return uses
-
-    def _values(self, call: ToolCall) -> Iterator[tuple[Path, JsonValue, int, Value]]:
-        """The values among the arguments of a call, each with its way and where it begins in the argument."""
-        for path, content in scalars(call.arguments):
-            start = 0
-            for piece in elements(content) or (content,):
-                value = read_value(piece, name_of(path))
-                if isinstance(piece, str) and isinstance(content, str):
-                    start = content.index(piece, start)
-                if value is not None:
-                    yield path, piece, start, value
-                start += len(value.text) if value is not None else 0
 
     def _found_nowhere(self, span: Span, call: ToolCall) -> list[tuple[Path, JsonValue, int, Value]]:
         """The quick look of the live lineage: of these values those that can be made up and are found nowhere. What stands as

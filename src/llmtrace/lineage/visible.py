@@ -7,7 +7,7 @@ whatever appears while such a call is still running (the prompt of an agent that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from llmtrace.lineage.context import Context
 from llmtrace.lineage.history import OWN, History
 from llmtrace.lineage.provenance import Origin
 from llmtrace.lineage.sources import Source
+from llmtrace.lineage.wanted import Wanted
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -68,10 +69,10 @@ class Call:
 
 
 class Visible:
-    def __init__(self, *, bounded: bool) -> None:
+    def __init__(self, *, bounded: bool, wanted: Callable[[], Wanted] | None = None) -> None:
         self._most = REMEMBERED if bounded else None
         sources, characters = (SOURCES, CHARACTERS) if bounded else (None, None)
-        self.context = Context(sources=sources, characters=characters, search=bounded)
+        self.context = Context(sources=sources, characters=characters, search=bounded, wanted=wanted)
         self.history = History(bounded=bounded)
         self._take = self.context.add if bounded else self._add
         self.sources: dict[tuple[str, str, str | None, int], Source] = {}

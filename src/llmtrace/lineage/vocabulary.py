@@ -7,7 +7,7 @@ look-up and one step for each of its keys and plain words.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from itertools import chain, filterfalse, repeat
 
 from llmtrace.lineage.characters import STRUCTURED, compatible, unescape
@@ -20,7 +20,7 @@ FEW_COME_AGAIN = 5
 """Digits in a word from which on it is not remembered: identifiers, dates, times. Most come once."""
 LEARNT_FROM = 1 << 17
 """Characters from which on words are remembered: in less they come too seldom to pay for it."""
-_ACROSS = "\u0338\uff3c\ufe68"
+ACROSS = "\u0338\uff3c\ufe68"
 """What `compatible` joins with a separator before it, or turns into a backslash."""
 _DIGITS = frozenset("0123456789")
 
@@ -39,19 +39,16 @@ class Vocabulary:
     def take(self, number: int, text: str, echo: Set[str] = frozenset()) -> set[str]:
         """The next text. Gives those of its keys that are not entered here: of words that are not remembered, and of dates.
         ``echo``: keys that are not to be entered."""
-        if not text.isascii() and any(one in text for one in _ACROSS):
+        if not text.isascii() and any(one in text for one in ACROSS):
             text = compatible(text)
         self._length += len(text)
         words = _words_with_escapes(text) if "\\" in text else set(parted(text))
         if self._length <= self._learnt_from:
             return self._read(number, words)
         known = list(map(self._known.get, words))
-        _enter(number, chain.from_iterable(filter(None, known)))
+        enter(number, chain.from_iterable(filter(None, known)))
         others = self._read(number, [word for word, lists in zip(words, known, strict=True) if lists is None])
-        for key in echo:
-            numbers = self.keys.get(key)
-            while numbers and numbers[-1] == number:
-                numbers.pop()
+        leave_out(number, echo, self.keys)
         return others
 
     def _read(self, number: int, words: Collection[str]) -> set[str]:
@@ -70,7 +67,7 @@ class Vocabulary:
             for word in filterfalse(str.isascii, words):
                 found.update(self._learn(number, word))
         letters += filter(str.isalpha, words_of(" ".join(marked)))
-        _enter(number, map(self.plain.__getitem__, letters))
+        enter(number, map(self.plain.__getitem__, letters))
         return found.union(*[chain.from_iterable(keys_of_alike(*each)) for each in marked.items() if HOLDS_KEY.search(each[0])])
 
     def _learn(self, number: int, word: str) -> Sequence[str]:
@@ -83,11 +80,19 @@ class Vocabulary:
         if not given:
             lists += map(self.keys.__getitem__, keys)
             self._known[word] = tuple(lists)
-        _enter(number, lists)
+        enter(number, lists)
         return keys if given else ()
 
 
-def _enter(number: int, lists: Iterable[list[int]]) -> None:
+def leave_out(number: int, echo: Set[str], keys: Mapping[str, list[int]]) -> None:
+    """What a text merely repeats is not entered."""
+    for key in echo:
+        numbers = keys.get(key)
+        while numbers and numbers[-1] == number:
+            numbers.pop()
+
+
+def enter(number: int, lists: Iterable[list[int]]) -> None:
     deque(map(list.append, lists, repeat(number)), maxlen=0)
 
 

@@ -30,9 +30,10 @@ MOST_TRIED = 16
 
 
 class Words:
-    def __init__(self, plain: Mapping[str, Sequence[int]]) -> None:
-        """``plain``: of each word without a digit the numbers of the sources that hold it, in order."""
-        self._plain = plain
+    def __init__(self, plain: Mapping[str, Sequence[int]], *, numbers_too: bool = False) -> None:
+        """``plain``: of each word without a digit the numbers of the sources that hold it, in order. ``numbers_too``: of words
+        with a digit, too."""
+        self._plain, self._numbers_too = plain, numbers_too
         self._numbered: defaultdict[str, list[int]] = defaultdict(list)
         """The same of words with a digit."""
         self._read = 0
@@ -86,7 +87,7 @@ class Words:
 
     def _numbers(self, word: str) -> Sequence[int]:
         plain = self._plain.get(word)
-        if plain is not None or word.isalpha() or not _DIGIT.search(word):
+        if plain is not None or self._numbers_too or word.isalpha() or not _DIGIT.search(word):
             return plain or ()
         for number in range(self._read, len(self._texts)):
             for each in set(filter(_DIGIT.search, words_of(readable(self._texts[number])))):

@@ -1,0 +1,150 @@
+"""The words of the texts of a long trace of which it is known beforehand what will be looked for.
+
+Law: which texts hold a wanted key or word is said as `vocabulary` says it; of other words and keys nothing is kept, and a word
+that holds nothing wanted costs but one look-up in every text.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Set
+from itertools import chain, filterfalse
+from typing import NamedTuple
+
+from llmtrace.lineage.characters import STRUCTURED, compatible, unescape
+from llmtrace.lineage.dates import may_be_date
+from llmtrace.lineage.forms import (
+    HOLDS_KEY,
+    PARTED_BYTES,
+    PARTED_BYTES_BUT_BACKSLASHES,
+    alike,
+    keys_of_alike,
+    keys_of_word,
+    parted,
+)
+from llmtrace.lineage.vocabulary import ACROSS, enter, leave_out
+from llmtrace.lineage.words import words_of
+
+LONG = 1 << 17
+"""Characters from which on it pays to find out what is wanted."""
+MOST_KNOWN = 1 << 18
+"""Words that are remembered; beyond that all are read anew."""
+_DIGITS = frozenset("0123456789")
+
+
+class Wanted(NamedTuple):
+    """What will be looked for."""
+
+    keys: frozenset[str]
+    words: frozenset[str]
+    """Some with a digit."""
+
+
+class WantedVocabulary:
+    def __init__(self, wanted: Wanted) -> None:
+        self._keys, self._words = wanted
+        self._numbers_too = not all(map(_DIGITS.isdisjoint, wanted.words))
+        self.keys: defaultdict[str, list[int]] = defaultdict(list)
+        """The numbers of the texts that hold a key, in order; some several times."""
+        self.plain: defaultdict[str, list[int]] = defaultdict(list)
+        """The same of words, with and without digits."""
+        self._known: set[bytes] = set()
+        """Words that were read."""
+        self._lists: defaultdict[bytes, list[list[int]]] = defaultdict(list)
+        """Of those that hold something wanted the lists in which a text that holds them is entered; of dates perhaps none."""
+        self._dates: defaultdict[bytes, list[str]] = defaultdict(list)
+        """The keys of those that hold a date, as such."""
+
+    def take(self, number: int, text: str, echo: Set[str] = frozenset()) -> set[str]:
+        """The next text. Gives the keys of its dates, which are not entered here. ``echo``: keys that are not to be entered."""
+        if len(self._known) > MOST_KNOWN:
+            for known in (self._known, self._lists, self._dates):
+                known.clear()
+        words = _words_in(text)
+        new = words - self._known
+        if new:
+            self._know(new)
+        holding = words & self._lists.keys()
+        enter(number, chain.from_iterable([self._lists[word] for word in holding]))
+        leave_out(number, echo, self.keys)
+        return set().union(*[self._dates[word] for word in holding & self._dates.keys()])
+
+    def _know(self, words: set[bytes]) -> None:
+        """Words that were not read yet."""
+        self._known |= words
+        written = b"\n".join(words).decode("utf-8", "surrogatepass").split("\n")
+        usual = [word for word in written if word.isascii() and "\\" not in word]
+        if len(usual) < len(written):
+            for word in set(written).difference(usual):
+                self._learn_pieces(word)
+        marked = list(filterfalse(str.isalpha, usual))
+        if len(marked) < len(usual):
+            for word in self._words.intersection(usual).difference(marked):
+                self._lists[word.encode()].append(self.plain[word])
+        self._know_marked(marked)
+
+    def _know_marked(self, words: list[str]) -> None:
+        """Words in ASCII that are not of letters alone."""
+        shapes = alike(words)
+        if not self._words.isdisjoint(words_of(" ".join(words if self._numbers_too else shapes))):
+            for word in words:
+                self._learn_plain(word, words_of(word))
+        for shape, some in shapes.items():
+            if may_be_date(shape):
+                for word in some:
+                    self._learn(word, keys_of_word(word))
+            elif HOLDS_KEY.search(shape):
+                of_each = list(keys_of_alike(shape, some))
+                if not self._keys.isdisjoint(chain.from_iterable(of_each)):
+                    for word, keys in zip(some, of_each, strict=True):
+                        if not self._keys.isdisjoint(keys):
+                            self._learn(word, keys)
+
+    def _learn(self, word: str, keys: Iterable[str]) -> None:
+        wanted, days = self._keys.intersection(keys), [key for key in keys if key[0] == "@"]
+        if wanted or days:
+            self._lists[word.encode("utf-8", "surrogatepass")] += [self.keys[key] for key in wanted]
+        if days:
+            self._dates[word.encode("utf-8", "surrogatepass")] += days
+
+    def _learn_plain(self, word: str, parts: Iterable[str]) -> None:
+        wanted = self._words.intersection(parts)
+        if wanted:
+            self._lists[word.encode("utf-8", "surrogatepass")] += [self.plain[each] for each in wanted]
+
+    def _learn_pieces(self, word: str) -> None:
+        """Of a word with separators beyond ASCII, or with escapes: as these are meant, and as they are written."""
+        for piece in parted(unescape(word)):
+            self._learn_plain(word, words_of(piece))
+            self._learn_piece(word, piece)
+        if "\\" in word:
+            for piece in parted(word):
+                self._learn_plain(word, filter(_DIGITS.isdisjoint, words_of(piece)))
+                self._learn_piece(word, piece)
+
+    def _learn_piece(self, word: str, piece: str) -> None:
+        for part in filter(HOLDS_KEY.search, parted(compatible(piece))):
+            self._learn(word, keys_of_word(part))
+
+
+def _words_in(text: str) -> set[bytes]:
+    """The words of a text, in small letters as far as they are ASCII. Of JSON what its escapes stand for; in any other text a
+    word with a backslash is one."""
+    if not text.isascii() and any(one in text for one in ACROSS):
+        text = compatible(text)
+    if "\\" not in text:
+        return _parted(text)
+    structured = compatible(text[:1]) in STRUCTURED
+    if "\\U" in text:  # an escape that small letters would make another
+        found = _parted(unescape(text))
+        return found if structured else found | _parted(text)
+    found = _parted(text, PARTED_BYTES_BUT_BACKSLASHES)
+    if structured:
+        escaped = [word for word in found if b"\\" in word]
+        found.difference_update(escaped)
+        found |= _parted(unescape(b" ".join(escaped).decode("utf-8", "surrogatepass")))
+    return found
+
+
+def _parted(text: str, table: bytes = PARTED_BYTES) -> set[bytes]:
+    return set(text.encode("utf-8", "surrogatepass").translate(table).split())
