@@ -617,6 +617,62 @@ def test_a_finding_that_a_clue_says_too_is_not_said_again() -> None:
     assert [suspect.also for suspect in said] == [()]
 
 
+KNOWLEDGE = [
+    ("What is 17 * 23, and its square root?", "It is 391, and the square root is about 19.77."),
+    ("A recipe with 500 g flour?", "500 g flour, 325 ml water, 11.5 g salt; bake at 230 °C, on 2031-05-17 at the latest."),
+    ("Write a fibonacci function.", "```python\ndef fib(n): ...\n```\n`fib(30)` returns 832040."),
+]
+
+
+@pytest.mark.parametrize(("asked", "said"), KNOWLEDGE)
+def test_what_a_model_knows_by_itself_is_no_claim(asked: str, said: str) -> None:
+    """Where it was offered nothing to look anything up with, and was sent no text that could hold it."""
+    assert diagnose(Story("You help.").user(asked).says(said).trace()).suspects == ()
+    offered = Story("You help.", tools=[tool("search", query="string")]).user(asked).says(said)
+    read = Story("You help.").user(f"{asked} Go by this text: {'all is well. ' * 100}").says(said)
+    for story in offered, read:
+        assert [suspect.kind for suspect in diagnose(story.trace()).suspects] == ["claim"]
+    (suspect,) = diagnose(Story("You help.").user(asked).says(said).trace(evaluations=(OUTCOME_FAILURE,))).suspects
+    assert suspect.kind == "claim"
+
+
+def test_numbers_of_an_answer_follow_from_each_other() -> None:
+    """And what follows from these: a fee of so many per cent, and what is left."""
+    story = Story().user("How much is 250 USD in EUR, and with a 2 % fee?")
+    story.calls("get_rate", {"base": "USD", "quote": "EUR", "rate": 0.915}, base="USD", quote="EUR")
+    right = "250 USD is 228.75 EUR at 0.915. With a 2 % fee (4.58 EUR) you get 224.17 EUR."
+    assert diagnose(story.says(right).trace()).suspects == ()
+    story.says("With a 2 % fee (4.58 EUR) you get 231.19 EUR.")
+    assert [suspect.value for suspect in diagnose(story.trace()).suspects] == ["231.19"]
+
+
+@pytest.mark.parametrize(
+    ("said", "accused"),
+    [
+        ("I found no order KS-9. Could you check the number?", False),
+        ("You have no open orders.", False),
+        ("The list is empty.", False),
+        ("Es gibt keine Bestellung KS-9.", False),
+        ("KS-9 is on its way.", True),
+        ("No worries! KS-9 is on its way, and no insurance was needed.", True),
+    ],
+)
+def test_an_answer_that_says_that_nothing_was_found_noticed_it(said: str, accused: bool) -> None:
+    story = Story().user("Find order KS-9").calls("search", [], query="KS-9").says(said)
+    assert [suspect.kind for suspect in diagnose(story.trace()).suspects] == ["empty"] * accused
+
+
+@pytest.mark.parametrize("name", ["job_status", "refresh"])
+def test_what_was_waited_for_was_no_circle(name: str) -> None:
+    """The same result again and again, and then another one, that ends it."""
+    story = Story().user("Run job J77123")
+    for state in ("running", "running", "running", "done"):
+        story.calls(name, {"job": "J77123", "state": state}, job="J77123")
+    found = diagnose(story.says("J77123 is done.").trace())
+    assert "repeated" not in {suspect.kind for suspect in found.suspects}
+    assert likely(found) == [] or name == "refresh"
+
+
 def test_who_made_a_value_up_is_named() -> None:
     """By the agent's name, where there is one, and once."""
     story = Story().user("Book a room.").says("Fjord Inn has one at 2899.").user("Do.")

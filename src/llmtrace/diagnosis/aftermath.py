@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import acts, has_failed, is_left_out
 from llmtrace.lineage import Use
@@ -9,6 +11,13 @@ from llmtrace.model import Trace
 from llmtrace.signals._answers import admits_failure
 
 _NEAR = 12
+_NOTHING = re.compile(
+    r"\b(?:(?:find|found|see|ha(?:ve|s)|got|is|are|was|were|shows?|returned|gave) (?:\w+ ){0,2}no\b|no such|none|nothing|empty"
+    r"|zero|kein\w*|nichts|leer|aucune?|rien|vide|ning[uú]n\w*|nada|vac[ií][oa]s?|nessun\w*|niente|vuot[oi]|nenhum\w*|geen|niets"
+    r"|leeg|нет|ничего|brak)\b|没有|沒有|ありません|없",
+    re.IGNORECASE,
+)
+"""Words that an answer has which says that nothing was found."""
 
 
 class Aftermath:
@@ -18,7 +27,9 @@ class Aftermath:
         self._went_well: dict[str, int] = {}
         self._went_well_with: dict[tuple[str, str], int] = {}
         self._relied_on: dict[str, int] = {}
-        said = ["" if node.alternative else node.text if node.kind == "answer" else node.said_with for node in flow.nodes]
+        self._said = said = [
+            "" if node.alternative else node.text if node.kind == "answer" else node.said_with for node in flow.nodes
+        ]
         self._admits = [bool(words) and admits_failure(words) for words in said]
         self._next_words = _next(said)
         for node in flow.nodes:
@@ -59,14 +70,14 @@ class Aftermath:
         """True if any later call went well."""
         return any(place > node.place for place in self._went_well.values())
 
-    def unnoticed(self, node: Node) -> bool:
-        """True if the run went on to an answer or a change, and the next words of the model do not speak of a failure. Where
-        answers were left out nothing can be said of them."""
+    def unnoticed(self, node: Node, *, empty: bool = False) -> bool:
+        """True if the run went on to an answer or a change, and the next words of the model do not speak of a failure; of an
+        ``empty`` result, not of nothing either. Where answers were left out nothing can be said of them."""
         if self._silent:
             return False
         next_words = self._next_words[node.place]
         if next_words is not None:
-            return not self._admits[next_words]
+            return not self._admits[next_words] and not (empty and _NOTHING.search(self._said[next_words]))
         return any(place > node.place for tool, place in self._last_change.items() if tool != node.tool)
 
 

@@ -148,7 +148,7 @@ def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
     for node in flow.nodes:
         if node.kind != "call" or not found_nothing(node):
             continue
-        unnoticed, missed = after.unnoticed(node), after.made_up_next(node)
+        unnoticed, missed = after.unnoticed(node, empty=True), after.made_up_next(node)
         if is_silent(node.result) and node.tool not in speaking and not after.made_up_next(node, SOON):
             continue  # some tools never answer anything
         if unnoticed or missed:

@@ -55,13 +55,17 @@ def _round(nodes: list[Node], found: Evaluation) -> Clue:
 
 
 def _repeated(flow: Flow, told: set[Node]) -> Iterator[Clue]:
-    """The same call with the same result over and over, but for calls that are to be repeated."""
+    """The same call with the same result over and over, but for calls that are to be repeated, and those that were until the
+    result was another one."""
     groups: dict[tuple[Hashable, ...], list[Node]] = {}
+    last: dict[tuple[Hashable, ...], Node] = {}
     for node in flow.nodes:
         if node.kind == "call" and node.has_result and not has_failed(node) and not is_polled(node):
-            groups.setdefault((node.task, node.tool, repr(node.arguments), repr(node.result)), []).append(node)
-    for nodes in groups.values():
-        if len(nodes) >= REPEATS and nodes[0] not in told:
+            call = node.task, node.tool, repr(node.arguments)
+            groups.setdefault((*call, repr(node.result)), []).append(node)
+            last[call] = node
+    for key, nodes in groups.items():
+        if len(nodes) >= REPEATS and nodes[0] not in told and last[key[:-1]] is nodes[-1]:
             times = f"{nodes[0].tool} was called {len(nodes)} times"
             yield _clue(nodes[0], f"{times} with the same arguments and gave the same result each time.")
 

@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue, Kind, quote
 from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.symptoms import is_known_to_have_failed
 from llmtrace.diagnosis.tools import has_failed
 from llmtrace.lineage import NOUNS, Use
 from llmtrace.lineage.computed import follows
-from llmtrace.lineage.forms import read_number
-from llmtrace.model import Evaluation, Trace
+from llmtrace.lineage.forms import numbers_in, read_number
+from llmtrace.model import Evaluation, Inference, Memory, Retrieval, Text, Trace
 
 SIGNAL = "ungrounded_argument"
 
+_FEW = 24
+"""Numbers of an answer, all of which are taken for what others of it may follow from."""
+_MUCH = 1_000
+"""Characters from which on what a model is sent may hold what it is to say."""
 _OF_NOBODY = frozenset({"number", "date", "time"})
 """Kinds of values that belong to no one, so that no tool can say whose they are."""
 
@@ -28,7 +33,7 @@ def made_up(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
             yield from (_argument(node, use, after) for use in said_first)
         elif said_first:
             yield from (_word(node, use) for use in said_first if use.key in called)
-            claims = [use for use in said_first if not _adds_up(use, node)]
+            claims = _left(said_first, node) if _is_to_be_found(node, trace, flow) else []
             if claims:
                 yield _claim(node, claims)
     yield from _found_live(trace, flow)
@@ -77,11 +82,37 @@ def _word(node: Node, use: Use) -> Clue:
     return Clue("made_up", node.span_id, title, evidence, advice, "info", node, use, None, use.value)
 
 
-def _adds_up(use: Use, node: Node) -> bool:
-    """True for a number that follows from others that the same answer gives, and that are not made up."""
-    number = _number(use)
-    others = [_number(other) for other in node.uses if not other.made_up]
-    return number is not None and follows(number, [other for other in others if other is not None])
+def _is_to_be_found(node: Node, trace: Trace, flow: Flow) -> bool:
+    """Whether an answer's values are to be looked for. A model that is asked a short question, and is offered nothing to look
+    anything up with, is asked for what it knows, or to write: a recipe, code."""
+    if any(one.kind == "call" for one in flow.nodes) or len({one.agent for one in flow.nodes}) > 1:
+        return True
+    if is_known_to_have_failed(trace):
+        return True
+    for span in trace.spans:
+        operation = span.operation
+        if isinstance(operation, (Retrieval, Memory)) or (isinstance(operation, Inference) and operation.tools):
+            return True
+    asked = trace.span(node.span_id).operation
+    given = asked.input if isinstance(asked, Inference) else ()
+    return sum(len(part.content) for message in given for part in message.parts if isinstance(part, Text)) >= _MUCH
+
+
+def _left(claims: list[Use], node: Node) -> list[Use]:
+    """Those that do not follow from other numbers of the same answer that are not made up, or follow themselves."""
+    known = [number for use in node.uses if not use.made_up and (number := _number(use)) is not None]
+    told = {abs(number) for use in claims if (number := _number(use)) is not None}
+    every = [number for number in numbers_in(node.text) if abs(number) not in told]
+    if len(every) <= _FEW:  # of more, some add up to anything
+        known += every  # small ones too: so many per cent
+    left = []
+    for use in sorted(claims, key=lambda use: use.start):
+        number = _number(use)
+        if number is not None and follows(number, known):
+            known.append(number)
+        else:
+            left.append(use)
+    return left
 
 
 def _number(use: Use) -> float | None:

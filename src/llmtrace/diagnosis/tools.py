@@ -16,6 +16,14 @@ _READS = frozenset(
     translate validate verify estimate summarize summarise think plan browse visit open inspect load scan select compare grep
     glob ls cat head tail""".split()  # noqa: SIM905  a word list reads better
 )
+_TELLS = frozenset(
+    "status state details info history balance weather forecast price prices rate rates availability".split()  # noqa: SIM905
+)
+"""Last words of the names of tools that tell something, if no verb comes first."""
+_CHANGES = frozenset(
+    """set update change modify edit create add delete remove cancel send post put write save mark reset patch replace apply
+    toggle clear submit push fix""".split()  # noqa: SIM905
+)
 _EMPTY = frozenset(("", "[]", "{}", "null", "None", '""'))
 _NOTHING_FOUND = re.compile(r"\s*(?:no |none|nothing|not found|0 )[\w ]{0,40}\s*\.?\s*", re.IGNORECASE)
 
@@ -32,8 +40,10 @@ def acts(node: Node) -> bool:
 @lru_cache(maxsize=1024)
 def _acts_by_name(tool: str) -> bool:
     """True unless the name says that it only reads. Better a reader taken for an actor than the other way round."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", tool)
-    return not any(word.casefold() in _READS for word in words)
+    words = [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", tool)]
+    if words and words[-1] in _TELLS and _CHANGES.isdisjoint(words):
+        return False
+    return _READS.isdisjoint(words)
 
 
 def has_failed(node: Node) -> bool:

@@ -23,6 +23,8 @@ SMALL = 10
 """Whole numbers up to here serve as factors only: there are too many of them everywhere to add or subtract."""
 MOST_COUNTED = 100
 """Whole numbers up to here may count things."""
+_MOST_RATES = 4
+"""Numbers finer than cents by which others are multiplied and divided."""
 FEW = 36
 """Numbers that count as the newest: a whole one may follow from two of these, or from two of one message or result."""
 
@@ -63,7 +65,7 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
         found = rule(number, one, by_size, strict)
         if found is not None:
             return found
-    return _of_runs(number, addends, strict) or (None if strict else _average(number, addends))
+    return _of_runs(number, addends, strict) or (None if strict else _average(number, addends) or _by_rate(number, terms))
 
 
 def may_follow(number: float, sizes: Sequence[float]) -> bool:
@@ -92,6 +94,7 @@ def may_follow(number: float, sizes: Sequence[float]) -> bool:
         and others.isdisjoint(shares := _factors(wanted, 10_000, divisors))
         and others.isdisjoint([abs(10_000 - share) for share in shares])
         and not _has_run(wanted, addends, exact)
+        and (exact or wanted % 100 == 0 or not any(_pays(number, rate, size) for rate in _rates(sizes) for size in sizes))
     )
 
 
@@ -217,6 +220,28 @@ def _near(one: Term, other: Term) -> bool:
 
 def _counts(term: Term) -> bool:
     return term.label in (COUNT, "") and term.size <= MOST_COUNTED and term.size.is_integer()
+
+
+def _rates(sizes: Sequence[float]) -> list[float]:
+    """Those that are finer than cents, the last ones: what a currency or a tax is counted by."""
+    return [size for size in sizes if size and round(size, 2) != size][-_MOST_RATES:]
+
+
+def _pays(number: float, rate: float, size: float) -> Rule | None:
+    if size == rate:
+        return None
+    return "product" if round(size * rate, 2) == number else "quotient" if round(size / rate, 2) == number else None
+
+
+def _by_rate(number: float, terms: Sequence[Term]) -> Computed | None:
+    """So much of one at a rate of another, to the cent. A whole number would be met by chance too often."""
+    rates = set(_rates([term.size for term in terms]))
+    for rate in terms if rates else ():
+        for other in terms if rate.size in rates else ():
+            rule = _pays(number, rate.size, other.size)
+            if rule is not None:
+                return Computed(rule, (other, rate))
+    return None
 
 
 def _of_runs(number: float, terms: Sequence[Term], strict: bool) -> Computed | None:
