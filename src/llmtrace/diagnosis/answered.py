@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmtrace.content.scan import matcher
+from llmtrace.content.scan import in_ascii, matcher
 from llmtrace.diagnosis.clue import Clue, place_of
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import has_failed
@@ -19,11 +19,9 @@ _ORDERS = re.compile(
     re.IGNORECASE,
 )
 _MAY_GIVE_ORDERS = matcher(
-    r"(?i)(?:ignore|disregard|forget)[\s\x1c-\x1f]+(?:[a-z0-9_]+[\s\x1c-\x1f]+){0,2}(?:previous|prior|earlier|above|all)"
-    r"|system (?:notice|message|prompt)|(?:do not|don't|never)[\s\x1c-\x1f]+(?:tell|inform|mention|alert)"
-    r"|(?:assistant|ai|agent|model)[^.]{0,20}(?:must|should now)|you must "
+    "(?i)" + _ORDERS.pattern.replace(r"\b", r"(?-u:\b)").replace(r"\s", r"[\s\x1c-\x1f?]").replace(r"\w", "[a-z0-9_?]")
 )
-"""Matches wherever `_ORDERS` does in a text of ASCII, and is found many times faster."""
+"""Matches wherever `_ORDERS` does, a question mark standing for what is not ASCII, and is found many times faster."""
 _LONGEST_READ = 1 << 16
 _ALIKE = 0.5
 """Share of equal members below which two results have another form."""
@@ -97,16 +95,12 @@ def giving_orders(flow: Flow) -> Iterator[Clue]:
         if node.kind != "call" or not node.has_result:
             continue
         text = _as_text(node)
-        found = _ORDERS.search(text) if _may_give_orders(text) else None
+        found = _ORDERS.search(text) if _MAY_GIVE_ORDERS(in_ascii(text)) else None
         if found is not None:
             title = f"the result of {node.tool} gives orders to the model"
             evidence = f"It says “{found.group()[:80]}”, which is no data."
             advice = f"Have the program mark what {node.tool} brings in as data, and a person approve what is done with it."
             yield Clue("orders", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
-
-
-def _may_give_orders(text: str) -> bool:
-    return not text.isascii() or _MAY_GIVE_ORDERS(text)
 
 
 def _as_text(node: Node) -> str:

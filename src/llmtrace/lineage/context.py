@@ -171,7 +171,8 @@ class Context:
         self._sources: dict[int, Source] = {}
         self.ranges: deque[tuple[Range, Source]] = deque(maxlen=_MOST_RANGES)
         """What somebody named by the first and the last of it; of a bounded context the sources are without their text."""
-        self._oldest = self._next = self._sorted = self._tidied = self._characters = self._unindexed = self._scanned = 0
+        self._oldest = self._next = self._sorted = self._tidied = self._scanned = 0
+        self._characters = self._unsorted = self._unindexed = 0
         self._words, self._dates = _Index(), _Index()
         if not search:
             self._begin_to_read(Vocabulary())
@@ -203,6 +204,7 @@ class Context:
         if source.asked:
             self._take_ranges(source)
         self._characters += size
+        self._unsorted += size
         most = self._most_sources
         if most is not None and (len(self._sources) > most or self._characters > (self._most_characters or 0)):
             while self._over():
@@ -232,6 +234,8 @@ class Context:
             source = self._sources[number]
             seen = source.text if source._text is None else source._text
             if text in seen and len(seen) <= _QUICKLY_READ and not source.echo and occurs(text, seen):
+                if self._unsorted + self._unindexed > SEARCHED:  # else what is looked for next had to wait for all of it
+                    self._catch_up_words()
                 return True
         return False
 
@@ -432,7 +436,7 @@ class Context:
                     self._unknown[number] = new
                 else:
                     self._known.update(source._words)
-        self._sorted = self._next
+        self._sorted, self._unsorted = self._next, 0
 
     def _catch_up_dates(self) -> None:
         index = self._dates
