@@ -33,8 +33,12 @@ def scalars(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue]]:
             yield path, value
 
 
-def values_in(arguments: JsonValue) -> Iterator[tuple[Path, JsonValue, int, Value]]:
-    """The values among the arguments of a call, each with its way and where it begins in the argument."""
+Argued: TypeAlias = "tuple[Path, JsonValue, int, Value]"
+"""A value among the arguments of a call: its way, what is written, where that begins in the argument, and the value."""
+
+
+def values_in(arguments: JsonValue) -> Iterator[Argued]:
+    """The values among the arguments of a call."""
     for path, content in scalars(arguments):
         start = 0
         for piece in elements(content) or (content,):

@@ -192,7 +192,8 @@ class Context:
 
     def want_everything(self) -> None:
         """Something that is not ``wanted`` will be looked for, too: so all is read once more."""
-        self._begin_to_read(Vocabulary())
+        if self._wanted is not None or isinstance(self._vocabulary, WantedVocabulary):
+            self._begin_to_read(Vocabulary())
 
     def add(self, source: Source) -> None:
         text = source._text
@@ -244,9 +245,13 @@ class Context:
         self._catch_up_words()
         if self.live and self._tidied < self._next:
             self._tidy()
-        first, last = self._words.first.get(key), self._words.last(key)
+        first, last = self._words.first.get(key), None
+        if first is not None:
+            last = self._words.last(key)
         if not self.live:
-            first, last = _widest(first, last, self._vocabulary.keys.get(key, ()))
+            numbers = self._vocabulary.keys.get(key)
+            if numbers:
+                first, last = _widest(first, last, numbers)
         elif self._new:
             first, last = self._with_new(key, first, last)
         if key[0] in "@~":

@@ -176,13 +176,17 @@ class Quantity(NamedTuple):
         return name.search(text[max(0, at - _LONGEST_NAME) : at]) is not None
 
 
-def conversions(number: float) -> Iterator[Quantity]:
+@lru_cache(maxsize=4096)
+def conversions(number: float) -> tuple[Quantity, ...]:
     """The same quantity in other units."""
-    for factor, units in _UNITS:
-        other = number / factor
-        rounded = round(other, 6)
-        if rounded and abs(other - rounded) < 1e-9 * abs(other) + 1e-12:
-            yield Quantity(rounded, factor, units)
+    others = [(number / factor, factor, units) for factor, units in _UNITS]
+    return tuple(
+        [
+            Quantity(rounded, factor, units)
+            for other, factor, units in others
+            if (rounded := round(other, 6)) and abs(other - rounded) < 1e-9 * abs(other) + 1e-12
+        ]
+    )
 
 
 @lru_cache(maxsize=32)

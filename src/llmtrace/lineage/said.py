@@ -1,10 +1,10 @@
-"""What the lineage of a trace will look for: the keys and the words of all that its models said."""
+"""What the models of a trace said, where all of it is known beforehand; so what its lineage will look for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from llmtrace.lineage.arguments import values_in
+from llmtrace.lineage.arguments import Argued, values_in
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.search import keys_sought, words_sought
 from llmtrace.lineage.values import SPECIFIC, Value
@@ -12,27 +12,41 @@ from llmtrace.lineage.wanted import Wanted
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Text, ToolCall, Workflow, as_said
 
 
-def wanted_by(spans: Iterable[Span]) -> Wanted:
-    keys: set[str] = set()
-    words: set[str] = set()
-    for value in _said_in(spans):
-        if value.kind in SPECIFIC:
-            keys.update(keys_sought(value))
-        else:
-            words.update(words_sought(value))
-    keys.discard("")
-    return Wanted(frozenset(keys), frozenset(words))
+class Said:
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._spans = {id(span): span for span in spans}
+        self._values: dict[int, Sequence[Argued]] = {}
+        """Of calls that were read the values, until they are asked for."""
 
+    def __contains__(self, span: Span) -> bool:
+        return id(span) in self._spans
 
-def _said_in(spans: Iterable[Span]) -> Iterator[Value]:
-    texts: dict[str, None] = {}
-    """An agent says what its model said once more."""
-    for span in spans:
-        if not isinstance(span.operation, (Inference, FetchResponse, AgentInvocation, Workflow)):
-            continue
-        for part in (as_said(part) for message in span.operation.output for part in message.parts):
-            if isinstance(part, ToolCall):
-                yield from (value for _, _, _, value in values_in(part.arguments))
-            elif isinstance(part, Text):
-                texts[part.content] = None
-    yield from (claim.value for text in texts for claim in claims(text))
+    def values(self, call: ToolCall) -> Iterable[Argued]:
+        """The values among the arguments of a call."""
+        return self._values.pop(id(call), None) or values_in(call.arguments)
+
+    def wanted(self) -> Wanted:
+        """The keys and the words of all that is said."""
+        keys: set[str] = set()
+        words: set[str] = set()
+        for value in self._read():
+            if value.kind in SPECIFIC:
+                keys.update(keys_sought(value))
+            else:
+                words.update(words_sought(value))
+        keys.discard("")
+        return Wanted(frozenset(keys), frozenset(words))
+
+    def _read(self) -> Iterator[Value]:
+        texts: dict[str, None] = {}
+        """An agent says what its model said once more."""
+        for span in self._spans.values():
+            if not isinstance(span.operation, (Inference, FetchResponse, AgentInvocation, Workflow)):
+                continue
+            for part in (as_said(part) for message in span.operation.output for part in message.parts):
+                if isinstance(part, ToolCall):
+                    found = self._values[id(part)] = list(values_in(part.arguments))
+                    yield from [value for _, _, _, value in found]
+                elif isinstance(part, Text):
+                    texts[part.content] = None
+        yield from (claim.value for text in texts for claim in claims(text))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from llmtrace.lineage.arguments import Path, candidates, name_of, values_in
+from llmtrace.lineage.arguments import Path, candidates, name_of
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import Argument, argument, shows
 from llmtrace.lineage.passages import Places, places_of
 from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
-from llmtrace.lineage.said import wanted_by
+from llmtrace.lineage.said import Said
 from llmtrace.lineage.search import find, find_otherwise, find_words, matches
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import (
@@ -69,11 +69,10 @@ class Lineage:
         """Whether a tool or a retrieval brought something."""
         self._asked = False
         """Whether a model was."""
-        self._known = None if spans is None or not thorough else {id(span): span for span in spans}
-        """The spans that are known beforehand."""
         if thorough:
-            known = None if self._known is None else tuple(self._known.values())
-            self._visible = Visible(bounded=False, wanted=None if known is None else lambda: wanted_by(known))
+            self._known = Said(spans or ())
+            """What is known beforehand."""
+            self._visible = Visible(bounded=False, wanted=None if spans is None else self._known.wanted)
 
     @property
     def hidden(self) -> Mapping[str, str]:
@@ -115,8 +114,7 @@ class Lineage:
     def _taken_in(self, span: Span) -> tuple[Use, ...]:
         self.looked_up = self.looked_up or isinstance(span.operation, (ToolExecution, Retrieval, Memory))
         if self._thorough:
-            if self._known is not None and id(span) not in self._known:
-                self._known = None
+            if span not in self._known:
                 self._visible.context.want_everything()
             return self._add(span)
         if not _has_call(span.operation):
@@ -183,7 +181,7 @@ class Lineage:
 
     def _call(self, span: Span, choice: int, call: ToolCall, tools: Sequence[ToolDefinition]) -> Sequence[Use]:
         call_id = call.id if call.id is not None else f"{span.span_id}/{choice}/{call.name}"
-        values = values_in(call.arguments) if self._thorough else self._found_nowhere(span, call)
+        values = self._known.values(call) if self._thorough else self._found_nowhere(span, call)
         if not values:
             self._visible.remember_call(call_id, Call(call.name, _NONE))
             return ()
