@@ -51,6 +51,22 @@ class Place(NamedTuple):
         return Match(start, end, _pointer(leaf.way), self.start, self.end, text, leaf.of_name)
 
 
+class Word(NamedTuple):
+    """A word that has keys. Which of its characters spell one of them is seen to when that is asked for."""
+
+    leaf: Leaf
+    start: int
+    text: str
+
+    def place_of(self, key: str) -> Place:
+        """The fewest characters that spell an identifier, of a number all of them (``1,018.50``, ``$54``)."""
+        pieces = _pieces(self.text)
+        holding = pieces if key[0] != "=" else reversed(pieces)
+        spelling = (piece for piece in holding if key in keys_of_word(_plain(self.text[piece[0] : piece[1]])))
+        first, last = next(spelling, (0, len(self.text)))
+        return Place(self.leaf, self.start + first, self.start + last)
+
+
 class Places:
     """The places of one source."""
 
@@ -66,7 +82,7 @@ class Places:
         self._whole: dict[str, Leaf] = {}
         for leaf in self.leaves:
             self._whole.setdefault(leaf.text, leaf)
-        self._keys: dict[str, Place] | None = None
+        self._keys: dict[str, Place | Word] | None = None
 
     def of_text(self, text: str) -> Place | None:
         """A member that is the text as it stands."""
@@ -78,9 +94,13 @@ class Places:
         if self._keys is None:
             self._keys = {}
             for leaf in self.leaves:
-                for start, end, key in _keys_in(leaf.text):
-                    self._keys.setdefault(key, Place(leaf, start, end))
-        return next((self._keys[key] for key in keys if key in self._keys), None)
+                for key, there in _keys_in(leaf):
+                    self._keys.setdefault(key, there)
+        for key in keys:
+            found = self._keys.get(key)
+            if found is not None:
+                return found.place_of(key) if isinstance(found, Word) else found
+        return None
 
     def of_number(self, number: float) -> Place | None:
         """The first place that spells this number."""
@@ -155,24 +175,17 @@ def _walk(content: JsonValue, way: Way, found: list[Leaf], depth: int) -> None:
         found.append(Leaf(way, str(content)))
 
 
-def _keys_in(text: str) -> Iterator[tuple[int, int, str]]:
-    """The keys of a text, each with the fewest characters that spell it."""
-    for start, word in words_with_places(text):
-        yield from _keys_of(start, word)
-    for start, end, key in dates.mentions(text):
-        yield start, end, key
+def _keys_in(leaf: Leaf) -> Iterator[tuple[str, Place | Word]]:
+    """The keys of a text, each with where it stands."""
+    for start, text in words_with_places(leaf.text):
+        word = Word(leaf, start, text)
+        for key in keys_of_word(_plain(text)):
+            yield key, word
+    for start, end, key in dates.mentions(leaf.text):
+        place = Place(leaf, start, end)
+        yield key, place
         if len(key) == 11:
-            yield start, end, f"@+{key[6:]}"
-
-
-def _keys_of(start: int, word: str) -> Iterator[tuple[int, int, str]]:
-    """An identifier with the fewest characters that spell it, a number with all of them (``1,018.50``, ``$54``)."""
-    whole = set(keys_of_word(_plain(word)))
-    pieces = [(first, last, keys_of_word(_plain(word[first:last]))) for first, last in _pieces(word)]
-    for key in whole:
-        holding = pieces if key[0] != "=" else reversed(pieces)
-        first, last = next(((first, last) for first, last, keys in holding if key in keys), (0, len(word)))
-        yield start + first, start + last, key
+            yield f"@+{key[6:]}", place
 
 
 def _plain(word: str) -> str:
