@@ -11,90 +11,37 @@ from types import SimpleNamespace
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import stepwise
+from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._provider import current_call
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
-from llmtrace.recorder import Recording, active, current
+from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import read_definition
 
 
-def run_tool(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the runner's method that runs one tool: it gives a ``tool_result`` block and raises nothing itself."""
-    recording = _begin(args)
-    if recording is None:
-        return wrapped(*args, **kwargs)
-    try:
-        with recording.use():
-            result = wrapped(*args, **kwargs)
-    except BaseException as error:
-        recording.end(exception=error)
-        raise
-    guard(_end, recording, result)
-    return result
+class _Step(ToolStep):
+    def returned(self, result: Any) -> None:
+        """The ``tool_result`` block that tells the model: the runner itself raises nothing that its tool does."""
+        block = members(result)
+        told = to_json(block.get("content"))
+        if block.get("is_error"):
+            self.recording.end(self.operation, failure=Failure(TOOL_ERROR, told if isinstance(told, str) else ""))
+        else:
+            self.recording.end(replace(self.operation, result=told, has_result=True))
 
 
-def run_tool_async(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """`run_tool` for the asynchronous runner, which awaits what this gives at once, in its own task."""
-    return _awaited(wrapped(*args, **kwargs), args)
-
-
-async def _awaited(running: Any, args: Any) -> Any:
-    try:
-        recording = _begin(args)
-    except BaseException:
-        running.close()
-        raise
-    if recording is None:
-        return await running
-    try:
-        result = await stepwise(_Steps(recording), running)
-    except BaseException as error:
-        recording.end(exception=error)
-        raise
-    guard(_end, recording, result)
-    return result
-
-
-class _Steps:
-    """Makes the tool's span current in each step of its coroutine."""
-
-    def __init__(self, recording: Recording) -> None:
-        self.enter, self.leave = recording.attach, recording.detach
-
-
-def _begin(args: tuple[Any, ...]) -> Recording | None:
-    """Open the span. None: nothing is to be recorded. Raises what a policy of the program's raises."""
-    begun = guard(_started, *args)
-    if isinstance(begun, LlmtraceError):
-        raise begun
-    return begun
-
-
-def _started(tool: Any, tool_use: Any) -> Recording | LlmtraceError | None:
-    recorder = active()
+def _begin(_instance: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
+    """Of the runner's method that runs one tool: (tool, tool_use)."""
+    tool, tool_use = args
     function = getattr(tool, "func", None)
-    if recorder is None or type(function).__module__.startswith("llmtrace."):
+    if type(function).__module__.startswith("llmtrace."):
         return None  # a function decorated with `llmtrace.tool` makes its span itself
-    outer = current()
-    if outer is not None:
-        outer.run.answered(tool_use.id)
     definition = read_definition(tool.to_dict())
-    try:
-        return recorder.start(ToolExecution(tool_use.name, to_json(tool_use.input), call_id=tool_use.id, definition=definition))
-    except LlmtraceError as refusal:
-        return refusal
+    return _Step.begin(ToolExecution(tool_use.name, to_json(tool_use.input), call_id=tool_use.id, definition=definition))
 
 
-def _end(recording: Recording, result: Any) -> None:
-    block = members(result)
-    told = to_json(block.get("content"))
-    if block.get("is_error"):
-        recording.end(failure=Failure(TOOL_ERROR, told if isinstance(told, str) else ""))
-    else:
-        recording.end(replace(recording.operation, result=told, has_result=True))
+run_tool, run_tool_async = spanned_call(_begin), spanned(_begin)
 
 
 def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
