@@ -41,6 +41,14 @@ _NAMED = 90
 _ADVICE = "Have the answer quote results only, and check its values against them before it goes out."
 _MOST_NUMBERS = 4000
 _FEWEST_DIGITS = 3
+_NAMED_UNIT = re.compile(r"[^\W\d_]+|[%¢]")
+_UNIT_AFTER = re.compile(r"[\s-]?([^\W\d_]+|[%¢])")
+_SAID_UNITS = frozenset(
+    """% ¢ cent cents ct pence percent pct mm cm m km meter meters metre metres kilometer kilometers kilometre kilometres mg g
+    kg gram grams kilo kilos kilogram kilograms ml l liter liters litre litres ms s sec secs second seconds millisecond
+    milliseconds min mins minute minutes h hr hrs hour hours d day days week weeks month months year years dozen byte bytes kb
+    mb gb tb wh kwh w kw mw""".split()  # noqa: SIM905
+)
 _UNITS = (0.01, 0.001, 100, 1000)
 
 
@@ -108,7 +116,7 @@ def misread(flow: Flow) -> Iterator[Clue]:
         for use in node.uses:
             if use.kind == "number" and (use.made_up or use.provenance.form == "derived" or _is_round(use)):
                 origin = _origin(use, known)
-                if origin is not None:
+                if origin is not None and not _unit_is_said(node, use, flow):
                     yield _misread(node, use, origin)
         if node.kind == "user":
             known.add(numbers_in(node.text))
@@ -152,6 +160,19 @@ def _origin(use: Use, known: _Known) -> float | None:
     )
     swapped = next((near for other in swaps if (near := known.get(other)) is not None), None)
     return known.cut_from(f"{number:g}", digits) if swapped is None else swapped
+
+
+def _unit_is_said(node: Node, use: Use, flow: Flow) -> bool:
+    """True for a number of a result in another unit, where that is said: by the name of the member it stands in, here or there,
+    or by what follows it. Of money only cents are."""
+    provenance = use.provenance
+    origins = (provenance.earliest, provenance.latest, *provenance.inputs) if provenance.rule == "unit" else ()
+    named = [use.pointer] * bool(origins)
+    for origin in (origin for origin in origins if origin is not None and origin.call_id is not None):
+        after = _UNIT_AFTER.match(node.text, use.end) if node.kind == "answer" else None
+        named += [after[1]] if after is not None else []
+        named += [f"{match.pointer} {match.text}" for match in flow.lineage.matches(origin, use)]
+    return any(not _SAID_UNITS.isdisjoint(_NAMED_UNIT.findall(_CAMEL.sub(" ", name).casefold())) for name in named)
 
 
 def _misread(node: Node, use: Use, origin: float) -> Clue:
