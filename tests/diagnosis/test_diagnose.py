@@ -662,6 +662,44 @@ def test_an_answer_that_says_that_nothing_was_found_noticed_it(said: str, accuse
     assert [suspect.kind for suspect in diagnose(story.trace()).suspects] == ["empty"] * accused
 
 
+def test_a_list_that_has_no_further_page_is_no_search_that_found_nothing() -> None:
+    def bugs(argument: str) -> list[str]:
+        story = Story().user("How many bugs are open?")
+        for place, found in enumerate((["BUG-1001"], ["BUG-1002"], [])):
+            story.calls("list_bugs", found, state="open", **{argument: place})
+        return [suspect.kind for suspect in diagnose(story.says("Two: BUG-1001 and BUG-1002.").trace()).suspects]
+
+    assert bugs("page") == bugs("start_index") == bugs("pageToken") == []
+    assert bugs("owner") == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"distance_m": 572000}, "It is 572 km."),
+        ({"refund_cents": 1499}, "You get 14.99 EUR."),
+        ({"tax": 0.085}, "The tax is 8.5 %."),
+        ({"spread": 13.490737563232042}, "The spread is 13.49."),
+    ],
+)
+def test_a_number_in_a_unit_that_is_said_is_not_misread(result: dict[str, float], said: str) -> None:
+    story = Story().user("What is it?").calls("look_up", result, key="KS-1")
+    assert diagnose(story.says(said).trace()).suspects == ()
+
+
+def test_money_in_another_unit_is_misread() -> None:
+    """Unless the argument is named after it."""
+
+    def kinds(name: str) -> list[str]:
+        story = Story().user("Refund KS-1001").calls("look_up", {"total": 142.5}, order_id="KS-1001")
+        return [
+            one.kind for one in diagnose(story.calls("refund", {"ok": True}, **{name: 14250}).says("Well.").trace()).suspects
+        ]
+
+    assert kinds("amount") == ["misread"]
+    assert kinds("amount_cents") == []
+
+
 @pytest.mark.parametrize("name", ["job_status", "refresh"])
 def test_what_was_waited_for_was_no_circle(name: str) -> None:
     """The same result again and again, and then another one, that ends it."""

@@ -26,6 +26,10 @@ _OF_A_VALUE = re.compile(
     r"not.?found|no such|unknown|not exist|invalid|missing|unrecogni[sz]ed|LookupError|KeyError|ValueError|\b404\b",
     re.IGNORECASE,
 )
+_PAGE = re.compile(
+    r"(?:^|_|(?<=[a-z]))(?:page|offset|cursor|skip|start|from|after|token|index|continue|next)(?:$|_|[A-Z])", re.IGNORECASE
+)
+"""Names of arguments that say which part of a list is asked for."""
 _READ = 2_000
 """Characters of a failure that are read for such words."""
 
@@ -145,10 +149,15 @@ def _broke_schema(node: Node) -> bool:
 def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
     """A search that found nothing, where the run goes on as if it had found something."""
     speaking = {node.tool for node in flow.nodes if node.has_result and not is_silent(node.result) and not has_failed(node)}
+    pages: dict[str, Node] = {}
     for node in flow.nodes:
         if node.kind != "call" or not found_nothing(node):
+            if node.kind == "call" and node.has_result and not has_failed(node):
+                pages[node.tool] = node
             continue
         unnoticed, missed = after.unnoticed(node, empty=True), after.made_up_next(node)
+        if not missed and _goes_on(pages.get(node.tool), node):
+            continue
         if is_silent(node.result) and node.tool not in speaking and not after.made_up_next(node, SOON):
             continue  # some tools never answer anything
         if unnoticed or missed:
@@ -160,6 +169,15 @@ def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
             clue = Clue("empty", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
             clue.unnoticed, clue.recovered = unnoticed, after.done(node) and not missed
             yield clue
+
+
+def _goes_on(page: Node | None, node: Node) -> bool:
+    """True for a list that is asked for page by page, and has no more."""
+    before, now = page.arguments if page is not None else None, node.arguments
+    if not isinstance(before, dict) or not isinstance(now, dict) or before == now:
+        return False
+    differ = [name for name in {*before, *now} if before.get(name) != now.get(name)]
+    return all(_PAGE.search(name) is not None for name in differ)
 
 
 def given_wrong(flow: Flow, after: Aftermath) -> Iterator[Clue]:

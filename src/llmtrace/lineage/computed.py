@@ -65,7 +65,9 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
         found = rule(number, one, by_size, strict)
         if found is not None:
             return found
-    return _of_runs(number, addends, strict) or (None if strict else _average(number, addends) or _by_rate(number, terms))
+    if strict:
+        return _of_runs(number, addends, strict)
+    return _rounded(number, terms) or _of_runs(number, addends, strict) or _average(number, addends) or _by_rate(number, terms)
 
 
 def may_follow(number: float, sizes: Sequence[float]) -> bool:
@@ -94,6 +96,7 @@ def may_follow(number: float, sizes: Sequence[float]) -> bool:
         and others.isdisjoint(shares := _factors(wanted, 10_000, divisors))
         and others.isdisjoint([abs(10_000 - share) for share in shares])
         and not _has_run(wanted, addends, exact)
+        and (wanted % 100 == 0 or not _may_be_rounded(wanted, known, exact))
         and (exact or wanted % 100 == 0 or not any(_pays(number, rate, size) for rate in _rates(sizes) for size in sizes))
     )
 
@@ -220,6 +223,20 @@ def _near(one: Term, other: Term) -> bool:
 
 def _counts(term: Term) -> bool:
     return term.label in (COUNT, "") and term.size <= MOST_COUNTED and term.size.is_integer()
+
+
+def _rounded(number: float, terms: Sequence[Term]) -> Computed | None:
+    """One that is written with more decimals."""
+    half = 0.05 if round(number, 1) == number else 0.005
+    for term in terms:
+        if term.size != number and abs(term.size - number) <= half + 1e-9:
+            return Computed("rounded", (term,))
+    return None
+
+
+def _may_be_rounded(wanted: int, known: Sequence[int], exact: bool) -> bool:
+    half = 5 if wanted % 10 == 0 else 0 if exact else 1
+    return half > 0 and any(-half <= cents - wanted <= half for cents in known)
 
 
 def _rates(sizes: Sequence[float]) -> list[float]:

@@ -20,6 +20,7 @@ Rule: TypeAlias = Literal[
     "share",
     "total",
     "average",
+    "rounded",
     "unit",
     "date",
     "prefix",
