@@ -21,7 +21,6 @@ from llmtrace.model import (
     Custom,
     Evaluation,
     Inference,
-    Message,
     Span,
     ToolCall,
     ToolExecution,
@@ -43,8 +42,8 @@ _NOBODY = (TIMEOUT, DEADLINE, CANCELLED)
 
 @dataclass(slots=True)
 class State:
-    decided: deque[tuple[str, str | None, tuple[Message, ...]]] = field(default_factory=lambda: deque(maxlen=CALLS))
-    """The last model calls: id, the span in which it could decide something, and what it said."""
+    decided: deque[tuple[str, str | None, list[str | None]]] = field(default_factory=lambda: deque(maxlen=CALLS))
+    """The last model calls: id, the span in which it could decide something, and the ids of the calls that it asked for."""
     said: OrderedDict[int, str] = field(default_factory=OrderedDict)
     """By the digest of its words, a model call."""
     told: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -65,7 +64,8 @@ class FailedAction:
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
         operation = span.operation
         if isinstance(operation, Inference):
-            state.decided.append((span.span_id, span.parent_id, operation.output))
+            asked = [part.id for message in operation.output for part in message.parts if type(part) is ToolCall]
+            state.decided.append((span.span_id, span.parent_id, asked))
             return self._fruitless(state, span, operation)
         label = _label(span)
         if label is None:
@@ -121,10 +121,7 @@ def _asked_by(state: State, call_id: str | None) -> str | None:
     """The model call that asked for this call."""
     if call_id is None:
         return None
-    for span_id, _, output in reversed(state.decided):
-        if any(type(part) is ToolCall and part.id == call_id for message in output for part in message.parts):
-            return span_id
-    return None
+    return next((span_id for span_id, _, asked in reversed(state.decided) if call_id in asked), None)
 
 
 def _decided_in(state: State, span_id: str | None) -> str | None:
