@@ -9,7 +9,19 @@ from tests.lineage_story import ROOT, TRACE_ID, Story
 
 from llmtrace.lineage import Edge, Propagation, traced
 from llmtrace.lineage.memory import Memory
-from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolCall, ToolExecution, ToolResult, Trace
+from llmtrace.model import (
+    AgentInvocation,
+    Inference,
+    Message,
+    Span,
+    Text,
+    ToolCall,
+    ToolExecution,
+    ToolResult,
+    Trace,
+    Workflow,
+    replace,
+)
 
 WHO = {"id": "KS-20418", "email": "a.reyes@example.com"}
 
@@ -131,6 +143,16 @@ def test_words_that_another_agent_gets_are_handed_on() -> None:
     assert names(trace, spread.upstream(f"{4:016x}")) == ["model 1"]
     assert spread.upstream(f"{4:016x}")[0].edge.via == "handed"
     assert names(trace, spread.downstream(f"{2:016x}"))[:1] == ["first"]
+
+
+def test_what_agents_answer_goes_into_the_workflow_around_them() -> None:
+    story = Story().user("Find KS-20418").says("It is on its way.")
+    inner = Span(TRACE_ID, "d" * 16, "finder", 0, 90, ROOT, operation=AgentInvocation("finder"))
+    story.spans = [replace(span, parent_id=inner.span_id) for span in story.spans]
+    trace = Trace([*story.spans, inner, Span(TRACE_ID, ROOT, "desk", 0, 99, operation=Workflow("desk"))])
+    spread = traced(trace).propagation
+    assert names(trace, spread.downstream(story.spans[0].span_id)) == ["finder", "desk"]
+    assert names(trace, spread.upstream(ROOT)) == ["finder", "model 1"]
 
 
 def test_context_that_vanished_is_an_edge() -> None:

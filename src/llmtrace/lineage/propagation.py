@@ -208,6 +208,9 @@ def _of_values(trace: Trace, uses: Iterable[Use]) -> Iterator[Edge]:
 # -- calls, and what runs within them
 
 
+_HOLDERS = (ToolExecution, AgentInvocation, Workflow)
+
+
 def _of_calls(trace: Trace) -> Iterator[Edge]:
     asked: dict[str, str] = {}
     for span in trace.spans:
@@ -227,12 +230,12 @@ def _of_calls(trace: Trace) -> Iterator[Edge]:
 def _of_nesting(trace: Trace, starts: dict[str, tuple[str, str]]) -> Iterator[Edge]:
     """What runs within an execution was started by who asked for that; what it answers becomes part of the result."""
     holders: dict[str, Span] = {}
-    """For each span the innermost execution or agent around it."""
+    """For each span the innermost execution, agent or workflow around it."""
     for _, span in trace.walk():
         parent = trace.parent(span)
         if parent is None:
             continue
-        holder = parent if isinstance(parent.operation, (ToolExecution, AgentInvocation)) else holders.get(parent.span_id)
+        holder = parent if isinstance(parent.operation, _HOLDERS) else holders.get(parent.span_id)
         if holder is None:
             continue
         holders[span.span_id] = holder
@@ -245,13 +248,13 @@ def _of_nesting(trace: Trace, starts: dict[str, tuple[str, str]]) -> Iterator[Ed
 
 
 def _answers(span: Span, holder: Span) -> bool:
-    """An agent, an inference that gave words and asked for nothing, or within an execution another one."""
+    """An agent, a workflow, an inference that gave words and asked for nothing, or within an execution another one."""
     operation = span.operation
     if isinstance(operation, Inference):
         return bool(operation.output) and not any(message.tool_calls() for message in operation.output)
     if isinstance(operation, ToolExecution):
         return isinstance(holder.operation, ToolExecution)
-    return isinstance(operation, AgentInvocation)
+    return isinstance(operation, (AgentInvocation, Workflow))
 
 
 # -- messages
