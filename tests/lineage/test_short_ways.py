@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import chain
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.lineage_story import Story
 
+from llmtrace.lineage import Lineage
 from llmtrace.lineage.characters import compatible, spaced
 from llmtrace.lineage.computed import Term, computed, may_follow
 from llmtrace.lineage.context import Context
@@ -22,7 +25,7 @@ from llmtrace.lineage.sources import Source
 from llmtrace.lineage.vocabulary import Vocabulary
 from llmtrace.lineage.wanted import Wanted, WantedVocabulary
 from llmtrace.lineage.words import MOST_TRIED, Words, readable, words_of
-from llmtrace.model import Message, Text
+from llmtrace.model import Blob, Inference, Message, Operation, Span, Text, ToolCall
 
 CENTS = st.one_of(st.integers(0, 99_999).map(lambda cents: cents / 100), st.integers(0, 400).map(float))
 FINER = st.integers(0, 99_999).map(lambda parts: parts / 8000)
@@ -175,6 +178,52 @@ def test_a_history_that_goes_on_is_known_without_a_slice(one: list[Message], oth
     for before in (tuple(one), tuple(other), longer):
         known = tuple([Message(each.role, each.parts) for each in before]) if copied else before
         assert _begins_with(longer, known) == (longer[: len(known)] == known)
+
+
+NOTES = ("Nothing.", "It is KS-2041.", "It is KS-2042.", "It is KS-2043.")
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["go on", "go on", "go on", "ask another"]),
+            st.lists(st.tuples(st.integers(1, 4), st.sampled_from([*NOTES, None])), max_size=2),
+            st.sampled_from([*NOTES, "call 1", "call 2", "call 3"]),
+        ),
+        max_size=14,
+    )
+)
+def test_requests_are_judged_alike_whether_the_same_objects_come_again_or_others(turns: list[tuple[Any, ...]]) -> None:
+    """Also where a program puts something else in the place of a message in the middle, for as long as it likes; None is an
+    image. It may ask another model in between."""
+    histories = [[Message(role, (Text(NOTES[0]),)) for role in ("system", "user", "user", "assistant", "user")] for _ in "ab"]
+    story = Story()
+    for number, (asked, replaced, said) in enumerate(turns):
+        messages = histories[asked == "ask another"]
+        for place, note in replaced:
+            messages[place] = Message("user", (Blob("image") if note is None else Text(note),))
+        words = Text(f"Well. {said}") if said in NOTES else ToolCall("act", {"it": f"KS-204{said[-1]}"}, f"call_{number}")
+        answer = Message("assistant", (words,))
+        story.span(Inference("openai", input=tuple(messages), output=(answer,)))
+        messages += [answer, Message("user", (Text("go on"),))]
+    copied = [replace(span, operation=_copied(span.operation)) for span in story.spans]
+    assert _judged(story.spans) == _judged(copied)
+
+
+def _copied(inference: Operation) -> Operation:
+    """The same request made of other objects."""
+    assert isinstance(inference, Inference)
+    return replace(inference, input=tuple([Message(message.role, message.parts) for message in inference.input]))
+
+
+def _judged(spans: list[Span]) -> list[object]:
+    lineage, found = Lineage(thorough=False), list[object]()
+    lineage.looked_up = True
+    for span in spans:
+        found += [(use.value, use.provenance.status) for use in lineage.add(span)]
+        found.append([value.text for value in lineage.unsupported(span, span.operation.output[0].text())])  # type: ignore[union-attr]
+    return found
 
 
 PIECES = ("KS-204", "ks-204", "54 USD", "54", "1.54", "1.54 USD", ".", ",", " ", "x", "#", "a@b.io", "/srv/a", "17 May")

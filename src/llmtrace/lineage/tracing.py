@@ -108,7 +108,7 @@ class Lineage:
         context, known = self._visible.context, self._visible.made_up
         rare = [value for value in stated if value.key not in known and context.find(value) is None]
         if rare and self._visible.look_again(span):
-            rare = [value for value in rare if context.find(value) is None]
+            rare = [] if self._visible.hidden else [value for value in rare if context.find(value) is None]
         return [value for value in rare[:MOST_RARE] if find_otherwise(context, value) is None]
 
     def _taken_in(self, span: Span) -> tuple[Use, ...]:
