@@ -44,6 +44,8 @@ _NOBODY = (TIMEOUT, DEADLINE, CANCELLED)
 class State:
     decided: deque[tuple[str, str | None, list[str | None]]] = field(default_factory=lambda: deque(maxlen=CALLS))
     """The last model calls: id, the span in which it could decide something, and the ids of the calls that it asked for."""
+    before: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """By the id of an open span, the last model call before these that could decide something there."""
     said: OrderedDict[int, str] = field(default_factory=OrderedDict)
     """By the digest of its words, a model call."""
     told: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -65,6 +67,8 @@ class FailedAction:
         operation = span.operation
         if isinstance(operation, Inference):
             asked = [part.id for message in operation.output for part in message.parts if type(part) is ToolCall]
+            if len(state.decided) == CALLS:
+                _put_aside(state)
             state.decided.append((span.span_id, span.parent_id, asked))
             return self._fruitless(state, span, operation)
         label = _label(span)
@@ -128,7 +132,15 @@ def _decided_in(state: State, span_id: str | None) -> str | None:
     """The last model call right below a span."""
     if span_id is None:
         return None
-    return next((deciding for deciding, parent_id, _ in reversed(state.decided) if parent_id == span_id), None)
+    newest = next((deciding for deciding, parent_id, _ in reversed(state.decided) if parent_id == span_id), None)
+    return newest or state.before.get(span_id)
+
+
+def _put_aside(state: State) -> None:
+    """Many calls below one span must not make what was decided above them be forgotten."""
+    deciding, parent_id, _ = state.decided[0]
+    if parent_id is not None:
+        _remember(state.before, parent_id, deciding)
 
 
 def _label(span: Span) -> str | None:
