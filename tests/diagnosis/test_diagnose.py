@@ -565,9 +565,30 @@ def test_an_error_that_ended_a_run_says_what_it_said() -> None:
     story = Story().user("Go").says("Well.")
     (suspect,) = diagnose(story.trace(failure=Failure("KeyError", "'city'\nin  the answer"))).suspects
     assert suspect.title == "helper ended with KeyError"
-    assert suspect.evidence == "It ended with KeyError ('city' in the answer); nothing below it failed in the same way."
+    assert suspect.evidence == "It says “'city' in the answer”; nothing below it failed in the same way."
     (step,) = suspect.chain
     assert (step.title, step.note) == ("helper ended with KeyError", suspect.evidence.rstrip("."))
+
+
+def test_how_the_run_ended_stands_before_the_call_that_failed() -> None:
+    story = Story().user("Go").says("", output=())
+    story.spans[0] = replace(story.spans[0], failure=Failure("server_error", "Error code: 500."))
+    (suspect,) = diagnose(story.trace(failure=Failure("openai.InternalServerError", "Error code: 500."))).suspects
+    assert suspect.evidence == "It says “Error code: 500”."
+    assert titles(suspect) == ["helper ended with openai.InternalServerError", "chat ended with server_error"]
+
+
+def test_what_a_run_gave_up_on_comes_before_that_it_gave_up() -> None:
+    story = (
+        Story()
+        .user("Book B-2044")
+        .calls("book", failure=Failure("TimeoutError", "too slow"), room="B-2044")
+        .says("It timed out.")
+    )
+    gave_up = Evaluation("end_state", "info", "its last answer speaks of a failure, after results that failed", "gave_up")
+    found = diagnose(story.trace(evaluations=(gave_up,))).suspects
+    assert found[0].title.startswith("book failed")
+    assert "gave up" not in " ".join(suspect.title for suspect in found)
 
 
 def test_what_went_wrong_before_an_error_of_the_program_comes_first() -> None:
@@ -888,7 +909,7 @@ def test_cost_is_linear() -> None:
 def test_nothing_but_an_inference_that_failed_is_fine() -> None:
     story = Story()
     story.span(Inference("openai"), failure=Failure("timeout"))
-    assert [suspect.title for suspect in diagnose(story.trace()).suspects] == ["chat ended with timeout"]
+    assert [suspect.title for suspect in diagnose(story.trace()).suspects] == ["chat timed out"]
 
 
 def test_what_was_found_live_stands_where_stored_content_is_cut() -> None:

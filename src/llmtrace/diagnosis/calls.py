@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from json import dumps
 
 from llmtrace.diagnosis.aftermath import Aftermath
-from llmtrace.diagnosis.clue import Clue, place_of, quote, told_by
+from llmtrace.diagnosis.clue import Clue, ended, place_of, quote, told_by
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.tools import found_nothing, has_failed, is_silent
 from llmtrace.model import JsonValue, Span, ToolExecution, Trace, Violation
@@ -130,7 +130,7 @@ def _how_it_failed(node: Node) -> str:
     if span is not None and span.failure is not None:
         if span.failure.type.endswith("BudgetExceeded"):
             return "was stopped by a budget"
-        return f"ended with {span.failure.type}{told_by(span.failure)}"
+        return f"{ended(span.failure)}{told_by(span.failure)}"
     if node.refused:
         return "did not run"
     return f"answered with an error ({quote(_written(node.result))})"

@@ -32,7 +32,9 @@ def chain(clue: Clue, reached: Mapping[Node, Edge | None], flow: Flow, stop: Ste
     if clue.kind in _ENDS and clue.node is None:
         return (Step(clue.span_id, clue.title, clue.value, _ENDS[clue.kind]),)
     if clue.ends:
-        return (*([stop] if stop is not None else []), Step(clue.span_id, clue.title, clue.value, clue.evidence.rstrip(".")))
+        came_to = stop or clue.came_to
+        last = Step(clue.span_id, clue.title, clue.value, clue.evidence.rstrip("."))
+        return (last,) if came_to is None else (came_to, last)
     if clue.node is None:
         end = [stop] if stop is not None else [_outcome_step(outcome, "")] if outcome is not None else []
         note = "It is in no value that later steps used." if end else clue.evidence.rstrip(".")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.result import Step
 from llmtrace.lineage import Use
 from llmtrace.model import Failure, JsonValue, Severity, Span
 
@@ -49,6 +50,7 @@ Kind: TypeAlias = Literal[
 """``finding``: an evaluation of a quality signal that no other kind stands for."""
 _SHOWN = 60
 _MESSAGE = 160
+_ENDED = {"cancelled": "was cancelled", "timeout": "timed out", "deadline_exceeded": "ran past its deadline"}
 _HARMLESS = frozenset({("finding", "info"), ("invalid", "warning")})
 
 
@@ -73,6 +75,8 @@ class Clue:
     """The run went on, and what the model said next does not show that it noticed."""
     ends: bool = False
     """It is what the run came to: nothing flows from it."""
+    came_to: Step | None = None
+    """How the run ended by it, where that is told of another span."""
     signal: str = ""
     """Of a finding: the quality signal."""
 
@@ -88,10 +92,21 @@ def quote(value: JsonValue) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
+def message_of(failure: Failure) -> str:
+    """The error's message on one line, cut if it is long; empty where there is none."""
+    message = " ".join((failure.message or "").split()).removesuffix(".")
+    return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE - 1]}…"
+
+
 def told_by(failure: Failure) -> str:
-    """The error's message in brackets, to stand behind its type; empty where there is none."""
-    message = " ".join((failure.message or "").split())
-    return f" ({message if len(message) <= _MESSAGE else f'{message[: _MESSAGE - 1]}…'})" if message else ""
+    """The message in brackets, to stand behind the error's type."""
+    message = message_of(failure)
+    return f" ({message})" if message else ""
+
+
+def ended(failure: Failure) -> str:
+    """How something failed, to stand behind its name."""
+    return _ENDED.get(failure.type, f"ended with {failure.type}")
 
 
 def called(span: Span) -> str:

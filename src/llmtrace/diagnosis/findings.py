@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from llmtrace import signals
 from llmtrace.diagnosis import budgets
 from llmtrace.diagnosis.circles import LOOP
-from llmtrace.diagnosis.clue import Clue, called, told_by
+from llmtrace.diagnosis.clue import Clue, called, ended, message_of
 from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis.result import Step
 from llmtrace.diagnosis.symptoms import names_no_place, said_by
 from llmtrace.model import OUTCOME, Evaluation, Inference, Span, ToolExecution, Trace
 from llmtrace.signals.unfinished_run import on_reading
@@ -22,6 +23,11 @@ _NO_CAUSE = frozenset({"output_limit", "budget_nearly_spent", "budget_unpriced"}
 _FAILED_SO = frozenset({"error", "timeout", "cancelled", "limit"})
 """End states that say of a run what its failure says."""
 _ADVICE = "Check for it in the program, before what it found is used or goes out."
+_OF_A_CALL = {
+    "timeout": "Give it more time, or ask for less: llmtrace stats --suggest says how long its answers take.",
+    "deadline_exceeded": "Give it more time, or ask for less: llmtrace stats --suggest says how long its answers take.",
+    "cancelled": "Look at what cancelled it: a time-out around it, another task that failed, the program's end.",
+}
 _DONE_TWICE = {"after_timeout": "may have been done twice"}
 
 
@@ -85,15 +91,22 @@ def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:
             if stop is None and not told:
                 yield budgets.recovered(trace, span)
             continue
-        evidence = f"It ended with {failure.type}{told_by(failure)}; nothing below it failed in the same way."
+        said = message_of(failure)
+        evidence = f"It says “{said}”; nothing below it failed in the same way."
+        if not said:
+            evidence = "The error began there: nothing below it failed in the same way."
+        elif isinstance(span.operation, Inference):
+            evidence = f"It says “{said}”."
         advice = "Look at what raised it: llmtrace show --full has where in the program that was."
         if isinstance(span.operation, Inference):
-            evidence = f"The call ended with {failure.type}{told_by(failure)}."
-            advice = "Retry what can pass, and end the run with a clear word where it cannot."
-        clue = Clue("error", span.span_id, f"{called(span)} ended with {failure.type}", evidence, advice)
+            advice = _OF_A_CALL.get(failure.type, "Retry what can pass, and end the run with a clear word where it cannot.")
+        clue = Clue("error", span.span_id, f"{called(span)} {ended(failure)}", evidence, advice)
         clue.node = flow.node_of(span)
         clue.recovered = isinstance(span.operation, Inference) and _answered_later(trace, span)
         clue.ends = trace.health == "failed" and not clue.recovered and clue.node is None
+        root = trace.root
+        if root is not span and root.failure is not None:
+            clue.came_to = Step(root.span_id, f"{called(root)} {ended(root.failure)}", None, message_of(root.failure))
         yield clue
 
 

@@ -64,6 +64,9 @@ def _without_symptoms(places: list[Place], trace: Trace, ranker: Ranker, *, fail
         return places
     probabilities = _probabilities(inside, trace, ranker, failed=failed)
     explained = sum(each for each, (one, _) in zip(probabilities, inside, strict=True) if one.clues)
+    outside = [clue for one, _ in places for clue in one.clues if is_symptom(trace, one)]
+    if all(clue.signal == "end_state" for clue in outside) and any("failed" in one.kinds for one, _ in inside):
+        return inside  # it gave up on what failed
     return inside if explained >= LIKELY else places
 
 
