@@ -11,6 +11,11 @@ SYMBOLS = "→│─├└•●✓✔✗⎿"
 """Signs that programs set between words, and beside the numbers of lines."""
 OTHER_SEPARATORS = (*"’“”\x85\u1680\u2028\u2029", *SYMBOLS)
 """Beyond ASCII, and beyond the spaces that `compatible` turns into plain ones."""
+ATTACHED = (
+    "\u0590-\u0dff\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3000-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+)
+"""Of a set of characters: those of scripts that set words against a value without a space, with their punctuation."""
 _ESCAPES = re.compile(r"\\+(?:u[0-9a-fA-F]{4}|[^\\])")
 _USUAL_ESCAPES = ("\\n", '\\"', "\\t", "\\r")
 

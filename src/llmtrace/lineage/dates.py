@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from llmtrace.content.scan import in_ascii, matcher
 from llmtrace.lineage.characters import in_small_letters
+from llmtrace.lineage.months import named
 
 _NAMES_OF_MONTHS = (
     "jan(?:uary)?",
@@ -149,13 +150,16 @@ def numeric_dates(word: str) -> Iterator[str]:
 
 
 def mentions(text: str) -> Iterator[tuple[int, int, str]]:
-    """Dates written with a month's name: start, end and key of each."""
+    """Dates written with a month's name or sign: start, end and key of each."""
     low = in_small_letters(text)
     return _mentions(low, in_ascii(low))
 
 
 def _mentions(low: str, plain: str) -> Iterator[tuple[int, int, str]]:
     """``plain``: the same text in ASCII."""
+    for start, end, year, month, day in named(low, plain):
+        for key in _full(year, month, day) if year else _yearless(month, day):
+            yield start, end, key
     if not _MAY_HOLD_MONTH(plain):
         return
     for name in _month_names(low, plain):

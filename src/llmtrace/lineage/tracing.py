@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from llmtrace.lineage.arguments import Path, candidates, name_of
+from llmtrace.lineage.characters import ATTACHED
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import Argument, argument, shows
 from llmtrace.lineage.passages import Places, places_of
@@ -50,6 +52,7 @@ MOST_RARE = 6
 """Values of one answer that `Lineage.unsupported` looks for, and of those that stand nowhere as they are, in any form."""
 _FEWEST_WORDS = 2
 """From which on an answer that a program composed states something."""
+_WORDS_WITHOUT_SPACE = re.compile(f"[{ATTACHED}]")
 _NONE: frozenset[str] = frozenset()
 
 
@@ -306,7 +309,8 @@ def _value_of(use: Use) -> Value | None:
 
 def _excuse_of(answer: str) -> str | None:
     """Why nothing is said of an answer that is no text of the model; None where it is words: those state something."""
-    bare = len(answer.split(None, 1)) < _FEWEST_WORDS  # a count, an id, a word: what a function gives back
+    # a count, an id, a word: what a function gives back
+    bare = len(answer.split(None, 1)) < _FEWEST_WORDS and (answer.isascii() or not _WORDS_WITHOUT_SPACE.search(answer))
     return "data that the program put together" if bare or reads_as_data(answer) else None
 
 
