@@ -9,7 +9,7 @@ from pathlib import Path
 
 import report
 from labelled import Labelled, agentrx, who_and_when
-from planted import KINDS
+from planted import CONTROLS, KINDS
 from planted.corpus import Planted, good_runs, planted, untouched
 from ranking import Example, read, steps_of_candidates
 
@@ -28,6 +28,12 @@ def planted_anew(data: Path, kinds: Iterable[str], seeds: Iterable[int], per_kin
     runs = good_runs(report.folder(data, "tau_bench"))
     planters = {kind: KINDS[kind] for kind in kinds}
     return [_of_planted(one) for seed in seeds for one in planted(runs, per_kind, planters, seed=seed)]
+
+
+def controls(data: Path, per_kind: int = PER_KIND) -> list[Example]:
+    """Runs in which something was changed that is no failure; nothing is learned from them."""
+    runs = good_runs(report.folder(data, "tau_bench"))
+    return [_of_planted(one) for one in planted(runs, per_kind, CONTROLS)]
 
 
 def _of_planted(one: Planted) -> Example:

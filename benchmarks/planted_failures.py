@@ -3,7 +3,8 @@
 The runs are customer-service runs of tau-bench that earned their reward; a failure is planted in a copy of one, and what
 follows from it follows too. No run says how it ended. `by task`: judged by weights that were learned without the recorded runs
 of its task; `unseen kind`: without any failure of its kind. Shown for each kind: how often the place is named first, among the
-first three, and how often a suspect is likely at all; and how many untouched runs have a likely suspect.
+first three, and how often a suspect is likely at all; and how many untouched runs have a likely suspect, and how many in which
+one agent handed on to another, or the conversation was summed up, with every value right.
 
 `--anew KIND …` plants such failures at other places, four times as many, that nothing was learned from, and shows them by task:
 apart for the half of the tasks whose misses were read while the rules for these kinds were written, and for the other half.
@@ -83,6 +84,7 @@ def main() -> None:
         report.done(parts, [_anew(parts)], options.json)
         return
     tasks, unseen = by_task(every), unseen_kind(every)
+    controls = by_task(every, examples.controls(options.data))
     untouched = [one for one in tasks if not one.example.kind]
     shown: dict[str, Any] = {
         "by task": by_kind([one for one in tasks if one.example.kind]),
@@ -90,6 +92,7 @@ def main() -> None:
         "all by task": measures([one for one in tasks if one.example.kind]),
         "all unseen kind": measures(unseen),
         "untouched": measures(untouched),
+        "controls": by_kind(controls),
     }
     report.done(shown, tables(shown), options.json)
 
@@ -113,6 +116,8 @@ def tables(shown: dict[str, Any]) -> list[str]:
     body.append(
         ("untouched runs", f"{shown['untouched']['runs']}", "", "", f"{100 * shown['untouched']['likely']:.1f} %", "", "")
     )
+    for kind, found in shown["controls"].items():
+        body.append((kind.replace("_", " "), f"{found['runs']}", "", "", f"{100 * found['likely']:.0f} %", "", ""))
     head = ("kind", "runs", "named first", "in first three", "likely", "unseen kind: first", "first three")
     return [report.table("Planted failures", head, body)]
 

@@ -50,3 +50,5 @@ KINDS: dict[str, Planter] = {
         answers.cut_answer,
     )
 }
+CONTROLS: dict[str, Planter] = {planter.__name__: planter for planter in (context.right_handoff, context.right_summary)}
+"""What looks like one of these failures, and is none."""

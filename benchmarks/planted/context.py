@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TypeAlias
 
 from planted.pick import Path, alike, ids_in_calls, invented, put
 from planted.recorded import Run, Step
 
 ALL = ("assistant", "tool", "user")
+
+Told: TypeAlias = "tuple[int, list[tuple[Path, str]], dict[str, str]]"
+"""Where something is handed on, which values, and which of them wrong."""
 
 
 def truncated_context(run: Run, chance: Random) -> set[int] | None:
@@ -35,7 +39,15 @@ def truncated_context(run: Run, chance: Random) -> set[int] | None:
 
 def bad_handoff(run: Run, chance: Random) -> set[int] | None:
     """One agent hands over to another and gets a value wrong; the other knows only what it was told."""
-    chosen = _handed(run, chance)
+    return _hand_over(run, _handed(run, chance))
+
+
+def right_handoff(run: Run, chance: Random) -> set[int] | None:
+    """The same with every value as it was: no failure."""
+    return _hand_over(run, _handed(run, chance, right=True))
+
+
+def _hand_over(run: Run, chosen: Told | None) -> set[int] | None:
     if chosen is None:
         return None
     where, facts, wrong = chosen
@@ -49,7 +61,15 @@ def bad_handoff(run: Run, chance: Random) -> set[int] | None:
 
 def bad_summary(run: Run, chance: Random) -> set[int] | None:
     """The conversation is summarised to save room, with a wrong value in the summary."""
-    chosen = _handed(run, chance)
+    return _sum_up(run, _handed(run, chance))
+
+
+def right_summary(run: Run, chance: Random) -> set[int] | None:
+    """The same with every value as it was: no failure."""
+    return _sum_up(run, _handed(run, chance, right=True))
+
+
+def _sum_up(run: Run, chosen: Told | None) -> set[int] | None:
     if chosen is None:
         return None
     where, facts, wrong = chosen
@@ -62,9 +82,9 @@ def bad_summary(run: Run, chance: Random) -> set[int] | None:
     return {where}
 
 
-def _handed(run: Run, chance: Random) -> tuple[int, list[tuple[Path, str]], dict[str, str]] | None:
-    """A place between two turns, what later calls need of what was said before, and one of these values wrong; the
-    rest of the run then has the wrong one."""
+def _handed(run: Run, chance: Random, *, right: bool = False) -> Told | None:
+    """A place between two turns, what later calls need of what was said before, and, unless all is to be ``right``, one of
+    these values wrong; the rest of the run then has the wrong one."""
     places = []
     for where in (n for n in range(3, len(run.steps)) if run.steps[n].role == "assistant"):
         known = run.before(where, *ALL)
@@ -74,12 +94,15 @@ def _handed(run: Run, chance: Random) -> tuple[int, list[tuple[Path, str]], dict
     if not places:
         return None
     where, needed = chance.choice(places)
+    facts = [(path, value) for value, path in needed.items()]
+    if right:
+        return where, facts, {}
     value = chance.choice(sorted(needed))
     others = alike(run, where, value)
     nowhere = invented(chance, value, run.before(len(run.steps), *ALL))
     new = chance.choice(others) if others and chance.random() < 0.5 else nowhere
     run.replaced(value, new, start=where, roles=("assistant", "tool"))
-    return where, [(path, value) for value, path in needed.items()], {value: new}
+    return where, facts, {value: new}
 
 
 def _name(path: Path) -> str:

@@ -124,10 +124,43 @@ def forgotten(bad: bool) -> Story:
 
 
 def handed(bad: bool) -> Story:
-    story = shop().calls("get_order", ORDER, order_id="W-1001").user("Go on.").says("Summary: the order is W-1001.")
-    if bad:
-        del story.messages[1:-1]
+    story = shop().calls("get_order", ORDER, order_id="W-1001").user("Go on.")
+    story.says(f"Summary: the order is {'W-4711' if bad else 'W-1001'}.")
+    del story.messages[1:-1]
     return story.says("I see.")
+
+
+@pytest.mark.parametrize(
+    ("words", "then", "odd"),
+    [
+        ("Summary: the order is W-1001 of U-7001.", "W-1001", False),
+        ("Summary: it is about W-2002 of U-7001.", "W-2002", True),
+        ("Summary: the customer waits.", "W-1001", False),
+        ("Summary: the customer waits.", "W-9911", True),
+    ],
+    ids=["right", "another order", "told again", "made up later"],
+)
+def test_what_is_handed_on_is_odd_where_it_misleads(words: str, then: str, odd: bool) -> None:
+    """It names another thing than the one that goes with the rest, or what it leaves out is made up afterwards."""
+    story = shop().calls("get_user", {"user_id": "U-7001", "orders": ["W-1001", "W-2002"]}, user_id="U-7001")
+    story.calls("get_order", ORDER, order_id="W-1001").user("Go on, W-1001.").says(words)
+    del story.messages[1:-1]
+    if then == "W-1001":
+        story.user("It is W-1001.")
+    assert ("handed" in clues(story.calls("ship", {"ok": True}, order_id=then).says("Shipped."))) == odd
+
+
+@pytest.mark.parametrize("odd", [True, False])
+def test_another_question_is_no_lost_context(odd: bool) -> None:
+    """Of the same agent under the same system prompt, as a review of a draft is: unless it makes up what was known before, or
+    the conversation had not been answered."""
+    story = shop().calls("get_order", {**ORDER, "total": 41.35}, order_id="W-1001").says("W-1001 costs 41.35.")
+    story.messages = [story.messages[0]]
+    review = story.user("Check this: W-1001 costs 41.35.").says("W-1001 costs 77.12." if odd else "It is right: W-1001, 41.35.")
+    assert ("forgotten" in clues(review)) == odd
+    story = shop().calls("get_order", ORDER, order_id="W-1001").calls("get_user", {"name": "Ada"}, user_id="U-7001")
+    story.messages = [story.messages[0]]
+    assert "forgotten" in clues(story.user("Go on.").says("I see."))
 
 
 def users_error(bad: bool) -> Story:

@@ -60,7 +60,7 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *sums.no_difference(flow),
         *spoken.past_the_user(flow, seen),
         *spoken.against_the_call(flow, seen),
-        *losses.forgotten(flow),
+        *losses.forgotten(trace, flow, seen),
         *findings.interrupted(trace),
         *findings.errors(trace, flow),
         *findings.findings(trace, flow),

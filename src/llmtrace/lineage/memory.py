@@ -29,6 +29,9 @@ class Loss:
     """The inference that was sent them last."""
     slid: bool = False
     """The oldest went one or two at a time: a window that slides, mostly on purpose."""
+    anew: bool = False
+    """It had been answered, and nothing of it was sent again but the system prompt: this may be another task of the agent's, or
+    a question of its own."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,8 @@ class _Known:
     """A later request went on from an earlier one: this is a conversation, not one question after another."""
     slid: int = 0
     """How many of the oldest messages are gone, one or two at a time."""
+    answered: bool = False
+    """The model asked for nothing more when it spoke last."""
 
 
 class Memory:
@@ -71,6 +76,7 @@ class Memory:
             else:
                 self._compare(span, known, request)
             known.request, known.span_id = request, span.span_id
+            known.answered = not any(message.tool_calls() for message in inference.output)
             self._before = known
             if len(inference.output) == 1:  # of several choices the one that is kept comes with the next request
                 known.digests[_digest(inference.output[0])] = None
@@ -87,7 +93,7 @@ class Memory:
         kept = len(gone) - lost
         slid = known.slid + lost if kept and (all(gone[:lost]) or all(gone[1 : lost + 1])) else 0
         if lost >= LEAST and (kept or known.grew):
-            self.losses.append(Loss(span.span_id, lost, self._bridge(request), known.span_id))
+            self.losses.append(Loss(span.span_id, lost, self._bridge(request), known.span_id, anew=known.answered and not kept))
         elif known.slid < LEAST <= slid:  # told of once
             self.losses.append(Loss(span.span_id, slid, None, known.span_id, slid=True))
         known.digests, known.slid = now, slid
