@@ -879,6 +879,13 @@ def test_every_diagnosis_holds_together(steps: list[tuple[str, str, str]]) -> No
         assert suspect.advice.endswith(".")
 
 
+@pytest.mark.parametrize("stuck", ["a1", "中", "1-", "KS-1001, ", "\\\\"])
+def test_a_model_that_got_stuck_costs_no_minutes(stuck: str) -> None:
+    """A search that begins anew at each character would take them."""
+    story = Story().user("go").calls("look_up", stuck * 40_000, q="KS-1002").says(stuck * 40_000)
+    assert diagnose(story.trace()).health == "ok"
+
+
 def test_cost_is_linear() -> None:
     """Four times the trace takes about four times as many steps, counted and not timed."""
 

@@ -30,7 +30,7 @@ _LABELS = frozenset({"id", "number", "code", "key"})
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MOST_KINDS = 60
 _ELEMENT = re.compile(r"#?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
-_LIST = re.compile(r"#?\w[\w-]{3,}(?:(?:,(?: and| or)?| and| or) #?\w[\w-]{3,})+")
+_LIST = re.compile(r"(?<![\w-])#?\w[\w-]{3,}(?:(?:,(?: and| or)?| and| or) #?\w[\w-]{3,})+")
 _LINE = re.compile(r"^([ \t]*)(?:[-*•]|\d+[.)])\s+(.*)$", re.MULTILINE)
 """An item of a list."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
@@ -291,10 +291,14 @@ def listed_twice(flow: Flow, seen: Sightings) -> Iterator[Clue]:
 
 def _twice_in_a_sentence(text: str) -> tuple[str, str] | None:
     for match in _LIST.finditer(text):
-        words = [word for word in _ELEMENT.findall(match.group()) if any(c.isdigit() for c in word)]
-        twice = next((word for at, word in enumerate(words) if word in words[:at]), None)
-        if twice is not None and not is_date(twice):
-            return twice, match.group()
+        seen: set[str] = set()
+        for word in _ELEMENT.findall(match.group()):
+            if word in seen:
+                if is_date(word):
+                    break
+                return word, match.group()
+            if any(c.isdigit() for c in word):
+                seen.add(word)
     return None
 
 

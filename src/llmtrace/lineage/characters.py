@@ -16,7 +16,7 @@ ATTACHED = (
     "\uac00-\ud7af\uf900-\ufaff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
 """Of a set of characters: those of scripts that set words against a value without a space, with their punctuation."""
-_ESCAPES = re.compile(r"\\+(?:u[0-9a-fA-F]{4}|[^\\])")
+_ESCAPES = re.compile(r"(?<!\\)\\+(?:u[0-9a-fA-F]{4}|[^\\])")
 _USUAL_ESCAPES = ("\\n", '\\"', "\\t", "\\r")
 
 
