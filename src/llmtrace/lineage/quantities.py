@@ -81,7 +81,8 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
             if text[start - 1 : start] not in _BEFORE_WORD:
                 end = 0 if before is None else before.end()
                 word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
-            yield from _labelled_word(word[0], name, around[-1] if around else "")
+            for number, piece in numbers_of_word(word[0]):
+                yield number, _label(piece, name, around[-1] if around else "")
         elif match[2] == "{":
             around.append(name)
         else:
@@ -116,11 +117,6 @@ def _numbers(text: str) -> Iterator[tuple[float, str]]:
                 word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
             yield from numbers_of_word(word.group())
         before = match
-
-
-@lru_cache(maxsize=16384)
-def _labelled_word(word: str, name: str, above: str) -> tuple[tuple[float, str], ...]:
-    return tuple([(number, _label(piece, name, above)) for number, piece in numbers_of_word(word)])
 
 
 def _label(piece: str, name: str, above: str) -> str:

@@ -48,30 +48,33 @@ class WantedVocabulary:
         """The numbers of the texts that hold a key, in order; some several times."""
         self.plain: defaultdict[str, list[int]] = defaultdict(list)
         """The same of words, with and without digits."""
-        self._known: set[bytes] = set()
-        """Words that were read."""
-        self._lists: defaultdict[bytes, list[list[int]]] = defaultdict(list)
-        """Of those that hold something wanted the lists in which a text that holds them is entered; of dates perhaps none."""
+        self._lists: dict[bytes, list[list[int]]] = {}
+        """Of words that hold something wanted, or a date, the lists in which a text that holds them is entered."""
+        self._others: set[bytes] = set()
+        """The other words that were read."""
         self._dates: defaultdict[bytes, list[str]] = defaultdict(list)
-        """The keys of those that hold a date, as such."""
+        """The keys of dates that were not given yet, by their word."""
 
     def take(self, number: int, text: str, echo: Set[str] = frozenset()) -> set[str]:
-        """The next text. Gives the keys of its dates, which are not entered here. ``echo``: keys that are not to be entered."""
-        if len(self._known) > MOST_KNOWN:
-            for known in (self._known, self._lists, self._dates):
+        """The next text. Gives the keys of dates that no text had before. ``echo``: keys that are not to be entered."""
+        if len(self._others) > MOST_KNOWN:
+            for known in (self._others, self._lists, self._dates):
                 known.clear()
-        words = _words_in(text)
-        new = words - self._known
+        words = _words_in(text) - self._others
+        new = words.difference(self._lists)
         if new:
-            self._know(new)
-        holding = words & self._lists.keys()
-        enter(number, chain.from_iterable([self._lists[word] for word in holding]))
+            self._read(new)
+            self._others.update(new.difference(self._lists))
+            words -= self._others
+        enter(number, chain.from_iterable([self._lists[word] for word in words]))
         leave_out(number, echo, self.keys)
-        return set().union(*[self._dates[word] for word in holding & self._dates.keys()])
+        return set().union(*[self._given(word, echo) for word in words & self._dates.keys()])
 
-    def _know(self, words: set[bytes]) -> None:
+    def _given(self, word: bytes, echo: Set[str]) -> list[str]:
+        return self._dates.pop(word) if echo.isdisjoint(self._dates[word]) else self._dates[word]
+
+    def _read(self, words: set[bytes]) -> None:
         """Words that were not read yet."""
-        self._known |= words
         written = b"\n".join(words).decode("utf-8", "surrogatepass").split("\n")
         usual = [word for word in written if word.isascii() and "\\" not in word]
         if len(usual) < len(written):
@@ -80,10 +83,10 @@ class WantedVocabulary:
         marked = list(filterfalse(str.isalpha, usual))
         if len(marked) < len(usual):
             for word in self._words.intersection(usual).difference(marked):
-                self._lists[word.encode()].append(self.plain[word])
-        self._know_marked(marked)
+                self._enter_in(word, [self.plain[word]])
+        self._read_marked(marked)
 
-    def _know_marked(self, words: list[str]) -> None:
+    def _read_marked(self, words: list[str]) -> None:
         """Words in ASCII that are not of letters alone."""
         shapes = alike(words)
         if not self._words.isdisjoint(words_of(" ".join(words if self._numbers_too else shapes))):
@@ -101,16 +104,20 @@ class WantedVocabulary:
                             self._learn(word, keys)
 
     def _learn(self, word: str, keys: Iterable[str]) -> None:
-        wanted, days = self._keys.intersection(keys), [key for key in keys if key[0] == "@"]
-        if wanted or days:
-            self._lists[word.encode("utf-8", "surrogatepass")] += [self.keys[key] for key in wanted]
+        days = [key for key in keys if key[0] == "@"]
+        wanted = self._keys.intersection(keys).union(days)
+        if wanted:
+            self._enter_in(word, [self.keys[key] for key in wanted])
         if days:
             self._dates[word.encode("utf-8", "surrogatepass")] += days
 
     def _learn_plain(self, word: str, parts: Iterable[str]) -> None:
         wanted = self._words.intersection(parts)
         if wanted:
-            self._lists[word.encode("utf-8", "surrogatepass")] += [self.plain[each] for each in wanted]
+            self._enter_in(word, [self.plain[each] for each in wanted])
+
+    def _enter_in(self, word: str, lists: list[list[int]]) -> None:
+        self._lists.setdefault(word.encode("utf-8", "surrogatepass"), []).extend(lists)
 
     def _learn_pieces(self, word: str) -> None:
         """Of a word with separators beyond ASCII, or with escapes: as these are meant, and as they are written."""
