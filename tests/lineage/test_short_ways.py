@@ -21,6 +21,7 @@ from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import keys_in, keys_of_word, words_with_keys
 from llmtrace.lineage.history import _begins_with
 from llmtrace.lineage.quantities import labelled, sizes
+from llmtrace.lineage.sieve import Sieve
 from llmtrace.lineage.sources import Source
 from llmtrace.lineage.vocabulary import Vocabulary
 from llmtrace.lineage.wanted import Wanted, WantedVocabulary
@@ -132,7 +133,7 @@ def test_what_is_known_to_be_wanted_is_found_as_if_all_were(texts: list[str], da
     dated = [every.take(number, text) for number, text in enumerate(texts)]
     keys = sorted({*every.keys, *chain.from_iterable(dated)})
     words = sorted({*every.plain, *chain.from_iterable(map(words_of, map(readable, texts)))})
-    wanted = Wanted(*(frozenset(data.draw(st.sets(st.sampled_from(each or [""])))) for each in (keys, words)))
+    wanted = Wanted(*(frozenset(data.draw(st.sets(st.sampled_from(each or ["a"])))) for each in (keys, words)))
     chosen = WantedVocabulary(wanted)
     with patch("llmtrace.lineage.wanted.MOST_KNOWN", data.draw(st.sampled_from([5, 1000]))):
         days = [chosen.take(number, text) for number, text in enumerate(texts)]
@@ -145,7 +146,8 @@ def test_what_is_known_to_be_wanted_is_found_as_if_all_were(texts: list[str], da
         assert {key for key in chosen.keys if number in chosen.keys[key]} == of_text & wanted.keys | dates
         standing = {word for word in chosen.plain if number in chosen.plain[word]}
         numbered = {word for word in standing if re.search("[0-9]", word)}  # of these some that are escapes may be among them
-        assert numbered >= {word for word in words_of(readable(texts[number])) if re.search("[0-9]", word)} & wanted.words
+        readable_words = {word for word in words_of(readable(texts[number])) if re.fullmatch("[a-z]*[0-9][a-z0-9]*", word)}
+        assert numbered >= readable_words & wanted.words
         assert standing - numbered == {word for word in every.plain if number in every.plain[word]} & wanted.words
 
 
@@ -169,6 +171,22 @@ def test_many_words_that_differ_by_their_digits_alone_are_read_as_each_by_itself
     text = " ".join(words)
     keys, vocabulary = {key for word in words_with_keys(text) for key in keys_of_word(word)}, Vocabulary(0)
     assert keys_in(text) == keys == Vocabulary().take(0, text) == vocabulary.take(0, text).union(vocabulary.keys)
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(st.text(alphabet="ab019.,:=&?+/@#_-$%ku", min_size=1, max_size=14), min_size=1, max_size=5),
+    st.sets(st.sampled_from(["=1", "=10", "=1000", "=0.1", "=19", "=1.9", "=100000000.1", "=1e+12"])),
+    st.data(),
+)
+def test_a_word_that_a_sieve_leaves_out_has_no_key_that_is_wanted(
+    words: list[str], numbers: set[str], data: st.DataObject
+) -> None:
+    of_each = {word: {key for key in keys_of_word(word) if key[0] not in "@~"} for word in words}
+    keys = data.draw(st.sets(st.sampled_from(sorted({"a", *chain.from_iterable(of_each.values())})))) | numbers
+    left = Sieve(keys).left(words)
+    assert set(left) <= set(words)
+    assert all(keys.isdisjoint(of_each[word]) for word in words if word not in left)
 
 
 MESSAGES = [Message(role, (Text(text),)) for role in ("user", "assistant") for text in ("a", "b")]

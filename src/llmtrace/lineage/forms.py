@@ -240,6 +240,11 @@ def keys_of_alike(shape: str, some: Sequence[str]) -> Iterable[tuple[str, ...]]:
     return [_keys_kept(one) if one[0] == "0" else (f"={one.rstrip('0').rstrip('.')}",) for one in some]
 
 
+def are_usual(shape: str) -> bool:
+    """Whether the keys of words of this shape are read of all of them together."""
+    return shape.isdigit() or _read_shape(shape)[2] is not None
+
+
 @lru_cache(maxsize=16384)
 def _read_shape(shape: str) -> tuple[int, int, str | None]:
     """Of usual words of a shape, in which every digit is a 0, where their digits stand; the letters before the digits of an

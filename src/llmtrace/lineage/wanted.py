@@ -18,10 +18,12 @@ from llmtrace.lineage.forms import (
     PARTED_BYTES,
     PARTED_BYTES_BUT_BACKSLASHES,
     alike,
+    are_usual,
     keys_of_alike,
     keys_of_word,
     parted,
 )
+from llmtrace.lineage.sieve import Sieve
 from llmtrace.lineage.vocabulary import ACROSS, enter, leave_out
 from llmtrace.lineage.words import words_of
 
@@ -43,6 +45,7 @@ class Wanted(NamedTuple):
 class WantedVocabulary:
     def __init__(self, wanted: Wanted) -> None:
         self._keys, self._words = wanted
+        self._sieve = Sieve(wanted.keys)
         self._numbers_too = not all(map(_DIGITS.isdisjoint, wanted.words))
         self.keys: defaultdict[str, list[int]] = defaultdict(list)
         """The numbers of the texts that hold a key, in order; some several times."""
@@ -92,16 +95,24 @@ class WantedVocabulary:
         if not self._words.isdisjoint(words_of(" ".join(words if self._numbers_too else shapes))):
             for word in words:
                 self._learn_plain(word, words_of(word))
+        unusual: list[str] = []
         for shape, some in shapes.items():
             if may_be_date(shape):
                 for word in some:
                     self._learn(word, keys_of_word(word))
+            elif are_usual(shape):
+                self._learn_alike(shape, some)
             elif HOLDS_KEY.search(shape):
-                of_each = list(keys_of_alike(shape, some))
-                if not self._keys.isdisjoint(chain.from_iterable(of_each)):
-                    for word, keys in zip(some, of_each, strict=True):
-                        if not self._keys.isdisjoint(keys):
-                            self._learn(word, keys)
+                unusual += some
+        for word in self._sieve.left(unusual):
+            self._learn(word, keys_of_word(word))
+
+    def _learn_alike(self, shape: str, words: list[str]) -> None:
+        of_each = list(keys_of_alike(shape, words))
+        if not self._keys.isdisjoint(chain.from_iterable(of_each)):
+            for word, keys in zip(words, of_each, strict=True):
+                if not self._keys.isdisjoint(keys):
+                    self._learn(word, keys)
 
     def _learn(self, word: str, keys: Iterable[str]) -> None:
         days = [key for key in keys if key[0] == "@"]
