@@ -414,3 +414,18 @@ def test_a_number_is_compared_with_what_was_known_when_it_was_said(price: int, m
     trace = hotels(price)
     found = [clue for clue in find_clues(trace, Flow(trace)) if clue.kind == "misread"]
     assert ["4365 is" in clue.evidence for clue in found] == [True] * misread
+
+
+@pytest.mark.parametrize(
+    ("said", "claimed"),
+    [
+        ("The order is cancelled.", True),
+        ("The fort is located in the north.", False),
+        ("Cancel is mentioned in 3 pages, and is described there.", False),
+        ("Cancelling is assumed to be free, as is stated.", False),
+    ],
+)
+def test_what_is_so_was_not_done(said: str, claimed: bool) -> None:
+    """Words that tell how things are, though the user used them too, claim no change."""
+    story = Story().user("Cancel W-1001. Where is the fort located, what is mentioned, described, assumed, stated?")
+    assert ("not_done" in clues(story.calls("find_pages", ["p-1001"], about="W-1001").says(said))) == claimed

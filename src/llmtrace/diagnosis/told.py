@@ -14,14 +14,22 @@ from llmtrace.lineage import Use
 from llmtrace.lineage.forms import numbers_in, read_number
 from llmtrace.lineage.values import Value, is_round
 
+_NO_CHANGE = (
+    r"review|retriev|check|verif|authenticat|locat|identif|receiv|deliver|notic|need|used|paid|ship|calculat|look|reach"
+    r"|open|access|read|list|found|provid|process(?:ed)? (?:and|when)|consider|attempt|tried|explor|mention|request"
+)
+"""How verbs begin that tell of no change."""
 _DONE = re.compile(
     r"\b(?:ha(?:s|ve)(?: now)? been(?: successfully)?|(?:is|are) now|I(?:'ve| have)(?: successfully| now)?|successfully)\s+"
-    r"(?!review|retriev|check|verif|authenticat|locat|identif|receiv|deliver|notic|need|used|paid|ship|calculat|look|reach"
-    r"|open|access|read|list|found|provid|process(?:ed)? (?:and|when)|consider|attempt|tried|explor|mention|request)"
+    rf"(?!{_NO_CHANGE})"
     r"(?:\w+ed|sent|made|done|set|put)\b",
     re.IGNORECASE,
 )
-_IS_DONE = re.compile(r"\b(?:is|are)\s+(\w{3,}ed)\b", re.IGNORECASE)
+_IS_DONE = re.compile(
+    rf"\b(?:is|are)\s+(?!{_NO_CHANGE}|assum|stud|describ|discuss|defin|estimat|expect|suppos|requir|relat|based|named|call|publish"
+    r"|refer|report|measur|compar|determin|observ|contain|includ|associat|interest|concern|consult|analy|show|stated)(\w{3,}ed)\b",
+    re.IGNORECASE,
+)
 _STEM = 5
 """Letters of a verb by which it is known in its other forms."""
 _IF = re.compile(r"\b(?:once|after|if|until|unless|when|whether|before|cannot|not|no)\b[^.!?\n]*$", re.IGNORECASE)
