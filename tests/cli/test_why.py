@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
+from llmtrace import semconv
 from llmtrace.cli import why
 from llmtrace.cli.paint import Screen
 from llmtrace.diagnosis import Diagnosis, Step, Suspect
-from llmtrace.model import Trace
+from llmtrace.model import AgentInvocation, Trace
 from llmtrace.store import open_store
 from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
 
@@ -208,3 +209,13 @@ def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> None:
     assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"
+
+
+def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str) -> None:
+    """A program may name its tags once the run has begun."""
+    maker = Maker("e" * 32, time.time_ns() - SECOND)
+    opened = open_store(store)
+    opened.append(maker.span(2, 1, "chat m", chat([user("hi")], answers("hello")), attributes={semconv.TAGS: ("beta",)}))
+    opened.append(maker.span(1, None, "invoke_agent support", AgentInvocation("support")))
+    opened.close()
+    assert json.loads(llmtrace("why", "--all", "--tag", "beta", "--json", "--store", store).out)["runs"] == 1

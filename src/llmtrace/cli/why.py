@@ -173,7 +173,7 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     looked, cases = 0, []
     for _, spans in groupby(store.spans(query), key=lambda span: span.trace_id):
         trace = Trace(list(spans))
-        if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.roots):
+        if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
             continue
         looked += 1
         prime = diagnose(trace).prime
