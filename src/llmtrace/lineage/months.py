@@ -27,12 +27,17 @@ _BETWEEN = r"[\s.-]{1,3}(?:d[ei]\s)?"
 _BY_NAME = re.compile(
     rf"(?<!\d)(\d{{1,2}})(?:er|[º°ª])?{_BETWEEN}({'|'.join(_MONTHS)})\b(?:,?[\s-]{{1,2}}(?:del?\s)?(\d{{4}})(?!\d))?"
 )
-_MAY_HOLD_NAME = matcher(
-    r"[0-9](?:er|\?)?[\s\x1c-\x1f?.-]{1,3}(?:d[ei][\s\x1c-\x1f?])?(?:"
-    + "|".join(sorted({re.escape(name.encode("ascii", "replace").decode()) for name in _MONTHS}))
-    + ")"
+_PLAIN_NAMES = "|".join(
+    sorted(
+        {re.escape(name.encode("ascii", "replace").decode()) + (r"(?-u:\b)" if name[-1].isascii() else "") for name in _MONTHS}
+    )
 )
-"""The same of a text in which a question mark stands for what is not ASCII, and found many times faster."""
+_MAY_HOLD_NAME, _HOLDS_NAME = (
+    matcher(rf"[0-9]{between}(?:{_PLAIN_NAMES})")
+    for between in (r"[a-z]{0,2}[\s\x1c-\x1f?.-][^0-9]{0,6}", r"(?:er|\?)?[\s\x1c-\x1f?.-]{1,3}(?:d[ei][\s\x1c-\x1f?])?")
+)
+"""The same of a text in which a question mark stands for what is not ASCII, and found many times faster; of the two the first
+is looser, and quicker."""
 _BY_SIGN = re.compile(r"(?<!\d)(?:(\d{4})\s?[年년]\s?)?(\d{1,2})\s?[月월]\s?(\d{1,2})(?:\s?[日号號일])?(?!\d)")
 
 
@@ -46,7 +51,7 @@ class Named(NamedTuple):
 
 def named(low: str, plain: str) -> Iterator[Named]:
     """``low``: in small letters; ``plain``: the same text in ASCII."""
-    if _MAY_HOLD_NAME(plain):
+    if _MAY_HOLD_NAME(plain) and _HOLDS_NAME(plain):
         for match in _BY_NAME.finditer(low):
             day, name, year = match.groups()
             yield Named(match.start(), match.end(), year, str(_MONTHS[name]), day)
