@@ -176,8 +176,8 @@ def _unanswered(answer: Message | None, new: tuple[Message, ...]) -> bool:
     if answer is None:
         return False
     asked = [part.id for part in answer.parts if type(part) is ToolCall and part.id is not None]
-    told = [part.id for message in new for part in message.parts if type(part) is ToolResult]
-    missing = [call_id for call_id in asked if call_id not in told]
+    told = {part.id for message in new for part in message.parts if type(part) is ToolResult}
+    missing = {call_id for call_id in asked if call_id not in told}
     return bool(missing) and any(type(part) is ToolCall and part.id in missing for message in new for part in message.parts)
 
 
