@@ -667,6 +667,50 @@ def test_numbers_of_an_answer_follow_from_each_other() -> None:
     assert [suspect.value for suspect in diagnose(story.trace()).suspects] == ["231.19"]
 
 
+ORDERS = [
+    {"id": "KS-1101", "total": 12.99, "on": "2031-05-04"},
+    {"id": "KS-1102", "total": 5.0, "on": "2031-05-09"},
+    {"id": "KS-1103", "total": 55.5, "on": "2031-06-01"},
+]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("KS-1101 and KS-1103 come to 68.49 EUR.", "KS-1101 and KS-1103 come to 71.12 EUR."),
+        ("On average KS-1101 and KS-1102 cost 9.00 EUR.", "On average KS-1101 and KS-1102 cost 7.31 EUR."),
+        ("412 of 530, that is 77.7 %.", "412 of 530, that is 71.9 %."),
+        ("KS-1101 cost 12.99, KS-1103 55.50: 327.3 % more.", "KS-1101 cost 12.99, KS-1103 55.50: 227.3 % more."),
+        ("KS-1103 came on June 1, 2031 and goes back 14 days later, on June 15, 2031.", "KS-1103 goes back on June 16, 2031."),
+        ("You have 31 days for KS-1101.", "You have 317 days for KS-1101."),
+    ],
+)
+def test_what_an_answer_works_out_is_no_claim(right: str, wrong: str) -> None:
+    """Sums and averages of the records that it names, shares of its own numbers, a day so many days later, small counts."""
+    for said, claimed in ((right, False), (wrong, True)):
+        story = Story().user("What of the 412 closed of 530?").calls("list_orders", ORDERS, user="U-7001")
+        found = diagnose(story.says(said).trace()).suspects
+        assert ("claim" in [suspect.kind for suspect in found]) == claimed, said
+
+
+def test_what_begins_with_a_bracket_may_be_no_json() -> None:
+    def cut(result: str) -> bool:
+        story = Story().user("Open it").calls("open_page", result, page="KS-1").says("It is open.")
+        return "cut_result" in [suspect.kind for suspect in diagnose(story.trace()).suspects]
+
+    assert not cut("[17] Kettles [18] Lamps")
+    assert not cut("[INFO] 3 pages, no fault at all")
+    assert cut('[{"id": "KS-1", "name": "Ket')
+    assert cut('{"id": "KS-1", "na')
+
+
+@pytest.mark.parametrize(("argument", "told"), [("query", False), ("order_id", True)])
+def test_a_tool_that_runs_what_it_is_given_has_no_form_of_results(argument: str, told: bool) -> None:
+    story = Story().user("Of KS-1 and KS-2, please.").calls("ask", [{"id": "KS-1"}], **{argument: "KS-1"})
+    found = diagnose(story.calls("ask", {"rows": 1}, **{argument: "KS-2"}).says("Done.").trace()).suspects
+    assert ("other_shape" in [suspect.kind for suspect in found]) == told
+
+
 @pytest.mark.parametrize(
     ("said", "accused"),
     [

@@ -186,6 +186,7 @@ COMPUTED: list[tuple[str, Any, str, list[str]]] = [
     ("250 dollars at 0.915", 228.75, "product", ["250", "0.915"]),
     ("a spread of 13.490737563232042", 13.49, "rounded", ["13.490737563232042"]),
     ("41.36 kilograms", 41.4, "rounded", ["41.36"]),
+    ("226.1 kilometres", 226, "rounded", ["226.1"]),
     ("100.10 less 18.50", 81.6, "difference", ["100.10", "18.50"]),
     ("200.00 with 15% off", 170.0, "share", ["200.00", "15%"]),
     ("12 at 18.55", 222.6, "product", ["18.55", "12"]),

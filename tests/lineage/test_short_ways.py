@@ -56,7 +56,7 @@ def test_only_what_does_not_follow_is_ruled_out_beforehand(data: st.DataObject) 
     made = [one + other, one - other, one * other, one * factor, one / factor, one * other / 100, sum(numbers[:5])]
     made += [one * (100 - other) / 100, one / other if other else one, data.draw(CENTS)]
     made += [sum(numbers[:count]) / len(numbers[:count]) for count in (2, 3, 12)]
-    made += [round(each, 2) for each in made] + [round(each, 1) for each in numbers]
+    made += [round(each, 2) for each in made] + [round(each, digits) for each in numbers for digits in (0, 1)]
     for number in made:
         assert may_follow(float(number), numbers) or computed(float(number), terms) is None
 

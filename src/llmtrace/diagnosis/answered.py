@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from json import JSONDecodeError, JSONDecoder
 
 from llmtrace.content.scan import in_ascii, matcher
 from llmtrace.diagnosis.clue import Clue, place_of
@@ -23,6 +24,10 @@ _MAY_GIVE_ORDERS = matcher(
 )
 """Matches wherever `_ORDERS` does, a question mark standing for what is not ASCII, and is found many times faster."""
 _LONGEST_READ = 1 << 16
+_MARK = 8
+"""Characters within which a bracket that is no JSON shows it: ``[INFO] …``."""
+_PROGRAMS = frozenset(("sql", "query", "statement", "code", "script", "cmd", "command", "expression", "jq", "graphql"))
+"""Names of arguments that hold a program, a query, a command."""
 _ALIKE = 0.5
 """Share of equal members below which two results have another form."""
 
@@ -32,11 +37,22 @@ def cut_off(flow: Flow) -> Iterator[Clue]:
         text = node.result
         if node.kind != "call" or not isinstance(text, str) or text.lstrip()[:1] not in ("{", "[") or len(text) < 3:
             continue
-        if node.structure is None and text.rstrip()[-1:] not in ("}", "]"):
+        if node.structure is None and text.rstrip()[-1:] not in ("}", "]") and _is_open(text):
             title = f"the result of {node.tool} ends in the middle"
             evidence = f"The result of {node.tool} begins as JSON and is cut off after {len(text)} characters."
             advice = f"Have {node.tool} give fewer fields or pages, and raise the limit that cuts its results."
             yield Clue("cut_result", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
+
+
+def _is_open(text: str) -> bool:
+    """Whether JSON begins here and its end is missing; a text that begins with a bracket of its own (``[INFO] …``) is none."""
+    try:
+        JSONDecoder().raw_decode(text.lstrip())
+    except JSONDecodeError as error:
+        return not text.lstrip().startswith("[") or error.pos > _MARK
+    except RecursionError:
+        return True
+    return False
 
 
 def reshaped(trace: Trace, flow: Flow) -> Iterator[Clue]:
@@ -49,7 +65,7 @@ def reshaped(trace: Trace, flow: Flow) -> Iterator[Clue]:
     }
     usual: dict[str, tuple[str, dict[str, str]]] = {}
     for node in flow.nodes:
-        if node.kind != "call" or node.structure is None or has_failed(node) or node in invalid:
+        if node.kind != "call" or node.structure is None or has_failed(node) or node in invalid or _runs_anything(node):
             continue
         form = _form(node.structure)
         before = usual.setdefault(node.tool, form)
@@ -59,6 +75,11 @@ def reshaped(trace: Trace, flow: Flow) -> Iterator[Clue]:
             evidence = f"The result of {node.tool} {what}."
             advice = f"Pin the version of {node.tool}, and give it an output schema so that a change is seen at once."
             yield Clue("other_shape", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)
+
+
+def _runs_anything(node: Node) -> bool:
+    """True for a call that says in a language of its own what it wants: its results have no form of the tool's."""
+    return isinstance(node.arguments, dict) and not _PROGRAMS.isdisjoint(map(str, node.arguments))
 
 
 def _form(structure: JsonValue) -> tuple[str, dict[str, str]]:

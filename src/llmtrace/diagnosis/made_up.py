@@ -9,15 +9,12 @@ from llmtrace.diagnosis.clue import Clue, Kind, quote
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.symptoms import is_known_to_have_failed
 from llmtrace.diagnosis.tools import has_failed
+from llmtrace.diagnosis.worked_out import left_over
 from llmtrace.lineage import NOUNS, Use
-from llmtrace.lineage.computed import follows
-from llmtrace.lineage.forms import numbers_in, read_number
 from llmtrace.model import Evaluation, Inference, Memory, Retrieval, Text, Trace
 
 SIGNAL = "ungrounded_argument"
 
-_FEW = 24
-"""Numbers of an answer, all of which are taken for what others of it may follow from."""
 _MUCH = 1_000
 """Characters from which on what a model is sent may hold what it is to say."""
 _OF_NOBODY = frozenset({"number", "date", "time"})
@@ -33,7 +30,7 @@ def made_up(trace: Trace, flow: Flow, after: Aftermath) -> Iterator[Clue]:
             yield from (_argument(node, use, after) for use in said_first)
         elif said_first:
             yield from (_word(node, use) for use in said_first if use.key in called)
-            claims = _left(said_first, node) if _is_to_be_found(node, trace, flow) else []
+            claims = left_over(said_first, node, flow) if _is_to_be_found(node, trace, flow) else []
             if claims:
                 yield _claim(node, claims)
     yield from _found_live(trace, flow)
@@ -96,27 +93,6 @@ def _is_to_be_found(node: Node, trace: Trace, flow: Flow) -> bool:
     asked = trace.span(node.span_id).operation
     given = asked.input if isinstance(asked, Inference) else ()
     return sum(len(part.content) for message in given for part in message.parts if isinstance(part, Text)) >= _MUCH
-
-
-def _left(claims: list[Use], node: Node) -> list[Use]:
-    """Those that do not follow from other numbers of the same answer that are not made up, or follow themselves."""
-    known = [number for use in node.uses if not use.made_up and (number := _number(use)) is not None]
-    told = {abs(number) for use in claims if (number := _number(use)) is not None}
-    every = [number for number in numbers_in(node.text) if abs(number) not in told]
-    if len(every) <= _FEW:  # of more, some add up to anything
-        known += every  # small ones too: so many per cent
-    left = []
-    for use in sorted(claims, key=lambda use: use.start):
-        number = _number(use)
-        if number is not None and follows(number, known):
-            known.append(number)
-        else:
-            left.append(use)
-    return left
-
-
-def _number(use: Use) -> float | None:
-    return read_number(str(use.value)) if use.kind == "number" else None
 
 
 def _claim(node: Node, claims: list[Use]) -> Clue:

@@ -25,6 +25,8 @@ MOST_COUNTED = 100
 """Whole numbers up to here may count things."""
 _MOST_RATES = 4
 """Numbers finer than cents by which others are multiplied and divided."""
+_FEWEST_WHOLE = 100
+"""From here on a whole number may be one that was rounded."""
 FEW = 36
 """Numbers that count as the newest: a whole one may follow from two of these, or from two of one message or result."""
 
@@ -66,7 +68,7 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
         if found is not None:
             return found
     if strict:
-        return _of_runs(number, addends, strict)
+        return _of_runs(number, addends, strict) or (_rounded(number, terms) if number >= _FEWEST_WHOLE else None)
     return _rounded(number, terms) or _of_runs(number, addends, strict) or _average(number, addends) or _by_rate(number, terms)
 
 
@@ -96,7 +98,7 @@ def may_follow(number: float, sizes: Sequence[float]) -> bool:
         and others.isdisjoint(shares := _factors(wanted, 10_000, divisors))
         and others.isdisjoint([abs(10_000 - share) for share in shares])
         and not _has_run(wanted, addends, exact)
-        and (wanted % 100 == 0 or not _may_be_rounded(wanted, known, exact))
+        and not _may_be_rounded(wanted, known, exact)
         and (exact or wanted % 100 == 0 or not any(_pays(number, rate, size) for rate in _rates(sizes) for size in sizes))
     )
 
@@ -227,15 +229,15 @@ def _counts(term: Term) -> bool:
 
 def _rounded(number: float, terms: Sequence[Term]) -> Computed | None:
     """One that is written with more decimals."""
-    half = 0.05 if round(number, 1) == number else 0.005
+    half = 0.5 if number.is_integer() else 0.05 if round(number, 1) == number else 0.005
     for term in terms:
-        if term.size != number and abs(term.size - number) <= half + 1e-9:
+        if term.size != number and not term.size.is_integer() and abs(term.size - number) <= half + 1e-9:
             return Computed("rounded", (term,))
     return None
 
 
 def _may_be_rounded(wanted: int, known: Sequence[int], exact: bool) -> bool:
-    half = 5 if wanted % 10 == 0 else 0 if exact else 1
+    half = 50 if wanted % 100 == 0 else 5 if wanted % 10 == 0 else 0 if exact else 1
     return half > 0 and any(-half <= cents - wanted <= half for cents in known)
 
 

@@ -1,0 +1,120 @@
+"""Which values of an answer follow from others: of the same answer, or of the records of what it names.
+
+Law: each rule looks at the numbers and dates of one answer, and at the lists of results before it, once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.sightings import words_in
+from llmtrace.lineage import Use
+from llmtrace.lineage.computed import follows
+from llmtrace.lineage.forms import numbers_in, read_number
+from llmtrace.model import JsonValue
+
+_FEW = 24
+"""Numbers of an answer, all of which are taken for what others of it may follow from."""
+_COUNTED = 100
+"""Whole numbers below it are counts, ages, hours: said without having stood anywhere."""
+_CENT = 0.0051
+_MOST_RECORDS = 400
+_LONGEST_STAY = 366
+
+
+def left_over(claims: Iterable[Use], node: Node, flow: Flow) -> list[Use]:
+    """Those of the claims of an answer that nothing here explains."""
+    claims = sorted(claims, key=lambda use: use.start)
+    numbers = [abs(number) for use in claims if (number := number_of(use)) is not None]
+    told = {round(each, 6) for number in numbers for each in (number, number / 100)}
+    known = [number for use in node.uses if not use.made_up and (number := number_of(use)) is not None]
+    every = [number for number in numbers_in(node.text) if round(abs(number), 6) not in told]
+    if len(every) <= _FEW:  # of more, some add up to anything
+        known += every  # small ones too: so many per cent
+    totals = list(_totals(node, flow)) if numbers else []
+    left: list[Use] = []
+    for use in claims:
+        number = number_of(use)
+        if number is None:
+            if not (use.kind == "date" and _is_later_by(use, node, flow)):
+                left.append(use)
+        elif _is_count(number) or follows(number, known) or _is_share(use, number, node, known) or _is_near(number, totals):
+            known.append(number)
+        else:
+            left.append(use)
+    return left
+
+
+def number_of(use: Use) -> float | None:
+    return read_number(str(use.value)) if use.kind == "number" else None
+
+
+def _is_near(number: float, totals: Iterable[float]) -> bool:
+    return any(abs(number - total) <= _CENT for total in totals)
+
+
+def _is_count(number: float) -> bool:
+    return number.is_integer() and abs(number) < _COUNTED
+
+
+def _is_share(use: Use, number: float, node: Node, known: Sequence[float]) -> bool:
+    """A percentage that one number of the answer is of another, or by which it is more or less."""
+    if not node.text[use.end :].lstrip().startswith("%"):
+        return False
+    decimals = len(f"{number:.10g}".partition(".")[2])
+    parts = [each for each in known[-_FEW:] if each]
+    shares = (100 * one / other for one in parts for other in parts if one is not other)
+    return any(abs(number) in (round(share, decimals), round(abs(share - 100), decimals)) for share in shares)
+
+
+def _is_later_by(use: Use, node: Node, flow: Flow) -> bool:
+    """A day that is so many days after one that was known: the end of a stay."""
+    day = _day(use)
+    if day is None:
+        return False
+    uses = [one for other in flow.nodes[: node.place + 1] for one in other.uses]
+    days = {abs((day - known).days) for one in uses if not one.made_up and (known := _day(one)) is not None}
+    counted = {int(number) for number in numbers_in(node.text) if number.is_integer() and number < _LONGEST_STAY}
+    for other in flow.nodes[: node.place]:
+        if other.kind == "call" and isinstance(other.arguments, dict):
+            counted.update(value for value in other.arguments.values() if type(value) is int)
+    return not (days - {0}).isdisjoint(counted)
+
+
+def _day(use: Use) -> date | None:
+    try:
+        return date.fromisoformat(use.key.removeprefix("@")) if use.kind == "date" else None
+    except ValueError:
+        return None
+
+
+def _totals(node: Node, flow: Flow) -> Iterator[float]:
+    """Of each list of records before, the sums and averages of those that the answer names."""
+    named = words_in(node.text)
+    for other in flow.nodes[: node.place] if named else ():
+        for records in _lists(other.structure):
+            chosen = [one for one in records if any(str(member) in named for member in one.values())]
+            if len(chosen) > 1:
+                yield from _sums(chosen)
+
+
+def _lists(structure: JsonValue) -> Iterator[list[dict[str, JsonValue]]]:
+    held = structure.values() if isinstance(structure, dict) else [structure]
+    for part in held:
+        if isinstance(part, list) and len(part) <= _MOST_RECORDS:
+            yield [one for one in part if isinstance(one, dict)]
+
+
+def _sums(records: Sequence[dict[str, JsonValue]]) -> Iterator[float]:
+    columns: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        for name, member in record.items():
+            if isinstance(member, (int, float)) and not isinstance(member, bool):
+                columns[name].append(member)
+    for column in columns.values():
+        if len(column) == len(records):
+            yield sum(column)
+            yield sum(column) / len(column)
