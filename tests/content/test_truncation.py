@@ -112,6 +112,12 @@ def sizes(messages: list[Message]) -> list[int]:
     return [message_size(message) for message in messages]
 
 
+def test_a_text_with_half_a_surrogate_pair_is_cut_as_others_are() -> None:
+    cut, size = fit('{"a": "' + "\ud83d" * 500 + '"}', 100)
+    assert size > 0
+    assert json_size(cut) <= 100
+
+
 def test_the_system_prompt_and_the_newest_message_stay() -> None:
     """The oldest between them are emptied first; every message keeps its place and role."""
     before = conversation(40, 500)

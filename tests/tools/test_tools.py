@@ -38,6 +38,11 @@ def add(a: int, b: int = 1) -> int:
     return a + b
 
 
+@llmtrace.tool
+def shout(text: str) -> str:
+    return "ok"
+
+
 @pytest.fixture(autouse=True)
 def _reset() -> None:
     ran.clear()
@@ -202,6 +207,14 @@ def test_malformed_arguments_never_reach_a_function() -> None:
     assert "JSON" in answers[0]["content"]
     assert answers[1]["content"] == "noon"
     assert [execution.executed for execution in executions(captured)] == [False, True]
+
+
+def test_half_a_surrogate_pair_in_the_arguments_raises_nothing() -> None:
+    """As providers' clients decode an emoji that the model's tokens cut in two."""
+    with capture() as captured:
+        answers = llmtrace.Tools(shout).run(chat(("c1", "shout", '{"text": "\ud83d"}')))
+    assert [answer["content"] for answer in answers] == ["ok"]
+    assert [execution.executed for execution in executions(captured)] == [True]
 
 
 def test_duplicate_keys_are_a_warning_and_the_last_one_counts() -> None:

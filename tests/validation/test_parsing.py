@@ -126,6 +126,9 @@ def test_nesting_is_bounded(opening: str) -> None:
 def test_half_a_surrogate_pair_is_json() -> None:
     """A cut emoji (half a surrogate pair) does not make the text malformed."""
     assert parse_arguments('{"a": "\\ud83d"}') == {"a": "\ud83d"}
+    for text in ('{"a": "\ud83d"}', '{"a": "\\u0031", "b": "\ud83d"}'):
+        assert read(text).value == usable_arguments(text) == json.loads(text)
+    assert read('{"a": "\ud83d').problem
 
 
 def test_what_is_no_text_comes_back() -> None:

@@ -98,7 +98,7 @@ def arguments(value: JsonValue) -> JsonValue:
         return value
     try:
         from_json(value, allow_inf_nan=False)  # NaN and the like are no JSON: such text is kept as the model said it
-    except ValueError:
+    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
         return value
     return found
 

@@ -338,7 +338,7 @@ class Redactor:
             return text
         try:
             value = from_json(text)
-        except ValueError:
+        except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
             return self._in_paths(text, tally)
         made = self._by_paths(value, tally)
         return text if made is value else write_json(made).decode()

@@ -97,7 +97,7 @@ def _fit_json(text: str, limit: int) -> tuple[str, int] | None:
             if json_size(made) <= limit:
                 return made, max(len(text) - len(made), 1)
             room = room * 3 // 4
-    except ValueError:  # no JSON, or nothing that can be written again
+    except (TypeError, ValueError):  # no JSON, half a surrogate pair, or nothing that can be written again
         return None
     return None
 

@@ -81,6 +81,8 @@ def read(raw: str) -> Reading:
     except ValueError as error:
         if "recursion limit" in str(error):
             return Reading(problem=_TOO_DEEP)
+    except TypeError:  # half a surrogate pair as it is, which json.loads takes
+        pass
     pairs = _Pairs()
     try:
         found = json.loads(raw, object_pairs_hook=pairs, parse_constant=_refuse)

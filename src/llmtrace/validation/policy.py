@@ -103,7 +103,7 @@ def _decoded(text: str) -> JsonValue:
     """The text that a text holds as a JSON string; None where it is no JSON string."""
     try:
         inner = from_json(text, allow_inf_nan=False)
-    except ValueError:
+    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
         return None
     return inner if isinstance(inner, str) else None
 
