@@ -930,6 +930,12 @@ def test_a_model_that_got_stuck_costs_no_minutes(stuck: str) -> None:
     assert diagnose(story.trace()).health == "ok"
 
 
+def test_half_a_surrogate_pair_in_a_result_is_no_obstacle() -> None:
+    """As of an emoji that something cut in two."""
+    story = Story().user("go").calls("look_up", '{"name": "\ud83d", "id": "KS-1001"}', q="KS-1002").says("It is KS-1001.")
+    assert diagnose(story.trace()).health == "ok"
+
+
 def test_cost_is_linear() -> None:
     """Four times the trace takes about four times as many steps, counted and not timed."""
 

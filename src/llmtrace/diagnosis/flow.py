@@ -301,7 +301,7 @@ def structure_of(result: JsonValue) -> JsonValue:
         return None
     try:
         return from_json(result)
-    except ValueError:
+    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
         return None
 
 

@@ -68,7 +68,7 @@ def _call(block: str, number: int) -> ToolCall | None:
         return ToolCall(name, parse_arguments(said.group(2)), f"call_{number}")
     try:
         found = from_json(block)
-    except ValueError:
+    except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
         return None
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         return None

@@ -46,7 +46,7 @@ def _schema(asked: Mapping[str, JsonValue]) -> JsonValue | None:
     if isinstance(schema, str):
         try:
             schema = from_json(schema)
-        except ValueError:
+        except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
             return None
     if isinstance(schema, Mapping):
         return dict(schema)
