@@ -1,6 +1,6 @@
 """Which values of an answer follow from others: of the same answer, or of the records of what it names.
 
-Law: each rule looks at the numbers and dates of one answer, and at the lists of results before it, once.
+Law: each rule looks at the numbers and dates of one answer, and at a bounded number of steps before it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _FEW = 24
 _COUNTED = 100
 """Whole numbers below it are counts, ages, hours: said without having stood anywhere."""
 _CENT = 0.0051
-_MOST_RECORDS = 400
+_NEAR = 64
+"""Steps before an answer that are looked at."""
+_MOST_RECORDS = 100
 _LONGEST_STAY = 366
 
 
@@ -75,13 +77,18 @@ def _is_later_by(use: Use, node: Node, flow: Flow) -> bool:
     day = _day(use)
     if day is None:
         return False
-    uses = [one for other in flow.nodes[: node.place + 1] for one in other.uses]
+    before = _before(node, flow)
+    uses = [one for other in (*before, node) for one in other.uses]
     days = {abs((day - known).days) for one in uses if not one.made_up and (known := _day(one)) is not None}
     counted = {int(number) for number in numbers_in(node.text) if number.is_integer() and number < _LONGEST_STAY}
-    for other in flow.nodes[: node.place]:
+    for other in before:
         if other.kind == "call" and isinstance(other.arguments, dict):
             counted.update(value for value in other.arguments.values() if type(value) is int)
     return not (days - {0}).isdisjoint(counted)
+
+
+def _before(node: Node, flow: Flow) -> list[Node]:
+    return flow.nodes[max(0, node.place - _NEAR) : node.place]
 
 
 def _day(use: Use) -> date | None:
@@ -94,7 +101,7 @@ def _day(use: Use) -> date | None:
 def _totals(node: Node, flow: Flow) -> Iterator[float]:
     """Of each list of records before, the sums and averages of those that the answer names."""
     named = words_in(node.text)
-    for other in flow.nodes[: node.place] if named else ():
+    for other in _before(node, flow) if named else ():
         for records in _lists(other.structure):
             chosen = [one for one in records if any(str(member) in named for member in one.values())]
             if len(chosen) > 1:
