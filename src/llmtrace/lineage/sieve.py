@@ -13,8 +13,8 @@ _LETTERS_AND_DIGITS = frozenset(byte for byte in range(128) if chr(byte).isalnum
 _DIGITS = frozenset(b"0123456789")
 _END = ord("\n")
 _ASCII = frozenset(range(128)) - {_END}
-_MOST_HITS = 16
-"""Beyond so many hits it is quicker to read all the words."""
+_FEW, _MOST_HITS = 12, 16
+"""Of fewer words, and beyond so many hits, it is quicker to read all the words."""
 _EXACT = 9
 """Digits up to which a key has all of a number."""
 
@@ -41,8 +41,8 @@ class Sieve:
 
     def left(self, words: Sequence[str]) -> Collection[str]:
         """Those of some words that may have one of the keys. ``words``: in ASCII and small letters, without white space."""
-        if not words:
-            return ()
+        if len(words) < _FEW:
+            return words
         joined = "\n".join(words).encode()
         whole, digits = joined.translate(*_WHOLE).split(b"\n"), joined.translate(*_WHOLE_DIGITS).split(b"\n")
         parts = b" ".join([joined.translate(*cut) for cut in _PARTS]).split()
