@@ -82,7 +82,7 @@ class Story:
         """Every value that the model said, with its provenance; the same where what is said is known beforehand."""
         lineage = Lineage(thorough=thorough)
         uses = [use for span in self.spans for use in lineage.add(span)]
-        with patch("llmtrace.lineage.context.LONG", 0):
+        with patch.multiple("llmtrace.lineage.said", LONG=0, LONG_SPAN=0):
             known = Lineage(thorough=thorough, spans=self.spans)
             assert [use for span in self.spans for use in known.add(span)] == uses
         return uses

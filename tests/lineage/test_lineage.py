@@ -302,7 +302,8 @@ def test_a_history_sent_again_costs_nothing() -> None:
 
 @pytest.mark.parametrize("known", range(5))
 def test_a_span_that_was_not_known_beforehand_is_traced_as_any_other(monkeypatch: pytest.MonkeyPatch, known: int) -> None:
-    monkeypatch.setattr("llmtrace.lineage.context.LONG", 0)
+    monkeypatch.setattr("llmtrace.lineage.said.LONG", 0)
+    monkeypatch.setattr("llmtrace.lineage.said.LONG_SPAN", 0)
     story = Story().user("Cancel KS-20418, the red kettle").calls("look_up", ORDER, order_id="KS-20418")
     story.calls("cancel", {"note": "red kettle"}, order_id="KS-20418", amount=18.5).says(
         "Cancelled KS-20418, 18.50 of 2031-05-02."

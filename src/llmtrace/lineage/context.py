@@ -21,7 +21,7 @@ from llmtrace.lineage.ranges import Range
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import Value
 from llmtrace.lineage.vocabulary import Vocabulary
-from llmtrace.lineage.wanted import LONG, Wanted, WantedVocabulary
+from llmtrace.lineage.wanted import Wanted, WantedVocabulary
 from llmtrace.lineage.wording import wording
 from llmtrace.lineage.words import Words, readable
 
@@ -162,11 +162,11 @@ class Context:
         sources: int | None = None,
         characters: int | None = None,
         search: bool = False,
-        wanted: Callable[[], Wanted] | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         """``sources`` and ``characters``: how much is remembered, None for all. ``search``: this is a live context, which
         searches before it indexes; quicker for few values, and the first place found is given, not the earliest. ``wanted``:
-        unless live, gives all that will be looked for; of a long trace only that is read."""
+        unless live, all that will be looked for, and so all that is read; None for everything."""
         self._most_sources, self._most_characters, self.live = sources, characters, search
         self._sources: dict[int, Source] = {}
         self.ranges: deque[tuple[Range, Source]] = deque(maxlen=_MOST_RANGES)
@@ -175,8 +175,7 @@ class Context:
         self._characters = self._unsorted = self._unindexed = 0
         self._words, self._dates = _Index(), _Index()
         if not search:
-            self._begin_to_read(Vocabulary())
-        self._wanted = wanted
+            self._begin_to_read(Vocabulary() if wanted is None else WantedVocabulary(wanted))
         self._new: dict[int, _New] = {}
         self._known: set[str] = set()
         """The keys of those new sources whose keys were read at once, or in an earlier run."""
@@ -187,12 +186,12 @@ class Context:
         """Unless live: a word that was read may have keys."""
 
     def _begin_to_read(self, vocabulary: Vocabulary | WantedVocabulary) -> None:
-        self._wanted, self._vocabulary, self._words, self._sorted = None, vocabulary, _Index(), 0
+        self._vocabulary, self._words, self._sorted = vocabulary, _Index(), 0
         self._plain = Words(vocabulary.plain, numbers_too=isinstance(vocabulary, WantedVocabulary))
 
     def want_everything(self) -> None:
         """Something that is not ``wanted`` will be looked for, too: so all is read once more."""
-        if self._wanted is not None or isinstance(self._vocabulary, WantedVocabulary):
+        if isinstance(self._vocabulary, WantedVocabulary):
             self._begin_to_read(Vocabulary())
 
     def add(self, source: Source) -> None:
@@ -397,8 +396,6 @@ class Context:
 
     def _read(self) -> None:
         """Unless live: index what was added, by its keys and by its words."""
-        if self._wanted is not None and self._characters > LONG:
-            self._begin_to_read(WantedVocabulary(self._wanted()))
         for number in range(self._sorted, self._next):
             source = self._sources[number]
             self._marked = self._marked or source.marked

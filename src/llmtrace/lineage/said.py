@@ -7,9 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmtrace.lineage.arguments import Argued, values_in
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.search import keys_sought, words_sought
+from llmtrace.lineage.sources import as_text
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wanted import Wanted
-from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Text, ToolCall, Workflow, as_said
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Text, ToolCall, ToolExecution, Workflow, as_said
+
+LONG, LONG_SPAN = 1 << 19, 1 << 12
+"""Characters of results, in all and by span on average, from which on it pays to find out beforehand what is wanted."""
 
 
 class Said:
@@ -25,8 +29,10 @@ class Said:
         """The values among the arguments of a call."""
         return self._values.pop(id(call), None) or values_in(call.arguments)
 
-    def wanted(self) -> Wanted:
-        """The keys and the words of all that is said."""
+    def wanted(self) -> Wanted | None:
+        """The keys and the words of all that is said; None where finding them out takes longer than reading everything."""
+        if not self._spans or not self._have_long_results():
+            return None
         keys: set[str] = set()
         words: set[str] = set()
         for value in self._read():
@@ -36,6 +42,16 @@ class Said:
                 words.update(words_sought(value))
         keys.discard("")
         return Wanted(frozenset(keys), frozenset(words))
+
+    def _have_long_results(self) -> bool:
+        least, characters = max(LONG, LONG_SPAN * len(self._spans)), 0
+        for span in self._spans.values():
+            if isinstance(span.operation, ToolExecution):
+                result = span.operation.result
+                characters += len(result if isinstance(result, str) else as_text(result))
+                if characters >= least:
+                    return True
+        return characters >= least
 
     def _read(self) -> Iterator[Value]:
         texts: dict[str, None] = {}

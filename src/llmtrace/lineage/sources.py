@@ -50,7 +50,7 @@ class Source:
     def text(self) -> str:
         if self._text is None:
             content = self.content
-            self._text = content if type(content) is str or isinstance(content, str) else _as_text(content)
+            self._text = content if type(content) is str or isinstance(content, str) else as_text(content)
         return self._text
 
     @property
@@ -104,7 +104,8 @@ class Source:
         return copy
 
 
-def _as_text(content: JsonValue) -> str:
+def as_text(content: JsonValue) -> str:
+    """Content as JSON, or as Python shows what is none."""
     try:
         return to_json(content, inf_nan_mode="constants").decode()
     except Exception:  # no JSON after all; a cycle or an object that cannot be written must not break the search

@@ -75,7 +75,7 @@ class Lineage:
         if thorough:
             self._known = Said(spans or ())
             """What is known beforehand."""
-            self._visible = Visible(bounded=False, wanted=None if spans is None else self._known.wanted)
+            self._visible = Visible(bounded=False, wanted=self._known.wanted())
 
     @property
     def hidden(self) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ whatever appears while such a call is still running (the prompt of an agent that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ class Call:
 
 
 class Visible:
-    def __init__(self, *, bounded: bool, wanted: Callable[[], Wanted] | None = None) -> None:
+    def __init__(self, *, bounded: bool, wanted: Wanted | None = None) -> None:
         self._most = REMEMBERED if bounded else None
         sources, characters = (SOURCES, CHARACTERS) if bounded else (None, None)
         self.context = Context(sources=sources, characters=characters, search=bounded, wanted=wanted)

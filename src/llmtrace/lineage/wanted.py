@@ -27,8 +27,6 @@ from llmtrace.lineage.sieve import Sieve
 from llmtrace.lineage.vocabulary import ACROSS, enter, leave_out
 from llmtrace.lineage.words import words_of
 
-LONG = 1 << 17
-"""Characters from which on it pays to find out what is wanted."""
 MOST_KNOWN = 1 << 18
 """Words that are remembered; beyond that all are read anew."""
 _DIGITS = frozenset("0123456789")
