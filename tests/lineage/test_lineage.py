@@ -369,14 +369,14 @@ def test_saying_more_never_makes_up_more(turns: list[tuple[str, str, str]], numb
 
 
 def test_long_runs_forget_and_never_accuse_for_it() -> None:
-    """The bounded lineage forgets old sources, yet what was in them is not called made up; what never was, still is."""
+    """The bounded lineage forgets old sources, yet what was in them is not called made up, however it was written; what never
+    was, still is."""
     lineage = Lineage(thorough=False)
     for number in range(SOURCES + 2000):
-        told = Inference(
-            "o", input=(Message("user", (Text(f"order OR-{number:06}"),)),), output=(Message("assistant", (Text("ok"),)),)
-        )
+        order = "order KS 52521" if number == 8 else f"order OR-{number:06}"
+        told = Inference("o", input=(Message("user", (Text(order),)),), output=(Message("assistant", (Text("ok"),)),))
         lineage.add(Span(TRACE_ID, f"{number:016x}", "x", number, number + 1, operation=told))
-    old, never = ToolCall("act", {"it": "OR-000007"}, "a"), ToolCall("act", {"it": "ZZ-777777"}, "b")
+    old, never = ToolCall("act", {"it": "OR-000007", "other": "KS-52521"}, "a"), ToolCall("act", {"it": "ZZ-777777"}, "b")
     ask = Inference("o", input=(Message("user", (Text("go"),)),), output=(Message("assistant", (old, never)),))
     uses = lineage.add(Span(TRACE_ID, "f" * 16, "x", 1, 2, operation=ask))
     assert [use.value for use in uses] == ["ZZ-777777"]

@@ -168,8 +168,10 @@ def dialled(value: Value) -> tuple[str, str]:
 
 
 def _where(context: Context, value: Value, anchor: str, pattern: str) -> Found | None:
-    """The source among those that hold the anchor in which the pattern occurs."""
+    """The source among those that hold the anchor in which the pattern occurs; a forgotten one may."""
     found = context.at(anchor) if anchor else None
+    if found is not None and found.last is None and len(anchor) >= _SHORTEST_BARE:
+        return found
     for source in (found.first, found.last) if found else ():
         if source is not None and source.echo.isdisjoint(value.keys) and re.search(pattern, source.text, re.IGNORECASE):
             return Found(source, source)
