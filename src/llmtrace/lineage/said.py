@@ -12,7 +12,7 @@ from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wanted import Wanted
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Text, ToolCall, ToolExecution, Workflow, as_said
 
-LONG, LONG_SPAN = 1 << 19, 1 << 12
+LONG, LONG_SPAN = 1 << 19, 1 << 11
 """Characters of results, in all and by span on average, from which on it pays to find out beforehand what is wanted."""
 
 
