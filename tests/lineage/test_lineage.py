@@ -140,6 +140,11 @@ def test_other_forms_of_what_was_said_are_grounded(said: str, value: Any) -> Non
     assert all(map(grounded, (use for use in story.uses() if use.pointer == "/it")))
 
 
+@pytest.mark.parametrize("said", ["a rate of 1.1", "a rate of 1.1002", "a rate of 1.10"])
+def test_a_number_with_as_many_decimals_or_more_is_no_rounded_one(said: str) -> None:
+    assert Story().user(said).calls("act", {}, it=1.1007).use("/it").made_up
+
+
 MADE_UP: list[Any] = [
     "KS-20431", 20431887, 48.37, "a.reyes@example.com", "+32 475 99 88 77", "https://example.net/a/991",
     "/data/other/file.bin", "reyes_ada_1234", "gift_card_4471", ["KS-20431"], {"deep": [{"id": "KS-20431"}]},

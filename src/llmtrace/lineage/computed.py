@@ -23,6 +23,8 @@ SMALL = 10
 """Whole numbers up to here serve as factors only: there are too many of them everywhere to add or subtract."""
 MOST_COUNTED = 100
 """Whole numbers up to here may count things."""
+_MOST_PLACES = 6
+"""Decimals that a rounded number has at most."""
 _MOST_RATES = 4
 """Numbers finer than cents by which others are multiplied and divided."""
 _FEWEST_WHOLE = 100
@@ -56,7 +58,7 @@ class Computed(NamedTuple):
 def computed(number: float, terms: Sequence[Term]) -> Computed | None:
     """How the number follows from ``terms``: from one of them by a small factor, from two, or as the total or the average of
     some that stand one after the other. None if it does not."""
-    number = round(abs(number), 2)
+    exactly, number = abs(number), round(abs(number), 2)
     strict = number.is_integer()
     by_size: dict[float, list[Term]] = {}
     for term in terms:
@@ -68,8 +70,8 @@ def computed(number: float, terms: Sequence[Term]) -> Computed | None:
         if found is not None:
             return found
     if strict:
-        return _of_runs(number, addends, strict) or (_rounded(number, terms) if number >= _FEWEST_WHOLE else None)
-    return _rounded(number, terms) or _of_runs(number, addends, strict) or _average(number, addends) or _by_rate(number, terms)
+        return _of_runs(number, addends, strict) or (_rounded(exactly, terms) if number >= _FEWEST_WHOLE else None)
+    return _rounded(exactly, terms) or _of_runs(number, addends, strict) or _average(number, addends) or _by_rate(number, terms)
 
 
 def may_follow(number: float, sizes: Sequence[float]) -> bool:
@@ -229,7 +231,8 @@ def _counts(term: Term) -> bool:
 
 def _rounded(number: float, terms: Sequence[Term]) -> Computed | None:
     """One that is written with more decimals."""
-    half = 0.5 if number.is_integer() else 0.05 if round(number, 1) == number else 0.005
+    places = next((places for places in range(_MOST_PLACES) if round(number, places) == number), _MOST_PLACES)
+    half = 0.5 * 10**-places
     for term in terms:
         if term.size != number and not term.size.is_integer() and abs(term.size - number) <= half + 1e-9:
             return Computed("rounded", (term,))
