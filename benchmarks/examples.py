@@ -1,10 +1,12 @@
-"""Every example that the ranker is learned from: planted failures, untouched runs, and runs that people have labelled."""
+"""Every example that the ranker is learned from: planted failures, what looks like one and is none, untouched runs, and runs
+that people have labelled."""
 
 from __future__ import annotations
 
 import argparse
 import pickle
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import report
@@ -14,6 +16,7 @@ from planted.corpus import Planted, good_runs, planted, untouched
 from ranking import Example, read, steps_of_candidates
 
 PER_KIND = 25
+CONTROL = "control"
 WEIGHTS = {"untouched": 4.0}
 """An untouched run counts so many times: there are few of them, and a false blame costs a person's trust."""
 
@@ -31,9 +34,10 @@ def planted_anew(data: Path, kinds: Iterable[str], seeds: Iterable[int], per_kin
 
 
 def controls(data: Path, per_kind: int = PER_KIND) -> list[Example]:
-    """Runs in which something was changed that is no failure; nothing is learned from them."""
+    """Runs in which something was changed that is no failure."""
     runs = good_runs(report.folder(data, "tau_bench"))
-    return [_of_planted(one) for one in planted(runs, per_kind, CONTROLS)]
+    changed = (_of_planted(one) for one in planted(runs, per_kind, CONTROLS))
+    return [replace(one, set=CONTROL, right=[False] * len(one.right)) for one in changed]
 
 
 def _of_planted(one: Planted) -> Example:
@@ -66,7 +70,7 @@ def every(data: Path, keep: Path | None = None) -> list[Example]:
     if keep is not None and keep.exists():
         held: list[Example] = pickle.loads(keep.read_bytes())
         return held
-    found = [*of_planted(data), *of_labelled([*who_and_when(data), *agentrx(data)])]
+    found = [*of_planted(data), *controls(data), *of_labelled([*who_and_when(data), *agentrx(data)])]
     if keep is not None:
         keep.write_bytes(pickle.dumps(found))
     return found

@@ -47,7 +47,7 @@ def by_task(every: Sequence[Example], judged: Sequence[Example] | None = None) -
 def unseen_kind(every: Sequence[Example]) -> list[Ranked]:
     whole = learn(every)
     found: list[Ranked] = []
-    for kind in sorted({one.kind for one in every if one.kind}):
+    for kind in sorted({one.kind for one in every if one.kind and one.set != examples.CONTROL}):
         report.progress(f"without {kind} …")
         ranker = learn([one for one in every if one.kind != kind], start=whole, rounds=FEW_ROUNDS)
         found += [rank(tempered(ranker, shipped().temperature), one) for one in every if one.kind == kind]
@@ -84,12 +84,13 @@ def main() -> None:
         report.done(parts, [_anew(parts)], options.json)
         return
     tasks, unseen = by_task(every), unseen_kind(every)
-    controls = by_task(every, examples.controls(options.data))
+    controls = [one for one in tasks if one.example.set == examples.CONTROL]
     untouched = [one for one in tasks if not one.example.kind]
+    failures = [one for one in tasks if one.example.kind and one.example.set != examples.CONTROL]
     shown: dict[str, Any] = {
-        "by task": by_kind([one for one in tasks if one.example.kind]),
+        "by task": by_kind(failures),
         "unseen kind": by_kind(unseen),
-        "all by task": measures([one for one in tasks if one.example.kind]),
+        "all by task": measures(failures),
         "all unseen kind": measures(unseen),
         "untouched": measures(untouched),
         "controls": by_kind(controls),
