@@ -16,7 +16,7 @@ from typing import Any
 
 import examples
 import report
-from ranking import Example, calibration_error, folds, learn, rank, tempered
+from ranking import Example, calibration_error, folds, learn, log_loss, rank, tempered
 from train_ranker import TEMPERATURES
 
 SETS = ("algorithm_generated", "hand_crafted", "magentic_one", "tau_retail")
@@ -72,11 +72,11 @@ def by_ranker(every: Sequence[Example], parts: dict[str, int]) -> dict[int, Gues
     for number, ranker in rankers.items():
         others = [raw[id(one)] for one in every if one.failed and parts[_key(one)] != number]
 
-        def error(temperature: float, others: list[Any] = others) -> float:
+        def surprise(temperature: float, others: list[Any] = others) -> float:
             again = [rank(tempered(rankers[parts[_key(one.example)]], temperature), one.example) for one in others]
-            return calibration_error([(one.probabilities[one.order[0]], one.example.right[one.order[0]]) for one in again])
+            return log_loss([(one.probabilities[one.order[0]], one.example.right[one.order[0]]) for one in again])
 
-        temperature = min(TEMPERATURES[::2], key=error) if others else 1.0
+        temperature = min(TEMPERATURES, key=surprise) if others else 1.0
         for one in every:
             if one.failed and parts[_key(one)] == number:
                 found = rank(tempered(ranker, temperature), one)

@@ -6,6 +6,7 @@ An example is a trace: the features of its candidates, which of them are right (
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -171,6 +172,12 @@ def rank(ranker: Ranker, example: Example) -> Ranked:
     found = ranker.probabilities(example.features, failed=example.failed)
     order = sorted(range(len(found)), key=lambda number: (-found[number], number))
     return Ranked(example, order, found)
+
+
+def log_loss(pairs: Sequence[tuple[float, bool]]) -> float:
+    """How much the outcomes surprise whoever believes the probabilities, on average. Steadier than `calibration_error` where
+    there are few."""
+    return -sum(math.log(max(1e-9, said if correct else 1 - said)) for said, correct in pairs) / len(pairs)
 
 
 def calibration_error(pairs: Sequence[tuple[float, bool]], bins: int = 10) -> float:
