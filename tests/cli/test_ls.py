@@ -26,7 +26,7 @@ TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
 4bf92f35   1m  ok         1.00 s      4     138        -  support
           The blue kettle I ordered leaks. → Done: I looked at order KS-20431.
           ! ungrounded_argument
-          ? look_up was called with a made-up /order_id (77 %)
+          ? look_up was called with a made-up /order_id (70 %)
 0af76519   1h  recovered  2.00 s      6     414  $0.0007  support
           Refund the 42 EUR of order KS-20… → Done: I refunded 42.0 EUR for or…
           ! wrong_type

@@ -131,7 +131,7 @@ def _suspect(
         return Suspect(
             node.span_id, score, clue.title, clue.evidence, None, None, chain(clue, {node: None}, flow, stop), _ADVICE, reasons
         )
-    clues = sorted(one.clues, key=lambda clue: (not _stops(clue), _is_aside(clue), -_weight(clue, ranker)))
+    clues = sorted(one.clues, key=lambda clue: (not _stops(clue), _tells_less(clue, one.clues), -_weight(clue, ranker)))
     clue = clues[0]
     also = tuple(other.evidence for other in clues[1:] if other.kind != clue.kind and not _is_told(other, clues))
     way = chain(clue, _reached(clue, flow), flow, stop)
@@ -160,9 +160,12 @@ def _is_told(clue: Clue, others: Sequence[Clue]) -> bool:
     return any(other.kind in _SAYS.get(clue.signal, ()) or other.title == clue.title for other in others)
 
 
-def _is_aside(clue: Clue) -> bool:
-    """True for what a quality signal mentions by the way: other kinds of clues say more of the same."""
-    return (clue.kind, clue.severity) == ("finding", "info")
+def _tells_less(clue: Clue, others: Sequence[Clue]) -> int:
+    """1 for an answer that states what was made up, where a call was made with such a value; 2 for what a quality signal
+    mentions by the way: other kinds of clues say more of the same."""
+    if (clue.kind, clue.severity) == ("finding", "info"):
+        return 2
+    return int(clue.kind == "claim" and any(other.kind == "made_up" for other in others))
 
 
 def _weight(clue: Clue, ranker: Ranker) -> float:
