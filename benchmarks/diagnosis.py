@@ -134,11 +134,12 @@ def best_constant(every: Sequence[Example]) -> Callable[[Example], Guess]:
 
 def main() -> None:
     arguments = report.parser(__doc__)
+    arguments.add_argument("--division", type=int, default=7, help="seed of the division of the tasks into parts")
     examples.option(arguments)
     options = arguments.parse_args()
     every = examples.every(options.data, options.keep)
     labelled = [one for one in every if one.failed]
-    parts = folds((one.task for one in every), FOLDS)
+    parts = folds((one.task for one in every), FOLDS, options.division)
     methods: dict[str, Callable[[Example], Guess]] = {
         "random step of a worker": at_random,
         "first step of a worker": lambda one: Guess(workers(one)),
