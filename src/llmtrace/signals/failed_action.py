@@ -67,7 +67,7 @@ class FailedAction:
         operation = span.operation
         if isinstance(operation, Inference):
             asked = [part.id for message in operation.output for part in message.parts if type(part) is ToolCall]
-            if len(state.decided) == CALLS:
+            if len(state.decided) == CALLS and state.decided[0][1] != span.parent_id:
                 _put_aside(state)
             state.decided.append((span.span_id, span.parent_id, asked))
             return self._fruitless(state, span, operation)
