@@ -50,9 +50,7 @@ from llmtrace.signals import Signal, load
 RUN, ROOT = "a" * 32, "f" * 16
 SENTENCE = "the order was packed in the morning and left the warehouse with the carrier before noon on the same day"
 WORDS = SENTENCE.split()
-PLACES = {"10th": 10, "1,000th": 1000}
-BEFORE = max(PLACES.values())
-"""Spans that come before those that are timed."""
+NEAR, FAR = 10, 1000
 AROUND = 30
 """Spans that are timed from each place on."""
 TEXT = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
@@ -92,11 +90,11 @@ def kind_of(span: Span) -> str:
     return "inference with two calls" if span.operation.output[0].tool_calls() else "answer of 400 characters"  # type: ignore[union-attr]
 
 
-def timed(evaluator: Evaluator, place: int) -> dict[str, list[float]]:
+def timed(evaluator: Evaluator, place: int, far: int) -> dict[str, list[float]]:
     """Microseconds of the spans from this place of a run on, and of the answer after them."""
     state, another = evaluator.start(), evaluator.start()
     found: dict[str, list[float]] = defaultdict(list)
-    others = list(islice(agent(BEFORE), BEFORE - place))
+    others = list(islice(agent(far), far - place))
     for number, span in enumerate(
         list(agent((place + AROUND) // 3)), start=1
     ):  # all are kept: to free them is no work of the signals
@@ -111,12 +109,12 @@ def timed(evaluator: Evaluator, place: int) -> dict[str, list[float]]:
     return found
 
 
-def medians(signals: tuple[Signal, ...], place: int, runs: int) -> dict[str, float]:
+def medians(signals: tuple[Signal, ...], place: int, runs: int, far: int) -> dict[str, float]:
     evaluator = Evaluator(signals)  # one for all runs, as in a program
-    timed(evaluator, place)
+    timed(evaluator, place, far)
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(runs):
-        for kind, times in timed(evaluator, place).items():
+        for kind, times in timed(evaluator, place, far).items():
             found[kind] += times
     return {kind: statistics.median(times) for kind, times in found.items()}
 
@@ -144,7 +142,7 @@ def ends(signals: tuple[str, ...] | None, place: int, runs: int) -> dict[str, fl
 def functions(signals: tuple[Signal, ...], place: int) -> dict[str, float]:
     """How many functions a step enters, by kind of span, from this place of a run on; the mean."""
     evaluator = Evaluator(signals)
-    timed(evaluator, place)
+    timed(evaluator, place, place)
     state = evaluator.start()
     found: dict[str, list[int]] = defaultdict(list)
     entered = 0
@@ -216,16 +214,18 @@ def _steps(runs: list[list[Span]], signals: tuple[Signal, ...]) -> dict[str, lis
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--far", type=int, default=FAR, help="the other span that is timed")
     arguments = parser.parse_args()
     all_of_them = load()
     results: dict[str, dict[str, float]] = {}
-    for name, place in PLACES.items():
+    for place in (NEAR, arguments.far):
+        name = f"{place:,}th"
         report.progress(f"{name} span …")
         runs = arguments.runs
-        base = medians((), place, runs)
+        base = medians((), place, runs, arguments.far)
         for signals in ((*all_of_them,), *((one,) for one in all_of_them)):
             label = "all" if len(signals) > 1 else signals[0].name
-            with_them = medians(signals, place, runs)
+            with_them = medians(signals, place, runs, arguments.far)
             for kind, took in with_them.items():
                 results.setdefault(label, {})[f"{kind}, {name}"] = round(took - base[kind], 1)
         without = ends((), place, runs)
