@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Step
 from llmtrace.lineage import Use
-from llmtrace.model import Failure, JsonValue, Severity, Span
+from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Failure, JsonValue, Severity, Span
 
 Kind: TypeAlias = Literal[
     "made_up",
@@ -50,7 +50,7 @@ Kind: TypeAlias = Literal[
 """``finding``: an evaluation of a quality signal that no other kind stands for."""
 _SHOWN = 60
 _MESSAGE = 160
-_ENDED = {"cancelled": "was cancelled", "timeout": "timed out", "deadline_exceeded": "ran past its deadline"}
+_ENDED = {CANCELLED: "was cancelled", TIMEOUT: "timed out", DEADLINE: "ran past its deadline"}
 _HARMLESS = frozenset({("finding", "info"), ("invalid", "warning")})
 
 
@@ -105,7 +105,7 @@ def told_by(failure: Failure) -> str:
 
 
 def ended(failure: Failure) -> str:
-    """How something failed, to stand behind its name."""
+    """How something failed, to stand behind its name; by an exception's class, where there is one."""
     return _ENDED.get(failure.type, f"ended with {failure.type}")
 
 

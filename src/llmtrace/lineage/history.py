@@ -38,9 +38,9 @@ class History:
         self._said: list[Part] = []
         """What the model said since its own words were last asked for."""
         self._seen: dict[int, None] = {}
-        self._own: dict[int, None] = {}
         self._own_calls: dict[str, None] = {}
-        """The ids of calls that the model said, and digests of all else."""
+        self._own: dict[int, None] = {}
+        """The ids of calls that the model said, and the digests of what else it said."""
         self._results: dict[int, None] = {}
 
     def new(self, messages: tuple[Message, ...], before: tuple[Message, ...] | None = None) -> Iterator[tuple[int, Message]]:
