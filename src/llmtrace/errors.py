@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)      a programming error in what was handed to llmtrace
     ├── InvalidToolCall (ValueError)         on_invalid="raise": the model's call breaks the tool's schema
     ├── BudgetExceeded                       on_exceed="raise": a run went over its budget
+    ├── DiagnosisFailed                      llmtrace itself went wrong over a trace
     ├── JudgeFailed                          the model that was asked for a second opinion gave none
     ├── PortBusy                             a receiver cannot listen where it was told to
     └── StoreError                           reading a store
@@ -72,6 +73,22 @@ class BudgetExceeded(LlmtraceError):
         self.spent = spent
         self.budget = budget
         self.spenders = tuple(spenders)
+
+
+class DiagnosisFailed(LlmtraceError):
+    """A fault of llmtrace's own: it could not diagnose a trace. ``fault`` says in a few words what happened and where in
+    llmtrace; the message also says how to report it. Other traces are not concerned.
+    """
+
+    def __init__(self, trace_id: str, fault: str) -> None:
+        super().__init__(
+            f"trace {trace_id} could not be diagnosed: {fault}.\n"
+            "This is a fault of llmtrace, not of your program. Please report it to the project, with this message and what\n"
+            f"llmtrace export {trace_id[:8]} --content none writes: no content is in that.\n"
+            f"What was recorded can be read: llmtrace show {trace_id[:8]}"
+        )
+        self.trace_id = trace_id
+        self.fault = fault
 
 
 class JudgeFailed(LlmtraceError):

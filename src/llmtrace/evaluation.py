@@ -359,7 +359,12 @@ def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:
     found: dict[str, tuple[Evaluation, ...]] = {}
     for signal in (evaluator or Evaluator()).signals:
         look = getattr(signal, "on_reading", None)
-        for span_id, evaluation in (look(trace) if look is not None else {}).items():
+        try:
+            told: dict[str, Evaluation] = look(trace) if look is not None else {}
+        except Exception as error:
+            _report(signal, error)
+            continue
+        for span_id, evaluation in told.items():
             found[span_id] = (*found.get(span_id, ()), evaluation)
     if not found:
         return trace

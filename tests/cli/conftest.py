@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from llmtrace.cli import main
+from llmtrace.diagnosis import made_up
 from llmtrace.store import open_store
-from tests.cli.traces import recovered, silent
+from tests.cli.traces import SILENT, recovered, silent
+
+if TYPE_CHECKING:
+    from llmtrace.diagnosis.aftermath import Aftermath
+    from llmtrace.diagnosis.clue import Clue
+    from llmtrace.diagnosis.flow import Flow
+    from llmtrace.model import Trace
 
 
 class Ran(NamedTuple):
@@ -40,6 +47,19 @@ def llmtrace(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def broken_finder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the finders of clues cannot take the silent trace."""
+    look = made_up.made_up
+
+    def finder(trace: Trace, flow: Flow, after: Aftermath) -> Iterable[Clue]:
+        if trace.trace_id == SILENT:
+            raise KeyError("order_id")
+        return look(trace, flow, after)
+
+    monkeypatch.setattr(made_up, "made_up", finder)
 
 
 @pytest.fixture

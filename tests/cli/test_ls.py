@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +13,10 @@ from inline_snapshot import snapshot
 
 from llmtrace.cli import ls, stores
 from llmtrace.cli.ls import since
-from llmtrace.model import AgentInvocation, Custom, Generic, Message, Workflow
+from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, Generic, Message, Workflow, replace
 from llmtrace.store import indexing, open_store
 from llmtrace.store.local import LocalStore
-from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, chat, user
+from tests.cli.traces import RECOVERED, SECOND, SILENT, Maker, answers, chat, recovered, user
 
 
 def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
@@ -25,11 +26,11 @@ def test_ls(llmtrace: Callable[..., Any], store: str) -> None:
 TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
 4bf92f35   1m  ok         1.00 s      4     138        -  support
           The blue kettle I ordered leaks. → Done: I looked at order KS-20431.
-          ! ungrounded_argument
+          ! ungrounded argument
           ? look_up was called with a made-up /order_id (70 %)
 0af76519   1h  recovered  2.00 s      6     414  $0.0007  support
           Refund the 42 EUR of order KS-20… → Done: I refunded 42.0 EUR for or…
-          ! wrong_type
+          ! wrong type
 """)
     assert max(map(len, ran.out.splitlines())) <= 80
     assert (ran.code, ran.err) == (0, "")
@@ -49,6 +50,48 @@ def test_the_suspect_in_json(llmtrace: Callable[..., Any], store: str) -> None:
     first = json.loads(llmtrace("why", SILENT, "--store", store, "--json").out)["suspects"][0]
     assert silent["suspect"] == {name: first[name] for name in ("span_id", "title", "score")}
     assert recovered["suspect"] is None
+
+
+def test_a_trace_that_cannot_be_diagnosed_costs_its_own_line(
+    llmtrace: Callable[..., Any], store: str, broken_finder: None
+) -> None:
+    """It says what happened, and where to read how to report it; the others are listed as ever."""
+    ran = llmtrace("ls", "--store", store)
+    assert ran.code == 0
+    silent, *below = ran.out.split("0af76519")[0].splitlines()[1:]
+    assert silent.startswith("4bf92f35")
+    told = " ".join(" ".join(below).split())
+    assert re.search(
+        r"\? not diagnosed, by a fault of llmtrace: KeyError \('order_id'\) at conftest\.py:\d+; llmtrace why 4bf92f35 says",
+        told,
+    )
+    assert "wrong type" in ran.out.split("0af76519")[1]
+    first, second = json.loads(llmtrace("ls", "--store", store, "--json").out)
+    assert first["suspect"] is None
+    assert first["undiagnosed"].startswith("KeyError ('order_id') at conftest.py:")
+    assert second["undiagnosed"] is None
+
+
+def test_what_was_found_is_said_once_and_in_words(llmtrace: Callable[..., Any], store: str) -> None:
+    """That a budget stopped the run; what was wrong with a call, and not also that it was invalid."""
+    maker, spent = Maker("c" * 32, time.time_ns()), Failure("llmtrace.errors.BudgetExceeded", "budget of 3 calls is spent")
+    crossed = Evaluation("budget_exceeded", "warning", "budget of 3 calls is spent")
+    invalid = Evaluation("invalid_tool_call", "error", "1 fault")
+    opened = open_store(store)
+    opened.append(maker.span(1, None, "invoke_agent a", AgentInvocation("a"), failure=spent))
+    opened.append(maker.span(2, 1, "chat m", chat([user("a")], answers("b")), evaluations=(crossed,)))
+    opened.append(replace(recovered()[1], trace_id="d" * 32, start=1, end=2, evaluations=(invalid,)))
+    opened.close()
+    out = llmtrace("ls", "--store", store).out
+    assert [line.strip() for line in out.splitlines() if line.strip().startswith("!")] == [
+        "! budget exceeded",
+        "! ungrounded argument",
+        "! wrong type",
+        "! wrong type",
+    ]
+    told = json.loads(llmtrace("ls", "--store", store, "--json").out)
+    assert told[0]["findings"] == ["budget_exceeded"]
+    assert told[3]["findings"] == ["wrong_type", "invalid_tool_call"]
 
 
 def test_what_would_take_long_is_not_diagnosed(

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,6 +195,36 @@ def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> N
     assert json.loads(llmtrace("why", "--all", "--tag", "absent", "--json", "--store", store).out)["runs"] == 0
 
 
+def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
+    llmtrace: Callable[..., Any], store: str, broken_finder: None
+) -> None:
+    """stderr says so, once for each fault; the other runs are grouped as ever."""
+    opened = open_store(store)
+    for span in Maker("3" * 32, time.time_ns() - SECOND).with_two_made_up():
+        opened.append(span)
+    opened.close()
+    ran = llmtrace("why", "--all", "--store", store)
+    assert ran.code == 0
+    assert ran.out.startswith("1 of 3 runs has a suspect, one cause")
+    said = " ".join(ran.err.split())
+    assert "1 run could not be diagnosed: KeyError ('order_id') at conftest.py:" in said
+    assert said.endswith("llmtrace why 4bf92f35 says how to report it.")
+    told = json.loads(llmtrace("why", "--all", "--json", "--store", store).out)
+    assert [one["trace_id"] for one in told["undiagnosed"]] == [SILENT]
+
+
+def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_finder: None) -> None:
+    """No stack trace, but what happened, how to report it, and what can be read instead; exit code 1."""
+    ran = llmtrace("why", SILENT, "--store", store)
+    assert (ran.code, ran.out) == (1, "")
+    assert re.match(
+        rf"llmtrace why: trace {SILENT} could not be diagnosed: KeyError \('order_id'\) at conftest\.py:\d+\.\n", ran.err
+    )
+    assert "report it" in ran.err
+    assert "llmtrace export 4bf92f35 --content none" in ran.err
+    assert llmtrace("export", "4bf92f35", "--content", "none", "--store", store).code == 0
+
+
 @pytest.mark.parametrize("option", ["--since=1h", "--agent=shop", "--tag=prod", "--limit=3"])
 def test_what_chooses_among_many_runs_needs_all(llmtrace: Callable[..., Any], store: str, option: str) -> None:
     ran = llmtrace("why", option, "--store", store)
@@ -209,6 +240,11 @@ def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> None:
     assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"
+
+
+def test_an_empty_store_is_said_to_be_empty(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No traces yet. Try: llmtrace demo\n"
 
 
 def test_a_run_is_tagged_by_any_of_its_spans(llmtrace: Callable[..., Any], store: str) -> None:

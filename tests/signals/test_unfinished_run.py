@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from signal_cases import ROOT, infer, ran, run
 
-from llmtrace.model import Trace, replace
+from llmtrace.evaluation import Evaluator
+from llmtrace.evaluation import on_reading as read_by
+from llmtrace.model import Evaluation, Span, Trace, replace
 from llmtrace.signals.unfinished_run import SIGNAL, on_reading
 
 
@@ -46,3 +49,25 @@ def test_a_program_that_still_runs_is_not_accused() -> None:
 def test_reading_is_a_pure_function() -> None:
     """Asking twice gives the same, once."""
     assert on_reading(cut_off()) == on_reading(cut_off())
+
+
+class Raising:
+    """A quality signal of somebody's whose reading fails."""
+
+    name = "raising"
+
+    def start(self) -> None:
+        return None
+
+    def step(self, state: None, span: Span) -> tuple[Evaluation, ...]:
+        return ()
+
+    def on_reading(self, trace: Trace) -> dict[str, Evaluation]:
+        raise ZeroDivisionError
+
+
+def test_one_whose_reading_fails_costs_its_own_verdicts(caplog: pytest.LogCaptureFixture) -> None:
+    """The others are told, and one line names it."""
+    read = read_by(cut_off(), Evaluator([Raising(), SIGNAL]))
+    assert read.health == "failed"
+    assert "quality signal raising failed with ZeroDivisionError" in caplog.text

@@ -226,6 +226,13 @@ def test_too_many_groups_and_words(engine: ClickHouseEngine, monkeypatch: pytest
 
 
 @needs_chdb
+def test_what_a_budget_stopped_goes_by_one_word(engine: ClickHouseEngine) -> None:
+    """In the engine, too."""
+    engine.keep([bare(1, None, CHAT, failure=Failure("llmtrace.errors.BudgetExceeded"))])
+    assert counted(opened(engine)).total.endings == {"budget_exceeded": 1}
+
+
+@needs_chdb
 def test_no_span_leaves_the_engine(engine: ClickHouseEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where traces are counted in several queries."""
     engine.keep(span for number in range(30) for span in run(number))

@@ -35,6 +35,19 @@ def test_the_list_says_what_is_suspected(viewer: Served) -> None:
     assert told[SILENT]["title"] == "look_up was called with a made-up /order_id"
 
 
+def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_finder: None) -> None:
+    """The list names the others' suspects, the trace opens without any and says how to report it, and it can be saved."""
+    viewer.ask("/api/traces")
+    told = viewer.ask(f"/api/suspicions?traces={RECOVERED},{SILENT}").json
+    assert told[RECOVERED] is None
+    assert "by a fault of llmtrace: KeyError ('order_id') at conftest.py:" in told[SILENT]["title"]
+    found = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json
+    assert found["suspects"] == []
+    assert "report it" in found["failed"]
+    assert viewer.ask(f"/api/traces/{SILENT}/stage").json == {"stage": ""}
+    assert viewer.ask(f"/api/traces/{SILENT}/page").status == 200
+
+
 def test_the_list_says_why_a_run_failed_of_which_nothing_stands_out(tmp_path: Path) -> None:
     """What was reported of the whole, not a step that only stands in a likely place."""
     store = open_store(str(tmp_path / "store"))

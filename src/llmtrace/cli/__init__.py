@@ -21,10 +21,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from llmtrace.cli.options import BAD_INPUT, FINE, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
+from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
 from llmtrace.cli.paint import Screen, clean
 from llmtrace.cli.usage import EXAMPLE, Formatter
-from llmtrace.errors import LlmtraceError
+from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.version import __version__
 
 
@@ -145,7 +145,7 @@ def _guarded(work: Any, name: str) -> int:
     except KeyboardInterrupt:
         return STOPPED
     except (BadInput, LlmtraceError) as error:
-        return _refuse(name, str(error))
+        return _refuse(name, str(error), FOUND if isinstance(error, DiagnosisFailed) else BAD_INPUT)
     return code
 
 
@@ -154,10 +154,10 @@ def _abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _refuse(name: str, message: str) -> int:
+def _refuse(name: str, message: str, code: int = BAD_INPUT) -> int:
     screen = Screen(sys.stderr)
     first, *rest = message.splitlines() or [""]
     screen.line(screen.paint(f"{name}: ", "red", "bold") + clean(first))
     for line in rest:
         screen.line("  " + clean(line))
-    return BAD_INPUT
+    return code

@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
-from llmtrace.diagnosis import LIKELY, Suspect, diagnose
-from llmtrace.errors import TraceNotFound
+from llmtrace.diagnosis import LIKELY, Suspect, diagnose, diagnosing
+from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary, is_elsewhere
 
 NAME = "ls"
@@ -33,6 +33,8 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
     "findings": lambda trace: len(trace.findings),
     "health": lambda trace: (_WORST.index(trace.health), trace.start),
 }
+
+_Told: TypeAlias = Suspect | DiagnosisFailed | None
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -88,24 +90,34 @@ def _query(args: argparse.Namespace) -> Query:
     return Query(limit=limit, since=args.since, health=args.health, agent=args.agent, text=args.text)
 
 
-def _suspects(store: Store, found: Iterable[TraceSummary]) -> Iterator[Suspect | None]:
-    """Of each trace the prime suspect, worked out when it is asked for; None where there is none, the trace still goes on, is
-    long, comes late in the list, or would have to be fetched once more."""
+def _suspects(store: Store, found: Iterable[TraceSummary]) -> Iterator[_Told]:
+    """Of each trace the prime suspect, worked out when it is asked for, or why it cannot be; None where there is none, the
+    trace still goes on, is long, comes late in the list, or would have to be fetched once more."""
     most = 0 if is_elsewhere(store) else _MOST_DIAGNOSED
     for number, summary in enumerate(found):
         try:
             looked_at = number < most and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
-            yield diagnose(store.trace(summary.trace_id)).prime if looked_at else None
+            yield _prime(store, summary.trace_id) if looked_at else None
         except TraceNotFound:  # it was removed in the meantime
             yield None
 
 
-def _as_json(trace: TraceSummary, suspect: Suspect | None) -> Any:
-    named = None if suspect is None else {"span_id": suspect.span_id, "title": suspect.title, "score": suspect.score}
-    return {**words.as_json(trace), "suspect": named}
+def _prime(store: Store, trace_id: str) -> _Told:
+    try:
+        with diagnosing(trace_id):
+            return diagnose(store.trace(trace_id)).prime
+    except DiagnosisFailed as failed:
+        return failed
 
 
-def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[Suspect | None], *, filtered: bool) -> None:
+def _as_json(trace: TraceSummary, told: _Told) -> Any:
+    if isinstance(told, DiagnosisFailed):
+        return {**words.as_json(trace), "suspect": None, "undiagnosed": told.fault}
+    named = None if told is None else {"span_id": told.span_id, "title": told.title, "score": told.score}
+    return {**words.as_json(trace), "suspect": named, "undiagnosed": None}
+
+
+def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[_Told], *, filtered: bool) -> None:
     if not found:
         screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
         return
@@ -116,18 +128,21 @@ def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[Suspect 
         titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
     lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3)))
     screen.line(next(lines))
-    for trace, line, suspect in zip(found, lines, suspects, strict=True):
+    for trace, line, told in zip(found, lines, suspects, strict=True):
         screen.line(line)
         room = screen.width - 10
         conversation = _conversation(trace, room)
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
         if trace.findings:
-            screen.line(" " * 10 + screen.paint(short("! " + ", ".join(trace.findings), room), "yellow"))
-        if suspect is not None:
-            probability = f" ({words.probability(suspect.score)})"
-            title = short(f"? {clean(suspect.title)}", room - len(probability)) + probability
-            screen.line(" " * 10 + screen.paint(title, "red" if suspect.score >= LIKELY else "dim"))
+            screen.line(" " * 10 + screen.paint(short("! " + words.findings(trace.findings), room), "yellow"))
+        if isinstance(told, DiagnosisFailed):
+            report = f"llmtrace why {trace.trace_id[:8]} says how to report it"
+            screen.prose(f"? not diagnosed, by a fault of llmtrace: {told.fault}; {report}", "dim", prefix=" " * 10)
+        elif told is not None:
+            probability = f" ({words.probability(told.score)})"
+            title = short(f"? {clean(told.title)}", room - len(probability)) + probability
+            screen.line(" " * 10 + screen.paint(title, "red" if told.score >= LIKELY else "dim"))
 
 
 def _row(trace: TraceSummary, now: int) -> list[Cell]:

@@ -94,7 +94,7 @@ def _tell(screen: Screen, summary: TraceSummary, *, as_json: bool) -> None:
         screen.line(json.dumps(words.as_json(summary)))
     else:
         facts = [words.plural(summary.spans, "span"), words.duration(summary.duration)]
-        found = ", ".join(summary.findings) or "nothing found"
+        found = words.findings(summary.findings) or "nothing found"
         health = screen.paint(summary.health.ljust(9), words.HEALTH_STYLE[summary.health])
         screen.line(f"{summary.trace_id[:8]}  {health} {' '.join(facts)}  {summary.name}: {found}")
     screen.stream.flush()

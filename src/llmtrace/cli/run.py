@@ -32,7 +32,7 @@ from llmtrace.cli.options import FINE, STOPPED, BadInput
 from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import LIKELY, diagnose
-from llmtrace.errors import ConfigurationError, TraceNotFound
+from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, spending
 from llmtrace.launch import environment
 from llmtrace.model import Failure, Trace, Workflow
@@ -239,13 +239,18 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
 
 
 def _summary(trace: Trace) -> tuple[str, str, str]:
-    summary, suspects = summarise(trace), diagnose(trace).suspects
+    summary = summarise(trace)
+    try:
+        suspects, undiagnosed = diagnose(trace).suspects, ""
+    except DiagnosisFailed as error:
+        suspects, undiagnosed = (), f"not diagnosed, by a fault of llmtrace: {error.fault}"
     likely = [suspect for suspect in suspects if suspect.score >= LIKELY]
     tokens = [f"{worded.count(summary.input_tokens)} tokens in", f"{worded.count(summary.output_tokens)} out"]
     cost = "cost not known" if summary.cost_usd is None else worded.cost(summary.cost_usd)
     known = [*tokens, cost] if summary.models else ["no model was called"]
     counted = ", ".join([worded.plural(summary.spans, "span"), *known, worded.duration(summary.duration)])
     found = f"{worded.plural(len(likely), 'suspect')}: {likely[0].title}" if likely else "no likely suspect"
-    command = "why" if likely else "show"
+    found = undiagnosed or found
+    command = "why" if likely or undiagnosed else "show"
     name = getattr(trace.root.operation, "name", trace.root.name)
     return f"{name}: {counted}", f"{summary.health}; {found}", f"llmtrace {command} {trace.trace_id[:8]}"

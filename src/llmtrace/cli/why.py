@@ -20,9 +20,10 @@ from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
-from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose
+from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose, diagnosing
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.groups import Case, Group, case_of, grouped
+from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace
 from llmtrace.store import Query, Store
 
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         if args.all:
             return _all(store, args)
         trace = trace_of(store, args.trace)
-    flow = Flow(trace)
+    with diagnosing(trace.trace_id):
+        flow = Flow(trace)
     heard = judging.hear(diagnose(trace, flow), flow, endpoint)
     diagnosis = heard.diagnosis
     if args.json:
@@ -170,23 +172,38 @@ def _code(text: str, most: int = 200) -> str:
 
 def _all(store: Store, args: argparse.Namespace) -> int:
     query = Query(limit=args.limit or MOST_RUNS, since=args.since, agent=args.agent)
-    looked, cases = 0, []
+    looked, cases, failed = 0, [], list[DiagnosisFailed]()
     for _, spans in groupby(store.spans(query), key=lambda span: span.trace_id):
         trace = Trace(list(spans))
         if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
             continue
         looked += 1
-        prime = diagnose(trace).prime
+        try:
+            prime = diagnose(trace).prime
+        except DiagnosisFailed as error:
+            failed.append(error)
+            continue
         if prime is not None:
             cases.append(case_of(trace, prime))
     groups = grouped(cases)
     if args.json:
-        print_json({"runs": looked, "causes": [_group_as_json(group) for group in groups]})
+        undiagnosed = [{"trace_id": one.trace_id, "fault": one.fault} for one in failed]
+        print_json({"runs": looked, "causes": [_group_as_json(group) for group in groups], "undiagnosed": undiagnosed})
     elif args.markdown:
         print("\n".join(_groups_as_markdown(groups, looked)))
     else:
-        show_groups(Screen(sys.stdout), groups, looked, top=max(args.top, 10))
+        filtered = bool(args.since or args.agent or args.tag)
+        show_groups(Screen(sys.stdout), groups, looked, top=max(args.top, 10), filtered=filtered)
+    _say_failed(Screen(sys.stderr), failed)
     return FINE
+
+
+def _say_failed(screen: Screen, failed: list[DiagnosisFailed]) -> None:
+    """Each fault of llmtrace once, with the runs that it cost."""
+    for fault, one in {one.fault: one for one in failed}.items():
+        runs = sum(other.fault == fault for other in failed)
+        report = f"This is a fault of llmtrace; llmtrace why {one.trace_id[:8]} says how to report it."
+        screen.prose(f"llmtrace why: {words.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
 def _tags(attributes: object) -> tuple[str, ...]:
@@ -194,10 +211,10 @@ def _tags(attributes: object) -> tuple[str, ...]:
     return tuple(map(str, held)) if isinstance(held, (list, tuple)) else ()
 
 
-def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int) -> None:
+def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int, filtered: bool) -> None:
     """Each cause with the number of its runs, since when, and with which model first."""
     if not looked:
-        screen.line("No trace is like that.")
+        screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
         return
     screen.line(screen.paint(_counted(groups, looked), "bold"))
     screen.line()

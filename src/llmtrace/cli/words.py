@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from llmtrace import semconv
 from llmtrace.cli.paint import Style
-from llmtrace.model import Evaluation, Failure, JsonValue, Operation, Part, ToolCall, Trace, Violation, counted_elsewhere
+from llmtrace.model import (
+    INVALID_TOOL_CALL,
+    Evaluation,
+    Failure,
+    JsonValue,
+    Operation,
+    Part,
+    ToolCall,
+    Trace,
+    Violation,
+    counted_elsewhere,
+)
 
 UNKNOWN = "-"
 
@@ -101,6 +112,13 @@ def evaluation(found: Evaluation) -> str:
     pointer = f" at {found.pointer}" if found.pointer and found.pointer not in found.explanation else ""
     evidence = ", ".join(f"{key}={value(shown)}" for key, shown in found.evidence.items())
     return f"{found.name}{label}{pointer}: {found.explanation}{f' ({evidence})' if evidence else ''}"
+
+
+def findings(names: Iterable[str]) -> str:
+    """Names of what was found, as words; that a call was invalid only where nothing says in which way. Classes keep theirs."""
+    known = list(names)
+    told = [name for name in known if name != INVALID_TOOL_CALL] or known
+    return ", ".join(name if "." in name else name.replace("_", " ") for name in told)
 
 
 def failure(held: Failure) -> str:

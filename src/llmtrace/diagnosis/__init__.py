@@ -6,6 +6,7 @@ random; the same trace gives the same diagnosis. A run that says it succeeded is
 that every tool accepted leaves no other trace.
 """
 
+from llmtrace.diagnosis.failing import diagnosing
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.ranker import Ranker
 from llmtrace.diagnosis.result import LIKELY, Diagnosis, Step, Suspect
@@ -14,18 +15,19 @@ from llmtrace.diagnosis.symptoms import is_known_to_have_failed, symptoms_of
 from llmtrace.diagnosis.tools import is_left_out
 from llmtrace.model import Inference, Span, ToolExecution, Trace
 
-__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Ranker", "Step", "Suspect", "diagnose"]
+__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Ranker", "Step", "Suspect", "diagnose", "diagnosing"]
 
 
 def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = None) -> Diagnosis:
     """The suspects of a trace, the most probable first, and what was not visible. Verdicts that the spans carry are used;
     lineage is traced anew, unless the ``flow`` of this trace is given. ``ranker``: other weights than those shipped. Raises
-    IndexError on an empty trace."""
-    flow = flow or Flow(trace)
-    suspects = suspects_of(trace, flow, ranker)
-    symptoms = symptoms_of(trace, frozenset(suspect.span_id for suspect in suspects))
-    unknown = _unknown(trace, flow)
-    return Diagnosis(trace.trace_id, trace.health, suspects, unknown, symptoms, is_known_to_have_failed(trace))
+    IndexError on an empty trace, DiagnosisFailed where llmtrace itself goes wrong."""
+    with diagnosing(trace.trace_id):
+        flow = flow or Flow(trace)
+        suspects = suspects_of(trace, flow, ranker)
+        symptoms = symptoms_of(trace, frozenset(suspect.span_id for suspect in suspects))
+        unknown = _unknown(trace, flow)
+        return Diagnosis(trace.trace_id, trace.health, suspects, unknown, symptoms, is_known_to_have_failed(trace))
 
 
 def _unknown(trace: Trace, flow: Flow) -> tuple[str, ...]:

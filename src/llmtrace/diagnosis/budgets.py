@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from llmtrace.diagnosis.clue import Clue, called, place_of
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.result import Step
-from llmtrace.model import Embedding, Evaluation, Inference, Span, Text, ToolExecution, ToolResult, Trace
+from llmtrace.model import BUDGET_EXCEEDED, Embedding, Evaluation, Inference, Span, Text, ToolExecution, ToolResult, Trace
 
-EXCEEDED = "budget_exceeded"
+EXCEEDED = BUDGET_EXCEEDED
 """What a budget of `llmtrace.guards` says of the span that crossed it; no quality signal."""
 _ERROR = "BudgetExceeded"
 _MOST = 0.5

@@ -19,6 +19,7 @@ from llmtrace.guards import ledger, wording
 from llmtrace.guards.account import Account, Amounts
 from llmtrace.guards.estimates import usage_of
 from llmtrace.model import (
+    BUDGET_EXCEEDED,
     AgentInvocation,
     Embedding,
     Evaluation,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("llmtrace")
 
-BUDGET_EXCEEDED = "budget_exceeded"
-"""Name of the evaluation on the span that reached a ceiling."""
 BUDGET_NEARLY_SPENT = "budget_nearly_spent"
 """Name of the evaluation on the span that reached `NEARLY` of it."""
 BUDGET_UNPRICED = "budget_unpriced"

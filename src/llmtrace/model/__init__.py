@@ -1,6 +1,15 @@
 """The words of llmtrace as pure values: no I/O, no clock, no OpenTelemetry."""
 
-from llmtrace.model.endings import CANCELLED, CANCELLING, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, TOOL_ERROR, ending
+from llmtrace.model.endings import (
+    BUDGET_EXCEEDED,
+    CANCELLED,
+    CANCELLING,
+    DEADLINE,
+    INVALID_TOOL_CALL,
+    TIMEOUT,
+    TOOL_ERROR,
+    ending,
+)
 from llmtrace.model.findings import Code, Evaluation, Severity, Violation, Where
 from llmtrace.model.messages import (
     Blob,
@@ -44,6 +53,7 @@ from llmtrace.model.value import replace
 
 __all__ = [
     "ACCEPTANCE",
+    "BUDGET_EXCEEDED",
     "CANCELLED",
     "CANCELLING",
     "DEADLINE",

@@ -17,6 +17,8 @@ DEADLINE: Final = "deadline_exceeded"
 """The server gave up: the time that the request allowed was over."""
 CANCELLED: Final = "cancelled"
 """The program took the work back: a task was cancelled, a stream left early."""
+BUDGET_EXCEEDED: Final = "budget_exceeded"
+"""A budget of llmtrace's stopped it."""
 INVALID_TOOL_CALL: Final = "invalid_tool_call"
 """The arguments of a tool execution broke the schema, where the tool itself did not fail."""
 TOOL_ERROR: Final = "tool_error"
@@ -27,7 +29,7 @@ CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "Gene
 
 
 def ending(failure: Failure) -> str:
-    """`TIMEOUT`, `DEADLINE` or `CANCELLED`; any other failure goes by its own type."""
+    """`TIMEOUT`, `DEADLINE`, `CANCELLED` or `BUDGET_EXCEEDED`; any other failure goes by its own type."""
     return _ending(failure.type)
 
 
@@ -39,4 +41,6 @@ def _ending(type_: str) -> str:
         return DEADLINE
     if "timeout" in lower or "timedout" in lower or lower == "timed_out":
         return TIMEOUT
+    if name == "BudgetExceeded":
+        return BUDGET_EXCEEDED
     return CANCELLED if name in CANCELLING else type_

@@ -15,6 +15,7 @@ from typing import Final
 from llmtrace import semconv as sc
 from llmtrace.codec import dialects, operations
 from llmtrace.model import (
+    BUDGET_EXCEEDED,
     CANCELLED,
     CANCELLING,
     DEADLINE,
@@ -191,7 +192,8 @@ _COLUMNS: Final[dict[str, str]] = {
     ),
     "ending": f"""multiIf(position(lower(splitByChar('.', failure)[-1]), 'deadline') > 0, '{DEADLINE}',
         match(lower(splitByChar('.', failure)[-1]), 'timeout|timedout|^timed_out$'), '{TIMEOUT}',
-        splitByChar('.', failure)[-1] IN ({_list(sorted(CANCELLING))[1:-1]}), '{CANCELLED}', failure)""",
+        splitByChar('.', failure)[-1] IN ({_list(sorted(CANCELLING))[1:-1]}), '{CANCELLED}',
+        splitByChar('.', failure)[-1] = 'BudgetExceeded', '{BUDGET_EXCEEDED}', failure)""",
     "wrong": _said(
         """toFloat64(length(arrayDistinct(arrayMap(a -> (a[{choice}], a[{call_id}], a[{tool}]), arrayFilter(
         (a, n) -> n = {VIOLATION_EVENT} AND a[{severity}] = 'error' AND a[{where}] = 'arguments',

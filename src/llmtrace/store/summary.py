@@ -31,9 +31,9 @@ from llmtrace.semconv import SERVICE_NAME
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 2
+FORM: Final = 3
 """To be raised when a summary says something else of the same trace than before: those that an index holds are made anew when
-they are shown. 2: findings tell why a run failed, a refusal is an answer."""
+they are shown. 2: findings tell why a run failed, a refusal is an answer. 3: a budget that stopped the run goes by one name."""
 TEXT_LIMIT = 200
 """Characters of task and answer that a summary keeps."""
 

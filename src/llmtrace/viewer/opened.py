@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Span, Trace
 from llmtrace.store import TraceSummary, search, summarise
 from llmtrace.viewer.context import Input, fresh, inputs
@@ -95,12 +96,16 @@ class Opened:
 
     def diagnosis(self) -> dict[str, Any]:
         if self._diagnosis is None:
-            from llmtrace.diagnosis import diagnose
+            from llmtrace.diagnosis import diagnose, diagnosing
             from llmtrace.viewer import values
 
-            flow = self._flowing()
-            self.stage = "weighing what was found"
-            self._diagnosis = values.suspects(diagnose(self.trace, flow))
+            try:
+                with diagnosing(self.trace.trace_id):
+                    flow = self._flowing()
+                    self.stage = "weighing what was found"
+                    self._diagnosis = values.suspects(diagnose(self.trace, flow))
+            except DiagnosisFailed as error:
+                self._diagnosis = values.no_suspects(error)
             self.stage = ""
         return self._diagnosis
 
@@ -164,7 +169,7 @@ def _evaluator() -> Evaluator:
 
 def strongest(trace: Trace) -> dict[str, Any] | None:
     """The strongest suspect of a trace, or where that has no clue what is said of the whole; None where there is no likely one,
-    and the trace has not failed."""
+    and the trace has not failed. Raises DiagnosisFailed."""
     from llmtrace.diagnosis import LIKELY, diagnose
 
     found = diagnose(as_read(trace))

@@ -67,6 +67,8 @@ def _content(opened: Opened) -> dict[str, Any]:
     told["payloads"] = opened.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
         told["diagnosis"] = opened.diagnosis()
+        if told["diagnosis"].get("failed"):  # following values may have been what failed
+            return told
         told["origins"] = {span: uses for span, uses in opened.origins(spans).items() if uses}
     if len(spans) <= LONGEST_SPREAD:
         told["reached"] = {span: opened.reached(span) for span in spans}

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from llmtrace.errors import TraceNotFound
+from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.model import Span, Trace
 from llmtrace.store import Query, Store, TraceSummary
 from llmtrace.viewer.opened import Opened, strongest
@@ -53,8 +53,8 @@ class Source:
         return {"traces": [trace_row(one) for one in found[offset : offset + wanted]], "more": len(found) > offset + wanted}
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
-        """The strongest suspect of each listed trace that has ended and is not long; None where there is no likely one, and the
-        trace has not failed."""
+        """The strongest suspect of each listed trace that has ended and is not long, or that it could not be diagnosed;
+        None where there is no likely one, and the trace has not failed."""
         found: dict[str, Any] = {}
         for trace_id in trace_ids:
             summary = self._known.get(trace_id)
@@ -70,10 +70,15 @@ class Source:
         return found
 
     def _strongest(self, summary: TraceSummary) -> Any:
+        from llmtrace.diagnosis import diagnosing
+
         try:
-            return strongest(self.store.trace(summary.trace_id))
+            with diagnosing(summary.trace_id):
+                return strongest(self.store.trace(summary.trace_id))
         except TraceNotFound:
             return None
+        except DiagnosisFailed as error:
+            return {"title": f"not diagnosed, by a fault of llmtrace: {error.fault}", "score": 0, "likely": True}
 
     def compared(self, left: str, right: str) -> dict[str, Any]:
         """Two traces beside each other. Raises TraceNotFound, UnreadableStore."""

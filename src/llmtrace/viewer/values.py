@@ -8,6 +8,7 @@ from typing import Any
 from llmtrace.codec import jsontext
 from llmtrace.diagnosis import LIKELY, Diagnosis
 from llmtrace.diagnosis.flow import Flow
+from llmtrace.errors import DiagnosisFailed
 from llmtrace.lineage import Edge, Lineage, Origin, Propagation, Reached, Use
 from llmtrace.model import ToolExecution, Trace
 from llmtrace.viewer.plain import plain
@@ -27,6 +28,11 @@ def suspects(diagnosis: Diagnosis) -> dict[str, Any]:
     """``likely``: the score from which a suspect counts as likely to have done harm."""
     said = {"unknown": list(diagnosis.unknown), "symptoms": list(diagnosis.symptoms)}
     return {"suspects": plain(diagnosis.suspects), **said, "likely": LIKELY}
+
+
+def no_suspects(error: DiagnosisFailed) -> dict[str, Any]:
+    """The same of a trace that could not be diagnosed; ``failed`` says why, and how to report it."""
+    return {"suspects": [], "unknown": [], "symptoms": [], "likely": LIKELY, "failed": str(error)}
 
 
 def uses_of(trace: Trace, flow: Flow) -> dict[str, list[Use]]:

@@ -8,12 +8,14 @@ const SHOWN = 3;
 export function suspectStrip(view) {
   const diagnosis = view.diagnosis;
   if (!diagnosis) return [el("p", { class: "quiet looking", text: lookingText(view) }), ...problemsSoFar(view)];
-  const unlikely = diagnosis.suspects.length && diagnosis.suspects[0].score < diagnosis.likely;
-  const shown = view.allSuspects ? diagnosis.suspects.slice(0, 9) : diagnosis.suspects.slice(0, SHOWN);
-  const hidden = diagnosis.suspects.length - shown.length;
-  const same = (suspect) => diagnosis.suspects.some((one) => one !== suspect && one.title === suspect.title);
+  const { suspects } = diagnosis;
+  if (diagnosis.failed) return [el("p", { class: "quiet", text: diagnosis.failed }), ...problemsSoFar(view)];
+  const unlikely = suspects.length && suspects[0].score < diagnosis.likely;
+  const shown = view.allSuspects ? suspects.slice(0, 9) : suspects.slice(0, SHOWN);
+  const hidden = suspects.length - shown.length;
+  const same = (suspect) => suspects.some((one) => one !== suspect && one.title === suspect.title);
   return [
-    !diagnosis.suspects.length ? el("p", { class: "quiet", text: "No suspect: nothing in this trace was invalid, failed, or came from nowhere." }) : null,
+    !suspects.length ? el("p", { class: "quiet", text: "No suspect: nothing in this trace was invalid, failed, or came from nowhere." }) : null,
     unlikely ? el("p", { class: "quiet", text: view.trace?.health === "failed" ? "It went wrong, and no step stands out. The likeliest first:" : "Nothing here is likely to have done harm. What is a little suspect:" }) : null,
     el("ol", {}, shown.map((suspect, at) => el("li", {},
       el("button", {

@@ -194,7 +194,8 @@ export class TraceView {
     this.suspectAt.clear();
     diagnosis.suspects.slice(0, 9).forEach((suspect, at) => { if (!this.suspectAt.has(suspect.span_id)) this.suspectAt.set(suspect.span_id, at + 1); });
     this.drawLines();
-    if (!this.chosen && diagnosis.suspects.length && this.tree.rows.has(diagnosis.suspects[0].span_id) && (diagnosis.suspects[0].score >= diagnosis.likely || !this.tree.problems.length)) this.goSuspect(0, false);
+    const [first] = diagnosis.suspects;
+    if (!this.chosen && first && this.tree.rows.has(first.span_id) && (first.score >= diagnosis.likely || !this.tree.problems.length)) this.goSuspect(0, false);
     else if (this.cursor) this.drawPane();
     this.drawSuspects();
   }

@@ -61,7 +61,7 @@
  *   advice: string}} Suspect
  */
 
-/** @typedef {{suspects: Suspect[], unknown: string[], symptoms: string[], likely: number}} Diagnosis */
+/** @typedef {{suspects: Suspect[], unknown: string[], symptoms: string[], likely: number, failed?: string}} Diagnosis `failed`: why there are none, and how to report it. */
 
 /**
  * A mark on the value at a JSON pointer: `cls`, a `note` behind the line, where a click goes (`href`), and the words on hover.
