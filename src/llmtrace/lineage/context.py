@@ -401,6 +401,7 @@ class Context:
             self._marked = self._marked or source.marked
             self._plain.take(source.text)
             self._words.take(number, source, self._vocabulary.take(number, source.text, source.echo))
+            source.months = self._vocabulary.months
         self._sorted = self._next
 
     def _tidy(self) -> None:

@@ -38,6 +38,9 @@ _MAY_HOLD_NAME, _HOLDS_NAME = (
 )
 """The same of a text in which a question mark stands for what is not ASCII, and found many times faster; of the two the first
 is looser, and quicker."""
+MAY_BE_NAMED = rf"(?:^|[^a-z0-9])(?:{_PLAIN_NAMES})"
+"""Of a word of such a text: it may hold the name."""
+_IS_NAMED = re.compile(rf"(?:^|[^a-z0-9])(?:{'|'.join(_MONTHS)})\b")
 _BY_SIGN = re.compile(r"(?<!\d)(?:(\d{4})\s?[年년]\s?)?(\d{1,2})\s?[月월]\s?(\d{1,2})(?:\s?[日号號일])?(?!\d)")
 
 
@@ -55,6 +58,15 @@ def named(low: str, plain: str) -> Iterator[Named]:
         for match in _BY_NAME.finditer(low):
             day, name, year = match.groups()
             yield Named(match.start(), match.end(), year, str(_MONTHS[name]), day)
-    if plain is not low and ("月" in low or "월" in low):
+    if plain is not low and holds_sign(low):
         for match in _BY_SIGN.finditer(low):
             yield Named(match.start(), match.end(), *match.groups())
+
+
+def names_month(word: str) -> bool:
+    """False where `named` finds no date in any text with this word in small letters."""
+    return holds_sign(word) or _IS_NAMED.search(word) is not None
+
+
+def holds_sign(text: str) -> bool:
+    return "月" in text or "월" in text

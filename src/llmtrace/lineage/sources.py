@@ -39,6 +39,8 @@ class Source:
     _dated: bool | None = None
     _words: set[str] | None = None
     _dates: set[str] | None = None
+    months: frozenset[str] | None = None
+    """Those that it may name, where all its words were read and what counts from a date was entered elsewhere."""
     numbers: tuple[tuple[float, str], ...] | None = None
     """The numbers at its beginning with what they count, once somebody asked."""
     sizes: tuple[float, ...] | None = None
@@ -80,7 +82,8 @@ class Source:
         """The keys of its dates that take more than a word. Not to be changed."""
         keys = self._dates
         if keys is None:
-            keys = dates.dates_in(self.text)
+            months = self.months
+            keys = dates.dates_in(self.text) if months is None else dates.dates_by_name(self.text, months) if months else set()
             if len(keys) <= MOST_KEPT:
                 self._dates = keys
         return keys

@@ -12,7 +12,7 @@ from itertools import chain, filterfalse
 from typing import NamedTuple
 
 from llmtrace.lineage.characters import STRUCTURED, compatible, unescape
-from llmtrace.lineage.dates import may_be_date
+from llmtrace.lineage.dates import may_be_date, telling
 from llmtrace.lineage.forms import (
     HOLDS_KEY,
     PARTED_BYTES,
@@ -55,11 +55,15 @@ class WantedVocabulary:
         """The other words that were read."""
         self._dates: defaultdict[bytes, list[str]] = defaultdict(list)
         """The keys of dates that were not given yet, by their word."""
+        self._months: dict[bytes, list[str]] = {}
+        """Of words that may name months, which."""
+        self.months: frozenset[str] | None = None
+        """Those that the newest text may name."""
 
     def take(self, number: int, text: str, echo: Set[str] = frozenset()) -> set[str]:
         """The next text. Gives the keys of dates that no text had before. ``echo``: keys that are not to be entered."""
         if len(self._others) > MOST_KNOWN:
-            for known in (self._others, self._lists, self._dates):
+            for known in (self._others, self._lists, self._dates, self._months):
                 known.clear()
         words = _words_in(text) - self._others
         new = words.difference(self._lists)
@@ -67,6 +71,7 @@ class WantedVocabulary:
             self._read(new)
             self._others.update(new.difference(self._lists))
             words -= self._others
+        self.months = frozenset(chain.from_iterable([self._months[word] for word in self._months.keys() & words]))
         enter(number, chain.from_iterable([self._lists[word] for word in words]))
         leave_out(number, echo, self.keys)
         return set().union(*[self._given(word, echo) for word in words & self._dates.keys()])
@@ -77,6 +82,11 @@ class WantedVocabulary:
     def _read(self, words: set[bytes]) -> None:
         """Words that were not read yet."""
         written = b"\n".join(words).decode("utf-8", "surrogatepass").split("\n")
+        for word, keys, months in telling(written):
+            self._enter_in(word, [])
+            self._learn(word, keys)
+            if months:
+                self._months[word.encode("utf-8", "surrogatepass")] = months
         usual = [word for word in written if word.isascii() and "\\" not in word]
         if len(usual) < len(written):
             for word in set(written).difference(usual):
@@ -113,7 +123,7 @@ class WantedVocabulary:
                     self._learn(word, keys)
 
     def _learn(self, word: str, keys: Iterable[str]) -> None:
-        days = [key for key in keys if key[0] == "@"]
+        days = [key for key in keys if key[0] in "@~"]
         wanted = self._keys.intersection(keys).union(days)
         if wanted:
             self._enter_in(word, [self.keys[key] for key in wanted])
