@@ -9,7 +9,7 @@ need is looked up, so the cost is linear in their count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress
 from operator import sub
 from typing import NamedTuple, TypeAlias
@@ -33,6 +33,8 @@ FEW = 36
 """Numbers that count as the newest: a whole one may follow from two of these, or from two of one message or result."""
 
 
+_MOST_IN_ROWS = 256
+"""Numbers out of which those are added that stand one after the other."""
 _LARGEST = 1e9
 _LARGEST_TERM = 1e13
 """Up to here cents are exact in what is added, and in what is taken from each other."""
@@ -55,23 +57,28 @@ class Computed(NamedTuple):
     """Those from which the number follows."""
 
 
-def computed(number: float, terms: Sequence[Term]) -> Computed | None:
+def computed(number: float, terms: Iterable[Term]) -> Computed | None:
     """How the number follows from ``terms``: from one of them by a small factor, from two, or as the total or the average of
-    some that stand one after the other. None if it does not."""
+    some that stand one after the other, of which several may be alike. None if it does not."""
     exactly, number = abs(number), round(abs(number), 2)
     strict = number.is_integer()
+    terms = list(terms)
+    rows = [term for term in terms if _is_addend(term)][:_MOST_IN_ROWS]
+    distinct: dict[tuple[float, str], Term] = {}
+    for term in terms:
+        distinct.setdefault(term[:2], term)
+    terms = list(distinct.values())
     by_size: dict[float, list[Term]] = {}
     for term in terms:
         if term.size:
             by_size.setdefault(round(term.size, 2), []).append(term)
-    addends = [term for term in terms if _is_addend(term)]
-    for rule, one in _tries(number, addends, by_size):
+    for rule, one in _tries(number, [term for term in terms if _is_addend(term)], by_size):
         found = rule(number, one, by_size, strict)
         if found is not None:
             return found
     if strict:
-        return _of_runs(number, addends, strict) or (_rounded(exactly, terms) if number >= _FEWEST_WHOLE else None)
-    return _rounded(exactly, terms) or _of_runs(number, addends, strict) or _average(number, addends) or _by_rate(number, terms)
+        return _of_runs(number, rows, strict) or (_rounded(exactly, terms) if number >= _FEWEST_WHOLE else None)
+    return _rounded(exactly, terms) or _of_runs(number, rows, strict) or _average(number, rows) or _by_rate(number, terms)
 
 
 def may_follow(number: float, sizes: Sequence[float]) -> bool:
@@ -82,11 +89,13 @@ def may_follow(number: float, sizes: Sequence[float]) -> bool:
         return False
     if not 0 < number < _LARGEST or max(sizes) > _LARGEST_TERM:
         return True
+    rows, sizes = [size for size in sizes if size > SMALL or not size.is_integer()], list(dict.fromkeys(sizes))
     wanted, known = round(100 * number), [int(100 * size + 0.5) for size in sizes]
     exact = [cents / 100 for cents in known] == sizes
     if not exact:
         known = [round(100 * round(size, 2)) for size in sizes]
-    addends = [cents for size, cents in zip(sizes, known, strict=True) if size > SMALL or not size.is_integer()]
+    in_cents = dict(zip(sizes, known, strict=True))
+    addends = list(map(in_cents.__getitem__, dict.fromkeys(rows)))
     divisors = addends if exact else list(filter(None, addends))
     others = set(filter(None, known) if exact else known)
     fitting = others if exact else others.union([cents + 1 for cents in known], [cents - 1 for cents in known])
@@ -99,9 +108,9 @@ def may_follow(number: float, sizes: Sequence[float]) -> bool:
         and others.isdisjoint(_factors(wanted, 100, divisors))
         and others.isdisjoint(shares := _factors(wanted, 10_000, divisors))
         and others.isdisjoint([abs(10_000 - share) for share in shares])
-        and not _has_run(wanted, addends, exact)
+        and not _has_run(wanted, list(map(in_cents.__getitem__, rows)), exact)
         and not _may_be_rounded(wanted, known, exact)
-        and (exact or wanted % 100 == 0 or not any(_pays(number, rate, size) for rate in _rates(sizes) for size in sizes))
+        and (exact or wanted % 100 == 0 or not _may_pay(number, sizes))
     )
 
 
@@ -244,9 +253,14 @@ def _may_be_rounded(wanted: int, known: Sequence[int], exact: bool) -> bool:
     return half > 0 and any(-half <= cents - wanted <= half for cents in known)
 
 
-def _rates(sizes: Sequence[float]) -> list[float]:
+def _rates(sizes: Iterable[float]) -> list[float]:
     """Those that are finer than cents, the last ones: what a currency or a tax is counted by."""
-    return [size for size in sizes if size and round(size, 2) != size][-_MOST_RATES:]
+    return [size for size in dict.fromkeys(sizes) if size and round(size, 2) != size][-_MOST_RATES:]
+
+
+def _may_pay(number: float, sizes: Sequence[float]) -> bool:
+    low, high = number - 0.0051, number + 0.0051
+    return any(low <= size * rate <= high or low * rate <= size <= high * rate for rate in _rates(sizes) for size in sizes)
 
 
 def _pays(number: float, rate: float, size: float) -> Rule | None:

@@ -106,8 +106,11 @@ def telling(words: Sequence[str]) -> Iterator[tuple[str, list[str], list[str]]]:
 def dates_by_name(text: str, months: Iterable[str]) -> set[str]:
     """The keys of dates by a month's name, where it is known from the words of a text which it may name."""
     low = in_small_letters(text)
-    found = {key for _, _, key in _in_english(low, _names_at(low, [place for month in months for place in _places(low, month)]))}
-    return found.union([key for _, _, key in _in_other_languages(low, in_ascii(low))] if OTHER in months else ())
+    places = [place for month in months if month != OTHER for place in _places(low, month)]
+    found = list(_in_english(low, _names_at(low, places)))
+    if OTHER in months:
+        found += _in_other_languages(low, in_ascii(low))
+    return {key for _, _, key in found}
 
 
 def read_date(text: str) -> tuple[date, ...]:

@@ -7,7 +7,7 @@ separators, units or words; what can be worked out from something visible.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timezone
 from itertools import islice
 
@@ -17,7 +17,7 @@ from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, squash
 from llmtrace.lineage.passages import Place, Places
 from llmtrace.lineage.provenance import Match, Rule
-from llmtrace.lineage.quantities import conversions, labelled, names_may_hold_digits, sizes
+from llmtrace.lineage.quantities import conversions, labelled, names_may_hold_digits, written
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wording import joints, windows
@@ -267,91 +267,72 @@ def _reach(context: Context) -> int:
 
 def _computed(context: Context, value: Value) -> Found | None:
     number = read_number(value.text)
-    if number is None:
+    recent = [] if number is None else _recent_sizes(context)
+    if number is None or not may_follow(number, [size for _, sizes in recent for size in sizes]):
         return None
-    sizes = None if context.live else _recent_sizes(context)
-    if sizes is not None and not may_follow(number, sizes):
-        return None
-    numbers = _recent_numbers(context)
-    if not may_follow(number, [size for size, _ in numbers]):
-        return None
-    basis = computed(number, [Term(*read, *where) for read, where in numbers.items()])
+    basis = computed(number, _terms(recent))
     if basis is None:
         return None
     source = basis.terms[0].source
     return Found(source, source, basis.rule, tuple((term.source, term.size) for term in basis.terms))
 
 
-def _recent_sizes(context: Context) -> list[float] | None:
-    """The numbers of `_recent_numbers` alone, which are read in a third of the time; None where two are alike."""
-    sizes: list[float] = []
-    read = 0
-    for source in islice(context.newest_first(), RECENT_SOURCES):
-        if source.sizes is None:
-            source.sizes = tuple(_sizes_of(source)) if source.marked else ()
-        sizes += source.sizes
-        read += len(source.text)
-        if len(set(sizes)) < len(sizes):
-            return None
-        if len(sizes) >= RECENT_NUMBERS or read > RECENT_CHARACTERS:
-            break
-    return sizes[:RECENT_NUMBERS]
-
-
-def _sizes_of(source: Source) -> Iterator[float]:
-    """The numbers at its beginning that it does not merely repeat, to the first that comes again; as many as anybody may ask
-    for."""
-    text = source.text[:RECENT_CHARACTERS]
-    if source.numbers is None and names_may_hold_digits(text):
-        source.numbers = _numbers_of(source)
-    if source.numbers is not None:
-        yield from (number for number, _ in source.numbers)
-        return
-    seen: set[float] = set()
-    low, high = _ends_of_echo(source)
-    for number in sizes(text):
-        if not (low <= number <= high and number_key(number) in source.echo):
-            yield number
-            if number in seen or len(seen) == RECENT_NUMBERS - 1:
-                return
-            seen.add(number)
-
-
-def _recent_numbers(context: Context) -> dict[tuple[float, str], tuple[Source, bool]]:
-    """Numbers of the newest sources with what they count, in the order of their text; of the same number of the same thing the
-    newest. Of each its source, and whether it is among the newest."""
-    numbers: dict[tuple[float, str], tuple[Source, bool]] = {}
+def _recent_sizes(context: Context) -> list[tuple[Source, Sequence[float]]]:
+    """Of the newest sources the numbers at the beginning of their texts, until there are enough different ones."""
+    recent: list[tuple[Source, Sequence[float]]] = []
     seen: set[float] = set()
     read = 0
     for source in islice(context.newest_first(), RECENT_SOURCES):
-        known = source.numbers
-        if known is None:
-            known = source.numbers = _numbers_of(source) if source.marked else ()
-        for number, label in known:
-            numbers.setdefault((number, label), (source, len(seen) < FEW))
-            seen.add(number)
+        taken: list[float] = []
+        for size in _sizes_of(source):
+            taken.append(size)
+            seen.add(size)
             if len(seen) >= RECENT_NUMBERS:
-                return numbers
+                return [*recent, (source, taken)]
+        recent.append((source, taken))
         read += len(source.text)
         if read > RECENT_CHARACTERS:
             break
-    return numbers
+    return recent
 
 
-def _numbers_of(source: Source) -> tuple[tuple[float, str], ...]:
-    """The numbers at its beginning that it does not merely repeat, as many as anybody may ask for."""
-    found: dict[tuple[float, str], None] = {}
+def _terms(recent: Iterable[tuple[Source, Sequence[float]]]) -> Iterator[Term]:
+    """The same with what they count, which takes three times as long to read."""
+    seen: set[float] = set()
+    for source, taken in recent:
+        for number, label in _numbers_of(source)[: len(taken)]:
+            yield Term(number, label, source, len(seen) < FEW)
+            seen.add(number)
+
+
+def _sizes_of(source: Source) -> Sequence[float]:
+    """The sizes of `_numbers_of`."""
+    if source.sizes is None:
+        text = source.text[:RECENT_CHARACTERS]
+        if source.numbers is None and source.marked and not names_may_hold_digits(text):
+            source.sizes = [number for number, _ in _beginning(source, written(text))]
+        else:
+            source.sizes = [number for number, _ in _numbers_of(source)]
+    return source.sizes
+
+
+def _numbers_of(source: Source) -> Sequence[tuple[float, str]]:
+    """The numbers at its beginning that it does not merely repeat, as many as anybody may ask for, each with what it counts."""
+    if source.numbers is None:
+        source.numbers = list(_beginning(source, labelled(source.text[:RECENT_CHARACTERS]))) if source.marked else ()
+    return source.numbers
+
+
+def _beginning(source: Source, numbers: Iterable[tuple[float, str]]) -> Iterator[tuple[float, str]]:
     seen: set[float] = set()
     low, high = _ends_of_echo(source)
-    for each in labelled(source.text[:RECENT_CHARACTERS]):
+    for each in numbers:
         number = each[0]
         if not (low <= number <= high and number_key(number) in source.echo):
-            found[each] = None
-            if number not in seen:
-                seen.add(number)
-                if len(seen) >= RECENT_NUMBERS:
-                    break
-    return tuple(found)
+            yield each
+            seen.add(number)
+            if len(seen) >= RECENT_NUMBERS:
+                return
 
 
 def _ends_of_echo(source: Source) -> tuple[float, float]:

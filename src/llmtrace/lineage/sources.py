@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +42,9 @@ class Source:
     _dates: set[str] | None = None
     months: frozenset[str] | None = None
     """Those that it may name, where all its words were read and what counts from a date was entered elsewhere."""
-    numbers: tuple[tuple[float, str], ...] | None = None
+    numbers: Sequence[tuple[float, str]] | None = None
     """The numbers at its beginning with what they count, once somebody asked."""
-    sizes: tuple[float, ...] | None = None
+    sizes: Sequence[float] | None = None
     """The same numbers alone."""
     ranges: tuple[Range, ...] | None = None
     """What `named_ranges` gives, once somebody asked."""
