@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from typing import Any
 import pytest
 
 import llmtrace.cli as cli
+from llmtrace.cli.paint import cells
+from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, ToolCall, ToolExecution, Violation, replace
+from llmtrace.store import open_store
 from llmtrace.version import __version__
+from tests.cli.traces import SECOND, Maker, asks, chat, user
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -154,6 +159,78 @@ def test_a_file_is_no_trace_id(llmtrace: Callable[..., Any], store: str, tmp_pat
         code, _, err = llmtrace(command, str(path), "--store", store)
         assert (code, f"Read the file's traces with --store {path}." in err) == (2, True)
     assert llmtrace("why", "--store", str(path)).code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ls",
+        "why",
+        "why --all",
+        "show",
+        "check",
+        "stats",
+        "stats --suggest",
+        "drift",
+        "lineage",
+        "tail --no-follow",
+        "diff last 0af76519",
+    ],
+)
+def test_no_line_is_wider_than_a_narrow_terminal(
+    words: str, llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 columns; a table has fewer columns then, a heading more lines."""
+    monkeypatch.setenv("COLUMNS", "40")
+    opened = open_store(store)
+    maker = Maker("c" * 32, time.time_ns() - 3600 * SECOND)
+    for span in maker.with_two_made_up():
+        opened.append(replace(span, name=f"{span.name} of a name that is long"))
+    opened.close()
+    out = llmtrace(*words.split(), "--store", store).out
+    assert out
+    assert [line for line in out.splitlines() if cells(line) > 40] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ls",
+        "why",
+        "why --all",
+        "show",
+        "show --full",
+        "check",
+        "stats",
+        "drift",
+        "lineage",
+        "lineage last {tool}",
+        "tail --no-follow",
+        "diff",
+    ],
+)
+def test_no_words_of_others_are_obeyed_by_the_terminal(words: str, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """Names of spans, agents, tools and findings, arguments, results, classes of errors: each may be anybody's."""
+    evil = "x\x1b[2J\x9b1m\u202ey"
+    opened = open_store(str(tmp_path / "store"))
+    for number, trace_id in enumerate(("1" * 32, "2" * 32)):
+        maker = Maker(trace_id, time.time_ns() - (9 - number) * SECOND)
+        call = ToolCall(evil, f"{{{evil}{number}", "call_1")
+        found = Evaluation(evil, "error", evil, evil, evidence={evil: evil})
+        broken = Violation("wrong_type", f"/{evil}", "type", evil, expected=evil, got=evil, tool=evil, call_id="call_1")
+        execution = ToolExecution(evil, call.arguments, evil, True, "call_1")
+        opened.append(maker.span(1, None, evil, AgentInvocation(evil, input=(user(f"Where is KS-11111? {evil}"),))))
+        opened.append(
+            maker.span(2, 1, evil, chat([user(evil)], asks(call), model=evil), evaluations=(found,), violations=(broken,))
+        )
+        opened.append(maker.span(3, 1, evil, execution, failure=Failure(evil, evil, evil), evaluations=(found,)))
+        opened.append(maker.span(4, 1, evil, Custom({"k": evil}, evil), failure=Failure(evil, evil)))
+    opened.close()
+    told = [word.format(tool=evil) for word in words.split(" ")]
+    ran = llmtrace(*told, *(["1" * 8, "2" * 8] if words == "diff" else []), "--store", str(tmp_path / "store"))
+    assert ran.code in (0, 1)
+    assert ran.out
+    assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", ran.out + ran.err) == []
 
 
 def test_a_closed_pipe_is_quiet(store: str) -> None:

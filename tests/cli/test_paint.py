@@ -74,6 +74,26 @@ def test_tables_line_up_and_fit() -> None:
     assert lines == ["A     N  TEXT", "日本  7  " + "x" * 30 + "…"]
 
 
+def test_where_a_table_has_no_room_columns_are_left_out() -> None:
+    """Those that can be spared, in their order, until the last one has its twelve columns."""
+    rows = [[Cell("1" * 8), Cell("2" * 8), Cell("3" * 8), Cell("x" * 60)]]
+    for width, shown in (
+        (60, "AAAA      B         C         TEXT"),
+        (41, "AAAA      C         TEXT"),
+        (40, "AAAA      C         TEXT"),
+    ):
+        screen = Screen(io.StringIO(), width=width)
+        head, row = screen.table(["AAAA", "B", "C", "TEXT"], rows, spare=(1, 2))
+        assert (head, cells(row)) == (shown, width)
+
+
+def test_a_heading_is_not_cut() -> None:
+    """What does not fit goes on below."""
+    screen = Screen(io.StringIO(), width=40)
+    screen.headed(Cell("look_up was called with a made-up /order_id"), Cell("85 %"))
+    assert screen.stream.getvalue().splitlines() == ["look_up was called with a made-up   85 %", "/order_id"]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("environment", "terminal", "colour"),
     [

@@ -76,6 +76,15 @@ def test_what_is_said_of_a_run_is_told() -> None:
     assert "* said of `agent: A person found it bad: not *mine*.`" in list(why.markdown(Trace(silent()), diagnosis, top=3))
 
 
+def test_a_way_of_one_step_is_not_told_again() -> None:
+    """The title says it already: what the program died of, the error with which it ended."""
+    step = Step("1" * 16, "pipeline ended with ValueError", None, "It says “no”")
+    suspect = Suspect("1" * 16, 0.99, step.title, "It says “no”.", chain=(step,), advice="Look at it.")
+    diagnosis = Diagnosis(SILENT, "failed", (suspect,))
+    assert shown(diagnosis).count("It says “no”") == 1
+    assert "\n".join(why.markdown(Trace(silent()), diagnosis, top=3)).count("It says “no”") == 1
+
+
 def test_steps_of_all_forms() -> None:
     """An argument has its value, a call its arguments, text its words; hostile text stays on its line."""
     chain = (

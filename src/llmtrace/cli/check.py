@@ -13,7 +13,7 @@ from llmtrace.cli import words
 from llmtrace.cli.importing import add_import, import_all
 from llmtrace.cli.lines import BadLine, read
 from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
-from llmtrace.cli.paint import Cell, Screen, clean
+from llmtrace.cli.paint import Cell, Screen, cells, short
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.evaluation import Evaluator, evaluate_trace
@@ -143,7 +143,9 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
         if not findings and not unknown:
             continue
         health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health])
-        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}  {clean(trace.root.name)}  {health}")
+        name = short(trace.root.name, screen.width - len("  recovered"))
+        fits = cells(f"trace {trace.trace_id}  {name}  {trace.health}") <= screen.width
+        screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{'  ' if fits else chr(10)}{name}  {health}")
         for span, found in findings:
             _finding(screen, span, found)
         for _ in unknown:

@@ -79,7 +79,10 @@ def _pair(screen: Screen, pair: Pair, left: Trace, right: Trace) -> None:
     mark, style = _MARKS[pair.what]
     sides = [(left, pair.left), (right, pair.right)]
     spans = [trace.span(span_id) for trace, span_id in sides if span_id is not None]
-    name = title_of(spans[0]) if pair.what != "changed" else getattr(spans[0].operation, "name", "") or title_of(spans[0])
+    operation = spans[0].operation
+    told_below = isinstance(operation, ToolExecution) and pair.what != "same"  # the whole call is
+    name = operation.name if told_below else title_of(spans[0])  # type: ignore[union-attr]
+    name = short(name, screen.room(f"{mark} "))
     screen.line(screen.paint(mark, *style) + " " + screen.paint(name, "bold" if pair.what != "same" else "dim"))
     if pair.what == "same":
         return

@@ -125,7 +125,7 @@ def _key(screen: Screen, key: Key, own: list[Report], args: argparse.Namespace) 
     else:
         rows = [_row(screen, one) for one in own]
         titles = ["CALLS", "LEVEL", "WOULD SEE", "COURSE", "OF"]
-        for line in screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT):
+        for line in screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT, spare=(3, 2)):
             screen.line(_INDENT + line)
     changes = sorted((change for one in own for change in _changes(one, args.since)), key=lambda one: int(one["since"]))
     for change in changes[-5:]:

@@ -124,7 +124,7 @@ def show(screen: Screen, told: dict[str, Any], slowest: Slowest) -> None:
         [Cell(words.duration(span.duration)), *(Cell(_known(told_of, name)) for _, name in _TIMES), Cell(_named(span))]
         for span, told_of in calls
     ]
-    for line in screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5)):
+    for line in screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5), spare=(4, 1, 3)):
         screen.line(line)
 
 

@@ -128,7 +128,7 @@ def _place(found: Traced, origin: Origin, use: Use) -> str:
 
 
 def _around(screen: Screen, trace: Trace, found: Traced, span: Span, *, told: bool) -> None:
-    screen.line(screen.paint(_name(trace, span.span_id), "bold"))
+    screen.prose(_name(trace, span.span_id), "bold")
     spread = found.propagation
     given = [Reached(edge.source, edge, 1) for edge in spread.into(span.span_id) if edge.source == edge.target]
     _list(screen, trace, found, "What fed it", (*given, *spread.upstream(span.span_id, told=told)))

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, TextIO, TypeAlias
 
 Style: TypeAlias = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
@@ -28,6 +28,11 @@ _CODES: dict[str, str] = {
     "blue": "34",
     "cyan": "36",
 }
+
+_NARROWEST = 12
+"""Columns that the last one of a table keeps as long as there are others to leave out."""
+_MOST_LINES = 6
+"""Of a heading."""
 
 # what is shown where the stream's encoding has no such character
 _ASCII = str.maketrans(
@@ -72,6 +77,13 @@ class Screen:
         gap = " " * max(1, self.width - cells(prefix) - cells(text) - cells(right.text))
         self.line(self.paint(prefix, "dim") + self.paint(text, *left.styles) + gap + self.paint(right.text, *right.styles))
 
+    def headed(self, left: Cell, right: Cell, *, prefix: str = "") -> None:
+        """As `spread`, but a text that does not fit goes on in lines of its own."""
+        first, *rest = wrap(short(left.text, _MOST_LINES * self.width), self.room(prefix) - cells(right.text) - 2)
+        self.spread(Cell(first, left.styles), right, prefix=prefix)
+        for line in rest:
+            self.line(self.paint(prefix, "dim") + self.paint(line, *left.styles))
+
     def item(self, label: Cell, text: str, *styles: Style, prefix: str = "", gap: int = 8, whole: bool = False) -> None:
         """A label and its text: cut to one line, or, when ``whole``, with all its lines under each other."""
         first, below = self.paint(prefix, "dim") + self.paint(pad(label.text, gap), *label.styles), prefix + " " * gap
@@ -99,20 +111,35 @@ class Screen:
             label = " " * cells(label)
 
     def table(
-        self, titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Iterable[int] = (), prefix: str = ""
+        self,
+        titles: Sequence[str],
+        rows: Sequence[Sequence[Cell]],
+        *,
+        right: Iterable[int] = (),
+        prefix: str = "",
+        spare: Iterable[int] = (),
     ) -> Iterable[str]:
         """The lines of a table, which fit after ``prefix``; numbers in ``right`` are the columns set flush right. The last
-        column gives way."""
-        return _table(self.room(prefix), self, [[Cell(title, ("dim",)) for title in titles], *rows], frozenset(right))
+        column gives way; where that is not enough, those in ``spare`` are left out, in their order."""
+        whole = [[Cell(title, ("dim",)) for title in titles], *rows]
+        return _table(self.room(prefix), self, whole, frozenset(right), iter(spare))
 
 
-def _table(room: int, screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int]) -> Iterable[str]:
-    columns = len(rows[0])
-    widths = [max(cells(row[column].text) for row in rows) for column in range(columns)]
-    widths[-1] = min(widths[-1], max(6, room - sum(widths[:-1]) - 2 * (columns - 1)))
+def _table(
+    room: int, screen: Screen, rows: Sequence[Sequence[Cell]], right: frozenset[int], spare: Iterator[int]
+) -> Iterable[str]:
+    columns = list(range(len(rows[0])))
+    widths = [max(cells(row[column].text) for row in rows) for column in columns]
+    while (left := room - sum(widths[column] + 2 for column in columns[:-1])) < min(widths[-1], _NARROWEST):
+        column = next(spare, -1)
+        if column < 0:
+            break
+        columns.remove(column)
+    widths[-1] = min(widths[-1], max(6, left))
     for row in rows:
         shown = []
-        for column, cell in enumerate(row):
+        for column in columns:
+            cell = row[column]
             text = cut(cell.text, widths[column])
             filling = " " * (widths[column] - cells(text))
             painted = screen.paint(text, *cell.styles)

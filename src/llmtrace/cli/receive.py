@@ -11,7 +11,7 @@ import threading
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.paint import Screen, clean
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
@@ -96,5 +96,5 @@ def _tell(screen: Screen, summary: TraceSummary, *, as_json: bool) -> None:
         facts = [words.plural(summary.spans, "span"), words.duration(summary.duration)]
         found = words.findings(summary.findings) or "nothing found"
         health = screen.paint(summary.health.ljust(9), words.HEALTH_STYLE[summary.health])
-        screen.line(f"{summary.trace_id[:8]}  {health} {' '.join(facts)}  {summary.name}: {found}")
+        screen.line(f"{summary.trace_id[:8]}  {health} {' '.join(facts)}  {clean(summary.name)}: {found}")
     screen.stream.flush()

@@ -233,9 +233,9 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
         store.close()
     first, second, third = _summary(trace)
     screen.line()
-    screen.line(screen.paint("llmtrace  ", "dim") + screen.paint(first, "bold"))
-    screen.line(screen.paint("          ", "dim") + second)
-    screen.line(screen.paint("          ", "dim") + screen.paint(third, "cyan"))
+    screen.said("llmtrace  ", first, "bold")
+    screen.said("          ", second)
+    screen.said("          ", third, "cyan")
 
 
 def _summary(trace: Trace) -> tuple[str, str, str]:

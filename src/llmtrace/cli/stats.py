@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from llmtrace.cli import engines, figures, plots, words
 from llmtrace.cli.figures import seconds, share, short_count, tokens
@@ -127,14 +127,14 @@ def _groups(screen: Screen, found: Statistics, groups: list[Group], args: argpar
 
 def _tables(screen: Screen, found: Statistics, groups: list[Group], lengths: bool) -> None:
     titles = ["CALLS", "P50", "P95", "P99", "TTFT P95", "TOKEN", "OUT P95", found.by.upper()]
-    _table(screen, found, titles, groups, lambda group: (_latency(group), []))
+    _table(screen, found, titles, groups, lambda group: (_latency(group), []), spare=(6, 4, 5, 3))
     if any(group.duration.count and group.duration.is_few(0.99) for group in groups):
         screen.prose(f"{figures.FEW} of too few calls (p95: 20, p99: 100): the largest of them", "dim")
     if lengths:
         for group in groups:
             _lengths(screen, found, group)
     titles = ["CALLS", "ERRORS", "INVALID", "FLAWED", "IN", "OUT", "COST", found.by.upper()]
-    _table(screen, found, titles, groups, lambda group: (_quality(group), _remarks(group)))
+    _table(screen, found, titles, groups, lambda group: (_quality(group), _remarks(group)), spare=(5, 4, 6, 3))
 
 
 def _table(
@@ -143,13 +143,15 @@ def _table(
     titles: list[str],
     groups: list[Group],
     row: Callable[[Group], tuple[list[Cell], list[str]]],
+    *,
+    spare: Sequence[int],
 ) -> None:
     """Rows with what belongs below each; the steps of one agent together, under its name."""
     screen.line()
     ordered = list(_with_agents(groups)) if found.by == "operation" else [(None, group) for group in groups]
     rows = [row(group) for _, group in ordered]
     cells = [[*numbers, Cell(_name(found, group))] for (_, group), (numbers, _) in zip(ordered, rows, strict=True)]
-    lines = iter(screen.table(titles, cells, right=range(len(titles) - 1)))
+    lines = iter(screen.table(titles, cells, right=range(len(titles) - 1), spare=spare))
     screen.line(next(lines))
     for (agent, _), (_, remarks), line in zip(ordered, rows, lines, strict=True):
         if agent is not None:
@@ -260,7 +262,7 @@ def _suggestions(screen: Screen, groups: list[Group]) -> None:
             ]
         )
     titles = ["CALLS", "OUT P50", "OUT P99", "SET", "MAX_TOKENS", "TIMEOUT", "PROMPT"]
-    lines = iter(screen.table(titles, rows, right=range(6)))
+    lines = iter(screen.table(titles, rows, right=range(6), spare=(1, 2, 3)))
     screen.line(next(lines))
     for group, line in zip(groups, lines, strict=True):
         screen.line(line)
@@ -278,7 +280,7 @@ def _objectives(screen: Screen, found: Statistics) -> None:
     screen.line()
     rows = [_objective(objective, burn) for objective, burn in report]
     titles = ["CALLS", "TOO SLOW", *(f"BURN {window.upper()}" for window in WINDOWS), "BURN", "OBJECTIVE"]
-    for line in screen.table(titles, rows, right=range(len(titles) - 1)):
+    for line in screen.table(titles, rows, right=range(len(titles) - 1), spare=range(2, 2 + len(WINDOWS))):
         screen.line(line)
     screen.prose("burn 1.0 uses up the error budget exactly, 5.0 five times over", "dim")
 

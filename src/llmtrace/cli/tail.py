@@ -29,6 +29,8 @@ EVERY_SECONDS = 0.1
 REREAD_TRACES = 20
 """Newest traces that are read again where a store tells only that it changed."""
 MOST_SEEN = 100_000
+_LEAST_SAID = 16
+"""Columns that are left to what a span says beside its verdict, which has a line of its own else."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -89,10 +91,14 @@ def _line(screen: Screen, span: Span) -> None:
     facts = f"{when}  {span.trace_id[:8]}  "
     failed = [ending(span.failure)] if span.failure is not None and not span.violations else []
     verdict = words.findings(dict.fromkeys([*failed, *found]))
-    end = f"  {words.duration(span.duration)}" + (f"  {verdict}" if verdict else "")
-    room = screen.width - cells(facts) - cells(end) - 2
-    text = short(_worded(span), max(12, room))
+    end = f"  {words.duration(span.duration)}"
+    beside = f"  {verdict}" if screen.width - cells(f"{facts}{end}  {verdict}") >= _LEAST_SAID else ""
+    room = screen.width - cells(facts) - cells(end + beside) - 2
+    text = short(_worded(span), room)
+    end += beside
     screen.line(screen.paint(facts, "dim") + screen.paint("● ", style) + text + screen.paint(end, style if verdict else "dim"))
+    if verdict and not beside:
+        screen.prose(verdict, style, prefix=" " * cells(facts))
 
 
 def _worded(span: Span) -> str:

@@ -109,7 +109,7 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes:
 
 def _first(screen: Screen, suspect: Suspect, note: str) -> None:
     likely = suspect.score >= LIKELY
-    screen.spread(
+    screen.headed(
         Cell(suspect.title, ("bold",)), Cell(words.probability(suspect.score), ("red", "bold") if likely else ("dim",))
     )
     screen.prose(suspect.evidence if likely else f"Not likely, but the first to look at. {suspect.evidence}")
@@ -118,16 +118,22 @@ def _first(screen: Screen, suspect: Suspect, note: str) -> None:
     if note:
         screen.prose(note, "cyan", prefix="   ")
     screen.line()
-    for position, step in enumerate(suspect.chain):
-        _step(screen, step, first=position == 0, last=position == len(suspect.chain) - 1)
-    if suspect.chain:
+    chain = () if _is_told(suspect) else suspect.chain
+    for position, step in enumerate(chain):
+        _step(screen, step, first=position == 0, last=position == len(chain) - 1)
+    if chain:
         screen.line()
     screen.prose(f"What would have prevented it: {suspect.advice}", "green")
     screen.line()
 
 
+def _is_told(suspect: Suspect) -> bool:
+    """True of a way that is the suspect itself, as where the program died: its title says it."""
+    return len(suspect.chain) == 1 and suspect.chain[0].title == suspect.title
+
+
 def _other(screen: Screen, number: int, suspect: Suspect, note: str) -> None:
-    screen.spread(Cell(f"{number}. {suspect.title}"), Cell(words.probability(suspect.score), ("dim",)))
+    screen.headed(Cell(f"{number}. {suspect.title}"), Cell(words.probability(suspect.score), ("dim",)))
     screen.prose(suspect.evidence, "dim", prefix="   ")
     if note:
         screen.prose(note, "cyan", prefix="   ")
@@ -143,7 +149,7 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[st
         beside = [f"* also here: {_plain(other)}" for other in suspect.also]
         beside += [f"* {_code(notes[number], 600)}"] if notes and notes[number] else []
         yield from [*beside, ""] if beside else ()
-        if number == 0 and suspect.chain:
+        if number == 0 and suspect.chain and not _is_told(suspect):
             yield "From the outcome back to it:\n"
             for step in suspect.chain:
                 note = f": {_plain(step.note)}" if step.note else ""
@@ -219,7 +225,7 @@ def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int, f
     screen.line(screen.paint(_counted(groups, looked), "bold"))
     screen.line()
     for group in groups[:top]:
-        screen.spread(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
+        screen.headed(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
         screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
         screen.line()

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from llmtrace import semconv
-from llmtrace.cli.paint import Style
+from llmtrace.cli.paint import Style, clean
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -118,7 +118,7 @@ def findings(names: Iterable[str]) -> str:
     """Names of what was found, as words; that a call was invalid only where nothing says in which way. Classes keep theirs."""
     known = list(names)
     told = [name for name in known if name != INVALID_TOOL_CALL] or known
-    return ", ".join(name if "." in name else name.replace("_", " ") for name in told)
+    return clean(", ".join(name if "." in name else name.replace("_", " ") for name in told))
 
 
 def failure(held: Failure) -> str:

@@ -98,7 +98,7 @@ def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:
             evidence = "The error began there: nothing below it failed in the same way."
         elif isinstance(span.operation, Inference):
             evidence = f"It says “{said}”."
-        advice = "Look at what raised it: llmtrace show --full has where in the program that was."
+        advice = f"Look at what raised it: llmtrace show {trace.trace_id[:8]} --full has where in the program that was."
         if isinstance(span.operation, Inference):
             advice = _OF_A_CALL.get(ending(failure), "Retry what can pass, and end the run with a clear word where it cannot.")
         clue = Clue("error", span.span_id, f"{called(span)} {ended(failure)}", evidence, advice)

@@ -29,6 +29,7 @@ class Group:
     title: str
     kind: str
     advice: str
+    """That of the last case."""
     cases: tuple[Case, ...]
     """In order of time."""
 
@@ -52,5 +53,5 @@ def grouped(cases: Iterable[Case]) -> list[Group]:
     by_cause: dict[tuple[str, str], list[Case]] = {}
     for case in sorted(cases, key=lambda case: case.start):
         by_cause.setdefault((case.suspect.kind, case.suspect.title), []).append(case)
-    groups = [Group(title, kind, held[0].suspect.advice, tuple(held)) for (kind, title), held in by_cause.items()]
+    groups = [Group(title, kind, held[-1].suspect.advice, tuple(held)) for (kind, title), held in by_cause.items()]
     return sorted(groups, key=lambda group: (-len(group.cases), -group.last.start))

@@ -58,7 +58,7 @@ class Diagnosis:
     unknown: tuple[str, ...] = ()
     """What was not visible, so that values found nowhere count as unknown instead of made up."""
     symptoms: tuple[str, ...] = ()
-    """What says that something is wrong, and not where: a span's name, and one sentence that was said of it."""
+    """What says that something is wrong, and not where: what a span is called, and one sentence that was said of it."""
     failed: bool = False
     """The run is known to have failed: by its health, by feedback, or by a check that refused its answer."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmtrace.diagnosis.candidates import Candidate
-from llmtrace.diagnosis.clue import Clue
+from llmtrace.diagnosis.clue import Clue, called
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
 
 SLO = "slo"
@@ -53,7 +53,7 @@ def _is_of_a_whole(trace: Trace, clue: Clue) -> bool:
 
 
 def symptoms_of(trace: Trace, suspected: frozenset[str]) -> tuple[str, ...]:
-    """One sentence each, after the name of the span that it was said of. ``suspected``: ids of the spans that are suspects,
+    """One sentence each, after what the span is called that it was said of. ``suspected``: ids of the spans that are suspects,
     where it is told already."""
     return tuple(dict.fromkeys(_told(trace, suspected)))
 
@@ -69,7 +69,7 @@ def _told(trace: Trace, suspected: frozenset[str]) -> Iterator[str]:
             else:
                 tells = names_no_place(trace, span, found) or (is_whole(trace, span) and span.span_id not in suspected)
             if tells:
-                yield f"{span.name}: {said_by(found)}"
+                yield f"{called(span)}: {said_by(found)}"
 
 
 def said_by(found: Evaluation) -> str:

@@ -91,8 +91,8 @@ def open_store(url: str = "auto", *, config: Config | None = None) -> Store:
             return store
         known += module.SCHEMES
     near = difflib.get_close_matches(scheme, known, n=1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigurationError(f"no store goes by {scheme!r} (in {url!r}); {meant}Known: a folder, {', '.join(sorted(known))}")
+    meant = f"; did you mean {near[0]!r}?" if near else "."
+    raise ConfigurationError(f"no store goes by {scheme!r} (in {url!r}){meant} Known: a folder, {', '.join(sorted(known))}")
 
 
 def _scheme(url: str) -> str:

@@ -183,4 +183,6 @@ def strongest(trace: Trace) -> dict[str, Any] | None:
 
 def _without_name(trace: Trace, symptom: str) -> str:
     """What is said, without the name of the span that it is said of, which may hold a colon itself."""
-    return symptom[max(len(start) for span in trace.spans if symptom.startswith(start := f"{span.name}: ")) :]
+    from llmtrace.diagnosis.clue import called
+
+    return symptom[max(len(start) for span in trace.spans if symptom.startswith(start := f"{called(span)}: ")) :]
