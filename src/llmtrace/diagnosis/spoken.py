@@ -16,7 +16,7 @@ _SHORTEST, _NEAR = 4, 16
 
 def past_the_user(flow: Flow, seen: Sightings) -> Iterator[Clue]:
     """An answer that names one thing, where the user's last words name one other of its form only, and it does not; and no call
-    since then looked that up."""
+    since then looked that up. Of a call about what the user named, a thing of another kind may have come: a reference."""
     asked: set[str] = set()
     looked_up: set[str] = set()
     for node in flow.nodes:
@@ -32,6 +32,8 @@ def past_the_user(flow: Flow, seen: Sightings) -> Iterator[Clue]:
                 others = {other for other in told if shape(other) == shape(word)}
                 if len(own) == len(others) == 1 and word in seen.told and others.isdisjoint(looked_up):
                     other = others.pop()
+                    if word in looked_up and not seen.kin(word, other):
+                        continue
                     title = "the answer speaks of another thing than the user"
                     evidence = (
                         f"The user's last words name {quote(word)}, the answer {quote(other)}, and no call looked that up."

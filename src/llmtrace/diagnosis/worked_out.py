@@ -18,6 +18,8 @@ from llmtrace.model import JsonValue
 
 _FEW = 24
 """Numbers of an answer, all of which are taken for what others of it may follow from."""
+_FEW_ASKED = 8
+"""Numbers of the user's, all of which are taken for what an answer's numbers may follow from."""
 _COUNTED = 100
 """Whole numbers below it are counts, ages, hours: said without having stood anywhere."""
 _CENT = 0.0051
@@ -36,6 +38,7 @@ def left_over(claims: Iterable[Use], node: Node, flow: Flow) -> list[Use]:
     every = [number for number in numbers_in(node.text) if round(abs(number), 6) not in told]
     if len(every) <= _FEW:  # of more, some add up to anything
         known += every  # small ones too: so many per cent
+    known += _asked(node, flow)
     totals = list(_totals(node, flow)) if numbers else []
     left: list[Use] = []
     for use in claims:
@@ -48,6 +51,12 @@ def left_over(claims: Iterable[Use], node: Node, flow: Flow) -> list[Use]:
         else:
             left.append(use)
     return left
+
+
+def _asked(node: Node, flow: Flow) -> list[float]:
+    """The numbers of the user's turns before, where they are few."""
+    said = [number for other in _before(node, flow) if other.kind == "user" for number in numbers_in(other.text)]
+    return said if len(said) <= _FEW_ASKED else []
 
 
 def number_of(use: Use) -> float | None:

@@ -14,6 +14,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from itertools import islice
 from zlib import crc32
 
 from llmtrace.lineage.forms import flat, has_mark, is_sparse, may_hold, occurs, occurs_as_number, trace_of
@@ -173,6 +174,7 @@ class Context:
         """What somebody named by the first and the last of it; of a bounded context the sources are without their text."""
         self._oldest = self._next = self._sorted = self._tidied = self._scanned = 0
         self._characters = self._unsorted = self._unindexed = 0
+        self._recent: tuple[int, list[Source]] = (0, [])
         self._words, self._dates = _Index(), _Index()
         if not search:
             self._begin_to_read(Vocabulary() if wanted is None else WantedVocabulary(wanted))
@@ -308,8 +310,24 @@ class Context:
         known.update(day for new in self._new.values() if new.dated for day in new.days())
         return next((known[day] for day in known if day + days in known), None) if len(known) <= _MOST_DAYS else None
 
+    def stands(self, text: str, newest: int) -> bool:
+        """Whether one of so many of the newest sources holds the text by itself."""
+        return any(text in source.text and occurs(text, source.text) for source in islice(self.newest_first(), newest))
+
     def newest_first(self) -> Iterator[Source]:
         return (self._sources[number] for number in range(self._next - 1, self._oldest - 1, -1))
+
+    def recent(self, sources: int, characters: int) -> Sequence[Source]:
+        """The newest sources, so many at most, until they have so many characters."""
+        if self._recent[0] != self._next:
+            found: list[Source] = []
+            for source in islice(self.newest_first(), sources):
+                found.append(source)
+                characters -= len(source.text)
+                if characters < 0:
+                    break
+            self._recent = self._next, found
+        return self._recent[1]
 
     def find_text(self, text: str, keys: Iterable[str] = ()) -> Found | None:
         """The first and last source that hold a plain text, word for word, and do not merely repeat one of ``keys``."""

@@ -40,6 +40,7 @@ _SHORT = re.compile(r"(?<![\d/.-])(\d{1,2})/(\d{1,2})(?![\d/])")
 _ORDINAL = re.compile(r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)\b")
 _AFTER = re.compile(r"\s*(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?(?!\d)(?:(?:\s*,\s*|\s+)(\d{4})(?!\d))?")
 _BEFORE = re.compile(r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?(?:\s+of)?[\s-]+$")
+_ENDS_SENTENCE = re.compile(r"[.\n]")
 _YEAR_AFTER = re.compile(r"[\s,-]*(\d{4})(?!\d)")
 _DAY_WORDS = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day|weekend|days?|daily|overnight)\b"
@@ -202,8 +203,8 @@ def _in_other_languages(low: str, plain: str) -> Iterator[tuple[int, int, str]]:
 def _in_english(low: str, names: Iterable[re.Match[str]]) -> Iterator[tuple[int, int, str]]:
     for name in names:
         month = str(_MONTHS.index(name.group()[:3]) + 1)
-        after = _AFTER.match(low, name.end())
         before = _BEFORE.search(low, max(0, name.start() - 12), name.start())
+        after = _day_after(low, name, before)
         if after is not None:
             day, year = after.groups()
             for key in _full(year, month, day) if year else _yearless(month, day):
@@ -215,6 +216,14 @@ def _in_english(low: str, names: Iterable[re.Match[str]]) -> Iterator[tuple[int,
                 yield before.start(), (year_after or name).end(), key
         if after is None and before is None and _OF_MONTH.search(low, max(0, name.start() - 24), name.start()):
             yield name.start(), name.end(), f"@m{int(month):02d}"
+
+
+def _day_after(low: str, name: re.Match[str], before: re.Match[str] | None) -> re.Match[str] | None:
+    """The day that follows a month's name; where one stands before it, none of another sentence: ``9 October.\\n2. Rooms``."""
+    after = _AFTER.match(low, name.end())
+    if after is not None and before is not None and _ENDS_SENTENCE.search(low, name.end() - 1, after.start(1)):
+        return None
+    return after
 
 
 def _month_names(low: str, plain: str) -> Iterator[re.Match[str]]:

@@ -21,6 +21,7 @@ Rule: TypeAlias = Literal[
     "total",
     "average",
     "rounded",
+    "proportion",
     "unit",
     "date",
     "prefix",
@@ -28,9 +29,10 @@ Rule: TypeAlias = Literal[
     "joined",
     "quoted",
 ]
-"""How a derived value follows: from numbers (``share`` in per cent, ``total`` and ``average`` of a column); by another
-``unit``; a ``date`` that was completed or counted, or the days between two; a ``prefix`` put before it; a ``range`` of which
-the ends stand there; ``joined`` from pieces; a text that has been ``quoted`` in part."""
+"""How a derived value follows: from numbers (``share`` in per cent, ``total`` and ``average`` of a column or of what a record
+comes to, ``proportion`` by the rule of three); by another ``unit``; a ``date`` that was completed or counted, or the days
+between two; a ``prefix`` put before it; a ``range`` of which the ends stand there; ``joined`` from pieces; a text that has been
+``quoted`` in part."""
 
 
 @value

@@ -40,7 +40,7 @@ _MONEY_WORDS = """
     payments due fare fares salary budget
 """
 _COUNT_WORDS = """
-    quantity qty count number num pieces units nights passengers people guests items times
+    quantity qty count number num pieces units nights passengers people guests items times serves servings portions persons
 """
 _OF_MONEY, _OF_COUNTS = frozenset(_MONEY_WORDS.split()), frozenset(_COUNT_WORDS.split())
 _OF_SHARES = frozenset(("percent", "percentage", "pct", "rate", "discount", "tax", "vat"))
@@ -118,11 +118,12 @@ def _label(piece: str, name: str, above: str) -> str:
             return MONEY
         if piece.endswith("%"):
             return PER_CENT
-    return _label_of_member(name, above)
+    return label_of_member(name, above)
 
 
 @lru_cache(maxsize=1024)
-def _label_of_member(name: str, above: str) -> str:
+def label_of_member(name: str, above: str) -> str:
+    """What the number of a member counts. ``above``: the name of the object around it."""
     if not name:
         return ""
     words = set(runs(name.replace("_", " ")))

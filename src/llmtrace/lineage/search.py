@@ -12,12 +12,15 @@ from datetime import date, datetime, timezone
 from itertools import islice
 
 from llmtrace.lineage import dates
-from llmtrace.lineage.computed import FEW, SMALL, Term, computed, may_follow
+from llmtrace.lineage.bills import by_rule_of_three, totals
+from llmtrace.lineage.computed import FEW, MOST_COUNTED, SMALL, Term, computed, may_follow
 from llmtrace.lineage.context import Context
 from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, squash
+from llmtrace.lineage.measures import is_measure, measured, measures
 from llmtrace.lineage.passages import Place, Places
+from llmtrace.lineage.periods import Period, around, periods
 from llmtrace.lineage.provenance import Match, Rule
-from llmtrace.lineage.quantities import conversions, labelled, names_may_hold_digits, written
+from llmtrace.lineage.quantities import MONEY, PER_CENT, conversions, labelled, names_may_hold_digits, written
 from llmtrace.lineage.sources import Found, Source
 from llmtrace.lineage.values import SPECIFIC, Value
 from llmtrace.lineage.wording import joints, windows
@@ -27,6 +30,9 @@ RECENT_NUMBERS = 48
 RECENT_CHARACTERS = 1 << 13
 RECENT_SOURCES = 64
 """How many numbers, out of how much text in how many sources, counted from the newest, a number may be computed from."""
+_MOST_ASKED = 8
+"""Numbers of the user's from which others may follow by the rule of three."""
+_MOST_PRICES = 12
 _SHORTEST_TEXT = 3
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
@@ -249,7 +255,35 @@ def _date_follows(context: Context, value: Value) -> Found | None:
         if nearest is not None and nearest[0] <= _reach(context):
             found = context.at(nearest[1])
             return found and _by(found, "date")
+        apart = _a_period_apart(context, day)
+        if apart is not None:
+            return apart
     return None
+
+
+def _a_period_apart(context: Context, day: date) -> Found | None:
+    """A day from a date that stands with a period of so many days or months, or where the user said the one or the other."""
+    for source in context.recent(RECENT_SOURCES, RECENT_CHARACTERS):
+        known = source.periods
+        if known is None:
+            known = source.periods = periods(source.text) if source.marked and len(source.text) <= RECENT_CHARACTERS else ()
+        for found in _days_around(context, day, known) if known else ():
+            if any(
+                one is source or _is_users(one) or _is_users(source) for one in (found.first, found.last) if one is not None
+            ):
+                return _by(found, "date")
+    return None
+
+
+def leads_to(context: Context, value: Value, text: str) -> bool:
+    """Whether a period that the text tells of leads to the date from one that is visible."""
+    known = periods(text)
+    return bool(known) and any(_days_around(context, day, known) for day in value.dates)
+
+
+def _days_around(context: Context, day: date, known: Sequence[Period]) -> list[Found]:
+    keys = (key for other in around(day, known) for key in (f"@{other.isoformat()}", f"@--{other.isoformat()[5:]}"))
+    return [found for key in keys if (found := context.at(key)) is not None]
 
 
 def _possible_days(context: Context, value: Value) -> list[date]:
@@ -267,14 +301,59 @@ def _reach(context: Context) -> int:
 
 def _computed(context: Context, value: Value) -> Found | None:
     number = read_number(value.text)
-    recent = [] if number is None else _recent_sizes(context)
-    if number is None or not may_follow(number, [size for _, sizes in recent for size in sizes]):
+    return None if number is None else _of_two(context, number) or _of_more(context, abs(number))
+
+
+def _of_two(context: Context, number: float) -> Found | None:
+    recent = _recent_sizes(context)
+    if not may_follow(number, [size for _, sizes in recent for size in sizes]):
         return None
     basis = computed(number, _terms(recent))
     if basis is None:
         return None
     source = basis.terms[0].source
     return Found(source, source, basis.rule, tuple((term.source, term.size) for term in basis.terms))
+
+
+def _of_more(context: Context, number: float) -> Found | None:
+    """From more than two others: in another unit, as what a record comes to, or by the rule of three."""
+    recent = context.recent(RECENT_SOURCES, RECENT_CHARACTERS)
+    few_digits, cents = is_measure(number), round(number, 2)
+    asked = [(size, source) for source in recent if _is_users(source) for size, _ in _numbers_of(source)][:_MOST_ASKED]
+    for source in recent:
+        if few_digits:
+            if source.measures is None:
+                source.measures = measures(source.text[:RECENT_CHARACTERS]) if source.marked else ()
+            one = measured(number, source.measures) if source.measures else None
+            if one is not None and number_key(one.size) not in source.echo:
+                return Found(source, source, "unit", ((source, one.size),))
+        known = source.totals
+        if known is None:
+            known = source.totals = () if source.echo or len(source.text) > RECENT_CHARACTERS else totals(source.text)
+        if known and cents in known:
+            return Found(source, source, "total")
+        if asked:
+            many = by_rule_of_three(number, [size for size, _ in asked], _numbers_of(source))
+            if many is not None:
+                users = next(where for size, where in asked if size == many[0])
+                return Found(source, source, "proportion", ((users, many[0]), (source, many[1]), (source, many[2])))
+    return _so_many_each(context, cents, [size for size, _ in asked]) if asked else None
+
+
+def _so_many_each(context: Context, number: float, asked: Iterable[float]) -> Found | None:
+    """So many, as the user asked for, at a price to which another was added, or of which a share was taken off."""
+    terms = [term for term in _terms(_recent_sizes(context)) if term.label in (MONEY, PER_CENT)]
+    for many in asked:
+        each = round(number / many, 2) if many.is_integer() and 1 < many <= MOST_COUNTED else 0.0
+        if each and round(each * many, 2) == number:
+            basis = computed(each, terms[:_MOST_PRICES])
+            if basis is not None and basis.rule in ("sum", "difference", "share"):
+                return Found(basis.terms[0].source, basis.terms[0].source, "product", ())
+    return None
+
+
+def _is_users(source: Source) -> bool:
+    return source.asked and "system" not in source.place and "developer" not in source.place
 
 
 def _recent_sizes(context: Context) -> list[tuple[Source, Sequence[float]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from pydantic_core import to_json
 
 from llmtrace.lineage import dates
 from llmtrace.lineage.forms import has_mark, keys_in, may_hold_date
+from llmtrace.lineage.measures import Measure
+from llmtrace.lineage.periods import Period
 from llmtrace.lineage.provenance import Rule
 from llmtrace.lineage.ranges import Range, ranges_in
 from llmtrace.model import JsonValue
@@ -46,6 +48,12 @@ class Source:
     """The numbers at its beginning with what they count, once somebody asked."""
     sizes: Sequence[float] | None = None
     """The same numbers alone."""
+    measures: tuple[Measure, ...] | None = None
+    """Those at its beginning that stand with a unit, once somebody asked."""
+    periods: tuple[Period, ...] | None = None
+    """Those that it tells of, once somebody asked."""
+    totals: Collection[float] | None = None
+    """What the records in it come to, once somebody asked."""
     ranges: tuple[Range, ...] | None = None
     """What `named_ranges` gives, once somebody asked."""
 

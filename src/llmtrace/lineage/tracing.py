@@ -10,11 +10,12 @@ from llmtrace.lineage.arguments import Path, candidates, name_of
 from llmtrace.lineage.characters import ATTACHED
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import Argument, argument, shows
+from llmtrace.lineage.next_ids import is_next, names_created
 from llmtrace.lineage.passages import Places, places_of
 from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
 from llmtrace.lineage.said import Said
-from llmtrace.lineage.search import find, find_otherwise, find_words, matches
-from llmtrace.lineage.sources import Found, Source
+from llmtrace.lineage.search import find, find_otherwise, find_words, leads_to, matches
+from llmtrace.lineage.sources import Found, Source, as_text
 from llmtrace.lineage.values import (
     SPECIFIC,
     Value,
@@ -50,6 +51,8 @@ MOST_WAITING = 16
 MOST_CLAIMS = 16
 MOST_RARE = 6
 """Values of one answer that `Lineage.unsupported` looks for, and of those that stand nowhere as they are, in any form."""
+NEWEST = 64
+"""Sources in which the identifier is looked for that one would be the next of."""
 _FEWEST_WORDS = 2
 """From which on an answer that a program composed states something."""
 _WORDS_WITHOUT_SPACE = re.compile(f"[{ATTACHED}]")
@@ -108,8 +111,9 @@ class Lineage:
         self._catch_up()
         if self._visible.hidden:
             return []
-        context, known = self._visible.context, self._visible.made_up
-        rare = [value for value in stated if value.key not in known and context.find(value) is None]
+        context, known, chosen = self._visible.context, self._visible.made_up, self._visible.chosen.keys()
+        news = [value for value in stated if value.key not in known and chosen.isdisjoint(value.keys)]
+        rare = [value for value in news if context.find(value) is None]
         if rare and self._visible.look_again(span):
             rare = [] if self._visible.hidden else [value for value in rare if context.find(value) is None]
         return [value for value in rare[:MOST_RARE] if find_otherwise(context, value) is None]
@@ -243,7 +247,7 @@ class Lineage:
         made_up = self._trace_new(said, value)
         if made_up is not None:
             return made_up
-        reason = said.excuse(value) or next(iter(self._visible.hidden), None)
+        reason = self._excuse(said, value) or next(iter(self._visible.hidden), None)
         return Provenance("unknown", reason=reason) if reason is not None else Provenance("grounded", "given")
 
     def _trace_new(self, said: _Said, value: Value) -> Provenance | None:
@@ -252,7 +256,11 @@ class Lineage:
         first = visible.made_up.get(key)
         if first is not None:
             return Provenance("ungrounded", "", None, None, first)
-        if visible.hidden or said.excuse(value) is not None:
+        if visible.hidden:
+            return None
+        if self._excuse(said, value) is not None:
+            if said.argument is not None:
+                visible.remember_chosen((*value.keys, *(f"@+{day.isoformat()[5:]}" for day in value.dates)))
             return None
         example = said.definition is not None and shows(said.definition, value)
         if example and value.kind == "number":
@@ -260,6 +268,22 @@ class Lineage:
         place = said.place
         visible.remember_made_up(key, place)
         return Provenance("ungrounded", "from_example" if example else "", None, None, place)
+
+    def _excuse(self, said: _Said, value: Value) -> str | None:
+        """Why a value that is found nowhere need not be made up."""
+        excuse, visible = said.excuse(value), self._visible
+        if excuse is not None:
+            return excuse
+        if said.call is not None and value.kind == "identifier" and names_created(said.name, said.call.name):
+
+            def is_visible(text: str, key: str) -> bool:
+                return key in visible.chosen or visible.context.stands(text, NEWEST)
+
+            if is_next(value.text, is_visible):
+                return "the next one of those that are visible"
+        if said.call is not None and value.dates and leads_to(visible.context, value, as_text(said.call.arguments)):
+            return "a day that the other arguments lead to"
+        return "a value that the model chose before" if not visible.chosen.keys().isdisjoint(value.keys) else None
 
     def _of_words(self, value: Value) -> Provenance:
         """Plain words and texts: where they stand, if they do. A model may always choose words of its own."""
@@ -388,7 +412,7 @@ class _Said:
         return self.argument is not None and self.argument.may_choose(value.content)
 
     def excuse(self, value: Value) -> str | None:
-        """Why a value that is found nowhere need not be made up."""
+        """The same, as far as the value and the tool's definition say."""
         kind, argument, call = value.kind, self.argument, self.call
         if kind == "number" and is_round(value):
             return "a round number"

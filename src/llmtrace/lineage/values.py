@@ -45,7 +45,12 @@ _PATH = re.compile(r"(?:~|\.{1,2})?(?:[\w.@+-]*/)+[\w.@+-]*|[A-Za-z]:\\[^\s*?\"<
 _PHONE = re.compile(r"\+?\(?\d+(?:[ .()-]{1,2}\d+)+|\+\d+")
 _ARITHMETIC = re.compile(r"\d \W \d|\d\.\d+\W+\d+\.\d")
 _TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?\s*(?:[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?", re.IGNORECASE)
-_CODE = re.compile(r"[A-Z]{2,6}")
+_CODE = re.compile(r"[A-Z]{2,6}(?:/[A-Z]{2,6})*")
+_KNOWN_WITH_SLASH = re.compile(
+    r"(?:Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific|Etc)/\w[\w+/-]*"
+    r"|(?:text|application|image|audio|video|font|multipart)/(?:vnd\.[\w.+-]+|[a-z0-9+-]+)|[A-Za-z]{1,3}/[A-Za-z]{1,3}"
+)
+"""A time zone, a media type, a unit (``km/h``): no paths."""
 _USUAL = re.compile(r"#?([A-Za-z]{1,32})[-_]?[0-9]{4,32}")
 """The usual identifier; with a currency before it, it is a number."""
 _CURRENCIES = frozenset(("usd", "eur", "gbp", "chf", "jpy"))
@@ -171,8 +176,9 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("email", _EMAIL),
     ("url", _URL),
     ("time", _TIME),
-    ("path", _PATH),
     ("code", _CODE),
+    ("word", _KNOWN_WITH_SLASH),
+    ("path", _PATH),
 )
 _PATTERNS_WITH_SPACE: tuple[tuple[Kind, re.Pattern[str]], ...] = (("time", _TIME),)
 """Those of them that a text with white space can fit."""
@@ -252,7 +258,7 @@ def is_well_known(path: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def is_invented(kind: Kind, name: str, tool: str) -> bool:
-    """True where inventing is the point: a key against repeats, or the name of something that the call creates."""
+    """True where inventing is the point: a key against repeats, a colour, or the name of something that the call creates."""
     words = set(_name_runs(name))
     if words & _INVENTED:
         return True
@@ -277,7 +283,7 @@ _CHOSEN = _set(
     "attempts depth steps interval delay chars tokens lines line start end begin stop from to step index rows columns batch "
     "scale ratio"
 )
-_INVENTED = _set("idempotency nonce uuid guid seed correlation salt password passphrase")
+_INVENTED = _set("idempotency nonce uuid guid seed correlation salt password passphrase color colour")
 _FREE_TEXT = _set("content text body code command cmd script sql pattern regex expression formula thought")
 _SYSTEM_FOLDERS = tuple(f"/{name}/" for name in ("etc", "usr", "bin", "tmp", "var", "dev", "proc", "sys", "opt", "root"))
 _NAMES = _set("name filename file path dir directory folder title slug label key alias username target output dest")

@@ -82,6 +82,8 @@ class Visible:
         """Of the calls those with made-up values that may not be answered yet."""
         self.made_up: dict[str, Origin] = {}
         """By key, where the model said an ungrounded value for the first time."""
+        self.chosen: dict[str, None] = {}
+        """The keys of what the model may have invented, and did: the name of a file that it writes."""
         self.hidden: dict[str, str] = {}
         """Why some context is not visible, each with the id of the span that shows it."""
 
@@ -96,6 +98,11 @@ class Visible:
         self.made_up[key] = first
         if self._most is not None and len(self.made_up) > self._most:
             del self.made_up[next(iter(self.made_up))]
+
+    def remember_chosen(self, keys: Iterable[str]) -> None:
+        self.chosen.update(dict.fromkeys(keys))
+        while self._most is not None and len(self.chosen) > self._most:
+            del self.chosen[next(iter(self.chosen))]
 
     def begun(self, span: Span) -> None:
         """What an agent or workflow was given when it began."""

@@ -34,12 +34,13 @@ _tells_of_failure = searcher(
     r"error|fail|unable|(?:could|can|did|does|do|is|was|were|are|has|have|would|will)(?:n['’]t| not)\b|cannot|\bcan't|sorry"
     r"|apolog|unfortunate|not (?:found|enough|allowed|possible|available|eligible|valid|permitted|supported|yet)|unavailable"
     r"|\bno (?:\w+ ){0,3}(?:found|available|match|result|record)|problem|issue|trouble|difficult|invalid|incorrect|wrong"
-    r"|there (?:is|are|was|were) no\b|insufficient|exceed|denied|declined|reject|refus|missing|expired|time[ds]? ?out|retry"
-    r"|try again|however|instead|alternativ"
+    r"|there (?:is|are|was|were) no\b|\b(?:find|found|see|have|locate) no\b|insufficient|exceed|denied|declined"
+    r"|reject|refus|missing|expired|time[ds]? ?out|retry|try again|however|instead|alternativ"
     # German, French, Spanish, Portuguese, Italian, Dutch
-    r"|fehler|fehlgeschlagen|leider|konnte|kann nicht|nicht (?:gefunden|möglich|verfügbar)|désolé|malheureusement|erreur|échou"
-    r"|impossible|introuvable|n'a pas|lo siento|lamento|no (?:se )?(?:pud|pued|encontr|ha sido posible)|falló|desculpe"
-    r"|infelizmente|não (?:foi|consegui|encontr|é possível)|falhou|erro\b|errore|purtroppo|spiacent|non (?:è stato|ho potuto)"
+    r"|fehler|fehlgeschlagen|leider|konnte|kann nicht|nicht (?:gefunden|finden|möglich|verfügbar)|finde (?:kein|nicht)|désolé"
+    r"|malheureusement|erreur|échou|impossible|introuvable|n'a pas|ne trouve|lo siento|lamento"
+    r"|no (?:se )?(?:pud|pued|enc(?:o|ue)ntr|ha sido posible)|falló|desculpe|infelizmente"
+    r"|não (?:foi|consegui|encontr|é possível)|falhou|erro\b|errore|purtroppo|spiacent|non (?:è stato|ho potuto|trovo)"
     r"|helaas|mislukt|niet (?:gevonden|mogelijk)"
     # Russian, Polish, Turkish, Chinese, Japanese, Korean, Arabic, Hindi
     r"|ошибк|не удалось|не найден|к сожалению|извините|błąd|niestety|nie (?:udało|znaleziono|można)|hata|maalesef|üzgünüm"

@@ -1,0 +1,113 @@
+"""Whether a number is what a record comes to: the total of a column, so many of each at its price, what else the record holds
+added or taken off; or what follows from it by the rule of three.
+
+Law: what goes together is told by the form: the members of one list, the numbers of one record, and how many of something a
+user asked for. The cost is bounded by the few records and numbers that are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from pydantic_core import from_json
+
+from llmtrace.content.scan import matcher
+from llmtrace.lineage.quantities import COUNT, MONEY, label_of_member
+from llmtrace.lineage.values import names_identifier
+from llmtrace.model import JsonValue
+
+_MOST_RECORDS, _MOST_COLUMNS, _MOST_LISTS = 100, 8, 8
+_MOST_EXTRAS = 5
+"""Numbers beside a list that may be added to its total, or taken off."""
+_FEW = 12
+"""Numbers of a record from which others follow by the rule of three."""
+_VERY_FEW = 4
+"""The same where nothing says what they count."""
+_DEEPEST = 6
+_FEWEST_WHOLE = 100
+"""From here on a whole number may be one that was rounded, unless it is money."""
+_COUNTED = 100
+_holds_small_number = matcher(r":\s*(?:10|[0-9])(?:\.0+)?\s*[,}\]]")
+"""False where no member is a small whole number: what follows from the others is known already by `computed`."""
+
+
+def totals(text: str) -> frozenset[float]:
+    """What the records of a text in JSON come to, to the cent."""
+    if text[:1] not in ("{", "[") or not _holds_small_number(text):
+        return frozenset()
+    try:
+        content = from_json(text)
+    except (TypeError, ValueError):
+        return frozenset()
+    return frozenset(round(total, 2) for total in _totals(content, (), 0))
+
+
+def _totals(content: JsonValue, beside: Sequence[float], depth: int) -> Iterator[float]:
+    """``beside``: the numbers of the record around a list."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(content, dict):
+        own = [number for name, member in content.items() if (number := _number(name, member))][:_MOST_EXTRAS]
+        lists = [member for member in content.values() if isinstance(member, (dict, list))][:_MOST_LISTS]
+        for member in lists:
+            yield from _totals(member, own, depth + 1)
+    elif isinstance(content, list):
+        records = [one for one in content[:_MOST_RECORDS] if isinstance(one, dict)]
+        bases = list(_columns(records)) if 0 < len(records) == len(content) else []
+        extras = sorted(set(_added_up(beside)))
+        for base in bases:
+            yield from (base + extra for extra in extras)
+            yield from (base * (1 + sign * share / 100) for share in beside if share < 100 for sign in (1, -1))
+        for record in records[:_MOST_LISTS]:
+            yield from _totals(record, (), depth + 1)
+
+
+def _added_up(numbers: Sequence[float]) -> Iterable[float]:
+    """What some of them come to, each added or taken off."""
+    sums = [0.0]
+    for number in numbers:
+        sums = list(chain.from_iterable((one, one + number, one - number) for one in sums))
+    return sums
+
+
+def _columns(records: Sequence[dict[str, JsonValue]]) -> Iterator[float]:
+    """The total of each column, and of so many of each at its price."""
+    columns = {}
+    for name in list(records[0])[: 2 * _MOST_COLUMNS]:
+        numbers = [_number(name, record.get(name)) for record in records]
+        if None not in numbers:
+            columns[name] = [number for number in numbers if number is not None]
+    for column in list(columns.values())[:_MOST_COLUMNS]:
+        yield sum(column)
+    counts = [column for name, column in columns.items() if label_of_member(name, "") == COUNT]
+    prices = [column for name, column in columns.items() if label_of_member(name, "") == MONEY]
+    for count in counts[:_MOST_COLUMNS]:
+        for price in prices[:_MOST_COLUMNS]:
+            yield sum(one * other for one, other in zip(count, price, strict=True))
+
+
+def _number(name: str, member: JsonValue) -> float | None:
+    is_number = isinstance(member, (int, float)) and not isinstance(member, bool)
+    return float(member) if is_number and not names_identifier(name) else None
+
+
+def by_rule_of_three(
+    number: float, asked: Iterable[float], known: Sequence[tuple[float, str]]
+) -> tuple[float, float, float] | None:
+    """The number asked for, the price, and for how many it is, from which the number follows. ``known``: the numbers of one
+    record with what they count, as `quantities.labelled` gives them."""
+    if len(known) > _FEW:
+        return None
+    told = any(label for _, label in known)
+    if not told and len(known) > _VERY_FEW:
+        return None
+    counts = [size for size, label in known if 1 < size <= _COUNTED and (label == COUNT or not told)]
+    for of in counts:
+        for each, label in known:
+            for many in asked if each != of else ():
+                other = each * many / of
+                half = 0.5 if number.is_integer() and number >= _FEWEST_WHOLE and label != MONEY else 0.005
+                if many != of and abs(other - number) <= half + 1e-9:
+                    return many, each, of
+    return None
