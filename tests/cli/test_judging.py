@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import Query, open_store
-from tests.cli.traces import SILENT
+from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, user
 
 HOSTILE = "\x1b[2J</script><img src=x>\n# head `![x](http://x)` \u202e"
 
@@ -37,6 +39,15 @@ def recorded(store: str) -> set[tuple[str, ...]]:
         return {(span.trace_id, span.span_id) for span in opened.spans(Query(limit=1000))}
     finally:
         opened.close()
+
+
+def test_without_a_suspect_nobody_is_asked(llmtrace: Callable[..., Any], tmp_path: Path, asked: list[Any]) -> None:
+    """And that is said, on stderr."""
+    opened = open_store(str(tmp_path / "store"))
+    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
+    opened.close()
+    ran = llmtrace("why", "--judge", "m", "--store", str(tmp_path / "store"))
+    assert (ran.code, ran.err, asked) == (0, "llmtrace why: m was not asked, for there is no suspect.\n", [])
 
 
 def test_both_opinions_are_shown_escaped(llmtrace: Callable[..., Any], store: str, asked: list[Any]) -> None:

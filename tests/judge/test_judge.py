@@ -107,17 +107,21 @@ def test_who_was_not_asked_about_keeps_a_share() -> None:
     assert judged.opinions[-1] is None
 
 
-def test_a_sum_above_one_is_scaled_and_a_fence_is_read() -> None:
-    """What models do that judge each suspect alone, or know no response format."""
+def test_a_sum_above_one_is_scaled_and_a_fence_and_thoughts_are_read() -> None:
+    """What models do that judge each suspect alone, or know no response format, or whose server leaves in what they thought."""
     diagnosis, flow = two_suspects()
-    with says(f"```json\n{verdict(0.9, 0.9)}\n```") as endpoint:
-        assert [one.judge for one in judge(diagnosis, flow, endpoint).opinions if one] == [0.5, 0.5]
+    fenced = f"```json\n{verdict(0.9, 0.9)}\n```"
+    for said in (fenced, f"<think>It is {{the}} first.\n</think>\n\n{fenced}", f"<think></think>{verdict(0.9, 0.9)}"):
+        with says(said) as endpoint:
+            assert [one.judge for one in judge(diagnosis, flow, endpoint).opinions if one] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
     "rubbish",
     [
         "It was the first one.",
+        f"<think>{verdict(0.5, 0.2)}",
+        f"It was <think></think>{verdict(0.5, 0.2)}",
         verdict(0.5),
         verdict(0.5, 0.2, 0.1),
         verdict(0.5, -0.2),
@@ -135,8 +139,9 @@ def test_a_sum_above_one_is_scaled_and_a_fence_is_read() -> None:
 def test_rubbish_is_no_verdict(rubbish: str) -> None:
     """What is not just what was asked for counts for nothing; nothing is guessed from it."""
     diagnosis, flow = two_suspects()
-    with says(rubbish) as endpoint, pytest.raises(JudgeFailed, match="no verdict in the form"):
+    with says(rubbish) as endpoint, pytest.raises(JudgeFailed, match="no verdict in the form") as raised:
         judge(diagnosis, flow, endpoint)
+    assert rubbish[:40] in str(raised.value)
 
 
 def test_a_refusal_and_an_empty_answer_are_said() -> None:
@@ -166,7 +171,9 @@ def test_the_question_and_its_fallback() -> None:
     [
         (500, {"error": {"message": f"broken for {KEY}"}}, r"HTTP 500: broken for \*\*\*"),
         (401, {"no": "form"}, "HTTP 401"),
-        (302, {}, "HTTP 302"),
+        (302, {}, "HTTP 302, and a redirect is not followed"),
+        (405, {}, "HTTP 405: is there a /v1"),
+        (200, {"choices": [{"message": {"content": [{"type": "text"}]}}]}, "no chat completion"),
         (200, {"choices": []}, "no chat completion"),
         (200, {"choices": [{"message": {"content": "{"}, "finish_reason": "length"}]}, "cut off"),
         (200, {"choices": [], "filling": "x" * (1 << 20)}, "longer than any verdict"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from llmtrace.cli import words
 from llmtrace.cli.options import BadInput
+from llmtrace.cli.paint import Screen
 from llmtrace.diagnosis import Diagnosis
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.errors import JudgeFailed
@@ -66,6 +68,8 @@ def hear(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Heard:
     """The diagnosis, with the judge's verdict if one is asked for and comes."""
     if to is None:
         return Heard(diagnosis)
+    if diagnosis.suspects and sys.stderr is not None and sys.stderr.isatty():
+        Screen(sys.stderr).prose(f"asking {to.model} for a second opinion, {to.seconds:g} s at most …", "dim")
     try:
         judged = judge(diagnosis, flow, to)
     except JudgeFailed as error:

@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(markdown(trace, diagnosis, top=args.top, notes=heard.notes)))
     else:
         show(Screen(sys.stdout), trace, diagnosis, top=args.top, notes=heard.notes)
+    if endpoint is not None and not diagnosis.suspects:
+        Screen(sys.stderr).prose(f"llmtrace why: {endpoint.model} was not asked, for there is no suspect.")
     if heard.error:
         Screen(sys.stderr).prose(f"llmtrace why: no second opinion: {heard.error}")
     return FINE

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any, NamedTuple
 
 from llmtrace.errors import JudgeFailed
@@ -68,7 +69,7 @@ class Endpoint:
         if status in _NO_SUCH_FORMAT:
             status, body = self._post({**plain, "max_tokens": MOST_OUTPUT_TOKENS}, end)
         if not 200 <= status < 300:
-            raise JudgeFailed(self._bare(f"it answered HTTP {status}{_said(body)}"))
+            raise JudgeFailed(self._bare(f"it answered HTTP {status}{_said(body) or _meant(status)}"))
         return _answer(body)
 
     def _post(self, question: Mapping[str, Any], end: float) -> tuple[int, bytes]:
@@ -116,7 +117,9 @@ def _answer(body: bytes) -> Answer:
         raise JudgeFailed(f"the model refused: {str(refusal)[:_MOST_SAID]}")
     if choice.get("finish_reason") == "length":
         raise JudgeFailed(f"its answer was cut off at {MOST_OUTPUT_TOKENS} tokens")
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, (str, NoneType)):
+        raise JudgeFailed("what it answered is no chat completion")
+    if not text or not text.strip():
         raise JudgeFailed("its answer is empty")
     return Answer(text, *tokens)
 
@@ -131,6 +134,13 @@ def _said(body: bytes) -> str:
         return f": {str(json.loads(body)['error']['message'])[:_MOST_SAID]}"
     except (ValueError, TypeError, LookupError, RecursionError):
         return ""
+
+
+def _meant(status: int) -> str:
+    """What an error without words mostly comes of."""
+    if 300 <= status < 400:
+        return ", and a redirect is not followed"
+    return ": is there a /v1 at the end of its URL?" if status in (404, 405) else ""
 
 
 def _reason(error: BaseException) -> str:

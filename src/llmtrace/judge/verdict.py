@@ -32,6 +32,9 @@ SCHEMA: Final[dict[str, Any]] = {
     "required": ["verdicts"],
     "additionalProperties": False,
 }
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+"""As models think aloud whose server does not set their thoughts apart."""
+_MOST_QUOTED = 80
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 
 
@@ -43,6 +46,7 @@ class Verdict:
 
 def read(text: str, suspects: int) -> tuple[Verdict, ...]:
     """One for each of so many suspects, in their order; a sum above 1 is scaled to 1. Raises JudgeFailed."""
+    text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
     fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
     try:
         said = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
@@ -50,7 +54,8 @@ def read(text: str, suspects: int) -> tuple[Verdict, ...]:
         if len(held) != len(said["verdicts"]) or set(held) != set(range(1, suspects + 1)):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
-        raise JudgeFailed("what it said is no verdict in the form it was asked for") from None
+        began = " ".join(text[: 2 * _MOST_QUOTED].split())[:_MOST_QUOTED]
+        raise JudgeFailed(f"what it said is no verdict in the form it was asked for; it begins: {began}") from None
     total = max(1.0, sum(one.probability for one in held.values()))
     return tuple(Verdict(held[number].probability / total, held[number].reason) for number in range(1, suspects + 1))
 
