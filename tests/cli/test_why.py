@@ -251,6 +251,17 @@ def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> Non
     assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"
 
 
+def test_of_runs_without_a_suspect_and_of_one_that_goes_on(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """What is there so far is told as that."""
+    opened = open_store(str(tmp_path / "store"))
+    maker = Maker("d" * 32, time.time_ns() - SECOND)
+    opened.append(maker.span(1, None, "chat m", chat([user("hi")], answers("hello"))))
+    assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No suspect in 1 run\n"
+    assert "No suspect: nothing in this trace" in shown(Diagnosis(SILENT, "ok"))
+    assert "No suspect so far, and it goes on: nothing in this trace" in " ".join(shown(Diagnosis(SILENT, "running")).split())
+    opened.close()
+
+
 def test_an_empty_store_is_said_to_be_empty(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No traces yet. Try: llmtrace demo\n"

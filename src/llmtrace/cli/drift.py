@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     few = sum(bool(missing(one)) for one in every)
     if few:
         screen.prose(
-            f"Not enough data yet for {few} of {words.plural(len(every), 'monitor')}: each needs {MINIMUM} calls in"
-            f" {RUNS_BEFORE} runs. What is missing stands beside it",
+            f"Not enough data yet for {few:,} of {words.plural(len(every), 'monitor')}: each needs {MINIMUM} calls in"
+            f" {RUNS_BEFORE} runs. What is missing stands beside it.",
             "yellow",
         )
     for key, own in shown.items():

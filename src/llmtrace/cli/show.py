@@ -90,10 +90,6 @@ class _Tree:
             siblings = self._trace.children(parent) if parent is not None else ()
             last[max(0, depth - 1) :] = [span is siblings[-1]] if siblings else []
             self._span(span, branch(last, has_children=bool(self._trace.children(span))))
-        walked = {span.span_id for _, span in self._trace.walk()}
-        for span in self._trace.spans:
-            if span.span_id not in walked:  # its parents form a circle: no tree holds it, but it happened
-                self._span(span, branch([], has_children=False))
 
     def _span(self, span: Span, at: Branch) -> None:
         self._screen.spread(self._title(span), Cell(self._facts(span), ("dim",)), prefix=at.title)

@@ -89,7 +89,8 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes:
         screen.prose("No suspect in what is visible here; the rest cannot be judged.")
         screen.line()
     elif not suspects:
-        screen.prose("No suspect: nothing in this trace was invalid, failed, or came from nowhere.")
+        so_far = " so far, and it goes on" if diagnosis.health == "running" else ""
+        screen.prose(f"No suspect{so_far}: nothing in this trace was invalid, failed, or came from nowhere.")
         screen.line()
     else:
         _first(screen, suspects[0], notes[0])
@@ -225,7 +226,8 @@ def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int, f
         screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
         return
     screen.line(screen.paint(_counted(groups, looked), "bold"))
-    screen.line()
+    if groups:
+        screen.line()
     for group in groups[:top]:
         screen.headed(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
@@ -237,6 +239,8 @@ def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int, f
 
 def _counted(groups: list[Group], looked: int) -> str:
     runs = sum(len(group.cases) for group in groups)
+    if not runs:
+        return f"No suspect in {words.plural(looked, 'run')}"
     causes = "one cause" if len(groups) == 1 else f"{len(groups)} causes"
     return f"{runs} of {words.plural(looked, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
 

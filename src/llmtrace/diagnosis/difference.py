@@ -80,12 +80,8 @@ def _matched(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> list[tuple
 
 
 def _steps(trace: Trace) -> Iterator[Span]:
-    """Parents before children; the spans of circles, which no root leads to, at the end."""
-    seen = set()
-    for _, span in trace.walk():
-        seen.add(span.span_id)
-        yield span
-    yield from (span for span in trace.spans if span.span_id not in seen)
+    """Parents before children."""
+    return (span for _, span in trace.walk())
 
 
 def _sign(span: Span) -> tuple[str, str]:

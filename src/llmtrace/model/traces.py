@@ -1,7 +1,8 @@
 """A trace: its spans as a tree, and its health in three states.
 
 Law: *failed* if the outcome says so, a root erred or the run was interrupted; else *recovered* if any error was found on
-the way; else *ok*. An error that travels up through its callers is one root cause, counted once, where it began.
+the way; else *ok*. An error that travels up through its callers is one root cause, counted once, where it began. Each span
+stands once in the tree, whatever parents a sender names: of those that go round in a circle, the first to start is a root.
 """
 
 from __future__ import annotations
@@ -33,9 +34,36 @@ class Trace:
         self.alive = alive
         self._by_id = {span.span_id: span for span in self.spans}
         self._children: dict[str | None, list[Span]] = {}
+        self._uprooted: set[str] = set()
+        begun: set[str | None] = {None}
+        in_order = True
         for span in self.spans:
             parent = span.parent_id if span.parent_id in self._by_id else None
+            in_order = in_order and parent in begun
+            begun.add(span.span_id)
             self._children.setdefault(parent, []).append(span)
+        if not in_order:
+            self._open_circles()
+
+    def _open_circles(self) -> None:
+        """Make a root of one span of each circle of parents."""
+        place = {span.span_id: at for at, span in enumerate(self.spans)}
+        walked = {span.span_id for _, span in self.walk()}
+        for span in self.spans:
+            if span.span_id in walked:
+                continue
+            path: dict[str, None] = {}
+            above = span
+            while above.span_id not in path:
+                path[above.span_id] = None
+                above = self._by_id[above.parent_id or ""]
+            ids = list(path)
+            first = self._by_id[min(ids[ids.index(above.span_id) :], key=place.__getitem__)]
+            self._uprooted.add(first.span_id)
+            self._children[first.parent_id].remove(first)
+            self._children.setdefault(None, []).append(first)
+            walked.update(one.span_id for _, one in self._below(first))
+        self._children[None].sort(key=lambda root: place[root.span_id])
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -51,7 +79,7 @@ class Trace:
 
     @property
     def roots(self) -> tuple[Span, ...]:
-        """Spans whose parent is not in the trace: the true root, or several where it is missing."""
+        """Spans whose parent is not in the trace: the true root, or several where it is missing; and one of each circle."""
         return tuple(self._children.get(None, ()))
 
     @property
@@ -67,11 +95,15 @@ class Trace:
         return tuple(self._children.get(span.span_id, ()))
 
     def parent(self, span: Span) -> Span | None:
-        return self._by_id.get(span.parent_id) if span.parent_id else None
+        return self._by_id.get(span.parent_id) if span.parent_id and span.span_id not in self._uprooted else None
 
     def walk(self) -> Iterator[tuple[int, Span]]:
         """Every span with its depth, parents before children, siblings in order of start."""
-        stack = [(0, span) for span in reversed(self.roots)]
+        return self._below(*self.roots)
+
+    def _below(self, *spans: Span) -> Iterator[tuple[int, Span]]:
+        """These, and all below them."""
+        stack = [(0, span) for span in reversed(spans)]
         while stack:
             depth, span = stack.pop()
             yield depth, span

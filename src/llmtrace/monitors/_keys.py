@@ -77,9 +77,7 @@ def key_of(trace: Trace, span: Span) -> Found | None:
 
 def _around(trace: Trace, span: Span) -> tuple[str | None, str | None, str]:
     step, above = None, trace.parent(span)
-    for _ in range(len(trace)):  # parents may go round in a circle
-        if above is None:
-            break
+    while above is not None:
         if isinstance(above.operation, (AgentInvocation, Workflow)):
             return above.operation.name, step, above.trace_id + above.span_id
         if step is None and isinstance(above.operation, Custom):
