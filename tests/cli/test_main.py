@@ -158,6 +158,8 @@ def test_a_file_is_no_trace_id(llmtrace: Callable[..., Any], store: str, tmp_pat
     for command in ("show", "why", "export"):
         code, _, err = llmtrace(command, str(path), "--store", store)
         assert (code, f"Read the file's traces with --store {path}." in err) == (2, True)
+        code, _, err = llmtrace(command, str(path / "none"), "--store", store)
+        assert (code, "none is no trace's id, and there is no such file." in err) == (2, True)
     assert llmtrace("why", "--store", str(path)).code == 0
 
 

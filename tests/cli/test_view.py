@@ -94,7 +94,13 @@ def moved() -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["zz"], "is too short"), (["none.jsonl"], "none.jsonl"), (["ftp:x"], "no store goes by 'ftp'")]
+    ("words", "said"),
+    [
+        (["zz"], "is too short"),
+        (["none.jsonl"], "no file and no folder none.jsonl"),
+        (["./x"], "no file and no folder ./x"),
+        (["ftp:x"], "no store goes by 'ftp'"),
+    ],
 )
 def test_what_is_not_there_is_one_line(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:
     """Exit code 2, and what is wrong."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from llmtrace.cli import words
-from llmtrace.cli.options import FINE, BadInput, print_json
+from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
@@ -20,6 +20,7 @@ HELP = "say where each value came from, and what a step infected"
 EXAMPLE = "llmtrace lineage last refund"
 
 _LONGEST = 60
+_MOST_NAMES = 8
 _COLOURS: dict[str, tuple[Style, ...]] = {"ungrounded": ("red",), "unknown": ("dim",)}
 _ALONE = {
     "call": "{earlier} asked for {later}",
@@ -64,8 +65,15 @@ def _span(trace: Trace, wanted: str) -> Span:
     named = next((span for span in trace.spans if getattr(span.operation, "name", None) == wanted), None)
     if named is not None:
         return named
-    problem = f"{len(by_id)} spans begin with" if by_id else "no span, tool or agent is called"
-    raise BadInput(f"In trace {trace.trace_id} {problem} {wanted}.\nSee them with: llmtrace lineage {trace.trace_id} --json")
+    if by_id:
+        raise BadInput(f"in trace {trace.trace_id} {len(by_id)} spans begin with {wanted!r}.\nGive more digits.")
+    names = dict.fromkeys(name for span in trace.spans if (name := getattr(span.operation, "name", None)))
+    near = did_you_mean(wanted, names)
+    shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
+    raise BadInput(
+        f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{near}\nIt has {shown or 'none with a name'}; "
+        f"ids of spans: llmtrace lineage {trace.trace_id[:8]} --json"
+    )
 
 
 # -- every value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
     for word in _words(getattr(args, "trace", None)):
         if Path(word).is_file():
             raise BadInput(f"{word} is a file, and a trace's id was expected.\nRead the file's traces with --store {word}.")
+        if is_path(word):
+            raise BadInput(f"{word} is no trace's id, and there is no such file.\nllmtrace ls shows the ids of the traces.")
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
@@ -58,6 +61,11 @@ def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
         Screen(sys.stderr).prose(
             f"Monitors have yet to look at {words.plural(left, 'trace')}: llmtrace drift waits for them.", "dim"
         )
+
+
+def is_path(word: str) -> bool:
+    """Whether a word is meant for a path: an id has neither a dot nor a slash."""
+    return any(sign in word for sign in (".", "/", os.sep))
 
 
 def _words(given: str | list[str] | None) -> list[str]:

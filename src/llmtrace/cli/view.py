@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace.cli.options import FINE, BadInput, port
 from llmtrace.cli.paint import Screen, clean
+from llmtrace.cli.stores import is_path
 from llmtrace.config import Config
 from llmtrace.store import Store, open_store
 
@@ -92,6 +93,10 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
         return
     if what is not None and (_SCHEME.match(what) or Path(what).is_dir()):
         url = what
+    elif what is not None and is_path(what):
+        raise BadInput(
+            f"there is no file and no folder {what}.\nGive a trace's id, a file of spans, or a store's folder or URL."
+        )
     elif config.store == "off":
         raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
     else:
