@@ -36,6 +36,14 @@ TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
     assert (ran.code, ran.err) == (0, "")
 
 
+def test_that_there_are_more_is_said(llmtrace: Callable[..., Any], store: str) -> None:
+    """With what shows them; not in JSON."""
+    for sort in ("age", "cost"):
+        assert llmtrace("ls", "--limit", "1", "--sort", sort, "--store", store).out.splitlines()[-1] == "more with --limit 2"
+        assert "more with" not in llmtrace("ls", "--limit", "2", "--sort", sort, "--store", store).out
+        assert len(json.loads(llmtrace("ls", "--limit", "1", "--sort", sort, "--json", "--store", store).out)) == 1
+
+
 def test_narrow(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a narrow terminal the table keeps what matters most."""
     monkeypatch.setenv("COLUMNS", "40")
@@ -172,6 +180,7 @@ def test_hostile_names_stay_on_their_line(llmtrace: Callable[..., Any], store: s
     assert out == snapshot("""\
 TRACE     AGE  HEALTH    TIME  SPANS  TOKENS  COST  NAME
 cccccccc   5s  ok      200 ms      1       -     -  evil\\x1b[2J name xxxxxxxxxx…
+more with --limit 2
 """)
 
 

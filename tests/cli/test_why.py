@@ -262,6 +262,14 @@ def test_of_runs_without_a_suspect_and_of_one_that_goes_on(llmtrace: Callable[..
     opened.close()
 
 
+def test_that_only_the_newest_runs_were_looked_at_is_said(llmtrace: Callable[..., Any], store: str) -> None:
+    assert llmtrace("why", "--all", "--store", store).err == ""
+    assert llmtrace("why", "--all", "--limit", "2", "--store", store).err == ""
+    ran = llmtrace("why", "--all", "--limit", "1", "--store", store)
+    assert ran.out.startswith("1 of 1 run has a suspect")
+    assert "it looked at the newest 1 run only; --limit N looks at more." in " ".join(ran.err.split())
+
+
 def test_an_empty_store_is_said_to_be_empty(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No traces yet. Try: llmtrace demo\n"

@@ -64,13 +64,17 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         found = store.traces(_query(args))
         if args.sort != "age":
-            found = sorted(found, key=_SORTS[args.sort], reverse=True)[: args.limit]
+            found = sorted(found, key=_SORTS[args.sort], reverse=True)
+        found, more = found[: args.limit], len(found) > args.limit
         suspects = _suspects(store, found)
         if args.json:
             print_json([_as_json(trace, suspect) for trace, suspect in zip(found, suspects, strict=True)])
         else:
             filtered = bool(args.health or args.agent or args.since or args.text)
-            _show(Screen(sys.stdout), found, suspects, filtered=filtered)
+            screen = Screen(sys.stdout)
+            _show(screen, found, suspects, filtered=filtered)
+            if more:
+                screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
 
 
@@ -86,7 +90,7 @@ def since(text: str) -> int:
 
 
 def _query(args: argparse.Namespace) -> Query:
-    limit = args.limit if args.sort == "age" else max(args.limit, _MOST_SORTED)
+    limit = args.limit + 1 if args.sort == "age" else max(args.limit + 1, _MOST_SORTED)
     return Query(limit=limit, since=args.since, health=args.health, agent=args.agent, text=args.text)
 
 

@@ -180,9 +180,13 @@ def _code(text: str, most: int = 200) -> str:
 
 
 def _all(store: Store, args: argparse.Namespace) -> int:
-    query = Query(limit=args.limit or MOST_RUNS, since=args.since, agent=args.agent)
-    looked, cases, failed = 0, [], list[DiagnosisFailed]()
-    for _, spans in groupby(store.spans(query), key=lambda span: span.trace_id):
+    limit = args.limit or MOST_RUNS
+    query = Query(limit=limit + 1, since=args.since, agent=args.agent)
+    looked, cases, failed, more = 0, [], list[DiagnosisFailed](), False
+    for number, (_, spans) in enumerate(groupby(store.spans(query), key=lambda span: span.trace_id)):
+        if number == limit:
+            more = True
+            break
         trace = Trace(list(spans))
         if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
             continue
@@ -203,7 +207,10 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     else:
         filtered = bool(args.since or args.agent or args.tag)
         show_groups(Screen(sys.stdout), groups, looked, top=max(args.top, 10), filtered=filtered)
-    _say_failed(Screen(sys.stderr), failed)
+    err = Screen(sys.stderr)
+    _say_failed(err, failed)
+    if more and not args.json:
+        err.prose(f"llmtrace why: it looked at the newest {words.plural(limit, 'run')} only; --limit N looks at more.")
     return FINE
 
 
