@@ -8,6 +8,7 @@ import sys
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, BadInput, print_json, share
 from llmtrace.cli.paint import Screen
+from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -47,5 +48,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         screen = Screen(sys.stdout)
         screen.prose(f"{words.evaluation(kept)}")
-        screen.prose(f"on {span.name} of trace {span.trace_id}", "dim")
+        screen.prose(f"on {title_of(span)} of trace {span.trace_id}", "dim")
     return FINE

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from llmtrace import semconv
 from llmtrace.cli.paint import Style, clean
 from llmtrace.model import (
+    FEEDBACK,
     INVALID_TOOL_CALL,
     Evaluation,
     Failure,
@@ -118,6 +119,7 @@ def findings(names: Iterable[str]) -> str:
     """Names of what was found, as words; that a call was invalid only where nothing says in which way. Classes keep theirs."""
     known = list(names)
     told = [name for name in known if name != INVALID_TOOL_CALL] or known
+    told = ["bad feedback" if name == FEEDBACK else name for name in told]  # what is good is no finding
     return clean(", ".join(name if "." in name else name.replace("_", " ") for name in told))
 
 
