@@ -287,6 +287,9 @@ def test_an_invalid_call_that_ran_is_suspected_and_counted_once() -> None:
     assert (suspect.title, suspect.pointer, suspect.value) == ("refund was called with an invalid /amount", "/amount", "18.5")
     assert titles(suspect) == ["answer", "refund", "argument /amount"]
     assert suspect.score >= LIKELY
+    verdict = Failure("invalid_tool_call", "/amount: expected a number")  # as llmtrace records it, where the tool swallowed it
+    story.spans[1] = replace(story.spans[1], failure=verdict)
+    assert diagnose(story.trace()).suspects[0].evidence == suspect.evidence
 
 
 @pytest.mark.parametrize("field", ["content", "refusal"])
@@ -1006,6 +1009,9 @@ def test_a_run_that_its_budget_stopped_came_to_that() -> None:
     assert (suspect.kind, suspect.score >= LIKELY) == ("repeated", True)
     assert titles(suspect) == ["helper was stopped by its budget of 6 calls", "search"]
     assert suspect.chain[0].note == "Budget of 6 calls is spent (6 calls used): helper with gpt-4o 100 %"
+    assert "udget" not in suspect.advice  # it had one
+    (suspect,) = diagnose(story.trace()).suspects
+    assert suspect.advice.endswith("Budget(repeats=3)) ends such a run early.")
 
 
 def test_where_only_the_spending_is_wrong_the_most_called_tool_is_named() -> None:

@@ -10,7 +10,8 @@ from llmtrace.diagnosis.aftermath import Aftermath
 from llmtrace.diagnosis.clue import Clue, ended, place_of, quote, told_by
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.tools import found_nothing, has_failed, is_silent
-from llmtrace.model import JsonValue, Span, ToolExecution, Trace, Violation
+from llmtrace.model import BUDGET_EXCEEDED, INVALID_TOOL_CALL, JsonValue, Span, ToolExecution, Trace, Violation, ending
+from llmtrace.signals._results import is_error
 
 SOON = 3
 """Steps after an empty answer in which made-up values are laid to it, where the tool has never answered anything."""
@@ -121,18 +122,27 @@ def _is_of_a_value(node: Node) -> bool:
 
 
 def _how_it_ran(node: Node | None) -> str:
-    """A tool, or its framework, that refuses the arguments by itself has an execution too: that ended in an error."""
-    return _how_it_failed(node) if node is not None and has_failed(node) else "ran all the same"
+    """A tool, or its framework, that refuses the arguments by itself has an execution too: that ended in an error. An execution
+    that ended with our own verdict went well."""
+    failure = node.execution.failure if node is not None and node.execution is not None else None
+    if node is None or not has_failed(node):
+        return "ran all the same"
+    if failure is not None and failure.type == INVALID_TOOL_CALL:
+        return _answered(node) if is_error(node.result) else "ran all the same"
+    return _how_it_failed(node)
 
 
 def _how_it_failed(node: Node) -> str:
     span = node.execution
     if span is not None and span.failure is not None:
-        if span.failure.type.endswith("BudgetExceeded"):
-            return "was stopped by a budget"
-        return f"{ended(span.failure)}{told_by(span.failure)}"
+        stopped = ending(span.failure) == BUDGET_EXCEEDED  # which budget it was is said where it stopped the run
+        return ended(span.failure) + ("" if stopped else told_by(span.failure))
     if node.refused:
         return "did not run"
+    return _answered(node)
+
+
+def _answered(node: Node) -> str:
     return f"answered with an error ({quote(_written(node.result))})"
 
 

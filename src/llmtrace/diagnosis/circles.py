@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
+from llmtrace.diagnosis.budgets import stop_of
 from llmtrace.diagnosis.clue import Clue, place_of
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.tools import has_failed, is_polled
@@ -16,15 +17,20 @@ LOOP = "loop"
 """The quality signal whose findings stand here."""
 REPEATS = 3
 """Equal calls with equal results from which on a run goes in circles."""
+_SOONER = "A budget on repeats (Budget(repeats=3)) ends such a run early."
 _ROUNDS = frozenset({"ping_pong", "cycle"})
 _SHOWN = 4
 
 
 def circles(trace: Trace, flow: Flow) -> Iterator[Clue]:
     rounds = list(_rounds(trace, flow))
-    yield from (_round(nodes, found) for nodes, found in rounds)
-    yield from _repeated(flow, {node for nodes, _ in rounds for node in nodes})
-    yield from _again(trace, flow)
+    found = [_round(nodes, told) for nodes, told in rounds]
+    found += _repeated(flow, {node for nodes, _ in rounds for node in nodes})
+    found += _again(trace, flow)
+    if stop_of(trace) is None:
+        for clue in found:
+            clue.advice += f" {_SOONER}"
+    yield from found
 
 
 def _found(trace: Trace) -> Iterator[tuple[Span, Evaluation]]:
@@ -72,7 +78,7 @@ def _repeated(flow: Flow, told: set[Node]) -> Iterator[Clue]:
 
 def _clue(first: Node, evidence: str) -> Clue:
     """A symptom: the first call, or what came before, is where to look."""
-    advice = f"Look at the first call of {first.tool} and what led to it; a budget on calls ends such a run early."
+    advice = f"Look at the first call of {first.tool} and what led to it."
     title = f"the run went in circles, beginning with {first.tool}"
     return Clue("repeated", place_of(first), title, evidence, advice, "warning", first, value=first.arguments)
 
@@ -103,5 +109,5 @@ def _again(trace: Trace, flow: Flow) -> Iterator[Clue]:
 def _similar(span: Span, found: Evaluation, flow: Flow) -> Clue:
     label = (found.label or "").replace("_", " ")
     evidence = f"{found.explanation[:1].upper()}{found.explanation[1:]}; it began here."
-    advice = "Look at what came before the first turn; Budget(repeats=) ends such a run early."
+    advice = "Look at what came before the first turn."
     return Clue("finding", span.span_id, f"loop on {span.name} ({label})", evidence, advice, found.severity, flow.node_of(span))

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Step
 from llmtrace.lineage import Use
-from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Failure, JsonValue, Severity, Span
+from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, TIMEOUT, Failure, JsonValue, Severity, Span, ending
 
 Kind: TypeAlias = Literal[
     "made_up",
@@ -50,7 +50,12 @@ Kind: TypeAlias = Literal[
 """``finding``: an evaluation of a quality signal that no other kind stands for."""
 _SHOWN = 60
 _MESSAGE = 160
-_ENDED = {CANCELLED: "was cancelled", TIMEOUT: "timed out", DEADLINE: "ran past its deadline"}
+_ENDED = {
+    BUDGET_EXCEEDED: "was stopped by a budget",
+    CANCELLED: "was cancelled",
+    TIMEOUT: "timed out",
+    DEADLINE: "ran past its deadline",
+}
 _HARMLESS = frozenset({("finding", "info"), ("invalid", "warning")})
 
 
@@ -106,7 +111,7 @@ def told_by(failure: Failure) -> str:
 
 def ended(failure: Failure) -> str:
     """How something failed, to stand behind its name; by an exception's class, where there is one."""
-    return _ENDED.get(failure.type, f"ended with {failure.type}")
+    return _ENDED.get(BUDGET_EXCEEDED if ending(failure) == BUDGET_EXCEEDED else failure.type, f"ended with {failure.type}")
 
 
 def called(span: Span) -> str:
