@@ -27,6 +27,10 @@ INVOICES = {"invoices": [{"id": "INV-2031-0141"}, {"id": "INV-2031-0143"}]}
 BILL = {"net": 1340.0, "due_days": 14, "date": "2031-03-03"}
 STAY = {"booking": "HT-4471", "nights": 4, "checkin": "2031-08-09"}
 
+RUNS = {"runs": [{"km": 8.2, "minutes": 46}, {"km": 5.1, "minutes": 27}, {"km": 14.6, "minutes": 83}]}
+RATE = {"base": 412.0, "discounts": [{"name": "no claims", "percent": 15}, {"name": "online", "percent": 5}]}
+FORECAST = {"unit": "fahrenheit", "days": [{"day": "Mon", "high": 84}, {"day": "Tue", "low": 70}]}
+
 
 def is_accused(story: Story) -> bool:
     return any(suspect.score >= LIKELY for suspect in diagnose(story.trace()).suspects)
@@ -44,6 +48,11 @@ ANSWERS: list[tuple[str, JsonValue, str, str]] = [
     ("When is it due?", BILL, "On 17 March 2031.", "On 2 April 2031."),
     ("When do I leave?", STAY, "On 13 August.", "On 29 August."),
     ("I bought it on 1 April 2031. How long?", "The warranty is 24 months.", "Until 1 April 2033.", "Until 1 October 2034."),
+    ("Each order?", {"orders": 1204, "total": 84_120.5}, "69.87 on average.", "71.13 on average."),
+    ("My week?", RUNS, "27.9 km in 156 minutes, or 17.3 miles.", "27.9 km in 156 minutes, or 19.6 miles."),
+    ("The rate?", RATE, "412.00 less 15 % (61.80) and 5 % (17.51): 332.69.", "412.00 less 15 % (61.80): 329.71."),
+    ("Forecast?", FORECAST, "28.9 °C, by night 21.1 °C.", "28.9 °C, by night 23.4 °C."),
+    ("Where is it?", [{"file": "app/api.py", "line": 118}], "In app/api.py:118.", "In app/core_7.py:118."),
     ("Inbox?", "Decide until 9 October.\n\nRooms for 18", "1. until 9 October.\n2. Rooms for 18", "1. until 9 November."),
 ]
 
@@ -63,6 +72,8 @@ CALLS: list[tuple[str, JsonValue, str, dict[str, Any], dict[str, Any]]] = [
     ("Stay 3 nights more", STAY, "extend", {"nights": 7, "checkout": "2031-08-16"}, {"nights": 7, "checkout": "2031-09-24"}),
     ("One more, please", INVOICES, "create_invoice", {"invoice_id": "INV-2031-0144"}, {"invoice_id": "INV-2031-0877"}),
     ("One more, please", INVOICES, "create_invoice", {"id": "INV-2031-0144"}, {"order_id": "INV-2031-0144"}),
+    ("And Lamp C", [{"sku": "LMP-0099"}], "add_article", {"sku": "LMP-0100"}, {"sku": "LMP-0200"}),
+    ("Yoga every second Tuesday from 2 September 2031", {"ok": True}, "add", {"date": "2031-09-16"}, {"date": "2032-09-16"}),
     ("Pay it", INVOICES, "pay_invoice", {"invoice_id": "INV-2031-0143"}, {"invoice_id": "INV-2031-0144"}),
     ("A label", {"ok": True}, "create_label", {"color": "#4CAF50"}, {"subscription": "#4CAF50"}),
     ("The rate, please", {"ok": True}, "get_rate", {"pair": "USD/CHF"}, {"pair": "rates/usd.csv"}),
@@ -78,6 +89,25 @@ def test_a_call_may_hold_what_follows(
     for arguments, accused in ((good, False), (bad, True)):
         story = Story().user(asked).calls("look_up", told, of="it").calls(tool, {"ok": True}, **arguments)
         assert is_accused(story.says("Done.")) is accused
+
+
+def test_a_period_of_one_result_may_be_counted_from_a_date_of_another() -> None:
+    for day, accused in (("20 May 2031", False), ("24 June 2031", True)):
+        story = Story().user("Until when?").calls("search", "Returns are accepted within 30 days of delivery.", query="returns")
+        story.calls("get_order", {"delivered": "2031-04-20"}, order="KS").says(f"Until {day}.")
+        assert is_accused(story) is accused
+
+
+def test_some_of_a_record_may_be_meant() -> None:
+    """Where the words before the call name these and no others."""
+    for also, accused in (("", False), (", I-5512", True)):
+        story = (
+            Story()
+            .user("Return the lamp of W-7718")
+            .calls("get", {"id": "W-7718", "item_ids": ["I-5511", "I-5512"]}, id="W-7718")
+        )
+        story.says(f"I would return I-5511{also} of W-7718.").user("Yes")
+        assert is_accused(story.calls("return", {"ok": True}, id="W-7718", item_ids=["I-5511"]).says("Done.")) is accused
 
 
 def test_what_a_call_may_choose_is_known_afterwards() -> None:

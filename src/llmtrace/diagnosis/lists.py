@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 
 from llmtrace.diagnosis.clue import Clue, quote
 from llmtrace.diagnosis.flow import Flow, Node
@@ -25,7 +26,9 @@ def incomplete(flow: Flow, seen: Sightings) -> Iterator[Clue]:
         for name, value in node.arguments.items():
             if isinstance(value, list) and 0 < len(value) <= _MOST:
                 earlier = before.get((node.tool, name))
-                lacks = _beside(name, value, node) or _than_before(value, earlier) or _of_a_record(name, value, node, seen)
+                lacks = (
+                    _beside(name, value, node) or _than_before(value, earlier) or _of_a_record(name, value, node, flow, seen)
+                )
                 lacks = lacks or _spoken_of(value, node, flow, seen)
                 before[node.tool, name] = value
                 if lacks:
@@ -49,15 +52,24 @@ def _than_before(value: list[JsonValue], earlier: list[JsonValue] | None) -> str
     return f"the same tool was given {len(earlier or ())} before, these among them" if shorter else ""
 
 
-def _of_a_record(name: str, value: list[JsonValue], node: Node, seen: Sightings) -> str:
-    """The record that the call is about has more elements under this name."""
+def _of_a_record(name: str, value: list[JsonValue], node: Node, flow: Flow, seen: Sightings) -> str:
+    """The record that the call is about has more elements under this name, and nobody named these alone."""
     arguments = node.arguments if isinstance(node.arguments, dict) else {}
     for identifier in (held for held in arguments.values() if isinstance(held, str)):
         record = seen.record(identifier, node)
         held = record.get(name) if record is not None else None
-        if isinstance(held, list) and len(held) > len(value) and set(_texts(value)) <= set(_texts(held)):
+        own = set(_texts(value))
+        if isinstance(held, list) and len(held) > len(value) and own <= set(_texts(held)):
+            if any(own == words_in(one.text).intersection(_texts(held)) for one in _last_words(node, flow)):
+                return ""
             return f"in the result for {quote(identifier)} there are {len(held)}"
     return ""
+
+
+def _last_words(node: Node, flow: Flow) -> Iterator[Node]:
+    """The last turn of the user, and the last answer, before the call."""
+    for kind in ("user", "answer"):
+        yield from islice((one for one in reversed(flow.nodes[: node.place]) if one.kind == kind), 1)
 
 
 def _spoken_of(value: list[JsonValue], node: Node, flow: Flow, seen: Sightings) -> str:

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from itertools import combinations
 
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.diagnosis.sightings import words_in
 from llmtrace.lineage import Use
 from llmtrace.lineage.computed import follows
 from llmtrace.lineage.forms import numbers_in, read_number
+from llmtrace.lineage.measures import Measure, measured, measures
 from llmtrace.model import JsonValue
 
 _FEW = 24
 """Numbers of an answer, all of which are taken for what others of it may follow from."""
+_FEW_OF_THREE, _MONTHS = 12, 12.0
+_PER_CENT = 100
 _FEW_ASKED = 8
 """Numbers of the user's, all of which are taken for what an answer's numbers may follow from."""
 _COUNTED = 100
@@ -40,13 +44,14 @@ def left_over(claims: Iterable[Use], node: Node, flow: Flow) -> list[Use]:
         known += every  # small ones too: so many per cent
     known += _asked(node, flow)
     totals = list(_totals(node, flow)) if numbers else []
+    told_measures = measures(node.text) if numbers else ()
     left: list[Use] = []
     for use in claims:
         number = number_of(use)
         if number is None:
             if not (use.kind == "date" and _is_later_by(use, node, flow)):
                 left.append(use)
-        elif _is_count(number) or follows(number, known) or _is_share(use, number, node, known) or _is_near(number, totals):
+        elif _is_count(number) or _is_worked_out(use, number, node, known, told_measures) or _is_near(number, totals):
             known.append(number)
         else:
             left.append(use)
@@ -69,6 +74,29 @@ def _is_near(number: float, totals: Iterable[float]) -> bool:
 
 def _is_count(number: float) -> bool:
     return number.is_integer() and abs(number) < _COUNTED
+
+
+def _is_worked_out(use: Use, number: float, node: Node, known: Sequence[float], told: Sequence[Measure]) -> bool:
+    """From the other numbers of the answer: two of them, three, or one with its unit."""
+    sizes = set(known)
+    other = measured(abs(number), [one for one in told if abs(one.size) in sizes])
+    return other is not None or follows(number, known) or _is_share(use, number, node, known) or _is_of_three(number, known)
+
+
+def _is_of_three(number: float, known: Sequence[float]) -> bool:
+    """A sum to the cent of three with either sign, so many per cent of the sum of two, or so much for each of a whole number
+    or for a month of a year."""
+    cents, known = round(abs(number), 2), known[-_FEW_OF_THREE:]
+    if cents.is_integer():
+        return False
+    counts = {count for count in known if count > 1 and count.is_integer()} | {_MONTHS}
+    sums = {round(abs(one + sign * other), 2) for one, other in combinations(known, 2) for sign in (1, -1)}
+    sums.update(known)
+    return (
+        any(round(abs(cents + sign * one), 2) in sums for one in known for sign in (1, -1))
+        or any(round(one * share / 100, 2) == cents for one in sums for share in known if 0 < share < _PER_CENT)
+        or any(round(one / count, 2) == cents for one in known for count in counts)
+    )
 
 
 def _is_share(use: Use, number: float, node: Node, known: Sequence[float]) -> bool:

@@ -1,5 +1,5 @@
 """Whether a number is what a record comes to: the total of a column, so many of each at its price, what else the record holds
-added or taken off; or what follows from it by the rule of three.
+added or taken off, one number for each of another; or what follows from it by the rule of three.
 
 Law: what goes together is told by the form: the members of one list, the numbers of one record, and how many of something a
 user asked for. The cost is bounded by the few records and numbers that are looked at.
@@ -8,7 +8,7 @@ user asked for. The cost is bounded by the few records and numbers that are look
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from pydantic_core import from_json
 
@@ -18,7 +18,8 @@ from llmtrace.lineage.values import names_identifier
 from llmtrace.model import JsonValue
 
 _MOST_RECORDS, _MOST_COLUMNS, _MOST_LISTS = 100, 8, 8
-_MOST_EXTRAS = 5
+_MOST_TOTALS = 2048
+_MOST_EXTRAS = 4
 """Numbers beside a list that may be added to its total, or taken off."""
 _FEW = 12
 """Numbers of a record from which others follow by the rule of three."""
@@ -28,19 +29,20 @@ _DEEPEST = 6
 _FEWEST_WHOLE = 100
 """From here on a whole number may be one that was rounded, unless it is money."""
 _COUNTED = 100
-_holds_small_number = matcher(r":\s*(?:10|[0-9])(?:\.0+)?\s*[,}\]]")
-"""False where no member is a small whole number: what follows from the others is known already by `computed`."""
+_may_come_to = matcher(r':\s*(?:10|[0-9])(?:\.0+)?\s*[,}\]]|:\s*[0-9.]{1,16}\s*,\s*"[^"]{1,40}"\s*:\s*[0-9]')
+"""False where no member is a small whole number, and no two numbers stand side by side: what follows from the others is known
+already by `computed`."""
 
 
 def totals(text: str) -> frozenset[float]:
     """What the records of a text in JSON come to, to the cent."""
-    if text[:1] not in ("{", "[") or not _holds_small_number(text):
+    if text[:1] not in ("{", "[") or not _may_come_to(text):
         return frozenset()
     try:
         content = from_json(text)
     except (TypeError, ValueError):
         return frozenset()
-    return frozenset(round(total, 2) for total in _totals(content, (), 0))
+    return frozenset(round(total, 2) for total in islice(_totals(content, (), 0), _MOST_TOTALS))
 
 
 def _totals(content: JsonValue, beside: Sequence[float], depth: int) -> Iterator[float]:
@@ -48,6 +50,7 @@ def _totals(content: JsonValue, beside: Sequence[float], depth: int) -> Iterator
     if depth > _DEEPEST:
         return
     if isinstance(content, dict):
+        yield from _averages(content)
         own = [number for name, member in content.items() if (number := _number(name, member))][:_MOST_EXTRAS]
         lists = [member for member in content.values() if isinstance(member, (dict, list))][:_MOST_LISTS]
         for member in lists:
@@ -59,8 +62,16 @@ def _totals(content: JsonValue, beside: Sequence[float], depth: int) -> Iterator
         for base in bases:
             yield from (base + extra for extra in extras)
             yield from (base * (1 + sign * share / 100) for share in beside if share < 100 for sign in (1, -1))
-        for record in records[:_MOST_LISTS]:
+        for record in records:
             yield from _totals(record, (), depth + 1)
+
+
+def _averages(record: dict[str, JsonValue]) -> Iterator[float]:
+    """How much of one number of a record there is for each of another, which is whole, to the cent."""
+    numbers = [number for name, member in record.items() if (number := _number(name, member))][:_MOST_COLUMNS]
+    for count in numbers:
+        if count.is_integer() and count > 1:
+            yield from (number / count for number in numbers if number > count and not (number / count).is_integer())
 
 
 def _added_up(numbers: Sequence[float]) -> Iterable[float]:

@@ -45,7 +45,7 @@ _YEAR_AFTER = re.compile(r"[\s,-]*(\d{4})(?!\d)")
 _DAY_WORDS = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day|weekend|days?|daily|overnight)\b"
 )
-_WEEK_WORDS = re.compile(r"\b(?:weeks?|weekly|fortnight|months?|monthly|quarters?|quarterly)\b")
+_WEEK_WORDS = re.compile(r"\b(?:weeks?|weekly|fortnight|months?|monthly|quarters?|quarterly|every (?:other|second|third))\b")
 _OF_ASCII = [pattern.pattern.replace(r"\b", r"(?-u:\b)") for pattern in (_MONTH_NAME, _DAY_WORDS, _WEEK_WORDS)]
 _MAY_HOLD_MONTH, _MAY_HOLD_DAY, _MAY_HOLD_WEEK = map(matcher, _OF_ASCII)
 """The same for pydantic-core's engine, which reads 2 KB of small ASCII letters in 0.4 µs where ``re`` takes 45."""

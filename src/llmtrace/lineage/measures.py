@@ -77,6 +77,7 @@ _UNIT = r"((?:(?:°|deg(?:rees?)?|square|sq|fl)[\s.]{0,2})?[a-z]{1,11}(?:[²2]|/
 _BESIDE = re.compile(rf"(?<![\w.,]){_NUMBER}[\s-]?{_UNIT}", re.IGNORECASE)
 _MEMBER = re.compile(rf'"([^"\\]{{2,64}})"\s*:\s*"?{_NUMBER}(?![\w.-])')
 _UNIT_APART = re.compile(rf'"(?:[^"\\]{{0,64}}_)?units?"\s*:\s*"{_UNIT}"', re.IGNORECASE)
+_BRACE = re.compile("[{}]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ANY = "|".join(map(re.escape, _BY_NAME))
 _may_measure = matcher(
@@ -104,9 +105,18 @@ def _read(text: str) -> Iterator[Measure]:
     for name, number in _MEMBER.findall(text):
         yield from _measure(number, _CAMEL.sub("_", name).replace(" ", "_").rpartition("_")[2])
     for match in _UNIT_APART.finditer(text):
-        start, end = text.rfind("{", 0, match.start()) + 1, text.find("}", match.end())
-        for _, number in _MEMBER.findall(text, start, end if end >= 0 else len(text)):
+        for _, number in _MEMBER.findall(text, text.rfind("{", 0, match.start()) + 1, _end_of_object(text, match.end())):
             yield from _measure(number, match[1])
+
+
+def _end_of_object(text: str, at: int) -> int:
+    """Where the object ends that begins before this place."""
+    depth = 1
+    for brace in _BRACE.finditer(text, at):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return brace.start()
+    return len(text)
 
 
 def _measure(number: str, unit: str) -> Iterator[Measure]:
@@ -116,8 +126,8 @@ def _measure(number: str, unit: str) -> Iterator[Measure]:
 
 
 def is_measure(number: float) -> bool:
-    """False for a number with more digits than a measure is told with."""
-    return len(f"{number:.10g}".replace(".", "").strip("0")) <= _MOST_DIGITS
+    """False for a number with more digits than a measure is told with, unless it is whole."""
+    return number.is_integer() or len(f"{number:.10g}".replace(".", "").strip("0")) <= _MOST_DIGITS
 
 
 def measured(number: float, known: Sequence[Measure]) -> Measure | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from llmtrace.lineage.forms import runs, squash
 
 _CREATES = frozenset("create add new make generate register insert append open issue post log draft schedule".split())  # noqa: SIM905
-_IDENTIFIES = frozenset(("id", "number", "no", "nr", "key", "code", "ref", "reference"))
+_IDENTIFIES = frozenset(("id", "number", "no", "nr", "key", "code", "ref", "reference", "sku", "serial"))
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LAST_DIGITS = re.compile(r"(.*?)([0-9]{1,9})", re.DOTALL)
 

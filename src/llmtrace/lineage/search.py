@@ -33,6 +33,7 @@ RECENT_SOURCES = 64
 _MOST_ASKED = 8
 """Numbers of the user's from which others may follow by the rule of three."""
 _MOST_PRICES = 12
+_FEW_PERIODS = 2
 _SHORTEST_TEXT = 3
 _DIGITS = re.compile(r"\d+")
 _DIALLING = re.compile(r"[+().\s-]")
@@ -262,15 +263,15 @@ def _date_follows(context: Context, value: Value) -> Found | None:
 
 
 def _a_period_apart(context: Context, day: date) -> Found | None:
-    """A day from a date that stands with a period of so many days or months, or where the user said the one or the other."""
+    """A day from a date that stands with a period of so many days or months, or where the user said the one or the other, or a
+    result tells of few."""
     for source in context.recent(RECENT_SOURCES, RECENT_CHARACTERS):
         known = source.periods
         if known is None:
             known = source.periods = periods(source.text) if source.marked and len(source.text) <= RECENT_CHARACTERS else ()
+        alone = _is_users(source) or (source.call_id is not None and len(known) <= _FEW_PERIODS)
         for found in _days_around(context, day, known) if known else ():
-            if any(
-                one is source or _is_users(one) or _is_users(source) for one in (found.first, found.last) if one is not None
-            ):
+            if any(alone or one is source or _is_users(one) for one in (found.first, found.last) if one is not None):
                 return _by(found, "date")
     return None
 
