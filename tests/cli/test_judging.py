@@ -90,6 +90,7 @@ def test_a_judge_that_fails_leaves_the_diagnosis(llmtrace: Callable[..., Any], s
     "words",
     [
         ("--judge", "m", "--all"),
+        ("--judge", " "),
         ("--judge-url", "http://127.0.0.1:9"),
         ("--judge", "m", "--judge-url", "ftp://x"),
         ("--judge", "m", "--judge-timeout", "0"),

@@ -49,6 +49,8 @@ def endpoint(args: argparse.Namespace) -> Endpoint | None:
         if args.judge_url is not None:
             raise BadInput("--judge-url says where, but not which model to ask.\nAdd --judge MODEL.")
         return None
+    if not args.judge.strip():
+        raise BadInput("--judge names no model.\nGive its name, as its server knows it; nothing was sent.")
     if args.all:
         raise BadInput("--judge looks at one run, not at many.\nLeave out --all, and name the trace.")
     url = args.judge_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
