@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from llmtrace.store import open_store
@@ -60,3 +61,10 @@ def replace_trace() -> Any:
     from llmtrace.model import replace
 
     return replace(silent()[2], trace_id="ee" * 16)
+
+
+def test_tail_of_an_empty_store_says_so(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """As the other commands do; in JSON, nothing."""
+    (tmp_path / "store").mkdir()
+    assert llmtrace("tail", "--no-follow", "--store", str(tmp_path / "store")).out == "No spans yet. Try: llmtrace demo\n"
+    assert llmtrace("tail", "--no-follow", "--json", "--store", str(tmp_path / "store")).out == ""

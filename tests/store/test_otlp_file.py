@@ -49,7 +49,7 @@ def test_several_spans_a_line_and_bad_lines(tmp_path: Path, caplog: pytest.LogCa
     ]
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"\xff\xfe\x00", b"[1, 2]\n{]"])
+@pytest.mark.parametrize("content", [b"hello\n", b"\xff\xfe\x00", b"[1, 2]\n{]", b'{"name": "x"}\n', b"{}"])
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     """A file without a line of OTLP is an error that says what was expected."""
     path = tmp_path / "spans.jsonl"

@@ -44,10 +44,19 @@ def run(args: argparse.Namespace) -> int:
         follower = Follower(Source(store))
         seen: dict[tuple[str, str], None] = {}
         _tell(screen, _last(store, args.n), seen, as_json=args.json)
+        if not seen and not args.json:
+            _say_none(screen, follows=not args.no_follow)
         while not args.no_follow:
             time.sleep(EVERY_SECONDS)
             _tell(screen, _news(follower, store), seen, as_json=args.json)
     return FINE
+
+
+def _say_none(screen: Screen, *, follows: bool) -> None:
+    screen.line(
+        screen.paint("no spans yet; waiting for some, Ctrl-C ends", "dim") if follows else "No spans yet. Try: llmtrace demo"
+    )
+    screen.stream.flush()
 
 
 def _last(store: Store, count: int) -> list[Span]:

@@ -22,6 +22,7 @@ from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary
 
 SCHEMES = ("otlp-json",)
+_MEMBERS = (b"resourceSpans", b"resource_spans")
 WAITING_LINES = 10_000
 """Spans that are kept in memory while the file cannot be written."""
 
@@ -120,10 +121,14 @@ class OtlpFileStore:
             except Exception:  # whatever is wrong with somebody's line, the next may be fine
                 bad += 1
                 continue
+            bad += not raws and not any(member in line for member in _MEMBERS)  # JSON of something else
             for raw in raws:
                 spans.add(raw, alive=(raw.trace_id, raw.span_id) in begun)
         if bad and bad == len(lines):
-            raise UnreadableStore(f"{self.path} holds no OTLP JSON: expected one ExportTraceServiceRequest a line")
+            raise UnreadableStore(
+                f"{self.path} holds no OTLP JSON: expected one ExportTraceServiceRequest a line. "
+                "llmtrace import and view read other forms"
+            )
         if bad:
             say(f"{self.path}: {bad} of {len(lines)} lines are no OTLP JSON and are left out")
         return spans
