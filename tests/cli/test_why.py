@@ -85,6 +85,18 @@ def test_a_way_of_one_step_is_not_told_again() -> None:
     assert "\n".join(why.markdown(Trace(silent()), diagnosis, top=3)).count("It says “no”") == 1
 
 
+def test_turns_of_a_loop_are_told_once() -> None:
+    """With how often they came; the suspect itself stands alone."""
+    turn = Step("1" * 16, "look_up", {"order_id": "7"}, "the user gave it")
+    chain = (Step("0" * 16, "answer", "x"), turn, turn, turn, Step("2" * 16, "look_up", {"order_id": "7"}, "8 times"))
+    diagnosis = Diagnosis(SILENT, "ok", (Suspect("2" * 16, 0.9, "it went in circles", "8 times.", chain=chain),))
+    out = shown(diagnosis)
+    assert out.count('← look_up(order_id="7")') == 2
+    assert "the user gave it; the same 2 times more before that" in out
+    page = "\n".join(why.markdown(Trace(silent()), diagnosis, top=3))
+    assert page.count("1. `look_up") == 2
+
+
 def test_steps_of_all_forms() -> None:
     """An argument has its value, a call its arguments, text its words; hostile text stays on its line."""
     chain = (

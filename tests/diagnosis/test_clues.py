@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tests.lineage_story import Story, tool
 
+from llmtrace.diagnosis import LIKELY, diagnose
 from llmtrace.diagnosis.clue import Clue
 from llmtrace.diagnosis.clues import find_clues
 from llmtrace.diagnosis.flow import Flow
-from llmtrace.model import AgentInvocation, Message, Operation, Text, ToolCall, ToolExecution, Trace, Workflow
+from llmtrace.model import AgentInvocation, Message, Operation, Text, ToolCall, ToolDefinition, ToolExecution, Trace, Workflow
 
 ORDER = {"order_id": "W-1001", "user_id": "U-7001", "item_id": "I-5001"}
 OTHER = {"order_id": "W-2002", "user_id": "U-7001", "item_id": "I-6002"}
@@ -242,6 +243,32 @@ def test_what_was_asked_for_and_is_said_to_be_so_needs_a_call_that_did_it(asked:
     """But for what a result says is so already."""
     story = Story().user(asked).calls("get_order", result, order_id="W-1001").says("Order W-1001 is returned.")
     assert ("not_done" in clues(story)) is not_done
+
+
+@pytest.mark.parametrize(
+    ("said", "offered", "claimed"),
+    [
+        ("I have refunded your order.", "refund", True),
+        ("Your order has been cancelled.", "cancel_order", True),
+        ("I've booked it.", "bookFlight", True),
+        ("I have sent the mail.", "send_mail", True),
+        ("I have refunded your order.", "look_up", False),
+        ("I have translated the text.", "refund", False),
+        ("Once I have refunded it, you will see the money.", "refund", False),
+        ("I have refunded your order.", "", False),
+    ],
+)
+def test_without_any_call_what_a_tool_on_offer_would_have_done_was_not_done(said: str, offered: str, claimed: bool) -> None:
+    """A model that only says that it acted; what no tool is there for may be meant of its words."""
+    story = Story(tools=[ToolDefinition(offered)] if offered else []).user("Please see to it.").says(said)
+    assert ("not_done" in clues(story)) == claimed
+    known = Story("All is refunded, cancelled, booked and sent.", tools=story.tools).user("Please see to it.").says(said)
+    assert "not_done" not in clues(known)
+    if claimed:
+        (first, *_) = diagnose(story.trace()).suspects
+        assert first.kind == "not_done"
+        assert first.score >= LIKELY
+        assert f"{offered}, which was on offer, was not called" in first.evidence
 
 
 def test_a_lookup_is_right_where_a_later_call_went_to_another_thing() -> None:

@@ -573,12 +573,42 @@ def test_an_error_that_ended_a_run_says_what_it_said() -> None:
     assert (step.title, step.note) == ("helper ended with KeyError", suspect.evidence.rstrip("."))
 
 
+@pytest.mark.parametrize(
+    ("failure", "title", "advice"),
+    [
+        ("rate_limit", "chat was refused: too many requests", "growing pauses"),
+        ("context_length", "chat was sent more than the model can take", "Send less"),
+        ("authentication", "chat was refused: its key is wrong or missing", "a retry does not help"),
+        ("timeout", "chat timed out", "more time"),
+        ("somebodys.Error", "chat ended with somebodys.Error", "Retry what can pass"),
+    ],
+)
+def test_a_call_that_failed_says_of_what_and_what_helps_against_that(failure: str, title: str, advice: str) -> None:
+    """In words, not by the code of the tables in docs/openai.md."""
+    story = Story().user("Go").says("", output=())
+    story.spans[0] = replace(story.spans[0], failure=Failure(failure, "it said so"))
+    (suspect,) = diagnose(story.trace(failure=Failure(failure, "it said so"))).suspects
+    assert suspect.title == title
+    assert advice in suspect.advice
+
+
+@pytest.mark.parametrize(
+    ("failure", "how"), [("asyncio.exceptions.CancelledError", "was cancelled"), ("KeyboardInterrupt", "was stopped by Ctrl-C")]
+)
+def test_a_tool_that_was_stopped_did_not_fail(failure: str, how: str) -> None:
+    """Nobody is advised to catch that."""
+    story = Story().user("Where is KS-1?").calls("look_up", failure=Failure(failure), order_id="KS-1")
+    (suspect,) = diagnose(story.trace(failure=Failure(failure))).suspects
+    assert (suspect.title, suspect.evidence) == (f"look_up {how}", "It had begun, and gave no result.")
+    assert "Catch" not in suspect.advice
+
+
 def test_how_the_run_ended_stands_before_the_call_that_failed() -> None:
     story = Story().user("Go").says("", output=())
     story.spans[0] = replace(story.spans[0], failure=Failure("server_error", "Error code: 500."))
     (suspect,) = diagnose(story.trace(failure=Failure("openai.InternalServerError", "Error code: 500."))).suspects
     assert suspect.evidence == "It says “Error code: 500”."
-    assert titles(suspect) == ["helper ended with openai.InternalServerError", "chat ended with server_error"]
+    assert titles(suspect) == ["helper ended with openai.InternalServerError", "chat failed at the server"]
 
 
 def test_what_a_run_gave_up_on_comes_before_that_it_gave_up() -> None:

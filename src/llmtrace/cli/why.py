@@ -24,7 +24,7 @@ from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose, diagn
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.groups import Case, Group, case_of, grouped
 from llmtrace.errors import DiagnosisFailed
-from llmtrace.model import Trace
+from llmtrace.model import Trace, replace
 from llmtrace.store import Query, Store
 
 NAME = "why"
@@ -121,13 +121,23 @@ def _first(screen: Screen, suspect: Suspect, note: str) -> None:
     if note:
         screen.prose(note, "cyan", prefix="   ")
     screen.line()
-    chain = () if _is_told(suspect) else suspect.chain
+    chain = [] if _is_told(suspect) else folded(suspect.chain)
     for position, step in enumerate(chain):
         _step(screen, step, first=position == 0, last=position == len(chain) - 1)
     if chain:
         screen.line()
     screen.prose(f"What would have prevented it: {suspect.advice}", "green")
     screen.line()
+
+
+def folded(chain: Sequence[Step]) -> list[Step]:
+    """Steps in a row that read the same as one, with how often it came: a loop is gone back through turn by turn."""
+    found: list[Step] = []
+    for _, alike in groupby(chain, key=lambda step: (step.title, words.value(step.value), step.note)):
+        first, *more = alike
+        again = f"the same {words.plural(len(more), 'time')} more before that"
+        found.append(replace(first, note=f"{first.note}; {again}" if first.note else again) if more else first)
+    return found
 
 
 def _is_told(suspect: Suspect) -> bool:
@@ -154,7 +164,7 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[st
         yield from [*beside, ""] if beside else ()
         if number == 0 and suspect.chain and not _is_told(suspect):
             yield "From the outcome back to it:\n"
-            for step in suspect.chain:
+            for step in folded(suspect.chain):
                 note = f": {_plain(step.note)}" if step.note else ""
                 yield f"1. {_code(_worded(step))} (span `{step.span_id}`){note}"
             yield ""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from json import dumps
 
 from llmtrace.diagnosis.aftermath import Aftermath
-from llmtrace.diagnosis.clue import Clue, ended, place_of, quote, told_by
+from llmtrace.diagnosis.clue import Clue, place_of, quote, told_by
+from llmtrace.diagnosis.endings import ended, from_outside
 from llmtrace.diagnosis.flow import Edge, Flow, Node
 from llmtrace.diagnosis.tools import found_nothing, has_failed, is_silent
 from llmtrace.model import BUDGET_EXCEEDED, INVALID_TOOL_CALL, JsonValue, Span, ToolExecution, Trace, Violation, ending
@@ -57,7 +58,8 @@ def _violation(span: Span, violations: list[Violation], flow: Flow, after: After
     executed = False if node is not None and node.refused else first.executed
     title, advice = _words_for(first, tool, refused=executed is False)
     ran = {True: f"; {tool} {_how_it_ran(node)}", False: f"; {tool} did not run", None: ""}[executed]
-    evidence = f"{first.pointer or 'The whole'}: {first.message}{more}{ran}."
+    message = f"{first.pointer}: {first.message}" if first.pointer else first.message[:1].upper() + first.message[1:]
+    evidence = f"{message}{more}{ran}."
     clue = Clue("invalid", span.span_id, title, evidence, advice, first.severity, node)
     clue.pointer, clue.value = first.pointer, first.got
     clue.recovered = node is not None and after.done(node)
@@ -78,6 +80,9 @@ def _words_for(violation: Violation, tool: str, *, refused: bool) -> tuple[str, 
         return f"the model called {tool}, which is not on offer", advice
     place = violation.pointer or "its arguments"
     surplus = violation.code == "unexpected" and bool(violation.pointer)
+    if violation.code == "malformed_json" and refused:
+        held = f"Have the server hold the model to {tool}'s schema (strict); raise the limit on output tokens if that cut them."
+        return f"{tool} was called with arguments that are no JSON", held
     stricter = f"Say in the schema of {tool} what {place} must be: a description with an example, a stricter type or an enum."
     if surplus:
         stricter = f"Let {tool} take {place}, or take out of prompt and results what speaks of it."
@@ -107,6 +112,11 @@ def failed(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         advice = f"Have {tool} say in its result what went wrong and what to do next."
         if nodes[-1] is flow.nodes[-1] and node.execution is not None and node.execution.failure is not None:
             advice = f"Catch what {tool} raises, and have the model told what went wrong and what to do next."
+        failure = node.execution.failure if node.execution is not None else None
+        stopped = from_outside(failure) if failure is not None else None
+        if failure is not None and stopped is not None:
+            title, advice = f"{tool} {ended(failure)}", stopped
+            evidence = f"It had begun, and gave no result{told_by(failure)}."
         clue = Clue("failed", place_of(node), title, evidence, advice, "error", node, value=node.arguments)
         clue.recovered, clue.unnoticed, clue.last = recovered, unnoticed, nodes[-1]
         yield clue

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Step
 from llmtrace.lineage import Use
-from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, TIMEOUT, Failure, JsonValue, Severity, Span, ending
+from llmtrace.model import Failure, JsonValue, Severity, Span
 
 Kind: TypeAlias = Literal[
     "made_up",
@@ -50,12 +50,6 @@ Kind: TypeAlias = Literal[
 """``finding``: an evaluation of a quality signal that no other kind stands for."""
 _SHOWN = 60
 _MESSAGE = 160
-_ENDED = {
-    BUDGET_EXCEEDED: "was stopped by a budget",
-    CANCELLED: "was cancelled",
-    TIMEOUT: "timed out",
-    DEADLINE: "ran past its deadline",
-}
 _HARMLESS = frozenset({("finding", "info"), ("invalid", "warning")})
 
 
@@ -107,11 +101,6 @@ def told_by(failure: Failure) -> str:
     """The message in brackets, to stand behind the error's type."""
     message = message_of(failure)
     return f" ({message})" if message else ""
-
-
-def ended(failure: Failure) -> str:
-    """How something failed, to stand behind its name; by an exception's class, where there is one."""
-    return _ENDED.get(BUDGET_EXCEEDED if ending(failure) == BUDGET_EXCEEDED else failure.type, f"ended with {failure.type}")
 
 
 def called(span: Span) -> str:

@@ -49,7 +49,7 @@ def find_clues(trace: Trace, flow: Flow) -> list[Clue]:
         *repeats.done_twice(flow),
         *repeats.in_another_form(trace, flow),
         *told.misread(flow),
-        *told.not_done(flow),
+        *told.not_done(trace, flow),
         *told.of_another_matter(flow, seen),
         *told.mislabelled(flow, seen),
         *told.listed_twice(flow, seen),

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from llmtrace import signals
 from llmtrace.diagnosis import budgets
 from llmtrace.diagnosis.circles import LOOP
-from llmtrace.diagnosis.clue import Clue, called, ended, message_of
+from llmtrace.diagnosis.clue import Clue, called, message_of
+from llmtrace.diagnosis.endings import advice_of_a_call, ended
 from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.result import Step
 from llmtrace.diagnosis.symptoms import names_no_place, said_by
-from llmtrace.model import CANCELLED, DEADLINE, OUTCOME, TIMEOUT, Evaluation, Inference, Span, ToolExecution, Trace, ending
+from llmtrace.model import OUTCOME, Evaluation, Inference, Span, ToolExecution, Trace
 from llmtrace.signals.unfinished_run import on_reading
 
 _ELSEWHERE = frozenset(
@@ -23,12 +24,6 @@ _NO_CAUSE = frozenset({"output_limit", "budget_nearly_spent", "budget_unpriced"}
 _FAILED_SO = frozenset({"error", "timeout", "cancelled", "limit"})
 """End states that say of a run what its failure says."""
 _ADVICE = "Check for it in the program, before what it found is used or goes out."
-_MORE_TIME = "Give it more time, or ask for less: llmtrace stats --suggest says how long its answers take."
-_OF_A_CALL = {
-    TIMEOUT: _MORE_TIME,
-    DEADLINE: _MORE_TIME,
-    CANCELLED: "Look at what cancelled it: a time-out around it, another task that failed, the program's end.",
-}
 _DONE_TWICE = {"after_timeout": "may have been done twice"}
 
 
@@ -100,7 +95,7 @@ def errors(trace: Trace, flow: Flow) -> Iterator[Clue]:
             evidence = f"It says “{said}”."
         advice = f"Look at what raised it: llmtrace show {trace.trace_id[:8]} --full has where in the program that was."
         if isinstance(span.operation, Inference):
-            advice = _OF_A_CALL.get(ending(failure), "Retry what can pass, and end the run with a clear word where it cannot.")
+            advice = advice_of_a_call(failure)
         clue = Clue("error", span.span_id, f"{called(span)} {ended(failure)}", evidence, advice)
         clue.node = flow.node_of(span)
         clue.recovered = isinstance(span.operation, Inference) and _answered_later(trace, span)

@@ -13,6 +13,7 @@ from llmtrace.diagnosis.tools import acts, has_failed
 from llmtrace.lineage import Use
 from llmtrace.lineage.forms import numbers_in, read_number
 from llmtrace.lineage.values import Value, is_round
+from llmtrace.model import Inference, Trace
 
 _NO_CHANGE = (
     r"review|retriev|check|verif|authenticat|locat|identif|receiv|deliver|notic|need|used|paid|ship|calculat|look|reach"
@@ -30,6 +31,8 @@ _IS_DONE = re.compile(
     r"|refer|report|measur|compar|determin|observ|contain|includ|associat|interest|concern|consult|analy|show|stated)(\w{3,}ed)\b",
     re.IGNORECASE,
 )
+_IRREGULAR = {"sent": "send", "made": "make", "done": "do"}
+_NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _STEM = 5
 """Letters of a verb by which it is known in its other forms."""
 _IF = re.compile(r"\b(?:once|after|if|until|unless|when|whether|before|cannot|not|no)\b[^.!?\n]*$", re.IGNORECASE)
@@ -195,25 +198,45 @@ def _misread(node: Node, use: Use, origin: float) -> Clue:
     return Clue("misread", node.span_id, where, evidence, advice, "warning", node, use, pointer, use.value)
 
 
-def not_done(flow: Flow) -> Iterator[Clue]:
-    """An answer that tells of a change, where no call since the user's last turn made one."""
+def not_done(trace: Trace, flow: Flow) -> Iterator[Clue]:
+    """An answer that tells of a change, where no call since the user's last turn made one; in a run without any call, one
+    that a tool on offer would have made."""
     changed: set[int] = set()
     any_change = any(node.kind == "call" and acts(node) for node in flow.nodes)
     calls = any(node.kind == "call" for node in flow.nodes)
+    asked_of = [] if calls else [span.operation for span in trace.spans if isinstance(span.operation, Inference)]
+    offered = list(dict.fromkeys(tool.name for inference in asked_of for tool in inference.tools))
+    given = " ".join(message.text() for inference in asked_of for message in inference.input if message.role != "assistant")
+    given = given.casefold()
     for node in flow.nodes:
         if node.kind == "call":
             if acts(node) and not has_failed(node):
                 changed.add(node.turn)
-        elif node.kind == "answer" and calls and node.turn not in changed:
+        elif node.kind == "answer" and (calls or offered) and node.turn not in changed:
             asked = [done for done in _IS_DONE.finditer(node.text) if _was_asked_for(done, node, flow)]
             said = (*_DONE.finditer(node.text), *asked)
+            left = {} if calls else {done: tool for done in said if (tool := _doing(done.group(), offered, given)) is not None}
+            said = said if calls else tuple(left)
             found = next((done for done in said if not _IF.search(node.text, 0, done.start())), None)
             if found is not None and not node.text.rstrip().endswith("?"):
                 title = "the answer says that something was done that no call did"
                 evidence = f"It says “{found.group()}”, and no call since the user's last words changed anything."
+                if found in left:
+                    evidence = f"It says “{found.group()}”, and {left[found]}, which was on offer, was not called."
                 advice = "Have the program report what was done from the results of calls, not from the model's words."
-                severity = "warning" if any_change else "info"
+                severity = "warning" if any_change or not calls else "info"
                 yield Clue("not_done", node.span_id, title, evidence, advice, severity, node, value=found.group())  # type: ignore[arg-type]
+
+
+def _doing(done: str, tools: Iterable[str], given: str) -> str | None:
+    """The tool whose name says what was done: `cancel_order` of "has been cancelled". None where the model was told so."""
+    verb = done.rsplit(maxsplit=1)[-1].casefold()
+    if verb in given:
+        return None
+    verb = _IRREGULAR.get(verb, verb.removesuffix("ed"))
+    if len(verb) > _STEM - 2 and verb[-1] == verb[-2]:
+        verb = verb[:-1]
+    return next((tool for tool in tools for word in _NAME_WORD.findall(tool) if word.casefold().startswith(verb)), None)
 
 
 def _was_asked_for(done: re.Match[str], answer: Node, flow: Flow) -> bool:
