@@ -31,6 +31,9 @@ RUNS = {"runs": [{"km": 8.2, "minutes": 46}, {"km": 5.1, "minutes": 27}, {"km": 
 RATE = {"base": 412.0, "discounts": [{"name": "no claims", "percent": 15}, {"name": "online", "percent": 5}]}
 FORECAST = {"unit": "fahrenheit", "days": [{"day": "Mon", "high": 84}, {"day": "Tue", "low": 70}]}
 
+METER = {"previous": 18_422, "current": 19_107, "price_per_kwh": 0.3125, "base_fee": 11.9}
+ACCOUNT = {"positions": [{"shares": 120, "price": 14.35}, {"shares": 45, "price": 88.2}], "cash": 512.75}
+
 
 def is_accused(story: Story) -> bool:
     return any(suspect.score >= LIKELY for suspect in diagnose(story.trace()).suspects)
@@ -53,6 +56,23 @@ ANSWERS: list[tuple[str, JsonValue, str, str]] = [
     ("The rate?", RATE, "412.00 less 15 % (61.80) and 5 % (17.51): 332.69.", "412.00 less 15 % (61.80): 329.71."),
     ("Forecast?", FORECAST, "28.9 °C, by night 21.1 °C.", "28.9 °C, by night 23.4 °C."),
     ("Where is it?", [{"file": "app/api.py", "line": 118}], "In app/api.py:118.", "In app/core_7.py:118."),
+    (
+        "Conversion?",
+        "day,visits,orders\n02-01,1250,41\n02-02,980,29\n02-03,1411,52\n",
+        "122 of 3,641: 3.35 %.",
+        "122 of 3,714.",
+    ),
+    ("My meter?", METER, "685 kWh for 214.06, with the fee 225.96.", "685 kWh for 218.14."),
+    ("My account?", ACCOUNT, "1,722.00 and 3,969.00, with cash 6,203.75.", "1,722.00 and 3,996.00."),
+    ("I had 65 g.", {"kcal": 368, "sugar_g": 14.6}, "239 kcal, 9.5 g sugar.", "251 kcal, 9.5 g sugar."),
+    ("A month, a year?", {"monthly": 72.92, "years": 20}, "875.04 a year, 17,500.80 in all.", "861.07 a year."),
+    (
+        "Сколько?",
+        {"balance": 15_430.5, "blocked": 1200.0},
+        "15 430,50 ₽, доступно 14 230,50 ₽.",
+        "15 430,50 ₽, доступно 14 320,55 ₽.",
+    ),
+    ("Release?", 'version = "2.4.9"', "It is 2.5.0 now.", "It is 2.6.1 now."),
     ("Inbox?", "Decide until 9 October.\n\nRooms for 18", "1. until 9 October.\n2. Rooms for 18", "1. until 9 November."),
 ]
 
@@ -74,6 +94,14 @@ CALLS: list[tuple[str, JsonValue, str, dict[str, Any], dict[str, Any]]] = [
     ("One more, please", INVOICES, "create_invoice", {"id": "INV-2031-0144"}, {"order_id": "INV-2031-0144"}),
     ("And Lamp C", [{"sku": "LMP-0099"}], "add_article", {"sku": "LMP-0100"}, {"sku": "LMP-0200"}),
     ("Yoga every second Tuesday from 2 September 2031", {"ok": True}, "add", {"date": "2031-09-16"}, {"date": "2032-09-16"}),
+    ("Order it", {"mails": [{"text": "We need 40 chairs at 74.50 each."}]}, "order", {"price": 2980.0}, {"price": 2890.0}),
+    (
+        "Hand it in",
+        {"receipts": [{"sum": 89.9}, {"sum": 164.0}], "per_day": 28.0, "days": 2},
+        "submit",
+        {"total": 309.9},
+        {"total": 318.4},
+    ),
     ("Pay it", INVOICES, "pay_invoice", {"invoice_id": "INV-2031-0143"}, {"invoice_id": "INV-2031-0144"}),
     ("A label", {"ok": True}, "create_label", {"color": "#4CAF50"}, {"subscription": "#4CAF50"}),
     ("The rate, please", {"ok": True}, "get_rate", {"pair": "USD/CHF"}, {"pair": "rates/usd.csv"}),
@@ -154,7 +182,10 @@ def test_records_come_to_their_totals() -> None:
     """Of each column, and of so many of each at its price; what stands beside them is added or taken off; no JSON has none."""
     found = totals('{"items": [{"qty": 2, "price": 10.5}, {"qty": 3, "price": 4.0}], "discount": 10, "fee": 1.5}')
     assert {5.0, 14.5, 33.0, 34.5, 24.5, 29.7} <= found
-    assert 31.0 not in found
+    assert 12.3 not in found
+    assert {5.0, 6.5, 17.0} <= totals("name;qty;price\nmug;2;2.5\npot;3;4.0\n")
+    assert {5.0, 8.5} <= totals("| name | qty | kg |\n|---|---|---|\n| mug | 2 | 2.5 |\n| pot | 3 | 6 |")
+    assert 83.6 in totals('[{"weight": 0.3, "points": 78}, {"weight": 0.2, "points": 91}, {"weight": 0.5, "points": 84}]')
     assert totals("2 mugs: 3.5 each") == totals("[1, 2") == frozenset()
 
 

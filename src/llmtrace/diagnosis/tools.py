@@ -17,7 +17,7 @@ _READS = frozenset(
     glob ls cat head tail""".split()  # noqa: SIM905  a word list reads better
 )
 _TELLS = frozenset(
-    "status state details info history balance weather forecast price prices rate rates availability".split()  # noqa: SIM905
+    "status state progress details info history balance weather forecast price prices rate rates availability".split()  # noqa: SIM905
 )
 """Last words of the names of tools that tell something, if no verb comes first."""
 _CHANGES = frozenset(

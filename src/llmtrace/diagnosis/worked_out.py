@@ -24,6 +24,8 @@ _FEW_OF_THREE, _MONTHS = 12, 12.0
 _PER_CENT = 100
 _FEW_ASKED = 8
 """Numbers of the user's, all of which are taken for what an answer's numbers may follow from."""
+_NEWEST, _SHORT = 3, 1_000
+"""Results, and characters of each, that are looked at for few numbers."""
 _COUNTED = 100
 """Whole numbers below it are counts, ages, hours: said without having stood anywhere."""
 _CENT = 0.0051
@@ -43,6 +45,7 @@ def left_over(claims: Iterable[Use], node: Node, flow: Flow) -> list[Use]:
     if len(every) <= _FEW:  # of more, some add up to anything
         known += every  # small ones too: so many per cent
     known += _asked(node, flow)
+    known += _told(node, flow)
     totals = list(_totals(node, flow)) if numbers else []
     told_measures = measures(node.text) if numbers else ()
     left: list[Use] = []
@@ -62,6 +65,14 @@ def _asked(node: Node, flow: Flow) -> list[float]:
     """The numbers of the user's turns before, where they are few."""
     said = [number for other in _before(node, flow) if other.kind == "user" for number in numbers_in(other.text)]
     return said if len(said) <= _FEW_ASKED else []
+
+
+def _told(node: Node, flow: Flow) -> list[float]:
+    """The numbers of the newest results, where they are few."""
+    calls = [other for other in _before(node, flow) if other.kind == "call" and other.has_result][-_NEWEST:]
+    texts = (other.result if isinstance(other.result, str) else str(other.result) for other in calls)
+    found = [list(numbers_in(text)) for text in texts if len(text) <= _SHORT]
+    return [number for numbers in found if len(numbers) <= _FEW_ASKED for number in numbers]
 
 
 def number_of(use: Use) -> float | None:
@@ -84,10 +95,10 @@ def _is_worked_out(use: Use, number: float, node: Node, known: Sequence[float], 
 
 
 def _is_of_three(number: float, known: Sequence[float]) -> bool:
-    """A sum to the cent of three with either sign, so many per cent of the sum of two, or so much for each of a whole number
-    or for a month of a year."""
+    """A sum to the cent of three with either sign, so many per cent of the sum of two, or so much for each of a whole number,
+    for a month or for a year of such."""
     cents, known = round(abs(number), 2), known[-_FEW_OF_THREE:]
-    if cents.is_integer():
+    if (10 * cents).is_integer():  # what has no cents is met by chance
         return False
     counts = {count for count in known if count > 1 and count.is_integer()} | {_MONTHS}
     sums = {round(abs(one + sign * other), 2) for one, other in combinations(known, 2) for sign in (1, -1)}
@@ -95,7 +106,7 @@ def _is_of_three(number: float, known: Sequence[float]) -> bool:
     return (
         any(round(abs(cents + sign * one), 2) in sums for one in known for sign in (1, -1))
         or any(round(one * share / 100, 2) == cents for one in sums for share in known if 0 < share < _PER_CENT)
-        or any(round(one / count, 2) == cents for one in known for count in counts)
+        or any(cents in (round(one / count, 2), round(one * count, 2)) for one in known for count in counts)
     )
 
 

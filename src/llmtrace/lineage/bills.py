@@ -8,11 +8,12 @@ user asked for. The cost is bounded by the few records and numbers that are look
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, combinations, islice
 
 from pydantic_core import from_json
 
 from llmtrace.content.scan import matcher
+from llmtrace.lineage.forms import read_number
 from llmtrace.lineage.quantities import COUNT, MONEY, label_of_member
 from llmtrace.lineage.values import names_identifier
 from llmtrace.model import JsonValue
@@ -23,26 +24,50 @@ _MOST_EXTRAS = 4
 """Numbers beside a list that may be added to its total, or taken off."""
 _FEW = 12
 """Numbers of a record from which others follow by the rule of three."""
+_LARGEST = 1e13
+_HUNDRED = 100.0
+"""What much is told of, though no number says so: calories, per cent."""
 _VERY_FEW = 4
 """The same where nothing says what they count."""
 _DEEPEST = 6
 _FEWEST_WHOLE = 100
 """From here on a whole number may be one that was rounded, unless it is money."""
 _COUNTED = 100
+_RULE = frozenset("-:| ")
+"""What the line below the head of a table in Markdown is made of."""
 _may_come_to = matcher(r':\s*(?:10|[0-9])(?:\.0+)?\s*[,}\]]|:\s*[0-9.]{1,16}\s*,\s*"[^"]{1,40}"\s*:\s*[0-9]')
 """False where no member is a small whole number, and no two numbers stand side by side: what follows from the others is known
 already by `computed`."""
 
 
 def totals(text: str) -> frozenset[float]:
-    """What the records of a text in JSON come to, to the cent."""
-    if text[:1] not in ("{", "[") or not _may_come_to(text):
-        return frozenset()
-    try:
-        content = from_json(text)
-    except (TypeError, ValueError):
-        return frozenset()
+    """What the records of a text in JSON, or the rows of a table, come to, to the cent."""
+    content: JsonValue = None
+    if text[:1] not in ("{", "["):
+        content = _table(text)
+    elif _may_come_to(text):
+        try:
+            content = from_json(text)
+        except (TypeError, ValueError):
+            content = None
     return frozenset(round(total, 2) for total in islice(_totals(content, (), 0), _MOST_TOTALS))
+
+
+def _table(text: str) -> list[JsonValue]:
+    """The rows of CSV, of values between tabs, or of a table in Markdown, by the names in its first line; empty for another
+    text."""
+    lines = text.strip().split("\n", _MOST_RECORDS + 2)
+    mark = next((mark for mark in "|\t;," if mark in lines[0]), None) if len(lines) > 2 else None
+    if mark is None or any(line.count(mark) != lines[0].count(mark) for line in lines[1:3]):
+        return []
+    rows = [[cell.strip() for cell in line.split(mark)] for line in lines[:_MOST_RECORDS]]
+    rows = [row for row in rows if len(row) == len(rows[0]) and not set("".join(row)) <= _RULE]
+    return [{name: _read(cell) for name, cell in zip(rows[0], row, strict=True) if name} for row in rows[1:]]
+
+
+def _read(cell: str) -> JsonValue:
+    number = read_number(cell)
+    return cell if number is None else number
 
 
 def _totals(content: JsonValue, beside: Sequence[float], depth: int) -> Iterator[float]:
@@ -52,6 +77,8 @@ def _totals(content: JsonValue, beside: Sequence[float], depth: int) -> Iterator
     if isinstance(content, dict):
         yield from _averages(content)
         own = [number for name, member in content.items() if (number := _number(name, member))][:_MOST_EXTRAS]
+        own += [one * other for one, other in combinations(own, 2) if _is_count(one) or _is_count(other)]
+        own = own[:_MOST_EXTRAS]
         lists = [member for member in content.values() if isinstance(member, (dict, list))][:_MOST_LISTS]
         for member in lists:
             yield from _totals(member, own, depth + 1)
@@ -83,7 +110,7 @@ def _added_up(numbers: Sequence[float]) -> Iterable[float]:
 
 
 def _columns(records: Sequence[dict[str, JsonValue]]) -> Iterator[float]:
-    """The total of each column, and of so many of each at its price."""
+    """The total of each column, of so many of each at its price, and the average by weights that come to 1 or to 100."""
     columns = {}
     for name in list(records[0])[: 2 * _MOST_COLUMNS]:
         numbers = [_number(name, record.get(name)) for record in records]
@@ -91,16 +118,31 @@ def _columns(records: Sequence[dict[str, JsonValue]]) -> Iterator[float]:
             columns[name] = [number for number in numbers if number is not None]
     for column in list(columns.values())[:_MOST_COLUMNS]:
         yield sum(column)
-    counts = [column for name, column in columns.items() if label_of_member(name, "") == COUNT]
     prices = [column for name, column in columns.items() if label_of_member(name, "") == MONEY]
+    counts = [column for column in columns.values() if column not in prices and all(map(float.is_integer, column))]
     for count in counts[:_MOST_COLUMNS]:
         for price in prices[:_MOST_COLUMNS]:
-            yield sum(one * other for one, other in zip(count, price, strict=True))
+            each = [one * other for one, other in zip(count, price, strict=True)]
+            yield from (sum(each), *each)
+    for weights in (column for column in columns.values() if round(sum(column), 6) in (1, _HUNDRED)):
+        for column in columns.values():
+            yield sum(one * other for one, other in zip(weights, column, strict=True)) / sum(weights)
+
+
+def _is_count(number: float) -> bool:
+    return number.is_integer() and 1 < number <= _COUNTED
 
 
 def _number(name: str, member: JsonValue) -> float | None:
-    is_number = isinstance(member, (int, float)) and not isinstance(member, bool)
-    return float(member) if is_number and not names_identifier(name) else None
+    if not isinstance(member, (int, float)) or isinstance(member, bool) or names_identifier(name):
+        return None
+    return float(member) if -_LARGEST < member < _LARGEST else None
+
+
+def _half(number: float) -> float:
+    """Half of the last digit, where it may have been rounded."""
+    places = len(f"{number:.10g}".partition(".")[2])
+    return 0.5 * 10**-places if places or number >= _FEWEST_WHOLE else 0.005
 
 
 def by_rule_of_three(
@@ -114,11 +156,12 @@ def by_rule_of_three(
     if not told and len(known) > _VERY_FEW:
         return None
     counts = [size for size, label in known if 1 < size <= _COUNTED and (label == COUNT or not told)]
+    counts += [_HUNDRED] if told else []
     for of in counts:
         for each, label in known:
             for many in asked if each != of else ():
                 other = each * many / of
-                half = 0.5 if number.is_integer() and number >= _FEWEST_WHOLE and label != MONEY else 0.005
+                half = 0.005 if label == MONEY else _half(number)
                 if many != of and abs(other - number) <= half + 1e-9:
                     return many, each, of
     return None

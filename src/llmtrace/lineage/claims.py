@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from llmtrace.lineage import dates
 from llmtrace.lineage.characters import ATTACHED
+from llmtrace.lineage.forms import GROUPED, number_key, read_number
 from llmtrace.lineage.values import SPECIFIC, Value, read_value, without_year
 
 MOST_CLAIMS = 200
@@ -25,6 +26,8 @@ _GOES_ON = re.compile(r"\s?[万萬億亿千百十년年월月일日时時시分�
 """What makes the number before it a part of another, of a date or of a time."""
 _LINE_OF = re.compile(r"(.*\.[A-Za-z]{1,5})(?::[0-9]{1,6}){1,2}")
 """``app/api.py:118``, a line of a file."""
+_GROUPED = re.compile(rf"(?<![\w.,+-]){GROUPED.pattern}(?!\w)")
+"""Two numbers that stand side by side look like it, too: so the last piece alone is as good."""
 _ENDING = re.compile(r"(.*[0-9])[-:]([^\W\d_]{1,4})")
 """``ORD-52521:n``, as some languages inflect what is no word."""
 
@@ -54,7 +57,12 @@ def _all(text: str) -> Iterator[Claim]:
         full = len(key) == 11
         value = Value(written, "date", (key,), (date.fromisoformat(key[1:]),)) if full else without_year(written, key)
         yield Claim(value, start, start + len(written))
-    for start, word in _words(_without(text, found)):
+    left = _without(text, found)
+    grouped = list(_GROUPED.finditer(left))
+    for match in grouped:
+        keys = tuple(number_key(read_number(written) or 0.0) for written in (match[0], match[0].split()[-1]))
+        yield Claim(Value(match[0], "number", keys), *match.span())
+    for start, word in _words(_without(left, [(*match.span(), "") for match in grouped])):
         bare = word.strip(_EDGES)
         read = _read(bare)
         if read is not None and read.kind in SPECIFIC:

@@ -78,6 +78,8 @@ _SPARSE = 40
 _SMALL = bytes(range(256)).lower()
 LONGEST_KEPT = 64
 """Characters of a word up to which its keys are remembered."""
+GROUPED = re.compile(r"[0-9]{1,3}(?:[ \u00a0\u2009\u202f][0-9]{3})+(?:[.,][0-9]{1,2})?")
+"""A number whose thousands are set apart by spaces."""
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
 
 _NUMBER_WORDS = (
@@ -435,7 +437,11 @@ _numbers_kept = lru_cache(maxsize=16384)(_numbers_of_word)
 
 def read_number(text: str) -> float | None:
     """The number that a text is, as a whole: ``$1,234.50``, ``15%`` (15), ``5k`` (5000), ``54 USD``; else None."""
-    match = _NUMBER.fullmatch(text.strip().casefold().replace(" ", "", 1))
+    bare = text.strip().casefold()
+    grouped = GROUPED.fullmatch(bare)
+    if grouped is not None:
+        return float("".join(bare.split()).replace(",", "."))
+    match = _NUMBER.fullmatch(bare.replace(" ", "", 1))
     if match is None:
         return None
     number, scale = _number(match)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from llmtrace.content.scan import matcher
 
 _MOST_DIGITS = 4
 """That a measure is told with; a sum of money has more, or is whole."""
-_MOST = 64
-"""Measures of one text that are read."""
+_MOST, _MOST_APART = 64, 16
+"""Measures of one text that are read, and units in members of their own."""
 _UNITS: tuple[tuple[str, float, str], ...] = (
     ("length", 1, "m meter meters metre metres"),
     ("length", 1000, "km kms kilometer kilometers kilometre kilometres"),
@@ -104,7 +105,7 @@ def _read(text: str) -> Iterator[Measure]:
         yield from _measure(number, unit)
     for name, number in _MEMBER.findall(text):
         yield from _measure(number, _CAMEL.sub("_", name).replace(" ", "_").rpartition("_")[2])
-    for match in _UNIT_APART.finditer(text):
+    for match in islice(_UNIT_APART.finditer(text), _MOST_APART):
         for _, number in _MEMBER.findall(text, text.rfind("{", 0, match.start()) + 1, _end_of_object(text, match.end())):
             yield from _measure(number, match[1])
 

@@ -14,6 +14,7 @@ from llmtrace.lineage.forms import runs, squash
 _CREATES = frozenset("create add new make generate register insert append open issue post log draft schedule".split())  # noqa: SIM905
 _IDENTIFIES = frozenset(("id", "number", "no", "nr", "key", "code", "ref", "reference", "sku", "serial"))
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+VERSION = re.compile(r"[vV]?[0-9]{1,3}(?:\.[0-9]{1,4}){2}")
 _LAST_DIGITS = re.compile(r"(.*?)([0-9]{1,9})", re.DOTALL)
 
 
@@ -33,6 +34,16 @@ def is_next(identifier: str, is_visible: Callable[[str, str], bool]) -> bool:
         return False
     before = f"{match[1]}{int(match[2]) - 1:0{len(match[2])}}"
     return is_visible(before, squash(before))
+
+
+def is_next_version(version: str, text: str) -> bool:
+    """True if the version is the next one, in any of its places, after one that stands in the text."""
+    numbers = [int(number) for number in version.strip().lstrip("vV").split(".")]
+    for at, number in enumerate(numbers):
+        before = [*map(str, numbers[:at]), str(number - 1), *["[0-9]{1,4}"] * (len(numbers) - at - 1)]
+        if number and not any(numbers[at + 1 :]) and re.search(rf"(?<![0-9.]){'[.]'.join(before)}(?![0-9.])", text):
+            return True
+    return False
 
 
 def _words(name: str) -> list[str]:

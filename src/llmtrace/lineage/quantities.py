@@ -33,6 +33,7 @@ _HOLDS_MEMBER = matcher(r'"[\s\x1c-\x1f?]*:')
 _NAME_MAY_HOLD_ESCAPE = matcher(r'"[^"\\]*\\(?s:.)(?:[^"\\]|\\(?s:.))*"[\s\x1c-\x1f?]*:')
 _NAME_MAY_HOLD_DIGIT = matcher(r'[0-9][^"]*"[\s?]*:')
 """Of a text as `in_ascii` gives it."""
+_BEFORE_MEMBER = frozenset(":,[{ ")
 _BEFORE_WORD = frozenset(_BEFORE)
 _CURRENCY = re.compile(r"[$€£¥₹]|usd|eur|gbp|chf|jpy")
 _MONEY_WORDS = """
@@ -81,12 +82,17 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
                 end = 0 if before is None else before.end()
                 word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
             for number, piece in numbers_of_word(word[0]):
-                yield number, _label(piece, name, around[-1] if around else "")
+                yield number, _label(piece, "" if _stands_in_prose(text, start) else name, around[-1] if around else "")
         elif match[2] == "{":
             around.append(name)
         else:
             name = around.pop() if around else ""
         before = match
+
+
+def _stands_in_prose(text: str, start: int) -> bool:
+    """Whether a word goes before: what it counts is not said by the name of the member."""
+    return text[start - 1 : start] == " " and text[start - 2 : start - 1] not in _BEFORE_MEMBER
 
 
 def written(text: str) -> Iterator[tuple[float, str]]:

@@ -10,11 +10,11 @@ from llmtrace.lineage.arguments import Path, candidates, name_of
 from llmtrace.lineage.characters import ATTACHED
 from llmtrace.lineage.claims import claims
 from llmtrace.lineage.definitions import Argument, argument, shows
-from llmtrace.lineage.next_ids import is_next, names_created
+from llmtrace.lineage.next_ids import VERSION, is_next, is_next_version, names_created
 from llmtrace.lineage.passages import Places, places_of
 from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
 from llmtrace.lineage.said import Said
-from llmtrace.lineage.search import find, find_otherwise, find_words, leads_to, matches
+from llmtrace.lineage.search import RECENT_CHARACTERS, RECENT_SOURCES, find, find_otherwise, find_words, leads_to, matches
 from llmtrace.lineage.sources import Found, Source, as_text
 from llmtrace.lineage.values import (
     SPECIFIC,
@@ -51,8 +51,6 @@ MOST_WAITING = 16
 MOST_CLAIMS = 16
 MOST_RARE = 6
 """Values of one answer that `Lineage.unsupported` looks for, and of those that stand nowhere as they are, in any form."""
-NEWEST = 64
-"""Sources in which the identifier is looked for that one would be the next of."""
 _FEWEST_WORDS = 2
 """From which on an answer that a program composed states something."""
 _WORDS_WITHOUT_SPACE = re.compile(f"[{ATTACHED}]")
@@ -274,16 +272,20 @@ class Lineage:
         excuse, visible = said.excuse(value), self._visible
         if excuse is not None:
             return excuse
-        if said.call is not None and value.kind == "identifier" and names_created(said.name, said.call.name):
-
-            def is_visible(text: str, key: str) -> bool:
-                return key in visible.chosen or visible.context.stands(text, NEWEST)
-
-            if is_next(value.text, is_visible):
-                return "the next one of those that are visible"
+        if value.kind == "identifier" and self._is_next(said, value.text):
+            return "the next one of those that are visible"
         if said.call is not None and value.dates and leads_to(visible.context, value, as_text(said.call.arguments)):
             return "a day that the other arguments lead to"
         return "a value that the model chose before" if not visible.chosen.keys().isdisjoint(value.keys) else None
+
+    def _is_next(self, said: _Said, identifier: str) -> bool:
+        visible = self._visible
+        if VERSION.fullmatch(identifier.strip()):
+            recent = visible.context.recent(RECENT_SOURCES, RECENT_CHARACTERS)
+            return any(is_next_version(identifier, source.text[:RECENT_CHARACTERS]) for source in recent)
+        if said.call is None or not names_created(said.name, said.call.name):
+            return False
+        return is_next(identifier, lambda text, key: key in visible.chosen or visible.context.stands(text, RECENT_SOURCES))
 
     def _of_words(self, value: Value) -> Provenance:
         """Plain words and texts: where they stand, if they do. A model may always choose words of its own."""
