@@ -16,6 +16,8 @@ NAME = "doctor"
 HELP = "look for what keeps tracing from working, and say what to do"
 EXAMPLE = "llmtrace doctor --json"
 
+_WIDE = 60
+"""Columns from which on what is said stands beside what it is about."""
 _STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
@@ -39,17 +41,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(screen: Screen, found: list[examine.Finding], wrong: int) -> None:
-    screen.line(f"llmtrace {__version__} on Python {platform.python_version()}, {platform.system()} ({sys.executable})")
+    room = 22 if screen.width >= _WIDE else 4
+    screen.prose(f"llmtrace {__version__} on Python {platform.python_version()}, {platform.system()} ({sys.executable})")
     screen.line()
     for finding in found:
         mark = screen.paint(pad(finding.status, 6), _STYLES[finding.status], *(("bold",) if finding.status == "wrong" else ()))
-        lines = screen.wrapped(finding.text, 22)
-        screen.line(f"{mark} {pad(finding.about, 14)} {lines[0]}")
-        for line in lines[1:]:
-            screen.line(" " * 22 + line)
+        lines = screen.wrapped(finding.text, room)
+        beside = lines.pop(0) if room > 14 else ""
+        screen.line(f"{mark} {pad(finding.about, 14)} {beside}")
+        for line in lines:
+            screen.line(" " * room + line)
         if finding.advice:
-            for number, line in enumerate(screen.wrapped(finding.advice, 24)):
-                screen.line(" " * 22 + screen.paint(("→ " if number == 0 else "  ") + line, "bold"))
+            for number, line in enumerate(screen.wrapped(finding.advice, room + 2)):
+                screen.line(" " * room + screen.paint(("→ " if number == 0 else "  ") + line, "bold"))
     screen.line()
     screen.line(
         screen.paint(f"{words.plural(wrong, 'thing')} to mend", "red", "bold")

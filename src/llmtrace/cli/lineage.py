@@ -146,7 +146,7 @@ def _around(screen: Screen, trace: Trace, found: Traced, span: Span, *, told: bo
 
 def _list(screen: Screen, trace: Trace, found: Traced, title: str, reached: Sequence[Reached]) -> None:
     screen.line()
-    screen.line(title if reached else f"{title}: nothing that can be seen")
+    screen.prose(title if reached else f"{title}: nothing that can be seen")
     for one in reached:
         screen.prose(_name(trace, one.span_id), prefix="   " * one.distance)
         screen.prose(_why(trace, found, one.edge), "dim", prefix="   " * one.distance + "  ")

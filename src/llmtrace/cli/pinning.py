@@ -112,7 +112,7 @@ def _show(pins: Pins, *, as_json: bool) -> None:
         return
     screen = Screen(sys.stdout)
     if not pins:
-        screen.line("No baseline is pinned: each key is compared with its own past.")
+        screen.prose("No baseline is pinned: each key is compared with its own past.")
         return
     screen.line(f"{words.plural(len(pins), 'key')} with a pinned baseline")
     for name, streams in pins.items():

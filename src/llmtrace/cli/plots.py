@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from llmtrace.cli import figures, words
-from llmtrace.cli.paint import Screen, cells, pad, short
+from llmtrace.cli.paint import Screen, cells, cut, pad, short
 from llmtrace.monitors import Block
 from llmtrace.statistics import Distribution
 
@@ -15,6 +15,7 @@ BINS = 10
 _LABEL = 19
 _COUNTS = 16
 """Columns at the right for the count and what may be said of it."""
+_LEAST, _NARROW = 3, 60
 _LEVEL = 22
 """Columns at most for a level."""
 
@@ -27,11 +28,12 @@ def histogram(screen: Screen, found: Distribution) -> Iterator[str]:
     bounds = _bounds(found.smallest, found.largest)
     counts = found.over(bounds)
     marks = [_quantiles_in(found, bounds, place) for place in range(len(counts))]
-    width = max(8, screen.width - _LABEL - 3 - max(_COUNTS, 6 + max(map(len, marks))))
+    width = max(_LEAST, screen.width - _LABEL - 3 - max(_COUNTS, 6 + max(map(len, marks))))
     for place, count in enumerate(counts):
         label = f"{words.duration(bounds[place]):>8} - {words.duration(bounds[place + 1]):<8}"
         bar = _bar(screen, count / max(counts), width) if count else ""
-        yield f"{pad(label, _LABEL)} {screen.paint(pad(bar, width), 'blue')} {count:>6,} {screen.paint(marks[place], 'bold')}"
+        mark = cut(marks[place], screen.width - _LABEL - width - 9)
+        yield f"{pad(label, _LABEL)} {screen.paint(pad(bar, width), 'blue')} {count:>6,} {screen.paint(mark, 'bold')}"
 
 
 def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
@@ -42,8 +44,9 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
     low = min(found.quantile(0.5) or 0 for found in known.values())
     high = max(found.largest or 0 for found in known.values())
     low, high = max(low, 1e-6), max(high, low * 1.01, 1e-6)
-    width = max(8, screen.width - _LABEL - _COUNTS - 3)
-    scale = f"{words.duration(low)}{words.duration(high):>{width - len(words.duration(low))}}"
+    width = max(_LEAST, screen.width - _LABEL - _COUNTS - 3)
+    first, last = words.duration(low), words.duration(high)
+    scale = first + f"{last:>{width - len(first)}}" if width > len(first) + len(last) else pad("", width)
     yield f"{pad('tokens of the answer', _LABEL)} {screen.paint(scale, 'dim')}  calls"
     for upper in sorted(known):
         found = known[upper]
@@ -56,14 +59,17 @@ def spreads(screen: Screen, lengths: dict[int, Distribution]) -> Iterator[str]:
 def course(screen: Screen, rows: Sequence[tuple[Block, str]], changes: Sequence[int]) -> Iterator[str]:
     """A line for each block of calls: when it began, a bar as long as its level, the level; and where a change began."""
     highest = max(block.level for block, _ in rows) or 1.0
-    levels = [short(level, _LEVEL) for _, level in rows]
-    width = max(8, screen.width - _LABEL - 18 - max(18, *map(cells, levels)))
+    narrow = screen.width < _NARROW
+    levels = [short(level, 12 if narrow else _LEVEL) for _, level in rows]
+    form, change = ("%m-%d %H:%M", " <") if narrow else ("%Y-%m-%d %H:%M", " < change")
+    beside = 35 if narrow else _LABEL + 18 + max(18, *map(cells, levels))
+    width = max(_LEAST, screen.width - beside - 2)
     for place, ((block, _), level) in enumerate(zip(rows, levels, strict=True)):
         until = rows[place + 1][0].start if place + 1 < len(rows) else None
         here = any(block.start <= at and (until is None or at < until) for at in changes)
-        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(block.start // 1_000_000_000))
+        when = time.strftime(form, time.gmtime(block.start // 1_000_000_000))
         bar = _bar(screen, block.level / highest, width) if block.level else ""
-        mark = screen.paint(" < change", "yellow") if here else ""
+        mark = screen.paint(change, "yellow") if here else ""
         yield f"{when}  {screen.paint(pad(bar, width), 'blue')} {block.calls:>6,} {level:>12}{mark}"
 
 
