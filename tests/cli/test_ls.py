@@ -102,6 +102,20 @@ def test_what_was_found_is_said_once_and_in_words(llmtrace: Callable[..., Any], 
     assert told[3]["findings"] == ["wrong_type", "invalid_tool_call"]
 
 
+def test_of_a_failed_run_in_which_nothing_stands_out_what_was_said_is_listed(llmtrace: Callable[..., Any], store: str) -> None:
+    """A step that only stands in a likely place says nothing in a list; `suspect` in JSON names it all the same."""
+    maker, task, answer = Maker("c" * 32, time.time_ns()), user("Has it arrived?"), answers("It has.")
+    outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
+    opened = open_store(store)
+    agent = AgentInvocation("a", input=(task,), output=(answer,))
+    opened.append(maker.span(1, None, "invoke_agent a", agent, took=1.0, evaluations=(outcome,)))
+    opened.append(maker.span(2, 1, "chat m", chat([task], answer)))
+    opened.close()
+    out = llmtrace("ls", "--limit", "1", "--store", store).out
+    assert "          ? the program reported failure: it had not.\n" in out
+    assert json.loads(llmtrace("ls", "--limit", "1", "--json", "--store", store).out)[0]["suspect"]["title"] == "the words of a"
+
+
 def test_what_would_take_long_is_not_diagnosed(
     llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,28 @@ def test_a_way_of_one_step_is_not_told_again() -> None:
     assert "\n".join(why.markdown(Trace(silent()), diagnosis, top=3)).count("It says “no”") == 1
 
 
+def test_what_was_said_of_a_run_in_which_nothing_stands_out_comes_first() -> None:
+    """And that the step is only the likeliest."""
+    suspect = Suspect("1" * 16, 0.9, "the words of a", "No clue is here but its place.", chain=(Step("1" * 16, "answer", "x"),))
+    failed = Diagnosis(SILENT, "failed", (suspect,), symptoms=("a: the program reported failure.",), failed=True)
+    out = shown(failed)
+    assert out.startswith(
+        "Said of a: the program reported failure.\nIt went wrong, and no step stands out. The likeliest:\n\nthe words of a  "
+    )
+    assert out.count("Said of") == 1
+
+
+def test_the_evidence_is_not_written_again_below_the_way() -> None:
+    """The last step of which is the suspect."""
+    chain = (Step("0" * 16, "answer", "x", "it took it over"), Step("1" * 16, "search", {"q": 1}, "It gave a page of orders"))
+    diagnosis = Diagnosis(
+        SILENT, "ok", (Suspect("1" * 16, 0.9, "search gave orders", "It gave a page of orders.", chain=chain),)
+    )
+    assert shown(diagnosis).count("It gave a page of orders") == 1
+    assert "it took it over" in shown(diagnosis)
+    assert "\n".join(why.markdown(Trace(silent()), diagnosis, top=1)).count("It gave a page of orders") == 1
+
+
 def test_turns_of_a_loop_are_told_once() -> None:
     """With how often they came; the suspect itself stands alone."""
     turn = Step("1" * 16, "look_up", {"order_id": "7"}, "the user gave it")

@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
-from llmtrace.diagnosis import LIKELY, Suspect, diagnose, diagnosing
+from llmtrace.diagnosis import LIKELY, Suspect, diagnose, diagnosing, listed
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary, is_elsewhere
 
@@ -34,7 +34,14 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
     "health": lambda trace: (_WORST.index(trace.health), trace.start),
 }
 
-_Told: TypeAlias = Suspect | DiagnosisFailed | None
+
+class _Prime(NamedTuple):
+    suspect: Suspect
+    title: str
+    """What the list says of it."""
+
+
+_Told: TypeAlias = _Prime | DiagnosisFailed | None
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -109,7 +116,9 @@ def _suspects(store: Store, found: Iterable[TraceSummary]) -> Iterator[_Told]:
 def _prime(store: Store, trace_id: str) -> _Told:
     try:
         with diagnosing(trace_id):
-            return diagnose(store.trace(trace_id)).prime
+            trace = store.trace(trace_id)
+            found = diagnose(trace)
+            return None if found.prime is None else _Prime(found.prime, listed(trace, found))
     except DiagnosisFailed as failed:
         return failed
 
@@ -117,7 +126,8 @@ def _prime(store: Store, trace_id: str) -> _Told:
 def _as_json(trace: TraceSummary, told: _Told) -> Any:
     if isinstance(told, DiagnosisFailed):
         return {**words.as_json(trace), "suspect": None, "undiagnosed": told.fault}
-    named = None if told is None else {"span_id": told.span_id, "title": told.title, "score": told.score}
+    prime = told.suspect if told is not None else None
+    named = None if prime is None else {"span_id": prime.span_id, "title": prime.title, "score": prime.score}
     return {**words.as_json(trace), "suspect": named, "undiagnosed": None}
 
 
@@ -144,9 +154,10 @@ def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[_Told], 
             report = f"llmtrace why {trace.trace_id[:8]} says how to report it"
             screen.prose(f"? not diagnosed, by a fault of llmtrace: {told.fault}; {report}", "dim", prefix=" " * 10)
         elif told is not None:
-            probability = f" ({words.probability(told.score)})"
+            score = told.suspect.score
+            probability = f" ({words.probability(score)})" if told.title == told.suspect.title else ""  # else it names no place
             title = short(f"? {clean(told.title)}", room - len(probability)) + probability
-            screen.line(" " * 10 + screen.paint(title, "red" if told.score >= LIKELY else "dim"))
+            screen.line(" " * 10 + screen.paint(title, "red" if score >= LIKELY else "dim"))
 
 
 def _row(trace: TraceSummary, now: int) -> list[Cell]:

@@ -85,6 +85,11 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes:
     ``notes``: for each suspect what else is to be said of it; empty for nothing."""
     notes = notes or [""] * len(diagnosis.suspects)
     suspects = diagnosis.suspects
+    without_clue = diagnosis.failed and bool(suspects) and not suspects[0].kind
+    if without_clue:  # what is said of the whole says more
+        _said(screen, diagnosis)
+        screen.prose("It went wrong, and no step stands out. The likeliest:")
+        screen.line()
     if not suspects and diagnosis.unknown:
         screen.prose("No suspect in what is visible here; the rest cannot be judged.")
         screen.line()
@@ -105,9 +110,14 @@ def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes:
         screen.line()
     for unknown in diagnosis.unknown:
         screen.prose(f"Not visible: {unknown}", "yellow")
+    if not without_clue:
+        _said(screen, diagnosis)
+    headline(screen, trace)
+
+
+def _said(screen: Screen, diagnosis: Diagnosis) -> None:
     for symptom in diagnosis.symptoms:
         screen.prose(f"Said of {symptom}")
-    headline(screen, trace)
 
 
 def _first(screen: Screen, suspect: Suspect, note: str) -> None:
@@ -123,7 +133,8 @@ def _first(screen: Screen, suspect: Suspect, note: str) -> None:
     screen.line()
     chain = [] if _is_told(suspect) else folded(suspect.chain)
     for position, step in enumerate(chain):
-        _step(screen, step, first=position == 0, last=position == len(chain) - 1)
+        told = step.note == suspect.evidence.rstrip(".")  # it stands above
+        _step(screen, replace(step, note="") if told else step, first=position == 0, last=position == len(chain) - 1)
     if chain:
         screen.line()
     screen.prose(f"What would have prevented it: {suspect.advice}", "green")
@@ -165,7 +176,7 @@ def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[st
         if number == 0 and suspect.chain and not _is_told(suspect):
             yield "From the outcome back to it:\n"
             for step in folded(suspect.chain):
-                note = f": {_plain(step.note)}" if step.note else ""
+                note = f": {_plain(step.note)}" if step.note and step.note != suspect.evidence.rstrip(".") else ""
                 yield f"1. {_code(_worded(step))} (span `{step.span_id}`){note}"
             yield ""
         yield f"What would have prevented it: {_plain(suspect.advice)}\n"

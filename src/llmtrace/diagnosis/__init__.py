@@ -11,11 +11,11 @@ from llmtrace.diagnosis.flow import Flow
 from llmtrace.diagnosis.ranker import Ranker
 from llmtrace.diagnosis.result import LIKELY, Diagnosis, Step, Suspect
 from llmtrace.diagnosis.suspects import SHOWN, suspects_of
-from llmtrace.diagnosis.symptoms import is_known_to_have_failed, symptoms_of
+from llmtrace.diagnosis.symptoms import is_known_to_have_failed, listed, symptoms_of
 from llmtrace.diagnosis.tools import is_left_out
 from llmtrace.model import Inference, Span, ToolExecution, Trace
 
-__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Ranker", "Step", "Suspect", "diagnose", "diagnosing"]
+__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Ranker", "Step", "Suspect", "diagnose", "diagnosing", "listed"]
 
 
 def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = None) -> Diagnosis:

@@ -183,7 +183,8 @@ def empty(flow: Flow, after: Aftermath) -> Iterator[Clue]:
         if unnoticed or missed:
             evidence = f"The result of {node.tool} is empty, and the model's next words do not say so."
             if missed:
-                evidence = f"The result of {node.tool} is empty, and then the model made up {missed} values."
+                values = "a value" if missed == 1 else f"{missed} values"
+                evidence = f"The result of {node.tool} is empty, and then the model made up {values}."
             advice = f"Have {node.tool} say in words that nothing was found."
             title = f"{node.tool} found nothing and the run went on"
             clue = Clue("empty", place_of(node), title, evidence, advice, "warning", node, value=node.arguments)

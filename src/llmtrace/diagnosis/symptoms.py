@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from llmtrace.diagnosis.candidates import Candidate
 from llmtrace.diagnosis.clue import Clue, called
+from llmtrace.diagnosis.result import Diagnosis
 from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
 
 SLO = "slo"
@@ -56,6 +57,16 @@ def symptoms_of(trace: Trace, suspected: frozenset[str]) -> tuple[str, ...]:
     """One sentence each, after what the span is called that it was said of. ``suspected``: ids of the spans that are suspects,
     where it is told already."""
     return tuple(dict.fromkeys(_told(trace, suspected)))
+
+
+def listed(trace: Trace, found: Diagnosis) -> str:
+    """The prime suspect in a line of a list: its title, or where it has no clue what is said of the whole."""
+    prime = found.prime
+    said = next(iter(found.symptoms), None) if prime is not None and not prime.kind else None
+    if said is None:
+        return prime.title if prime is not None else ""
+    # without the name of the span that it is said of, which may hold a colon itself
+    return said[max(len(start) for span in trace.spans if said.startswith(start := f"{called(span)}: ")) :]
 
 
 def _told(trace: Trace, suspected: frozenset[str]) -> Iterator[str]:

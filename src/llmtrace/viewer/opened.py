@@ -170,19 +170,11 @@ def _evaluator() -> Evaluator:
 def strongest(trace: Trace) -> dict[str, Any] | None:
     """The strongest suspect of a trace, or where that has no clue what is said of the whole; None where there is no likely one,
     and the trace has not failed. Raises DiagnosisFailed."""
-    from llmtrace.diagnosis import LIKELY, diagnose
+    from llmtrace.diagnosis import LIKELY, diagnose, listed
 
     found = diagnose(as_read(trace))
     prime = found.prime
     if prime is None:
         return None
-    said = None if prime.kind else next(iter(found.symptoms), None)
-    title = prime.title if said is None else _without_name(trace, said)
-    return {"title": title, "score": prime.score, "likely": prime.score >= LIKELY or said is not None}
-
-
-def _without_name(trace: Trace, symptom: str) -> str:
-    """What is said, without the name of the span that it is said of, which may hold a colon itself."""
-    from llmtrace.diagnosis.clue import called
-
-    return symptom[max(len(start) for span in trace.spans if symptom.startswith(start := f"{called(span)}: ")) :]
+    title = listed(trace, found)
+    return {"title": title, "score": prime.score, "likely": prime.score >= LIKELY or title != prime.title}
