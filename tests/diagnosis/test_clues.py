@@ -151,6 +151,15 @@ def test_what_is_handed_on_is_odd_where_it_misleads(words: str, then: str, odd: 
     assert ("handed" in clues(story.calls("ship", {"ok": True}, order_id=then).says("Shipped."))) == odd
 
 
+def test_what_is_handed_on_may_be_another_thing_than_was_looked_up_first() -> None:
+    """Where both stand together with as much of what else the words name, and the user named neither."""
+    story = shop().calls("get_user", {"user_id": "U-7001", "orders": ["W-1001", "W-2002", "W-3003"]}, user_id="U-7001")
+    story.calls("get_order", ORDER, order_id="W-1001").user("Not that one. The last two.")
+    story.says("Handing over. What is known: orders W-2002 and W-3003 of U-7001.")
+    del story.messages[1:-1]
+    assert "handed" not in clues(story.calls("ship", {"ok": True}, order_id="W-2002").says("Shipped."))
+
+
 @pytest.mark.parametrize("odd", [True, False])
 def test_another_question_is_no_lost_context(odd: bool) -> None:
     """Of the same agent under the same system prompt, as a review of a draft is: unless it makes up what was known before, or

@@ -50,7 +50,7 @@ def _is_missed(first: Node, flow: Flow) -> bool:
 
 def _tells_of_another(words: Node, flow: Flow, seen: Sightings) -> bool:
     """Whether these words name a thing that nobody had spoken of nor used, and leave out one that was, of the same kind, which
-    stands together with more of what else they name."""
+    stands together with more of what else they name, or with as much and the user named it last."""
     named = words_in(words.text)
     used = {str(use.value) for node in flow.nodes[: words.place] if node.kind == "call" for use in node.uses}
     spoken = used | {word for word, nodes in seen.spoken.items() if nodes[0].place < words.place}
@@ -61,8 +61,13 @@ def _tells_of_another(words: Node, flow: Flow, seen: Sightings) -> bool:
     new = [word for word in named - spoken if shape(word) in left_out and not is_date(word)]
     held = {word: set(seen.before(word, words)) for word in named} if new else {}
 
-    def together(word: str) -> int:
+    def together(word: str, but: str) -> int:
         own = held.get(word) or set(seen.before(word, words))
-        return sum(not own.isdisjoint(others) for other, others in held.items() if other != word)
+        return sum(not own.isdisjoint(others) for other, others in held.items() if other != but)
 
-    return any(seen.kin(one, other) and together(other) > together(one) for one in new for other in left_out[shape(one)])
+    asked = next((words_in(node.text) for node in reversed(flow.nodes[: words.place]) if node.kind == "user"), set())
+    return any(
+        seen.kin(one, other) and together(other, one) + (other in asked) > together(one, one)
+        for one in new
+        for other in left_out[shape(one)]
+    )
