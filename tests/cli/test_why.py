@@ -17,7 +17,7 @@ from llmtrace import semconv
 from llmtrace.cli import why
 from llmtrace.cli.paint import Screen
 from llmtrace.diagnosis import Diagnosis, Step, Suspect
-from llmtrace.model import AgentInvocation, Trace
+from llmtrace.model import AgentInvocation, Evaluation, Trace
 from llmtrace.store import open_store
 from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
 
@@ -283,6 +283,20 @@ def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
 
 def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> None:
     assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"
+
+
+def test_a_cause_without_a_clue_is_said_to_be_none(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """Of runs that somebody called failed."""
+    maker, task, answer = Maker("c" * 32, time.time_ns() - SECOND), user("Has it arrived?"), answers("It has.")
+    outcome = Evaluation("outcome", "error", "the program reported failure", "failure")
+    opened = open_store(str(tmp_path / "store"))
+    agent = AgentInvocation("a", input=(task,), output=(answer,))
+    opened.append(maker.span(1, None, "invoke_agent a", agent, took=0.9, evaluations=(outcome,)))
+    opened.append(maker.span(2, 1, "chat m", chat([task], answer)))
+    opened.close()
+    for form in ("--all", "--all --markdown"):
+        out = llmtrace("why", *form.split(), "--store", str(tmp_path / "store")).out
+        assert "it failed and no step stands out; the likeliest: the words of a" in out
 
 
 def test_of_runs_without_a_suspect_and_of_one_that_goes_on(llmtrace: Callable[..., Any], tmp_path: Path) -> None:

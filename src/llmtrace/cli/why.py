@@ -257,7 +257,7 @@ def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int, f
     if groups:
         screen.line()
     for group in groups[:top]:
-        screen.headed(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
+        screen.headed(Cell(_title(group), ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
         screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
         screen.line()
@@ -271,6 +271,10 @@ def _counted(groups: list[Group], looked: int) -> str:
         return f"No suspect in {words.plural(looked, 'run')}"
     causes = "one cause" if len(groups) == 1 else f"{len(groups)} causes"
     return f"{runs} of {words.plural(looked, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
+
+
+def _title(group: Group) -> str:
+    return group.title if group.kind else f"it failed and no step stands out; the likeliest: {group.title}"
 
 
 def _when(group: Group) -> str:
@@ -296,7 +300,7 @@ def _group_as_json(group: Group) -> dict[str, object]:
 def _groups_as_markdown(groups: list[Group], looked: int) -> Iterator[str]:
     yield f"## {_counted(groups, looked)}\n"
     for group in groups:
-        yield f"* **{_plain(group.title)}**: {words.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
+        yield f"* **{_plain(_title(group))}**: {words.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
         yield f"  What would have prevented it: {_plain(group.advice)}"
 
 
