@@ -83,8 +83,8 @@ class DiagnosisFailed(LlmtraceError):
     def __init__(self, trace_id: str, fault: str) -> None:
         super().__init__(
             f"trace {trace_id} could not be diagnosed: {fault}.\n"
-            "This is a fault of llmtrace, not of your program. Please report it to the project, with this message and what\n"
-            f"llmtrace export {trace_id[:8]} --content none writes: no content is in that.\n"
+            "This is a fault of llmtrace, not of your program. Please report it to the project, with this message (if it\n"
+            f"quotes nothing private) and what llmtrace export {trace_id[:8]} --content none writes: no content is in that.\n"
             f"What was recorded can be read: llmtrace show {trace_id[:8]}"
         )
         self.trace_id = trace_id
