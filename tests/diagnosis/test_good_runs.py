@@ -72,6 +72,8 @@ ANSWERS: list[tuple[str, JsonValue, str, str]] = [
         "15 430,50 ₽, доступно 14 230,50 ₽.",
         "15 430,50 ₽, доступно 14 320,55 ₽.",
     ),
+    ("4 a month, of 730 hours?", {"usd_per_hour": 0.096}, "4 for 730 hours: $280.32.", "4 for 730 hours: $287.43."),
+    ("A box?", {"litres_l": 96, "price": 2.8}, "It holds 0.096 m³.", "It holds 0.083 m³."),
     ("Release?", 'version = "2.4.9"', "It is 2.5.0 now.", "It is 2.6.1 now."),
     ("Inbox?", "Decide until 9 October.\n\nRooms for 18", "1. until 9 October.\n2. Rooms for 18", "1. until 9 November."),
 ]
@@ -136,6 +138,19 @@ def test_some_of_a_record_may_be_meant() -> None:
         )
         story.says(f"I would return I-5511{also} of W-7718.").user("Yes")
         assert is_accused(story.calls("return", {"ok": True}, id="W-7718", item_ids=["I-5511"]).says("Done.")) is accused
+
+
+def test_a_thing_that_another_is_wanted_for_is_not_taken_back() -> None:
+    """In a question, and where both are exchanged in one call; unlike a correction."""
+    user = {"items": ["I-5511", "I-9912"]}
+    story = Story().user("What is there instead of I-5511?").calls("suggest", {"item": "I-9912"}, item="I-5511")
+    assert not is_accused(story.says("I-9912 is there instead of I-5511."))
+    for said, arguments, accused in (
+        ("Send I-9912 instead of I-5511, please.", {"old": "I-5511", "new": "I-9912"}, False),
+        ("Sorry, it is I-9912, not I-5511.", {"item": "I-5511"}, True),
+    ):
+        story = Story().user("It is about I-5511").calls("get", user, of="me").says("Yes?").user(said)
+        assert is_accused(story.calls("exchange", {"ok": True}, **arguments).says("Done.")) is accused
 
 
 def test_what_a_call_may_choose_is_known_afterwards() -> None:

@@ -18,6 +18,8 @@ from llmtrace.lineage.arguments import name_of, pointer_of_path, scalars
 _TAKEN_BACK = re.compile(
     r"\b(?:not|instead of|rather than|no longer|nicht|statt|pas|no es|en lugar de)\s+[\"'“]?$", re.IGNORECASE
 )
+_ENDING = re.compile(r"[?.!](?=\s|$)")
+"""Of a sentence."""
 _CHECK = "Have the tool check that the values it is given belong together, and say so in its result where they do not."
 _NAMED = frozenset({"identifier", "email"})
 _OF_A_LIST = 2
@@ -222,7 +224,7 @@ def _stale(flow: Flow, seen: Sightings, gone: set[str], later: Node) -> Iterator
 
 
 def taken_back(flow: Flow, seen: Sightings) -> Iterator[Clue]:
-    """A value that the user has taken back: "it is B, not A"."""
+    """A value that the user has taken back: "it is B, not A". A call that has both exchanges the one for the other."""
     for node in flow.nodes:
         if node.kind != "call":
             continue
@@ -230,6 +232,8 @@ def taken_back(flow: Flow, seen: Sightings) -> Iterator[Clue]:
             value = str(use.value)
             for turn in seen.spoken.get(value, ()):
                 if turn.kind == "user" and turn.place < node.place and _is_taken_back(turn.text, value):
+                    if _has_other(node, value, turn.text):
+                        break
                     title = f"{node.tool} was called with a {use.pointer} that the user had corrected"
                     evidence = f"The user said not to use {quote(value)} before this call was made."
                     advice = "Have the model repeat what it understood before it acts."
@@ -239,7 +243,14 @@ def taken_back(flow: Flow, seen: Sightings) -> Iterator[Clue]:
 
 def _is_taken_back(text: str, value: str) -> bool:
     at = text.rfind(value)
-    return at >= 0 and _TAKEN_BACK.search(text[max(0, at - 30) : at]) is not None
+    asked = _ENDING.search(text, at + len(value))
+    return at >= 0 and _TAKEN_BACK.search(text[max(0, at - 30) : at]) is not None and (asked is None or asked[0] != "?")
+
+
+def _has_other(node: Node, value: str, text: str) -> bool:
+    """Whether the call has another thing of this form, too, that the text names."""
+    held = {str(use.value) for use in node.uses} - {value}
+    return any(shape(word) == shape(value) for word in held & words_in(text))
 
 
 def misplaced(flow: Flow, seen: Sightings) -> Iterator[Clue]:

@@ -95,11 +95,19 @@ def _is_worked_out(use: Use, number: float, node: Node, known: Sequence[float], 
 
 
 def _is_of_three(number: float, known: Sequence[float]) -> bool:
-    """A sum to the cent of three with either sign, so many per cent of the sum of two, or so much for each of a whole number,
-    for a month or for a year of such."""
-    cents, known = round(abs(number), 2), known[-_FEW_OF_THREE:]
-    if (10 * cents).is_integer():  # what has no cents is met by chance
+    """A sum to the cent of three with either sign, so many per cent of the sum of two, so much for each of a whole number,
+    for a month or for a year of such, or a product of three, of which one may divide. What has no cents is met by chance,
+    unless those do that it is a sum of."""
+    number, known = abs(number), known[-_FEW_OF_THREE:]
+    cents = round(number, 2)
+    if not number.is_integer() and any(round(number * one, 6) in known for one in known if one > 1):
+        return True
+    if cents != number:
         return False
+    if not _has_cents(cents):
+        exact = list(filter(_has_cents, known))
+        some = {round(abs(one + sign * other), 2) for one, other in combinations(exact, 2) for sign in (1, -1)}
+        return any(round(abs(cents + sign * one), 2) in some for one in known for sign in (1, -1))
     counts = {count for count in known if count > 1 and count.is_integer()} | {_MONTHS}
     sums = {round(abs(one + sign * other), 2) for one, other in combinations(known, 2) for sign in (1, -1)}
     sums.update(known)
@@ -107,7 +115,17 @@ def _is_of_three(number: float, known: Sequence[float]) -> bool:
         any(round(abs(cents + sign * one), 2) in sums for one in known for sign in (1, -1))
         or any(round(one * share / 100, 2) == cents for one in sums for share in known if 0 < share < _PER_CENT)
         or any(cents in (round(one / count, 2), round(one * count, 2)) for one in known for count in counts)
+        or any(
+            cents in (round(one * other * by, 2), round(one * other * by / 100, 2), round(one * other / by, 2))
+            for one, other in combinations(known, 2)
+            for by in known
+            if by
+        )
     )
+
+
+def _has_cents(number: float) -> bool:
+    return not (10 * number).is_integer()
 
 
 def _is_share(use: Use, number: float, node: Node, known: Sequence[float]) -> bool:

@@ -34,6 +34,7 @@ _UNITS: tuple[tuple[str, float, str], ...] = (
     ("mass", 0.028349523, "oz ounce ounces"),
     ("volume", 1, "l liter liters litre litres"),
     ("volume", 0.001, "ml milliliter milliliters millilitre millilitres"),
+    ("volume", 1000, "m³ m3 cbm"),
     ("volume", 3.785412, "gal gallon gallons"),
     ("volume", 0.2365882, "cup cups"),
     ("volume", 0.0295735, "floz"),
