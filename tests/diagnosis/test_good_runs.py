@@ -104,6 +104,7 @@ CALLS: list[tuple[str, JsonValue, str, dict[str, Any], dict[str, Any]]] = [
         {"total": 309.9},
         {"total": 318.4},
     ),
+    ("I live in 110 00 Praha", {"ok": True}, "register", {"zip": "11000"}, {"zip": "11200"}),
     ("Pay it", INVOICES, "pay_invoice", {"invoice_id": "INV-2031-0143"}, {"invoice_id": "INV-2031-0144"}),
     ("A label", {"ok": True}, "create_label", {"color": "#4CAF50"}, {"subscription": "#4CAF50"}),
     ("The rate, please", {"ok": True}, "get_rate", {"pair": "USD/CHF"}, {"pair": "rates/usd.csv"}),

@@ -15,7 +15,7 @@ from llmtrace.lineage import dates
 from llmtrace.lineage.bills import by_rule_of_three, totals
 from llmtrace.lineage.computed import FEW, MOST_COUNTED, SMALL, Term, computed, may_follow
 from llmtrace.lineage.context import Context
-from llmtrace.lineage.forms import in_words, number_key, phrase, read_number, squash
+from llmtrace.lineage.forms import in_words, number_key, occurs, phrase, read_number, squash
 from llmtrace.lineage.measures import is_measure, measured, measures
 from llmtrace.lineage.passages import Place, Places
 from llmtrace.lineage.periods import Period, around, periods
@@ -149,7 +149,7 @@ def _in_another_form(context: Context, value: Value) -> Found | None:
     pieces = _DIGITS.findall(value.text)
     longest = max(pieces, key=len, default="")
     found = _spaced(context, value, longest) or _dialled(context, value) or _prefixed(context, value, pieces)
-    return found or _within(context, value)
+    return found or _set_apart(context, value) or _within(context, value)
 
 
 def _spaced(context: Context, value: Value, anchor: str) -> Found | None:
@@ -192,6 +192,17 @@ def _prefixed(context: Context, value: Value, pieces: list[str]) -> Found | None
     found = context.at(pieces[0])
     sources = (found.first, found.last) if found else ()
     return next((Found(source, source, "prefix") for source in sources if source is not None and source.asked), None)
+
+
+def _set_apart(context: Context, value: Value) -> Found | None:
+    """A post code that a user wrote with a space in it: ``110 00``."""
+    digits = value.text.strip()
+    if not (digits.isdigit() and _SHORTEST_BARE <= len(digits) < _SHORTEST_PHONE):
+        return None
+    parted = [f"{digits[:at]} {digits[at:]}" for at in range(2, len(digits) - 1)]
+    users = (source for source in context.newest_first() if source.asked)
+    found = next((source for source in users if any(occurs(each, source.text) for each in parted)), None)
+    return None if found is None else Found(found, found)
 
 
 def _within(context: Context, value: Value) -> Found | None:
