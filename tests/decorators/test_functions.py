@@ -14,10 +14,11 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 import llmtrace
 from llmtrace.recorder import current
@@ -578,3 +579,66 @@ def test_generators_that_are_collected_do_no_harm() -> None:
     ran = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == "['inside', 'invoke_agent items', 'step'] {'inside'}\n"
+
+
+def _open_block() -> Iterator[int]:
+    with llmtrace.span("left"):
+        yield 1
+
+
+@llmtrace.span("left")
+def _decorated() -> Iterator[int]:
+    yield 1
+
+
+class _Locking(SpanProcessor):
+    """Holds a lock that is not reentrant while the collector comes by."""
+
+    def __init__(self) -> None:
+        self.blocked = False
+        self._lock = threading.Lock()
+
+    def on_end(self, span: object) -> None:
+        if not self._lock.acquire(timeout=5):
+            self.blocked = True
+            return
+        try:
+            gc.collect()
+        finally:
+            self._lock.release()
+
+
+@pytest.mark.parametrize("left", [_open_block, _decorated])
+def test_what_the_collector_closes_ends_on_another_thread(left: Callable[[], Iterator[int]]) -> None:
+    """It comes by anywhere, also where a lock is held that the end of a span would want."""
+    provider, processor = TracerProvider(shutdown_on_exit=False), _Locking()
+    provider.add_span_processor(processor)
+    with capture(tracer_provider=provider) as captured:
+        generator = left()
+        contextvars.copy_context().run(next, generator)
+        ring: list[Any] = [generator]
+        ring.append(ring)
+        del generator, ring
+        with llmtrace.span("step"):
+            pass
+        assert {span.name: span.parent_id for span in captured.spans} == {"left": None, "step": None}
+    assert not processor.blocked
+
+
+def test_a_budget_in_a_generator_that_is_closed_elsewhere_leaves_what_is_current_there() -> None:
+    def spends() -> Iterator[int]:
+        with llmtrace.budget(calls=1):
+            yield 1
+
+    def both() -> None:
+        generator = spends()
+        next(generator)
+        with llmtrace.span("above"):
+            generator.close()  # type: ignore[attr-defined]
+            with llmtrace.span("below"):
+                pass
+
+    with capture() as captured:
+        contextvars.copy_context().run(both)
+    below, above = captured.spans
+    assert below.parent_id == above.span_id

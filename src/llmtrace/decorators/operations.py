@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar, overload
 
-from opentelemetry import context as otel_context
 from pydantic_core import to_json as dump
 
 from llmtrace.content import UNSERIALISABLE, to_json
@@ -97,20 +95,16 @@ class _Block:
         self.opened = OpenSpan(recording)
 
     def leave(self, error: BaseException | None) -> None:
-        collected = error is not None and functions.is_collected(error)
-        if self._token is not None and (not collected or self._is_current()):
+        recording, left_early = self.step.recording, isinstance(error, GeneratorExit)
+        if self._token is not None and (not left_early or current() is recording):  # else it is left somewhere else
             Recording.detach(self._token)
-        self._spending.__exit__(None, None, None)
-        if collected:
-            copy_context().run(self.step.returned, self.opened.output, partial=True)
-        elif error is None or isinstance(error, GeneratorExit):  # the generator that holds the block was left early
-            self.step.returned(self.opened.output, partial=error is not None)
+        self._spending.__exit__(*((GeneratorExit, error, None) if left_early else (None, None, None)))
+        if recording is not None and functions.is_collected(error):
+            recording.is_collected = True
+        if error is None or left_early:  # so was the generator that holds the block
+            self.step.returned(self.opened.output, partial=left_early)
         else:
             self.step.raised(error)
-
-    def _is_current(self) -> bool:
-        recording = self.step.recording
-        return recording is not None and otel_context.get_current() is recording.context
 
 
 class Traced:

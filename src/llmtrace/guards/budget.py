@@ -15,7 +15,8 @@ from opentelemetry import context as otel_context
 
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.spending import Spending
-from llmtrace.recorder import Recording, keys
+from llmtrace.recorder import keys
+from llmtrace.recorder.attached import attached
 
 OnExceed: TypeAlias = Literal["record", "raise"]
 Scope: TypeAlias = Literal["run", "all", "user", "tenant", "conversation"]
@@ -133,8 +134,5 @@ def spending(budgets: Budgets) -> Iterator[tuple[Spending, ...]]:
     watchers: tuple[Spending, ...] = ()
     for each in (budgets,) if isinstance(budgets, Budget) else budgets:
         watchers += (Spending(each, (*around, *watchers)),)
-    token = otel_context.attach(otel_context.set_value(keys.WATCHERS, (*around, *watchers)))
-    try:
+    with attached(otel_context.set_value(keys.WATCHERS, (*around, *watchers))):
         yield watchers
-    finally:
-        Recording.detach(token)

@@ -7,6 +7,8 @@ llmtrace has something in it: other context variables of the program are as they
 
 from __future__ import annotations
 
+import contextvars
+import sys
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -20,6 +22,9 @@ from llmtrace.recorder.recording import Recording
 LIBRARY, DISTRIBUTION = "threading", ""
 
 _CARRIED = "_llmtrace_context"
+_OWN = "_context"
+"""Of a thread, from Python 3.14 on: all the context variables that it runs with; None where the program gives none, and it
+begins with none."""
 _OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS)
 
 
@@ -31,7 +36,13 @@ def _keep(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any
 
 def _note(instance: Any) -> None:
     here = otel_context.get_current()
-    if any(key in here for key in _OURS):
+    if not any(key in here for key in _OURS):
+        return
+    if getattr(instance, _OWN, here) is None and not getattr(sys.flags, "thread_inherit_context", False):
+        own = contextvars.Context()
+        own.run(otel_context.attach, here)
+        setattr(instance, _OWN, own)
+    else:
         setattr(instance, _CARRIED, here)
 
 

@@ -22,6 +22,7 @@ from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions, keys
+from llmtrace.recorder.attached import attached
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
 
@@ -179,7 +180,8 @@ def extract(carrier: Mapping[str, str]) -> Iterator[None]:
     """
     lower = {str(name).lower(): given for name, given in carrier.items() if isinstance(given, str)}
     parent = _W3C.extract(lower, context=otel_context.get_current())
-    with _attached({**_current(), **_members(lower.get(_BAGGAGE, ""))}, parent):
+    attributes = {**_current(), **_members(lower.get(_BAGGAGE, ""))}
+    with attached(otel_context.set_value(keys.ATTRIBUTES, attributes, parent)):
         yield
 
 
@@ -202,12 +204,3 @@ def _members(header: str) -> dict[str, JsonValue]:
 def _current() -> Mapping[str, JsonValue]:
     found: Any = otel_context.get_value(keys.ATTRIBUTES)
     return found or {}
-
-
-@contextmanager
-def _attached(attributes: Mapping[str, JsonValue], parent: Context | None = None) -> Iterator[None]:
-    token: contextvars.Token[Context] = otel_context.attach(otel_context.set_value(keys.ATTRIBUTES, attributes, parent))
-    try:
-        yield
-    finally:
-        Recording.detach(token)

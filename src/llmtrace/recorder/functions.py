@@ -14,7 +14,7 @@ import types
 import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
-from contextvars import ContextVar, Token, copy_context
+from contextvars import ContextVar, Token
 from typing import Any, Literal, Protocol, TypeAlias
 
 from opentelemetry import context as otel_context
@@ -134,6 +134,8 @@ class _Made:
             if not self.is_held_elsewhere():
                 self.made.close()
             if self.step is not None:
+                if _is_collecting():
+                    _end_apart(self.step.recording)
                 self.step.returned(None, partial=True)
 
 
@@ -273,7 +275,7 @@ def _within(place: _Left | None, advance: Callable[[Any], Any], given: list[Any]
     """``given``: what the step is given; it is taken out, for a frame that kept an exception would keep itself alive by it."""
     if place is None:
         return advance(given.pop())
-    if place.is_collected:
+    if place.is_collected and _SETS_ARE_FRAGILE:
         return _restoring(advance, given)
     token = place.attach()
     try:
@@ -303,9 +305,13 @@ def _is_left(place: _Left | None, thrown: BaseException) -> bool:
 def _tell(place: _Left | None, tell: Callable[..., None], *said: Any, **how: Any) -> None:
     """Tell that a function has ended."""
     if place is not None and place.is_collected:
-        copy_context().run(tell, *said, **how)  # processors of spans may set something
-    else:
-        tell(*said, **how)
+        _end_apart(place.surroundings)
+    tell(*said, **how)
+
+
+def _end_apart(surroundings: Surroundings | None) -> None:
+    if isinstance(surroundings, Recording):
+        surroundings.is_collected = True
 
 
 _SETS_ARE_FRAGILE = sys.version_info < (3, 12)
@@ -313,9 +319,13 @@ _SETS_ARE_FRAGILE = sys.version_info < (3, 12)
 
 
 def is_collected(thrown: BaseException | None) -> bool:
-    """Whether the garbage collector closes a generator, where that may set no context variable: what is thrown into it tells,
-    and that no other collection begins meanwhile."""
-    if not (_SETS_ARE_FRAGILE and type(thrown) is GeneratorExit and gc.isenabled()):
+    """Whether the garbage collector closes a generator: what is thrown into it tells, and that no other collection begins
+    meanwhile. The collector comes by in the middle of anything: where a lock is held, say, that what it closes would want."""
+    return type(thrown) is GeneratorExit and _is_collecting()
+
+
+def _is_collecting() -> bool:
+    if not gc.isenabled() or sys.is_finalizing():  # then there is no other thread any more
         return False
     before = gc.get_stats()[0]["collections"]
     gc.collect(0)
@@ -350,11 +360,11 @@ class _Left:
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
+        self.surroundings = surroundings
         self._pause: Token[None] | None = None
         self.context: Context | None = None
         self.is_collected = False
-        """The garbage collector closes it, where that may set no context variable."""
+        """The garbage collector closes it."""
 
     @classmethod
     def of(cls, step: Step) -> _Left | None:
@@ -371,7 +381,7 @@ class _Left:
                 _paused.reset(pause)
             except Exception:  # from another context
                 self.context = None
-        return self._surroundings.attach() if self.context is None else otel_context.attach(self.context)
+        return self.surroundings.attach() if self.context is None else otel_context.attach(self.context)
 
 
 @types.coroutine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import Token
+from contextvars import Token, copy_context
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -33,6 +33,7 @@ class Recording:
         "_recorder",
         "attributes",
         "events",
+        "is_collected",
         "kind",
         "links",
         "may_wait",
@@ -89,6 +90,8 @@ class Recording:
         self.links = links
         self.may_wait = False
         """Its end need not be seen at once: see `end_later`."""
+        self.is_collected = False
+        """What it is about is closed by the garbage collector, in the middle of anything: its end is for another thread."""
         self.events: list[Event] = []
         self._open = [True]
 
@@ -166,9 +169,15 @@ class Recording:
         ``operation`` is what it did, complete now (default: as at the start); ``failure`` or ``exception`` says why it
         erred; ``end`` is in nanoseconds since the Unix epoch (default: now). Gives the span as it was recorded before
         redaction (what quality signals find may be still to come), or None when it had ended before, was opened before a fork,
-        or could not be recorded.
+        ``is_collected``, or could not be recorded.
         """
-        return self._end(operation, failure, exception, end) if self._close() else None
+        if not self._close():
+            return None
+        if self.is_collected:
+            moment = self._recorder.identity.clock() if end is None else end
+            copy_context().run(defer, self.run, lambda: self._end(operation, failure, exception, moment))
+            return None
+        return self._end(operation, failure, exception, end)
 
     def end_later(self, made: Callable[[], Operation | None], *, failure: Failure | None = None) -> None:
         """End the span now, where its recorder was told that it may wait; what it did is then put together by ``made``, on

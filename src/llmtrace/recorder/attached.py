@@ -1,0 +1,29 @@
+"""A context that is current in a ``with`` block.
+
+Law: a block that a generator holds may be left somewhere else, where the garbage collector or another task closes it; what is
+current there stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from llmtrace.recorder.recording import Recording
+
+
+@contextmanager
+def attached(context: Context) -> Iterator[None]:
+    token = otel_context.attach(context)
+    here = True
+    try:
+        yield
+    except GeneratorExit:
+        here = otel_context.get_current() is context
+        raise
+    finally:
+        if here:
+            Recording.detach(token)
