@@ -321,9 +321,10 @@ class Context:
         """The newest sources, so many at most, until they have so many characters."""
         if self._recent[0] != self._next:
             found: list[Source] = []
-            for source in islice(self.newest_first(), sources):
+            for number in range(self._next - 1, max(self._oldest, self._next - sources) - 1, -1):
+                source = self._sources[number]
                 found.append(source)
-                characters -= len(source.text)
+                characters -= len(source.text if source._text is None else source._text)
                 if characters < 0:
                     break
             self._recent = self._next, found

@@ -280,8 +280,10 @@ def _a_period_apart(context: Context, day: date) -> Found | None:
         known = source.periods
         if known is None:
             known = source.periods = periods(source.text) if source.marked and len(source.text) <= RECENT_CHARACTERS else ()
+        if not known:
+            continue
         alone = _is_users(source) or (source.call_id is not None and len(known) <= _FEW_PERIODS)
-        for found in _days_around(context, day, known) if known else ():
+        for found in _days_around(context, day, known):
             if any(alone or one is source or _is_users(one) for one in (found.first, found.last) if one is not None):
                 return _by(found, "date")
     return None
@@ -331,7 +333,8 @@ def _of_more(context: Context, number: float) -> Found | None:
     """From more than two others: in another unit, as what a record comes to, or by the rule of three."""
     recent = context.recent(RECENT_SOURCES, RECENT_CHARACTERS)
     few_digits, cents = is_measure(number), round(number, 2)
-    asked = [(size, source) for source in recent if _is_users(source) for size, _ in _numbers_of(source)][:_MOST_ASKED]
+    said = [source for source in recent if source.asked and _is_users(source)]
+    asked = [(size, source) for source in said for size, _ in _numbers_of(source)][:_MOST_ASKED]
     for source in recent:
         if few_digits:
             if source.measures is None:
