@@ -65,6 +65,15 @@ def test_a_tool_that_fails_in_a_row_is_a_storm() -> None:
     assert "retry_storm" in names(found(*conversation(*different)))
 
 
+def test_a_tool_that_was_never_offered_is_not_named() -> None:
+    """Its name is the model's words, and an explanation holds none."""
+    evaluator = Evaluator()
+    state = evaluator.start()
+    spans = [evaluator.step(state, span) for span in run(*conversation(("xk7canary", {"id": 7}, FAILED)), outermost=False)]
+    explanations = [one.explanation for span in spans for one in span.evaluations if one.name == "failed_action"]
+    assert explanations == ["a tool failed as the model called it"]
+
+
 def test_a_run_that_used_its_tools_took_action() -> None:
     """No end state says that no tool was used; without tools, one does."""
     assert found(*conversation(SAME)) == {}

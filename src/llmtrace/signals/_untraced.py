@@ -25,8 +25,8 @@ CALLS = 1000
 class Untraced:
     """The calls of one run that have been asked for, and have no execution yet."""
 
-    asked: OrderedDict[str, tuple[ToolCall, str, int | None]] = field(default_factory=OrderedDict)
-    """By call id: the call, and the id and the end of the model call that asked for it."""
+    asked: OrderedDict[str, tuple[ToolCall, bool, str, int | None]] = field(default_factory=OrderedDict)
+    """By call id: the call, whether there is such a tool, and the id and the end of the model call that asked for it."""
     unsure: bool = False
     """An execution came that tells no call id."""
 
@@ -54,7 +54,8 @@ class Untraced:
         for message in inference.output:
             for part in message.parts:
                 if type(part) is ToolCall and part.id is not None:
-                    self.asked[part.id] = (part, span.span_id, span.end)
+                    known = not inference.tools or any(tool.name == part.name for tool in inference.tools)
+                    self.asked[part.id] = (part, known, span.span_id, span.end)
         while len(self.asked) > CALLS:
             self.asked.popitem(last=False)
 
@@ -65,8 +66,8 @@ class Untraced:
         ]
 
 
-def _execution(call: ToolCall, asking: str, since: int | None, result: ToolResult, told: Span) -> Span:
-    execution = ToolExecution(call.name, call.arguments, result.response, True, call.id, inferred=True)
+def _execution(call: ToolCall, known: bool, asking: str, since: int | None, result: ToolResult, told: Span) -> Span:
+    execution = ToolExecution(call.name, call.arguments, result.response, True, call.id, executed=known, inferred=True)
     name, start = f"{semconv.EXECUTE_TOOL} {call.name}", since or told.start
     return Span(
         told.trace_id, asking, name, start, told.start, parent_id=told.parent_id, operation=execution, run_id=told.run_id
