@@ -24,8 +24,6 @@ _EDGES = ".,:!?…"
 _RUN = re.compile(f"[^{ATTACHED}]+")
 _GOES_ON = re.compile(r"\s?[万萬億亿千百十년年월月일日时時시分분초秒点點号號만억천백]")
 """What makes the number before it a part of another, of a date or of a time."""
-_LINE_OF = re.compile(r"(.*\.[A-Za-z]{1,5})(?::[0-9]{1,6}){1,2}")
-"""``app/api.py:118``, a line of a file."""
 _GROUPED = re.compile(rf"(?<![\w.,+-]){GROUPED.pattern}(?!\w)")
 """Two numbers that stand side by side look like it, too: so the last piece alone is as good."""
 _ENDING = re.compile(r"(.*[0-9])[-:]([^\W\d_]{1,4})")
@@ -71,8 +69,7 @@ def _all(text: str) -> Iterator[Claim]:
 
 
 def _read(bare: str) -> Value | None:
-    of_line = _LINE_OF.fullmatch(bare)
-    read = read_value(of_line[1] if of_line is not None and "://" not in bare else bare)
+    read = read_value(bare)
     ending = _ENDING.fullmatch(bare) if read is not None and read.kind == "identifier" else None
     stem = read_value(ending[1]) if ending is not None and ending[2].islower() else None
     return read if read is None or stem is None else Value(bare, read.kind, (*read.keys, *stem.keys))

@@ -15,7 +15,7 @@ from llmtrace.lineage import dates
 from llmtrace.lineage.bills import by_rule_of_three, totals
 from llmtrace.lineage.computed import FEW, MOST_COUNTED, SMALL, Term, computed, may_follow
 from llmtrace.lineage.context import Context
-from llmtrace.lineage.forms import in_words, number_key, occurs, phrase, read_number, squash
+from llmtrace.lineage.forms import in_words, number_key, occurs, occurs_as_number, phrase, read_number, squash
 from llmtrace.lineage.measures import is_measure, measured, measures
 from llmtrace.lineage.passages import Place, Places
 from llmtrace.lineage.periods import Period, around, periods
@@ -41,6 +41,8 @@ _BY_KEYS_ALONE = frozenset({"identifier", "phone", "email"})
 """Kinds whose other forms are found by the keys of words and by nothing else."""
 _TAILS = (7, 4, 3, 2)
 """How many of the last digits of a phone number may stand apart from the rest."""
+_LINE_OF = re.compile(r"(.*\.[A-Za-z]{1,5}):([0-9]{1,6})(?::[0-9]{1,6})?")
+"""``app/api.py:118``"""
 _LEAP = 2024
 _MOST_DAYS = 3660
 _SHORTEST_PHONE = 7
@@ -149,7 +151,7 @@ def _in_another_form(context: Context, value: Value) -> Found | None:
     pieces = _DIGITS.findall(value.text)
     longest = max(pieces, key=len, default="")
     found = _spaced(context, value, longest) or _dialled(context, value) or _prefixed(context, value, pieces)
-    return found or _set_apart(context, value) or _within(context, value)
+    return found or _set_apart(context, value) or _within(context, value) or _line_of(context, value)
 
 
 def _spaced(context: Context, value: Value, anchor: str) -> Found | None:
@@ -210,6 +212,19 @@ def _within(context: Context, value: Value) -> Found | None:
     for named, source in reversed(context.ranges):
         if named.holds(value.text):
             return Found(source, source, "range", tuple((source, end) for end in named.ends))
+    return None
+
+
+def _line_of(context: Context, value: Value) -> Found | None:
+    """A line of a file, where one text holds the name of the file and the number of the line."""
+    match = _LINE_OF.fullmatch(value.text)
+    if match is None:
+        return None
+    path, line = match.groups()
+    found = context.find_text(path)
+    for source in (found.first, found.last) if found is not None else ():
+        if source is not None and source.echo.isdisjoint(value.keys) and occurs_as_number(line, source.text):
+            return Found(source, source, "joined", ((source, path),))
     return None
 
 
