@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llmtrace import semconv
-from llmtrace.model import Inference, Span, ToolCall, ToolExecution, ToolResult
+from llmtrace.model import Inference, Span, ToolCall, ToolDefinition, ToolExecution, ToolResult
 from llmtrace.signals._answers import new_messages
 
 CALLS = 1000
@@ -25,8 +25,8 @@ CALLS = 1000
 class Untraced:
     """The calls of one run that have been asked for, and have no execution yet."""
 
-    asked: OrderedDict[str, tuple[ToolCall, bool, str, int | None]] = field(default_factory=OrderedDict)
-    """By call id: the call, whether there is such a tool, and the id and the end of the model call that asked for it."""
+    asked: OrderedDict[str, tuple[ToolCall, Sequence[ToolDefinition], str, int | None]] = field(default_factory=OrderedDict)
+    """By call id: the call, the tools on offer, and the id and the end of the model call that asked for it."""
     unsure: bool = False
     """An execution came that tells no call id."""
 
@@ -54,8 +54,7 @@ class Untraced:
         for message in inference.output:
             for part in message.parts:
                 if type(part) is ToolCall and part.id is not None:
-                    known = not inference.tools or any(tool.name == part.name for tool in inference.tools)
-                    self.asked[part.id] = (part, known, span.span_id, span.end)
+                    self.asked[part.id] = (part, inference.tools, span.span_id, span.end)
         while len(self.asked) > CALLS:
             self.asked.popitem(last=False)
 
@@ -66,8 +65,12 @@ class Untraced:
         ]
 
 
-def _execution(call: ToolCall, known: bool, asking: str, since: int | None, result: ToolResult, told: Span) -> Span:
-    execution = ToolExecution(call.name, call.arguments, result.response, True, call.id, executed=known, inferred=True)
+def _execution(
+    call: ToolCall, tools: Sequence[ToolDefinition], asking: str, since: int | None, result: ToolResult, told: Span
+) -> Span:
+    """Of a tool that was not on offer nothing ran."""
+    offered = not tools or call.name in [tool.name for tool in tools]
+    execution = ToolExecution(call.name, call.arguments, result.response, True, call.id, executed=offered, inferred=True)
     name, start = f"{semconv.EXECUTE_TOOL} {call.name}", since or told.start
     return Span(
         told.trace_id, asking, name, start, told.start, parent_id=told.parent_id, operation=execution, run_id=told.run_id
