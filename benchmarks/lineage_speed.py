@@ -2,9 +2,9 @@
 
 Each turn calls a tool with five arguments, of which two are made up and so looked for in every way there is. `records`: results
 are JSON in which a quarter of all characters is digits; `prose`: running text; and, where they are at hand, results as tools
-gave them to recorded agents (tau-bench, Terminal-Bench), put together until they are as long. Then 500 to 10,000 spans with
-results of 2 KB each: the cost of a span must stay the same; what Python's garbage collector takes of it, which walks through
-the whole history of every request, is shown apart.
+gave them to recorded agents (tau-bench, Terminal-Bench), put together until they are as long; the latter once more with words
+and numbers that never come again. Then 500 to 10,000 spans with results of 2 KB each: the cost of a span must stay the same;
+what Python's garbage collector takes of it, which walks through the whole history of every request, is shown apart.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import gc
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, TypeAlias
 
 import recorded
@@ -28,6 +30,7 @@ TURNS = 500
 SIZE = 20_000
 GROWING = (250, 1000, 5000)
 SMALL = 2_000
+_LONG_NUMBER, _WORD = re.compile("[0-9]{5,}"), re.compile("[A-Za-z]{4,}")
 WORDS = ("account", "order", "refund", "ship", "parcel", "invoice", "customer", "stock", "north", "south", "delay", "address")
 
 
@@ -72,13 +75,32 @@ def as_given(runs: Iterable[tuple[str, Trace, bool]]) -> Results:
     return result
 
 
+def anew(result_of: Results) -> Results:
+    """The same with other long numbers each time, and a new word in seven of ten lines: so that as little comes again as in
+    texts that were never cut out of others."""
+
+    def line(chance: random.Random, text: str) -> str:
+        words = _WORD.findall(text) if chance.random() < 0.7 else ()
+        return text.replace(chance.choice(words), "".join(chance.choices(ascii_lowercase, k=8)), 1) if words else text
+
+    def result(chance: random.Random, size: int) -> tuple[str, str]:
+        text, number = result_of(chance, size)
+        text = _LONG_NUMBER.sub(lambda found: str(chance.randrange(10 ** len(found[0]))).zfill(len(found[0])), text)
+        *lines, _ = text.split("\n")
+        return "\n".join([*(line(chance, each) for each in lines), number]), number
+
+    return result
+
+
 def kinds(data: Path | None) -> Iterator[tuple[str, Results]]:
     yield "records", records
     yield "prose", text
     if data is not None and (data / "tau_bench").is_dir():
         yield "customer service", as_given(recorded.customer_service(data / "tau_bench"))
     if data is not None and (data / "terminal_bench").is_dir():
-        yield "coding", as_given(recorded.terminal(data / "terminal_bench"))
+        coding = as_given(recorded.terminal(data / "terminal_bench"))
+        yield "coding", coding
+        yield "coding, anew", anew(coding)
 
 
 def story(result_of: Results, turns: int = TURNS, size: int = SIZE) -> list[Span]:
