@@ -6,12 +6,12 @@ Law: a number is the same in another unit only where the text says the unit, bes
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from llmtrace.content.scan import in_ascii, matcher
-from llmtrace.lineage.forms import BEFORE_DIGIT, EDGES, SEPARATORS, WORD_WITH_DIGIT, numbers_of_word, runs
+from llmtrace.lineage.forms import BEFORE_DIGIT, EDGES, LONGEST_KEPT, SEPARATORS, WORD_WITH_DIGIT, numbers_of_word, runs
 
 MONEY, PER_CENT, COUNT = "$", "%", "#"
 _BEFORE = " \"\n[('"
@@ -77,11 +77,8 @@ def labelled(text: str) -> Iterator[tuple[float, str]]:
         if kind == 1:
             name = match[1]
         elif kind is None:
-            word, start = match, match.start()
-            if text[start - 1 : start] not in _BEFORE_WORD:
-                end = 0 if before is None else before.end()
-                word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
-            for number, piece in numbers_of_word(word[0]):
+            start = match.start()
+            for number, piece in _numbers_at(text, match, before):
                 yield number, _label(piece, "" if _stands_in_prose(text, start) else name, around[-1] if around else "")
         elif match[2] == "{":
             around.append(name)
@@ -105,12 +102,25 @@ def written(text: str) -> Iterator[tuple[float, str]]:
             piece = text[match.start() : match.end(1)]
             yield float(piece), piece
         elif kind == 2:
-            word, start = match, match.start()
-            if text[start - 1 : start] not in _BEFORE_WORD:
-                end = 0 if before is None else before.end()
-                word = WORD_WITH_DIGIT.search(text, max(end, start - BEFORE_DIGIT)) or match
-            yield from numbers_of_word(word.group())
+            yield from _numbers_at(text, match, before)
         before = match
+
+
+def _numbers_at(text: str, match: re.Match[str], before: re.Match[str] | None) -> Sequence[tuple[float, str]]:
+    """The numbers of a word that was found by its first digit. ``before``: what was found before it."""
+    start, end = match.span()
+    if text[start - 1 : start] not in _BEFORE_WORD:
+        start = max(0 if before is None else before.end(), start - BEFORE_DIGIT)
+    return _numbers_kept(text[start:end]) if end - start <= LONGEST_KEPT else _numbers_in(text[start:end])
+
+
+def _numbers_in(piece: str) -> Sequence[tuple[float, str]]:
+    """Of a word and what may stand right before it."""
+    word = WORD_WITH_DIGIT.search(piece)
+    return numbers_of_word(word.group()) if word is not None else ()
+
+
+_numbers_kept = lru_cache(maxsize=16384)(_numbers_in)
 
 
 def names_may_hold_digits(text: str) -> bool:
