@@ -163,24 +163,12 @@ def test_a_file_is_no_trace_id(llmtrace: Callable[..., Any], store: str, tmp_pat
     assert llmtrace("why", "--store", str(path)).code == 0
 
 
+SHOWING = ("ls", "why", "why --all", "show", "check", "stats", "drift", "lineage", "tail --no-follow")
+
+
 @pytest.mark.parametrize(
     "words",
-    [
-        "ls",
-        "why",
-        "why --all",
-        "show",
-        "check",
-        "stats",
-        "stats --suggest",
-        "stats --text plot --lengths",
-        "drift",
-        "drift --text plot",
-        "doctor",
-        "lineage",
-        "tail --no-follow",
-        "diff last 0af76519",
-    ],
+    [*SHOWING, "stats --suggest", "stats --text plot --lengths", "drift --text plot", "doctor", "diff last 0af76519"],
 )
 def test_no_line_is_wider_than_a_narrow_terminal(
     words: str, llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.MonkeyPatch
@@ -197,23 +185,7 @@ def test_no_line_is_wider_than_a_narrow_terminal(
     assert [line for line in out.splitlines() if cells(line) > 40] == []
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "ls",
-        "why",
-        "why --all",
-        "show",
-        "show --full",
-        "check",
-        "stats",
-        "drift",
-        "lineage",
-        "lineage last {tool}",
-        "tail --no-follow",
-        "diff",
-    ],
-)
+@pytest.mark.parametrize("words", [*SHOWING, "show --full", "lineage last {tool}", "diff"])
 def test_no_words_of_others_are_obeyed_by_the_terminal(words: str, llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     """Names of spans, agents, tools and findings, arguments, results, classes of errors: each may be anybody's."""
     evil = "x\x1b[2J\x9b1m\u202ey"

@@ -26,6 +26,8 @@ from llmtrace.lineage.wanted import Wanted, WantedVocabulary
 from llmtrace.lineage.wording import wording
 from llmtrace.lineage.words import Words, readable
 
+RECENT_SOURCES, RECENT_CHARACTERS = 64, 1 << 13
+"""How many sources, and of how many characters, counted from the newest, are looked at for what a value may follow from."""
 SEARCHED = 1 << 18
 """Characters of text with keys that a live context searches for a value as it is written; what is older is indexed."""
 UNINDEXED = 1 << 16
@@ -175,6 +177,7 @@ class Context:
         self._oldest = self._next = self._sorted = self._tidied = self._scanned = 0
         self._characters = self._unsorted = self._unindexed = 0
         self._recent: tuple[int, list[Source]] = (0, [])
+        """What `recent` gives, until the next source is added."""
         self._words, self._dates = _Index(), _Index()
         if not search:
             self._begin_to_read(Vocabulary() if wanted is None else WantedVocabulary(wanted))
@@ -310,18 +313,20 @@ class Context:
         known.update(day for new in self._new.values() if new.dated for day in new.days())
         return next((known[day] for day in known if day + days in known), None) if len(known) <= _MOST_DAYS else None
 
-    def stands(self, text: str, newest: int) -> bool:
-        """Whether one of so many of the newest sources holds the text by itself."""
-        return any(text in source.text and occurs(text, source.text) for source in islice(self.newest_first(), newest))
+    def stands(self, text: str) -> bool:
+        """Whether one of the newest sources holds the text by itself."""
+        newest = islice(self.newest_first(), RECENT_SOURCES)
+        return any(text in source.text and occurs(text, source.text) for source in newest)
 
     def newest_first(self) -> Iterator[Source]:
         return (self._sources[number] for number in range(self._next - 1, self._oldest - 1, -1))
 
-    def recent(self, sources: int, characters: int) -> Sequence[Source]:
-        """The newest sources, so many at most, until they have so many characters."""
+    def recent(self) -> Sequence[Source]:
+        """The newest sources, the newest first."""
         if self._recent[0] != self._next:
             found: list[Source] = []
-            for number in range(self._next - 1, max(self._oldest, self._next - sources) - 1, -1):
+            characters = RECENT_CHARACTERS
+            for number in range(self._next - 1, max(self._oldest, self._next - RECENT_SOURCES) - 1, -1):
                 source = self._sources[number]
                 found.append(source)
                 characters -= len(source.text if source._text is None else source._text)

@@ -14,7 +14,7 @@ from itertools import islice
 from llmtrace.lineage import dates
 from llmtrace.lineage.bills import by_rule_of_three, totals
 from llmtrace.lineage.computed import FEW, MOST_COUNTED, SMALL, Term, computed, may_follow
-from llmtrace.lineage.context import Context
+from llmtrace.lineage.context import RECENT_CHARACTERS, RECENT_SOURCES, Context
 from llmtrace.lineage.forms import in_words, number_key, occurs, occurs_as_number, phrase, read_number, squash
 from llmtrace.lineage.measures import is_measure, measured, measures
 from llmtrace.lineage.passages import Place, Places
@@ -27,9 +27,7 @@ from llmtrace.lineage.wording import joints, windows
 from llmtrace.lineage.words import words_of
 
 RECENT_NUMBERS = 48
-RECENT_CHARACTERS = 1 << 13
-RECENT_SOURCES = 64
-"""How many numbers, out of how much text in how many sources, counted from the newest, a number may be computed from."""
+"""How many numbers of the newest sources a number may be computed from."""
 _MOST_ASKED = 8
 """Numbers of the user's from which others may follow by the rule of three."""
 _MOST_PRICES = 12
@@ -202,7 +200,7 @@ def _set_apart(context: Context, value: Value) -> Found | None:
     if not (digits.isdigit() and _SHORTEST_BARE <= len(digits) < _SHORTEST_PHONE):
         return None
     parted = [f"{digits[:at]} {digits[at:]}" for at in range(2, len(digits) - 1)]
-    users = (source for source in context.newest_first() if source.asked)
+    users = (source for source in islice(context.newest_first(), RECENT_SOURCES) if source.asked)
     found = next((source for source in users if any(occurs(each, source.text) for each in parted)), None)
     return None if found is None else Found(found, found)
 
@@ -291,7 +289,7 @@ def _date_follows(context: Context, value: Value) -> Found | None:
 def _a_period_apart(context: Context, day: date) -> Found | None:
     """A day from a date that stands with a period of so many days or months, or where the user said the one or the other, or a
     result tells of few."""
-    for source in context.recent(RECENT_SOURCES, RECENT_CHARACTERS):
+    for source in context.recent():
         known = source.periods
         if known is None:
             known = source.periods = periods(source.text) if source.marked and len(source.text) <= RECENT_CHARACTERS else ()
@@ -346,7 +344,7 @@ def _of_two(context: Context, number: float) -> Found | None:
 
 def _of_more(context: Context, number: float) -> Found | None:
     """From more than two others: in another unit, as what a record comes to, or by the rule of three."""
-    recent = context.recent(RECENT_SOURCES, RECENT_CHARACTERS)
+    recent = context.recent()
     few_digits, cents = is_measure(number), round(number, 2)
     said = [source for source in recent if source.asked and _is_users(source)]
     asked = [(size, source) for source in said for size, _ in _numbers_of(source)][:_MOST_ASKED]
@@ -390,8 +388,7 @@ def _recent_sizes(context: Context) -> list[tuple[Source, Sequence[float]]]:
     """Of the newest sources the numbers at the beginning of their texts, until there are enough different ones."""
     recent: list[tuple[Source, Sequence[float]]] = []
     seen: set[float] = set()
-    read = 0
-    for source in islice(context.newest_first(), RECENT_SOURCES):
+    for source in context.recent():
         taken: list[float] = []
         for size in _sizes_of(source):
             taken.append(size)
@@ -399,9 +396,6 @@ def _recent_sizes(context: Context) -> list[tuple[Source, Sequence[float]]]:
             if len(seen) >= RECENT_NUMBERS:
                 return [*recent, (source, taken)]
         recent.append((source, taken))
-        read += len(source.text)
-        if read > RECENT_CHARACTERS:
-            break
     return recent
 
 

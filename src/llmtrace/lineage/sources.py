@@ -92,7 +92,7 @@ class Source:
         keys = self._dates
         if keys is None:
             months = self.months
-            keys = dates.dates_in(self.text) if months is None else dates.dates_by_name(self.text, months) if months else set()
+            keys = dates.dates_in(self.text) if months is None else dates.dates_by_name(self.text, months)
             if len(keys) <= MOST_KEPT:
                 self._dates = keys
         return keys

@@ -9,12 +9,13 @@ from itertools import islice
 from llmtrace.lineage.arguments import Path, candidates, name_of
 from llmtrace.lineage.characters import ATTACHED
 from llmtrace.lineage.claims import claims
+from llmtrace.lineage.context import RECENT_CHARACTERS
 from llmtrace.lineage.definitions import Argument, argument, shows
 from llmtrace.lineage.next_ids import VERSION, is_next, is_next_version, names_created
 from llmtrace.lineage.passages import Places, places_of
 from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
 from llmtrace.lineage.said import Said
-from llmtrace.lineage.search import RECENT_CHARACTERS, RECENT_SOURCES, find, find_otherwise, find_words, leads_to, matches
+from llmtrace.lineage.search import find, find_otherwise, find_words, leads_to, matches
 from llmtrace.lineage.sources import Found, Source, as_text
 from llmtrace.lineage.values import (
     SPECIFIC,
@@ -281,11 +282,11 @@ class Lineage:
     def _is_next(self, said: _Said, identifier: str) -> bool:
         visible = self._visible
         if VERSION.fullmatch(identifier.strip()):
-            recent = visible.context.recent(RECENT_SOURCES, RECENT_CHARACTERS)
+            recent = visible.context.recent()
             return any(is_next_version(identifier, source.text[:RECENT_CHARACTERS]) for source in recent)
         if said.call is None or not names_created(said.name, said.call.name):
             return False
-        return is_next(identifier, lambda text, key: key in visible.chosen or visible.context.stands(text, RECENT_SOURCES))
+        return is_next(identifier, lambda text, key: key in visible.chosen or visible.context.stands(text))
 
     def _of_words(self, value: Value) -> Provenance:
         """Plain words and texts: where they stand, if they do. A model may always choose words of its own."""

@@ -36,6 +36,7 @@ class Vocabulary:
         self._known: dict[str, tuple[list[int], ...]] = {}
         """Of each word that was read the lists in which a text that holds it is entered."""
         self.months: frozenset[str] | None = None
+        """As `WantedVocabulary` tells which the newest text may name: not known here."""
 
     def take(self, number: int, text: str, echo: Set[str] = frozenset()) -> set[str]:
         """The next text. Gives those of its keys that are not entered here: of words that are not remembered, and of dates.
