@@ -1,29 +1,47 @@
-"""Does the ranker of `llmtrace why` find the decisive step in failed runs that people have labelled? Needs numpy.
+"""Are the five places of `llmtrace why` the right ones, in failed runs that people have labelled? Needs numpy.
 
 Who&When (algorithm-generated, hand-crafted) and AgentRx (Magentic-One, tau-bench retail) are read as traces. `by task`: the
-weights are learned without the task that is judged. `other sets`: without the whole set, and without every task that it shares
-with others. Beside them what needs no ranker: a random step, the first and last step of a worker, the best constant (chosen
-in sample), the most usual positions (learned without the task). Intervals: 95 %, bootstrap over runs.
+weights are learned without the task that is judged, the mean over five divisions of the tasks. `other systems`: without the
+whole family of sets, and without every task in it. `shipped`: the weights in the package, which were learned from these runs.
+Beside them is what needs no ranker: a random, the first and the last step of a model, and the steps that are usual in the same
+set (learned without the task). Intervals: 95 %, bootstrap over runs.
+
+`--markdown` prints the tables of docs/diagnosis.md, `--misses` what stands at the labelled step and how often it is found.
+`--trail` ranks the traces of TRAIL, from which nothing is learned: people annotated every error in them, and the earliest is
+taken for the decisive one.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import examples
 import report
-from ranking import Example, calibration_error, folds, learn, log_loss, rank, tempered
-from train_ranker import TEMPERATURES
+from examples import Example, labelled_examples
+from labelled import FAMILIES, SETS
+from llmtrace.diagnosis import Flow, Run, findings_of
+from llmtrace.diagnosis.places import MOST_PLACES, features_of, shipped
+from ranking import (
+    DIVISIONS,
+    PARTS,
+    Ranking,
+    best_temperature,
+    by_family,
+    by_task,
+    calibration_error,
+    interval,
+    mean,
+    parts_of,
+    rank,
+)
+from recorded import annotated
 
-SETS = ("algorithm_generated", "hand_crafted", "magentic_one", "tau_retail")
-FAMILIES = (("algorithm_generated",), ("hand_crafted", "magentic_one"), ("tau_retail",))
-"""Sets of one system; hand-crafted and Magentic-One runs share some of their runs."""
-FOLDS = 10
-DRAWS = 2000
+MEASURES = {"exact": 1, "top-3": 3, "top-5": MOST_PLACES}
+BARS = {"exact": 0.28, "top-3": 0.56, "top-5": 0.70}
 PUBLISHED = {
     "algorithm_generated": "GPT-4o as judge, best of three methods: exact 16.6; best published judge (A2P): 47.5",
     "hand_crafted": "GPT-4o as judge, best of three methods: exact 8.8; best published judge (A2P): 29.3",
@@ -31,102 +49,57 @@ PUBLISHED = {
 
 
 @dataclass
-class Guess:
-    """The steps that a method names, the best first, and how sure it is of the first."""
+class Result:
+    """How a method ranks the labelled node: by example, its rank in each division (None: not named)."""
 
-    steps: list[int]
-    sure: float | None = None
+    method: str
+    ranks: list[list[int | None]] = field(default_factory=list)
 
-
-@dataclass
-class Tally:
-    hits: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, guess: Guess, labels: tuple[list[str], int, str]) -> None:
-        agents, truth, agent = labels
-        first = guess.steps[0] if guess.steps else -99
-        named = agents[first] if 0 <= first < len(agents) else ""
-        found = {"exact": first == truth, "±1": abs(first - truth) <= 1, "±3": abs(first - truth) <= 3}
-        found |= {"top-3": truth in guess.steps[:3], "top-5": truth in guess.steps[:5], "agent": named == agent}
-        for name, hit in found.items():
-            self.hits.setdefault(name, []).append(float(hit))
-
-    def mean(self, name: str) -> float:
-        return 100 * sum(self.hits[name]) / len(self.hits[name])
-
-    def interval(self, name: str) -> tuple[float, float]:
-        chance = random.Random(5)
-        held = self.hits[name]
-        means = sorted(sum(chance.choices(held, k=len(held))) / len(held) for _ in range(DRAWS))
-        return 100 * means[int(0.025 * DRAWS)], 100 * means[int(0.975 * DRAWS)]
+    def hits(self, examples: Sequence[Example], sets: Sequence[str], count: int) -> list[float]:
+        """By run of these sets, how often the labelled step is among the first ones."""
+        return [
+            mean(rank is not None and rank < count for rank in ranks)
+            for example, ranks in zip(examples, self.ranks, strict=True)
+            if example.set in sets
+        ]
 
 
-# -- methods
+def of_rankings(method: str, divisions: Sequence[Sequence[Ranking]]) -> Result:
+    return Result(method, [[ranking.rank for ranking in rankings] for rankings in zip(*divisions, strict=True)])
 
 
-def by_ranker(every: Sequence[Example], parts: dict[str, int]) -> dict[int, Guess]:
-    """Each labelled run judged by weights and a temperature that were learned without its part."""
-    rankers = {number: learn([one for one in every if parts[_key(one)] != number]) for number in set(parts.values())}
-    raw = {id(one): rank(rankers[parts[_key(one)]], one) for one in every}
-    guesses: dict[int, Guess] = {}
-    for number, ranker in rankers.items():
-        others = [raw[id(one)] for one in every if one.failed and parts[_key(one)] != number]
-
-        def surprise(temperature: float, others: list[Any] = others) -> float:
-            again = [rank(tempered(rankers[parts[_key(one.example)]], temperature), one.example) for one in others]
-            return log_loss([(one.probabilities[one.order[0]], one.example.right[one.order[0]]) for one in again])
-
-        temperature = min(TEMPERATURES, key=surprise) if others else 1.0
-        for one in every:
-            if one.failed and parts[_key(one)] == number:
-                found = rank(tempered(ranker, temperature), one)
-                steps = [one.steps[at] for at in found.order]
-                guesses[id(one)] = Guess(list(dict.fromkeys(steps)), found.probabilities[found.order[0]])
-    return guesses
+# -- without a ranker
 
 
-def _key(one: Example) -> str:
-    return one.task
+def steps_of_models(example: Example) -> list[int]:
+    """The steps of answers and of calls that a model asked for, in order."""
+    asked = [node.kind == "answer" or (node.call is not None and node.call.asking_span is not None) for node in example.nodes]
+    return [min(steps) for steps, is_model in zip(example.steps, asked, strict=True) if is_model and steps]
 
 
-def by_other_sets(every: Sequence[Example]) -> dict[int, Guess]:
-    guesses: dict[int, Guess] = {}
-    for family in FAMILIES:
-        tasks = {one.task for one in every if one.set in family}
-        ranker = learn([one for one in every if one.task not in tasks and one.set not in family])
-        for one in every:
-            if one.set in family:
-                found = rank(ranker, one)
-                steps = list(dict.fromkeys(one.steps[at] for at in found.order))
-                guesses[id(one)] = Guess(steps, found.probabilities[found.order[0]])
-    return guesses
+def at_random(example: Example) -> list[int]:
+    steps = steps_of_models(example)
+    random.Random(example.task).shuffle(steps)
+    return steps
 
 
-def workers(one: Example) -> list[int]:
-    """Steps of agents, without the first words of all and what people or terminals say."""
-    agents = one.source[0]
-    others = ("human", "terminal", "user", "tool", "system")
-    return [at for at, agent in enumerate(agents) if not any(word in agent.casefold() for word in others)]
+def usual_steps(examples: Sequence[Example], seed: int) -> list[list[int]]:
+    """For each example, the labelled steps of other tasks of its set, the most frequent first."""
+    part = parts_of((example.task for example in examples), PARTS, seed)
+    usual = []
+    for example in examples:
+        rest = [item for item in examples if item.set == example.set and part[item.task] != part[example.task]]
+        counts = Counter(item.run.truth for item in rest)
+        usual.append([step for step, _ in counts.most_common() if step < len(example.run.agents)])
+    return usual
 
 
-def at_random(one: Example) -> Guess:
-    steps = workers(one)
-    random.Random(one.task).shuffle(steps)
-    return Guess(steps)
-
-
-def usual_positions(every: Sequence[Example], parts: dict[str, int]) -> Callable[[Example], Guess]:
-    def guess(one: Example) -> Guess:
-        others = [other for other in every if other.set == one.set and parts[other.task] != parts[one.task]]
-        counts = Counter(other.source[1] for other in others)
-        return Guess([step for step, _ in counts.most_common() if step < len(one.source[0])])
-
-    return guess
-
-
-def best_constant(every: Sequence[Example]) -> Callable[[Example], Guess]:
-    best = {name: Counter(one.source[1] for one in every if one.set == name).most_common() for name in SETS}
-    return lambda one: Guess([step for step, _ in best[one.set]][:1])
+def of_steps(method: str, examples: Sequence[Example], *divisions: Sequence[Sequence[int]]) -> Result:
+    ranks: list[list[int | None]] = []
+    for example, *guesses in zip(examples, *divisions, strict=True):
+        truth = example.run.truth
+        ranks.append([steps.index(truth) if truth in steps else None for steps in guesses])
+    return Result(method, ranks)
 
 
 # -- the tables
@@ -134,71 +107,154 @@ def best_constant(every: Sequence[Example]) -> Callable[[Example], Guess]:
 
 def main() -> None:
     arguments = report.parser(__doc__)
-    arguments.add_argument("--division", type=int, default=7, help="seed of the division of the tasks into parts")
-    examples.option(arguments)
+    arguments.add_argument("--markdown", action="store_true", help="print the tables of docs/diagnosis.md only")
+    arguments.add_argument("--misses", action="store_true", help="print what stands at the labelled step")
+    arguments.add_argument("--trail", action="store_true", help="rank the traces of TRAIL as well")
     options = arguments.parse_args()
-    every = examples.every(options.data, options.keep)
-    labelled = [one for one in every if one.failed]
-    parts = folds((one.task for one in every), FOLDS, options.division)
-    methods: dict[str, Callable[[Example], Guess]] = {
-        "random step of a worker": at_random,
-        "first step of a worker": lambda one: Guess(workers(one)),
-        "last step of a worker": lambda one: Guess(workers(one)[::-1]),
-        "best constant (in sample)": best_constant(labelled),
-        "usual positions": usual_positions(labelled, parts),
+    examples = labelled_examples(options.data)
+    divisions, families = by_task(examples), by_family(examples, FAMILIES)
+    results = [
+        of_steps("random step of a model", examples, [at_random(example) for example in examples]),
+        of_steps("first step of a model", examples, [steps_of_models(example) for example in examples]),
+        of_steps("last step of a model", examples, [steps_of_models(example)[::-1] for example in examples]),
+        of_steps("usual positions", examples, *(usual_steps(examples, seed) for seed in DIVISIONS)),
+        of_rankings("llmtrace, by task", divisions),
+        of_rankings("llmtrace, other systems", [families]),
+        of_rankings("llmtrace, shipped (learned from these runs)", [[rank(shipped(), example) for example in examples]]),
+    ]
+    errors = calibration(divisions, families)
+    groups = {**{name: (name,) for name in SETS}, "all": SETS}
+    tables = [summary(results, examples, errors)]
+    if not options.markdown:
+        tables += [of_set(name, sets, results, examples) for name, sets in groups.items()]
+        tables.append(verdict(results, examples, errors))
+    if options.misses:
+        tables.append(profile(examples, results[4]))
+    if options.trail:
+        tables.append(of_trail(options.data))
+    report.done(as_json(results, examples, groups, errors), tables, options.json)
+
+
+def calibration(divisions: Sequence[Sequence[Ranking]], families: Sequence[Ranking]) -> dict[str, float]:
+    """Errors of the first place's probability. The shipped temperature is the one that `train_ranker.py` measures so."""
+    temperature = shipped().temperature
+    together = [ranking for division in divisions for ranking in division]
+    return {
+        "shipped temperature": temperature,
+        "measured temperature": best_temperature(together),
+        "by task": mean(calibration_error([ranking.first(temperature) for ranking in division]) for division in divisions),
+        "other systems": calibration_error([ranking.first(temperature) for ranking in families]),
     }
-    crossed, others = by_ranker(every, parts), by_other_sets(every)
-    methods["llmtrace, by task"] = lambda one: crossed[id(one)]
-    methods["llmtrace, other sets"] = lambda one: others[id(one)]
-    tallies = {
-        (name, method): _tally([one for one in labelled if one.set == name], guess)
-        for name in SETS
-        for method, guess in methods.items()
-    }
-    pooled = {"agentrx": ("magentic_one", "tau_retail"), "all": SETS}
-    for name, sets in pooled.items():
-        for method, guess in methods.items():
-            tallies[name, method] = _tally([one for one in labelled if one.set in sets], guess)
-    sure = [(crossed[id(one)].sure or 0.0, bool(crossed[id(one)].steps[:1] == [one.source[1]])) for one in labelled]
-    errors = {"first suspect": calibration_error(sure, 5), "runs": len(sure)}
-    report.done(as_json(tallies, errors), tables(tallies, errors), options.json)
 
 
-def _tally(runs: Sequence[Example], guess: Callable[[Example], Guess]) -> Tally:
-    tally = Tally()
-    for one in runs:
-        tally.add(guess(one), one.source)
-    return tally
-
-
-def as_json(tallies: dict[tuple[str, str], Tally], errors: dict[str, float]) -> dict[str, Any]:
-    found: dict[str, Any] = {"calibration": errors}
-    for (name, method), tally in tallies.items():
-        found.setdefault(name, {})[method] = {measure: tally.mean(measure) for measure in tally.hits}
-    return found
-
-
-def tables(tallies: dict[tuple[str, str], Tally], errors: dict[str, float]) -> list[str]:
-    made = []
-    for name in dict.fromkeys(name for name, _ in tallies):
-        rows = [(method, tally) for (other, method), tally in tallies.items() if other == name]
-        count = len(rows[0][1].hits["exact"])
-        body = []
-        for method, tally in rows:
-            low, high = tally.interval("exact")
-            body.append(
-                (method, f"{tally.mean('exact'):.1f} ({low:.0f}–{high:.0f})", *(f"{tally.mean(one):.1f}" for one in MEASURES))
-            )
-        made.append(report.table(f"{name}: {count} runs, per cent", ("method", "exact", *MEASURES), body))
-        if name in PUBLISHED:
-            made.append(f"\nPublished: {PUBLISHED[name]}.")
-    made.append(
-        f"\nCalibration error of the first suspect, by task, {errors['runs']} runs pooled: {errors['first suspect']:.3f}"
+def summary(results: Sequence[Result], examples: Sequence[Example], errors: dict[str, float]) -> str:
+    shown = [result for result in results if "shipped" not in result.method and "step of" not in result.method]
+    head = ("set", "runs", *(result.method for result in shown))
+    body = []
+    for name in (*SETS, "all"):
+        sets = SETS if name == "all" else (name,)
+        count = len(shown[0].hits(examples, sets, 1))
+        cells = [" / ".join(f"{100 * mean(result.hits(examples, sets, n)):.0f}" for n in MEASURES.values()) for result in shown]
+        body.append((name.replace("_", " "), count, *cells))
+    table = report.table("The labelled step is the first / among the first three / among the five places, per cent", head, body)
+    return (
+        f"{table}\n\nCalibration error of the first place with the shipped temperature ({errors['shipped temperature']:.2f}): "
+        f"{errors['by task']:.3f} by task, {errors['other systems']:.3f} on other systems."
     )
-    return made
 
 
-MEASURES = ("±1", "±3", "top-3", "top-5", "agent")
+def of_set(name: str, sets: Sequence[str], results: Sequence[Result], examples: Sequence[Example]) -> str:
+    body = []
+    for result in results:
+        low, high = interval(result.hits(examples, sets, 1))
+        top = [f"{100 * mean(result.hits(examples, sets, count)):.1f}" for count in (3, MOST_PLACES)]
+        exact = f"{100 * mean(result.hits(examples, sets, 1)):.1f} ({100 * low:.0f}–{100 * high:.0f})"
+        body.append((result.method, exact, *top))
+    count = len(results[0].hits(examples, sets, 1))
+    table = report.table(f"{name}: {count} runs, per cent", ("method", *MEASURES), body)
+    return f"{table}\n\nPublished: {PUBLISHED[name]}." if name in PUBLISHED else table
+
+
+def verdict(results: Sequence[Result], examples: Sequence[Example], errors: dict[str, float]) -> str:
+    usual, ours = results[3], results[4]
+    body = []
+    for name, bar in BARS.items():
+        reached = mean(ours.hits(examples, SETS, MEASURES[name]))
+        body.append((f"{name}, by task", f">= {100 * bar:.0f} %", f"{100 * reached:.1f} %", _met(reached >= bar)))
+    below = [
+        f"{set_name} {name}"
+        for set_name in SETS
+        for name, count in MEASURES.items()
+        if mean(ours.hits(examples, (set_name,), count)) < mean(usual.hits(examples, (set_name,), count))
+    ]
+    body.append(("never below the usual positions", "", ", ".join(below) or "nowhere below", _met(not below)))
+    body.append(("calibration error, as shipped", "<= 0.10", f"{errors['by task']:.3f}", _met(errors["by task"] <= 0.1)))
+    same = errors["shipped temperature"] == errors["measured temperature"]
+    body.append(("temperature", f"{errors['measured temperature']:.2f}", f"{errors['shipped temperature']:.2f}", _met(same)))
+    weights = sum(weight != 0 for weight in shipped().weights.values())
+    body.append(("weights", "<= 40", str(weights), _met(weights <= 40)))
+    return report.table("Bars", ("", "bar", "reached", ""), body)
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "missed"
+
+
+def profile(examples: Sequence[Example], result: Result) -> str:
+    """By what stands at the labelled step, how often it is found by task."""
+    groups: dict[tuple[str, str], list[list[int | None]]] = {}
+    for example, ranks in zip(examples, result.ranks, strict=True):
+        number = next((number for number, right in enumerate(example.right) if right), None)
+        row = example.features[number] if number is not None else {}
+        kind = "nothing recorded" if number is None else "execution" if "execution" in row else example.nodes[number].kind
+        length = (
+            "up to 10 nodes" if len(example.nodes) <= 10 else "11 to 40 nodes" if len(example.nodes) <= 40 else "more nodes"
+        )
+        where = "a failure began there" if "failure or marked finding" in row else "no evidence there"
+        for group in (("kind", kind), ("evidence", where), ("run", length)):
+            groups.setdefault(group, []).append(ranks)
+    body = []
+    for (name, value), every_rank in sorted(groups.items()):
+        cells = [
+            f"{100 * mean(rank is not None and rank < count for ranks in every_rank for rank in ranks):.0f} %"
+            for count in MEASURES.values()
+        ]
+        body.append((name, value, len(every_rank), *cells))
+    return report.table("What stands at the labelled step", ("", "", "runs", *MEASURES), body)
+
+
+def of_trail(data: Path) -> str:
+    """The shipped weights on traces that nothing was learned from, beside what a random order would reach."""
+    body = []
+    for name in ("gaia", "swe_bench"):
+        rows: list[list[float]] = []
+        for trace, errors in annotated(report.folder(data, "trail") / name):
+            run = Run(trace, Flow(trace))
+            nodes = run.flow.nodes
+            right = [not errors.keys().isdisjoint((node.span_id, node.place, node.parent_id)) for node in nodes]
+            if len(nodes) <= MOST_PLACES or not any(right):
+                continue
+            scores = shipped().scores(features_of(run, findings_of(run)))
+            order = sorted(range(len(nodes)), key=lambda number: (-scores[number], number))
+            position = order.index(right.index(True))
+            hits = [position < count for count in MEASURES.values()]
+            rows.append([right[order[0]], mean(right), *hits, MOST_PLACES / len(nodes)])
+        body.append((name, len(rows), *(f"{100 * mean(column):.0f} %" for column in zip(*rows, strict=True))))
+    head = ("set", "runs", "first place has an error", "random", "earliest error: exact", "top-3", "top-5", "random top-5")
+    return report.table("TRAIL, never learned from", head, body)
+
+
+def as_json(
+    results: Sequence[Result], examples: Sequence[Example], groups: dict[str, Sequence[str]], errors: dict[str, float]
+) -> dict[str, Any]:
+    return {"calibration": errors} | {
+        name: {
+            result.method: {measure: mean(result.hits(examples, sets, count)) for measure, count in MEASURES.items()}
+            for result in results
+        }
+        for name, sets in groups.items()
+    }
+
 
 if __name__ == "__main__":
     main()

@@ -1,80 +1,63 @@
-"""Every example that the ranker is learned from: planted failures, what looks like one and is none, untouched runs, and runs
-that people have labelled."""
+"""The examples of the ranker: of each labelled failed run, the features of its nodes and which of them are right."""
 
 from __future__ import annotations
 
-import argparse
-import pickle
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import report
-from labelled import Labelled, agentrx, who_and_when
-from planted import CONTROLS, KINDS
-from planted.corpus import Planted, good_runs, planted, untouched
-from ranking import Example, read, steps_of_candidates
-
-PER_KIND = 25
-CONTROL = "control"
-WEIGHTS = {"untouched": 4.0}
-"""An untouched run counts so many times: there are few of them, and a false blame costs a person's trust."""
+from labelled import LabelledRun, labelled_runs
+from llmtrace.diagnosis import Flow, Run, findings_of
+from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.places import features_of
 
 
-def of_planted(data: Path, per_kind: int = PER_KIND) -> list[Example]:
-    runs = good_runs(report.folder(data, "tau_bench"))
-    return [_of_planted(one) for one in [*planted(runs, per_kind), *untouched(runs)]]
+@dataclass
+class Example:
+    run: LabelledRun
+    nodes: list[Node]
+    features: list[dict[str, float]]
+    steps: list[frozenset[int]]
+    """By node, the steps that it is: a call is its request and its result."""
+
+    @property
+    def right(self) -> list[bool]:
+        """By node, whether the decisive mistake is there."""
+        return [self.run.truth in steps for steps in self.steps]
+
+    @property
+    def set(self) -> str:
+        return self.run.set
+
+    @property
+    def task(self) -> str:
+        return self.run.task
 
 
-def planted_anew(data: Path, kinds: Iterable[str], seeds: Iterable[int], per_kind: int = PER_KIND) -> list[Example]:
-    """Failures of these kinds at other places, which nothing is learned from."""
-    runs = good_runs(report.folder(data, "tau_bench"))
-    planters = {kind: KINDS[kind] for kind in kinds}
-    return [_of_planted(one) for seed in seeds for one in planted(runs, per_kind, planters, seed=seed)]
+def labelled_examples(data: Path) -> list[Example]:
+    return [_example(run) for run in labelled_runs(data)]
 
 
-def controls(data: Path, per_kind: int = PER_KIND) -> list[Example]:
-    """Runs in which something was changed that is no failure."""
-    runs = good_runs(report.folder(data, "tau_bench"))
-    changed = (_of_planted(one) for one in planted(runs, per_kind, CONTROLS))
-    return [replace(one, set=CONTROL, right=[False] * len(one.right)) for one in changed]
+def _example(labelled: LabelledRun) -> Example:
+    report.progress(f"{labelled.name} …")
+    flow = Flow(labelled.trace)
+    run = Run(labelled.trace, flow)
+    steps = steps_of_nodes(flow.nodes, labelled.steps)
+    return Example(labelled, flow.nodes, features_of(run, findings_of(run)), steps)
 
 
-def _of_planted(one: Planted) -> Example:
-    report.progress(f"{one.kind or 'untouched'} …")
-    candidates, features = read(one.trace)
-    right = [one.is_right(each.span_id, user=each.node is not None and each.node.kind == "user") for each in candidates]
-    name = "planted" if one.kind else "untouched"
-    steps = steps_of_candidates(candidates, one.steps)
-    return Example(name, one.kind, one.task, features, steps, right, False, WEIGHTS.get(name, 1.0))
-
-
-def of_labelled(runs: Iterable[Labelled]) -> list[Example]:
-    return [_of_labelled(one) for one in runs]
-
-
-def _of_labelled(one: Labelled) -> Example:
-    report.progress(f"{one.name} …")
-    candidates, features = read(one.trace)
-    steps = steps_of_candidates(candidates, one.steps)
-    return Example(one.set, "", one.task, features, steps, [step == one.truth for step in steps], True, source=_labels(one))
-
-
-def _labels(one: Labelled) -> tuple[list[str], int, str]:
-    """Who acted at each step, where the mistake was made, and by whom."""
-    return one.agents, one.truth, one.agent
-
-
-def every(data: Path, keep: Path | None = None) -> list[Example]:
-    """All of them. ``keep``: a file in which they are kept, for the next benchmark; delete it when a rule has changed."""
-    if keep is not None and keep.exists():
-        held: list[Example] = pickle.loads(keep.read_bytes())
-        return held
-    found = [*of_planted(data), *controls(data), *of_labelled([*who_and_when(data), *agentrx(data)])]
-    if keep is not None:
-        keep.write_bytes(pickle.dumps(found))
-    return found
-
-
-def option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep", type=Path, help="file that keeps what was read of the runs, for the next benchmark")
+def steps_of_nodes(nodes: Sequence[Node], steps: dict[str, list[int]]) -> list[frozenset[int]]:
+    """By node, its steps. Turns of the user that one inference was the first to be sent are taken in order."""
+    turns_taken: dict[str, int] = {}
+    steps_by_node = []
+    for node in nodes:
+        of_span = steps.get(node.span_id, [])
+        if node.kind == "user":
+            turns = [~step for step in of_span if step < 0]
+            number = turns_taken.get(node.span_id, 0)
+            turns_taken[node.span_id] = number + 1
+            steps_by_node.append(frozenset(turns[number : number + 1]))
+        else:
+            steps_by_node.append(frozenset(step for step in (*of_span, *steps.get(node.place, [])) if step >= 0))
+    return steps_by_node

@@ -111,6 +111,29 @@ def _assistant(raw: dict[str, Any]) -> Message:
     return Message("assistant", tuple(parts))
 
 
+# -- runs of many sources, as chat messages
+
+
+def mixed(folder: Path) -> Iterator[tuple[str, str, Trace, bool | None, dict[str, Any]]]:
+    """The source, the run's id, the run, whether it went well (None: nobody can say), and what is known of its label."""
+    number = 0
+    for file in sorted(folder.glob("*.jsonl")):
+        for row in report.rows(file):
+            number += 1
+            detail = row["label_detail"]
+            made_up = "synth" in str(detail.get("tools_origin", ""))
+            definitions = tuple(map(read_definition, row.get("tools") or ()))
+            run = Run(tuple(ToolDefinition(tool.name) for tool in definitions) if made_up else definitions)
+            for raw in row["messages"]:
+                if raw["role"] == "assistant":
+                    run.answered(_assistant(raw))
+                elif raw["role"] == "tool":
+                    run.returned(raw["tool_call_id"], raw.get("content"), error=bool(raw.get("error")))
+                else:
+                    run.said(Message(raw["role"], (Text(raw.get("content") or ""),)))
+            yield row["source"], row["id"], run.trace(f"{number:032x}"), row["good"], detail
+
+
 # -- Terminal-Bench
 
 

@@ -1,6 +1,7 @@
 """What the quality signals find on recorded runs that others judged, and how often they are wrong.
 
-* tau-bench: the share of runs with each finding, among those that earned their reward and those that did not.
+* Recorded runs of many sources, and tau-bench: the share of runs with each finding, among those that went well and those that
+  did not.
 * TRAIL: findings against the errors that people annotated, span by span, for any error and by category.
 * Terminal-Bench: the end state against whether the task was solved.
 * BFCL: tool calls that validation refuses against those that were graded wrong.
@@ -55,6 +56,11 @@ def named(evaluation: Evaluation) -> str:
 
 def alarms(folder: Path) -> tuple[dict[str, Any], list[str]]:
     return _alarms("tau-bench", recorded.customer_service(folder))
+
+
+def mixed_alarms(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    graded = ((source, trace, good) for source, _, trace, good, _ in recorded.mixed(folder) if good is not None)
+    return _alarms("recorded runs of many sources", graded)
 
 
 def _alarms(name: str, graded: Iterable[tuple[str, Trace, bool]]) -> tuple[dict[str, Any], list[str]]:
@@ -119,7 +125,7 @@ def points_at(judged: Mapping[str, Span], span: Span, evaluation: Evaluation) ->
     """The model call or execution that a finding is about: where it stands, the call that decided where it is about that, the
     model call that asked where it is about the call, and its first source where it stands on the run or on a step."""
     first = next((source for source in evaluation.sources if source in judged), None)
-    if evaluation.name == "failed_action" and first is not None:
+    if evaluation.name == "failed_tool" and first is not None:
         return first
     if evaluation.name == "invalid_tool_call" and isinstance(span.operation, ToolExecution):
         return asking(judged, span) or span.span_id
@@ -232,8 +238,8 @@ def end_states(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _end_of(trace: Trace) -> str:
-    labels = {one.name: one.label or "" for _, one in findings(trace) if one.name == "end_state" or one.label == "interrupted"}
-    return labels.get("unfinished_run") or labels.get("end_state") or "answered"
+    labels = [one.label or "" for _, one in findings(trace) if one.name == "end_state" and one.label != "enclosing"]
+    return "interrupted" if "interrupted" in labels else next(iter(labels), "answered")
 
 
 # -- BFCL: validation
@@ -259,7 +265,13 @@ def _pair(counts: Counter[tuple[str, bool]], kind: str, wrong: int) -> tuple[str
     return ratio(counts[kind, True], counts[kind, True] + counts[kind, False]), ratio(counts[kind, True], wrong)
 
 
-PARTS = {"tau_bench": alarms, "trail": against_people, "terminal_bench": end_states, "bfcl": validation}
+PARTS = {
+    "recorded_runs": mixed_alarms,
+    "tau_bench": alarms,
+    "trail": against_people,
+    "terminal_bench": end_states,
+    "bfcl": validation,
+}
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ PARAMETERS = {
 }
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
 ASK = [{"role": "user", "content": "How is the weather in Paris?"}]
-QUALITY = {"invalid_tool_call", "leaked_tool_call", "malformed_output", "truncated_output", "empty_output", "served_call"}
+QUALITY = {"invalid_tool_call", "leaked_tool_call", "malformed_output", "defective_output", "served_call"}
 
 
 def tool(strict: bool) -> dict[str, Any]:

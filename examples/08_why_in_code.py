@@ -15,7 +15,7 @@ from llmtrace.config import Config
 from llmtrace.demo.agent import support_agent
 from llmtrace.demo.server import MODEL, ModelServer
 from llmtrace.demo.shop import BAD_TASK, ORDERS
-from llmtrace.diagnosis import LIKELY, diagnose
+from llmtrace.diagnosis import diagnose
 from llmtrace.store import open_store
 
 llmtrace.configure()
@@ -31,8 +31,7 @@ with ModelServer() as server:
 store = open_store(Config.read().store)  # the one that configure() chose
 trace = store.trace(ticket.trace_id)
 print(f"{answer}  [{trace.health}: {trace.outcome.evidence['reason']}]")
-for suspect in diagnose(trace).suspects:
-    if suspect.score >= LIKELY:
-        print(f"{suspect.title}: {suspect.evidence}")
-        print("  " + " <- ".join(step.title for step in suspect.chain))
+for suspect in diagnose(trace).marked:  # certain and likely ones
+    print(f"{suspect.title} ({suspect.confidence}): {suspect.evidence}")
+    print("  " + " <- ".join(step.title for step in suspect.chain))
 store.close()

@@ -1,13 +1,12 @@
-"""A made-up agent run told turn by turn, as the spans that the live path would see: for tests of lineage and diagnosis."""
+"""A made-up agent run, turn by turn, as the spans that the live path would see. For tests of lineage and diagnosis."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from typing import Any
-from unittest.mock import patch
 
-from llmtrace.lineage import Lineage, Use
+from llmtrace.lineage import LineageTracker, LiveLineage, ValueUse
 from llmtrace.model import (
     AgentInvocation,
     Failure,
@@ -50,7 +49,7 @@ class Story:
     def says(self, *parts: Part | str, **inference: Any) -> Story:
         """The model answers; nothing is run."""
         message = Message("assistant", tuple(Text(part) if isinstance(part, str) else part for part in parts))
-        fields = {"input": tuple(self.messages), "output": (message,), "tools": self.tools} | inference
+        fields: dict[str, Any] = {"input": tuple(self.messages), "output": (message,), "tools": self.tools} | inference
         self.span(Inference("openai", **fields))
         self.messages.append(message)
         return self
@@ -61,32 +60,33 @@ class Story:
         call_id = f"call_{self._calls}"
         self.says(ToolCall(name, arguments, call_id))
         self.span(ToolExecution(name, arguments, result, failure is None, call_id), failure=failure)
-        told = result if isinstance(result, str) else json.dumps(result)
-        self.messages.append(Message("tool", (ToolResult(failure.message if failure else told, call_id),)))
+        text = result if isinstance(result, str) else json.dumps(result)
+        self.messages.append(Message("tool", (ToolResult(failure.message if failure else text, call_id),)))
         return self
 
     def span(self, operation: Operation, **fields: Any) -> Span:
         number = len(self.spans)
         name = getattr(operation, "name", "chat")
-        made = Span(TRACE_ID, f"{number + 1:016x}", name, number * 10 + 1, number * 10 + 9, ROOT, operation=operation, **fields)
-        self.spans.append(made)
-        return made
+        span = Span(TRACE_ID, f"{number + 1:016x}", name, number * 10 + 1, number * 10 + 9, ROOT, operation=operation, **fields)
+        self.spans.append(span)
+        return span
 
     def trace(self, **root: Any) -> Trace:
         """The run inside the span of its agent."""
         end = len(self.spans) * 10 + 10
-        fields = {"operation": AgentInvocation("helper"), "end": end} | root
+        fields: dict[str, Any] = {"operation": AgentInvocation("helper"), "end": end} | root
         return Trace([*self.spans, Span(TRACE_ID, ROOT, "helper", 0, **fields)])
 
-    def uses(self, *, thorough: bool = True) -> list[Use]:
-        """Every value that the model said, with its provenance; the same where what is said is known beforehand."""
-        lineage = Lineage(thorough=thorough)
-        uses = [use for span in self.spans for use in lineage.add(span)]
-        with patch.multiple("llmtrace.lineage.said", LONG=0, LONG_SPAN=0):
-            known = Lineage(thorough=thorough, spans=self.spans)
-            assert [use for span in self.spans for use in known.add(span)] == uses
-        return uses
+    def uses(self) -> list[ValueUse]:
+        """Every value that the model said, with its provenance."""
+        tracker = LineageTracker(self.spans)
+        return [use for span in self.spans for use in tracker.add(span)]
 
-    def use(self, pointer: str) -> Use:
+    def live(self) -> list[ValueUse]:
+        """The ungrounded identifiers that are found while the program runs."""
+        lineage = LiveLineage()
+        return [use for span in self.spans for use in lineage.add(span)]
+
+    def use(self, pointer: str) -> ValueUse:
         """The last value of this argument."""
         return [use for use in self.uses() if use.pointer == pointer][-1]

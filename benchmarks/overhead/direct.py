@@ -30,6 +30,7 @@ from adapters import _otelsink
 
 MEASURES: dict[str, dict[str, Any]] = {
     "spans only": {"store": "off", "content": "none", "signals": ()},
+    "spans and journal": {"content": "all", "signals": ()},
     "all verdicts": {"store": "off", "content": "all"},
     "all and journal": {"content": "all"},
 }

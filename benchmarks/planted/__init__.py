@@ -1,20 +1,14 @@
-"""Failures planted into good recorded runs: `KINDS` are the planters, each a function that changes a copy of a run.
+"""Failures planted into good recorded runs. `VISIBLE_KINDS` are kinds that a record can show; of `OTHER_KINDS` it shows less.
 
-A planter takes a `Run` and a source of chance, and gives the steps at which the failure now begins, or None where the run
-has no place for it. What follows from the failure follows too: a tool that was given another id answers with that id, a number
-that was misread is repeated by later answers.
+A planter takes a `Run` and a source of chance, changes the run, and gives the steps at which the failure now begins, or None
+where the run has no place for it. What follows from the failure follows too: a tool that was given another id answers with that
+id, a number that was misread is repeated by later answers.
 """
 
-from collections.abc import Callable
-from random import Random
-from typing import TypeAlias
-
 from planted import answers, context, moves, results, values
-from planted.recorded import Run
+from planted.visible import VISIBLE_KINDS, Planter, in_one_task
 
-Planter: TypeAlias = Callable[[Run, Random], "set[int] | None"]
-
-KINDS: dict[str, Planter] = {
+OTHER_KINDS: dict[str, Planter] = {
     planter.__name__: planter
     for planter in (
         values.wrong_id,
@@ -31,10 +25,8 @@ KINDS: dict[str, Planter] = {
         results.ignored_failure,
         results.tool_raised,
         results.empty_result,
-        results.truncated_result,
         results.changed_result_shape,
         results.injected_instruction,
-        context.truncated_context,
         context.bad_handoff,
         context.bad_summary,
         context.skipped_lookup,
@@ -42,7 +34,6 @@ KINDS: dict[str, Planter] = {
         moves.unknown_tool,
         moves.invalid_argument,
         moves.malformed_arguments,
-        moves.loop,
         moves.duplicate_side_effect,
         answers.answer_contradicts,
         answers.answer_made_up,
@@ -51,4 +42,6 @@ KINDS: dict[str, Planter] = {
     )
 }
 CONTROLS: dict[str, Planter] = {planter.__name__: planter for planter in (context.right_handoff, context.right_summary)}
-"""What looks like one of these failures, and is none."""
+"""What looks like one of these failures and is none."""
+
+__all__ = ["CONTROLS", "OTHER_KINDS", "VISIBLE_KINDS", "Planter", "in_one_task"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from random import Random
 
-from planted.pick import alike, amounts, invented, is_id
+from planted.pick import READS, alike, amounts, invented, is_id
 from planted.recorded import Run
 
-_READS = re.compile(r"get|find|list|search|look|calculate|think|transfer")
 _WORD = re.compile(r"#?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
 ALL = ("assistant", "tool", "user")
 
@@ -53,7 +52,7 @@ def _stated(run: Run) -> list[tuple[int, str]]:
 
 def claimed_not_done(run: Run, chance: Random) -> set[int] | None:
     """The answer says that something was done, and the call that does it was never made."""
-    places = [at for at in run.calls() if not _READS.search(run.steps[at].tool)]
+    places = [at for at in run.calls() if not READS.search(run.steps[at].tool)]
     places = [at for at in places if at + 2 < len(run.steps) and run.steps[at + 2].role == "assistant"]
     places = [at for at in places if not run.steps[at + 2].is_call and run.steps[at + 2].text]
     if not places:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from random import Random
 from typing import Any
 
+from planted.pick import READS
 from planted.recorded import Run, Step
-
-_READS = re.compile(r"get|find|list|search|look|calculate|think")
 
 
 def wrong_tool(run: Run, chance: Random) -> set[int] | None:
@@ -93,7 +91,7 @@ def loop(run: Run, chance: Random) -> set[int] | None:
 
 def duplicate_side_effect(run: Run, chance: Random) -> set[int] | None:
     """A call that changes something made twice: at once, or after the next words of the user."""
-    places = [at for at in run.calls() if not _READS.search(run.steps[at].tool)]
+    places = [at for at in run.calls() if not READS.search(run.steps[at].tool)]
     if not places:
         return None
     at = chance.choice(places)

@@ -12,6 +12,8 @@ from planted.recorded import Run
 
 Path = tuple[Any, ...]
 
+READS = re.compile(r"get|find|list|search|look|calculate|think|transfer")
+"""What the names of tools that change nothing have in them, in the recorded runs."""
 _WORD = re.compile(r"#?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
 _MONEY = re.compile(r"(?<![\w.,])\$\d[\d,]*(?:\.\d\d)?(?![\w])(?!\.\d)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from random import Random
 from typing import Any
 
-from planted.pick import ids_in_calls, invented, leaves, parsed, put
+from planted.pick import READS, ids_in_calls, invented, leaves, parsed, put
 from planted.recorded import Run
 
 ERRORS = (
@@ -18,7 +17,6 @@ ERRORS = (
     "Traceback (most recent call last): ConnectionError",
     '{"error": {"code": 503, "message": "try again later"}}',
 )
-READS = re.compile(r"get|find|list|search|look|calculate|think|transfer")
 NOTHING = ("[]", "{}", "", "null", "No results found.", '{"results": []}')
 EXCEPTIONS = ("TimeoutError", "ConnectionError", "ValueError", "httpx.ReadTimeout")
 
@@ -67,7 +65,7 @@ def truncated_result(run: Run, chance: Random) -> set[int] | None:
     places = []
     for at in run.calls():
         text = run.steps[at + 1].text
-        cuts = [text.rfind(value) for value in _taken(run, at)]
+        cuts = [text.rfind(value) for value in values_used_later(run, at)]
         if cuts and max(cuts) > 20:
             places.append((at, max(cuts)))
     if not places:
@@ -139,11 +137,11 @@ def injected_instruction(run: Run, chance: Random) -> set[int] | None:
 
 def _used(run: Run, chance: Random) -> int | None:
     """A call whose result something later was taken from."""
-    places = [at for at in run.calls() if _taken(run, at)]
+    places = [at for at in run.calls() if values_used_later(run, at)]
     return chance.choice(places) if places else None
 
 
-def _taken(run: Run, at: int) -> list[str]:
+def values_used_later(run: Run, at: int) -> list[str]:
     """Values of later calls that stand in this result and were in nothing before it."""
     known, text = run.before(at + 1, "user", "assistant", "tool"), run.steps[at + 1].text
     later = [leaf for n in run.calls() if n > at for _, leaf in leaves(run.steps[n].arguments)]

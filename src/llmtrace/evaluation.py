@@ -7,14 +7,14 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from llmtrace import semconv
 from llmtrace.codec.calls import settled
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.lineage.tasks import Tasks
+from llmtrace.evidence.run import RunEvidence
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -33,9 +33,7 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
-from llmtrace.signals import Signal, Stateless, load
-from llmtrace.signals._traits import ALONE, CALLS, EXECUTION, INFERENCE, RESULTS, traits_of
-from llmtrace.signals._untraced import Untraced
+from llmtrace.signals import AnySignal, Signal, Stateless, load
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.pointers import follow, steps
 from llmtrace.validation.schema import output_schema
@@ -44,162 +42,110 @@ from llmtrace.validation.structured import CONSTRAINTS, check_structured
 logger = logging.getLogger("llmtrace")
 
 _failing: set[str] = set()
-_NEW: Any = object()
-_MOST_LOOKS = 1024
-_Look: TypeAlias = tuple[int, Signal, Callable[..., Iterable[Evaluation]]]
-"""A signal that looks at a span: its position and step; -1 and the function of a stateless one."""
+"""Names of the signals whose failure has been logged."""
+_NOT_STARTED: Any = object()
+_FAILED: Any = object()
+"""In the place of the state of a signal that could not be started."""
 
 
 @dataclass(slots=True)
 class RunState:
-    """What evaluation remembers of one run: a state for each signal, and the tools that were last on offer."""
+    """What evaluation remembers of one run."""
 
-    signals: list[Any]
-    """By position in `Evaluator.signals`; `_NEW` until the signal sees its first span."""
-    on_offer: tuple[ToolDefinition, ...] = ()
-    awake: int = 0
-    """A bit for each signal that slept at first and was woken, by position."""
-    begun: bool = False
-    untraced: Untraced = field(default_factory=Untraced)
-    tasks: Tasks = field(default_factory=Tasks)
+    signal_states: list[Any]
+    """By position in `Evaluator.signals`. A state is made when it is first needed: many runs are one span."""
+    evidence: RunEvidence = field(default_factory=RunEvidence)
+    tools: tuple[ToolDefinition, ...] = ()
+    """The tools that were last on offer, for validation."""
 
 
 class Evaluator:
     """Validation and quality signals over the spans of one run, in the order in which they ended."""
 
-    def __init__(self, signals: Sequence[Signal] | None = None) -> None:
+    def __init__(self, signals: Sequence[AnySignal] | None = None) -> None:
         """``signals``: default, all that are built in or installed."""
-        self.signals: tuple[Signal, ...] = load() if signals is None else tuple(signals)
-        self._fresh = [None if type(signal) is Stateless else _NEW for signal in self.signals]
-        places = {signal.name: number for number, signal in enumerate(self.signals)}
-        self._shared = {
-            number: places[shares]
-            for number, signal in enumerate(self.signals)
-            if (shares := getattr(signal, "shares", None)) in places
-        }
-        """By position of a signal, that of the signal before it whose state it shares."""
-        self._per_task = tuple(number for number, signal in enumerate(self.signals) if getattr(signal, "per_task", False))
-        self._sleeping = sum(1 << number for number, signal in enumerate(self.signals) if hasattr(signal, "wakes_on"))
-        self._looking: dict[tuple[type, int, int], tuple[_Look, ...]] = {}
-        """By a span's class of operations and traits, and the signals that are awake: those that look at it."""
+        self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
+        self._new_states = [None if isinstance(signal, Stateless) else _NOT_STARTED for signal in self.signals]
+        self._looking: dict[type, tuple[tuple[int, AnySignal], ...]] = {}
+        """By kind of operation: the signals that look at it, with their positions."""
         self._finishing = tuple(
-            (number, signal, end, hasattr(signal, "alone"))
-            for number, signal in enumerate(self.signals)
-            if (end := getattr(signal, "finish", None)) is not None
+            (place, signal) for place, signal in enumerate(self.signals) if type(signal).finish is not Signal.finish
         )
 
     def start(self) -> RunState:
-        return RunState(self._fresh.copy())
+        return RunState(self._new_states.copy())
 
-    def step(self, state: RunState, span: Span, *, outermost: bool = False) -> Span:
-        """The span with its verdicts. ``span`` carries none yet (see `bare`). ``outermost``: of the run, which ends with it."""
-        return self.evaluate(state, self.validate(state, span), outermost=outermost)
+    def step(self, state: RunState, span: Span) -> Span:
+        """Return the span with its verdicts. ``span`` carries none yet (see `without_verdicts`)."""
+        return self.evaluate(state, self.validate(state, span))
 
     def validate(self, state: RunState, span: Span) -> Span:
-        """The span with what breaks a schema. The spans of a run are validated in their order, and evaluated in it; when each
-        is evaluated does not matter to validation."""
+        """Return the span with what breaks a schema. The spans of a run are validated in the order in which they ended."""
         violations = _violations(state, span)
         if not violations:
             return span
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
 
-    def evaluate(self, state: RunState, span: Span, *, outermost: bool = False) -> Span:
-        """The validated span with what the quality signals find."""
+    def evaluate(self, state: RunState, span: Span) -> Span:
+        """Return the validated span with what the quality signals find. Same order as `validate`."""
         if not self.signals:
             return span
-        traits = traits_of(span)
-        if outermost and not state.begun:
-            traits |= ALONE
-        state.begun = True
+        state.evidence.add(span)
+        kind = type(span.operation)
+        looking = self._looking.get(kind)
+        if looking is None:
+            looking = self._looking[kind] = tuple(
+                (place, signal) for place, signal in enumerate(self.signals) if not signal.looks_at or kind in signal.looks_at
+            )
         evaluations: list[Evaluation] = []
-        if traits & INFERENCE:
-            if state.tasks.asked(span, span.operation):  # type: ignore[arg-type]
-                for number in self._per_task:
-                    state.signals[number] = _NEW
-        elif traits & EXECUTION:
-            state.tasks.executed(span.operation)  # type: ignore[arg-type]
-        if traits & (CALLS | EXECUTION | RESULTS):
-            for execution in state.untraced.seen(span):
-                looking = self._looking_at(type(execution.operation), traits_of(execution), state.awake)
-                unchanged = [look for look in looking if getattr(look[1], "untraced", False)]
-                self._look(state, execution, unchanged, evaluations)
-        self._look(state, span, self._looking_at(type(span.operation), traits, state.awake), evaluations)
+        for place, signal in looking:
+            signal_state = state.signal_states[place]
+            if signal_state is _NOT_STARTED:
+                signal_state = self._start(state, place)
+            if signal_state is not _FAILED:
+                try:
+                    found = signal.step(signal_state, span)
+                    if found:
+                        evaluations.extend(found)
+                except Exception as error:
+                    _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
-
-    def _look(self, state: RunState, span: Span, looking: Iterable[_Look], evaluations: list[Evaluation]) -> None:
-        memories = state.signals
-        for number, signal, look in looking:
-            try:
-                if number < 0:
-                    found = look(span)
-                else:
-                    memory = memories[number]
-                    found = look(self._memory(state, number, signal) if memory is _NEW else memory, span)
-                if found:
-                    evaluations.extend(found)
-            except Exception as error:
-                _report(signal, error)
 
     def finish(self, state: RunState, span: Span) -> Span:
-        """The run's outermost span with what is only known at the end."""
+        """Return the run's outermost span with what is only known at the end."""
         evaluations: list[Evaluation] = []
-        for number, signal, end, needs_spans in self._finishing:
-            memory = state.signals[number]
-            if memory is _NEW and needs_spans:
-                continue
-            try:
-                evaluations.extend(end(self._memory(state, number, signal) if memory is _NEW else memory))
-            except Exception as error:
-                _report(signal, error)
+        for place, signal in self._finishing:
+            signal_state = state.signal_states[place]
+            if signal_state is _NOT_STARTED:
+                signal_state = self._start(state, place)
+            if signal_state is not _FAILED:
+                try:
+                    evaluations.extend(signal.finish(signal_state))
+                except Exception as error:
+                    _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
-    def _looking_at(self, kind: type, traits: int, awake: int) -> tuple[_Look, ...]:
-        known = self._looking.get((kind, traits, awake))
-        if known is not None:
-            return known
-        found: list[_Look] = []
-        for number, signal in enumerate(self.signals):
-            if _wants(signal, kind, traits, bool(awake >> number & 1)):
-                found.append((-1, signal, signal.check) if type(signal) is Stateless else (number, signal, signal.step))
-        if len(self._looking) >= _MOST_LOOKS:
-            self._looking.clear()
-        self._looking[kind, traits, awake] = looks = tuple(found)
-        return looks
+    def _start(self, state: RunState, place: int) -> Any:
+        signal = self.signals[place]
+        try:
+            signal_state = signal.start(state.evidence)
+        except Exception as error:
+            _report(signal, error)
+            signal_state = _FAILED
+        state.signal_states[place] = signal_state
+        return signal_state
 
-    def _memory(self, state: RunState, number: int, signal: Signal) -> Any:
-        """The signal's state in a run, made when it is first needed: many runs are one span."""
-        shared = self._shared.get(number)
-        memory = _NEW if shared is None else state.signals[shared]
-        if memory is _NEW:
-            state.signals[number] = None  # and so it stays if starting fails
-            memory = signal.start()
-        state.signals[number] = memory
-        state.awake |= 1 << number & self._sleeping
-        return memory
-
-    def bare(self, span: Span) -> Span:
-        """The span as it was before evaluation: verdicts that are not ours to give (an outcome, a budget) stay."""
-        own = {signal.name for signal in self.signals}
+    def without_verdicts(self, span: Span) -> Span:
+        """Return the span as it was before evaluation. Verdicts that are not ours to give (an outcome, a budget) stay."""
+        names = {signal.name for signal in self.signals}
         failure = span.failure
         if failure is not None and failure.type == INVALID_TOOL_CALL:
             failure = None
-        kept = tuple(found for found in span.evaluations if found.name not in own)
-        return replace(span, violations=(), evaluations=kept, failure=failure)
+        others = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
+        return replace(span, violations=(), evaluations=others, failure=failure)
 
 
-def _wants(signal: Signal, kind: type, traits: int, awake: bool) -> bool:
-    """Whether a signal is to see spans of this class of operation and with these traits (`signals.Signal` says how it tells);
-    that what is true of a class is true of its subclasses is not assumed."""
-    looks_at, alone = getattr(signal, "looks_at", None), getattr(signal, "alone", None)
-    waits_for, wakes_on = getattr(signal, "waits_for", None), getattr(signal, "wakes_on", None)
-    if looks_at is not None and kind not in looks_at:
-        return False
-    if traits & ALONE and alone is not None and not traits & alone:
-        return False
-    return (waits_for is None or bool(traits & waits_for)) and (wakes_on is None or awake or bool(traits & wakes_on))
-
-
-def _report(signal: Signal, error: Exception) -> None:
+def _report(signal: AnySignal, error: Exception) -> None:
     """A signal that fails costs its own verdicts, not those of the others."""
     if signal.name not in _failing:
         _failing.add(signal.name)
@@ -217,16 +163,21 @@ def _violations(state: RunState, span: Span) -> tuple[Violation, ...]:
     if isinstance(operation, FetchResponse):
         return _of_fetched(state, operation)
     if isinstance(operation, ToolExecution):
-        return _of_tool_execution(
-            state, operation, told=operation.arguments is not None or span.scope.name == semconv.SCOPE_NAME
-        )
+        return _of_tool_execution(state, operation, as_written=_is_as_written(span, operation))
     return ()
+
+
+def _is_as_written(span: Span, execution: ToolExecution) -> bool:
+    """False for arguments that were guessed or wrapped on the way in: of those, nobody wrote what a schema would refuse."""
+    if execution.inferred and execution.definition is None:
+        return False
+    return span.scope.name == semconv.SCOPE_NAME or isinstance(execution.arguments, dict)
 
 
 def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...]:
     tools, parameters = inference.tools, inference.parameters
     if tools:
-        state.on_offer = tools
+        state.tools = tools
     if inference.partial:
         return ()  # what was cut off breaks every schema; `partial` says so already
     found: list[Violation] = []
@@ -249,11 +200,11 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
 
 
 def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...]:
-    """An answer that was made in the background: its calls are judged when they are first seen whole."""
+    """An answer that was made in the background. Its calls are judged when they are first seen whole."""
     if fetched.partial or fetched.status not in (None, "completed"):
         return ()
     calls = (call for message in fetched.output for call in message.tool_calls())
-    return tuple(found for call in calls for found in _of_call(call, state.on_offer))
+    return tuple(found for call in calls for found in _of_call(call, state.tools))
 
 
 def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation, ...]:
@@ -273,23 +224,22 @@ def _of_constrained(message: Message, inference: Inference) -> tuple[Violation, 
     return check_structured("".join(texts), inference.parameters) if texts else ()
 
 
-def _of_tool_execution(state: RunState, execution: ToolExecution, *, told: bool) -> tuple[Violation, ...]:
-    """``told``: its arguments are known; another writer may have kept them to itself."""
-    definition = execution.definition or find_tool(execution.name, state.on_offer)
+def _of_tool_execution(state: RunState, execution: ToolExecution, *, as_written: bool) -> tuple[Violation, ...]:
+    definition = execution.definition or find_tool(execution.name, state.tools)
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
-    found = check_arguments(execution.arguments, definition, call_id=execution.call_id) if told else ()
+    found = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
     if found:
         found = tuple(replace(violation, executed=execution.executed) for violation in found)
     if execution.has_result and definition.output is not None:
         broken = check_result(execution.result, definition, call_id=execution.call_id)
         if broken:
-            found += tuple(violation for violation in broken if not _unshown(execution.result, violation))
+            found += tuple(violation for violation in broken if not _is_snapshot_only(execution.result, violation))
     return found
 
 
-def _unshown(result: JsonValue, violation: Violation) -> bool:
-    """Whether a violation is one of the snapshot only: JSON has no form for what was returned, or it was left out."""
+def _is_snapshot_only(result: JsonValue, violation: Violation) -> bool:
+    """True for a violation of the snapshot only: JSON has no form for what was returned, or it was left out."""
     path = steps(violation.pointer)
     try:
         if violation.code == "missing":
@@ -323,7 +273,7 @@ def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
 
 
 def is_whole(span: Span) -> bool:
-    """False when content of the span was cut, redacted or left out, so that it cannot be judged again."""
+    """False if content of the span was cut, redacted or left out, so that it cannot be judged again."""
     return not (
         span.attributes.get(semconv.CONTENT_TRUNCATED)
         or span.attributes.get(semconv.CONTENT_REDACTED)
@@ -332,11 +282,11 @@ def is_whole(span: Span) -> bool:
 
 
 def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Trace, tuple[str, ...]]:
-    """The trace with every run judged again, and the ids of the runs whose stored verdicts stand as they are.
+    """Judge every run of the trace again. Returns the trace, and the ids of the runs whose stored verdicts stand as they are.
 
     Spans of other instrumentations have no run: those of one trace are judged as one run, in the order in which they
-    ended, and their evaluations are marked derived. Unfinished spans are passed through. A model call of which several of
-    them tell is counted once (`codec.calls`).
+    ended, and their evaluations are marked derived. Unfinished spans are passed through. A model call that several of them
+    report is counted once (`codec.calls`).
     """
     evaluator = evaluator or Evaluator()
     trace = settled(trace)
@@ -355,25 +305,18 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
 
 
 def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:
-    """The trace with what only a reader can see: spans that were open when their program died. Marked derived."""
-    found: dict[str, tuple[Evaluation, ...]] = {}
+    """Add what only a reader can see, such as spans that were open when their program died."""
+    additions: dict[str, list[Evaluation]] = {}
     for signal in (evaluator or Evaluator()).signals:
-        look = getattr(signal, "on_reading", None)
         try:
-            told: dict[str, Evaluation] = look(trace) if look is not None else {}
+            for span_id, evaluation in signal.on_reading(trace).items():
+                if evaluation not in trace.span(span_id).evaluations:
+                    additions.setdefault(span_id, []).append(evaluation)
         except Exception as error:
             _report(signal, error)
-            continue
-        for span_id, evaluation in told.items():
-            found[span_id] = (*found.get(span_id, ()), evaluation)
-    if not found:
+    if not additions:
         return trace
-    spans = [
-        replace(span, evaluations=(*span.evaluations, *(one for one in found[span.span_id] if one not in span.evaluations)))
-        if span.span_id in found
-        else span
-        for span in trace.spans
-    ]
+    spans = [replace(span, evaluations=(*span.evaluations, *additions.get(span.span_id, ()))) for span in trace.spans]
     return Trace(spans, alive=trace.alive)
 
 
@@ -383,18 +326,18 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
     state = evaluator.start()
     outermost = outermost_of(spans)
     for span in ended:
-        before = evaluator.bare(span)
-        after = evaluator.step(state, before, outermost=span is outermost)
+        before = evaluator.without_verdicts(span)
+        after = evaluator.step(state, before)
         if span is outermost:
             after = evaluator.finish(state, after)
-        judged.append(_in_order(span, _mark(before, after) if derived else after))
+        judged.append(_in_stored_order(span, _mark_derived(before, after) if derived else after))
     return judged
 
 
-def _in_order(stored: Span, judged: Span) -> Span:
-    """Verdicts in the order in which they were stored: an outcome stands after the signals."""
-    kept = tuple(found for found in judged.evaluations if found not in stored.evaluations)
-    if kept or len(judged.evaluations) != len(stored.evaluations):
+def _in_stored_order(stored: Span, judged: Span) -> Span:
+    """Keep the order of stored verdicts: an outcome stands after the signals."""
+    new = [evaluation for evaluation in judged.evaluations if evaluation not in stored.evaluations]
+    if new or len(judged.evaluations) != len(stored.evaluations):
         return judged
     return replace(judged, evaluations=stored.evaluations)
 
@@ -403,6 +346,6 @@ def _order(span: Span) -> tuple[int, int]:
     return (span.sequence if span.sequence is not None else 0, span.end or 0)
 
 
-def _mark(before: Span, after: Span) -> Span:
+def _mark_derived(before: Span, after: Span) -> Span:
     new = tuple(found if found in before.evaluations else replace(found, derived=True) for found in after.evaluations)
     return replace(after, evaluations=new)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
+from llmtrace import diagnosis
 from llmtrace.cli import main
-from llmtrace.diagnosis import made_up
+from llmtrace.diagnosis import Finding, Run
+from llmtrace.diagnosis.checks import Check, all_checks
 from llmtrace.store import open_store
 from tests.cli.traces import SILENT, recovered, silent
-
-if TYPE_CHECKING:
-    from llmtrace.diagnosis.aftermath import Aftermath
-    from llmtrace.diagnosis.clue import Clue
-    from llmtrace.diagnosis.flow import Flow
-    from llmtrace.model import Trace
 
 
 class Ran(NamedTuple):
@@ -50,16 +46,16 @@ def llmtrace(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 
 
 @pytest.fixture
-def broken_finder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of the finders of clues cannot take the silent trace."""
-    look = made_up.made_up
+def broken_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more check, which fails on the silent trace."""
 
-    def finder(trace: Trace, flow: Flow, after: Aftermath) -> Iterable[Clue]:
-        if trace.trace_id == SILENT:
+    def look(run: Run) -> Iterator[Finding]:
+        if run.trace.trace_id == SILENT:
             raise KeyError("order_id")
-        return look(trace, flow, after)
+        yield from ()
 
-    monkeypatch.setattr(made_up, "made_up", finder)
+    checks = (*all_checks(), Check("broken", look))
+    monkeypatch.setattr(diagnosis, "all_checks", lambda: checks)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from inline_snapshot import snapshot
 from llmtrace import semconv
 from llmtrace.cli.check import traces_of
 from llmtrace.cli.options import BadInput
-from llmtrace.model import AgentInvocation, Evaluation, Failure, replace
+from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, replace
 from llmtrace.store import open_store
 from tests.cli.traces import RECOVERED, SILENT, Maker, answers, chat, user
 
@@ -108,3 +108,15 @@ def test_what_is_not_whole_keeps_its_verdicts(llmtrace: Callable[..., Any], stor
     ran = llmtrace("check", "--store", store)
     assert ran.code == 0
     assert "content was cut, redacted or left out" in ran.out
+
+
+def test_nothing_to_judge_has_an_exit_code_of_its_own(llmtrace: Callable[..., Any], store: str) -> None:
+    """A trace in which no check had what it needs does not pass."""
+    opened = open_store(store)
+    opened.append(Maker("d" * 32, time.time_ns()).span(1, None, "step", Custom()))
+    opened.close()
+    ran = llmtrace("check", "--store", store)
+    assert ran.code == 4
+    assert "Nothing could be judged in 1 trace." in ran.out
+    assert json.loads(llmtrace("check", "--json", "--store", store).out)["judged"] is False
+    assert llmtrace("check", "last", SILENT, "--store", store).code == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace.signals import _own
+from llmtrace.signals import user_signals
 
 MODULE = """
 import llmtrace
@@ -32,7 +32,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield "my_signals"
-    _own.registered.clear()
+    user_signals.registered.clear()
     sys.modules.pop("my_signals", None)
 
 

@@ -1,4 +1,4 @@
-"""``llmtrace lineage``: where each value came from, and what fed and infected a span."""
+"""``llmtrace lineage``: where each value came from, what fed a span and what it fed."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def test_every_value_with_its_characters(llmtrace: Callable[..., Any], store: st
     """Made up, or the place, the member and the range in it."""
     ran = llmtrace("lineage", "last", "--store", store)
     assert (ran.code, ran.err) == (0, "")
-    assert '/order_id = "KS-20431"\n       made up: in no message and no result before' in ran.out
+    assert '/order_id = "KS-20431"\n       made up: no message and no result before contains it' in ran.out
     assert "/total:0-4" in ran.out
 
 
 def test_a_span_by_the_name_of_its_tool(llmtrace: Callable[..., Any], store: str) -> None:
-    """What fed it above what it infected."""
+    """What fed it above what it fed."""
     ran = llmtrace("lineage", "last", "look_up", "--store", store)
-    fed, infected = ran.out.split("What it infected")
-    assert "chat asked for look_up" in fed
-    assert "/total:0-4" in infected
+    upstream, downstream = ran.out.split("What it fed")
+    assert "chat asked for look_up" in upstream
+    assert "/total:0-4" in downstream
 
 
 def test_as_json(llmtrace: Callable[..., Any], store: str) -> None:

@@ -27,7 +27,7 @@ TRACE     AGE  HEALTH       TIME  SPANS  TOKENS     COST  NAME
 4bf92f35   1m  ok         1.00 s      4     138        -  support
           The blue kettle I ordered leaks. → Done: I looked at order KS-20431.
           ! ungrounded argument
-          ? look_up was called with a made-up /order_id (70 %)
+          ? look_up was called with a made-up /order_id (likely)
 0af76519   1h  recovered  2.00 s      6     414  $0.0007  support
           Refund the 42 EUR of order KS-20… → Done: I refunded 42.0 EUR for or…
           ! wrong type
@@ -53,15 +53,16 @@ def test_narrow(llmtrace: Callable[..., Any], store: str, monkeypatch: pytest.Mo
 
 
 def test_the_suspect_in_json(llmtrace: Callable[..., Any], store: str) -> None:
-    """It is the one that ``why`` names first; null where there is none."""
+    """It is the one that ``why`` names first; null where no suspect marks the run."""
     silent, recovered = json.loads(llmtrace("ls", "--store", store, "--json").out)
     first = json.loads(llmtrace("why", SILENT, "--store", store, "--json").out)["suspects"][0]
-    assert silent["suspect"] == {name: first[name] for name in ("span_id", "title", "score")}
+    names = ("check", "span_id", "title", "confidence", "probability", "count")
+    assert silent["suspect"] == {name: first[name] for name in names}
     assert recovered["suspect"] is None
 
 
 def test_a_trace_that_cannot_be_diagnosed_costs_its_own_line(
-    llmtrace: Callable[..., Any], store: str, broken_finder: None
+    llmtrace: Callable[..., Any], store: str, broken_check: None
 ) -> None:
     """It says what happened, and where to read how to report it; the others are listed as ever."""
     ran = llmtrace("ls", "--store", store)
@@ -102,8 +103,8 @@ def test_what_was_found_is_said_once_and_in_words(llmtrace: Callable[..., Any], 
     assert told[3]["findings"] == ["wrong_type", "invalid_tool_call"]
 
 
-def test_of_a_failed_run_in_which_nothing_stands_out_what_was_said_is_listed(llmtrace: Callable[..., Any], store: str) -> None:
-    """A step that only stands in a likely place says nothing in a list; `suspect` in JSON names it all the same."""
+def test_a_failed_run_without_a_marked_suspect_has_no_suspect_line(llmtrace: Callable[..., Any], store: str) -> None:
+    """Its health says that it failed; `why` says where to look first."""
     maker, task, answer = Maker("c" * 32, time.time_ns()), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
     opened = open_store(store)
@@ -111,9 +112,8 @@ def test_of_a_failed_run_in_which_nothing_stands_out_what_was_said_is_listed(llm
     opened.append(maker.span(1, None, "invoke_agent a", agent, took=1.0, evaluations=(outcome,)))
     opened.append(maker.span(2, 1, "chat m", chat([task], answer)))
     opened.close()
-    out = llmtrace("ls", "--limit", "1", "--store", store).out
-    assert "          ? the program reported failure: it had not.\n" in out
-    assert json.loads(llmtrace("ls", "--limit", "1", "--json", "--store", store).out)[0]["suspect"]["title"] == "the words of a"
+    assert "?" not in llmtrace("ls", "--limit", "1", "--store", store).out.replace("arrived?", "")
+    assert json.loads(llmtrace("ls", "--limit", "1", "--json", "--store", store).out)[0]["suspect"] is None
 
 
 def test_what_would_take_long_is_not_diagnosed(

@@ -197,13 +197,14 @@ def test_a_configure_of_the_programs_own_goes_to_the_same_store(tmp_path: Path) 
 
 
 def test_three_lines_at_the_end(tmp_path: Path) -> None:
-    """Spans, tokens and cost; health and suspects; where to look. On stderr, after the program's own output."""
+    """Spans, tokens and cost; health and verdict; where to look. On stderr, after the program's own output. A program without
+    calls and answers is not said to be fine."""
     (tmp_path / "agent.py").write_text("import llmtrace\nwith llmtrace.span('step'):\n    print('out')")
     code, out, err = plain("-m", "llmtrace", "run", "--store", str(tmp_path / "store"), "agent.py", cwd=tmp_path)
     assert (code, out) == (0, b"out\n")
     empty, first, second, third = err.decode().splitlines()
     assert (empty, first.split(",")[:2]) == ("", ["llmtrace  agent.py: 2 spans", " no model was called"])
-    assert second.strip() == "ok; no likely suspect"
+    assert second.strip() == "ok; nothing could be judged"
     assert third.strip() == f"llmtrace show {last(tmp_path).trace_id[:8]}"
 
 

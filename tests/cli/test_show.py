@@ -137,12 +137,12 @@ def test_content_that_was_left_out_is_said(llmtrace: Callable[..., Any], store: 
 def test_findings_without_a_call_stand_at_their_span(llmtrace: Callable[..., Any], store: str) -> None:
     """A finding about no call of the inference is not lost."""
     maker = Maker("d" * 32, time.time_ns() - 5 * SECOND)
-    found = Evaluation("empty_output", "error", "the model said nothing")
+    found = Evaluation("defective_output", "error", "the model said nothing")
     lost = replace(BROKEN, call_id="gone")
     keep(store, maker.span(1, None, "chat m", chat([user("hi")], answers("")), violations=(lost,), evaluations=(found,)))
     out = llmtrace("show", "--store", store).out
     assert "✗ wrong_type at /amount" in out
-    assert "! empty_output: the model said nothing" in out
+    assert "! defective_output: the model said nothing" in out
 
 
 def test_full_keeps_every_line(llmtrace: Callable[..., Any], store: str) -> None:

@@ -16,7 +16,7 @@ from inline_snapshot import snapshot
 from llmtrace import semconv
 from llmtrace.cli import why
 from llmtrace.cli.paint import Screen
-from llmtrace.diagnosis import Diagnosis, Step, Suspect
+from llmtrace.diagnosis import Diagnosis, Place, Step, Suspect
 from llmtrace.model import AgentInvocation, Evaluation, Trace
 from llmtrace.store import open_store
 from tests.cli.traces import SECOND, SILENT, Maker, answers, chat, silent, user
@@ -28,7 +28,7 @@ def body(out: str) -> str:
 
 
 def test_why(llmtrace: Callable[..., Any], store: str) -> None:
-    """The last trace by default: what is suspect, why, and answer ← call ← argument that came from nowhere."""
+    """The last trace by default: the suspect, why, and answer ← call ← argument that came from nowhere."""
     ran = llmtrace("why", "--store", store)
     assert ran.out.startswith("look_up was called with a made-up /order_id")
     assert re.findall(r"^ {3}(?:  |← )(\w+)", ran.out, re.MULTILINE) == ["answer", "look_up", "argument"]
@@ -38,85 +38,140 @@ def test_why(llmtrace: Callable[..., Any], store: str) -> None:
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
-def shown(diagnosis: Diagnosis, *, top: int = 3) -> str:
+def suspect(title: str = "refund failed", evidence: str = "It raised.", **fields: Any) -> Suspect:
+    """A certain suspect unless ``confidence`` says otherwise."""
+    values = {"check": "never_succeeded", "confidence": "certain", "span_id": "1" * 16} | fields
+    return Suspect(title=title, evidence=evidence, **values)
+
+
+def diagnosis(*suspects: Suspect, **fields: Any) -> Diagnosis:
+    values = {"health": "ok", "checked": ("never_succeeded", "answer_ending")} | fields
+    return Diagnosis(SILENT, suspects=suspects, **values)
+
+
+def shown(found: Diagnosis, **options: Any) -> str:
     out = io.StringIO()
-    why.show(Screen(out, colour=False, width=80), Trace(silent()), diagnosis, top=top)
+    why.show(Screen(out, colour=False, width=80), Trace(silent()), found, **({"top": 3} | options))
     return body(out.getvalue())
 
 
-def test_weak_suspects_are_said_to_be_weak() -> None:
-    """Where nothing is likely, that is said before the rest; a suspect without a chain has its evidence and advice."""
-    suspect = Suspect("1" * 16, 0.18, "refund was slow", "It took 3 s.", advice="Look at it.")
-    assert shown(Diagnosis(SILENT, "ok", (suspect,))) == snapshot("""\
-refund was slow                                                             18 %
-Not likely, but the first to look at. It took 3 s.
+def page(found: Diagnosis, **options: Any) -> str:
+    return "\n".join(why.markdown(Trace(silent()), found, **({"top": 3} | options)))
 
-What would have prevented it: Look at it.
 
+def test_a_marked_suspect_with_all_that_is_known_of_it() -> None:
+    """Title and word, evidence, count, what it explains, chain, advice; then what was checked and what was not."""
+    chain = (Step("2" * 16, "answer", "Done."), Step("1" * 16, "refund", {"amount": 7}, "it failed"))
+    first = suspect(count=3, symptoms=("the answer claims a refund",), chain=chain, advice="Read the error.")
+    other = suspect("look_up was cut", "It ends in mid-word.", confidence="likely", probability=0.7, span_id="3" * 16)
+    assert shown(diagnosis(first, other, unchecked=("Earlier messages are kept by the provider.",))) == snapshot("""\
+refund failed                                                            certain
+It raised.
+Found 3 times in this run.
+It explains: the answer claims a refund.
+
+     answer: Done.
+   ← refund(amount=7)
+       it failed
+
+What would have prevented it: Read the error.
+
+Other suspects
+2. look_up was cut                                                  likely, 70 %
+   It ends in mid-word.
+
+Checked: never succeeded, answer ending
+Not checked: Earlier messages are kept by the provider.
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
 """)
 
 
-def test_what_was_not_visible_is_said() -> None:
-    """Unknown is neither fine nor wrong."""
-    assert shown(Diagnosis(SILENT, "ok", (), ("earlier messages are at the provider",))) == snapshot("""\
-No suspect in what is visible here; the rest cannot be judged.
+def test_a_percentage_is_shown_only_where_it_was_measured() -> None:
+    """The word alone says how sure the finding is."""
+    assert "%" not in shown(diagnosis(suspect()))
+    assert "certain, 40 %" in shown(diagnosis(suspect(probability=0.4)))
 
-Not visible: earlier messages are at the provider
+
+def test_what_is_only_possible_is_one_folded_line() -> None:
+    """Its evidence comes with --possible, and it never marks a run."""
+    found = diagnosis(*(suspect(f"thing {number}", confidence="possible", probability=0.05) for number in range(5)))
+    folded = shown(found)
+    assert folded.startswith("No suspect.\n")
+    assert "5 things worth a look: thing 0; thing 1; thing 2; 2 more." in folded
+    assert "llmtrace why 4bf92f35 --possible" in " ".join(folded.split())
+    assert "It raised." not in folded
+    unfolded = shown(found, possible=True)
+    assert unfolded.startswith("No suspect.\n")
+    assert unfolded.count("possible, 5 %") == unfolded.count("It raised.") == 5
+    assert "5 things worth a look: thing 0" in page(found)
+    assert page(found, possible=True).count("(possible, 5 %)") == 5
+
+
+def test_in_a_failed_run_places_to_look_at_are_shown() -> None:
+    """Each says what was found there, or that only its position speaks for it."""
+    places = (
+        Place("1" * 16, "look_up", 0.34, "It returned an error."),
+        Place("2" * 16, "answer", 0.12, part="answer"),
+    )
+    found = diagnosis(health="failed", failed=True, places=places, reports=("agent: a person found it bad: not *mine*.",))
+    assert shown(found) == snapshot("""\
+The run failed, but no step is a clear cause.
+
+Reported: agent: a person found it bad: not *mine*.
+
+Where to look first
+1. look_up                                                                  34 %
+   found: It returned an error.
+2. answer                                                                   12 %
+   by position only
+
+Checked: never succeeded, answer ending
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
 """)
+    assert f"1. answer (span `{'2' * 16}`, 12 %): by position only" in page(found)
+    assert "* Reported: `agent: a person found it bad: not *mine*.`" in page(found)
 
 
-def test_what_is_said_of_a_run_is_told() -> None:
-    """As text and as Markdown, where content is no Markdown."""
-    diagnosis = Diagnosis(SILENT, "ok", symptoms=("agent: A person found it bad: not *mine*.",))
-    assert "\nSaid of agent: A person found it bad: not *mine*.\n" in shown(diagnosis)
-    assert "* said of `agent: A person found it bad: not *mine*.`" in list(why.markdown(Trace(silent()), diagnosis, top=3))
+@pytest.mark.parametrize(
+    ("fields", "verdict"),
+    [
+        ({}, "No suspect."),
+        ({"health": "running"}, "Still running. Nothing so far."),
+        ({"checked": ("error", "budget")}, "Nothing could be judged."),
+        ({"health": "failed", "failed": True}, "The run failed, but no step is a clear cause."),
+    ],
+)
+def test_whether_something_is_wrong_comes_first(fields: dict[str, Any], verdict: str) -> None:
+    """Nothing is called fine that was not checked."""
+    assert shown(diagnosis(**fields)).startswith(f"{verdict}\n")
+    assert page(diagnosis(**fields)).startswith(verdict)
 
 
-def test_a_way_of_one_step_is_not_told_again() -> None:
+def test_a_chain_of_one_step_is_not_repeated() -> None:
     """The title says it already: what the program died of, the error with which it ended."""
     step = Step("1" * 16, "pipeline ended with ValueError", None, "It says “no”")
-    suspect = Suspect("1" * 16, 0.99, step.title, "It says “no”.", chain=(step,), advice="Look at it.")
-    diagnosis = Diagnosis(SILENT, "failed", (suspect,))
-    assert shown(diagnosis).count("It says “no”") == 1
-    assert "\n".join(why.markdown(Trace(silent()), diagnosis, top=3)).count("It says “no”") == 1
+    found = diagnosis(suspect(step.title, "It says “no”.", chain=(step,)))
+    assert shown(found).count("It says “no”") == page(found).count("It says “no”") == 1
 
 
-def test_what_was_said_of_a_run_in_which_nothing_stands_out_comes_first() -> None:
-    """And that the step is only the likeliest."""
-    suspect = Suspect("1" * 16, 0.9, "the words of a", "No clue is here but its place.", chain=(Step("1" * 16, "answer", "x"),))
-    failed = Diagnosis(SILENT, "failed", (suspect,), symptoms=("a: the program reported failure.",), failed=True)
-    out = shown(failed)
-    assert out.startswith(
-        "Said of a: the program reported failure.\nIt went wrong, and no step stands out. The likeliest:\n\nthe words of a  "
-    )
-    assert out.count("Said of") == 1
-
-
-def test_the_evidence_is_not_written_again_below_the_way() -> None:
+def test_the_evidence_is_not_repeated_in_the_chain() -> None:
     """The last step of which is the suspect."""
     chain = (Step("0" * 16, "answer", "x", "it took it over"), Step("1" * 16, "search", {"q": 1}, "It gave a page of orders"))
-    diagnosis = Diagnosis(
-        SILENT, "ok", (Suspect("1" * 16, 0.9, "search gave orders", "It gave a page of orders.", chain=chain),)
-    )
-    assert shown(diagnosis).count("It gave a page of orders") == 1
-    assert "it took it over" in shown(diagnosis)
-    assert "\n".join(why.markdown(Trace(silent()), diagnosis, top=1)).count("It gave a page of orders") == 1
+    found = diagnosis(suspect("search gave orders", "It gave a page of orders.", chain=chain))
+    assert shown(found).count("It gave a page of orders") == page(found).count("It gave a page of orders") == 1
+    assert "it took it over" in shown(found)
 
 
-def test_turns_of_a_loop_are_told_once() -> None:
+def test_turns_of_a_loop_are_one_step() -> None:
     """With how often they came; the suspect itself stands alone."""
     turn = Step("1" * 16, "look_up", {"order_id": "7"}, "the user gave it")
     chain = (Step("0" * 16, "answer", "x"), turn, turn, turn, Step("2" * 16, "look_up", {"order_id": "7"}, "8 times"))
-    diagnosis = Diagnosis(SILENT, "ok", (Suspect("2" * 16, 0.9, "it went in circles", "8 times.", chain=chain),))
-    out = shown(diagnosis)
-    assert out.count('← look_up(order_id="7")') == 2
-    assert "the user gave it; the same 2 times more before that" in out
-    page = "\n".join(why.markdown(Trace(silent()), diagnosis, top=3))
-    assert page.count("1. `look_up") == 2
+    found = diagnosis(suspect("look_up was repeated", "8 times.", chain=chain))
+    assert shown(found).count('← look_up(order_id="7")') == 2
+    assert "the user gave it; the same 2 times more before that" in shown(found)
+    assert page(found).count("1. `look_up") == 2
 
 
 def test_steps_of_all_forms() -> None:
@@ -128,11 +183,8 @@ def test_steps_of_all_forms() -> None:
         Step("1" * 16, "fetch", '{"url": ', "it failed"),
         Step("1" * 16, "argument /url", None, "it is missing"),
     )
-    suspect = Suspect("1" * 16, 0.9, "fetch", "Broken.", chain=chain, advice="Mend.")
-    assert shown(Diagnosis(SILENT, "failed", (suspect,))) == snapshot("""\
-fetch                                                                       90 %
-Broken.
-
+    out = shown(diagnosis(suspect("fetch", chain=chain)))
+    assert out[out.index("     answer") : out.index("Checked")] == snapshot("""\
      answer: two lines\\x1b[2J
    ← search(q="kettle", limit=3)
        its words come from the result of fetch
@@ -142,19 +194,17 @@ Broken.
    ← argument /url
        it is missing
 
-What would have prevented it: Mend.
-
-trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
-DATE  1.00 s  4 spans  138 tokens  cost -
 """)
 
 
 def test_json(llmtrace: Callable[..., Any], store: str) -> None:
-    """The diagnosis as it is: suspects with score, evidence, chain and advice."""
-    diagnosis = json.loads(llmtrace("why", SILENT, "--json", "--store", store).out)
-    assert (diagnosis["trace_id"], diagnosis["health"]) == (SILENT, "ok")
-    first = diagnosis["suspects"][0]
-    assert (first["pointer"], first["value"]) == ("/order_id", "KS-20431")
+    """The diagnosis with all its fields, and what follows from them."""
+    found = json.loads(llmtrace("why", SILENT, "--json", "--store", store).out)
+    assert (found["trace_id"], found["health"], found["is_wrong"], found["running"]) == (SILENT, "ok", True, False)
+    assert {"places", "checked", "unchecked", "reports", "failed"} <= found.keys()
+    first = found["suspects"][0]
+    assert (first["confidence"], first["pointer"], first["value"]) == ("likely", "/order_id", "KS-20431")
+    assert {"check", "probability", "count", "symptoms", "spans"} <= first.keys()
     assert [step["title"] for step in first["chain"]] == ["answer", "look_up", "argument /order_id"]
 
 
@@ -185,24 +235,23 @@ def test_top(llmtrace: Callable[..., Any], store: str) -> None:
 def test_markdown(llmtrace: Callable[..., Any], store: str) -> None:
     """For a ticket: where, the evidence, the way with its spans, what would have prevented it."""
     out = llmtrace("why", "--markdown", "--store", store).out
-    assert re.match(r"## look_up was called with a made-up /order_id \(\d\d %\)\n", out)
+    assert re.match(r"## look_up was called with a made-up /order_id \(likely", out)
     assert re.search(r"^1\. `argument /order_id = \"KS-20431\"` \(span `[0-9a-f]{16}`\)", out, re.MULTILINE)
     assert "What would have prevented it: " in out
 
 
-def test_hostile_words_are_no_markdown() -> None:
+def test_hostile_words_are_not_markdown() -> None:
     """What a model said cannot leave its code span, nor start a tag."""
     chain = (Step("1" * 16, "answer", "`<img src=x>`\n# head"),)
-    suspect = Suspect("1" * 16, 0.9, "fetch <b>", "It said | `x`.", chain=chain, advice="Mend.")
-    out = "\n".join(why.markdown(Trace(silent()), Diagnosis(SILENT, "failed", (suspect,)), top=3))
+    out = page(diagnosis(suspect("fetch <b>", "It said | `x`.", chain=chain)))
     assert "`answer: '<img src=x>' # head`" in out
     assert "<b>" not in out.replace("<img", "")
     assert "\\| 'x'" in out
 
 
-def test_no_words_are_a_link_or_bold() -> None:
-    suspect = Suspect("1" * 16, 0.9, "look_up of __init__", "See [it](http://evil) in **bold**.", advice="Mend.")
-    out = "\n".join(why.markdown(Trace(silent()), Diagnosis(SILENT, "failed", (suspect,)), top=3))
+def test_no_words_become_a_link_or_bold() -> None:
+    """Titles and evidence are escaped, without touching underscores inside names."""
+    out = page(diagnosis(suspect("look_up of __init__", "See [it](http://evil) in **bold**.")))
     assert "## look_up of \\_\\_init\\_\\_ (" in out
     assert "See \\[it](http://evil) in \\*\\*bold\\*\\*." in out
 
@@ -210,9 +259,14 @@ def test_no_words_are_a_link_or_bold() -> None:
 def test_each_list_ends_with_a_blank_line() -> None:
     """Else Markdown takes the next paragraph for a part of its last item."""
     chain = (Step("1" * 16, "answer", "Done."),)
-    suspect = Suspect("1" * 16, 0.9, "It", "It did.", also=("It failed.",), chain=chain, advice="Mend.")
-    diagnosis = Diagnosis(SILENT, "failed", (suspect,), ("earlier messages",), ("agent: it was bad.",))
-    lines = "\n".join(why.markdown(Trace(silent()), diagnosis, top=3, notes=("a judge's words",))).splitlines()
+    found = diagnosis(
+        suspect("It", chain=chain, advice="Mend."),
+        failed=True,
+        places=(Place("2" * 16, "answer", 0.1),),
+        unchecked=("Earlier messages are not visible.",),
+        reports=("agent: it was bad.",),
+    )
+    lines = page(found, notes={("1" * 16, "It"): "a judge's words"}).splitlines()
     for number, line in enumerate(lines[:-1]):
         if line.startswith(("* ", "1. ")):
             assert lines[number + 1] == "" or lines[number + 1].startswith(line[:2]), line
@@ -239,7 +293,7 @@ def test_all_groups_runs_by_cause(llmtrace: Callable[..., Any], store: str) -> N
 
 
 def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
-    llmtrace: Callable[..., Any], store: str, broken_finder: None
+    llmtrace: Callable[..., Any], store: str, broken_check: None
 ) -> None:
     """stderr says so, once for each fault; the other runs are grouped as ever."""
     opened = open_store(store)
@@ -256,7 +310,7 @@ def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
     assert [one["trace_id"] for one in told["undiagnosed"]] == [SILENT]
 
 
-def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_finder: None) -> None:
+def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: str, broken_check: None) -> None:
     """No stack trace, but what happened, how to report it, and what can be read instead; exit code 1."""
     ran = llmtrace("why", SILENT, "--store", store)
     assert (ran.code, ran.out) == (1, "")
@@ -285,8 +339,8 @@ def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> Non
     assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"
 
 
-def test_a_cause_without_a_clue_is_said_to_be_none(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
-    """Of runs that somebody called failed."""
+def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """They are in no group, and their ids are named."""
     maker, task, answer = Maker("c" * 32, time.time_ns() - SECOND), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure")
     opened = open_store(str(tmp_path / "store"))
@@ -296,18 +350,18 @@ def test_a_cause_without_a_clue_is_said_to_be_none(llmtrace: Callable[..., Any],
     opened.close()
     for form in ("--all", "--all --markdown"):
         out = llmtrace("why", *form.split(), "--store", str(tmp_path / "store")).out
-        assert "it failed and no step stands out; the likeliest: the words of a" in out
+        assert "1 run failed without a clear cause. Newest: cccccccc" in out
+    told = json.loads(llmtrace("why", "--all", "--json", "--store", str(tmp_path / "store")).out)
+    assert told["failed_without_cause"] == ["c" * 32]
+    assert llmtrace("why", "--store", str(tmp_path / "store")).out.startswith("The run failed, but no step is a clear cause.")
 
 
-def test_of_runs_without_a_suspect_and_of_one_that_goes_on(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
-    """What is there so far is told as that."""
+def test_all_of_a_run_without_a_suspect(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
+    """It is counted among the runs that were looked at."""
     opened = open_store(str(tmp_path / "store"))
-    maker = Maker("d" * 32, time.time_ns() - SECOND)
-    opened.append(maker.span(1, None, "chat m", chat([user("hi")], answers("hello"))))
-    assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No suspect in 1 run\n"
-    assert "No suspect: nothing in this trace" in shown(Diagnosis(SILENT, "ok"))
-    assert "No suspect so far, and it goes on: nothing in this trace" in " ".join(shown(Diagnosis(SILENT, "running")).split())
+    opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
     opened.close()
+    assert llmtrace("why", "--all", "--store", str(tmp_path / "store")).out == "No suspect in 1 run\n"
 
 
 def test_that_only_the_newest_runs_were_looked_at_is_said(llmtrace: Callable[..., Any], store: str) -> None:

@@ -29,8 +29,11 @@ SILENT = "4bf92f3577b34da6a3ce929d0e0e4736"
 SECOND = 1_000_000_000
 
 LOOK_UP = ToolDefinition(
-    "look_up", {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
+    "look_up",
+    {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
+    changes=True,
 )
+"""It assigns the order to the agent: a made-up id does harm."""
 REFUND = ToolDefinition(
     "refund",
     {

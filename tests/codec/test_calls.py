@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
 from llmtrace.codec.calls import settled
@@ -22,6 +25,7 @@ from llmtrace.model import (
     ToolExecution,
     Trace,
     Usage,
+    replace,
 )
 
 RUN = "f" * 32
@@ -115,14 +119,85 @@ def test_what_only_the_wrapper_saw_is_kept() -> None:
 
 
 def test_an_execution_finds_its_call() -> None:
-    """By name and arguments, each call once, the latest first; the id is marked as inferred."""
+    """By name and arguments, each call once, alike ones in order; the id is marked as inferred."""
     asked = Inference("p", output=(Message("assistant", (CALL, ToolCall("look_up", {"order_id": "KS-1"}, "call_2"))),))
-    runs = [ToolExecution("look_up", {"order_id": "KS-1"}) for _ in range(3)]
+    runs = [ToolExecution("look_up", {"order_id": "KS-1"}) for _ in range(2)]
+    other = ToolExecution("look_up", {"order_id": "KS-2"})
     trace = settled(
-        Trace([span(1, asked, start=1, end=2), *(span(n, run, start=n, end=n + 1) for n, run in enumerate(runs, 3))])
+        Trace([span(1, asked, start=1, end=2), *(span(n, run, start=n, end=n + 1) for n, run in enumerate([*runs, other], 3))])
     )
     found = [one.operation for one in trace.spans[1:]]
-    assert [(one.call_id, one.inferred) for one in found] == [("call_2", True), ("call_1", True), (None, False)]  # type: ignore[union-attr]
+    assert [(one.call_id, one.inferred) for one in found] == [("call_1", True), ("call_2", True), (None, False)]  # type: ignore[union-attr]
+
+
+def test_an_argument_without_its_name_is_the_calls() -> None:
+    """Some writers give a tool's only argument by itself: the execution is joined, and keeps what was written."""
+    asked = Inference("p", output=(Message("assistant", (CALL,)),))
+    trace = settled(Trace([span(1, asked, start=1, end=2), span(3, ToolExecution("look_up", "KS-1"), start=3, end=4)]))
+    assert trace.spans[1].operation == ToolExecution("look_up", "KS-1", call_id="call_1", inferred=True)
+
+
+TICK = 1_000_000
+
+
+@st.composite
+def loops(draw: st.DrawFn) -> list[Span]:
+    """An agent's loop: each model call asks for tools, which run while it streams or after it. No execution has an id."""
+    spans: list[Span] = []
+    now = 0
+    for turn in range(draw(st.integers(1, 5))):
+        calls = [
+            ToolCall("look_up", {"order_id": draw(st.sampled_from(["KS-1", "KS-2"]))}, f"call_{turn}_{place}")
+            for place in range(draw(st.integers(1, 3)))
+        ]
+        asked = now
+        now += draw(st.integers(2 * TICK, 9 * TICK))
+        for call in calls:
+            start = now + draw(st.integers(0, TICK // 2))
+            now = start + draw(st.integers(1, 3 * TICK))
+            spans.append(span(len(spans) + 1, ToolExecution(call.name, call.arguments, call_id=call.id), start=start, end=now))
+        end = now + draw(st.sampled_from([-TICK, 1, TICK]))
+        spans.append(
+            span(len(spans) + 1, Inference("p", output=(Message("assistant", tuple(calls)),)), start=asked, end=max(end, asked))
+        )
+        now += draw(st.integers(1, TICK))
+    return spans
+
+
+def _without_ids(one: Span) -> Span:
+    operation = one.operation
+    return replace(one, operation=replace(operation, call_id=None)) if isinstance(operation, ToolExecution) else one
+
+
+def _joined(trace: Trace) -> dict[str, str | None]:
+    return {one.span_id: one.operation.call_id for one in trace.spans if isinstance(one.operation, ToolExecution)}
+
+
+@settings(max_examples=200, deadline=None)
+@given(loops(), st.data())
+def test_no_order_of_arrival_changes_the_calls(spans: list[Span], data: st.DataObject) -> None:
+    """Spans that come shuffled, twice, or while they are still open are the same calls, and so are their joins."""
+    told = [_without_ids(one) for one in spans]
+    again = data.draw(st.lists(st.sampled_from(told), max_size=4))
+    early = [replace(one, end=None) for one in data.draw(st.lists(st.sampled_from(told), max_size=2))]
+    arrived = data.draw(st.permutations([*told, *again, *early]))
+    trace = settled(Trace(arrived))
+    assert trace == settled(Trace(told))
+    assert _joined(trace) == _joined(Trace(spans))
+
+
+@settings(max_examples=200, deadline=None)
+@given(loops())
+def test_a_clock_of_whole_milliseconds_changes_no_call(spans: list[Span]) -> None:
+    """An execution may then seem to begin with the model call after it, and to take no time: it is joined as before."""
+    coarse = [replace(one, start=one.start // TICK * TICK, end=(one.end or 0) // TICK * TICK) for one in spans]
+    assert set(_joined(settled(Trace([_without_ids(one) for one in coarse]))).values()) == set(_joined(Trace(spans)).values())
+
+
+@settings(max_examples=100, deadline=None)
+@given(loops())
+def test_ids_that_were_written_are_kept(spans: list[Span]) -> None:
+    assert settled(Trace(spans)) == Trace(spans)
 
 
 def test_tools_told_of_with_the_agent_are_on_offer() -> None:

@@ -84,12 +84,13 @@ def test_users_events_stay_the_users() -> None:
 
 
 def test_tool_call_valid_tells_checked_from_unchecked() -> None:
-    """False with an error in arguments; true only where calls were checked and found clean; else absent."""
-    definition = ToolDefinition("refund")
+    """False with an error in arguments; true only where there was a schema, and calls were found clean by it; else absent."""
+    definition = ToolDefinition("refund", {"type": "object"})
+    unknown = ToolDefinition("refund")
     asked = Inference("p", output=(Message("assistant", (ToolCall("refund", {}),)),), tools=(definition,))
     valid = {
         "clean inference": replace(SPAN, operation=asked),
-        "clean execution": replace(SPAN, operation=ToolExecution("refund", definition=definition)),
+        "clean execution": replace(SPAN, operation=ToolExecution("refund", {}, definition=definition)),
         "a warning": replace(SPAN, operation=asked, violations=(replace(WRONG, severity="warning"),)),
     }
     invalid = {
@@ -99,6 +100,11 @@ def test_tool_call_valid_tells_checked_from_unchecked() -> None:
     unchecked = {
         "no calls": replace(SPAN, operation=Inference("p", tools=(definition,))),
         "no definitions": replace(SPAN, operation=replace(asked, tools=())),
+        "no schema": replace(SPAN, operation=replace(asked, tools=(unknown,))),
+        "no schema of an execution": replace(SPAN, operation=ToolExecution("refund", {}, definition=unknown)),
+        "an argument without its name": replace(
+            SPAN, operation=ToolExecution("refund", "KS-1", definition=definition), run_id=None
+        ),
         "a broken schema": replace(SPAN, operation=asked, violations=(replace(WRONG, code="schema", severity="warning"),)),
         "a plain span": SPAN,
     }
@@ -112,6 +118,6 @@ def test_tool_call_valid_tells_checked_from_unchecked() -> None:
 def test_failed_evaluations_and_the_outcome_can_be_searched_for() -> None:
     """Names of what is worse than info, each once, and the outcome's label."""
     outcome = Evaluation("outcome", "info", "", label="success")
-    found = (MADE_UP, MADE_UP, Evaluation("empty_output", "error", ""), Evaluation("fine", "info", ""), outcome)
+    found = (MADE_UP, MADE_UP, Evaluation("defective_output", "error", ""), Evaluation("fine", "info", ""), outcome)
     attributes = genai.search_attributes(replace(SPAN, evaluations=found))
-    assert attributes == {sc.EVALUATION_FAILED: ["ungrounded_argument", "empty_output"], sc.OUTCOME: "success"}
+    assert attributes == {sc.EVALUATION_FAILED: ["ungrounded_argument", "defective_output"], sc.OUTCOME: "success"}

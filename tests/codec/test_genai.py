@@ -201,7 +201,10 @@ def test_a_failure_is_an_error_with_a_standard_exception_event(message: str) -> 
 
 
 def test_another_writers_error_is_read_from_its_exception_event() -> None:
-    """Type, message and stack trace come from the last exception event where the span does not say them itself."""
+    """Type, message and stack trace come from the last exception event where the span does not say them itself.
+
+    Where nothing gives a type, it is ``error``.
+    """
     events = (
         Event("exception", 1, {sc.EXCEPTION_TYPE: "KeyError"}),
         Event("exception", 1, {sc.EXCEPTION_TYPE: "ValueError", sc.EXCEPTION_MESSAGE: "boom", sc.EXCEPTION_STACKTRACE: "T"}),
@@ -209,7 +212,7 @@ def test_another_writers_error_is_read_from_its_exception_event() -> None:
     raw = RawSpan("1" * 32, "2" * 16, "x", 1, 2, status="error", events=events)
     assert genai.decode(raw).failure == Failure("ValueError", "boom", "T")
     assert genai.decode(raw).events == events
-    assert genai.decode(replace(raw, events=())).failure == Failure("", "", "")
+    assert genai.decode(replace(raw, events=())).failure == Failure("error", "", "")
     said = replace(raw, status_message="said", attributes={sc.ERROR_TYPE: "timeout"})
     assert genai.decode(said).failure == Failure("timeout", "said", "T")
     assert genai.encode(genai.decode(said)) == said

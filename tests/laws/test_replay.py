@@ -13,18 +13,20 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llmtrace
 from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.evidence.run import RunEvidence
 from llmtrace.model import Evaluation, Span, ToolDefinition, ToolExecution, Workflow
 from llmtrace.recorder import active
 from llmtrace.recorder.identity import Identity
+from llmtrace.signals import Signal
 from llmtrace.testing import Captured, capture
 
 
-class Counts:
+class Counts(Signal[dict[str, int]]):
     """A signal that speaks at the end of its run."""
 
     name = "counts"
 
-    def start(self) -> dict[str, int]:
+    def start(self, run: RunEvidence) -> dict[str, int]:
         return {"spans": 0}
 
     def step(self, state: dict[str, int], span: Span) -> list[Evaluation]:
@@ -35,7 +37,7 @@ class Counts:
         return [Evaluation(self.name, "info", f"{state['spans']} spans")]
 
 
-class Breaks:
+class Breaks(Signal[Any]):
     """A signal that fails in one of its ways."""
 
     name = "breaks"
@@ -48,7 +50,7 @@ class Breaks:
             raise RuntimeError
         return []
 
-    def start(self) -> Any:
+    def start(self, run: RunEvidence) -> Any:
         return self._do("start")
 
     def step(self, state: Any, span: Span) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What fed a span, and what it infected: across calls, agents, servers and hand-offs."""
+"""What fed a span, and what it fed: across calls, agents, servers and hand-offs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.lineage_story import ROOT, TRACE_ID, Story
 
-from llmtrace.lineage import Edge, Propagation, traced
-from llmtrace.lineage.memory import Memory
+from llmtrace.lineage import Edge, Propagation, analyze
+from llmtrace.lineage.lost_messages import LostMessages
 from llmtrace.model import (
     AgentInvocation,
     Inference,
@@ -41,7 +41,7 @@ def execution(trace: Trace, tool: str) -> str:
     return next(s.span_id for s in trace.spans if isinstance(s.operation, ToolExecution) and s.operation.name == tool)
 
 
-def test_a_result_infects_the_calls_that_use_its_values_and_what_they_return() -> None:
+def test_a_result_feeds_the_calls_that_use_its_values_and_what_they_return() -> None:
     """Not the calls that use other values, nor models that were merely sent it."""
     story = (
         Story()
@@ -51,45 +51,44 @@ def test_a_result_infects_the_calls_that_use_its_values_and_what_they_return() -
     )
     story.calls("refund", {"receipt": "RC-77120"}, order="KS-20418").says("Done, the receipt is RC-77120.")
     trace = story.trace()
-    spread = traced(trace).propagation
+    spread = analyze(trace).propagation
     assert names(trace, spread.downstream(execution(trace, "look_up"))) == ["model 3", "refund", "model 4", "helper"]
     assert names(trace, spread.upstream(story.spans[-1].span_id)) == ["refund", "model 3", "look_up", "model 1"]
-    assert "other" in names(trace, spread.downstream(execution(trace, "look_up"), told=True))
+    assert "other" in names(trace, spread.downstream(execution(trace, "look_up"), include_sent=True))
 
 
-def test_a_made_up_value_infects_its_later_uses() -> None:
+def test_a_made_up_value_feeds_its_later_uses() -> None:
     story = Story().user("Refund my kettle").calls("look_up", {}, order="KS-99999").calls("refund", {}, order="KS-99999")
     trace = story.trace()
-    spread = traced(trace).propagation
+    spread = analyze(trace).propagation
     assert names(trace, spread.downstream(story.spans[0].span_id)) == ["model 2", "look_up", "refund"]
     assert names(trace, spread.upstream(execution(trace, "refund"))) == ["model 2", "model 1"]
 
 
-def test_one_wrong_call_of_two_infects_only_its_own_execution() -> None:
+def test_one_call_of_two_feeds_only_its_own_execution() -> None:
     story = Story().user("Refund KS-11111 and mine").calls("look_up", WHO, who="me")
     story.says(ToolCall("refund", {"order": "KS-20418"}, "a"), ToolCall("cancel", {"order": "KS-11111"}, "b"))
     story.span(ToolExecution("refund", {"order": "KS-20418"}, {"ok": "RC-55555"}, True, "a"))
     story.span(ToolExecution("cancel", {"order": "KS-11111"}, {}, True, "b"))
     trace = story.trace()
-    assert names(trace, traced(trace).propagation.downstream(execution(trace, "look_up"))) == ["model 2", "refund"]
+    assert names(trace, analyze(trace).propagation.downstream(execution(trace, "look_up"))) == ["model 2", "refund"]
 
 
-def test_what_the_user_said_is_the_end_of_the_way_back() -> None:
+def test_nothing_lies_behind_what_the_user_said() -> None:
     story = Story().user("Refund KS-20418").calls("refund", {}, order="KS-20418")
-    (edge,) = [edge for edge in traced(story.trace()).propagation.into(story.spans[0].span_id) if edge.via == "given"]
+    (edge,) = [edge for edge in analyze(story.trace()).propagation.into(story.spans[0].span_id) if edge.via == "given"]
     assert edge.origin is not None
     assert edge.use is not None
     assert (edge.origin.place, edge.use.pointer) == ("message 1 (user)", "/order")
 
 
-def spans_of(*operations: tuple[Any, int, str | None]) -> Trace:
-    """Each with its place in time and the number of its parent."""
-    return Trace(
-        [
-            Span(TRACE_ID, f"{number:016x}", "s", start, start + length, parent and f"{int(parent):016x}", operation=operation)
-            for number, (operation, (start, length), parent) in enumerate(operations, 1)  # type: ignore[misc]
-        ]
-    )
+def spans_of(*operations: tuple[Any, tuple[int, int], str | None]) -> Trace:
+    """Each operation with its start, its length and the number of its parent."""
+    spans: list[Span] = []
+    for number, (operation, (start, length), parent) in enumerate(operations, 1):
+        parent_id = parent and f"{int(parent):016x}"
+        spans.append(Span(TRACE_ID, f"{number:016x}", "s", start, start + length, parent_id, operation=operation))
+    return Trace(spans)
 
 
 def said(text: str) -> tuple[Message, ...]:
@@ -123,7 +122,7 @@ def test_an_agent_that_a_tool_runs_is_fed_by_the_call_and_returns_into_the_execu
         ),
         (ToolExecution("track", {"parcel": "PX-88211"}, {}, True, "e"), (32, 1), "1"),
     )
-    spread = traced(trace).propagation
+    spread = analyze(trace).propagation
     assert "track" in names(trace, spread.downstream(f"{7:016x}"))
     up = names(trace, spread.upstream(execution(trace, "track")))
     assert {"find", "ask_expert", "expert", "model 1", "model 2"} <= set(up)
@@ -139,7 +138,7 @@ def test_words_that_another_agent_gets_are_handed_on() -> None:
         (AgentInvocation("second"), (20, 30), None),
         (Inference("o", input=said(f"You go on. What is known: {words}"), output=answered("Fine.")), (21, 1), "3"),
     )
-    spread = traced(trace).propagation
+    spread = analyze(trace).propagation
     assert names(trace, spread.upstream(f"{4:016x}")) == ["model 1"]
     assert spread.upstream(f"{4:016x}")[0].edge.via == "handed"
     assert names(trace, spread.downstream(f"{2:016x}"))[:1] == ["first"]
@@ -150,7 +149,7 @@ def test_what_agents_answer_goes_into_the_workflow_around_them() -> None:
     inner = Span(TRACE_ID, "d" * 16, "finder", 0, 90, ROOT, operation=AgentInvocation("finder"))
     story.spans = [replace(span, parent_id=inner.span_id) for span in story.spans]
     trace = Trace([*story.spans, inner, Span(TRACE_ID, ROOT, "desk", 0, 99, operation=Workflow("desk"))])
-    spread = traced(trace).propagation
+    spread = analyze(trace).propagation
     assert names(trace, spread.downstream(story.spans[0].span_id)) == ["finder", "desk"]
     assert names(trace, spread.upstream(ROOT)) == ["finder", "model 1"]
 
@@ -161,7 +160,7 @@ def test_context_that_vanished_is_an_edge() -> None:
     last = story.spans[-2]
     story.messages = [story.messages[0], Message("user", (Text("Please go on."),))]
     story.says("Which order?")
-    (edge,) = [edge for edge in traced(story.trace()).propagation.into(story.spans[-1].span_id) if edge.via == "vanished"]
+    (edge,) = [edge for edge in analyze(story.trace()).propagation.into(story.spans[-1].span_id) if edge.via == "vanished"]
     assert edge.source == last.span_id
     assert edge.lost >= 4
 
@@ -173,7 +172,7 @@ def test_edges_lead_forward_and_their_number_is_linear() -> None:
         story = Story().user("Go on with KS-20418")
         for turn in range(turns):
             story.calls("look_up", {"next": f"KS-{turn:05}"}, of=f"KS-{turn - 1:05}" if turn else "KS-20418")
-        spread = traced(story.trace()).propagation
+        spread = analyze(story.trace()).propagation
         starts = {span.span_id: span.end or 0 for span in story.spans}
         assert all(starts[edge.source] <= starts[edge.target] for edge in spread.edges if edge.target != ROOT)
         return len(spread.edges)
@@ -184,8 +183,8 @@ def test_edges_lead_forward_and_their_number_is_linear() -> None:
 def test_the_edges_are_values() -> None:
     """Equal for equal traces, and made without a trace too."""
     story = Story().user(json.dumps(WHO)).calls("look_up", WHO, who="KS-20418")
-    assert traced(story.trace()).propagation.edges == traced(story.trace()).propagation.edges
-    assert Propagation(story.trace(), (), Memory(story.trace())).edges == tuple(
-        edge for edge in traced(story.trace()).propagation.edges if edge.via not in ("value", "given")
+    assert analyze(story.trace()).propagation.edges == analyze(story.trace()).propagation.edges
+    assert Propagation(story.trace(), (), LostMessages(story.trace())).edges == tuple(
+        edge for edge in analyze(story.trace()).propagation.edges if edge.via not in ("value", "given")
     )
-    assert isinstance(traced(story.trace()).propagation.edges[0], Edge)
+    assert isinstance(analyze(story.trace()).propagation.edges[0], Edge)

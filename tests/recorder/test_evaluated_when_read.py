@@ -32,7 +32,7 @@ from llmtrace.recorder import Recorder, activate, deferred
 from llmtrace.recorder.otel import Tracers
 from llmtrace.recorder.run import MOST_WAITING, Run
 from llmtrace.semconv import EVALUATION_EVENT
-from llmtrace.signals import _own
+from llmtrace.signals import user_signals
 from llmtrace.testing import counting_identity
 
 LOOK_UP = ToolDefinition("look_up", parameters={"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]})
@@ -164,7 +164,7 @@ def test_what_is_exported_is_what_is_recorded_at_once(read: str) -> None:
 @pytest.mark.parametrize("at", ["start", "step", "step, on another thread", "finish"])
 def test_a_signal_does_not_see_what_it_causes(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would cause more, for ever."""
-    monkeypatch.setattr(_own, "registered", {})
+    monkeypatch.setattr(user_signals, "registered", {})
 
     def cause(when: str) -> None:
         if when == at:
@@ -256,7 +256,7 @@ def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_signal_that_does_not_return_keeps_no_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody can evaluate is exported without findings."""
-    monkeypatch.setattr(_own, "registered", {})
+    monkeypatch.setattr(user_signals, "registered", {})
     monkeypatch.setattr("llmtrace.recorder.run.READ_SECONDS", 0.05)
     begun, over = threading.Event(), threading.Event()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signal_cases import RUN, found, span
+from signal_cases import find, run
 
-from llmtrace.model import Inference, Message, Part, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
+from llmtrace.model import Inference, Message, Operation, Part, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
 from llmtrace.signals import load
 
 SETS = {"gpt-4o-airline.jsonl": "airline_tools.json", "retail_agentrx.jsonl": "retail_tools.json"}
@@ -28,26 +28,22 @@ def test_successful_runs_raise_few_alarms(name: str, data: Path) -> None:
         recorded = json.loads(line)
         if recorded["reward"] == 1:
             runs += 1
-            spans = list(_spans(recorded["traj"], tools))
-            alarms.update(signal.name for signal in load() if any(one.severity != "info" for _, one in found(signal, spans)))
+            spans = run(*_steps(recorded["traj"], tools))
+            alarms.update(signal.name for signal in load() if any(one.severity != "info" for _, one in find(signal, spans)))
     assert runs > 30
     assert {signal: count for signal, count in alarms.items() if count > 0.03 * runs} == {}
 
 
-def _spans(trajectory: list[dict[str, Any]], tools: tuple[ToolDefinition, ...]) -> Iterator[Span]:
+def _steps(trajectory: list[dict[str, Any]], tools: tuple[ToolDefinition, ...]) -> Iterator[Operation]:
     messages = tuple(_message(said) for said in trajectory)
     asked: dict[str, Any] = {}
     for number, (message, said) in enumerate(zip(messages, trajectory, strict=True)):
-        operation: Inference | ToolExecution
         if message.role == "assistant":
             asked |= {call.id or "": call.arguments for call in message.tool_calls()}
-            operation = Inference("openai", input=messages[:number], output=(message,), tools=tools)
+            yield Inference("openai", input=messages[:number], output=(message,), tools=tools)
         elif message.role == "tool":
             call_id = said["tool_call_id"]
-            operation = ToolExecution(said["name"], asked[call_id], said["content"], has_result=True, call_id=call_id)
-        else:
-            continue
-        yield span(operation, number, run_id=RUN, sequence=number)
+            yield ToolExecution(said["name"], asked[call_id], said["content"], has_result=True, call_id=call_id)
 
 
 def _message(said: dict[str, Any]) -> Message:

@@ -14,7 +14,7 @@ from llmtrace.testing import capture
 from llmtrace.validation.schema import read_definition
 
 
-def called_twice(**declared: Any) -> Trace:
+def call_twice(**declared: Any) -> Trace:
     """A run in which a program calls one tool twice with the same arguments."""
 
     @llmtrace.tool(**declared)
@@ -30,21 +30,21 @@ def called_twice(**declared: Any) -> Trace:
 @pytest.mark.parametrize(
     ("declared", "expected"),
     [
-        ({}, {"repeated_call"}),
-        ({"changes": True}, {"repeated_call", "duplicated_effect"}),
-        ({"changes": False}, {"repeated_call"}),
+        ({}, {("repeated_call", "twice"), ("duplicated_effect", "undeclared")}),
+        ({"changes": True}, {("repeated_call", "twice"), ("duplicated_effect", "declared")}),
+        ({"changes": False}, {("repeated_call", "twice")}),
         ({"polls": True}, set()),
     ],
 )
-def test_a_declaration_decides(declared: dict[str, Any], expected: set[str]) -> None:
-    """The same call twice is an effect done twice only where each call changes something, and nothing where it polls."""
-    trace = called_twice(**declared)
-    assert {found.name for span in trace.spans for found in span.evaluations} == expected
+def test_a_declaration_decides(declared: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    """The same call twice is a change made twice only where each call changes something, and nothing where it polls."""
+    trace = call_twice(**declared)
+    assert {(found.name, found.label) for span in trace.spans for found in span.evaluations} == expected
 
 
 def test_read_again_it_is_the_same() -> None:
-    """A declaration travels with the span: judged again from what was stored, the run has the findings that it had live."""
-    trace = called_twice(changes=True)
+    """A declaration travels with the span: judged again from what was stored, the run has its live findings."""
+    trace = call_twice(changes=True)
     stored = Trace([genai.decode(genai.encode(span)) for span in trace.spans])
     again, unknown = evaluate_trace(stored)
     assert unknown == ()
@@ -66,7 +66,7 @@ def test_read_again_it_is_the_same() -> None:
     ],
 )
 def test_annotations_of_an_mcp_tool(annotations: Any, changes: bool | None) -> None:
-    """A server's hints say whether another call with the same arguments changes anything more; without them it is not known."""
+    """A server's hints say whether another call with the same arguments changes anything more; without them it is unknown."""
     listed = {"name": "refund", "inputSchema": {"type": "object"}, "annotations": annotations}
     assert changes_by_hints(annotations) is changes
     assert read_definition(listed).changes is changes

@@ -39,24 +39,24 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_folder_is_the_registry() -> None:
-    """Every module of the folder is a signal under the module's name, and loads."""
-    modules = sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
+    """Every module of the folder but two is a signal under the module's name, and loads."""
+    modules = sorted({file.stem for file in FOLDER.glob("[!_]*.py")} - {"base", "user_signals"})
     assert [signal.name for signal in load()] == modules
 
 
 def test_names_choose() -> None:
     """Names keep these, none keeps nothing, a minus leaves one out of all or of those named."""
     everything = {signal.name for signal in load()}
-    assert [signal.name for signal in load(("repeated_call", "empty_output"))] == ["empty_output", "repeated_call"]
+    assert [signal.name for signal in load(("repeated_call", "defective_output"))] == ["defective_output", "repeated_call"]
     assert load(()) == ()
     assert {signal.name for signal in load(("-repeated_call",))} == everything - {"repeated_call"}
-    assert [signal.name for signal in load(("empty_output", "repeated_call", "-repeated_call"))] == ["empty_output"]
+    assert [signal.name for signal in load(("defective_output", "repeated_call", "-repeated_call"))] == ["defective_output"]
 
 
 def test_an_unknown_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """A wrong name stops nothing; one line says what was probably meant."""
     with caplog.at_level(logging.WARNING, "llmtrace"):
-        assert [signal.name for signal in load(("repeated_cal", "empty_output"))] == ["empty_output"]
+        assert [signal.name for signal in load(("repeated_cal", "defective_output"))] == ["defective_output"]
     assert [record.getMessage() for record in caplog.records] == [
         "llmtrace: unknown quality signal 'repeated_cal' (did you mean 'repeated_call'?); it is ignored"
     ]
@@ -64,15 +64,15 @@ def test_an_unknown_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_installed_ones_join(installed: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A signal of another package comes after ours, as an object or as a plain function; a broken one is off and said so."""
-    installed(shout=_shout, quiet=Stateless("quiet", lambda span: ()), kind=Stateless, number=5, empty_output=_shout)
+    installed(shout=_shout, quiet=Stateless("quiet", lambda span: ()), kind=Stateless, number=5, defective_output=_shout)
     with caplog.at_level(logging.WARNING, "llmtrace"):
         signals = {signal.name: signal for signal in load()}
     assert list(signals)[-2:] == ["shout", "quiet"]
     assert [evaluation.name for evaluation in signals["shout"].step(None, run(infer("a"))[0])] == ["shout"]
-    assert list(signals["empty_output"].step(None, run(infer("a"))[0])) == []
+    assert list(signals["defective_output"].step(None, run(infer("a"))[0])) == []
     off = [record.getMessage() for record in caplog.records]
     assert len(off) == 4
-    assert all(any(name in line and "off" in line for line in off) for name in ("kind", "number", "empty_output", "absent"))
+    assert all(any(name in line and "off" in line for line in off) for name in ("kind", "number", "defective_output", "absent"))
 
 
 def test_broken_metadata_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -82,5 +82,5 @@ def test_broken_metadata_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: 
         raise ValueError("bad metadata")
 
     monkeypatch.setattr(llmtrace.signals, "entry_points", fail)
-    assert len(load()) >= 9
+    assert len(load()) == 17
     assert "cannot be listed" in caplog.text

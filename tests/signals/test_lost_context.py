@@ -9,15 +9,14 @@ import pytest
 from tests.instrumentation.openai_server import MODEL, Server, completion, message, whole
 
 import llmtrace
-from llmtrace.lineage import traced
 from llmtrace.testing import capture
 
 Cut = Callable[[list[Any]], list[Any]]
 SYSTEM = {"role": "system", "content": "You are a support agent. Never give refunds."}
 
 
-def lost(cut: Cut, *, turns: int = 6) -> tuple[list[str | None], list[int]]:
-    """Labels of the signal, and how many messages each edge says are gone, of an agent that sends ``cut(history)``."""
+def losses(cut: Cut, *, turns: int = 6) -> list[str | None]:
+    """Labels of the signal for an agent that sends ``cut(history)``."""
 
     @llmtrace.agent
     def support(task: str) -> None:
@@ -30,32 +29,25 @@ def lost(cut: Cut, *, turns: int = 6) -> tuple[list[str | None], list[int]]:
     with capture() as captured:
         support("Where is order W1234?")
         trace = captured.trace
-    found = [each.label for span in trace.spans for each in span.evaluations if each.name == "lost_context"]
-    return found, [edge.lost for edge in traced(trace).propagation.edges if edge.via == "vanished"]
+    return [found.label for span in trace.spans for found in span.evaluations if found.name == "lost_context"]
 
 
 @pytest.mark.parametrize("kept", [3, 4])
-def test_a_window_that_slides(kept: int) -> None:
-    """It is told of once, by the signal when it first slides and by an edge when three messages are gone."""
-    found, gone = lost(lambda history: history[:1] + history[1:][-kept:])
-    assert found == ["messages"]
-    assert len(gone) == 1
-    assert gone[0] >= 3
+def test_a_window_that_slides_is_reported_once(kept: int) -> None:
+    assert losses(lambda history: history[:1] + history[1:][-kept:]) == ["messages"]
 
 
 @pytest.mark.parametrize("kept", [2, 3, 4])
 def test_a_window_that_slides_over_the_system_prompt(kept: int) -> None:
-    """The system prompt is what matters."""
-    found, _ = lost(lambda history: history[-kept:] if len(history) > kept else history)
-    assert found[0] == "system"
+    """The system prompt is what matters most."""
+    found = losses(lambda history: history[-kept:] if len(history) > kept else history)
+    assert "system" in found
     assert set(found) <= {"system", "messages"}
 
 
 def test_the_middle_is_cut_out() -> None:
     """The task is still there."""
-    found, gone = lost(lambda history: history if len(history) < 6 else history[:2] + history[-3:])
-    assert found == ["messages"]
-    assert len(gone) == 1
+    assert losses(lambda history: history if len(history) < 6 else history[:2] + history[-3:]) == ["messages"]
 
 
 @pytest.mark.parametrize(
@@ -69,5 +61,5 @@ def test_the_middle_is_cut_out() -> None:
     ids=["whole", "one question after another", "another agent's view", "a clock in front"],
 )
 def test_nothing_is_lost(cut: Cut) -> None:
-    """Where the whole history goes on, each question stands for itself, or others look on."""
-    assert lost(cut)[0] == []
+    """The whole history goes on, each question stands for itself, or others look on."""
+    assert losses(cut) == []

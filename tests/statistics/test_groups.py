@@ -124,7 +124,7 @@ def test_findings() -> None:
     found = (
         Evaluation("malformed_output", "error", "x"),
         Evaluation("malformed_output", "warning", "x"),
-        Evaluation("empty_output", "info", "x"),
+        Evaluation("defective_output", "info", "x"),
         *(Evaluation(name, "warning", "x") for name in ("slo", "budget_nearly_spent", "budget_unpriced", "drift.refusal_rate")),
         Evaluation("outcome", "error", "x", label="failure"),
     )

@@ -14,7 +14,7 @@ import pytest
 from llmtrace.store import Store, open_store
 from llmtrace.viewer.serving import Serving
 from llmtrace.viewer.source import Source
-from tests.cli.conftest import broken_finder, llmtrace  # noqa: F401 - fixtures
+from tests.cli.conftest import broken_check, llmtrace  # noqa: F401 - fixtures
 from tests.cli.traces import recovered, silent
 
 

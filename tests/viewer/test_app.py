@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmtrace.lineage import traced
+from llmtrace.lineage import analyze
 from llmtrace.model import AgentInvocation, Evaluation, Trace, replace
 from llmtrace.store import open_store, summarise
 from llmtrace.viewer.plain import NUMBER, plain
@@ -32,10 +32,11 @@ def test_the_list_says_what_is_suspected(viewer: Served) -> None:
     """A trace that looks fine from outside names its suspect in the list already."""
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={SILENT},{RECOVERED}").json
-    assert told[SILENT]["title"] == "look_up was called with a made-up /order_id"
+    assert told[SILENT] == {"title": "look_up was called with a made-up /order_id", "confidence": "likely"}
+    assert told[RECOVERED] is None
 
 
-def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_finder: None) -> None:
+def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served, broken_check: None) -> None:
     """The list names the others' suspects, the trace opens without any and says how to report it, and it can be saved."""
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={RECOVERED},{SILENT}").json
@@ -43,13 +44,12 @@ def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served
     assert "by a fault of llmtrace: KeyError ('order_id') at conftest.py:" in told[SILENT]["title"]
     found = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json
     assert found["suspects"] == []
-    assert "report it" in found["failed"]
-    assert viewer.ask(f"/api/traces/{SILENT}/stage").json == {"stage": ""}
+    assert "report it" in found["fault"]
     assert viewer.ask(f"/api/traces/{SILENT}/page").status == 200
 
 
-def test_the_list_says_why_a_run_failed_of_which_nothing_stands_out(tmp_path: Path) -> None:
-    """What was reported of the whole, not a step that only stands in a likely place."""
+def test_the_list_names_no_suspect_of_a_failed_run_that_none_marks(tmp_path: Path) -> None:
+    """Its health says that it failed; opened, it shows what was reported and where to look first."""
     store = open_store(str(tmp_path / "store"))
     maker, task, answer = Maker("e" * 32, 1_780_000_000_000_000_000), user("Has it arrived?"), answers("It has.")
     outcome = Evaluation("outcome", "error", "the program reported failure", "failure", evidence={"reason": "it had not"})
@@ -58,8 +58,11 @@ def test_the_list_says_why_a_run_failed_of_which_nothing_stands_out(tmp_path: Pa
     store.append(maker.span(2, 1, "chat m", chat([task], answer)))
     with serving(store) as served:
         assert served.ask("/api/traces").json["traces"][0]["health"] == "failed"
-        told = served.ask(f"/api/suspicions?traces={'e' * 32}").json["e" * 32]
-    assert (told["title"], told["likely"]) == ("the program reported failure: it had not.", True)
+        assert served.ask(f"/api/suspicions?traces={'e' * 32}").json == {"e" * 32: None}
+        found = served.ask(f"/api/traces/{'e' * 32}/diagnosis").json
+    assert (found["failed"], found["is_judged"]) == (True, True)
+    assert found["reports"] == ["a: the program reported failure: it had not."]
+    assert found["places"]
     store.close()
 
 
@@ -142,7 +145,7 @@ def test_values_lead_to_where_they_came_from(viewer: Served) -> None:
     rows = viewer.ask(f"/api/traces/{SILENT}").json["rows"]
     call = next(row["id"] for row in rows if row["kind"] == "tool")
     uses = viewer.ask(f"/api/traces/{SILENT}/origins?spans={call}").json[call]
-    assert [(use["pointer"], use["status"], use["made_up"]) for use in uses] == [("/order_id", "ungrounded", True)]
+    assert [(use["pointer"], use["status"], use["first_ungrounded"]) for use in uses] == [("/order_id", "ungrounded", True)]
     suspects = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json["suspects"]
     assert (suspects[0]["pointer"], suspects[0]["value"]) == ("/order_id", "KS-20431")
 
@@ -152,7 +155,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
     story = Story().user("Refund my kettle").calls("look_up", {"total": 42.0}, order_id="KS-20431")
     story.calls("refund", {}, order_id="KS-20431", amount=42.0)
     whole = story.trace()
-    spread = traced(whole).propagation
+    spread = analyze(whole).propagation
     store = open_store(str(tmp_path / "store"))
     for span in whole.spans:
         store.append(span)

@@ -1,4 +1,4 @@
-"""``llmtrace check``: judge stored traces again, and say by the exit code whether anything was wrong. For CI."""
+"""``llmtrace check``: judge stored traces again; the exit code says whether something was wrong, or nothing could be judged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import NamedTuple, TypeAlias
 from llmtrace.cli import words
 from llmtrace.cli.importing import add_import, import_all
 from llmtrace.cli.lines import BadLine, read
-from llmtrace.cli.options import FINE, FOUND, BadInput, print_json
+from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, print_json
 from llmtrace.cli.paint import Cell, Screen, cells, short
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
+from llmtrace.diagnosis import diagnose
+from llmtrace.diagnosis.coverage import is_judged
+from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.model import (
     ACCEPTANCE,
@@ -57,18 +60,21 @@ def run(args: argparse.Namespace) -> int:
     evaluator = Evaluator()
     checked = [_check(trace, evaluator) for trace in _traces(args)]
     tally: Counter[str] = Counter(_severity(found) for one in checked for _, found in one.findings)
+    found = bool(tally["error"] or (args.strict and tally["warning"]))
+    judged = found or any(_can_be_judged(one.trace) for one in checked)
     if args.json:
         print_json(
             {
                 "errors": tally["error"],
                 "warnings": tally["warning"],
                 "info": tally["info"],
+                "judged": judged,
                 "traces": [_as_json(one) for one in checked],
             }
         )
     else:
-        _show(Screen(sys.stdout), checked, tally)
-    return FOUND if tally["error"] or (args.strict and tally["warning"]) else FINE
+        _show(Screen(sys.stdout), checked, tally, judged=judged)
+    return FOUND if found else FINE if judged else NOT_JUDGED
 
 
 def _traces(args: argparse.Namespace) -> Iterator[Trace]:
@@ -97,8 +103,16 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
     return Checked(judged, list(_findings(judged)), unknown)
 
 
+def _can_be_judged(trace: Trace) -> bool:
+    """True if the trace shows calls or answers."""
+    try:
+        return is_judged(diagnose(trace))
+    except DiagnosisFailed:  # `why` reports it
+        return True
+
+
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
-    """How the trace failed, violations, and evaluations that say more than that there are some; each fault of a call once."""
+    """The failure, the violations, and the evaluations that do not only repeat these. Each fault of a call comes once."""
     asked: set[tuple[object, ...]] = set()
     roots = {span.span_id for span in trace.roots}
     for span in trace.spans:
@@ -115,7 +129,7 @@ def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
         checked = any(found.name == ACCEPTANCE for found in span.evaluations)
         for found in span.evaluations:
             if checked and found.name == OUTCOME and found.source == ACCEPTANCE:
-                continue  # the check's own verdict, said of the run
+                continue  # the verdict of the acceptance check, repeated for the run
             if found.name != INVALID_TOOL_CALL or not span.violations:
                 yield span, found
 
@@ -138,7 +152,7 @@ def _as_json(checked: Checked) -> dict[str, object]:
     }
 
 
-def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
+def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged: bool) -> None:
     for trace, findings, unknown in checked:
         if not findings and not unknown:
             continue
@@ -151,9 +165,12 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str]) -> None:
         for _ in unknown:
             screen.prose("content was cut, redacted or left out: what was found when it ran stands", "dim", prefix="  ")
         screen.line()
+    traces = words.plural(len(checked), "trace")
+    if not judged:
+        screen.prose(f"Nothing could be judged in {traces}. llmtrace why says what was not visible.", "yellow")
+        return
     counted = f"{words.plural(tally['error'], 'error')}, {words.plural(tally['warning'], 'warning')}, {tally['info']:,} info"
     style = words.SEVERITY_STYLE["error"] if tally["error"] else "green"
-    traces = words.plural(len(checked), "trace")
     screen.line(screen.paint(f"{counted} in {traces}", style))
 
 

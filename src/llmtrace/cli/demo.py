@@ -71,8 +71,9 @@ def run(args: argparse.Namespace) -> int:
                 screen.said("   agent     ", conversations[-1].answer, "bold")
                 screen.line()
     if args.json:
-        told = [{"trace_id": one.trace.trace_id, "task": one.task, "answer": one.answer} for one in conversations]
-        print_json({"store": store, "conversations": told, "diagnosis": words.as_json(diagnose(conversations[-1].trace))})
+        shown = [{"trace_id": one.trace.trace_id, "task": one.task, "answer": one.answer} for one in conversations]
+        diagnosis = diagnose(conversations[-1].trace)
+        print_json({"store": store, "conversations": shown, "diagnosis": words.diagnosis_as_json(diagnosis)})
     else:
         _reveal(screen, conversations[-1].trace, store, scripted=model == MODEL)
     return FINE

@@ -173,7 +173,7 @@ def _content(config: Config) -> Iterator[Finding]:
 def _signals(config: Config) -> Iterator[Finding]:
     """Which quality signals are on, and where those come from that are not built in."""
     with _log_lines() as lines:
-        on = [signal.name for signal in (*signals.load(config.signals), *signals.judging(config.signals))]
+        on = [signal.name for signal in (*signals.load(config.signals), *signals.load_background(config.signals))]
     for line in lines:
         yield Finding("wrong", "signals", line, "Correct LLMTRACE_SIGNALS, or the package that brings it.")
     known = signals.origins()

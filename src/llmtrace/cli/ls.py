@@ -1,5 +1,5 @@
-"""``llmtrace ls``: the traces of a store, newest first: each with its facts, what was asked and answered, what was found, and
-where it may have gone wrong."""
+"""``llmtrace ls``: the traces of a store, newest first: each with its facts, its task and answer, its findings and
+its first suspect."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from llmtrace.cli import words
 from llmtrace.cli.options import FINE, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
-from llmtrace.diagnosis import LIKELY, Suspect, diagnose, diagnosing, listed
+from llmtrace.diagnosis import Suspect, diagnose, diagnosing
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary, is_elsewhere
 
 NAME = "ls"
-HELP = "list traces, newest first, with their health, findings and suspect"
+HELP = "list traces, newest first, with health, findings and first suspect"
 EXAMPLE = "llmtrace ls --health failed --since 2h"
 
 _WORST = ("ok", "running", "recovered", "failed")
@@ -35,13 +35,7 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
 }
 
 
-class _Prime(NamedTuple):
-    suspect: Suspect
-    title: str
-    """What the list says of it."""
-
-
-_Told: TypeAlias = _Prime | DiagnosisFailed | None
+_Verdict: TypeAlias = Suspect | DiagnosisFailed | None
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -69,17 +63,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
-        found = store.traces(_query(args))
+        traces = store.traces(_query(args))
         if args.sort != "age":
-            found = sorted(found, key=_SORTS[args.sort], reverse=True)
-        found, more = found[: args.limit], len(found) > args.limit
-        suspects = _suspects(store, found)
+            traces = sorted(traces, key=_SORTS[args.sort], reverse=True)
+        traces, more = traces[: args.limit], len(traces) > args.limit
+        suspects = _suspects(store, traces)
         if args.json:
-            print_json([_as_json(trace, suspect) for trace, suspect in zip(found, suspects, strict=True)])
+            print_json([_as_json(trace, suspect) for trace, suspect in zip(traces, suspects, strict=True)])
         else:
             filtered = bool(args.health or args.agent or args.since or args.text)
             screen = Screen(sys.stdout)
-            _show(screen, found, suspects, filtered=filtered)
+            _show(screen, traces, suspects, filtered=filtered)
             if more:
                 screen.line(screen.paint(f"more with --limit {2 * args.limit}", "dim"))
     return FINE
@@ -101,48 +95,46 @@ def _query(args: argparse.Namespace) -> Query:
     return Query(limit=limit, since=args.since, health=args.health, agent=args.agent, text=args.text)
 
 
-def _suspects(store: Store, found: Iterable[TraceSummary]) -> Iterator[_Told]:
-    """Of each trace the prime suspect, worked out when it is asked for, or why it cannot be; None where there is none, the
-    trace still goes on, is long, comes late in the list, or would have to be fetched once more."""
+def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict]:
+    """For each trace its first marked suspect, or why it cannot be diagnosed; worked out when the line is shown. None if there
+    is no such suspect, the trace is running or long, stands far down the list, or would have to be fetched once more."""
     most = 0 if is_elsewhere(store) else _MOST_DIAGNOSED
-    for number, summary in enumerate(found):
+    for number, summary in enumerate(traces):
         try:
-            looked_at = number < most and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
-            yield _prime(store, summary.trace_id) if looked_at else None
+            is_short = number < most and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
+            yield _prime(store, summary.trace_id) if is_short else None
         except TraceNotFound:  # it was removed in the meantime
             yield None
 
 
-def _prime(store: Store, trace_id: str) -> _Told:
+def _prime(store: Store, trace_id: str) -> _Verdict:
     try:
         with diagnosing(trace_id):
-            trace = store.trace(trace_id)
-            found = diagnose(trace)
-            return None if found.prime is None else _Prime(found.prime, listed(trace, found))
+            return diagnose(store.trace(trace_id)).prime
     except DiagnosisFailed as failed:
         return failed
 
 
-def _as_json(trace: TraceSummary, told: _Told) -> Any:
-    if isinstance(told, DiagnosisFailed):
-        return {**words.as_json(trace), "suspect": None, "undiagnosed": told.fault}
-    prime = told.suspect if told is not None else None
-    named = None if prime is None else {"span_id": prime.span_id, "title": prime.title, "score": prime.score}
-    return {**words.as_json(trace), "suspect": named, "undiagnosed": None}
+def _as_json(trace: TraceSummary, verdict: _Verdict) -> Any:
+    if isinstance(verdict, DiagnosisFailed):
+        return {**words.as_json(trace), "suspect": None, "undiagnosed": verdict.fault}
+    names = ("check", "span_id", "title", "confidence", "probability", "count")
+    suspect = None if verdict is None else {name: getattr(verdict, name) for name in names}
+    return {**words.as_json(trace), "suspect": suspect, "undiagnosed": None}
 
 
-def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[_Told], *, filtered: bool) -> None:
-    if not found:
+def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdict], *, filtered: bool) -> None:
+    if not traces:
         screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
         return
     now = time.time_ns()
     titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
-    rows = [_row(trace, now) for trace in found]
+    rows = [_row(trace, now) for trace in traces]
     if screen.width < _WIDE:
         titles, rows = [*titles[:4], titles[-1]], [[*row[:4], row[-1]] for row in rows]
     lines = iter(screen.table(titles, rows, right=(1, 3, 4, 5, 6) if screen.width >= _WIDE else (1, 3)))
     screen.line(next(lines))
-    for trace, line, told in zip(found, lines, suspects, strict=True):
+    for trace, line, verdict in zip(traces, lines, suspects, strict=True):
         screen.line(line)
         room = screen.width - 10
         conversation = _conversation(trace, room)
@@ -150,14 +142,14 @@ def _show(screen: Screen, found: list[TraceSummary], suspects: Iterable[_Told], 
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
         if trace.findings:
             screen.line(" " * 10 + screen.paint(short("! " + words.findings(trace.findings), room), "yellow"))
-        if isinstance(told, DiagnosisFailed):
+        if isinstance(verdict, DiagnosisFailed):
             report = f"llmtrace why {trace.trace_id[:8]} says how to report it"
-            screen.prose(f"? not diagnosed, by a fault of llmtrace: {told.fault}; {report}", "dim", prefix=" " * 10)
-        elif told is not None:
-            score = told.suspect.score
-            probability = f" ({words.probability(score)})" if told.title == told.suspect.title else ""  # else it names no place
-            title = short(f"? {clean(told.title)}", room - len(probability)) + probability
-            screen.line(" " * 10 + screen.paint(title, "red" if score >= LIKELY else "dim"))
+            screen.prose(f"? not diagnosed, by a fault of llmtrace: {verdict.fault}; {report}", "dim", prefix=" " * 10)
+        elif verdict is not None:
+            times = "" if verdict.count == 1 else f", {words.plural(verdict.count, 'time')}"
+            confidence = f" ({words.confidence(verdict)}{times})"
+            title = short(f"? {clean(verdict.title)}", room - len(confidence)) + confidence
+            screen.line(" " * 10 + screen.paint(title, words.CONFIDENCE_STYLE[verdict.confidence]))
 
 
 def _row(trace: TraceSummary, now: int) -> list[Cell]:

@@ -17,6 +17,8 @@ FINE = 0
 FOUND = 1
 """The command did its work and found something wrong (check, doctor)."""
 BAD_INPUT = 2
+NOT_JUDGED = 4
+"""Nothing in the traces could be judged (check)."""
 STOPPED = 130
 """Ctrl-C."""
 PIPE_CLOSED = 141

@@ -31,7 +31,8 @@ from llmtrace.cli import words as worded
 from llmtrace.cli.options import FINE, STOPPED, BadInput
 from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
-from llmtrace.diagnosis import LIKELY, diagnose
+from llmtrace.diagnosis import Diagnosis, diagnose
+from llmtrace.diagnosis.coverage import is_judged
 from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, spending
 from llmtrace.launch import environment
@@ -240,17 +241,24 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
 
 def _summary(trace: Trace) -> tuple[str, str, str]:
     summary = summarise(trace)
+    found, command = "", "why"
     try:
-        suspects, undiagnosed = diagnose(trace).suspects, ""
+        diagnosis = diagnose(trace)
+        found, command = _verdict(diagnosis), "why" if diagnosis.is_wrong else "show"
     except DiagnosisFailed as error:
-        suspects, undiagnosed = (), f"not diagnosed, by a fault of llmtrace: {error.fault}"
-    likely = [suspect for suspect in suspects if suspect.score >= LIKELY]
+        found = f"not diagnosed, by a fault of llmtrace: {error.fault}"
     tokens = [f"{worded.count(summary.input_tokens)} tokens in", f"{worded.count(summary.output_tokens)} out"]
     cost = "cost not known" if summary.cost_usd is None else worded.cost(summary.cost_usd)
     known = [*tokens, cost] if summary.models else ["no model was called"]
     counted = ", ".join([worded.plural(summary.spans, "span"), *known, worded.duration(summary.duration)])
-    found = f"{worded.plural(len(likely), 'suspect')}: {likely[0].title}" if likely else "no likely suspect"
-    found = undiagnosed or found
-    command = "why" if likely or undiagnosed else "show"
     name = getattr(trace.root.operation, "name", trace.root.name)
     return f"{name}: {counted}", f"{summary.health}; {found}", f"llmtrace {command} {trace.trace_id[:8]}"
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    if diagnosis.prime is not None:
+        number = f"{len(diagnosis.marked)} suspects, " if len(diagnosis.marked) > 1 else ""
+        return f"{number}{diagnosis.prime.confidence}: {diagnosis.prime.title}"
+    if diagnosis.failed:
+        return "no step is a clear cause"
+    return "no suspect" if is_judged(diagnosis) else "nothing could be judged"

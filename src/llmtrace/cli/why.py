@@ -1,4 +1,4 @@
-"""``llmtrace why``: where a run went wrong. The answer first, then the way to it, then what else is suspected.
+"""``llmtrace why``: whether something is wrong with a run, and where it began. The answer first, then the chain to it.
 
 ``--all`` looks at many runs and groups them by cause; ``--markdown`` writes what a ticket or a coding agent needs; ``--judge``
 asks a model for a second opinion.
@@ -9,54 +9,58 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
 from llmtrace import semconv
-from llmtrace.cli import judging, words
+from llmtrace.cli import judge_option, words
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
 from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
-from llmtrace.diagnosis import LIKELY, Diagnosis, Step, Suspect, diagnose, diagnosing
-from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, diagnosing
+from llmtrace.diagnosis.coverage import is_judged
 from llmtrace.diagnosis.groups import Case, Group, case_of, grouped
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
 from llmtrace.store import Query, Store
 
 NAME = "why"
-HELP = "say where a run went wrong: suspects, evidence, the way to the answer"
+HELP = "say where a run went wrong: suspects, evidence, the chain back"
 EXAMPLE = "llmtrace why last"
 
 MOST_RUNS = 1000
 _EXAMPLES = 3
 _MARKUP = re.compile(r"[|*\[\\]|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown would read; not the lines within a word."""
-_OF_MANY = ("since", "agent", "tag", "limit")
-"""Options that say nothing of a single run."""
+"""What Markdown would read; not the underscores within a word."""
+_RUN_FILTERS = ("since", "agent", "tag", "limit")
+"""Options that only make sense with ``--all``."""
+
+Notes = Mapping[tuple[str, str], str]
+"""What a judge says of a suspect or a place, by span id and title."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
     parser.add_argument("--top", metavar="N", type=positive, default=3, help="how many suspects to show (default: 3)")
+    parser.add_argument("--possible", action="store_true", help="also show what is only worth a look, with its evidence")
     parser.add_argument("--markdown", action="store_true", help="as Markdown, for a ticket or a coding agent")
     parser.add_argument("--all", action="store_true", help="look at many runs, and group them by cause")
     parser.add_argument("--since", metavar="WHEN", type=since, help="with --all, only newer runs: 30m, 2h, 7d, or 2026-01-31")
     parser.add_argument("--agent", metavar="NAME", help="with --all, only runs in which this agent took part")
     parser.add_argument("--tag", metavar="TAG", help="with --all, only runs that have this tag")
     parser.add_argument("--limit", metavar="N", type=positive, help=f"with --all, at most N runs (default: {MOST_RUNS})")
-    judging.configure(parser)
+    judge_option.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    endpoint = judging.endpoint(args)
-    given = [f"--{name}" for name in _OF_MANY if getattr(args, name) is not None]
-    if given and not args.all:
+    endpoint = judge_option.endpoint(args)
+    filters = [f"--{name}" for name in _RUN_FILTERS if getattr(args, name) is not None]
+    if filters and not args.all:
         raise BadInput(
-            f"{given[0]} chooses among many runs, and why looks at one.\nAdd --all, or leave out {' and '.join(given)}."
+            f"{filters[0]} chooses among many runs, and why looks at one.\nAdd --all, or leave out {' and '.join(filters)}."
         )
     with opened(args) as store:
         if args.all:
@@ -64,127 +68,206 @@ def run(args: argparse.Namespace) -> int:
         trace = trace_of(store, args.trace)
     with diagnosing(trace.trace_id):
         flow = Flow(trace)
-    heard = judging.hear(diagnose(trace, flow), flow, endpoint)
-    diagnosis = heard.diagnosis
+    diagnosis = diagnose(trace, flow)
+    reply = judge_option.ask(diagnosis, flow, endpoint)
     if args.json:
-        print_json(judging.as_json(heard))
+        print_json(judge_option.as_json(diagnosis, reply))
     elif args.markdown:
-        print("\n".join(markdown(trace, diagnosis, top=args.top, notes=heard.notes)))
+        print("\n".join(markdown(trace, diagnosis, top=args.top, possible=args.possible, notes=reply.notes)))
     else:
-        show(Screen(sys.stdout), trace, diagnosis, top=args.top, notes=heard.notes)
-    if endpoint is not None and not diagnosis.suspects:
-        Screen(sys.stderr).prose(f"llmtrace why: {endpoint.model} was not asked, for there is no suspect.")
-    if heard.error:
-        Screen(sys.stderr).prose(f"llmtrace why: no second opinion: {heard.error}")
+        show(Screen(sys.stdout), trace, diagnosis, top=args.top, possible=args.possible, notes=reply.notes)
+    if endpoint is not None and not diagnosis.suspects and not diagnosis.places:
+        Screen(sys.stderr).prose(f"llmtrace why: {endpoint.model} was not asked: no suspect to ask about.")
+    if reply.error:
+        Screen(sys.stderr).prose(f"llmtrace why: no second opinion: {reply.error}")
     return FINE
 
 
-def show(screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[str] = ()) -> None:
-    """The diagnosis as text: the first suspect in the first two lines, the way to it, then the others, ``top`` in all.
-
-    ``notes``: for each suspect what else is to be said of it; empty for nothing."""
-    notes = notes or [""] * len(diagnosis.suspects)
-    suspects = diagnosis.suspects
-    without_clue = diagnosis.failed and bool(suspects) and not suspects[0].kind
-    if without_clue:  # what is said of the whole says more
-        _said(screen, diagnosis)
-        screen.prose("It went wrong, and no step stands out. The likeliest:")
+def show(
+    screen: Screen, trace: Trace, diagnosis: Diagnosis, *, top: int, possible: bool = False, notes: Notes | None = None
+) -> None:
+    """The diagnosis as text: the first marked suspect in two lines, the chain to it, then the others, ``top`` in all."""
+    notes = notes or {}
+    verdict = verdict_of(diagnosis)
+    if verdict:
+        screen.prose(verdict, "bold")
         screen.line()
-    if not suspects and diagnosis.unknown:
-        screen.prose("No suspect in what is visible here; the rest cannot be judged.")
+    _marked(screen, diagnosis.marked, top, notes)
+    for report in diagnosis.reports:
+        screen.prose(f"Reported: {report}")
+    if diagnosis.reports:
         screen.line()
-    elif not suspects:
-        so_far = " so far, and it goes on" if diagnosis.health == "running" else ""
-        screen.prose(f"No suspect{so_far}: nothing in this trace was invalid, failed, or came from nowhere.")
-        screen.line()
-    else:
-        _first(screen, suspects[0], notes[0])
-    for number, suspect in enumerate(suspects[1:top], 2):
-        if number == 2:
-            screen.line(screen.paint("Less probable", "bold"))
-        _other(screen, number, suspect, notes[number - 1])
-    hidden = len(suspects) - top
-    if hidden > 0:
-        screen.line(screen.paint(f"{hidden} more with --top {len(suspects)}", "dim"))
-    if len(suspects) > 1:
-        screen.line()
-    for unknown in diagnosis.unknown:
-        screen.prose(f"Not visible: {unknown}", "yellow")
-    if not without_clue:
-        _said(screen, diagnosis)
+    _places(screen, diagnosis.places, notes)
+    _possible(screen, trace, diagnosis, notes, unfolded=possible)
+    for label, text in coverage(diagnosis):
+        screen.prose(f"{label}: {text}", "yellow" if label == "Not checked" else "dim")
     headline(screen, trace)
 
 
-def _said(screen: Screen, diagnosis: Diagnosis) -> None:
-    for symptom in diagnosis.symptoms:
-        screen.prose(f"Said of {symptom}")
+def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes) -> None:
+    for number, suspect in enumerate(suspects[:top], 1):
+        if number == 1:
+            _first(screen, suspect, notes)
+            continue
+        if number == 2:
+            screen.line(screen.paint("Other suspects", "bold"))
+        _other(screen, number, suspect, notes)
+    if len(suspects) > top:
+        screen.line(screen.paint(f"{len(suspects) - top} more with --top {len(suspects)}", "dim"))
+    if len(suspects) > 1:
+        screen.line()
 
 
-def _first(screen: Screen, suspect: Suspect, note: str) -> None:
-    likely = suspect.score >= LIKELY
-    screen.headed(
-        Cell(suspect.title, ("bold",)), Cell(words.probability(suspect.score), ("red", "bold") if likely else ("dim",))
-    )
-    screen.prose(suspect.evidence if likely else f"Not likely, but the first to look at. {suspect.evidence}")
-    for other in suspect.also:
-        screen.prose(f"Also here: {other}", "dim")
-    if note:
-        screen.prose(note, "cyan", prefix="   ")
+def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, *, unfolded: bool) -> None:
+    if not diagnosis.possible:
+        return
+    if unfolded:
+        screen.line(screen.paint("Worth a look", "bold"))
+        for number, suspect in enumerate(diagnosis.possible, 1):
+            _other(screen, number, suspect, notes)
+    else:
+        screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {trace.trace_id[:8]} --possible shows them.", "dim")
     screen.line()
-    chain = [] if _is_told(suspect) else folded(suspect.chain)
+
+
+def verdict_of(diagnosis: Diagnosis) -> str:
+    """Whether something is wrong, in one sentence; empty where a marked suspect says it."""
+    if diagnosis.marked:
+        return ""
+    if diagnosis.failed:
+        return "The run failed, but no step is a clear cause."
+    if diagnosis.is_running:
+        return "Still running. Nothing so far."
+    return "No suspect." if is_judged(diagnosis) else "Nothing could be judged."
+
+
+def coverage(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+    """What was checked and what was not, each with its label."""
+    if diagnosis.checked:
+        yield "Checked", ", ".join(name.replace("_", " ") for name in diagnosis.checked)
+    for sentence in diagnosis.unchecked:
+        yield "Not checked", sentence
+
+
+def worth_a_look(diagnosis: Diagnosis) -> str:
+    """All possible suspects in one sentence."""
+    titles = list(dict.fromkeys(suspect.title for suspect in diagnosis.possible))
+    more = f"; {len(titles) - _EXAMPLES} more" if len(titles) > _EXAMPLES else ""
+    return f"{words.plural(len(diagnosis.possible), 'thing')} worth a look: {'; '.join(titles[:_EXAMPLES])}{more}."
+
+
+def details_of(suspect: Suspect) -> Iterator[str]:
+    """How often it was found, and which later findings it explains."""
+    if suspect.count > 1:
+        yield f"Found {words.plural(suspect.count, 'time')} in this run."
+    if suspect.symptoms:
+        yield f"It explains: {'; '.join(suspect.symptoms)}."
+
+
+def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
+    style = words.CONFIDENCE_STYLE[suspect.confidence]
+    screen.headed(Cell(suspect.title, ("bold",)), Cell(words.confidence(suspect), (style, "bold")))
+    screen.prose(suspect.evidence)
+    for detail in details_of(suspect):
+        screen.prose(detail)
+    _note(screen, suspect, notes)
+    screen.line()
+    chain = [] if _is_title_only(suspect) else folded(suspect.chain)
     for position, step in enumerate(chain):
-        told = step.note == suspect.evidence.rstrip(".")  # it stands above
-        _step(screen, replace(step, note="") if told else step, first=position == 0, last=position == len(chain) - 1)
+        repeats = step.note == suspect.evidence.rstrip(".")  # it stands above
+        _step(screen, replace(step, note="") if repeats else step, first=position == 0, last=position == len(chain) - 1)
     if chain:
         screen.line()
-    screen.prose(f"What would have prevented it: {suspect.advice}", "green")
-    screen.line()
+    if suspect.advice:
+        screen.prose(f"What would have prevented it: {suspect.advice}", "green")
+        screen.line()
 
 
 def folded(chain: Sequence[Step]) -> list[Step]:
-    """Steps in a row that read the same as one, with how often it came: a loop is gone back through turn by turn."""
-    found: list[Step] = []
+    """The chain, with equal steps in a row as one step with a count."""
+    steps: list[Step] = []
     for _, alike in groupby(chain, key=lambda step: (step.title, words.value(step.value), step.note)):
         first, *more = alike
         again = f"the same {words.plural(len(more), 'time')} more before that"
-        found.append(replace(first, note=f"{first.note}; {again}" if first.note else again) if more else first)
-    return found
+        steps.append(replace(first, note=f"{first.note}; {again}" if first.note else again) if more else first)
+    return steps
 
 
-def _is_told(suspect: Suspect) -> bool:
-    """True of a way that is the suspect itself, as where the program died: its title says it."""
+def _is_title_only(suspect: Suspect) -> bool:
+    """True if the chain is one step that only repeats the title, such as an error that ended the program."""
     return len(suspect.chain) == 1 and suspect.chain[0].title == suspect.title
 
 
-def _other(screen: Screen, number: int, suspect: Suspect, note: str) -> None:
-    screen.headed(Cell(f"{number}. {suspect.title}"), Cell(words.probability(suspect.score), ("dim",)))
+def _other(screen: Screen, number: int, suspect: Suspect, notes: Notes) -> None:
+    style = words.CONFIDENCE_STYLE[suspect.confidence]
+    screen.headed(Cell(f"{number}. {suspect.title}"), Cell(words.confidence(suspect), (style,)))
     screen.prose(suspect.evidence, "dim", prefix="   ")
+    for detail in details_of(suspect):
+        screen.prose(detail, "dim", prefix="   ")
+    _note(screen, suspect, notes)
+
+
+def _places(screen: Screen, places: Sequence[Place], notes: Notes) -> None:
+    if not places:
+        return
+    screen.line(screen.paint("Where to look first", "bold"))
+    for number, place in enumerate(places, 1):
+        screen.headed(Cell(f"{number}. {place.title}"), Cell(words.probability(place.probability), ("dim",)))
+        screen.prose(evidence_of(place), "dim", prefix="   ")
+        _note(screen, place, notes)
+    screen.line()
+
+
+def evidence_of(place: Place) -> str:
+    return f"found: {place.evidence}" if place.evidence else "by position only"
+
+
+def _note(screen: Screen, subject: Suspect | Place, notes: Notes) -> None:
+    note = notes.get((subject.span_id, subject.title))
     if note:
         screen.prose(note, "cyan", prefix="   ")
 
 
-def markdown(trace: Trace, diagnosis: Diagnosis, *, top: int, notes: Sequence[str] = ()) -> Iterator[str]:
-    """What a ticket needs: where, the evidence, the way, what to do. Content stands in code, where it is no Markdown."""
-    if not diagnosis.suspects:
-        yield f"No suspect in trace `{trace.trace_id}` ({trace.health})."
-    for number, suspect in enumerate(diagnosis.suspects[:top]):
-        yield f"{'##' if number == 0 else '###'} {_plain(suspect.title)} ({words.probability(suspect.score)})"
-        yield f"\n{_plain(suspect.evidence)}\n"
-        beside = [f"* also here: {_plain(other)}" for other in suspect.also]
-        beside += [f"* {_code(notes[number], 600)}"] if notes and notes[number] else []
-        yield from [*beside, ""] if beside else ()
-        if number == 0 and suspect.chain and not _is_told(suspect):
-            yield "From the outcome back to it:\n"
-            for step in folded(suspect.chain):
-                note = f": {_plain(step.note)}" if step.note and step.note != suspect.evidence.rstrip(".") else ""
-                yield f"1. {_code(_worded(step))} (span `{step.span_id}`){note}"
-            yield ""
-        yield f"What would have prevented it: {_plain(suspect.advice)}\n"
-    beside = [f"* not visible: {_plain(unknown)}" for unknown in diagnosis.unknown]
-    beside += [f"* said of {_code(symptom, 600)}" for symptom in diagnosis.symptoms]
-    yield from [*beside, ""] if beside else ()
-    if diagnosis.suspects:
+def markdown(
+    trace: Trace, diagnosis: Diagnosis, *, top: int, possible: bool = False, notes: Notes | None = None
+) -> Iterator[str]:
+    """What a ticket needs: where, the evidence, the chain, what to do. Content stands in code spans."""
+    notes = notes or {}
+    verdict = verdict_of(diagnosis)
+    if verdict:
+        yield f"{verdict} Trace `{trace.trace_id}` ({trace.health}).\n"
+    for number, suspect in enumerate((*diagnosis.marked[:top], *(diagnosis.possible if possible else ()))):
+        yield from _suspect_as_markdown(suspect, notes, is_first=number == 0)
+    if diagnosis.reports:
+        yield from [*(f"* Reported: {_code(report, 600)}" for report in diagnosis.reports), ""]
+    if diagnosis.places:
+        yield "Where to look first:\n"
+        for place in diagnosis.places:
+            title = f"{_plain(place.title)} (span `{place.span_id}`, {words.probability(place.probability)})"
+            note = notes.get((place.span_id, place.title))
+            yield f"1. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
+        yield ""
+    lines = [f"* {label}: {_plain(text)}" for label, text in coverage(diagnosis)]
+    if diagnosis.possible and not possible:
+        lines = [f"* {_plain(worth_a_look(diagnosis))}", *lines]
+    yield from [*lines, ""] if lines else ()
+    if not verdict:
         yield f"Trace `{trace.trace_id}`, {trace.health}, {words.plural(len(trace), 'span')}."
+
+
+def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> Iterator[str]:
+    yield f"{'##' if is_first else '###'} {_plain(suspect.title)} ({words.confidence(suspect)})"
+    yield f"\n{_plain(' '.join([suspect.evidence, *details_of(suspect)]))}\n"
+    judged = notes.get((suspect.span_id, suspect.title))
+    yield from [f"* {_code(judged, 600)}", ""] if judged else ()
+    if is_first and suspect.chain and not _is_title_only(suspect):
+        yield "From the outcome back to it:\n"
+        for step in folded(suspect.chain):
+            note = f": {_plain(step.note)}" if step.note and step.note != suspect.evidence.rstrip(".") else ""
+            yield f"1. {_code(_step_text(step))} (span `{step.span_id}`){note}"
+        yield ""
+    if suspect.advice:
+        yield f"What would have prevented it: {_plain(suspect.advice)}\n"
 
 
 def _plain(text: str) -> str:
@@ -203,7 +286,7 @@ def _code(text: str, most: int = 200) -> str:
 def _all(store: Store, args: argparse.Namespace) -> int:
     limit = args.limit or MOST_RUNS
     query = Query(limit=limit + 1, since=args.since, agent=args.agent)
-    looked, cases, failed, more = 0, [], list[DiagnosisFailed](), False
+    run_count, cases, unexplained, undiagnosed, more = 0, [], list[str](), list[DiagnosisFailed](), False
     for number, (_, spans) in enumerate(groupby(store.spans(query), key=lambda span: span.trace_id)):
         if number == limit:
             more = True
@@ -211,70 +294,79 @@ def _all(store: Store, args: argparse.Namespace) -> int:
         trace = Trace(list(spans))
         if args.tag is not None and not any(args.tag in _tags(span.attributes) for span in trace.spans):
             continue
-        looked += 1
+        run_count += 1
         try:
-            prime = diagnose(trace).prime
+            diagnosis = diagnose(trace)
         except DiagnosisFailed as error:
-            failed.append(error)
+            undiagnosed.append(error)
             continue
-        if prime is not None:
-            cases.append(case_of(trace, prime))
+        if diagnosis.prime is not None:
+            cases.append(case_of(trace, diagnosis.prime))
+        elif diagnosis.failed:
+            unexplained.append(trace.trace_id)
     groups = grouped(cases)
     if args.json:
-        undiagnosed = [{"trace_id": one.trace_id, "fault": one.fault} for one in failed]
-        print_json({"runs": looked, "causes": [_group_as_json(group) for group in groups], "undiagnosed": undiagnosed})
+        faults = [{"trace_id": error.trace_id, "fault": error.fault} for error in undiagnosed]
+        causes = [_group_as_json(group) for group in groups]
+        print_json({"runs": run_count, "causes": causes, "failed_without_cause": unexplained, "undiagnosed": faults})
     elif args.markdown:
-        print("\n".join(_groups_as_markdown(groups, looked)))
+        print("\n".join(_groups_as_markdown(groups, run_count, unexplained)))
     else:
         filtered = bool(args.since or args.agent or args.tag)
-        show_groups(Screen(sys.stdout), groups, looked, top=max(args.top, 10), filtered=filtered)
+        show_groups(Screen(sys.stdout), groups, run_count, unexplained, top=max(args.top, 10), filtered=filtered)
     err = Screen(sys.stderr)
-    _say_failed(err, failed)
+    _warn_undiagnosed(err, undiagnosed)
     if more and not args.json:
         err.prose(f"llmtrace why: it looked at the newest {words.plural(limit, 'run')} only; --limit N looks at more.")
     return FINE
 
 
-def _say_failed(screen: Screen, failed: list[DiagnosisFailed]) -> None:
-    """Each fault of llmtrace once, with the runs that it cost."""
-    for fault, one in {one.fault: one for one in failed}.items():
-        runs = sum(other.fault == fault for other in failed)
-        report = f"This is a fault of llmtrace; llmtrace why {one.trace_id[:8]} says how to report it."
+def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
+    """Each fault of llmtrace once, with the number of runs that could not be diagnosed."""
+    for fault, example in {error.fault: error for error in errors}.items():
+        runs = sum(error.fault == fault for error in errors)
+        report = f"This is a fault of llmtrace; llmtrace why {example.trace_id[:8]} says how to report it."
         screen.prose(f"llmtrace why: {words.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
 def _tags(attributes: object) -> tuple[str, ...]:
-    held = attributes.get(semconv.TAGS) if isinstance(attributes, dict) else None
-    return tuple(map(str, held)) if isinstance(held, (list, tuple)) else ()
+    tags = attributes.get(semconv.TAGS) if isinstance(attributes, dict) else None
+    return tuple(map(str, tags)) if isinstance(tags, (list, tuple)) else ()
 
 
-def show_groups(screen: Screen, groups: list[Group], looked: int, *, top: int, filtered: bool) -> None:
-    """Each cause with the number of its runs, since when, and with which model first."""
-    if not looked:
+def show_groups(
+    screen: Screen, groups: list[Group], run_count: int, unexplained: Sequence[str], *, top: int, filtered: bool
+) -> None:
+    """Each cause with the number of its runs, since when, and with which model first. ``unexplained``: ids of failed runs
+    without a cause."""
+    if not run_count:
         screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
         return
-    screen.line(screen.paint(_counted(groups, looked), "bold"))
+    screen.line(screen.paint(_counted(groups, run_count), "bold"))
     if groups:
         screen.line()
     for group in groups[:top]:
-        screen.headed(Cell(_title(group), ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
+        screen.headed(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
         screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
         screen.line()
     if len(groups) > top:
         screen.line(screen.paint(f"{len(groups) - top} more with --top {len(groups)}", "dim"))
+    if unexplained:
+        screen.prose(_unexplained(unexplained))
 
 
-def _counted(groups: list[Group], looked: int) -> str:
+def _unexplained(trace_ids: Sequence[str]) -> str:
+    newest = " ".join(trace_id[:8] for trace_id in trace_ids[:_EXAMPLES])
+    return f"{words.plural(len(trace_ids), 'run')} failed without a clear cause. Newest: {newest}"
+
+
+def _counted(groups: list[Group], run_count: int) -> str:
     runs = sum(len(group.cases) for group in groups)
     if not runs:
-        return f"No suspect in {words.plural(looked, 'run')}"
+        return f"No suspect in {words.plural(run_count, 'run')}"
     causes = "one cause" if len(groups) == 1 else f"{len(groups)} causes"
-    return f"{runs} of {words.plural(looked, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
-
-
-def _title(group: Group) -> str:
-    return group.title if group.kind else f"it failed and no step stands out; the likeliest: {group.title}"
+    return f"{runs} of {words.plural(run_count, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
 
 
 def _when(group: Group) -> str:
@@ -291,29 +383,30 @@ def _day(case: Case) -> str:
 
 
 def _group_as_json(group: Group) -> dict[str, object]:
-    told = {"title": group.title, "kind": group.kind, "advice": group.advice, "runs": len(group.cases)}
+    cause = {"title": group.title, "check": group.check, "advice": group.advice, "runs": len(group.cases)}
     models = sorted({model for case in group.cases for model in case.models})
     times = {"first": group.first.start, "last": group.last.start, "first_models": list(group.first.models), "models": models}
-    return {**told, **times, "traces": [case.trace_id for case in group.cases]}
+    return {**cause, **times, "traces": [case.trace_id for case in group.cases]}
 
 
-def _groups_as_markdown(groups: list[Group], looked: int) -> Iterator[str]:
-    yield f"## {_counted(groups, looked)}\n"
+def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequence[str]) -> Iterator[str]:
+    yield f"## {_counted(groups, run_count)}\n"
     for group in groups:
-        yield f"* **{_plain(_title(group))}**: {words.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
+        yield f"* **{_plain(group.title)}**: {words.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
         yield f"  What would have prevented it: {_plain(group.advice)}"
+    yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
 
 
 def _step(screen: Screen, step: Step, *, first: bool, last: bool) -> None:
-    """One step of the way back from the outcome. The arrow says: this came from the next one down."""
+    """One step of the chain back from the outcome. An arrow means: the step above got its data from this one."""
     prefix = "     " if first else "   ← "
     style: tuple[Style, ...] = ("red", "bold") if last else ("bold",)
-    screen.line(screen.paint(prefix, "dim") + screen.paint(short(_worded(step), screen.room(prefix)), *style))
+    screen.line(screen.paint(prefix, "dim") + screen.paint(short(_step_text(step), screen.room(prefix)), *style))
     if step.note:
         screen.prose(step.note, "red" if last else "dim", prefix="       ")
 
 
-def _worded(step: Step) -> str:
+def _step_text(step: Step) -> str:
     """A call as a call, an argument with its value, an answer with its words."""
     if step.value is None:
         return step.title

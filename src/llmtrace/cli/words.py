@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from llmtrace import semconv
 from llmtrace.cli.paint import Style, clean
@@ -24,12 +24,16 @@ from llmtrace.model import (
     counted_elsewhere,
 )
 
+if TYPE_CHECKING:
+    from llmtrace.diagnosis import Diagnosis, Suspect
+
 UNKNOWN = "-"
 
 HEALTH_STYLE: dict[str, Style] = {"ok": "green", "recovered": "yellow", "failed": "red", "running": "blue"}
 _ALTERNATIVES = (*get_args(Operation), *get_args(Part))
 
 SEVERITY_STYLE: dict[str, Style] = {"error": "red", "warning": "yellow", "info": "dim"}
+CONFIDENCE_STYLE: dict[str, Style] = {"certain": "red", "likely": "yellow", "possible": "dim"}
 
 
 def duration(seconds: float | None) -> str:
@@ -70,6 +74,11 @@ def cost(usd: float | None) -> str:
 
 def probability(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+
+
+def confidence(suspect: Suspect) -> str:
+    """``likely``; with the probability, ``likely, 70 %``, where it was measured."""
+    return suspect.confidence + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
 
 
 def tokens(*numbers: int | None) -> int | None:
@@ -161,6 +170,14 @@ def as_json(content: Any) -> JsonValue:
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content if content is None or isinstance(content, (str, int, float, bool)) else str(content)
+
+
+def diagnosis_as_json(found: Diagnosis) -> dict[str, JsonValue]:
+    """A diagnosis as JSON, with what follows from its fields."""
+    from llmtrace.diagnosis.coverage import is_judged
+
+    content: Any = as_json(found)
+    return {**content, "is_wrong": found.is_wrong, "is_judged": is_judged(found), "running": found.is_running}
 
 
 _ENGINE = (

@@ -4,9 +4,15 @@ Laws: one inference a call, and only spans of other writers (``run_id`` None) ar
 right below it, with only plain spans between, is its wrapper (a framework around a client) and becomes a plain step, unless
 what both tell contradicts that; an inference of kind ``server`` below another is the far side of it (an engine's span) and
 becomes one too. Such a step keeps what it says as attributes, and names the span that counts in `semconv.SAME_CALL`.
+The order in which spans arrived, and the resolution of their clocks, change nothing.
 """
 
 from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, messages
@@ -15,6 +21,7 @@ from llmtrace.model import (
     AgentInvocation,
     Custom,
     Inference,
+    JsonValue,
     Message,
     Span,
     ToolCall,
@@ -31,6 +38,7 @@ MOST_BELOW = 100
 def settled(trace: Trace) -> Trace:
     """The trace with each model call counted once, its tools known, and executions joined to calls by name and arguments."""
     changes: dict[str, Span] = {}
+    trace = _without_copies(trace)
     foreign = [span for span in trace.spans if span.run_id is None]
     if any(isinstance(span.operation, Inference) for span in foreign):
         _count_once(trace, changes)
@@ -41,6 +49,16 @@ def settled(trace: Trace) -> Trace:
     if not changes:
         return trace
     return Trace([changes.get(span.span_id, span) for span in trace.spans], alive=trace.alive)
+
+
+def _without_copies(trace: Trace) -> Trace:
+    """Each span once: as it came last, ended rather than open."""
+    spans: dict[str, Span] = {}
+    for span in trace.spans:
+        other = spans.get(span.span_id)
+        if other is None or span.end is not None or other.end is None:
+            spans[span.span_id] = span
+    return trace if len(spans) == len(trace.spans) else Trace(list(spans.values()), alive=trace.alive)
 
 
 # -- one inference a call
@@ -153,27 +171,69 @@ def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
 # -- executions and the calls that asked for them
 
 
+class _Asked(NamedTuple):
+    start: int
+    call: ToolCall
+
+
 def _join(trace: Trace, changes: dict[str, Span]) -> None:
-    asked = _asked(trace, changes)
+    """Give executions without a call id that of the call with their name and arguments, whichever span came or ended first.
+
+    Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
+    call that was asked for before it began, so that one whose execution nobody recorded is passed over.
+    """
     taken = {span.operation.call_id for span in trace.spans if isinstance(span.operation, ToolExecution)}
-    for span in trace.spans:
+    asked = _asked(trace, changes, taken)
+    for span in sorted(trace.spans, key=_began, reverse=True):
         operation = span.operation
         if span.run_id is not None or not isinstance(operation, ToolExecution) or operation.call_id is not None:
             continue
-        for time, call in reversed(asked.get(operation.name, ())):
-            if time <= span.start and call.id not in taken and (call.arguments or {}) == (operation.arguments or {}):
+        alike = asked.get(_key(operation.name, operation.arguments), [])
+        while alike:
+            call = alike.pop(_latest_before(alike, span.start)).call
+            if call.id not in taken:
                 taken.add(call.id)
                 changes[span.span_id] = replace(span, operation=replace(operation, call_id=call.id, inferred=True))
                 break
 
 
-def _asked(trace: Trace, changes: dict[str, Span]) -> dict[str, list[tuple[int, ToolCall]]]:
-    """By tool, the calls that models asked for and when, in order of time."""
-    found: dict[str, list[tuple[int, ToolCall]]] = {}
-    for span in sorted(trace.spans, key=lambda one: one.end or one.start):
+def _latest_before(alike: list[_Asked], start: int) -> int:
+    """The place of the latest call that began before an execution did.
+
+    In one tick of a coarse clock, or by the clock of another machine, a call may seem to begin with or after its execution.
+    """
+    before = bisect_left(alike, start, key=_start) or bisect_right(alike, start, key=_start)
+    return max(0, before - 1)
+
+
+def _start(asked: _Asked) -> int:
+    return asked.start
+
+
+def _began(span: Span) -> tuple[int, int, str]:
+    return span.start, span.start if span.end is None else span.end, span.span_id
+
+
+def _asked(trace: Trace, changes: dict[str, Span], taken: set[str | None]) -> dict[str, list[_Asked]]:
+    """By tool and arguments, the calls that no execution names, in the order in which the model calls began."""
+    found: dict[str, list[_Asked]] = {}
+    seen = set(taken)
+    for span in sorted(trace.spans, key=_began):
         operation = changes.get(span.span_id, span).operation
         for message in operation.output if isinstance(operation, Inference) else ():
             for call in message.tool_calls():
-                if call.id is not None:
-                    found.setdefault(call.name, []).append((span.end or span.start, call))
+                if call.id is None or call.id in seen:
+                    continue
+                seen.add(call.id)
+                found.setdefault(_key(call.name, call.arguments), []).append(_Asked(span.start, call))
+                if isinstance(call.arguments, Mapping) and len(call.arguments) == 1:  # some writers leave its name out
+                    only = next(iter(call.arguments.values()))
+                    found.setdefault(_key(call.name, only), []).append(_Asked(span.start, call))
     return found
+
+
+def _key(name: str, arguments: JsonValue) -> str:
+    try:
+        return f"{name} {json.dumps(arguments or {}, sort_keys=True)}"
+    except (TypeError, ValueError, RecursionError):
+        return f"{name} {arguments!r}"

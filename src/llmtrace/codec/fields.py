@@ -7,6 +7,7 @@ takes an attribute out of the rest only when its value fits; what does not fit s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from llmtrace.codec import jsontext
@@ -121,9 +122,12 @@ def nested(field: str, made: type[Any], rows: Rows, *, older: Mapping[str, str] 
 
 
 _EXACT: Final = 1 << 53
+_MOST_DIGITS: Final = 19
+_FLAGS: Final = {"true": True, "false": False}
+_NO_LIST: Final = ("null", "None", "[]")
 
 
-# -- readings of one attribute value; None where it does not fit
+# -- readings of one attribute value; None where it does not fit. Some writers send every number, flag and list as text.
 
 
 def as_text(value: JsonValue) -> str | None:
@@ -131,27 +135,47 @@ def as_text(value: JsonValue) -> str | None:
 
 
 def as_count(value: JsonValue) -> int | None:
-    """An integer; one that another writer made a float too."""
+    """An integer; also one that another writer made a float or a text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS else None
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def as_number(value: JsonValue) -> float | None:
-    """A float; an integer that a float cannot hold is itself."""
+    """A float; an integer that a float cannot hold is itself. Also the text of a finite number."""
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        return number if isfinite(number) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if abs(value) <= _EXACT else value
 
 
 def as_flag(value: JsonValue) -> bool | None:
-    return value if isinstance(value, bool) else None
+    """A flag; also its text, in whatever case."""
+    return _FLAGS.get(value.lower()) if isinstance(value, str) else value if isinstance(value, bool) else None
 
 
 def as_texts(value: JsonValue) -> tuple[str, ...] | None:
-    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    return None
+    """A list of texts. Also its JSON text, what other languages print for a list (``[a, b]``), and one bare text."""
+    if isinstance(value, (list, tuple)):
+        items = [item for item in value if item is not None]
+        return tuple(items) if all(isinstance(item, str) for item in items) and (items or not value) else None
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or text in _NO_LIST:
+        return None
+    if text[0] != "[" or text[-1] != "]":
+        return (text,)
+    try:
+        held = jsontext.read(text)
+    except ValueError:
+        return tuple([item.strip() for item in text[1:-1].split(",") if item.strip()])
+    return as_texts(held) if isinstance(held, list) else None
 
 
 def as_json(value: JsonValue) -> JsonValue:

@@ -2,6 +2,10 @@
 
 Law: an event is one of ours if, and only if, it reads as one without loss; a user's event that would is renamed on writing
 (`semconv.EVENT_PREFIX`) and gets its name back on reading. So findings and users' events never turn into each other.
+
+Law of failure: a span of a run of ours failed if its status is ERROR. A span of another writer failed if its status is ERROR,
+if it has ``error.type`` or an outcome that says so, or if it has an ``exception`` event and its status is not OK. Whether there
+is a result as well plays no part.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from llmtrace.model import (
     Event,
     Failure,
     Inference,
+    JsonValue,
     RawSpan,
     Span,
     ToolCall,
@@ -85,6 +90,20 @@ _REQUIRED: Final[Mapping[type, frozenset[str]]] = {
     Evaluation: frozenset({"name", "severity", "explanation"}),
     Failure: frozenset({"type", "message"}),
 }
+UNTYPED: Final = "error"
+"""Type of a failure whose writer gives none."""
+OUTCOMES: Final = frozenset(
+    {"gen_ai.tool.call.outcome", "gen_ai.tool.status", "tool.status", "genkit:state", "langfuse.observation.level"}
+)
+"""Attributes by which other writers say how a step went, whatever its status."""
+TELLING: Final = OUTCOMES | {sc.ERROR_TYPE}
+"""Attributes by which a span of another writer may say that it failed."""
+_FAILED: Final = frozenset({"error", "failed", "failure"})
+_NO_ERROR: Final = frozenset({"", "none", "null"})
+"""What some writers give as the type of no error."""
+_OUTCOME_TYPE: Final = "gen_ai.tool.error.type"
+_ESCAPED: Final = "exception.escaped"
+
 DERIVED: Final = (sc.TOOL_CALL_VALID, sc.EVALUATION_FAILED, sc.OUTCOME)
 """Attributes that say again what events say, for searching; written anew each time, dropped on reading."""
 
@@ -96,8 +115,12 @@ def events(span: Span) -> tuple[Event, ...]:
     """Every event of a span: the user's, then the failure's, the violations' and the evaluations', at the span's end."""
     if not (span.events or span.failure or span.violations or span.evaluations):
         return ()
+    hides = _may_seem_failed(span)
     written = [
-        event if _kept(event) else Event(sc.EVENT_PREFIX + event.name, event.time, event.attributes) for event in span.events
+        Event(sc.EVENT_PREFIX + event.name, event.time, event.attributes)
+        if not _kept(event) or (hides and _is_exception(event))
+        else event
+        for event in span.events
     ]
     time = span.start if span.end is None else span.end
     if span.failure is not None and _needs_event(span):
@@ -153,29 +176,50 @@ def _search(span: Span, out: Attributes) -> None:
 
 
 def _was_checked(span: Span) -> bool:
-    """True when there were tool calls and definitions to check them by, and no definition was too broken to check by."""
+    """True when there were tool calls, each with a schema to check it by, and no schema was too broken to check by."""
     if span.violations and any(found.code == "schema" for found in span.violations):
         return False
     operation = span.operation
     if isinstance(operation, ToolExecution):
-        return operation.definition is not None
+        definition = operation.definition
+        judged = span.run_id is not None or isinstance(operation.arguments, dict)
+        return judged and definition is not None and definition.parameters is not None
     if not isinstance(operation, Inference) or not operation.tools:
         return False
-    for message in operation.output:
-        for part in message.parts:
-            if type(part) is ToolCall:
-                return True
-    return False
+    called = [part.name for message in operation.output for part in message.parts if type(part) is ToolCall]
+    if not called:
+        return False
+    schemas = {tool.name for tool in operation.tools if tool.parameters is not None}
+    return schemas.issuperset(called)
 
 
 # -- a failure and the exception events that others wrote about it
 
 
 def _told(error_type: str | None, message: str, events: Sequence[Event]) -> Failure:
-    """The failure of a span in error whose writer did not mark the event that tells of it."""
+    """The failure of a span whose writer did not mark the event that tells of it."""
     last = next((event.attributes for event in reversed(events) if event.name == sc.EXCEPTION_EVENT), {})
     type_, said, stacktrace = (fields.as_text(last.get(key)) or "" for _, key, *_ in _FAILURE)
-    return Failure(type_ if error_type is None else error_type, message or said, stacktrace)
+    return Failure((error_type or type_ or UNTYPED), message or said, stacktrace)
+
+
+def tells_of_failure(key: str, value: JsonValue) -> bool:
+    """Whether an attribute of another writer's span says that it failed."""
+    if not isinstance(value, str):
+        return False
+    if key == sc.ERROR_TYPE:
+        return value.lower() not in _NO_ERROR
+    return key in OUTCOMES and value.lower() in _FAILED
+
+
+def _is_exception(event: Event) -> bool:
+    """False for an exception that the writer handled inside the span."""
+    return event.name == sc.EXCEPTION_EVENT and fields.as_flag(event.attributes.get(_ESCAPED)) is not False
+
+
+def _may_seem_failed(span: Span) -> bool:
+    """True for a span without failure that is read by what it tells: what would tell of one has to get out of the way."""
+    return span.run_id is None and span.failure is None and span.attributes.get(sc.OTEL_STATUS_CODE) != "OK"
 
 
 def _needs_event(span: Span) -> bool:
@@ -196,33 +240,42 @@ def _needs_type(span: Span) -> bool:
 # -- reading
 
 
-def read(raw: RawSpan, rest: Attributes) -> dict[str, Any]:
+def read(raw: RawSpan, rest: Attributes, *, is_foreign: bool) -> dict[str, Any]:
     """A span's failure, violations, evaluations and events; the error's type is taken out of ``rest``."""
     failure: Failure | None = None
     violations: list[Violation] = []
     evaluations: list[Evaluation] = []
     kept: list[Event] = []
+    failed = raw.status == "error" or (is_foreign and _failed(raw, rest))
     for event in raw.events:
         found = _finding(event)
         if isinstance(found, Violation):
             violations.append(found)
         elif isinstance(found, Evaluation):
             evaluations.append(found)
-        elif isinstance(found, Failure) and failure is None and raw.status == "error":
+        elif isinstance(found, Failure) and failure is None and failed:
             failure = found
         elif event.name.startswith(sc.EVENT_PREFIX):
             kept.append(Event(event.name[len(sc.EVENT_PREFIX) :], event.time, event.attributes))
         else:
             kept.append(event)
-    if raw.status == "error":
+    if failed:
         error_type = rest.pop(sc.ERROR_TYPE) if isinstance(rest.get(sc.ERROR_TYPE), str) else None
-        failure = failure or _told(error_type, raw.status_message, kept)
+        if failure is None:
+            error_type = error_type or fields.as_text(rest.get(_OUTCOME_TYPE))
+            failure = _told(error_type, raw.status_message, kept)
     return {
         "failure": failure,
         "violations": tuple(violations),
         "evaluations": tuple(evaluations),
         "events": tuple(kept),
     }
+
+
+def _failed(raw: RawSpan, rest: Attributes) -> bool:
+    if any(tells_of_failure(key, rest[key]) for key in rest.keys() & TELLING):
+        return True
+    return raw.status != "ok" and any(_is_exception(event) for event in raw.events)
 
 
 def _finding(event: Event) -> Violation | Evaluation | Failure | None:

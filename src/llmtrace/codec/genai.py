@@ -73,7 +73,7 @@ def _add_users(span: Span, out: dict[str, JsonValue]) -> None:
     taken = _TAKEN_BY[type(span.operation)]
     status = span.failure is None and (sc.OTEL_STATUS_CODE in span.attributes or sc.OTEL_STATUS_DESCRIPTION in span.attributes)
     for key, value in span.attributes.items():
-        if key in taken or key in out or key.startswith(sc.ATTRIBUTE_PREFIX) or key == sc.ERROR_TYPE:
+        if key in taken or key in out or key.startswith(sc.ATTRIBUTE_PREFIX) or key in findings.TELLING:
             key = _out_of_the_way(key, value, span, out)
         elif status and _is_status(key, value):
             continue
@@ -84,9 +84,16 @@ def _out_of_the_way(key: str, value: JsonValue, span: Span, out: dict[str, JsonV
     if key not in out:
         if key == sc.OPERATION_NAME and isinstance(span.operation, Custom) and not operations.is_known(value):
             return key  # `Custom` is how a span of an operation that is not known here was read
-        if key == sc.ERROR_TYPE and (span.failure is None or not isinstance(value, str)):
+        if key in findings.TELLING and not _is_misread(key, value, span):
             return key
     return sc.ATTRIBUTE_PREFIX + key
+
+
+def _is_misread(key: str, value: JsonValue, span: Span) -> bool:
+    """Whether a user's attribute would be read as the failure, or as its type."""
+    if span.failure is not None:
+        return key == sc.ERROR_TYPE and isinstance(value, str)
+    return span.run_id is None and findings.tells_of_failure(key, value)
 
 
 def _is_status(key: str, value: JsonValue) -> bool:
@@ -111,7 +118,7 @@ def decode(raw: RawSpan) -> Span:
         rest.pop(key, None)
     own = _READ_RUN(rest)
     operation = operations.read(rest)
-    found = findings.read(raw, rest)
+    found = findings.read(raw, rest, is_foreign=own.get("run_id") is None)
     if raw.status != "error":
         _keep_status(raw, rest)
     return Span(

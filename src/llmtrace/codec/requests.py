@@ -21,13 +21,12 @@ def _int64(value: JsonValue) -> int | None:
 
 
 def _double(value: JsonValue) -> float | None:
-    number = fields.as_number(value)
+    number = None if isinstance(value, str) else fields.as_number(value)
     return number if isinstance(number, float) else None
 
 
 def _texts(value: JsonValue) -> list[str] | None:
-    found = fields.as_texts(value)
-    return None if found is None else list(found)
+    return list(value) if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value) else None
 
 
 _TYPES: Final[Mapping[str, Callable[[JsonValue], Any]]] = {
@@ -44,6 +43,12 @@ _TYPES: Final[Mapping[str, Callable[[JsonValue], Any]]] = {
 }
 """The type that the conventions give each of `semconv.REQUEST_PARAMETERS`; None: the value does not fit."""
 _KNOWN: Final = {name: (sc.REQUEST_PREFIX + name, _TYPES[name]) for name in sc.REQUEST_PARAMETERS}
+_TOLERANT: Final[Mapping[Callable[[JsonValue], Any], Callable[[JsonValue], Any]]] = {
+    _int64: fields.as_count,
+    _double: fields.as_number,
+    _texts: fields.as_texts,
+}
+"""How a value is read that does not have the type which is written."""
 
 
 def _write(operation: Any, out: Attributes) -> None:
@@ -74,6 +79,8 @@ def _read(rest: Attributes) -> dict[str, Any]:
     for name, (key, fit) in _KNOWN.items():
         if key in rest:
             fitted = fit(rest[key])
+            if fitted is None and fit in _TOLERANT:
+                fitted = fit(_TOLERANT[fit](rest[key]))
             if fitted is not None:
                 parameters[name] = fitted
                 del rest[key]

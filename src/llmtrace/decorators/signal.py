@@ -10,13 +10,14 @@ from typing import Any, TypeVar, get_args, overload
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Severity
 from llmtrace.recorder import active, background
-from llmtrace.signals import _own, names
+from llmtrace.signals import names, user_signals
+from llmtrace.signals.user_signals import UserSignal
 
 W = TypeVar("W", bound=Callable[..., Any])
 
 
 @overload
-def signal(written: W, /) -> W: ...
+def signal(code: W, /) -> W: ...
 
 
 @overload
@@ -32,7 +33,7 @@ def signal(
 
 
 def signal(
-    written: Any = None,
+    code: Any = None,
     /,
     *,
     name: str | None = None,
@@ -57,38 +58,40 @@ def signal(
     Raises `ConfigurationError` for a name that is taken by a built-in one, and for what cannot be a signal.
     """
 
-    def register(written: Any) -> Any:
-        own = _made(written, name, description, severity, below, looks_at, background)
-        _own.registered[own.name] = own
-        _reach(own)
-        return written
+    def register(code: Any) -> Any:
+        new = _make(code, name, description, severity, below, looks_at, background)
+        user_signals.registered[new.name] = new
+        _add_to_recorder(new)
+        return code
 
-    return register if written is None else register(written)
+    return register if code is None else register(code)
 
 
-def _made(
-    written: Any,
+def _make(
+    code: Any,
     name: str | None,
     description: str | None,
     severity: Severity,
     below: float | None,
     looks_at: type | Sequence[type] | None,
     background: bool,
-) -> _own.Own:
-    if not callable(written):
-        raise ConfigurationError(f"signal({written!r}): expected a function of a span, a class or a generator function")
-    named = name or _snake(str(getattr(written, "__name__", type(written).__name__)))
+) -> UserSignal:
+    if not callable(code):
+        raise ConfigurationError(f"signal({code!r}): expected a function of a span, a class or a generator function")
+    signal_name = name or _snake(str(getattr(code, "__name__", type(code).__name__)))
     if severity not in get_args(Severity):
         raise ConfigurationError(f"signal(severity={severity!r}): expected info, warning or error")
-    if named in names():
-        raise ConfigurationError(f"signal {named!r}: a built-in or installed quality signal has this name; give another name=")
-    _check_form(written, named, background)
-    told = (written.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    looks = None if looks_at is None else (looks_at,) if isinstance(looks_at, type) else tuple(looks_at)
-    return _own.Own(
-        written,
-        name=named,
-        description=description or told or f"{named} was found",
+    if signal_name in names():
+        raise ConfigurationError(
+            f"signal {signal_name!r}: a built-in or installed quality signal has this name; give another name="
+        )
+    _check_form(code, signal_name, background)
+    first_line = (code.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+    looks = (looks_at,) if isinstance(looks_at, type) else tuple(looks_at or ())
+    return UserSignal(
+        code=code,
+        name=signal_name,
+        description=description or first_line or f"{signal_name} was found",
         severity=severity,
         below=below,
         looks_at=looks,
@@ -96,25 +99,29 @@ def _made(
     )
 
 
-def _check_form(written: Any, named: str, background: bool) -> None:
-    if isinstance(written, type):
+def _check_form(code: Any, signal_name: str, background: bool) -> None:
+    if isinstance(code, type):
         if background:
-            raise ConfigurationError(f"signal {named!r}: what judges in the background is a function of one span, not a class")
-        if not (hasattr(written, "step") or "__call__" in vars(written)):
-            raise ConfigurationError(f"signal {named!r}: its class needs a method step(self, span)")
+            raise ConfigurationError(
+                f"signal {signal_name!r}: what judges in the background is a function of one span, not a class"
+            )
+        if not (hasattr(code, "step") or "__call__" in vars(code)):
+            raise ConfigurationError(f"signal {signal_name!r}: its class needs a method step(self, span)")
         return
-    if inspect.iscoroutinefunction(written) and not background:
-        raise ConfigurationError(f"signal {named!r}: an async function can only judge in the background: background=True")
-    if background and _own.is_generator(written):
-        raise ConfigurationError(f"signal {named!r}: what judges in the background is a function of one span, not a generator")
+    if inspect.iscoroutinefunction(code) and not background:
+        raise ConfigurationError(f"signal {signal_name!r}: an async function can only judge in the background: background=True")
+    if background and user_signals.is_generator(code):
+        raise ConfigurationError(
+            f"signal {signal_name!r}: what judges in the background is a function of one span, not a generator"
+        )
 
 
-def _reach(own: _own.Own) -> None:
-    """Have it look at what is recorded from now on: runs that have begun keep the signals they began with."""
+def _add_to_recorder(new: UserSignal) -> None:
+    """Let it look at what is recorded from now on. Runs that have begun keep their signals."""
     recorder = active()
     if recorder is None:
         return
-    if own.background:
+    if new.background:
         background.join(recorder)
     elif recorder.renewed is not None:
         recorder.evaluator = recorder.renewed()

@@ -1,47 +1,64 @@
-"""Diagnosis: a trace in, suspects out, each with its probability, its evidence and the chain from the outcome back to it.
+"""Diagnosis: a trace in, suspects out, each with its confidence, its evidence and the chain from the outcome back to it.
 
-`flow` follows the values through turns, calls and answers, `clues` collects what may be wrong, `features` tells what is known
-of each place, `ranker` weighs it, `chain` walks back. Pure: no I/O but the weights in the package, no clock, nothing
-random; the same trace gives the same diagnosis. A run that says it succeeded is diagnosed like any other, for a made-up value
-that every tool accepted leaves no other trace.
+`flow` follows the values, `checks` look for what a record can prove, `causes` joins findings of one thing, `places` says where
+to look first in a run that is known to have failed. Pure: no I/O but the weights in the package, no clock, nothing random.
 """
 
-from llmtrace.diagnosis.failing import diagnosing
-from llmtrace.diagnosis.flow import Flow
-from llmtrace.diagnosis.ranker import Ranker
-from llmtrace.diagnosis.result import LIKELY, Diagnosis, Step, Suspect
-from llmtrace.diagnosis.suspects import SHOWN, suspects_of
-from llmtrace.diagnosis.symptoms import is_known_to_have_failed, listed, symptoms_of
-from llmtrace.diagnosis.tools import is_left_out
-from llmtrace.model import Inference, Span, ToolExecution, Trace
+from __future__ import annotations
 
-__all__ = ["LIKELY", "SHOWN", "Diagnosis", "Ranker", "Step", "Suspect", "diagnose", "diagnosing", "listed"]
+from llmtrace.diagnosis.causes import causes_of, suspects_of
+from llmtrace.diagnosis.checks import Run, all_checks
+from llmtrace.diagnosis.failures import diagnosing
+from llmtrace.diagnosis.finding import Finding
+from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis.places import Ranker, places_of
+from llmtrace.diagnosis.reports import is_known_to_have_failed, reports_of
+from llmtrace.diagnosis.result import Confidence, Diagnosis, Place, Step, Suspect
+from llmtrace.diagnosis.visibility import checks_that_ran, unchecked, visible_needs
+from llmtrace.model import Trace
+
+__all__ = [
+    "Confidence",
+    "Diagnosis",
+    "Finding",
+    "Flow",
+    "Place",
+    "Ranker",
+    "Run",
+    "Step",
+    "Suspect",
+    "diagnose",
+    "diagnosing",
+    "findings_of",
+]
 
 
 def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = None) -> Diagnosis:
-    """The suspects of a trace, the most probable first, and what was not visible. Verdicts that the spans carry are used;
-    lineage is traced anew, unless the ``flow`` of this trace is given. ``ranker``: other weights than those shipped. Raises
-    IndexError on an empty trace, DiagnosisFailed where llmtrace itself goes wrong."""
+    """The suspects of a trace, and where to look first if it is known to have failed.
+
+    ``flow``: the flow of this trace if it was built already. ``ranker``: other weights than the shipped ones. Verdicts that the
+    spans carry are used. Raises IndexError on an empty trace, DiagnosisFailed if llmtrace itself goes wrong.
+    """
     with diagnosing(trace.trace_id):
         flow = flow or Flow(trace)
-        suspects = suspects_of(trace, flow, ranker)
-        symptoms = symptoms_of(trace, frozenset(suspect.span_id for suspect in suspects))
-        unknown = _unknown(trace, flow)
-        return Diagnosis(trace.trace_id, trace.health, suspects, unknown, symptoms, is_known_to_have_failed(trace))
+        run = Run(trace, flow)
+        findings = findings_of(run)
+        failed = is_known_to_have_failed(trace)
+        places = places_of(run, findings, ranker) if failed else ()
+        probabilities = {place.span_id: place.probability for place in reversed(places) if place.part != "user"}
+        suspects = suspects_of(causes_of(findings, flow), flow, probabilities)
+        return Diagnosis(
+            trace.trace_id,
+            trace.health,
+            suspects,
+            places,
+            checks_that_ran(all_checks(), visible_needs(run)),
+            unchecked(run),
+            reports_of(trace, frozenset(suspect.span_id for suspect in suspects)),
+            failed,
+        )
 
 
-def _unknown(trace: Trace, flow: Flow) -> tuple[str, ...]:
-    hidden = tuple(f"{reason} (span {span_id})" for reason, span_id in flow.lineage.hidden.items())
-    silent = next((span.span_id for span in trace.spans if _answer_is_left_out(span)), None)
-    if silent is not None:
-        hidden = (*hidden, f"what tools answered was left out, so an error in an answer does not show (span {silent})")
-    if not any(isinstance(span.operation, Inference) for span in trace.spans):
-        return (*hidden, "no call of a model was recorded, so no value can be traced")
-    return hidden
-
-
-def _answer_is_left_out(span: Span) -> bool:
-    """Of a tool that ran and raised nothing."""
-    execution = span.operation
-    ran = isinstance(execution, ToolExecution) and execution.executed and not execution.has_result
-    return ran and span.failure is None and is_left_out(span)
+def findings_of(run: Run) -> list[Finding]:
+    """What every check finds, before findings of one cause are joined."""
+    return [finding for check in all_checks() for finding in check.look(run)]

@@ -1,7 +1,7 @@
 """Failures of many runs by their cause, so that one fix is found for many.
 
-Law: a run counts once, under its most probable suspect; two runs have one cause where that suspect is of the same kind and its
-title is the same, and titles hold names of tools, arguments and agents but never values.
+Law: a run counts once, under the first suspect that marks it. Two runs have one cause if check and title of that suspect are
+the same. Titles hold names of tools, arguments and agents but never values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmtrace.model.value import value
 
 @value
 class Case:
-    """One run with its most probable suspect."""
+    """One run with the first suspect that marks it."""
 
     trace_id: str
     start: int
@@ -27,7 +27,7 @@ class Case:
 @value
 class Group:
     title: str
-    kind: str
+    check: str
     advice: str
     """That of the last case."""
     cases: tuple[Case, ...]
@@ -43,15 +43,15 @@ class Group:
 
 
 def case_of(trace: Trace, suspect: Suspect) -> Case:
-    asked = [span.operation for span in trace.spans if isinstance(span.operation, Inference)]
-    models = dict.fromkeys(one.response_model or one.request_model for one in asked)
+    inferences = [span.operation for span in trace.spans if isinstance(span.operation, Inference)]
+    models = dict.fromkeys(inference.response_model or inference.request_model for inference in inferences)
     return Case(trace.trace_id, trace.spans[0].start, tuple(model for model in models if model), suspect)
 
 
 def grouped(cases: Iterable[Case]) -> list[Group]:
     """The groups with most runs first; of equal ones the one that was seen last."""
-    by_cause: dict[tuple[str, str], list[Case]] = {}
+    cases_by_cause: dict[tuple[str, str], list[Case]] = {}
     for case in sorted(cases, key=lambda case: case.start):
-        by_cause.setdefault((case.suspect.kind, case.suspect.title), []).append(case)
-    groups = [Group(title, kind, held[-1].suspect.advice, tuple(held)) for (kind, title), held in by_cause.items()]
+        cases_by_cause.setdefault((case.suspect.check, case.suspect.title), []).append(case)
+    groups = [Group(title, check, same[-1].suspect.advice, tuple(same)) for (check, title), same in cases_by_cause.items()]
     return sorted(groups, key=lambda group: (-len(group.cases), -group.last.start))

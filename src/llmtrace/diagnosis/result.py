@@ -1,52 +1,79 @@
-"""What a diagnosis says: suspects, each with evidence and the way from the outcome back to it."""
+"""What a diagnosis says: suspects with evidence, where to look first in a failed run, what was checked and what was not."""
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 from llmtrace.model import Health, JsonValue
 from llmtrace.model.value import value
 
-LIKELY = 0.5
-"""From here on a suspect is worth a person's time."""
+Confidence: TypeAlias = Literal["certain", "likely", "possible"]
+"""``certain``: the record proves it. ``likely``: a law with few exceptions. ``possible``: worth a look. Only certain and likely
+suspects mark a run."""
 
 
 @value
 class Step:
-    """One stop on the way back from the outcome; it came from the step after it."""
+    """One stop on the way back from the outcome. Its data came from the step after it."""
 
     span_id: str
     title: str
     """``answer``, a tool's name, ``argument /order_id`` …"""
     value: JsonValue = None
-    """What was said, asked or made up there."""
+    """The answer's text, the call's arguments or the argument's value."""
     note: str = ""
-    """How it hangs together with the next step."""
+    """How this step depends on the next one."""
 
 
 @value
 class Suspect:
-    """A place where the run may have gone wrong."""
+    """One cause: a place where the run may have gone wrong."""
 
+    check: str
+    """Name of the check that found it; see `llmtrace.diagnosis.checks`."""
+    confidence: Confidence
     span_id: str
-    score: float
-    """The probability, 0 to 1, that it began here; see `llmtrace.diagnosis.ranker`."""
+    """The span to look at."""
     title: str
+    """Free of content."""
     evidence: str
-    """One sentence that can be checked by looking at the trace."""
+    """A sentence that can be checked by looking at the trace."""
+    advice: str = ""
+    """What would have prevented this failure."""
+    probability: float | None = None
+    """The probability, 0 to 1, that the run went wrong here, as measured on labelled failed runs. None if it was not measured
+    for runs of this kind."""
+    count: int = 1
+    """How often the same was found in this run."""
+    tool: str = ""
     pointer: str | None = None
-    """JSON Pointer into the call's arguments, where one value is suspected."""
+    """JSON Pointer into the call's arguments, if one value is suspected."""
     value: JsonValue = None
+    spans: tuple[str, ...] = ()
+    """Ids of all spans that the finding rests on."""
+    symptoms: tuple[str, ...] = ()
+    """Titles of later findings that this cause explains."""
     chain: tuple[Step, ...] = ()
     """From the outcome to this place. The last step is the suspect itself."""
-    advice: str = ""
-    """What would have prevented it."""
-    reasons: tuple[str, ...] = ()
-    """The features that raised the probability most, in words."""
-    also: tuple[str, ...] = ()
-    """What else was found at the same place."""
-    part: str = "span"
-    """What is suspected: a turn of the ``user``, a ``call`` with its result, an ``answer``, or another ``span``."""
-    kind: str = ""
-    """The kind of the clue that is given as evidence; empty where there is none."""
+
+    @property
+    def is_marked(self) -> bool:
+        """True if it is certain or likely."""
+        return self.confidence != "possible"
+
+
+@value
+class Place:
+    """A place to look at first in a run that is known to have failed, with or without evidence."""
+
+    span_id: str
+    title: str
+    probability: float
+    """The probability, 0 to 1, that the decisive mistake was made here, as measured on labelled failed runs."""
+    evidence: str = ""
+    """What was found there; empty if only its position speaks for it."""
+    part: Literal["user", "call", "answer", "span"] = "span"
+    value: JsonValue = None
 
 
 @value
@@ -54,16 +81,37 @@ class Diagnosis:
     trace_id: str
     health: Health
     suspects: tuple[Suspect, ...] = ()
-    """The strongest first."""
-    unknown: tuple[str, ...] = ()
-    """What was not visible, so that values found nowhere count as unknown instead of made up."""
-    symptoms: tuple[str, ...] = ()
-    """What says that something is wrong, and not where: what a span is called, and one sentence that was said of it."""
+    """Certain ones first, then likely, then possible ones."""
+    places: tuple[Place, ...] = ()
+    """Up to five places to look at first. Empty unless the run is known to have failed."""
+    checked: tuple[str, ...] = ()
+    """Names of the checks that had what they need."""
+    unchecked: tuple[str, ...] = ()
+    """What was not visible and therefore not judged, a sentence each."""
+    reports: tuple[str, ...] = ()
+    """What the program, a person or a quality signal reported about the run as a whole, and not about a step."""
     failed: bool = False
     """The run is known to have failed: by its health, by feedback, or by a check that refused its answer."""
 
     @property
+    def marked(self) -> tuple[Suspect, ...]:
+        """The suspects that mark the run: certain and likely ones."""
+        return tuple(suspect for suspect in self.suspects if suspect.is_marked)
+
+    @property
+    def possible(self) -> tuple[Suspect, ...]:
+        return tuple(suspect for suspect in self.suspects if not suspect.is_marked)
+
+    @property
     def prime(self) -> Suspect | None:
-        """The strongest suspect, where it is likely or the run is known to have failed; else None."""
-        first = self.suspects[0] if self.suspects else None
-        return first if first is not None and (self.failed or first.score >= LIKELY) else None
+        """The first suspect that marks the run; None if there is none."""
+        return next(iter(self.marked), None)
+
+    @property
+    def is_wrong(self) -> bool:
+        """True if something is wrong with the run: it is known to have failed, or a suspect marks it."""
+        return self.failed or bool(self.marked)
+
+    @property
+    def is_running(self) -> bool:
+        return self.health == "running"

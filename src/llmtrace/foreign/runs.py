@@ -15,6 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
+from llmtrace.codec.writers import PREFIXES
 from llmtrace.recorder import Recording, keys
 from llmtrace.recorder.root import is_program
 from llmtrace.recorder.run import Run
@@ -24,7 +25,6 @@ MOST_OPEN = 4096
 
 _SCOPES = ("openinference.", "opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai", "traceloop.")
 """How writers are called that tell what a span is of only when it ends."""
-_PREFIXES = ("gen_ai.", "openinference.", "traceloop.", "llm.", "ai.", "pydantic_ai.")
 
 
 class Place(NamedTuple):
@@ -140,4 +140,4 @@ def _tells(span: ReadableSpan) -> bool:
     scope = span.instrumentation_scope
     if scope is not None and scope.name.startswith(_SCOPES):
         return True
-    return any(key.startswith(_PREFIXES) for key in span.attributes or ())
+    return any(key.startswith(PREFIXES) for key in span.attributes or ())

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import wrapt
 
+from llmtrace import semconv
 from llmtrace.instrumentation._metered import ametered, metered
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.recorder.guard import guard, report
@@ -98,9 +99,13 @@ class Watch:
         fields: Fields = {"stream": True, "partial": partial, "chunks": self.chunks}
         if self.chunks:
             fields["time_to_first_chunk"] = self.first - call.started
-        fields.update(guard(self.reader.fields) or {})
+        seen = guard(self.reader.fields) or {}
+        fields.update(seen)
         if error is not None:
             fields["partial"] = True
+        elif not partial and seen.get("output") and not seen.get("finish_reasons") and seen.get("partial") is not False:
+            # the connection was closed before the answer said why it ended
+            fields.update(partial=True, attributes={**seen.get("attributes", {}), semconv.STREAM_CUT: True})
         if self.response is not None:
             guard(_restore, self.response())
         call.end(fields, error)

@@ -1,25 +1,57 @@
-"""A second opinion by a model, for whoever asks for it: the top suspects of a diagnosis go to one, its verdict is merged.
+"""A second opinion by a model, on request: it is sent the first suspects of a diagnosis, and its opinions stand beside them.
 
-`prompt` says what it is shown, `endpoint` asks, `verdict` reads the answer, `merging` joins it with the evidence. Law: one
-question a diagnosis, bounded in size and time; what the model says is data: read strictly, never run, and it moves a
-probability half the way at most. Nothing of it is recorded: no span is made, and no store is written.
+`prompt` says what the model is shown, `endpoint` asks, `verdict` reads the answer. Law: one question per diagnosis, bounded in
+size and time. What the model says is data: read strictly, never run. It changes no suspect: neither its confidence nor its
+place in the order. Nothing is recorded: no span is made, and no store is written.
 """
 
-from llmtrace.diagnosis import Diagnosis
-from llmtrace.diagnosis.flow import Flow
+from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.judge.endpoint import Endpoint
-from llmtrace.judge.merging import Judged, Opinion, merged
-from llmtrace.judge.prompt import MOST_ASKED, messages_for
+from llmtrace.judge.prompt import MOST_ASKED, Subject, messages_for
 from llmtrace.judge.verdict import SCHEMA, read
+from llmtrace.model.value import value
 
 __all__ = ["MOST_ASKED", "Endpoint", "Judged", "Opinion", "judge"]
 
 
+@value
+class Opinion:
+    """What the model says of one suspect or place."""
+
+    span_id: str
+    title: str
+    """That of the suspect or place."""
+    probability: float
+    reason: str
+
+
+@value
+class Judged:
+    model: str
+    opinions: tuple[Opinion, ...] = ()
+    """In the order of the suspects, then the places, that were asked about."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
 def judge(diagnosis: Diagnosis, flow: Flow, endpoint: Endpoint) -> Judged:
-    """The diagnosis with the model's verdict. ``flow`` is that of its trace. Raises JudgeFailed; asks nothing where there is no
-    suspect."""
-    asked = diagnosis.suspects[:MOST_ASKED]
-    if not asked:
-        return Judged(endpoint.model, diagnosis)
-    answer = endpoint.ask(messages_for(asked, flow), SCHEMA)
-    return merged(endpoint.model, diagnosis, read(answer.text, len(asked)), answer)
+    """The model's opinions on the first suspects and places. ``flow`` is that of the same trace. Raises JudgeFailed. Asks
+    nothing if there is neither a suspect nor a place."""
+    subjects = subjects_of(diagnosis)
+    if not subjects:
+        return Judged(endpoint.model)
+    answer = endpoint.ask(messages_for(subjects, flow), SCHEMA)
+    verdicts = read(answer.text, len(subjects))
+    opinions = tuple(
+        Opinion(subject.span_id, subject.title, round(verdict.probability, 4), verdict.reason)
+        for subject, verdict in zip(subjects, verdicts, strict=True)
+    )
+    return Judged(endpoint.model, opinions, answer.input_tokens, answer.output_tokens)
+
+
+def subjects_of(diagnosis: Diagnosis) -> tuple[Subject, ...]:
+    """What the model is asked about: suspects, then places that no suspect names, `MOST_ASKED` in all."""
+    suspected = {suspect.span_id for suspect in diagnosis.suspects}
+    subjects: list[Subject] = [*diagnosis.suspects]
+    subjects += (place for place in diagnosis.places if place.span_id not in suspected)
+    return tuple(subjects[:MOST_ASKED])

@@ -112,13 +112,13 @@ def _answer(body: bytes) -> Answer:
         usage = completion.get("usage") or {}
         tokens = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise JudgeFailed("what it answered is no chat completion") from None
+        raise JudgeFailed("its answer is not a chat completion") from None
     if refusal:
         raise JudgeFailed(f"the model refused: {str(refusal)[:_MOST_SAID]}")
     if choice.get("finish_reason") == "length":
         raise JudgeFailed(f"its answer was cut off at {MOST_OUTPUT_TOKENS} tokens")
     if not isinstance(text, (str, NoneType)):
-        raise JudgeFailed("what it answered is no chat completion")
+        raise JudgeFailed("its answer is not a chat completion")
     if not text or not text.strip():
         raise JudgeFailed("its answer is empty")
     return Answer(text, *tokens)

@@ -1,18 +1,20 @@
 """What the judge is shown: the suspects' evidence and chains, and the steps around them.
 
 Law: at most so many characters, however long the run; content is as the store has it, so what was redacted stays so; it stands
-in one JSON document, which the instructions call quoted matter. How probable we hold a suspect is not said: the opinion is to
-be the judge's own.
+in one JSON document, which the instructions call quoted matter. How sure we are of a suspect is left out: the opinion is to be
+the judge's own.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from llmtrace.diagnosis import Step, Suspect
-from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis import Flow, Place, Step, Suspect
+from llmtrace.diagnosis.flow import Node
+
+Subject: TypeAlias = Suspect | Place
 
 MOST_ASKED = 5
 MOST_CHARACTERS = 24_000
@@ -32,40 +34,43 @@ against the step they stand in. Answer with JSON only: \
 {"verdicts": [{"suspect": 1, "probability": 0.5, "reason": "one short sentence"}, ...]}, each suspect exactly once."""
 
 
-def messages_for(suspects: Sequence[Suspect], flow: Flow) -> list[dict[str, str]]:
+def messages_for(subjects: Sequence[Subject], flow: Flow) -> list[dict[str, str]]:
     longest = _LONGEST
     while True:
-        text = json.dumps(_document(suspects, flow, longest), ensure_ascii=False)
+        text = json.dumps(_document(subjects, flow, longest), ensure_ascii=False)
         if len(text) <= MOST_CHARACTERS or longest < 20:
             break
         longest //= 2
     return [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": text}]
 
 
-def _document(suspects: Sequence[Suspect], flow: Flow, longest: int) -> dict[str, Any]:
+def _document(subjects: Sequence[Subject], flow: Flow, longest: int) -> dict[str, Any]:
     nodes = flow.nodes
     first = next((node for node in nodes if node.kind == "user"), None)
-    places = {place for suspect in suspects for place in _around(suspect, nodes)}
+    steps = {position for subject in subjects for position in _around(subject, nodes)}
     return {
         "task": _cut(first.text, longest) if first is not None else None,
-        "outcome": _told(flow.outcome, longest) if flow.outcome is not None else None,
-        "steps": [{"step": place, **_told(nodes[place], longest)} for place in sorted(places)],
-        "suspects": [_suspect(number, suspect, nodes, longest) for number, suspect in enumerate(suspects, 1)],
+        "outcome": _node(flow.outcome, longest) if flow.outcome is not None else None,
+        "steps": [{"step": position, **_node(nodes[position], longest)} for position in sorted(steps)],
+        "suspects": [_subject(number, subject, nodes, longest) for number, subject in enumerate(subjects, 1)],
     }
 
 
-def _suspect(number: int, suspect: Suspect, nodes: Sequence[Node], longest: int) -> dict[str, Any]:
-    told = {
+def _subject(number: int, subject: Subject, nodes: Sequence[Node], longest: int) -> dict[str, Any]:
+    content: dict[str, Any] = {
         "suspect": number,
-        "step": _place(suspect, nodes),
-        "title": _cut(suspect.title, longest),
-        "evidence": _cut(suspect.evidence, longest),
-        "also": [_cut(other, longest) for other in suspect.also[:3]],
-        "argument": suspect.pointer and _cut(suspect.pointer, longest),
-        "value": _cut(suspect.value, longest),
-        "from_the_outcome_back_to_it": [_step(step, longest) for step in _ends(suspect.chain)],
+        "step": _position(subject, nodes),
+        "title": _cut(subject.title, longest),
+        "evidence": _cut(subject.evidence, longest) or None,
+        "value": _cut(subject.value, longest),
     }
-    return {name: said for name, said in told.items() if said not in (None, [])}
+    if isinstance(subject, Suspect):
+        content |= {
+            "explains": [_cut(symptom, longest) for symptom in subject.symptoms[:3]],
+            "argument": subject.pointer and _cut(subject.pointer, longest),
+            "from_the_outcome_back_to_it": [_step(step, longest) for step in _ends(subject.chain)],
+        }
+    return {name: item for name, item in content.items() if item not in (None, [])}
 
 
 def _ends(chain: Sequence[Step]) -> Sequence[Step]:
@@ -75,49 +80,50 @@ def _ends(chain: Sequence[Step]) -> Sequence[Step]:
 
 
 def _step(step: Step, longest: int) -> dict[str, Any]:
-    told = {"title": _cut(step.title, longest), "value": _cut(step.value, longest), "note": _cut(step.note, longest) or None}
-    return {name: said for name, said in told.items() if said is not None}
+    content = {"title": _cut(step.title, longest), "value": _cut(step.value, longest), "note": _cut(step.note, longest) or None}
+    return {name: item for name, item in content.items() if item is not None}
 
 
-def _told(node: Node, longest: int) -> dict[str, Any]:
+def _node(node: Node, longest: int) -> dict[str, Any]:
     """A step in short."""
-    told: dict[str, Any] = {"by": _cut(node.agent, longest) if node.agent else None}
-    if node.kind == "call":
-        told |= {"calls": _cut(node.tool, longest), "arguments": _cut(node.arguments, longest)}
-        told["result"] = _cut(node.result, longest) if node.has_result else None
-        failure = node.execution.failure if node.execution is not None else None
-        told["failed"] = _cut(f"{failure.type}: {failure.message}", longest) if failure is not None else None
+    content: dict[str, Any] = {"by": _cut(node.agent, longest) if node.agent else None}
+    call = node.call
+    if call is not None:
+        content |= {"calls": _cut(call.tool, longest), "arguments": _cut(call.arguments, longest)}
+        content["result"] = _cut(call.result, longest) if call.has_result else None
+        failure = call.execution.failure if call.execution is not None else None
+        content["failed"] = _cut(f"{failure.type}: {failure.message}", longest) if failure is not None else None
     else:
-        told["user says" if node.kind == "user" else "model says"] = _cut(node.text, longest)
-    return {name: said for name, said in told.items() if said is not None}
+        content["user says" if node.kind == "user" else "model says"] = _cut(node.text, longest)
+    return {name: item for name, item in content.items() if item is not None}
 
 
-def _place(suspect: Suspect, nodes: Sequence[Node]) -> int | None:
-    """The suspect's step: of those of its span (a model may ask for several calls at once) the one that fits it best."""
-    own = [n for n in nodes if n.span_id == suspect.span_id or (n.execution and n.execution.span_id == suspect.span_id)]
-    if not own:
+def _position(subject: Subject, nodes: Sequence[Node]) -> int | None:
+    """The subject's step. A model may ask for several calls at once: of the steps of one span the one that fits best."""
+    candidates = [node for node in nodes if subject.span_id in (node.span_id, node.place)]
+    if not candidates:
         return None
-    value = _text(suspect.value) if suspect.value is not None else ""
+    value = _text(subject.value) if subject.value is not None else ""
 
     def fit(node: Node) -> tuple[bool, bool, bool]:
-        holds = bool(value) and value in (_text(node.arguments) if node.kind == "call" else node.text)
-        return node.kind == suspect.part, bool(node.tool) and node.tool in suspect.title, holds
+        holds_value = bool(value) and value in (_text(node.arguments) if node.call is not None else node.text)
+        return node.place == subject.span_id, bool(node.tool) and node.tool in subject.title, holds_value
 
-    return nodes.index(max(own, key=fit))
-
-
-def _around(suspect: Suspect, nodes: Sequence[Node]) -> range:
-    place = _place(suspect, nodes)
-    return range(0) if place is None else range(max(0, place - AROUND), min(len(nodes), place + AROUND + 1))
+    return max(candidates, key=fit).position
 
 
-def _cut(said: Any, longest: int) -> str | None:
-    """As text, its middle left out where it is long."""
-    if said is None:
+def _around(subject: Subject, nodes: Sequence[Node]) -> range:
+    position = _position(subject, nodes)
+    return range(0) if position is None else range(max(0, position - AROUND), min(len(nodes), position + AROUND + 1))
+
+
+def _cut(content: Any, longest: int) -> str | None:
+    """As text, the middle of a long one left out."""
+    if content is None:
         return None
-    text = _text(said)
+    text = _text(content)
     return text if len(text) <= longest else f"{text[: longest // 2]} […] {text[-(longest // 2) :]}"
 
 
-def _text(said: Any) -> str:
-    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, default=str)
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)

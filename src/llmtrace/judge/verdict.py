@@ -1,4 +1,4 @@
-"""The judge's answer, read strictly. Law: what is not exactly a verdict on each suspect is none at all; nothing is guessed."""
+"""The judge's answer, read strictly. Law: an answer that is not exactly one verdict for each suspect is refused as a whole."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(text: str, suspects: int) -> tuple[Verdict, ...]:
             raise ValueError
     except (ValueError, TypeError, RecursionError):
         began = " ".join(text[: 2 * _MOST_QUOTED].split())[:_MOST_QUOTED]
-        raise JudgeFailed(f"what it said is no verdict in the form it was asked for; it begins: {began}") from None
+        raise JudgeFailed(f"its answer is not a verdict in the form that was asked for; it begins: {began}") from None
     total = max(1.0, sum(one.probability for one in held.values()))
     return tuple(Verdict(held[number].probability / total, held[number].reason) for number in range(1, suspects + 1))
 

@@ -1,26 +1,26 @@
 """Lineage: where each value that a model put into a tool call or an answer came from.
 
-Three answers: *grounded* (with the place), *ungrounded* (in nothing that was visible: made up), *unknown* (context that is not
-visible here, or a value of which it cannot be said). `docs/lineage.md` lists the forms that are recognised. Pure: the same
-spans in the same order give the same answers.
+Three answers: *grounded* (with the place), *ungrounded* (an identifier that nothing visible contains: the model made it up),
+*unknown* (everything else that is not found). Pure: the same spans give the same answers. See `docs/lineage.md`.
 """
 
-from llmtrace.lineage.propagation import Edge, Propagation, Reached, Traced, traced
-from llmtrace.lineage.provenance import Match, Origin, Provenance, Use
-from llmtrace.lineage.tracing import Lineage
-from llmtrace.lineage.values import NOUNS, SPECIFIC
+from llmtrace.lineage.lineage import LineageTracker
+from llmtrace.lineage.live import LiveLineage
+from llmtrace.lineage.order import moments
+from llmtrace.lineage.propagation import Edge, LineageResult, Propagation, Reached, analyze
+from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
 
 __all__ = [
-    "NOUNS",
-    "SPECIFIC",
     "Edge",
-    "Lineage",
+    "LineageResult",
+    "LineageTracker",
+    "LiveLineage",
     "Match",
     "Origin",
     "Propagation",
     "Provenance",
     "Reached",
-    "Traced",
-    "Use",
-    "traced",
+    "ValueUse",
+    "analyze",
+    "moments",
 ]

@@ -1,9 +1,8 @@
-"""How what was said and found travels through a trace: which spans fed a span, and which it infected.
+"""How values and words travel through a trace: which spans fed a span, and which spans it fed.
 
-Nodes are spans, edges lead from earlier to later. A path follows the values, from a result to the call in which one is used,
-from there to the execution and its own result; and the words that one agent hands to another, be it by a prompt, by a tool
-that runs an agent, or by an MCP server. That a model was merely sent a result is an edge too, yet no path goes on over it
-unless asked to. Law: the number of edges is linear in the values, messages and spans; the same trace gives the same edges.
+Nodes are spans. Edges lead from earlier to later. A path follows a value from a result to the call that uses it, from there to
+the execution and its result; and words that one agent hands to another, by a prompt or by a tool that runs an agent. Paths
+follow what a model was merely sent only if asked to. Law: the number of edges is linear in the values, messages and spans.
 """
 
 from __future__ import annotations
@@ -13,72 +12,58 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from llmtrace.lineage.conversations import Conversations
-from llmtrace.lineage.history import History
-from llmtrace.lineage.memory import Memory
-from llmtrace.lineage.provenance import Origin, Use
-from llmtrace.lineage.tracing import Lineage
-from llmtrace.model import (
-    AgentInvocation,
-    FetchResponse,
-    Inference,
-    Message,
-    Span,
-    Text,
-    ToolExecution,
-    ToolResult,
-    Trace,
-    Workflow,
-)
+from llmtrace.lineage.history import Conversations, MessageHistory
+from llmtrace.lineage.lineage import LineageTracker
+from llmtrace.lineage.lost_messages import LostMessages
+from llmtrace.lineage.order import CallJoins, moments
+from llmtrace.lineage.provenance import Origin, ValueUse
+from llmtrace.model import AgentInvocation, Inference, Message, Span, Text, ToolExecution, ToolResult, Trace, Workflow
 from llmtrace.model.value import value
 
 Via: TypeAlias = Literal["value", "given", "call", "handed", "returned", "told", "vanished"]
-"""``value``: a value out of the source's result stands in what the target said, or one that the source made up. ``given``: it
-stands in a message that the source was sent first. ``call``: the source asked for this execution. ``handed``: the source's
-words went to another agent, or its call started what the target is part of. ``returned``: the source ran within the target, and
-its answer may be in the target's. ``told``: the target was sent the source's words or result. ``vanished``: it was no longer
-sent what the source was."""
+"""``value``: the target used a value out of the source's result, or one that the source made up. ``given``: the value stands in
+a message that the source was the first to be sent. ``call``: the source asked for this execution. ``handed``: its words went to
+another agent, or its call started the target. ``returned``: it ran within the target and answered. ``told``: the target was
+sent its words or result. ``vanished``: the target was no longer sent what the source was sent."""
 
-SHORTEST_QUOTE = 40
-"""Characters from which on words that stand inside another prompt count as handed on."""
-_RECENT = 8
-_EVERY, _NONE = "*", ""
+SHORTEST_QUOTE, _MOST_QUOTED = 40, 8
+"""Characters from which on words inside another prompt count as handed on, and the newest texts that are looked for there."""
+_ANY_CALL, _NO_CALL = "*", ""
 
 
 @value
 class Edge:
     source: str
-    """Id of the span that it leads from; the same as ``target`` where a value was given in the very request."""
+    """Span id. The same as ``target`` if a value was given in the target's own request."""
     target: str
     via: Via
-    use: Use | None = None
-    """The value, as the target used it."""
+    use: ValueUse | None = None
     origin: Origin | None = None
-    """Where it stands."""
+    """Where the value stands."""
     call_id: str | None = None
-    """Of a call, of a value in one, and of what a call started: which."""
+    """The call itself, the call that holds the value, or the call that started the target."""
     lost: int = 0
-    """Of what vanished: how many messages."""
+    """Number of messages that vanished."""
 
 
 @value
 class Reached:
     span_id: str
     edge: Edge
-    """The one by which it is reached first."""
+    """The first edge on which the span was reached."""
     distance: int
-    """Edges on the way."""
+    """Number of edges from the start."""
 
 
 class Propagation:
-    """The edges of a trace. ``uses``, ``memory``: what a thorough `Lineage` and a `Memory` say of it."""
+    """The edges of a trace."""
 
-    def __init__(self, trace: Trace, uses: Iterable[Use], memory: Memory) -> None:
+    def __init__(self, trace: Trace, uses: Iterable[ValueUse], lost_messages: LostMessages) -> None:
         self.edges: tuple[Edge, ...] = (
-            *_of_values(trace, uses),
-            *_of_calls(trace),
-            *_of_messages(trace, memory.conversations),
-            *(Edge(loss.before, loss.span_id, "vanished", lost=loss.lost) for loss in memory.losses if loss.before),
+            *_value_edges(trace, uses),
+            *_call_edges(trace),
+            *_message_edges(trace, lost_messages.conversations),
+            *(Edge(loss.before, loss.span_id, "vanished", lost=loss.lost) for loss in lost_messages.losses if loss.before),
         )
         self._into: dict[str, list[Edge]] = defaultdict(list)
         self._out_of: dict[str, list[Edge]] = defaultdict(list)
@@ -87,155 +72,119 @@ class Propagation:
             self._out_of[edge.source].append(edge)
 
     def into(self, span_id: str) -> tuple[Edge, ...]:
-        """The edges that lead straight to a span, of every kind."""
+        """The edges of every kind that end at a span; `out_of` those that begin there."""
         return tuple(self._into.get(span_id, ()))
 
     def out_of(self, span_id: str) -> tuple[Edge, ...]:
-        """The edges that lead straight from a span, of every kind."""
         return tuple(self._out_of.get(span_id, ()))
 
-    def upstream(self, span_id: str, *, told: bool = False) -> tuple[Reached, ...]:
-        """What fed a span, the nearest first: each span once. ``told``: also what the models were merely sent."""
-        return tuple(self._reach(span_id, back=True, told=told))
+    def upstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
+        """What fed a span, the nearest first, each span once. ``include_sent``: also what models were merely sent."""
+        return tuple(self._reach(span_id, back=True, include_sent=include_sent))
 
-    def downstream(self, span_id: str, *, told: bool = False) -> tuple[Reached, ...]:
-        """What a span infected, the nearest first: each span once. ``told``: also where it was merely sent to a model."""
-        return tuple(self._reach(span_id, back=False, told=told))
+    def downstream(self, span_id: str, *, include_sent: bool = False) -> tuple[Reached, ...]:
+        """What a span fed, the nearest first, each span once. ``include_sent``: also the models that were merely sent it."""
+        return tuple(self._reach(span_id, back=False, include_sent=include_sent))
 
-    def _reach(self, start: str, *, back: bool, told: bool) -> Iterator[Reached]:
-        """Breadth first. A wrong value in one call of an inference says nothing of its other calls: so with each span goes
-        through which of its calls the path came (None for its words)."""
-        ways: dict[str, set[str | None]] = {start: {_EVERY}}
+    def _reach(self, start: str, *, back: bool, include_sent: bool) -> Iterator[Reached]:
+        """Breadth first. A wrong value in one call of an inference does not spoil its other calls, so the search remembers
+        through which call it came to a span."""
+        calls: dict[str, set[str | None]] = {start: {_ANY_CALL}}
         queue = deque(((start, 0),))
         while queue:
-            at, distance = queue.popleft()
-            for edge in self._into.get(at, ()) if back else self._out_of.get(at, ()):
-                if not _leads_on(edge, ways[at], first=at == start, back=back, told=told):
+            span_id, distance = queue.popleft()
+            for edge in self._into.get(span_id, ()) if back else self._out_of.get(span_id, ()):
+                if not _leads_on(edge, calls[span_id], is_start=span_id == start, back=back, include_sent=include_sent):
                     continue
                 other = edge.source if back else edge.target
-                way = _way_back(edge) if back else _way_on(edge)
-                if other not in ways:
-                    ways[other] = set()
+                call = _call_back(edge) if back else edge.call_id if edge.via == "value" else _ANY_CALL
+                if other not in calls:
+                    calls[other] = set()
                     yield Reached(other, edge, distance + 1)
-                elif way in ways[other]:
+                elif call in calls[other]:
                     continue
-                ways[other].add(way)
+                calls[other].add(call)
                 queue.append((other, distance + 1))
 
 
-def _way_on(edge: Edge) -> str | None:
-    return edge.call_id if edge.via == "value" else _EVERY
-
-
-def _way_back(edge: Edge) -> str | None:
+def _call_back(edge: Edge) -> str | None:
     if edge.via == "value":
-        return _NONE if _is_made_up(edge) else _EVERY
+        return _NO_CALL if _is_invented(edge) else _ANY_CALL
     return edge.call_id if edge.via in ("call", "handed") else None
 
 
-def _leads_on(edge: Edge, ways: set[str | None], *, first: bool, back: bool, told: bool) -> bool:
+def _leads_on(edge: Edge, calls: set[str | None], *, is_start: bool, back: bool, include_sent: bool) -> bool:
     if edge.via == "told":
-        return told
-    if edge.via in ("given", "vanished"):  # the end of every way back
-        return back and first
+        return include_sent
+    if edge.via in ("given", "vanished"):  # nothing lies behind what the user said
+        return back and is_start
     if back:
-        return edge.via != "value" or _EVERY in ways or edge.call_id in ways
-    if edge.via == "value":  # what another model made up is not infected
-        return first or not _is_made_up(edge)
-    return _EVERY in ways or edge.call_id in ways
+        return edge.via != "value" or _ANY_CALL in calls or edge.call_id in calls
+    if edge.via == "value":  # a value that another inference invented did not come from the start
+        return is_start or not _is_invented(edge)
+    return _ANY_CALL in calls or edge.call_id in calls
 
 
-def _is_made_up(edge: Edge) -> bool:
+def _is_invented(edge: Edge) -> bool:
     return edge.use is not None and edge.use.provenance.first is not None
 
 
 @dataclass(slots=True)
-class Traced:
+class LineageResult:
     """The lineage of a whole trace."""
 
-    lineage: Lineage
-    uses: list[Use]
-    """Every value that a model said, in order of time."""
+    tracker: LineageTracker
+    uses: list[ValueUse]
+    """Every value that a model put into a call or an answer, in order of time."""
+    lost_messages: LostMessages
     propagation: Propagation
 
 
-def traced(trace: Trace) -> Traced:
+def analyze(trace: Trace) -> LineageResult:
     """Where every value of a trace came from, and how it travelled."""
-    lineage, memory = Lineage(spans=trace.spans), Memory(trace)
-    uses: list[Use] = []
-    for span, ended in moments(trace):
-        if not ended:
-            lineage.begun(span)
+    tracker, lost_messages = LineageTracker(trace.spans), LostMessages(trace)
+    uses: list[ValueUse] = []
+    for span, is_end in moments(trace):
+        if not is_end:
+            tracker.begun(span)
             continue
         if isinstance(span.operation, Inference):
-            memory.sent(span, span.operation)
+            lost_messages.add(span, span.operation)
         elif isinstance(span.operation, ToolExecution):
-            memory.tasks.executed(span.operation)
-        uses += lineage.add(span)
-    return Traced(lineage, uses, Propagation(trace, uses, memory))
+            lost_messages.tasks.executed(span.operation)
+        uses += tracker.add(span)
+    return LineageResult(tracker, uses, lost_messages, Propagation(trace, uses, lost_messages))
 
 
-def moments(trace: Trace) -> list[tuple[Span, bool]]:
-    """Every span at its begin, if it was given something then, and at its end (True), in order of time."""
-    found = [((span.start, 0, span.sequence or 0), span, False) for span in trace.spans if _is_given(span)]
-    found += [((span.end, 1, span.sequence or 0), span, True) for span in trace.spans if span.end is not None]
-    found.sort(key=lambda moment: moment[0])
-    return [(span, ended) for _, span, ended in found]
-
-
-def _is_given(span: Span) -> bool:
-    return isinstance(span.operation, (AgentInvocation, Workflow)) and bool(span.operation.input)
-
-
-# -- values
-
-
-def _of_values(trace: Trace, uses: Iterable[Use]) -> Iterator[Edge]:
-    said = {span.span_id for span in trace.spans if isinstance(span.operation, (Inference, AgentInvocation, Workflow))}
+def _value_edges(trace: Trace, uses: Iterable[ValueUse]) -> Iterator[Edge]:
+    speakers = {span.span_id for span in trace.spans if isinstance(span.operation, (Inference, AgentInvocation, Workflow))}
     for use in uses:
-        provenance, made = use.provenance, set[str]()
-        for origin in (provenance.earliest, provenance.latest, *provenance.inputs):
-            if origin is not None and origin.span_id not in made:
-                made.add(origin.span_id)
-                given = origin.span_id in said and origin.call_id is None and not origin.place.startswith("answer ")
-                if given or origin.span_id != use.span_id:
-                    yield Edge(origin.span_id, use.span_id, "given" if given else "value", use, origin, use.call_id)
+        provenance = use.provenance
+        origins = {one.span_id: one for one in (provenance.latest, provenance.earliest) if one is not None}
+        for origin in origins.values():
+            is_given = origin.span_id in speakers and origin.call_id is None and not origin.place.startswith("answer ")
+            if is_given or origin.span_id != use.span_id:
+                yield Edge(origin.span_id, use.span_id, "given" if is_given else "value", use, origin, use.call_id)
         first = provenance.first
         if first is not None and first.span_id != use.span_id:
             yield Edge(first.span_id, use.span_id, "value", use, first, use.call_id)
 
 
-# -- calls, and what runs within them
-
-
-_HOLDERS = (ToolExecution, AgentInvocation, Workflow)
-
-
-def _of_calls(trace: Trace) -> Iterator[Edge]:
-    asked: dict[str, str] = {}
+def _call_edges(trace: Trace) -> Iterator[Edge]:
+    joins = CallJoins(trace.spans)
+    starts: dict[str, tuple[str, str | None]] = {}
+    """For each execution, and all that runs within it: the inference that asked for it, and the id of the call."""
     for span in trace.spans:
-        if isinstance(span.operation, (Inference, FetchResponse)):
-            for message in span.operation.output:
-                asked.update((call.id, span.span_id) for call in message.tool_calls() if call.id is not None)
-    starts: dict[str, tuple[str, str]] = {}
-    """For each execution, and all that runs within it, who asked for it by which call."""
-    for span in trace.spans:
-        operation = span.operation
-        if isinstance(operation, ToolExecution) and operation.call_id is not None and operation.call_id in asked:
-            starts[span.span_id] = asked[operation.call_id], operation.call_id
-            yield Edge(asked[operation.call_id], span.span_id, "call", call_id=operation.call_id)
-    yield from _of_nesting(trace, starts)
-
-
-def _of_nesting(trace: Trace, starts: dict[str, tuple[str, str]]) -> Iterator[Edge]:
-    """What runs within an execution was started by who asked for that; what it answers becomes part of the result."""
+        pair = joins.find(span)
+        if pair is not None:
+            starts[span.span_id] = pair[0].span_id, pair[1].id
+            yield Edge(pair[0].span_id, span.span_id, "call", call_id=pair[1].id)
     holders: dict[str, Span] = {}
     """For each span the innermost execution, agent or workflow around it."""
     for _, span in trace.walk():
-        parent = trace.parent(span)
-        if parent is None:
-            continue
-        holder = parent if isinstance(parent.operation, _HOLDERS) else holders.get(parent.span_id)
+        holder = trace.parent(span)
+        if holder is not None and not isinstance(holder.operation, (ToolExecution, AgentInvocation, Workflow)):
+            holder = holders.get(holder.span_id)
         if holder is None:
             continue
         holders[span.span_id] = holder
@@ -248,68 +197,58 @@ def _of_nesting(trace: Trace, starts: dict[str, tuple[str, str]]) -> Iterator[Ed
 
 
 def _answers(span: Span, holder: Span) -> bool:
-    """An agent, a workflow, an inference that gave words and asked for nothing, or within an execution another one."""
+    """True for an agent, a workflow, an inference that asked for no tool, and an execution within another one."""
     operation = span.operation
     if isinstance(operation, Inference):
         return bool(operation.output) and not any(message.tool_calls() for message in operation.output)
-    if isinstance(operation, ToolExecution):
-        return isinstance(holder.operation, ToolExecution)
-    return isinstance(operation, (AgentInvocation, Workflow))
+    is_nested = isinstance(operation, ToolExecution) and isinstance(holder.operation, ToolExecution)
+    return is_nested or isinstance(operation, (AgentInvocation, Workflow))
 
 
-# -- messages
-
-
-def _of_messages(trace: Trace, conversations: Conversations) -> Iterator[Edge]:
+def _message_edges(trace: Trace, conversations: Conversations) -> Iterator[Edge]:
     speakers = _Speakers()
     executions: dict[str, str] = {}
-    histories: dict[str, History] = {}
-    for span, ended in moments(trace):
+    histories: dict[str, MessageHistory] = defaultdict(MessageHistory)
+    for span, is_end in moments(trace):
         operation = span.operation
-        if isinstance(operation, (AgentInvocation, Workflow)) and not ended:
-            texts = (part.content for message in operation.input for part in message.parts if isinstance(part, Text))
-            yield from _handed(speakers, texts, span)
+        if isinstance(operation, (AgentInvocation, Workflow)) and not is_end:
+            yield from speakers.edges_to(span, operation.input)
         elif isinstance(operation, ToolExecution) and operation.call_id is not None:
             executions[operation.call_id] = span.span_id
         elif isinstance(operation, Inference):
-            conversation = conversations.of(span, operation)
-            history = histories.setdefault(conversation.name, History(bounded=False))
-            told = [message for _, message in history.new(operation.input, conversation.before)]
-            yield from _told(told, executions, span)
-            texts = (part.content for message in told for part in message.parts if isinstance(part, Text))
-            yield from _handed(speakers, texts, span)
-            speakers.said(span, operation.output)
-
-
-def _told(messages: Iterable[Message], executions: dict[str, str], span: Span) -> Iterator[Edge]:
-    for part in (part for message in messages for part in message.parts):
-        if isinstance(part, ToolResult) and part.id in executions:
-            yield Edge(executions[part.id], span.span_id, "told", call_id=part.id)
-
-
-def _handed(speakers: _Speakers, texts: Iterable[str], span: Span) -> Iterator[Edge]:
-    for speaker in {speaker.span_id: speaker for text in texts for speaker in speakers.of(text)}.values():
-        if speaker.span_id != span.span_id:
-            yield Edge(speaker.span_id, span.span_id, "told" if speaker.parent_id == span.parent_id else "handed")
+            history = histories[conversations.name_of(span, operation)]
+            messages = [message for _, message in history.new_messages(operation.input)]
+            for part in (part for message in messages for part in message.parts):
+                if isinstance(part, ToolResult) and part.id in executions:
+                    yield Edge(executions[part.id], span.span_id, "told", call_id=part.id)
+            yield from speakers.edges_to(span, messages)
+            speakers.add(span, operation.output)
 
 
 class _Speakers:
-    """Who said which words; the last ones are looked for inside longer texts too."""
+    """Which inference answered which text. The newest texts are looked for inside longer ones too."""
 
     def __init__(self) -> None:
         self._by_text: dict[str, Span] = {}
-        self._recent: deque[tuple[str, Span]] = deque(maxlen=_RECENT)
+        self._newest: deque[tuple[str, Span]] = deque(maxlen=_MOST_QUOTED)
 
-    def said(self, span: Span, output: Iterable[Message]) -> None:
-        for part in (part for message in output for part in message.parts):
-            text = part.content.strip() if isinstance(part, Text) else ""
-            if text:
-                self._by_text[text] = span
-                if len(text) >= SHORTEST_QUOTE:
-                    self._recent.append((text, span))
+    def add(self, span: Span, output: Iterable[Message]) -> None:
+        for text in _texts(output):
+            self._by_text[text] = span
+            if len(text) >= SHORTEST_QUOTE:
+                self._newest.append((text, span))
 
-    def of(self, text: str) -> list[Span]:
-        whole = self._by_text.get(text.strip())
-        if whole is not None:
-            return [whole]
-        return [span for words, span in self._recent if len(words) < len(text) and words in text]
+    def edges_to(self, span: Span, messages: Iterable[Message]) -> Iterator[Edge]:
+        """An edge from each inference whose words these messages hold."""
+        speakers: dict[str, Span] = {}
+        for text in _texts(messages):
+            whole = self._by_text.get(text)
+            quoted = [speaker for quote, speaker in self._newest if len(quote) < len(text) and quote in text]
+            speakers.update({speaker.span_id: speaker for speaker in (quoted if whole is None else [whole])})
+        for speaker in speakers.values():
+            if speaker.span_id != span.span_id:
+                yield Edge(speaker.span_id, span.span_id, "told" if speaker.parent_id == span.parent_id else "handed")
+
+
+def _texts(messages: Iterable[Message]) -> list[str]:
+    return [part.content.strip() for one in messages for part in one.parts if isinstance(part, Text) and part.content.strip()]

@@ -1,71 +1,63 @@
-"""Where a program turns to its next task: it opens a conversation beside the last one, with other words.
+"""Where a program turns to its next task: it opens a new conversation beside one that was answered.
 
-A program that is traced as it is may work on many tasks in one run: what it looks up for one, it may look up for the next, and
-what was said of one, the next need not know. No new task is a conversation that is opened before the last one was answered, one
-below a tool (another agent's), one with the words of the last (a second attempt), and one whose words hold the last ones, the
-last answer or the last result: so agents work that write all they know into one message.
+A program may work on many tasks in one run, and may look up again for the next task what it looked up for the last. It is not a
+new task when the last conversation was not answered, when the new one is another agent's, when it has the same words (a second
+attempt), or when its words hold the last words, answer or result: some agents write all they know into one message.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llmtrace.lineage.history import ASSISTANT
 from llmtrace.model import Inference, JsonValue, Span, ToolExecution, ToolResult
 
-LONGEST = 20_000
+MOST_COMPARED = 20_000
 """Characters of a conversation's first words that are compared."""
-GIST = 60
-"""Characters of an answer or a result by which it is known again."""
-_ANSWERED = frozenset({"assistant", "model"})
+_BEGINNING = 60
+"""Characters of an answer or a result by which it is recognized."""
 
 
 @dataclass(slots=True)
-class Tasks:
-    """Those of one run, or trace. Spans come in the order in which they ended."""
+class TaskTracker:
+    """The tasks of one run or trace. Spans come in the order in which they ended."""
 
     number: int = 0
-    """Of the task that is worked on, from 0."""
-    opened: Inference | None = None
-    """The model call that opened the last conversation, and the span around it."""
-    parent_id: str | None = None
-    last: Inference | None = None
-    """The newest model call."""
-    result: JsonValue = None
-    """Of the newest execution."""
+    """Position of the current task, from 0."""
+    _opening: Inference | None = None
+    """The inference that opened the current conversation."""
+    _parent_id: str | None = None
+    _newest: Inference | None = None
+    _result: JsonValue = None
 
     def asked(self, span: Span, inference: Inference) -> bool:
-        """Take in a model call: whether a new task begins with it."""
-        last, self.last = self.last, inference
-        for message in reversed(inference.input):  # what was said last stands last: mostly the first look is enough
-            if message.role in _ANSWERED:
-                return False
-            for part in message.parts:
-                if type(part) is ToolResult:
-                    return False
-        if not inference.input or inference.is_continued:
+        """Take in an inference. Returns True if a new task begins with it."""
+        previous, self._newest = self._newest, inference
+        if inference.is_continued or not _opens_conversation(inference):
             return False
-        before, parent_id, self.opened, self.parent_id = self.opened, self.parent_id, inference, span.parent_id
-        if before is None or last is None or parent_id != span.parent_id or not _is_done(last):
+        opening, parent_id, self._opening, self._parent_id = self._opening, self._parent_id, inference, span.parent_id
+        if opening is None or previous is None or parent_id != span.parent_id:
             return False
-        held = (_asked_by(before), _gist(last.output[0].text()), _gist(self.result) if isinstance(self.result, str) else "")
-        words = _asked_by(inference)
-        if any(one and one in words for one in held):
+        if not previous.output or any(message.tool_calls() for message in previous.output):
+            return False
+        beginnings = [text[:_BEGINNING].strip() for text in (previous.output[0].text(), self._result) if isinstance(text, str)]
+        words = _user_text(inference)
+        if any(text and text in words for text in (_user_text(opening), *beginnings)):
             return False
         self.number += 1
         return True
 
     def executed(self, execution: ToolExecution) -> None:
-        self.result = execution.result
+        self._result = execution.result
 
 
-def _is_done(inference: Inference) -> bool:
-    """Whether the model spoke, and asked for nothing."""
-    return bool(inference.output) and not any(message.tool_calls() for message in inference.output)
+def _opens_conversation(inference: Inference) -> bool:
+    """True if a request holds no answer and no result."""
+    for message in reversed(inference.input):  # the first look is mostly enough
+        if message.role in ASSISTANT or any(isinstance(part, ToolResult) for part in message.parts):
+            return False
+    return bool(inference.input)
 
 
-def _asked_by(inference: Inference) -> str:
-    return "\n".join([message.text() for message in inference.input if message.role == "user"])[:LONGEST]
-
-
-def _gist(text: str) -> str:
-    return text[:GIST].strip()
+def _user_text(inference: Inference) -> str:
+    return "\n".join([message.text() for message in inference.input if message.role == "user"])[:MOST_COMPARED]

@@ -8,7 +8,7 @@ from typing import Final
 from llmtrace.model import Inference, Span
 from llmtrace.monitors._observation import Observation, Plain, share
 
-_SIGNALS: Final = frozenset({"malformed_output", "leaked_tool_call", "empty_output"})
+_SIGNALS: Final = frozenset({"malformed_output", "leaked_tool_call", "defective_output"})
 
 
 def observe(span: Span) -> Iterable[Observation]:

@@ -27,7 +27,8 @@ from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 from llmtrace.recorder.recorder import Recorder
 from llmtrace.recorder.recording import Recording
-from llmtrace.signals import judging
+from llmtrace.signals import load_background
+from llmtrace.signals.user_signals import UserSignal
 from llmtrace.store import Store
 from llmtrace.store.attaching import Unfinished, attach
 
@@ -41,7 +42,7 @@ EXIT_SECONDS = 5.0
 
 
 class _Job(NamedTuple):
-    signal: Any
+    signal: UserSignal
     span: Span
     done: Callable[[Span, tuple[Evaluation, ...]], None]
 
@@ -58,8 +59,8 @@ class Background:
     def append(self, span: Span) -> None:
         if span.end is None or semconv.SIGNAL in span.attributes:
             return
-        for signal in judging(self._names):
-            if signal.looks_at is None or type(span.operation) in signal.looks_at:
+        for signal in load_background(self._names):
+            if not signal.looks_at or type(span.operation) in signal.looks_at:
                 _pool.take(_Job(signal, span, self._attach))
 
     def _attach(self, span: Span, found: tuple[Evaluation, ...]) -> None:
@@ -79,7 +80,7 @@ class Background:
 
 def join(recorder: Recorder) -> None:
     """Have the spans of ``recorder`` judged by the signals that do so in the background, if there are any."""
-    if judging(recorder.signal_names) and not any(isinstance(sink, Background) for sink in recorder.sinks):
+    if load_background(recorder.signal_names) and not any(isinstance(sink, Background) for sink in recorder.sinks):
         recorder.sinks = (*recorder.sinks, Background(recorder, recorder.signal_names))
 
 
@@ -156,11 +157,11 @@ def _judge(job: _Job) -> None:
     """Outside any run: what a judge calls belongs to no run of the program's, and is known by the judge's name."""
     token = otel_context.attach(Context({keys.ATTRIBUTES: {semconv.SIGNAL: job.signal.name}}))
     try:
-        found = tuple(job.signal.findings(_said(job.signal.start()(job.span))))
+        found = tuple(job.signal.evaluations(_said(job.signal.code(job.span))))
         if found:
             job.done(job.span, found)
     except BaseException as error:
-        report(job.signal.written, error)
+        report(job.signal.code, error)
     finally:
         Recording.detach(token)
 

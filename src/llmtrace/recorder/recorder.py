@@ -43,7 +43,7 @@ from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.recording import NoRecording, Recording
 from llmtrace.recorder.run import Ended, Run, here
-from llmtrace.signals import _own
+from llmtrace.signals import user_signals
 
 
 class Sink(Protocol):
@@ -269,7 +269,7 @@ class Recorder:
     ) -> Span:
         """What `Recording.end` does, once."""
         end = self.identity.clock() if end is None else end
-        waits = self._has_only_readers() and not here.evaluating and not _own.is_judging.get()
+        waits = self._has_only_readers() and not here.evaluating and not user_signals.is_judging.get()
         enrich = self._enriched if waits and not recording.watchers else None  # a budget asks what it cost
         if enrich is None:
             try:

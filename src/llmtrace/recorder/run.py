@@ -183,7 +183,7 @@ class Run:
         try:
             if ended.enrich is not None:
                 ended.span = guard(ended.enrich, ended.span) or ended.span
-            ended.span = self.evaluator.evaluate(self._state, ended.span, outermost=ended.outermost)
+            ended.span = self.evaluator.evaluate(self._state, ended.span)
             if ended.outermost:
                 ended.span = self.evaluator.finish(self._state, ended.span)
         except Exception as error:  # a verdict is lost, never the span

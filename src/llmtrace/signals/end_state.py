@@ -1,59 +1,40 @@
-"""How a run ended, from its structure alone; a run without this finding answered.
+"""How a run ended, from its structure. A run without this finding answered.
 
-``error``, ``timeout``, ``cancelled``, ``limit``: the run's outermost span failed so, or its last model call did (one that was
-cancelled does not count after one that answered: an agent may choose between two). ``cut``, ``left``, ``refused``, ``empty``:
-the last answer was cut by its limit, left by the program, withheld, or said nothing. ``stopped``: the model still asked for
-tools when the run ended. ``asked_back``: the answer is a question. ``gave_up``: it speaks of a failure, after results that
-failed. ``after_errors``: it does not, and one of the last results failed. ``no_action``: tools were on offer, none was used.
+``error``, ``timeout``, ``cancelled``, ``limit``: the outermost span failed so, or the last model call did. ``cut``, ``left``,
+``refused``, ``empty``: the last answer was cut, left by the program, withheld, or said nothing. ``stopped``: the
+model still asked for tools. ``asked_back``: the answer is a question. ``gave_up``, ``after_errors``: one of the last results
+failed, and the answer speaks of a failure or does not. ``no_action``: tools were on offer and none was used. These are
+informational, on the outermost span: what the end is worth is for the program to say (`llmtrace.outcome`).
 
-Informational, on the run's outermost span: what the end is worth is for the program to say (`llmtrace.outcome`, an acceptance
-check). A single model call is no run of this kind.
+``interrupted``, ``enclosing``: spans that never ended, of a program that is gone. Only a reader of the trace can see that.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from llmtrace.model import (
-    CANCELLED,
-    DEADLINE,
-    TIMEOUT,
-    Evaluation,
-    Failure,
-    Inference,
-    Reasoning,
-    Retrieval,
-    Span,
-    Text,
-    ToolExecution,
-    ending,
-)
-from llmtrace.signals import Signal
-from llmtrace.signals._answers import (
-    CUT,
-    FILTERED,
-    admits_failure,
-    asks_back,
-    finish_reason,
-    has_call,
-    only_asks,
-    refuses,
-)
-from llmtrace.signals._results import failed, is_echo
+from llmtrace import semconv
+from llmtrace.evidence.calls import Call
+from llmtrace.evidence.results import is_echo
+from llmtrace.evidence.run import RunEvidence
+from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Evaluation, Failure, Inference, Retrieval, Span, Trace, ending
+from llmtrace.signals import _reading
+from llmtrace.signals.base import Signal
+from llmtrace.text.failures import mentions_failure
 
-LAST = 3
+LAST_RESULTS = 3
 """Results at the end of a run that are looked at."""
 
 _LIMIT = re.compile(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
+_SENTENCE_END = re.compile(r"[.!?:]\s|[。！？؟\n]")
 _EXPLANATIONS = {
     "error": "it ended in an error",
     "timeout": "it ended in a time-out",
     "cancelled": "it, or its last model call, was cancelled",
     "limit": "it ran into a limit",
-    "cut": "its last answer was cut by the limit on its length",
+    "cut": "its last answer was cut",
     "left": "its last answer was left before the end",
     "refused": "its last answer was refused or withheld",
     "empty": "its last answer is empty",
@@ -67,68 +48,67 @@ _EXPLANATIONS = {
 
 @dataclass(slots=True)
 class State:
-    span: Span | None = None
-    """The newest; when the run has ended, its outermost."""
+    run: RunEvidence
+    newest: Span | None = None
+    """When the run has ended, its outermost span."""
     answer: Span | None = None
-    """The newest model call that was not cancelled."""
     cancelled: Span | None = None
-    """A newer one that was."""
-    handed_over: bool = False
-    """Whether the newest execution after it gave back but what it was given, or may have: its result is not known."""
-    results: deque[tuple[str, bool]] = field(default_factory=lambda: deque(maxlen=LAST))
-    """Of the newest executions: the tool, and whether it failed."""
-    offered: bool = False
-    used: bool = False
+    """The newest model call that was not cancelled, and a newer one that was."""
+    retrieved: bool = False
 
 
-class EndState:
+class EndState(Signal[State]):
     name = "end_state"
     advice = "Have the program tell such an end from an answer: llmtrace.outcome, or a check on the agent."
-    untraced = True
-    alone = 0
 
-    def start(self) -> State:
-        return State()
+    def start(self, run: RunEvidence) -> State:
+        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        state.span = span
-        operation = span.operation
-        if isinstance(operation, Inference):
+        state.newest = span
+        if isinstance(span.operation, Inference):
             if span.failure is not None and ending(span.failure) == CANCELLED:
                 state.cancelled = span
             else:
-                state.answer, state.cancelled, state.handed_over = span, None, False
-            if operation.tools:
-                state.offered = True
-        elif isinstance(operation, ToolExecution):
-            echo, bad = is_echo(operation), failed(span, operation)
-            state.handed_over = echo or bad is None
-            if not echo:
-                state.used = True
-                state.results.append((operation.name, bool(bad)))
-        elif isinstance(operation, Retrieval):
-            state.used = True
+                state.answer, state.cancelled = span, None
+        elif isinstance(span.operation, Retrieval):
+            state.retrieved = True
         return ()
 
     def finish(self, state: State) -> Iterable[Evaluation]:
-        outermost, answer = state.span, state.answer
-        if state.cancelled is not None and not _may_have_answered(answer):
-            answer = state.cancelled
+        outermost, answer = state.newest, state.answer
+        if state.cancelled is not None and not _is_answer(answer):
+            answer = state.cancelled  # else the agent may have chosen the other one of two
         if outermost is None or answer is None or outermost is answer:
-            return ()
-        label = _failed(outermost.failure) or _end(state, answer)
+            return ()  # a single model call is not a run of this kind
+        label = _failure_label(outermost.failure) or _failure_label(answer.failure) or _answer_label(state, answer)
         if label is None:
             return ()
         return (Evaluation(self.name, "info", _EXPLANATIONS[label], label, sources=(answer.span_id,)),)
 
+    def on_reading(self, trace: Trace) -> Mapping[str, Evaluation]:
+        """The innermost open span is where the program stopped. The open spans around it only point to it, so that one death is
+        one root cause. A trace whose program still runs has no findings."""
+        interrupted = [span for span in trace.spans if trace.interrupted(span)]
+        inner: dict[str | None, list[str]] = {}
+        for span in interrupted:
+            inner.setdefault(span.parent_id, []).append(span.span_id)
+        return {span.span_id: _interruption(tuple(inner.get(span.span_id, ()))) for span in interrupted}
 
-def _may_have_answered(answer: Span | None) -> bool:
-    """Whether this model call may be the one that the agent took, of several that it made: it asks for no tool."""
-    inference = answer.operation if answer is not None and answer.failure is None else None
+
+def _interruption(inner: tuple[str, ...]) -> Evaluation:
+    if inner:
+        text = "it never ended: the program was cut off inside it"
+        return Evaluation(EndState.name, "info", text, "enclosing", sources=inner, derived=True)
+    return Evaluation(EndState.name, "error", "the program was cut off while this ran", "interrupted", derived=True)
+
+
+def _is_answer(span: Span | None) -> bool:
+    inference = span.operation if span is not None and span.failure is None else None
     return isinstance(inference, Inference) and not inference.calls_tools
 
 
-def _failed(failure: Failure | None) -> str | None:
+def _failure_label(failure: Failure | None) -> str | None:
     if failure is None:
         return None
     kind = ending(failure)
@@ -139,36 +119,37 @@ def _failed(failure: Failure | None) -> str | None:
     return "limit" if _LIMIT.search(failure.type.rpartition(".")[2]) else "error"
 
 
-def _end(state: State, answer: Span) -> str | None:
+def _answer_label(state: State, answer: Span) -> str | None:
     inference = answer.operation
-    if not isinstance(inference, Inference):
+    if not isinstance(inference, Inference) or not inference.output:  # not recorded
         return None
-    if answer.failure is not None:
-        return _failed(answer.failure)
-    message = inference.output[0] if inference.output else None
-    if message is None:  # not recorded
-        return None
-    reason = finish_reason(inference, 0)
+    message, reason = inference.output[0], _reading.finish_reason(inference, 0)
+    if reason in _reading.LENGTH_REASONS or answer.attributes.get(semconv.STREAM_CUT):
+        return "cut"
     if inference.partial:
         return "left"
-    if reason in CUT:
-        return "cut"
-    if reason in FILTERED or reason == "refusal" or refuses(message):
+    if reason in _reading.FILTER_REASONS or reason == "refusal" or _reading.is_refused(message):
         return "refused"
-    if has_call(message):
-        return None if state.handed_over else "stopped"
-    text = message.text()
-    if not text.strip() and all(isinstance(part, (Text, Reasoning)) for part in message.parts):
-        return "empty"
-    return _answered(state, text)
+    calls = state.run.calls
+    if _reading.has_call(message):
+        executed = [call for call in calls.calls if call.asking_span == answer.span_id and call.execution is not None]
+        return None if any(not call.is_complete or _is_note(call) for call in executed) else "stopped"
+    text = message.text().strip()
+    if not text:
+        return "empty" if _reading.is_empty(message) else None
+    used = [call for call in calls.calls if (call.is_complete or call.execution is not None) and not _is_note(call)]
+    failed = {call.tool: call.failed for call in used[-LAST_RESULTS:]}  # the last result of each tool counts
+    if any(failed.values()):
+        return "gave_up" if all(failed.values()) and mentions_failure(text) else "after_errors"
+    has_used = bool(used) or state.retrieved
+    if _reading.is_question(text) and (not has_used or _SENTENCE_END.search(text[:-1]) is None):
+        return "asked_back"  # a question after statements may be mere courtesy
+    return "no_action" if calls.tools and not has_used else None
 
 
-def _answered(state: State, text: str) -> str | None:
-    if text and (last := dict(state.results)) and any(last.values()):  # a tool that then succeeded did not fail at the end
-        return "gave_up" if all(last.values()) and admits_failure(text) else "after_errors"
-    if only_asks(text) or (asks_back(text) and not state.used):
-        return "asked_back"
-    return "no_action" if state.offered and not state.used else None
+def _is_note(call: Call) -> bool:
+    """True if the tool only took what it was given, such as an answer that is handed over."""
+    return call.executed and call.has_result and is_echo(call.arguments, call.result)
 
 
-SIGNAL: Signal = EndState()
+SIGNAL = EndState()

@@ -1,60 +1,48 @@
 """The model was unsure of what it said: its tokens, or a stretch of them, were unlikely by its own reckoning.
 
-Only where the request asked for log-probabilities; the instrumentor leaves them on the span as numbers (`instrumentation`'s
-``_logprobs`` says how a stretch is found). A warning for a whole answer, a note for a stretch, with its place in the text.
+Only for requests that ask for log-probabilities; the instrumentor leaves them on the span as numbers (`instrumentation`'s
+``_logprobs`` says how a stretch is found).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from llmtrace import semconv
 from llmtrace.model import Evaluation, Inference, JsonValue, Span
-from llmtrace.signals import Signal, Stateless
-from llmtrace.signals._traits import ATTRIBUTES
+from llmtrace.signals.base import Stateless
 
 UNSURE = math.log(0.3)
-"""Mean log-probability below which a whole answer is: its tokens had three chances in ten."""
-FEW = 8
-"""Tokens of which a mean says nothing yet."""
-_SHOWN = 5
-"""Stretches that are told."""
+"""Mean log-probability below which a whole answer is unsure: its tokens had three chances in ten."""
+LEAST_TOKENS = 8
+"""Tokens below which a mean says nothing yet."""
+_MOST_SHOWN = 5
+"""Stretches that the evidence shows."""
 
 
 def check(span: Span) -> Iterable[Evaluation]:
-    mean = span.attributes.get(semconv.LOGPROB_MEAN)
-    if not isinstance(mean, float) or not isinstance(span.operation, Inference):
+    mean, inference = span.attributes.get(semconv.LOGPROB_MEAN), span.operation
+    if not isinstance(mean, float) or not isinstance(inference, Inference):
         return ()
-    return _check(span, span.operation, mean)
-
-
-def _check(span: Span, inference: Inference, mean: float) -> Iterator[Evaluation]:
-    tokens = span.attributes.get(semconv.LOGPROB_TOKENS)
-    if mean < UNSURE and isinstance(tokens, int) and tokens >= FEW:
+    tokens, low = span.attributes.get(semconv.LOGPROB_TOKENS), span.attributes.get(semconv.LOGPROB_LOW)
+    if mean < UNSURE and isinstance(tokens, int) and tokens >= LEAST_TOKENS:
         explanation = "the tokens of the answer were unlikely by the model's own reckoning"
-        yield Evaluation(SIGNAL.name, "warning", explanation, "answer", score=math.exp(mean))
-        return
-    stretches = list(_stretches(span.attributes.get(semconv.LOGPROB_LOW)))
-    if stretches:
-        said = [_said(inference, *stretch) for stretch in stretches[:_SHOWN]]
-        several = "a stretch" if len(stretches) == 1 else "stretches"
-        explanation = f"{several} of the answer had unlikely tokens"
-        yield Evaluation(SIGNAL.name, "info", explanation, "stretch", score=math.exp(mean), evidence={"stretches": said})
+        return (Evaluation(SIGNAL.name, "warning", explanation, "answer", score=math.exp(mean)),)
+    if not isinstance(low, (list, tuple)) or len(low) < 3 or not all(isinstance(number, int) for number in low):
+        return ()
+    stretches = list(zip(low[::3], low[1::3], low[2::3], strict=False))
+    evidence = {"stretches": [_excerpt(inference, *stretch) for stretch in stretches[:_MOST_SHOWN]]}
+    explanation = f"{len(stretches)} stretch(es) of the answer had unlikely tokens"
+    return (Evaluation(SIGNAL.name, "info", explanation, "stretch", score=math.exp(mean), evidence=evidence),)
 
 
-def _stretches(low: JsonValue) -> Iterator[tuple[int, int, int]]:
-    if isinstance(low, (list, tuple)) and all(isinstance(number, int) for number in low):
-        numbers = iter(low)
-        yield from zip(numbers, numbers, numbers, strict=False)
-
-
-def _said(inference: Inference, choice: int, start: int, end: int) -> JsonValue:
-    """Where it is, and the text there, where that was kept."""
+def _excerpt(inference: Inference, choice: int, start: int, end: int) -> JsonValue:
+    """Where the stretch is, and its text if that was kept."""
     text = inference.output[choice].text() if choice < len(inference.output) else ""
     return {"choice": choice, "start": start, "end": end, "text": text[start:end][:200]}
 
 
-_ADVICE = "Have such an answer checked before it is acted on, or ask again."
-
-SIGNAL: Signal = Stateless("low_confidence", check, looks_at=(Inference,), waits_for=ATTRIBUTES, advice=_ADVICE)
+SIGNAL = Stateless(
+    "low_confidence", check, looks_at=(Inference,), advice="Have such an answer checked before it is acted on, or ask again."
+)

@@ -1,85 +1,108 @@
-"""The same call of the same tool gives the same result again: the model does not get on.
+"""The agent repeats itself within one turn of the user: one call, a round of calls, or the requests for one model call.
 
-"The same" is the tool's name and the arguments as JSON, whatever the order of their members. A call whose result differs is a
-new beginning; a tool that is declared to be polled (``@tool(polls=True)``) is passed over. Repeating a call that failed, and
-failing again in the same way, is labelled ``retry``. The first retry, and a first repetition after a detour, is informational.
+Two calls are the same if tool and arguments are. ``same_result``: the same call brought the same result a third time, or
+failed alike; the second time is ``twice``. ``cycle``: two to four different calls came three times over in a row.
+``retry_storm``: more requests for one model call than clients send by default. Tools that are polled do not count.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmtrace.model import Evaluation, Span, ToolExecution
-from llmtrace.signals import Signal
-from llmtrace.signals._calls import called, polls
-from llmtrace.signals._results import failed
+from llmtrace.evidence.calls import Call, result_digest
+from llmtrace.evidence.run import RunEvidence
+from llmtrace.model import Embedding, Evaluation, FetchResponse, Inference, Severity, Span, ToolExecution
+from llmtrace.signals._reading import remember
+from llmtrace.signals.base import Signal
 
-CALLS = 512
-"""Different calls that are remembered; the one not seen for longest is forgotten first."""
-LATELY = 2
-"""Calls since the first time within which a second time counts fully; after a detour something is looked at again."""
+MOST_CALLS = 512
+"""Different calls that are remembered; the oldest is forgotten first."""
+OFTEN = 3
+"""Times from which a call, or a round of calls, is more than a second look."""
+LONGEST_ROUND = 4
+DEFAULT_REQUESTS = 3
+"""Requests for one model call that clients send by default: the first and two retries."""
 
 
 @dataclass(slots=True)
-class Seen:
+class Repeat:
     result: int
-    first: str
-    last: str
-    place: int
+    first_span: str
+    newest_span: str
     count: int = 1
 
 
 @dataclass(slots=True)
 class State:
-    place: int = 0
-    seen: OrderedDict[tuple[str, int], Seen] = field(default_factory=OrderedDict)
+    run: RunEvidence
+    turn: int = 0
+    repeats: OrderedDict[int, Repeat] = field(default_factory=OrderedDict)
+    """The calls of this turn, by the digest of tool and arguments."""
+    newest: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=OFTEN * LONGEST_ROUND))
+    """The newest calls of this turn: digest and span."""
 
 
-class RepeatedCall:
+class RepeatedCall(Signal[State]):
     name = "repeated_call"
-    untraced = True
-    per_task = True
-    looks_at = (ToolExecution,)
-    alone = 0
+    advice = "Look at what came before the first of them; Budget(repeats=) ends such a run early."
+    looks_at = (Inference, ToolExecution, Embedding, FetchResponse)
 
-    def start(self) -> State:
-        return State()
+    def start(self, run: RunEvidence) -> State:
+        return State(run)
 
     def step(self, state: State, span: Span) -> Iterable[Evaluation]:
-        execution = span.operation
-        if not isinstance(execution, ToolExecution):
-            return ()
-        arguments, _, result, _ = called(span, execution)
-        if arguments is None or result is None or polls(execution):
-            return ()
-        state.place += 1
-        key = (execution.name, arguments)
-        seen = state.seen.get(key)
-        if seen is None or seen.result != result:
-            state.seen[key] = Seen(result, span.span_id, span.span_id, state.place)
-            state.seen.move_to_end(key)
-            if len(state.seen) > CALLS:
-                state.seen.popitem(last=False)
-            return ()
-        state.seen.move_to_end(key)
-        seen.count += 1
-        found = self._evaluation(execution, seen, state.place - seen.place, retry=bool(failed(span, execution)))
-        seen.last, seen.place = span.span_id, state.place
-        return (found,)
+        operation = span.operation
+        if state.run.new_task:
+            state.turn = -1
+        found = [finding for call in state.run.completed if (finding := self._judge(state, call))]
+        if isinstance(operation, (Inference, Embedding, FetchResponse)) and (operation.attempts or 0) > DEFAULT_REQUESTS:
+            text = f"the client sent {operation.attempts} requests for this call"
+            found.append(Evaluation(self.name, "info", text, "retry_storm", float(operation.attempts or 0)))
+        return found
 
-    def _evaluation(self, execution: ToolExecution, seen: Seen, ago: int, *, retry: bool) -> Evaluation:
-        tool = f"`{execution.name}`" if execution.executed else "a tool"
-        return Evaluation(
-            self.name,
-            "info" if seen.count == 2 and (retry or ago > LATELY) else "warning",
-            f"call {seen.count} of {tool} with the same arguments and the same {'failure' if retry else 'result'}",
-            label="retry" if retry else "repeat",
-            evidence={"count": seen.count},
-            call_id=execution.call_id,
-            sources=tuple(dict.fromkeys((seen.first, seen.last))),
-        )
+    def _judge(self, state: State, call: Call) -> Evaluation | None:
+        result = result_digest(call)
+        if result is None or not call.has_arguments or call.is_polling or call.turn < state.turn:
+            return None
+        if call.turn > state.turn:
+            state.turn = call.turn
+            state.repeats.clear()
+            state.newest.clear()
+        key = hash(call.key)
+        state.newest.append((key, call.span_id))
+        before = state.repeats.get(key)
+        repeat = before if before is not None and before.result == result else Repeat(result, call.span_id, call.span_id, 0)
+        repeat.count += 1
+        sources = tuple(dict.fromkeys((repeat.first_span, repeat.newest_span)))
+        repeat.newest_span = call.span_id
+        remember(state.repeats, key, repeat, MOST_CALLS)
+        length = _round_length(state.newest)
+        if length:
+            first = state.newest[-OFTEN * length][1]
+            state.newest.clear()  # the next round is told of when it has come three times again
+            text = f"the last {length} calls came for the {OFTEN}rd time in a row"
+            return self._evaluation(call, "cycle", text, length, (first,))
+        if repeat.count == 1:
+            return None
+        result_kind = "failure" if call.failed else "result"
+        text = f"call {repeat.count} of {call.quoted_name} with the same arguments and the same {result_kind}"
+        return self._evaluation(call, "twice" if repeat.count < OFTEN else "same_result", text, repeat.count, sources)
+
+    def _evaluation(self, call: Call, label: str, text: str, count: int, sources: tuple[str, ...]) -> Evaluation:
+        severity: Severity = "info" if label == "twice" else "warning"
+        return Evaluation(self.name, severity, text, label, float(count), call_id=call.id, sources=sources)
 
 
-SIGNAL: Signal = RepeatedCall()
+def _round_length(newest: deque[tuple[int, str]]) -> int:
+    """Return how many different calls came three times over in a row at the end; 0 if none did."""
+    keys = [key for key, _ in newest]
+    for length in range(2, LONGEST_ROUND + 1):
+        last = keys[-length:]
+        if len(keys) >= OFTEN * length and len(set(last)) > 1 and keys[-OFTEN * length :] == last * OFTEN:
+            return length
+    return 0
+
+
+SIGNAL = RepeatedCall()

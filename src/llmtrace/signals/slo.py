@@ -1,7 +1,7 @@
 """A span took longer than the objective that it is under allows (see `llmtrace.slo`).
 
 The objective stands on the span. The time to the first token of an agent or workflow is that of the first chunk of any model
-call below it, which is handed up as spans end: children end before their parents.
+call below it. It is handed up as spans end, since children end before their parents.
 """
 
 from __future__ import annotations
@@ -10,56 +10,50 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
+from llmtrace.evidence.run import RunEvidence
 from llmtrace.model import Evaluation, Inference, Span
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
-from llmtrace.signals import Signal
-from llmtrace.signals._traits import ATTRIBUTES, STREAMED
+from llmtrace.signals._reading import remember
+from llmtrace.signals.base import Signal
 
-WAITING = 1024
-"""Open spans for which the first chunk below them is remembered; the one remembered longest is forgotten first."""
+MOST_OPEN = 1024
+"""Open spans for which the first chunk below them is remembered; the oldest is forgotten first."""
 
-_DURATIONS = ((SLO_P50, "p50", "half of"), (SLO_P95, "p95", "95 % of"), (SLO_P99, "p99", "99 % of"))
+_BOUNDS = (
+    (SLO_P50, "p50", "took {:.3g} s; half of"),
+    (SLO_P95, "p95", "took {:.3g} s; 95 % of"),
+    (SLO_P99, "p99", "took {:.3g} s; 99 % of"),
+    (SLO_TIME_TO_FIRST_TOKEN, "ttft", "first token after {:.3g} s; 99 % of"),
+)
 
-State: TypeAlias = "OrderedDict[str, int]"
+FirstChunks: TypeAlias = "OrderedDict[str, int]"
 """By the id of an open span: when the first chunk below it came, in nanoseconds since the Unix epoch."""
 
 
-class Slo:
+class Slo(Signal[FirstChunks]):
     name = "slo"
     advice = "See with llmtrace stats what took the time: the queue, a long answer, attempts."
-    wakes_on = ATTRIBUTES | STREAMED
 
-    def start(self) -> State:
+    def start(self, run: RunEvidence) -> FirstChunks:  # noqa: ARG002
         return OrderedDict()
 
-    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
+    def step(self, state: FirstChunks, span: Span) -> Iterable[Evaluation]:
         first = state.pop(span.span_id, None) if state else None
         operation = span.operation
-        if type(operation) is Inference and operation.time_to_first_chunk is not None:
+        if isinstance(operation, Inference) and operation.time_to_first_chunk is not None:
             first = span.start + round(operation.time_to_first_chunk * 1e9)
         if first is not None and span.parent_id is not None:
-            state[span.parent_id] = min(first, state.get(span.parent_id, first))
-            if len(state) > WAITING:
-                state.popitem(last=False)
+            remember(state, span.parent_id, min(first, state.get(span.parent_id, first)), MOST_OPEN)
         return tuple(_breaches(span, first)) if SLO_NAME in span.attributes else ()
 
 
 def _breaches(span: Span, first: int | None) -> Iterator[Evaluation]:
-    for attribute, label, share in _DURATIONS:
-        if (found := _breach(span, attribute, label, span.duration, f"took {{:.3g}} s; {share}")) is not None:
-            yield found
     waited = None if first is None else (first - span.start) / 1e9
-    found = _breach(span, SLO_TIME_TO_FIRST_TOKEN, "ttft", waited, "first token after {:.3g} s; 99 % of")
-    if found is not None:
-        yield found
+    for attribute, label, words in _BOUNDS:
+        allowed, took = span.attributes.get(attribute), waited if label == "ttft" else span.duration
+        if took is not None and isinstance(allowed, (int, float)) and not isinstance(allowed, bool) and took > allowed:
+            text = f"{words.format(took)} `{span.attributes.get(SLO_NAME)}` are to take at most {allowed:g} s"
+            yield Evaluation(SIGNAL.name, "warning", text, label=label, score=took)
 
 
-def _breach(span: Span, attribute: str, label: str, took: float | None, words: str) -> Evaluation | None:
-    allowed, whose = span.attributes.get(attribute), span.attributes.get(SLO_NAME)
-    if took is None or not isinstance(allowed, (int, float)) or isinstance(allowed, bool) or took <= allowed:
-        return None
-    text = f"{words.format(took)} `{whose}` are to take at most {allowed:g} s"
-    return Evaluation(SIGNAL.name, "warning", text, label=label, score=took)
-
-
-SIGNAL: Signal = Slo()
+SIGNAL = Slo()

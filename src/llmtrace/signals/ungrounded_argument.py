@@ -1,51 +1,70 @@
-"""The model puts a value into a tool call that nothing visible contains: it made the value up.
+"""The model puts an identifier into a tool call that nothing visible contains: it made it up.
 
-Judged when the model speaks, before the tool runs, and once for each value: where the same value is used again, the finding
-stands at its first use. Only values that can be made up count (identifiers, numbers, dates, addresses, paths; see
-`llmtrace.lineage`), in whatever form they were written. Labels: ``made_up``, and ``from_example`` where only the tool's own
-definition shows the value. Informational: a model may know a value from elsewhere. Where context is not visible
-(``previous_response_id``, images, tools that the provider runs, content that was cut), nothing is said.
+Only identifiers that are a whole argument count (see `llmtrace.lineage`), in whatever form they are written. ``made_up`` is
+said when the model speaks, before the tool runs; ``in_change`` when a change with it went through. If context is not visible
+(``previous_response_id``, images, tools that the provider runs), nothing is said.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from llmtrace.lineage import NOUNS, Lineage, Use
-from llmtrace.model import Evaluation, Span
-from llmtrace.signals import Signal
-from llmtrace.signals._traits import CALLS
+from llmtrace.evidence.run import RunEvidence
+from llmtrace.lineage import ValueUse
+from llmtrace.model import Evaluation, Severity, Span
+from llmtrace.signals._reading import remember
+from llmtrace.signals.base import Signal
 
 LONGEST_EVIDENCE = 200
 """Characters of a value that the evidence shows."""
+MOST_CALLS = 256
+"""Calls with a made-up identifier that are remembered until their result is known; the oldest is forgotten first."""
 
 
-class UngroundedArgument:
+@dataclass(slots=True)
+class State:
+    run: RunEvidence
+    calls: OrderedDict[str, list[ValueUse]] = field(default_factory=OrderedDict)
+    """By call id."""
+
+
+class UngroundedArgument(Signal[State]):
     name = "ungrounded_argument"
-    alone = CALLS
+    advice = "Have the agent look the identifier up or ask for it; review='when ungrounded' holds such a call."
 
-    def start(self) -> Lineage:
-        return Lineage(thorough=False)
+    def start(self, run: RunEvidence) -> State:
+        return State(run)
 
-    def step(self, state: Lineage, span: Span) -> Iterable[Evaluation]:
-        uses = state.add(span)
-        if not uses:
+    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
+        uses = state.run.lineage.add(span)
+        if not uses and not state.calls:
             return ()
-        return [self._evaluation(use) for use in uses if use.made_up]
+        found = [self._evaluation(use, "made_up", "info") for use in uses]
+        completed = list(state.run.completed)
+        for use in uses:
+            call = state.run.calls.find(use.call_id, use.tool) if use.call_id is not None else None
+            if call is not None and call.id is not None and call.is_change:
+                remember(state.calls, call.id, [*state.calls.get(call.id, ()), use], MOST_CALLS)
+                completed.append(call)  # its execution may have ended before the model's span
+        for call in completed:
+            if call.failed is False and call.id is not None:
+                found += [self._evaluation(use, "in_change", "warning") for use in state.calls.pop(call.id, ())]
+        return found
 
-    def _evaluation(self, use: Use) -> Evaluation:
-        example = use.provenance.form == "from_example"
-        where = "stands only in the tool's own definition" if example else "no message or result contains"
-        noun = NOUNS[use.kind]
+    def _evaluation(self, use: ValueUse, label: str, severity: Severity) -> Evaluation:
+        went_through = ", and the call went through" if label == "in_change" else ""
         return Evaluation(
             self.name,
-            "info",
-            f"{use.told}: {noun} that {where}",
-            label="from_example" if example else "made_up",
+            severity,
+            f"{use.argument_label}: an {use.kind} that no message or result contains{went_through}",
+            label,
             evidence={"value": use.value[:LONGEST_EVIDENCE] if isinstance(use.value, str) else use.value, "kind": use.kind},
             pointer=use.pointer,
             call_id=use.call_id,
+            sources=(use.span_id,) if went_through else (),
         )
 
 
-SIGNAL: Signal = UngroundedArgument()
+SIGNAL = UngroundedArgument()

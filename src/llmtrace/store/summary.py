@@ -31,16 +31,17 @@ from llmtrace.semconv import SERVICE_NAME
 
 N = TypeVar("N", int, float)
 
-FORM: Final = 3
+FORM: Final = 4
 """To be raised when a summary says something else of the same trace than before: those that an index holds are made anew when
-they are shown. 2: findings tell why a run failed, a refusal is an answer. 3: a budget that stopped the run goes by one name."""
+they are shown. 2: findings tell why a run failed, a refusal is an answer. 3: a budget that stopped the run goes by one name.
+4: a run that was cut off is an `end_state`."""
 TEXT_LIMIT = 200
 """Characters of task and answer that a summary keeps."""
 
 _OBJECT = re.compile(r'\{"\w+": ?"((?:[^"\\]|\\.)* (?:[^"\\]|\\.)*)')
 """A JSON object, perhaps cut, whose first member is a text of some words."""
 
-UNFINISHED: Final = "unfinished_run"
+UNFINISHED: Final = "end_state"
 """The finding of a trace whose program died; one whose program still runs has it not."""
 
 

@@ -59,7 +59,6 @@ class Viewer:
             Route(f"{one}/history", self._answer(lambda trace, request: self._opened(trace).history(_text(request, "span")))),
             Route(f"{one}/reached", self._answer(lambda trace, request: self._opened(trace).reached(_text(request, "span")))),
             Route(f"{one}/diagnosis", self._answer(lambda trace, _: self._opened(trace).diagnosis())),
-            Route(f"{one}/stage", self._answer(lambda trace, _: {"stage": self._source.stage(trace)})),
             Route(f"{one}/search", self._answer(self._search)),
             Route(f"{one}/page", self._page),
         ]

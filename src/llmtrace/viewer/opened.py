@@ -18,9 +18,9 @@ from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, trace_row
 
 if TYPE_CHECKING:
-    from llmtrace.diagnosis.flow import Flow
+    from llmtrace.diagnosis import Flow
     from llmtrace.evaluation import Evaluator
-    from llmtrace.lineage import Propagation, Use
+    from llmtrace.lineage import Propagation, ValueUse
 
 
 class Opened:
@@ -29,8 +29,6 @@ class Opened:
     def __init__(self, trace: Trace, summary: TraceSummary | None = None) -> None:
         """``summary``: where it is known already."""
         self.version = 0
-        self.stage = ""
-        """What is being worked out, in words."""
         self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
         self._take(trace)
         self.summary = summary or summarise(self.trace)
@@ -39,7 +37,7 @@ class Opened:
         self.trace = as_read(trace)
         self.version += 1
         self._inputs: dict[str, Input] | None = None
-        self._uses: dict[str, list[Use]] | None = None
+        self._uses: dict[str, list[ValueUse]] | None = None
         self._diagnosis: dict[str, Any] | None = None
         self._flow: Flow | None = None
         self._propagation: Propagation | None = None
@@ -102,11 +100,9 @@ class Opened:
             try:
                 with diagnosing(self.trace.trace_id):
                     flow = self._flowing()
-                    self.stage = "weighing what was found"
-                    self._diagnosis = values.suspects(diagnose(self.trace, flow))
+                    self._diagnosis = values.diagnosis_as_json(diagnose(self.trace, flow))
             except DiagnosisFailed as error:
-                self._diagnosis = values.no_suspects(error)
-            self.stage = ""
+                self._diagnosis = values.without_diagnosis(self.trace, error)
         return self._diagnosis
 
     def origins(self, span_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
@@ -116,17 +112,17 @@ class Opened:
         flow = self._flowing()
         if self._uses is None:
             self._uses = values.uses_of(self.trace, flow)
-        return {one: [values.told_of(use, flow.lineage) for use in self._uses.get(one, ())] for one in span_ids}
+        return {one: [values.use_as_json(use, flow.lineage) for use in self._uses.get(one, ())] for one in span_ids}
 
     def reached(self, span_id: str) -> dict[str, Any]:
-        """What fed a span and what it infected. Raises KeyError."""
+        """What fed a span and what its values went into. Raises KeyError."""
         from llmtrace.lineage import Propagation
         from llmtrace.viewer import values
 
         self.trace.span(span_id)
         if self._propagation is None:
             flow = self._flowing()
-            self._propagation = Propagation(self.trace, flow.uses, flow.memory)
+            self._propagation = Propagation(self.trace, flow.uses, flow.lost_messages)
         return values.reached(self._propagation, span_id)
 
     def search(self, query: str) -> list[str]:
@@ -144,9 +140,8 @@ class Opened:
 
     def _flowing(self) -> Flow:
         if self._flow is None:
-            from llmtrace.diagnosis.flow import Flow
+            from llmtrace.diagnosis import Flow
 
-            self.stage = "following where values came from"
             self._flow = Flow(self.trace)
         return self._flow
 
@@ -167,14 +162,9 @@ def _evaluator() -> Evaluator:
     return Evaluator()
 
 
-def strongest(trace: Trace) -> dict[str, Any] | None:
-    """The strongest suspect of a trace, or where that has no clue what is said of the whole; None where there is no likely one,
-    and the trace has not failed. Raises DiagnosisFailed."""
-    from llmtrace.diagnosis import LIKELY, diagnose, listed
+def first_suspect(trace: Trace) -> dict[str, Any] | None:
+    """The first suspect that marks the trace; None if there is none. Raises DiagnosisFailed."""
+    from llmtrace.diagnosis import diagnose
 
-    found = diagnose(as_read(trace))
-    prime = found.prime
-    if prime is None:
-        return None
-    title = listed(trace, found)
-    return {"title": title, "score": prime.score, "likely": prime.score >= LIKELY or title != prime.title}
+    prime = diagnose(as_read(trace)).prime
+    return None if prime is None else {"title": prime.title, "confidence": prime.confidence}

@@ -63,16 +63,16 @@ def bundle() -> str:
 
 def _content(opened: Opened) -> dict[str, Any]:
     spans = [span.span_id for span in opened.trace.spans]
-    told: dict[str, Any] = {"info": {"version": __version__, "live": False}, **opened.rows(0)}
-    told["payloads"] = opened.payloads(spans)
+    content: dict[str, Any] = {"info": {"version": __version__, "live": False}, **opened.rows(0)}
+    content["payloads"] = opened.payloads(spans)
     if len(spans) <= LONGEST_DIAGNOSED:
-        told["diagnosis"] = opened.diagnosis()
-        if told["diagnosis"].get("failed"):  # following values may have been what failed
-            return told
-        told["origins"] = {span: uses for span, uses in opened.origins(spans).items() if uses}
+        content["diagnosis"] = opened.diagnosis()
+        if content["diagnosis"].get("fault"):  # following values may have been what failed
+            return content
+        content["origins"] = {span: uses for span, uses in opened.origins(spans).items() if uses}
     if len(spans) <= LONGEST_SPREAD:
-        told["reached"] = {span: opened.reached(span) for span in spans}
-    return told
+        content["reached"] = {span: opened.reached(span) for span in spans}
+    return content
 
 
 def _digest(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.model import Span, Trace
 from llmtrace.store import Query, Store, TraceSummary
-from llmtrace.viewer.opened import Opened, strongest
+from llmtrace.viewer.opened import Opened, first_suspect
 from llmtrace.viewer.payload import Payload, payload
 from llmtrace.viewer.rows import Row, span_row, trace_row
 
@@ -26,7 +26,7 @@ MOST_KNOWN = 10_000
 MOST_COUNTED = 5_000
 """Traces, the newest first, that the figures over time are of."""
 MOST_GLANCED = 300
-"""Spans up to which a trace is diagnosed to say in the list what is suspected."""
+"""Spans up to which a trace is diagnosed to show its first suspect in the list."""
 LONG = 500
 """Spans from which a trace is first read without what its models were given."""
 SCREENFUL = 120
@@ -53,8 +53,8 @@ class Source:
         return {"traces": [trace_row(one) for one in found[offset : offset + wanted]], "more": len(found) > offset + wanted}
 
     def suspicions(self, trace_ids: Iterable[str]) -> dict[str, Any]:
-        """The strongest suspect of each listed trace that has ended and is not long, or that it could not be diagnosed;
-        None where there is no likely one, and the trace has not failed."""
+        """The first marked suspect of each listed trace that has ended and is not long; None if there is none. A trace that
+        could not be diagnosed says so instead."""
         found: dict[str, Any] = {}
         for trace_id in trace_ids:
             summary = self._known.get(trace_id)
@@ -63,22 +63,22 @@ class Source:
             seen = self._glanced.get(trace_id)
             state = (summary.spans, summary.health)
             if seen is None or seen[0] != state:
-                seen = self._glanced[trace_id] = (state, self._strongest(summary))
+                seen = self._glanced[trace_id] = (state, self._first_suspect(summary))
             found[trace_id] = seen[1]
         while len(self._glanced) > MOST_KNOWN:
             self._glanced.popitem(last=False)
         return found
 
-    def _strongest(self, summary: TraceSummary) -> Any:
+    def _first_suspect(self, summary: TraceSummary) -> Any:
         from llmtrace.diagnosis import diagnosing
 
         try:
             with diagnosing(summary.trace_id):
-                return strongest(self.store.trace(summary.trace_id))
+                return first_suspect(self.store.trace(summary.trace_id))
         except TraceNotFound:
             return None
         except DiagnosisFailed as error:
-            return {"title": f"not diagnosed, by a fault of llmtrace: {error.fault}", "score": 0, "likely": True}
+            return {"title": f"not diagnosed, by a fault of llmtrace: {error.fault}", "confidence": "error"}
 
     def compared(self, left: str, right: str) -> dict[str, Any]:
         """Two traces beside each other. Raises TraceNotFound, UnreadableStore."""
@@ -148,11 +148,6 @@ class Source:
                 _bound(self._whole)
             self._whole.move_to_end(opened.trace.trace_id)
             return opened
-
-    def stage(self, trace_id: str) -> str:
-        """What is being done about a trace, while another request waits for it."""
-        opened = self._whole.get(trace_id)
-        return opened.stage if opened is not None else "reading the whole trace"
 
     def payloads(self, trace_id: str, span_ids: list[str]) -> dict[str, Payload]:
         """Of a long trace of which the whole is not read yet, each with ``early``: what was new in a call is not known so soon.

@@ -117,10 +117,14 @@ def test_vercel_model_call() -> None:
         output=(Message("assistant", (ASKED,)),),
         tools=(ToolDefinition("look_up", SCHEMA),),
         parameters={"temperature": 0.5, "tool_choice": {"type": "auto"}},
-        finish_reasons=("tool-calls",),
+        finish_reasons=("tool_calls",),
         usage=Usage(10, 3),
     )
-    assert span.attributes == {"ai.settings.maxRetries": 2, sc.CONVERSATION_ID: "s1"}
+    assert span.attributes == {
+        "ai.settings.maxRetries": 2,
+        sc.CONVERSATION_ID: "s1",
+        sc.RESPONSE_FINISH_REASONS: ["tool-calls"],
+    }
 
 
 def test_vercel_outer_span_is_the_agent() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmtrace.model import AgentInvocation, ToolCall, ToolExecution
+from llmtrace.model import AgentInvocation, Evaluation, ToolCall, ToolExecution
 from llmtrace.store import open_store
 from tests.cli.traces import LOOK_UP, RECOVERED, SILENT, Maker, asks, chat, user
 from tests.viewer.browser.conftest import chosen, nodes
@@ -86,11 +86,11 @@ def test_the_violating_field(viewer: Served, open_page: Callable[..., Any]) -> N
 def test_a_silent_failure_by_keyboard(viewer: Served, open_page: Callable[..., Any]) -> None:
     """A trace that looks fine: Enter opens it on its suspect; the same choice in both views; b walks back, B forth again."""
     page = open_page(viewer.address)
-    page.wait_for_selector(".trace-row .found.error")
+    page.wait_for_selector(".trace-row .found.likely")
     page.keyboard.press("Enter")
     page.wait_for_selector(".suspicion .chain a")
     first = chosen(page)
-    assert page.inner_text(".pane .made-up >> nth=0") == '"KS-20431"'
+    assert page.inner_text(".pane .ungrounded >> nth=0") == '"KS-20431"'
     page.keyboard.press("c")
     page.wait_for_selector(".card[aria-selected=true]")
     assert chosen(page) == first
@@ -115,12 +115,19 @@ def test_what_the_suspect_is_about_is_marked(viewer: Served, open_page: Callable
     """A value that came from somewhere and yet is the suspect: it is marked where it stands, not only named in the card, and
     one click brings it to the eye."""
     correction = user("My order is KS-20431. Correction: use KS-20457 instead of KS-20431, please.")
+    found = Evaluation("stale_value", "error", "the user took it back", pointer="/order_id", call_id="call_1")  # a signal's own
     call = ToolCall("look_up", {"order_id": "KS-20431"}, "call_1")
     maker, order = Maker("a" * 32, SENT), {"order_id": "KS-20431", "customer": "Jonas Okafor"}
     for made in (
         maker.span(1, None, "invoke_agent support", AgentInvocation("support", input=(correction,)), took=1.0),
         maker.span(2, 1, "chat m", chat([correction], asks(call))),
-        maker.span(3, 1, "execute_tool look_up", ToolExecution("look_up", call.arguments, order, True, "call_1", LOOK_UP)),
+        maker.span(
+            3,
+            1,
+            "execute_tool look_up",
+            ToolExecution("look_up", call.arguments, order, True, "call_1", LOOK_UP),
+            evaluations=(found,),
+        ),
     ):
         viewer.store.append(made)
     page = open_page(f"{viewer.address}#/trace/{'a' * 32}")

@@ -24,10 +24,10 @@ LIT = "(cls) => [...document.querySelectorAll(`.rows .row.${cls}`)].map((row) =>
 def story() -> Story:
     """Spans by number: 2 looks up, 4 finds the account of the customer, 6 refunds; 1, 3 and 5 ask for that, 7 answers. What
     stands before the values in the text is more than one unit of UTF-16 a character. Around them is the agent, ff."""
-    made = Story("You refund orders.").user("Zoë 🙂🙂 here: KS-20431 and again KS-20431, on May 17 please.")
+    made = Story("You refund orders.").user("Zoë 🙂🙂 here: KS-20431 and again KS-20431, please.")
     made.calls("look_up", {"order": {"total": 42.5, "customer": "🙂 C-9917"}}, order_id="KS-20431")
     made.calls("find_account", "Of C-9917: DE-77-1234", customer="C-9917")
-    made.calls("refund", {"state": "booked"}, amount=42.5, account="DE-77-1234", day="2026-05-17")
+    made.calls("refund", {"state": "booked"}, amount=42.5, account="DE-77-1234")
     return made.says("42.5 went back to DE-77-1234.")
 
 
@@ -68,11 +68,11 @@ def test_the_characters_at_both_ends(tmp_path: Path, open_page: Callable[..., An
         store.append(span)
     with serving(store) as served:
         page = open_page(f"{served.address}#/trace/{TRACE_ID}?span={6:016x}")
-        for words, span, origin in (
-            ("DE-77-1234", 4, ["DE-77-1234", "Of C-9917: "]),
-            ("2026-05-17", 1, ["May 17", "Zoë 🙂🙂 here: KS-20431 and again KS-20431, on "]),
+        for words, used_by, span, origin in (
+            ("DE-77-1234", 6, 4, ["DE-77-1234", "Of C-9917: "]),
+            ("KS-20431", 2, 1, ["KS-20431", "Zoë 🙂🙂 here: KS-20431 and again "]),
         ):
-            page.goto(f"{served.address}#/trace/{TRACE_ID}?span={6:016x}")
+            page.goto(f"{served.address}#/trace/{TRACE_ID}?span={used_by:016x}")
             page.click(f".pane a.grounded:has-text('{words}')")
             page.wait_for_selector(".pane mark.origin")
             assert (chosen(page), page.evaluate(ORIGIN)) == (f"{span:016x}", [origin])

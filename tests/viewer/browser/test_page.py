@@ -111,7 +111,7 @@ def test_the_single_file_works_from_disk(viewer: Served, open_page: Callable[...
     path.write_bytes(viewer.ask(f"/api/traces/{SILENT}/page").body)
     page = open_page(path.as_uri(), offline=True)
     page.wait_for_selector(".suspicion .chain a")
-    assert page.inner_text(".pane .made-up >> nth=0") == '"KS-20431"'
+    assert page.inner_text(".pane .ungrounded >> nth=0") == '"KS-20431"'
     page.keyboard.press("c")
     page.wait_for_selector(".card.c-tool .code.call")
     page.keyboard.press("w")

@@ -24,7 +24,7 @@ from tests.viewer.made import START, trace
 pytestmark = [pytest.mark.all, pytest.mark.timeout(300)]
 
 VIEWS = {
-    "list": ("#/", ".trace-row .found.error"),
+    "list": ("#/", ".trace-row .found.likely"),
     "trace": ("#/trace/{silent}", ".suspicion .chain a"),
     "conversation": ("#/trace/{silent}?view=c", ".card.c-tool .code.result"),
     "violation": ("#/trace/{long}?span={planted}", ".schema mark.wanted"),

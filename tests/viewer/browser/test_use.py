@@ -164,7 +164,7 @@ def test_a_killed_program(tmp_path: Path, open_page: Callable[..., Any]) -> None
     store = open_store(folder)
     with serving(store) as served:
         page = open_page(served.address)
-        page.wait_for_selector(".trace-row.failed .found.error:has-text('cut off inside slow')")
+        page.wait_for_selector(".trace-row.failed .found.certain:has-text('slow')")
         page.goto(f"{served.address}#/trace/{TRACE}")
         page.wait_for_selector(".suspects ol")
         assert page.inner_text(f"#line-{3:016x} .label") == 'slow\n(room="KS-7")'

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, cast
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
 from llmtrace.codec.dialects._reading import Reading
+from llmtrace.codec.dialects._vocabulary import in_one_vocabulary
 from llmtrace.model import Operation, RawSpan, Span, replace
 
 
@@ -29,29 +30,33 @@ class Dialect(Protocol):
     def read(self, reading: Reading) -> Operation | None: ...
 
 
+_LAST: Final = {"openinference": 1, "older": 2}
+"""`openinference`, since exporters add its names to spans that their library wrote in its own; `older`, which takes whatever
+has names of former conventions."""
 DIALECTS: Final[tuple[Dialect, ...]] = tuple(
     [
         cast("Dialect", import_module(f"{__name__}.{found.name}"))
-        for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: (found.name == "older", found.name))
+        for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: (_LAST.get(found.name, 0), found.name))
         if not found.name.startswith("_")
     ]
 )
-"""In the order in which they are asked; `older`, which takes whatever has names of former conventions, comes last."""
+"""In the order in which they are asked."""
 MARKS: Final = frozenset[str]().union(*(dialect.MARKS for dialect in DIALECTS))
 """Names of attributes, events and spans; a span without any of them is in no dialect's writing."""
 
 
 def decode(raw: RawSpan) -> Span:
     """The span of any writer. Never raises; what no dialect understands stays in attributes and events."""
-    if sc.RUN_ID not in raw.attributes:
-        for dialect in DIALECTS:
-            try:
-                if dialect.knows(raw):
-                    placed = getattr(dialect, "placed", None)
-                    return _decoded(raw if placed is None else placed(raw), dialect)
-            except Exception:  # somebody's odd span, of which the plain reading makes what it can
-                break
-    return genai.decode(raw)
+    if sc.RUN_ID in raw.attributes:
+        return genai.decode(raw)
+    for dialect in DIALECTS:
+        try:
+            if dialect.knows(raw):
+                placed = getattr(dialect, "placed", None)
+                return in_one_vocabulary(_decoded(raw if placed is None else placed(raw), dialect))
+        except Exception:  # somebody's odd span, of which the plain reading makes what it can
+            break
+    return in_one_vocabulary(genai.decode(raw))
 
 
 def knows(raw: RawSpan) -> bool:
@@ -65,6 +70,8 @@ def knows(raw: RawSpan) -> bool:
 def _decoded(raw: RawSpan, dialect: Dialect) -> Span:
     reading = Reading(raw)
     operation = dialect.read(reading)
+    if operation is not None:
+        operation = _completed(operation, reading, DIALECTS[DIALECTS.index(dialect) + 1 : -1])
     hidden: dict[str, Any] = {}
     if operation is not None and operations.name_of(operation) != reading.rest.get(sc.OPERATION_NAME):
         hidden = _other_names(reading, operation)
@@ -74,6 +81,21 @@ def _decoded(raw: RawSpan, dialect: Dialect) -> Span:
     if hidden:
         span = replace(span, attributes={**span.attributes, **hidden})
     return replace(span, operation=filled(operation, span.operation))
+
+
+def _completed(operation: Operation, reading: Reading, others: tuple[Dialect, ...]) -> Operation:
+    """The operation with what only another dialect on the same span says of it."""
+    for dialect in others:
+        if not dialect.knows(reading.raw):
+            continue
+        again = Reading(replace(reading.raw, attributes=reading.rest, events=tuple(reading.events)))
+        try:
+            other = dialect.read(again)
+        except Exception:  # what was read so far stands
+            continue
+        if type(other) is type(operation):
+            operation, reading.rest, reading.events = filled(operation, other), again.rest, again.events
+    return operation
 
 
 def _other_names(reading: Reading, operation: Operation) -> dict[str, Any]:

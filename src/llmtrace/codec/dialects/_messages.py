@@ -1,4 +1,5 @@
-"""Messages and their parts in the shapes of APIs and frameworks whose spans are read: OpenAI, Anthropic, Bedrock, Vercel.
+"""Messages and their parts in the shapes of APIs and frameworks whose spans are read: OpenAI, Anthropic, Bedrock, Vercel,
+LangChain.
 
 What is spelt as the conventions, OpenAI or Anthropic spell it is read by `codec.messages`; this adds the others' shapes.
 """
@@ -77,6 +78,34 @@ def _bedrock(item: Mapping[str, Any]) -> Part | None:
     thought = item.get("reasoningContent")
     said = thought.get("reasoningText") if isinstance(thought, Mapping) else None
     return Reasoning(str(said.get("text", ""))) if isinstance(said, Mapping) else None
+
+
+_LANGCHAIN_ROLES = {"Human": "user", "AI": "assistant", "System": "system", "Tool": "tool", "Function": "tool"}
+
+
+def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
+    """The fields of an object that LangChain serialised, ``{"lc": 1, "id": [… class], "kwargs": {…}}``; None: it is none."""
+    if not isinstance(item, Mapping) or "lc" not in item:
+        return None
+    held = item.get("kwargs")
+    return held if isinstance(held, Mapping) else None
+
+
+def of_langchain(item: JsonValue) -> Message | None:
+    """A message that LangChain serialised."""
+    held = langchain_fields(item)
+    if held is None or not isinstance(item, Mapping):
+        return None
+    path = item.get("id")
+    name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else ""
+    asked = held.get("tool_calls")
+    calls = [
+        {"type": "tool_call", "id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
+        for call in (asked if isinstance(asked, list) else ())
+        if isinstance(call, Mapping)
+    ]
+    said = {"content": held.get("content") or None, "tool_call_id": held.get("tool_call_id"), "tool_calls": calls}
+    return of_item(said, _LANGCHAIN_ROLES.get(name.partition("Message")[0], "user"))
 
 
 def of_gemini(content: Mapping[str, Any]) -> Message:

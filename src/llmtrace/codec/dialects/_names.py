@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import jsontext, messages
+from llmtrace.codec import fields, jsontext, messages
 from llmtrace.codec.dialects import _messages, _tools
 from llmtrace.codec.dialects._reading import Reading, parsed
 from llmtrace.model import Event, JsonValue, Message, Text
@@ -35,11 +35,17 @@ FORMER: Final = {
     "gen_ai.openai.response.system_fingerprint": sc.OPENAI_SYSTEM_FINGERPRINT,
     "gen_ai.response.finish_reason": sc.RESPONSE_FINISH_REASONS,
     "gen_ai.agent_name": sc.AGENT_NAME,
+    "spring.ai.tool.definition.name": sc.TOOL_NAME,
+    "spring.ai.tool.definition.description": sc.TOOL_DESCRIPTION,
+    "spring.ai.tool.type": sc.TOOL_TYPE,
+    "spring.ai.tool.call.id": sc.TOOL_CALL_ID,
+    "spring.ai.tool.call.arguments": sc.TOOL_CALL_ARGUMENTS,
+    "spring.ai.tool.call.result": sc.TOOL_CALL_RESULT,
     "tool_arguments": sc.TOOL_CALL_ARGUMENTS,
     "tool_response": sc.TOOL_CALL_RESULT,
 }
 _COUNTS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS, sc.USAGE_CACHE_READ, sc.USAGE_CACHE_WRITE, sc.USAGE_REASONING)
-_SCHEMAS: Final = ("gen_ai.tool.json_schema", "gen_ai.tool.parameters")
+_SCHEMAS: Final = ("gen_ai.tool.json_schema", "gen_ai.tool.parameters", "spring.ai.tool.definition.schema")
 _ROLES: Final = {
     "gen_ai.system.message": "system",
     "gen_ai.user.message": "user",
@@ -58,13 +64,15 @@ def renew(reading: Reading) -> None:
     """Give everything in former names today's."""
     reading.rename(FORMER)
     rest = reading.rest
-    if isinstance(rest.get(sc.RESPONSE_FINISH_REASONS), str):
-        rest[sc.RESPONSE_FINISH_REASONS] = [rest[sc.RESPONSE_FINISH_REASONS]]
+    reasons = fields.as_texts(rest.get(sc.RESPONSE_FINISH_REASONS))
+    if reasons:
+        rest[sc.RESPONSE_FINISH_REASONS] = list(reasons)
     for key in _COUNTS:
         count = reading.count(key)
         if count is not None:
             rest[key] = count
-    total, known = rest.get("gen_ai.usage.total_tokens"), (rest.get(sc.USAGE_INPUT_TOKENS), rest.get(sc.USAGE_OUTPUT_TOKENS))
+    total = fields.as_count(rest.get("gen_ai.usage.total_tokens"))
+    known = (rest.get(sc.USAGE_INPUT_TOKENS), rest.get(sc.USAGE_OUTPUT_TOKENS))
     if total is not None and total == sum(count for count in known if isinstance(count, int)):
         reading.drop("gen_ai.usage.total_tokens")
     _definition(reading)

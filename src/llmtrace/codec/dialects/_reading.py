@@ -1,6 +1,6 @@
 """A span while a dialect reads it, and the small readings that dialects share.
 
-Law: a value is taken only where it fits. Numbers may stand as text, since some stores keep every attribute as text.
+Law: a value is taken only where it fits (`codec.fields`: a number may stand as text).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Reading:
     def count(self, *keys: str) -> int | None:
         """The first of these attributes that is a whole number; it is taken."""
         for key in keys:
-            found = count_of(self.rest.get(key))
+            found = fields.as_count(self.rest.get(key))
             if found is not None:
                 del self.rest[key]
                 return found
@@ -42,7 +42,7 @@ class Reading:
 
     def number(self, *keys: str) -> float | None:
         for key in keys:
-            found = number_of(self.rest.get(key))
+            found = fields.as_number(self.rest.get(key))
             if found is not None:
                 del self.rest[key]
                 return found
@@ -121,22 +121,6 @@ class Node:
         if all(step.isdecimal() for step in self.members):
             return [node.everything() for node in self.items()]
         return {step: node.everything() for step, node in self.members.items()}
-
-
-def count_of(value: JsonValue) -> int | None:
-    if isinstance(value, str):
-        return int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else None
-    return fields.as_count(value)
-
-
-def number_of(value: JsonValue) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-        return value if value == value and abs(value) != float("inf") else None
-    return fields.as_number(value)
 
 
 def parsed(value: JsonValue) -> JsonValue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmtrace.codec import messages
@@ -82,18 +82,29 @@ def _property(said: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def arguments(said: JsonValue, known: ToolDefinition | None) -> JsonValue:
-    """The arguments that an input tells of: an object, or the text that was none."""
+    """The arguments that an input tells of: an object, or what the writer wrote instead of one, as it is.
+
+    Some writers give a tool's only argument without its name. It stays as it is, since a value that was wrapped on the way in
+    must not be judged by the tool's schema (`ToolExecution.arguments`).
+    """
     said = parsed(said)
     if isinstance(said, str):
-        return _of_text(said, known)
+        return _of_text(said)
     if not isinstance(said, Mapping):
-        return None if said is None else {"input": said}
+        return said
     given, named = said.get("args", []), said.get("kwargs", {})
     is_call = "kwargs" in said and (len(said) == 1 or "args" in said) and not _takes("kwargs", known)
     if is_call and isinstance(given, (list, tuple)) and isinstance(named, Mapping):
         bound = _bound(given, named, known)
-        return dict(said) if bound is None else bound
+        return _unbound(given, named) if bound is None else bound
     return dict(said)
+
+
+def _unbound(given: Sequence[JsonValue], named: Mapping[str, JsonValue]) -> JsonValue:
+    """Positional arguments whose names are not known: a list, or the only one."""
+    if named:
+        return [*given, dict(named)]
+    return given[0] if len(given) == 1 and not isinstance(given[0], Mapping) else list(given)
 
 
 def _takes(name: str, known: ToolDefinition | None) -> bool:
@@ -115,15 +126,11 @@ def _bound(given: Any, named: Mapping[str, JsonValue], known: ToolDefinition | N
     return {**dict(zip(names, given, strict=False)), **named}
 
 
-def _of_text(said: str, known: ToolDefinition | None) -> JsonValue:
+def _of_text(said: str) -> JsonValue:
     if said.lstrip().startswith("{"):
         try:
             found = ast.literal_eval(said.strip()) if len(said) < 100_000 else None  # str() of a dict
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return said
         return found if isinstance(found, dict) and all(isinstance(name, str) for name in found) else said
-    schema = known.parameters if known is not None and isinstance(known.parameters, Mapping) else {}
-    properties = schema.get("properties")
-    if isinstance(properties, Mapping) and len(properties) == 1:
-        return {next(iter(properties)): said}
-    return {"input": said} if said else None
+    return said or None

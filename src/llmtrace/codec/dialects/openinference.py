@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec import parts
+from llmtrace.codec import fields, parts
 from llmtrace.codec.dialects import _messages, _tools
-from llmtrace.codec.dialects._reading import Node, Reading, bare, count_of, parsed, stem
+from llmtrace.codec.dialects._reading import Node, Reading, bare, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -37,6 +37,7 @@ KIND: Final = "openinference.span.kind"
 MARKS: Final = frozenset({KIND})
 _INPUT: Final = "input.value"
 _OUTPUT: Final = "output.value"
+_OUTCOME: Final = "gen_ai.tool.call.outcome"
 _GENERAL: Final = {"session.id": sc.CONVERSATION_ID, "tag.tags": sc.TAGS}
 
 _OF_AN_AGENT: Final = {
@@ -78,6 +79,8 @@ def _llm(reading: Reading) -> Operation:
     raw_input, raw_output = reading.rest.pop(_INPUT, None), reading.rest.pop(_OUTPUT, None)
     reading.drop("input.mime_type", "output.mime_type")
     answer = parsed(raw_output)
+    given = _completed(given, _serialised(parsed(raw_input), "messages"))
+    answered = _completed(answered, _serialised(answer, "generations"))
     finish = reading.text("llm.finish_reason") or _finish(answer)
     return Inference(
         provider=reading.text("llm.provider", "llm.system") or "",
@@ -141,6 +144,29 @@ def _message(item: Node) -> Message:
     return Message(role, tuple(content), node.text("name"), node.text("finish_reason"))
 
 
+def _serialised(said: JsonValue, name: str) -> list[Message | None]:
+    """The messages that LangChain serialised into a model call's input or output; None for what is none."""
+    held = said.get(name) if isinstance(said, Mapping) else None
+    held = held[0] if isinstance(held, list) and len(held) == 1 else held
+    if not isinstance(held, list):
+        return []
+    return [_messages.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in held]
+
+
+def _completed(messages: tuple[Message, ...], whole: list[Message | None]) -> tuple[Message, ...]:
+    """Messages as the writer flattened them; in place of one without content or call ids, the serialised one."""
+    if len(messages) != len(whole):
+        return messages
+    pairs = zip(messages, whole, strict=True)
+    return tuple([other if other is not None and _is_lossy(message) else message for message, other in pairs])
+
+
+def _is_lossy(message: Message) -> bool:
+    if message.role == "tool":
+        return not any(isinstance(part, ToolResult) for part in message.parts)
+    return not message.parts or any(call.id is None for call in message.tool_calls())
+
+
 def _texts(content: list[Part]) -> list[Any]:
     return [part for part in content if hasattr(part, "content")]
 
@@ -195,7 +221,7 @@ def _usage(reading: Reading) -> Usage | None:
         "audio_input_tokens": reading.count("llm.token_count.prompt_details.audio") or None,
         "audio_output_tokens": reading.count("llm.token_count.completion_details.audio") or None,
     }
-    total = count_of(reading.rest.get("llm.token_count.total"))
+    total = fields.as_count(reading.rest.get("llm.token_count.total"))
     if total is not None and total == (counts[0] or 0) + (counts[1] or 0):
         del reading.rest["llm.token_count.total"]
     return None if counts == (None,) * 5 else Usage(*counts, **spoken)
@@ -215,7 +241,11 @@ def _tool(reading: Reading) -> Operation:
     result = bare(reading.rest.pop(_OUTPUT, None))
     reading.drop("input.mime_type", "output.mime_type")
     call_id = reading.text("tool_call.id", "tool.id")
+    wrapped = result["output"] if isinstance(result, Mapping) and set(result) == {"output"} else result
+    result = _messages.langchain_fields(wrapped) or result
     if isinstance(result, Mapping) and isinstance(result.get("tool_call_id"), str) and "content" in result:
+        if result.get("status") == "error":
+            reading.rest.setdefault(_OUTCOME, "error")
         call_id, result = call_id or result["tool_call_id"], result["content"]  # LangChain's ToolMessage
     if isinstance(result, Mapping) and "raw_output" in result and "tool_name" in result:
         result = result["raw_output"]  # LlamaIndex's ToolOutput

@@ -11,7 +11,8 @@ import re
 from typing import Final
 
 from llmtrace import semconv as sc
-from llmtrace.codec.dialects._reading import Reading, number_of
+from llmtrace.codec import fields
+from llmtrace.codec.dialects._reading import Reading
 from llmtrace.model import Inference, Link, Operation, RawSpan, Usage, replace
 
 _TIMES = {
@@ -53,7 +54,7 @@ def read(reading: Reading) -> Operation | None:
         reading.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
         reading.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
     )
-    first, decode = reading.number("gen_ai.latency.time_to_first_token"), number_of(reading.rest.get(sc.ENGINE_DECODE))
+    first, decode = reading.number("gen_ai.latency.time_to_first_token"), fields.as_number(reading.rest.get(sc.ENGINE_DECODE))
     if first is not None:
         reading.rest[sc.ENGINE_FIRST_TOKEN] = first
     made = counts[1] or 0

@@ -18,7 +18,6 @@ const server = {
   origins: (trace, spans) => get(`traces/${trace}/origins`, { spans: spans.join(",") }),
   reached: (trace, span) => get(`traces/${trace}/reached`, { span }),
   diagnosis: (trace) => get(`traces/${trace}/diagnosis`),
-  stage: async (trace) => (await get(`traces/${trace}/stage`)).stage,
   history: (trace, span) => get(`traces/${trace}/history`, { span }),
   search: (trace, q) => get(`traces/${trace}/search`, { q }),
   suspicions: (traces) => get("suspicions", { traces: traces.join(",") }),
@@ -45,9 +44,8 @@ const embedded = (held) => ({
   rows: async () => ({ version: 1, trace: held.trace, rows: held.rows }),
   payloads: async (_, spans) => Object.fromEntries(spans.filter((id) => held.payloads[id]).map((id) => [id, held.payloads[id]])),
   origins: async (_, spans) => Object.fromEntries(spans.map((id) => [id, held.origins?.[id] ?? []])),
-  diagnosis: async () => held.diagnosis ?? { suspects: [], unknown: ["this trace was too long to be diagnosed"], symptoms: [], likely: 1 },
+  diagnosis: async () => held.diagnosis ?? { suspects: [], places: [], checked: [], unchecked: ["This trace is too long to be diagnosed in a file."], reports: [], failed: false, is_judged: false },
   reached: async (_, span) => held.reached?.[span] ?? null,
-  stage: async () => "",
 
   async history(_, span) {
     const chain = [];

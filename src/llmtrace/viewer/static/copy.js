@@ -3,6 +3,7 @@
 import { copyText, el } from "./dom.js";
 import { callText, compact, cut, jsonText, worded } from "./format.js";
 import { asCurl, asPython } from "./request.js";
+import { confidenceText, isMarked } from "./suspects.js";
 
 const MOST_STEPS = 40;
 const LONGEST = 1500;
@@ -40,10 +41,10 @@ export function copyMenu(view) {
 export async function forModel(view) {
   const trace = view.trace;
   const lines = [`# Trace ${trace.id}: ${trace.health}`, `Task: ${trace.task ?? "unknown"}`, `Answer: ${trace.answer ?? "none"}`, ""];
-  const suspects = (view.diagnosis?.suspects ?? []).slice(0, 3);
-  if (suspects.length) lines.push("## Suspects, the strongest first");
+  const suspects = (view.diagnosis?.suspects ?? []).filter(isMarked).slice(0, 3);
+  if (suspects.length) lines.push("## Suspects");
   for (const suspect of suspects) {
-    lines.push(`* ${suspect.title} (${Math.round(suspect.score * 100)} % likely, span ${suspect.span_id}): ${suspect.evidence}`);
+    lines.push(`* ${suspect.title} (${confidenceText(suspect)}, span ${suspect.span_id}): ${suspect.evidence}`);
     for (const one of suspect.chain) lines.push(`  <- ${one.title}${one.value === null ? "" : ` ${cut(compact(one.value), 200)}`}${one.note ? `: ${one.note}` : ""}`);
   }
   const chosen = view.row(view.cursor);

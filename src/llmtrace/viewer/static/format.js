@@ -60,7 +60,8 @@ export function sum(a, b) {
   return (a ?? null) === null ? (b ?? null) : a + (b ?? 0);
 }
 
-export function likelihood(share) {
+export function likelihood(probability) {
+  const share = Number(exactNumber(probability) ?? probability);
   return share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
 }
 

@@ -24,7 +24,7 @@ export class ListView {
     this.rows = [];
     /** @type {Set<string>} */
     this.picked = new Set();
-    /** @type {Map<string, {title: string, score: number, likely: boolean}|null>} */
+    /** @type {Map<string, {title: string, confidence: string}|null>} */
     this.suspicions = new Map();
     this.cursor = 0;
     this.more = false;
@@ -113,7 +113,7 @@ export class ListView {
     if (!this.rows.length) this.box.append(el("div", { role: "row", class: "empty" }, el("div", { role: "gridcell" }, this.emptyWords())));
   }
 
-  /** What is suspected in the traces on the screen, worked out for them only. */
+  /** The first suspects of the traces on the screen. */
   glance(first, last) {
     clearTimeout(this.glanceSoon);
     this.glanceSoon = setTimeout(async () => {
@@ -137,12 +137,12 @@ export class ListView {
     const row = this.rows[at];
     const cell = (cls, text) => el("span", { class: cls, role: "gridcell", text });
     const suspicion = this.suspicions.get(signOf(row));
-    const found = suspicion ? `${suspicion.likely ? "" : "perhaps: "}${suspicion.title}` : row.findings.slice(0, 2).join(", ").replaceAll("_", " ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
+    const found = suspicion ? suspicion.title : row.findings.slice(0, 2).join(", ").replaceAll("_", " ") + (row.findings.length > 2 ? ` +${row.findings.length - 2}` : "");
     return el("div", { class: `trace-row ${row.health}${this.picked.has(row.id) ? " picked" : ""}`, role: "row", id: `trace-${row.id}`, "aria-selected": String(at === this.cursor), onclick: (event) => this.clicked(at, event) },
       cell(`health ${row.health}`, row.health),
       el("span", { class: "said", role: "gridcell", dir: "auto" }, el("a", { href: this.placeOf(row), tabindex: -1, text: row.task ?? row.name }), row.answer ?? (row.health === "running" ? "…" : "")),
       cell("agent", row.agents.join(", ") || row.service || row.name),
-      cell(`found${suspicion && !suspicion.likely ? " perhaps" : row.errors || suspicion || row.health === "failed" ? " error" : ""}`, found),
+      cell(`found ${suspicion?.confidence ?? (row.errors || row.health === "failed" ? "error" : "")}`, found),
       cell("num", tokensOf(row)),
       cell("num", cost(row.cost)),
       cell("num", took(row)),

@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { compact, cut, worded } from "./format.js";
 import { names } from "./json.js";
 
-/** What was expected and what came, in a few words. @param {Violation} found */
+/** What was expected and what came. @param {Violation} found */
 export function expectedText(found) {
   const got = (found.got ?? null) === null ? "" : `, got ${cut(compact(found.got), 40)}`;
   if (found.code === "missing") return "missing";
@@ -47,13 +47,13 @@ export function marking(view, violations, uses, where) {
   return { marks, ghosts };
 }
 
-/** Marks with that of the suspect: on the argument that it is about. @param {{marks: Map<string, Mark>}} marking */
+/** Marks, with one on the suspect's argument. @param {{marks: Map<string, Mark>}} marking */
 export function suspecting(view, id, given, marking) {
   const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
   const at = suspect?.pointer;
   const before = marking.marks.get(at);
   const held = at && names(at).reduce((here, name) => here?.[name], given);
-  if (at && !/bad|made-up/.test(before?.cls ?? "") && compact(held ?? null) === compact(suspect.value)) {
+  if (held !== undefined && !/bad|ungrounded/.test(before?.cls ?? "") && [compact(held), "null"].includes(compact(suspect.value))) {
     marking.marks.set(at, { ...before, start: undefined, cls: "suspected", note: "⚠ suspect", words: () => [el("b", { text: suspect.evidence }), el("br"), ...(before?.words?.() ?? [])] });
   }
   return marking;
@@ -76,12 +76,11 @@ export function soughtWords(view, id) {
   return text ? [[text, mark]] : [];
 }
 
-/** Words that the suspect quotes from its step, and those that were followed to it. @returns {[string, Mark][]} */
+/** The suspect's value where it stands in a text, and the words that were followed to it. @returns {[string, Mark][]} */
 export function quotes(view, id) {
-  const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
-  const words = [...(suspect?.evidence ?? "").matchAll(/“([^”]+)”/g)].map((one) => one[1]);
-  if (suspect && !suspect.pointer && ["string", "number"].includes(typeof suspect.value)) words.push(String(suspect.value));
-  return [...words.map((one) => /** @type {[string, Mark]} */ ([one, { cls: "suspected" }])), ...soughtWords(view, id)];
+  const { pointer, value } = view.diagnosis?.suspects[view.suspectOf(id)] ?? {};
+  const isWord = !pointer && ["string", "number"].includes(typeof value);
+  return [...(isWord ? [/** @type {[string, Mark]} */ ([String(value), { cls: "suspected" }])] : []), ...soughtWords(view, id)];
 }
 
 /** Of a value a mark on each part of it that stands in its origin, or on all of it. @param {Use} use @returns {Mark[]} */
@@ -89,8 +88,8 @@ function useMarks(view, use) {
   const origin = use.from ?? use.first;
   const parts = use.from?.matches?.length ? use.from.matches : [use];
   return parts.map((part) => ({
-    cls: use.status === "ungrounded" ? "made-up" : use.status === "grounded" ? "grounded" : "unknown",
-    note: use.made_up ? "⚠ made up: in no message and no result before" : undefined,
+    cls: use.status,
+    note: use.first_ungrounded ? "⚠ ungrounded: in no message and no result before" : undefined,
     start: part.end ? part.start : undefined,
     end: part.end,
     href: use.status === "grounded" && origin ? view.linkTo(origin.span, placeOf(origin, part.text ? part : undefined)) : undefined,
@@ -107,12 +106,11 @@ function useWords(view, use) {
     return `${origin.place}${origin.pointer ? ` ${origin.pointer}` : ""}${row ? ` (${row.name})` : ""}`;
   };
   if (use.status === "grounded" && use.from) {
-    return [el("b", { text: use.form === "derived" ? "worked out from " : "comes from " }), place(use.from),
+    return [el("b", { text: "comes from " }), place(use.from),
       use.latest ? el("div", { text: `stands again in ${place(use.latest)}` }) : null, el("div", { class: "dim", text: "click to go there; b goes back step by step" })];
   }
   if (use.status === "ungrounded") {
-    const first = use.first && !use.made_up ? `; the model said it first in ${place(use.first)}` : "";
-    return [el("b", { text: "made up" }), use.form === "from_example" ? ": only a tool's definition shows it, as an example" : `: in no message and no result before${first}`];
+    return [el("b", { text: "ungrounded" }), ": in no message and no result before", use.first && !use.first_ungrounded ? `; first in ${place(use.first)}` : ""];
   }
   return [el("b", { text: "origin unknown" }), use.reason ? `: ${use.reason}` : ""];
 }

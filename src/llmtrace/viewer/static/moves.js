@@ -119,7 +119,7 @@ export const MOVES = [
   [["E"], "previous problem", (view) => nextProblem(view, -1)],
   [["b"], "one step back along the lineage", (view) => back(view)],
   [["B"], "and forth again", (view) => forth(view)],
-  [["r"], "what fed this step, and what it infected; no longer", (view) => { if (!view.diagnosis) say("still reading"); view.spreading = !view.spreading; view.drawPane(); }],
+  [["r"], "what fed this step and what it fed; again: hide", (view) => { if (!view.diagnosis) say("still reading"); view.spreading = !view.spreading; view.drawPane(); }],
   [["w"], "waterfall", (view) => show(view, "w")],
   [["c"], "conversation", (view) => show(view, "c")],
   [["+", "="], "closer: a part of the time", (view) => zoom(view, 0.5)],

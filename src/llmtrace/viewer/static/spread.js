@@ -1,4 +1,4 @@
-// What fed the chosen step, and what it infected: listed in the pane, and lit in the tree.
+// What fed the chosen step, and what it fed: listed in the pane, and lit in the tree.
 
 import { dim, el } from "./dom.js";
 import { cut, plural } from "./format.js";
@@ -19,6 +19,6 @@ export function spreadNode(view) {
     el("h3", { text: reached.length ? title : `${title}: nothing that can be seen` }),
     el("ol", {}, reached.map((one) => el("li", { style: { "--depth": Math.min(one.distance, 8) - 1 } },
       el("a", { href: view.linkTo(one.span), text: one.span === view.cursor ? "this request" : titleOf(view.row(one.span)) }), el("span", { class: "dim", text: one.why })))));
-  return el("div", { class: "spread" }, list("↑ What fed it", "fed", up), list("↓ What it infected", "infected", down),
+  return el("div", { class: "spread" }, list("↑ What fed it", "fed", up), list("↓ What it fed", "infected", down),
     more ? dim(`${plural(more, "step")} farther away not listed`) : null);
 }

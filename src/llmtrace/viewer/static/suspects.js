@@ -1,68 +1,85 @@
-// Suspects on top: where the run may have gone wrong, the strongest first, each with its evidence and the way back to it.
+// The strip over a trace: suspects with their evidence, where to look first, what was checked.
 
 import { el } from "./dom.js";
-import { callText, compact, count, cut, duration, likelihood, worded } from "./format.js";
+import { callText, compact, cut, likelihood, plural, worded } from "./format.js";
 
 const SHOWN = 3;
+const SPAN = / ?\(span (\w{16})\)/;
+
+/** True of a suspect that marks the run. @param {Suspect} suspect */
+export const isMarked = (suspect) => suspect.confidence !== "possible";
+
+const quiet = (text, cls = "") => el("p", { class: `quiet ${cls}`, text });
+const nameText = (name) => name.replaceAll("_", " ");
+const listOf = (lines) => el("ol", {}, lines);
 
 export function suspectStrip(view) {
-  const diagnosis = view.diagnosis;
-  if (!diagnosis) return [el("p", { class: "quiet looking", text: lookingText(view) }), ...problemsSoFar(view)];
-  const { suspects } = diagnosis;
-  if (diagnosis.failed) return [el("p", { class: "quiet", text: diagnosis.failed }), ...problemsSoFar(view)];
-  const unlikely = suspects.length && suspects[0].score < diagnosis.likely;
-  const shown = view.allSuspects ? suspects.slice(0, 9) : suspects.slice(0, SHOWN);
-  const hidden = suspects.length - shown.length;
-  const same = (suspect) => suspects.some((one) => one !== suspect && one.title === suspect.title);
+  const diagnosis = /** @type {Diagnosis|null} */ (view.diagnosis);
+  if (!diagnosis || diagnosis.fault) return [diagnosis?.fault ? quiet(diagnosis.fault) : quiet("looking for suspects …", "looking"), listOf(view.tree.problems.slice(0, SHOWN).map((row) => problemLine(view, row)))];
+  const lines = diagnosis.suspects.map((suspect, at) => suspectLine(view, suspect, at));
+  const marked = diagnosis.suspects.filter(isMarked).length;
+  const { places, checked, unchecked } = diagnosis;
   return [
-    !suspects.length ? el("p", { class: "quiet", text: "No suspect: nothing in this trace was invalid, failed, or came from nowhere." }) : null,
-    unlikely ? el("p", { class: "quiet", text: view.trace?.health === "failed" ? "It went wrong, and no step stands out. The likeliest first:" : "Nothing here is likely to have done harm. What is a little suspect:" }) : null,
-    el("ol", {}, shown.map((suspect, at) => el("li", {},
-      el("button", {
-        class: `suspect${suspect.score < diagnosis.likely ? " weak" : ""}`, "aria-pressed": String(view.suspect === at && view.cursor === suspect.span_id),
-        onclick: () => view.goSuspect(at),
-      }, el("kbd", { text: String(at + 1) }), el("b", { text: suspect.title }), el("span", { class: "why", text: (same(suspect) ? toldApart(view, suspect) : "") + suspect.evidence.replace(SPAN, "") }),
-      el("span", { class: "score", text: likelihood(suspect.score), title: "probability that it began here" }))))),
-    hidden > 0 ? el("button", { class: "more", text: `${hidden} more`, onclick: () => { view.allSuspects = true; view.drawSuspects(); } }) : null,
-    diagnosis.unknown.length ? el("p", { class: "quiet" }, "Not visible: ", linked(view, diagnosis.unknown.join("; "))) : null,
-    diagnosis.symptoms.map((said) => el("p", { class: "quiet", text: `Said of ${said}` })),
+    marked ? listOf(lines.slice(0, Math.min(marked, SHOWN))) : quiet(verdictText(diagnosis)),
+    foldedPart(view, `${marked - SHOWN} more`, false, lines.slice(SHOWN, marked)),
+    diagnosis.reports.map((report) => quiet(`Reported: ${report}`)),
+    foldedPart(view, "Where to look first", !marked, places.map((place) => placeLine(view, place))),
+    foldedPart(view, `${plural(lines.length - marked, "thing")} worth a look`, false, lines.slice(marked)),
+    foldedPart(view, `${plural(checked.length, "check")} ran`, false, checked.map((name) => el("li", { class: "quiet", text: nameText(name) }))),
+    unchecked.length ? el("p", { class: "quiet" }, "Not checked: ", linked(view, unchecked.join(" "))) : null,
   ];
 }
 
-const SPAN = / ?\(span (\w{16})\)/;
+/** Of a run that no suspect marks. */
+function verdictText(diagnosis) {
+  if (diagnosis.failed) return "The run failed, but no step is a clear cause.";
+  if (diagnosis.health === "running") return "Still running. Nothing so far.";
+  return diagnosis.is_judged ? "No suspect." : "Nothing could be judged.";
+}
+
+/** A list that stays as open as it was left. */
+function foldedPart(view, title, open, lines) {
+  return lines.length ? el("details", { class: "section", open: view.unfolded.get(title) ?? open, ontoggle: (event) => view.unfolded.set(title, event.target.open) }, el("summary", { text: title }), listOf(lines)) : null;
+}
+
+/** A step to go to. */
+function line(cls, isChosen, go, key, title, why, score) {
+  return el("li", {}, el("button", { class: `suspect ${cls}`, "aria-pressed": String(isChosen), onclick: go },
+    key ? el("kbd", { text: key }) : null, el("b", { text: title }), el("span", { class: "why", text: why }), el("span", { class: "score", text: score })));
+}
+
+function suspectLine(view, suspect, at) {
+  return line(suspect.confidence, view.suspect === at && view.cursor === suspect.span_id, () => view.goSuspect(at), String(at + 1), suspect.title, suspect.evidence.replace(SPAN, ""), confidenceText(suspect));
+}
+
+/** @param {Place} place */
+function placeLine(view, place) {
+  return line("possible", view.cursor === place.span_id, () => view.go(place.span_id), "", place.title, place.evidence ? `found: ${place.evidence}` : "by position only", likelihood(place.probability));
+}
+
+/** Shown until there is a diagnosis. @param {Row} row */
+function problemLine(view, row) {
+  const found = (row.marks ?? []).map(([, name]) => nameText(name)).join(", ");
+  return line("possible", view.cursor === row.id, () => view.go(row.id), "e", row.name, found || (row.error ?? ""), "");
+}
+
+/** The word, the probability where it was measured, and the count. @param {Suspect} suspect */
+export function confidenceText({ confidence, probability, count }) {
+  return [confidence, probability === null ? "" : likelihood(probability), count > 1 ? `${count} times` : ""].filter(Boolean).join(", ");
+}
 
 /** Words with the spans that they name as links. */
 const linked = (view, text) => text.split(SPAN).map((piece, at) => (at % 2 && view.tree.rows.has(piece) ? [" (", el("a", { href: view.linkTo(piece), text: view.row(piece).name }), ")"] : piece));
 
-/** What tells suspects of one title apart. */
-function toldApart(view, suspect) {
-  const value = worded(suspect.value ?? "");
-  if (!value) return `At ${duration(view.row(suspect.span_id)?.start)}: `;
-  return suspect.evidence.includes(value) ? "" : `${cut(value, 40)}: `;
-}
-
-/** What is being done, once it has taken a second. */
-function lookingText(view) {
-  const seconds = Math.round((performance.now() - view.began) / 1000);
-  return seconds < 1 ? "looking for suspects …" : `looking for suspects: ${view.stage || "reading"} (${count(view.trace?.spans)} steps) … ${seconds} s`;
-}
-
-/** What is known at once: where errors began. */
-function problemsSoFar(view) {
-  const found = view.tree.problems.slice(0, SHOWN);
-  if (!found.length) return [];
-  return [el("ol", {}, found.map((row) => el("li", {}, el("button", { class: "suspect weak", "aria-pressed": String(view.cursor === row.id), onclick: () => view.go(row.id) },
-    el("kbd", { text: "e" }), el("b", { text: row.name }), el("span", { class: "why", text: [...(row.marks ?? []).map(([, name]) => name.replaceAll("_", " ")), row.refused ? "refused" : row.error ?? ""].filter(Boolean).join(", ") })))))];
-}
-
-/** The suspect in the pane of its span: evidence, the way back, what to do. */
+/** The suspect in the pane of its span: evidence, the chain, advice. */
 export function suspectCard(view, at) {
   const suspect = view.diagnosis.suspects[at];
-  return el("section", { class: `suspicion${suspect.score < view.diagnosis.likely ? " weak" : ""}`, "aria-label": "Suspicion" },
-    el("h3", {}, el("kbd", { text: String(at + 1) }), ` ${suspect.title}`),
+  return el("section", { class: `suspicion ${suspect.confidence}`, "aria-label": "Suspicion" },
+    el("h3", {}, el("kbd", { text: String(at + 1) }), ` ${suspect.title}`, el("span", { class: "score", text: confidenceText(suspect) })),
     el("p", {}, linked(view, suspect.evidence)),
+    suspect.symptoms.length ? el("p", { text: `It explains: ${suspect.symptoms.join("; ")}.` }) : null,
     el("button", { class: "more where", hidden: true, text: "show where", onclick: () => view.pane.querySelector(".suspected")?.scrollIntoView({ block: "center" }) }),
-    suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The way back from the answer" }, suspect.chain.map((step, place) =>
+    suspect.chain.length > 1 ? el("ol", { class: "chain", "aria-label": "The chain back from the outcome" }, suspect.chain.map((step, place) =>
       el("li", { class: place === suspect.chain.length - 1 ? "last" : "" },
         el("a", { href: view.linkTo(step.span_id), "aria-current": step.span_id === view.cursor ? "step" : undefined, text: stepText(step) }),
         step.note ? el("span", { class: "dim", text: step.note }) : null))) : null,
@@ -70,9 +87,9 @@ export function suspectCard(view, at) {
 }
 
 /** @param {Step} step */
-function stepText(step) {
-  if ((step.value ?? null) === null) return step.title;
-  if (step.title.startsWith("argument ")) return `${step.title} = ${compact(step.value)}`;
-  if (typeof step.value === "object" && !Array.isArray(step.value)) return cut(callText(step.title, step.value), 300);
-  return cut(`${step.title}: ${worded(step.value)}`, 300);
+function stepText({ title, value }) {
+  if ((value ?? null) === null) return title;
+  if (title.startsWith("argument ")) return `${title} = ${compact(value)}`;
+  if (typeof value === "object" && !Array.isArray(value)) return cut(callText(title, value), 300);
+  return cut(`${title}: ${worded(value)}`, 300);
 }

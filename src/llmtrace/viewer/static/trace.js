@@ -8,7 +8,7 @@ import { traceHead } from "./head.js";
 import { forgetColours, markWords } from "./json.js";
 import { note, placeText } from "./place.js";
 import { spreadClasses } from "./spread.js";
-import { suspectStrip } from "./suspects.js";
+import { isMarked, suspectStrip } from "./suspects.js";
 import { Tree } from "./tree.js";
 import { VirtualList } from "./virtual.js";
 import { axisNodes, follow, listenToWheel } from "./zoom.js";
@@ -44,7 +44,7 @@ export class TraceView {
     this.trail = /** @type {string[]} */ ([]);
     this.cursor = "";
     this.suspect = -1;
-    this.allSuspects = false;
+    this.unfolded = /** @type {Map<string, boolean>} */ (new Map());
     this.chosen = false;
     this.paused = false;
     this.follows = false;
@@ -52,8 +52,6 @@ export class TraceView {
     this.hits = /** @type {Row[]} */ ([]);
     this.span = 1;
     this.lines = [];
-    this.began = performance.now();
-    this.stage = "";
     /** @type {{from: number, to: number}|null} */
     this.zoomed = null;
   }
@@ -77,19 +75,11 @@ export class TraceView {
     await this.diagnose();
   }
 
-  /** Suspects; then what was read early, before the whole trace was, is read again. */
+  /** Then what was read early is read again. */
   async diagnose() {
-    const ask = setInterval(() => this.progress(), 1000);
     const diagnosis = await this.data.diagnosis(this.id).catch(() => null);
-    clearInterval(ask);
     for (const [id, payload] of this.payloads) if (payload.early) this.payloads.delete(id);
     this.diagnosed(diagnosis);
-  }
-
-  /** Say what is being worked on, while it is. */
-  async progress() {
-    this.stage = await this.data.stage(this.id).catch(() => "");
-    if (!this.diagnosis && this.list) this.drawSuspects();
   }
 
   /** @param {Rows} told */
@@ -187,15 +177,17 @@ export class TraceView {
   /** @param {Diagnosis|null} diagnosis */
   diagnosed(diagnosis) {
     if (!diagnosis) {
-      this.suspectBox.replaceChildren(el("p", { class: "quiet", text: "The suspects of this trace could not be worked out." }));
+      this.suspectBox.replaceChildren(el("p", { class: "quiet", text: "This trace could not be diagnosed." }));
       return;
     }
     this.diagnosis = diagnosis;
     this.suspectAt.clear();
-    diagnosis.suspects.slice(0, 9).forEach((suspect, at) => { if (!this.suspectAt.has(suspect.span_id)) this.suspectAt.set(suspect.span_id, at + 1); });
+    diagnosis.suspects.filter(isMarked).slice(0, 9).forEach((suspect, at) => { if (!this.suspectAt.has(suspect.span_id)) this.suspectAt.set(suspect.span_id, at + 1); });
     this.drawLines();
-    const [first] = diagnosis.suspects;
-    if (!this.chosen && first && this.tree.rows.has(first.span_id) && (first.score >= diagnosis.likely || !this.tree.problems.length)) this.goSuspect(0, false);
+    const first = diagnosis.suspects.find(isMarked);
+    const place = this.tree.problems.length ? undefined : diagnosis.places[0];
+    if (!this.chosen && first && this.tree.rows.has(first.span_id)) this.goSuspect(0, false);
+    else if (!this.chosen && place && this.tree.rows.has(place.span_id)) this.go(place.span_id, "", false);
     else if (this.cursor) this.drawPane();
     this.drawSuspects();
   }
@@ -212,7 +204,7 @@ export class TraceView {
   suspectOf(id) {
     const suspects = this.diagnosis?.suspects ?? [];
     if (suspects[this.suspect]?.span_id === id) return this.suspect;
-    return suspects.findIndex((suspect) => suspect.span_id === id);
+    return suspects.findIndex((suspect) => suspect.span_id === id && isMarked(suspect));
   }
 
   /** Choose a span wherever it is: what hides it opens. */

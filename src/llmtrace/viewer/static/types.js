@@ -47,8 +47,8 @@
 
 /**
  * A value that a model put into a call or an answer, and where it came from.
- * @typedef {{part: string, value: Json, pointer: string, start: number, end: number, call: string|null, tool: string|null, status: string, form: string,
- *   reason: string, made_up: boolean, from: Origin|null, latest: Origin|null, first: Origin|null}} Use
+ * @typedef {{part: string, value: Json, pointer: string, start: number, end: number, call: string|null, tool: string|null, status: string,
+ *   reason: string, first_ungrounded: boolean, from: Origin|null, latest: Origin|null, first: Origin|null}} Use
  */
 
 /** A span that fed another or was infected by it, over how many edges, and what the edge carried. @typedef {{span: string, distance: number, why: string}} Reached */
@@ -57,11 +57,17 @@
 /** @typedef {{span_id: string, title: string, value: Json, note: string}} Step */
 
 /**
- * @typedef {{span_id: string, score: number, title: string, evidence: string, pointer: string|null, value: Json, chain: Step[],
- *   advice: string}} Suspect
+ * @typedef {{check: string, confidence: string, span_id: string, title: string, evidence: string, advice: string, probability: number|null,
+ *   count: number, pointer: string|null, value: Json, symptoms: string[], chain: Step[]}} Suspect
  */
 
-/** @typedef {{suspects: Suspect[], unknown: string[], symptoms: string[], likely: number, failed?: string}} Diagnosis `failed`: why there are none, and how to report it. */
+/** @typedef {{span_id: string, title: string, probability: number, evidence: string}} Place */
+
+/**
+ * `suspects`: certain ones first, then likely, then possible. `fault`: why llmtrace could not diagnose the trace, and how to report it.
+ * @typedef {{health: string, suspects: Suspect[], places: Place[], checked: string[], unchecked: string[], reports: string[], failed: boolean, is_judged: boolean,
+ *   fault?: string}} Diagnosis
+ */
 
 /**
  * A mark on the value at a JSON pointer: `cls`, a `note` behind the line, where a click goes (`href`), and the words on hover.

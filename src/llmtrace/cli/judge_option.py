@@ -1,0 +1,102 @@
+"""``why --judge MODEL``: the options, the question, and what is shown of the answer beside the evidence."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from llmtrace.cli import words
+from llmtrace.cli.options import BadInput
+from llmtrace.cli.paint import Screen
+from llmtrace.diagnosis import Diagnosis, Flow
+from llmtrace.errors import JudgeFailed
+from llmtrace.judge import Endpoint, Judged, judge
+from llmtrace.judge.endpoint import OPENAI
+
+_SECONDS = 60.0
+
+
+class Reply(NamedTuple):
+    """What came of asking a judge; empty where none was asked for."""
+
+    model: str = ""
+    judged: Judged | None = None
+    error: str = ""
+
+    @property
+    def notes(self) -> dict[tuple[str, str], str]:
+        """What the judge says of suspects and places, by span id and title."""
+        opinions = self.judged.opinions if self.judged is not None else ()
+        return {
+            (opinion.span_id, opinion.title): (
+                f'Judge {self.model} says {words.probability(opinion.probability)}: "{opinion.reason.strip()}"'
+            )
+            for opinion in opinions
+        }
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--judge", metavar="MODEL", help="ask this model about the first suspects: SENDS their content to it")
+    parser.add_argument("--judge-url", metavar="URL", help=f"where it is served (default: OPENAI_BASE_URL, or {OPENAI})")
+    parser.add_argument(
+        "--judge-timeout", metavar="S", type=_seconds, default=_SECONDS, help=f"seconds to wait for it (default: {_SECONDS:g})"
+    )
+
+
+def endpoint(args: argparse.Namespace) -> Endpoint | None:
+    """None where no judge is asked for. Raises BadInput."""
+    if args.judge is None:
+        if args.judge_url is not None:
+            raise BadInput("--judge-url needs a model to ask.\nAdd --judge MODEL.")
+        return None
+    if not args.judge.strip():
+        raise BadInput("--judge: expected the name of a model, got ''.\nGive the name that its server lists.")
+    if args.all:
+        raise BadInput("--judge works on one run, not with --all.\nLeave out --all, and name the trace.")
+    url = args.judge_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise BadInput(
+            "The judge's URL is not an http address.\n"
+            "Give http://HOST:PORT/v1 or https://HOST/v1, by --judge-url or OPENAI_BASE_URL."
+        )
+    return Endpoint(args.judge, url, os.environ.get("OPENAI_API_KEY") or None, args.judge_timeout)
+
+
+def ask(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Reply:
+    """The judge's opinions, or why there are none."""
+    if to is None:
+        return Reply()
+    if (diagnosis.suspects or diagnosis.places) and sys.stderr is not None and sys.stderr.isatty():
+        Screen(sys.stderr).prose(f"asking {to.model} for a second opinion, {to.seconds:g} s at most …", "dim")
+    try:
+        return Reply(to.model, judge(diagnosis, flow, to))
+    except JudgeFailed as error:
+        return Reply(to.model, error=f"{to.model}: {error}")
+
+
+def as_json(diagnosis: Diagnosis, reply: Reply) -> Any:
+    """The diagnosis, and under ``judge`` what the model said."""
+    content = words.diagnosis_as_json(diagnosis)
+    if reply.judged is not None:
+        return {**content, "judge": words.as_json(reply.judged)}
+    return {**content, "judge": {"model": reply.model, "error": reply.error}} if reply.error else content
+
+
+def _seconds(text: str) -> float:
+    """An argparse type: a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not (math.isfinite(number) and 0 < number <= 3600):
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, up to 3600, got {text!r}")
+    return number

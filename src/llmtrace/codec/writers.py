@@ -1,0 +1,44 @@
+"""Who wrote the spans of a trace, and whose are not understood."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmtrace import semconv as sc
+from llmtrace.model import Custom, Span, Trace
+
+PREFIXES: Final = (
+    "gen_ai.",
+    "llm.",
+    "ai.",
+    "openinference.",
+    "traceloop.",
+    "pydantic_ai.",
+    "langfuse.",
+    "genkit:",
+    "mastra.",
+    "spring.ai.",
+    "langsmith.",
+    "smolagents.",
+    "crewai.",
+)
+"""How attributes' names begin by which libraries tell of models, agents and tools. Whoever is not listed is not recognised."""
+
+
+def unread_writers(trace: Trace) -> tuple[str, ...]:
+    """Scopes that tell of models, agents or tools, of which not one span could be read as such a step.
+
+    Nothing of what they record can be judged. Their spans stay plain steps with all attributes.
+    """
+    read = {span.scope.name for span in trace.spans if span.run_id is not None or not isinstance(span.operation, Custom)}
+    return tuple(
+        dict.fromkeys(
+            span.scope.name or span.name for span in trace.spans if span.scope.name not in read and _tells_of_agents(span)
+        )
+    )
+
+
+def _tells_of_agents(span: Span) -> bool:
+    if span.run_id is not None or sc.SAME_CALL in span.attributes:
+        return False
+    return any(key.startswith(PREFIXES) for key in span.attributes)

@@ -1,0 +1,108 @@
+"""Checks: each is a law about agents that a record can prove, or make likely. One file, one idea; the folder is the registry.
+
+A module here has ``CHECKS``: a tuple of `Check`. A check never accuses for what may be right: in doubt its finding is
+``possible``, which marks nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
+from typing import Literal, TypeAlias
+
+from llmtrace.diagnosis.finding import Finding
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.evidence.answers import ending_of
+from llmtrace.model import FetchResponse, Inference, Span, Trace
+from llmtrace.model.repeats import counted_elsewhere
+from llmtrace.model.value import value
+
+Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences", "lineage"]
+"""What a check must be able to see."""
+
+
+MOST_LATER = 200
+
+
+class Run:
+    """A trace as the checks read it."""
+
+    def __init__(self, trace: Trace, flow: Flow) -> None:
+        self.trace = trace
+        self.flow = flow
+        self.calls = flow.calls
+
+    @cached_property
+    def inferences(self) -> tuple[Span, ...]:
+        """Model calls that ended, in order of time, each counted once."""
+        elsewhere = counted_elsewhere(self.trace)
+        spans = [
+            span
+            for span in self.trace.spans
+            if isinstance(span.operation, (Inference, FetchResponse)) and span.end is not None
+            if span.span_id not in elsewhere
+        ]
+        return tuple(sorted(spans, key=lambda span: (span.end or 0, span.sequence or 0)))
+
+    @property
+    def final_inference(self) -> Span | None:
+        return self.inferences[-1] if self.inferences else None
+
+    @cached_property
+    def is_answered(self) -> bool:
+        """True if the run ended with an answer in words."""
+        final, outcome = self.final_inference, self.flow.outcome
+        if outcome is None or outcome.kind != "answer" or self.trace.health == "running":
+            return False
+        return final is None or (final.failure is None and ending_of(final) not in ("empty", "filtered", "left"))
+
+    @property
+    def has_one_task(self) -> bool:
+        """True if the user spoke once. In a conversation the user has seen what failed and could answer; a failure there is
+        part of the talk."""
+        return self.flow.log.turn <= 1
+
+    @cached_property
+    def calls_by_tool(self) -> dict[str, list[Node]]:
+        calls: dict[str, list[Node]] = defaultdict(list)
+        for node in self.calls:
+            calls[node.tool].append(node)
+        return calls
+
+    def later_calls(self, node: Node, tool: str | None = None) -> Iterator[Node]:
+        """Calls that were asked for after the model could know how this one went, so not those asked for beside it.
+
+        ``tool``: only calls of this tool. At most the next `MOST_LATER`, so that a run in which everything fails does not cost
+        the square of its length.
+        """
+        calls = self.calls if tool is None else self.calls_by_tool[tool]
+        first = bisect_right(calls, node.position, key=lambda call: call.position)
+        for later in calls[first : first + MOST_LATER]:
+            if later.span_id != node.span_id:
+                yield later
+
+    def feeds_answer(self, node: Node) -> bool:
+        """True if a value of the node's result stands in the answer that the run ended with."""
+        return any(edge.via == "result" and edge.target is self.flow.outcome for edge in node.later)
+
+
+@value
+class Check:
+    """A check with its name and what it needs to see."""
+
+    name: str
+    look: Callable[[Run], Iterator[Finding]]
+    needs: tuple[Need, ...] = ()
+    claim: str = ""
+    """What is true of a run in which it finds nothing: ``no tool failed for good``."""
+
+
+@lru_cache(maxsize=1)
+def all_checks() -> tuple[Check, ...]:
+    """Every check, in the order of their files and places."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(check for name in modules for check in importlib.import_module(f"{__name__}.{name}").CHECKS)

@@ -1,0 +1,101 @@
+"""Calls that broke their schema, and calls of tools that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.failure_text import how_call_failed
+from llmtrace.diagnosis.finding import Finding, of_call
+from llmtrace.diagnosis.flow import Node
+from llmtrace.diagnosis.result import Confidence
+from llmtrace.model import Violation
+
+_REPLY = 'Let the tool refuse bad calls and tell the model why: @llmtrace.tool(on_invalid="reply").'
+
+
+def invalid_calls(run: Run) -> Iterator[Finding]:
+    """A call broke the schema of its tool.
+
+    It is certain where the tool failed for it and no later call of it went well, in a run with one task that ended with an
+    answer, and where a change ran with it. The violation itself stands on the call's span, whatever becomes of the run.
+    """
+    for node in run.calls:
+        call = node.call
+        if call is None or not call.error_violations or call.offered is False:
+            continue
+        violation = call.error_violations[0]
+        finding = of_call(
+            "invalid_call",
+            "possible",
+            node,
+            f"{node.tool} was called with {_described(violation)}",
+            "",
+            _advice(violation),
+            pointer=violation.pointer or None,
+            value=violation.got if violation.pointer else node.arguments,
+            cause_key=(node.tool, violation.pointer, violation.code),
+        )
+        yield _judged(run, node, violation, finding)
+
+
+def _judged(run: Run, node: Node, violation: Violation, finding: Finding) -> Finding:
+    call = node.call
+    assert call is not None
+    said = f"{violation.pointer or 'The arguments'}: {violation.message}"
+    confidence: Confidence = "possible"
+    if call.failed:
+        later = [later.call for later in run.later_calls(node, node.tool) if later.call is not None]
+        corrected = any(other.failed is False and not other.error_violations for other in later)
+        if not corrected and run.is_answered and run.has_one_task:
+            confidence = "certain"
+        then = f"{node.tool} {how_call_failed(node)}; " + ("a later call was right" if corrected else "no later call was right")
+    elif call.failed is False and call.is_change:
+        confidence = "certain"
+        then = f"{node.tool} changes something, and it ran all the same"
+    else:
+        then = f"{node.tool} answered all the same" if call.failed is False else "what came of it is not recorded"
+    return replace(finding, confidence=confidence, evidence=f"{said}; {then}.")
+
+
+def _described(violation: Violation) -> str:
+    place = violation.pointer or "its arguments"
+    return {
+        "malformed_json": "arguments that are not JSON",
+        "not_an_object": "arguments that are not an object",
+        "missing": f"{place} missing",
+        "unexpected": f"{place}, which it does not take",
+        "wrong_type": f"{place} of the wrong type",
+        "out_of_range": f"{place} out of range",
+        "not_allowed": f"{place} not allowed",
+        "bad_format": f"{place} in the wrong format",
+    }.get(violation.code, f"an invalid {place}")
+
+
+def _advice(violation: Violation) -> str:
+    if violation.code in ("malformed_json", "not_an_object"):
+        return "Use strict tool calls (strict=True) so that the arguments are always a JSON object."
+    return _REPLY
+
+
+def unknown_tools(run: Run) -> Iterator[Finding]:
+    """The model called a tool that was not on offer, and no call of an offered tool went well after it."""
+    for node in run.calls:
+        if node.call is None or node.call.offered is not False:
+            continue
+        replaced = any(
+            later.call is not None and later.call.offered and later.call.failed is False for later in run.later_calls(node)
+        )
+        certain = not replaced and run.is_answered and run.has_one_task
+        evidence = f"No tool of this name was on offer; {'another tool was used later' if replaced else 'nothing replaced it'}."
+        advice = "Name the tools in the prompt as they are defined, and tell the model when a name is unknown."
+        title = "a tool that does not exist was called"
+        confidence: Confidence = "certain" if certain else "possible"
+        yield of_call("unknown_tool", confidence, node, title, evidence, advice, cause_key=node.tool)
+
+
+CHECKS = (
+    Check("invalid_call", invalid_calls, ("calls", "schemas"), "no call broke its schema"),
+    Check("unknown_tool", unknown_tools, ("calls", "schemas"), "every tool that was called was on offer"),
+)

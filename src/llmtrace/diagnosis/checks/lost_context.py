@@ -1,0 +1,64 @@
+"""Messages that a model no longer knew, and hand-offs that left out what was needed."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.finding import Finding, plural
+from llmtrace.diagnosis.result import Confidence
+
+_ADVICE = "Hand on what later steps need (ids, amounts, dates) as fields, not as prose, or keep the messages."
+
+
+def lost_messages(run: Run) -> Iterator[Finding]:
+    """Messages vanished from the history. It is likely a cause where afterwards the model looks up again what it had looked up,
+    with the same arguments, or makes up an identifier."""
+    needs = _LaterNeeds(run)
+    for loss in run.flow.lost_messages.losses:
+        if loss.is_sliding:
+            continue  # a window that slides does so on purpose
+        place = loss.bridge or loss.span_id
+        nodes = run.flow.answer_spans.get(place, [])
+        first = nodes[0] if nodes else None
+        missed = first is not None and needs.are_missed_from(first.position)
+        confidence: Confidence = "likely" if missed and loss.bridge is None and not loss.is_restart else "possible"
+        messages = plural(loss.lost, "message")
+        evidence = f"This request lacks {messages} that an earlier one had"
+        title = "the model was no longer sent earlier messages"
+        if loss.bridge is not None:
+            evidence = f"These words stood in place of {messages}, and the next step knew no more than they say"
+            title = "a summary or hand-off took the place of earlier messages"
+        evidence += "; what they held was looked up or made up again." if missed else "."
+        yield Finding("lost_context", confidence, place, title, evidence, _ADVICE, cause_key=(title, confidence), node=first)
+
+
+class _LaterNeeds:
+    """Where a run looks up again what it had looked up, and where it makes identifiers up."""
+
+    def __init__(self, run: Run) -> None:
+        last: dict[str, int] = {}
+        self._repeats: list[tuple[int, int]] = []
+        """For each call that came before: its position then, and the last position, up to here, of any that comes again."""
+        self._last_invented = -1
+        for node in run.calls:
+            if node.call is None or node.call.is_polling:
+                continue
+            before = last.get(node.call.key)
+            if before is not None:
+                self._repeats.append((before, node.position))
+            last[node.call.key] = node.position
+            if any(use.provenance.status == "ungrounded" and use.is_first_ungrounded for use in node.uses):
+                self._last_invented = node.position
+        self._repeats.sort()
+        self._ends = list(accumulate((end for _, end in self._repeats), max))
+
+    def are_missed_from(self, position: int) -> bool:
+        """True if a call from this position on repeats one before it, or makes an identifier up."""
+        known = bisect_left(self._repeats, (position, -1))
+        return self._last_invented >= position or (known > 0 and self._ends[known - 1] >= position)
+
+
+CHECKS = (Check("lost_context", lost_messages, ("content",), "no message vanished that was missed later"),)

@@ -1,0 +1,86 @@
+"""What quality signals reported on spans, and no other check of the same name has read anew.
+
+A trace whose content was left out keeps the verdicts that were given while it ran: they are all the evidence there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace import signals
+from llmtrace.diagnosis.checks import Check, Run
+from llmtrace.diagnosis.finding import Finding, name_of
+from llmtrace.diagnosis.result import Confidence
+from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, Evaluation, Inference, Span, ToolExecution
+
+_SAYS: dict[str, tuple[str, Confidence]] = {
+    "failed_tool never_succeeded": ("never_succeeded", "certain"),
+    "repeated_call same_result": ("same_call", "certain"),
+    "repeated_call cycle": ("cycle", "certain"),
+    "duplicated_effect declared": ("change_made_twice", "certain"),
+    "defective_output cut_arguments": ("answer_ending", "certain"),
+    "defective_output cut_json": ("answer_ending", "certain"),
+    "defective_output stream_cut": ("answer_stream_cut", "certain"),
+    "leaked_tool_call syntax": ("leaked_tool_call", "certain"),
+    "placeholder_after_retry": ("placeholder_after_retry", "likely"),
+    "ungrounded_argument": ("ungrounded_argument", "likely"),
+}
+"""By signal and label: the check that says the same, and what it makes of it. Other built-in findings are possible ones."""
+_READ_ANEW = frozenset({"never_succeeded", "same_call", "cycle", "change_made_twice", "ungrounded_argument", "answer_ending"})
+"""Checks that read the same from the trace itself, where its content was kept."""
+_ELSEWHERE = frozenset(
+    {OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "unfinished_run", "end_state", "failed_tool", "lost_context"}
+)
+_BUDGETS = "budget_"
+_NEVER = frozenset({"low_confidence", "empty_retrieval", "answer_without_evidence"})
+"""Signals that measure or hint, and never accuse."""
+
+
+def reported(run: Run) -> Iterator[Finding]:
+    """A quality signal reported it. An error of the program's own signal is certain: the program says so."""
+    builtin = frozenset(name for name, origin in signals.origins().items() if not origin)
+    advice = signals.advice()
+    for span in run.trace.spans:
+        for evaluation in span.evaluations:
+            known = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
+            if known is None and _is_left_out(evaluation):
+                continue
+            if known is not None and known[0] in _READ_ANEW and _has_content(run):
+                continue
+            check, confidence = known or (evaluation.name, _confidence(evaluation, builtin))
+            if confidence == "likely" and evaluation.severity == "info":
+                confidence = "possible"
+            node = run.flow.node_at(span, evaluation.call_id)
+            evidence = evaluation.explanation[:1].upper() + evaluation.explanation[1:].rstrip(".") + "."
+            text = advice.get(evaluation.name.partition(".")[0], "Check for it in the program before the answer goes out.")
+            yield Finding(
+                check, confidence, span.span_id, _title(span, evaluation), evidence, text, node=node,
+                pointer=evaluation.pointer, cause_key=(evaluation.name, evaluation.label, name_of(span)),
+                spans=evaluation.sources,
+            )  # fmt: skip
+
+
+def _is_left_out(evaluation: Evaluation) -> bool:
+    name = evaluation.name
+    if name in _ELSEWHERE or name.startswith((_BUDGETS, "drift.")):
+        return True  # drift is about many runs, and never a suspect of one
+    return evaluation.severity == "info" and (evaluation.label in (None, "pass", "success", "unknown") or name in _NEVER)
+
+
+def _confidence(evaluation: Evaluation, builtin: frozenset[str]) -> Confidence:
+    if evaluation.severity == "error" and evaluation.name not in builtin:
+        return "certain"
+    return "possible"
+
+
+def _has_content(run: Run) -> bool:
+    return any(node.call is not None and node.call.has_arguments for node in run.calls)
+
+
+def _title(span: Span, evaluation: Evaluation) -> str:
+    name, label = evaluation.name.replace("_", " "), (evaluation.label or "fail").replace("_", " ")
+    place = name_of(span) if isinstance(span.operation, (ToolExecution, Inference)) else span.name
+    return f"{name} on {place}{'' if label == 'fail' or label in name else f' ({label})'}"
+
+
+CHECKS = (Check("reported", reported, (), "no quality signal reported anything"),)

@@ -1,0 +1,99 @@
+"""How a step failed, in words that stand behind its name, and what would have prevented that.
+
+The providers' words are those of docs/openai.md ("Failures"). Other failures go by the exception's class.
+"""
+
+from __future__ import annotations
+
+from llmtrace.diagnosis.finding import message_of, quote
+from llmtrace.diagnosis.flow import Node
+from llmtrace.evidence.calls import canonical
+from llmtrace.model import BUDGET_EXCEEDED, CANCELLED, DEADLINE, INVALID_TOOL_CALL, TIMEOUT, Failure, ending
+
+_INTERRUPTED = "interrupted"
+_WORDS = {
+    BUDGET_EXCEEDED: "was stopped by a budget",
+    CANCELLED: "was cancelled",
+    TIMEOUT: "timed out",
+    DEADLINE: "ran past its deadline",
+    _INTERRUPTED: "was stopped by Ctrl-C",
+    "authentication": "was refused: its key is wrong or missing",
+    "bad_request": "was refused as a bad request",
+    "connection": "lost its connection",
+    "connection_refused": "could not connect: nothing listens at its address",
+    "content_filter": "was refused by a content filter",
+    "context_length": "was sent more than the model can take",
+    "not_found": "was refused: there is no such model or address",
+    "overloaded": "was refused: the server is overloaded",
+    "permission": "was refused: it is not permitted",
+    "quota": "was refused: nothing is left to spend",
+    "rate_limit": "was refused: too many requests",
+    "server_error": "failed at the server",
+    "": "failed",
+}
+_WAIT = "Retry with growing pauses, and send fewer requests at once."
+_SET_UP = "Correct what it is called with (key, model, address, permission). A retry does not help."
+_MORE_TIME = "Give it more time, or ask for less: llmtrace stats --suggest says how long its answers take."
+_FROM_OUTSIDE = {
+    CANCELLED: "Look at what cancelled it: a time-out around it, another task that failed, the program's end.",
+    _INTERRUPTED: "Somebody stopped the program there. Look at what it was waiting for.",
+}
+_ADVICE = {
+    **_FROM_OUTSIDE,
+    TIMEOUT: _MORE_TIME,
+    DEADLINE: _MORE_TIME,
+    "authentication": _SET_UP,
+    "connection_refused": "Start what it calls, or correct the address.",
+    "content_filter": "Rephrase the prompt, or tell the user that the provider filtered it. A retry does not help.",
+    "context_length": "Send less: leave out or summarise earlier messages, cut long results; or use a model that takes more.",
+    "not_found": _SET_UP,
+    "overloaded": _WAIT,
+    "permission": _SET_UP,
+    "quota": "Raise the limit at the provider. A retry does not help.",
+    "rate_limit": _WAIT,
+    "server_error": "Retry with growing pauses. If it stays, look at the server's own log.",
+}
+
+
+def how_it_ended(failure: Failure) -> str:
+    return _WORDS.get(_kind(failure), f"ended with {failure.type}")
+
+
+def advice_for_model_call(failure: Failure) -> str:
+    return _ADVICE.get(_kind(failure), "Retry what can pass, and end the run with a clear message where it cannot.")
+
+
+def advice_for_tool(node: Node) -> str:
+    """What would have prevented the failure of a tool."""
+    call = node.call
+    failure = call.execution.failure if call is not None and call.execution is not None else None
+    if call is not None and call.offered is False:
+        return "Name the tools in the prompt as they are defined, and tell the model when a name is unknown."
+    if call is not None and not call.executed:
+        return f"End the run, or ask a person, where {node.tool} is refused: the model must not report it as done."
+    if failure is not None and _kind(failure) in _ADVICE:
+        return _ADVICE[_kind(failure)]
+    return f"Have {node.tool} say what went wrong and what to do next, and end the run where it cannot succeed."
+
+
+def how_call_failed(node: Node) -> str:
+    """How a failed call went, with the error's own words shortened."""
+    call = node.call
+    if call is None:
+        return "gave no result"
+    failure = call.execution.failure if call.execution is not None else None
+    if not call.executed:
+        return "was refused and did not run" if call.offered is not False else "did not run: no tool of this name was on offer"
+    if call.has_result and (failure is None or failure.type == INVALID_TOOL_CALL):
+        return f"answered with an error ({quote(canonical(call.result))})"
+    if failure is None:
+        return "gave no result"
+    message = message_of(failure)
+    return how_it_ended(failure) + (f" ({message})" if message else "")
+
+
+def _kind(failure: Failure) -> str:
+    kind = ending(failure)
+    if failure.type.rpartition(".")[2] == "KeyboardInterrupt":
+        return _INTERRUPTED
+    return kind if kind in (BUDGET_EXCEEDED, CANCELLED) else failure.type

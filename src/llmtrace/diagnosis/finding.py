@@ -1,0 +1,74 @@
+"""A finding: one thing that a check saw in a trace, before findings of one cause are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.result import Confidence, Step
+from llmtrace.evidence.calls import Call
+from llmtrace.lineage import ValueUse
+from llmtrace.model import Failure, JsonValue, Span
+
+_LONGEST_VALUE = 60
+_LONGEST_MESSAGE = 160
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Finding:
+    """What a check saw. ``cause_key``: findings of one check with equal keys are one cause."""
+
+    check: str
+    confidence: Confidence
+    span_id: str
+    title: str
+    evidence: str
+    advice: str
+    cause_key: object = None
+    node: Node | None = None
+    """The turn, call or answer that it is about."""
+    use: ValueUse | None = None
+    pointer: str | None = None
+    value: JsonValue = None
+    spans: tuple[str, ...] = ()
+    """Ids of the other spans that it rests on."""
+    ends_run: bool = False
+    """It is what the run came to, so nothing flows from it."""
+    ended_as: Step | None = None
+    """How the run ended because of it, where another span shows that."""
+
+    def weaker(self) -> Finding:
+        """The same as something possible."""
+        return replace(self, confidence="possible")
+
+
+def of_call(check: str, confidence: Confidence, node: Node, title: str, evidence: str, advice: str, **more: object) -> Finding:
+    """A finding about a call, at its execution where that is recorded."""
+    finding = Finding(check, confidence, node.place, title, evidence, advice, node=node, value=node.arguments)
+    return replace(finding, **more)  # type: ignore[arg-type]
+
+
+def nodes_of(flow: Flow, calls: Iterable[Call]) -> list[Node]:
+    return [node for call in calls if (node := flow.node_of(call)) is not None]
+
+
+def quote(value: JsonValue) -> str:
+    """A value inside a sentence, shortened."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def message_of(failure: Failure) -> str:
+    """An error's message on one line, shortened; empty if there is none."""
+    message = " ".join((failure.message or "").split()).removesuffix(".")
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 1]}…"
+
+
+def name_of(span: Span) -> str:
+    """A span as people call it: a tool, an agent or a workflow by its own name."""
+    return getattr(span.operation, "name", None) or span.name
+
+
+def plural(count: int, noun: str) -> str:
+    return f"one {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,60 @@
+"""What the program, a person or a quality signal reported about a run as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmtrace.diagnosis.finding import name_of
+from llmtrace.model import ACCEPTANCE, FEEDBACK, OUTCOME, AgentInvocation, Evaluation, Span, Trace, Workflow
+
+_SLO = "slo"
+_WORDS = ("reason", "comment")
+"""Members of the evidence in which somebody gives a reason."""
+_LONGEST = 400
+
+
+def is_known_to_have_failed(trace: Trace) -> bool:
+    """True if its health says so, feedback on it is bad, or a check of the program refused its answer."""
+    if trace.health == "failed":
+        return True
+    return any(_refuses(evaluation, trace.parent(span) is None) for span in trace.spans for evaluation in span.evaluations)
+
+
+def _refuses(evaluation: Evaluation, is_root: bool) -> bool:
+    if evaluation.name == FEEDBACK:
+        return evaluation.severity != "info"
+    return evaluation.name == ACCEPTANCE and evaluation.label == "fail" and is_root
+
+
+def is_about_run(trace: Trace, span: Span, evaluation: Evaluation) -> bool:
+    """True if an evaluation names no step. Feedback about one step, and a check of one agent of several, name one."""
+    if evaluation.name == _SLO or evaluation.name == OUTCOME:
+        return True
+    is_whole = isinstance(span.operation, (AgentInvocation, Workflow)) or trace.parent(span) is None
+    return is_whole if evaluation.name not in (FEEDBACK, ACCEPTANCE) else trace.parent(span) is None
+
+
+def reports_of(trace: Trace, suspected: frozenset[str]) -> tuple[str, ...]:
+    """A sentence for each report, after the name of its span. ``suspected``: ids of spans that are suspects anyway."""
+    return tuple(dict.fromkeys(_reports(trace, suspected)))
+
+
+def _reports(trace: Trace, suspected: frozenset[str]) -> Iterator[str]:
+    checked = any(evaluation.name == ACCEPTANCE for span in trace.spans for evaluation in span.evaluations)
+    for span in trace.spans:
+        for evaluation in span.evaluations:
+            if evaluation.name == OUTCOME:
+                is_told = evaluation.label == "failure" and not (checked and evaluation.source == ACCEPTANCE)
+            elif evaluation.severity == "info" or evaluation.name.startswith(("budget_", "drift.")):
+                is_told = False
+            else:
+                is_told = is_about_run(trace, span, evaluation) and span.span_id not in suspected
+            if is_told:
+                yield f"{name_of(span)}: {sentence_of(evaluation)}"
+
+
+def sentence_of(evaluation: Evaluation) -> str:
+    """The explanation, and the reason that somebody gave in words."""
+    words = next((text for name in _WORDS if isinstance(text := evaluation.evidence.get(name), str) and text.strip()), "")
+    text = f"{evaluation.explanation.rstrip('.')}: {words.strip()[:_LONGEST]}" if words else evaluation.explanation
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,68 @@
+"""What of a trace was visible, and which checks could therefore run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llmtrace.codec.writers import unread_writers
+from llmtrace.diagnosis.checks import Check, Need, Run
+from llmtrace.model import Inference, Span, ToolExecution
+from llmtrace.semconv import CONTENT_LEVEL
+
+
+def visible_needs(run: Run) -> frozenset[Need]:
+    """What the checks can see in this trace."""
+    inferences = [span.operation for span in run.inferences if isinstance(span.operation, Inference)]
+    calls = [node.call for node in run.calls if node.call is not None]
+    needs: set[Need] = set()
+    if inferences:
+        needs.add("inferences")
+    if any(inference.output for inference in inferences):
+        needs.add("content")
+    if calls or needs >= {"content"}:
+        needs.add("calls")
+    if not calls or any(call.is_complete and call.failed is not None for call in calls):
+        needs.add("results")
+    if not calls or any(call.definition is not None and call.definition.parameters is not None for call in calls):
+        needs.add("schemas")
+    if "content" in needs and not run.flow.lineage.hidden:
+        needs.add("lineage")
+    return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
+
+
+def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[str, ...]:
+    return tuple(check.name for check in checks if needs.issuperset(check.needs))
+
+
+def unchecked(run: Run) -> tuple[str, ...]:
+    """What was not visible and therefore not judged, a sentence each."""
+    return tuple(dict.fromkeys(_sentences(run)))
+
+
+def _sentences(run: Run) -> Iterator[str]:
+    calls = [node.call for node in run.calls if node.call is not None]
+    for writer in unread_writers(run.trace):
+        yield f"Spans of {writer} are not read: their format is not known to llmtrace."
+    if not run.inferences:
+        yield "No model call was recorded, so no value can be traced."
+    elif not any(isinstance(span.operation, Inference) and span.operation.output for span in run.inferences):
+        yield "The models' answers were not recorded, so neither calls nor answers were checked."
+    for reason, span_id in run.flow.lineage.hidden.items():
+        yield f"Values that were not found were not judged: {reason} (span {span_id})."
+    without_schema = sorted({call.tool for call in calls if call.definition is None or call.definition.parameters is None})
+    if without_schema:
+        names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
+        yield f"Arguments were not checked against a schema, since none was recorded: {names}."
+    unknown = sorted({call.tool for call in calls if call.failed is None})
+    if unknown:
+        names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+        yield f"No result was recorded, so failures do not show: {names}."
+    silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
+    if silent is not None:
+        yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _is_left_out(span: Span) -> bool:
+    execution = span.operation
+    ran = isinstance(execution, ToolExecution) and execution.executed and not execution.has_result
+    return ran and span.failure is None and span.attributes.get(CONTENT_LEVEL) == "none"

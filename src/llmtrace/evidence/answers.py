@@ -1,0 +1,77 @@
+"""How a model's answer ended: cut, filtered, refused, or a stream that broke off."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from llmtrace.model import Generic, Inference, Message, Reasoning, Span, Text
+from llmtrace.model.operations import CALLED
+from llmtrace.semconv import SCOPE_NAME
+
+CUT: Final = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
+FILTERED: Final = frozenset(
+    {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"}
+)
+
+Ending: TypeAlias = Literal["empty", "cut", "filtered", "refused", "stream_cut", "left"]
+
+_TO_COME = ("queued", "in_progress")
+
+
+def finish_reason(inference: Inference, choice: int = 0) -> str:
+    """Why a choice ended, in lower case; empty if that is not known."""
+    reason = inference.output[choice].finish_reason if choice < len(inference.output) else None
+    if not reason and choice < len(inference.finish_reasons):
+        reason = inference.finish_reasons[choice]
+    return reason.lower() if reason else ""
+
+
+def is_refusal(message: Message) -> bool:
+    """True if the provider itself marks the message as a refusal."""
+    return any(type(part) is Generic and part.type == "refusal" for part in message.parts)
+
+
+def is_blank(message: Message) -> bool:
+    """True if a message has neither words nor a call nor anything else but the model's reasoning."""
+    for part in message.parts:
+        if isinstance(part, Text):
+            if part.content.strip():
+                return False
+        elif not isinstance(part, Reasoning):
+            return False
+    return True
+
+
+def is_cut_stream(span: Span) -> bool:
+    """True if llmtrace read a stream to its end, and the stream never said why it ended.
+
+    Every provider ends a stream with a finish reason. Other writers may leave it out, so their spans are not judged.
+    """
+    inference = span.operation
+    if not isinstance(inference, Inference) or not inference.stream or not inference.chunks or inference.partial:
+        return False
+    if inference.status is not None or inference.finish_reasons or span.scope.name != SCOPE_NAME:
+        return False
+    return all(message.finish_reason is None for message in inference.output)
+
+
+def ending_of(span: Span, choice: int = 0) -> Ending | None:
+    """How a choice of an inference ended badly; None if it ended well, if it asks for tools, or if nothing is visible."""
+    inference = span.operation
+    if not isinstance(inference, Inference) or span.failure is not None or inference.status in _TO_COME:
+        return None
+    if inference.partial:
+        return "left"
+    reason = finish_reason(inference, choice)
+    if reason in FILTERED:
+        return "filtered"
+    if choice >= len(inference.output):
+        return "cut" if reason in CUT else None
+    message = inference.output[choice]
+    if reason == "refusal" or is_refusal(message):
+        return "refused"
+    if reason in CUT:
+        return "cut"
+    if is_cut_stream(span):
+        return "stream_cut"
+    return "empty" if is_blank(message) and reason not in CALLED else None

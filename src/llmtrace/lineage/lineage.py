@@ -1,0 +1,155 @@
+"""`LineageTracker`: where each value came from that a model put into a call or an answer, over the spans of a whole trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+from llmtrace.lineage.history import digest
+from llmtrace.lineage.index import SourceIndex
+from llmtrace.lineage.places import find_matches
+from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
+from llmtrace.lineage.sources import Source
+from llmtrace.lineage.values import IDENTIFIERS, Path, Reading, pointer_of, read_arguments, read_text
+from llmtrace.lineage.visible import VisibleContext, call_key
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Part, Span, Text, ToolCall, Workflow, as_said
+
+_ANSWER = "answer"
+_CHOSEN, _KNOWN, _PIECE = "it may be computed or chosen", "the model may know it", "it stands inside a longer argument"
+_UNKNOWN = {"number": _CHOSEN, "date": _CHOSEN, "url": _KNOWN, "path": _KNOWN, "text": "the model's own words"}
+
+
+class LineageTracker:
+    """The lineage of a whole trace. Spans are added in the order of `moments`."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        """``spans``: all that will be added. One that is not among them is traced too, at a higher cost."""
+        self._index, self._definitions = SourceIndex(), SourceIndex()
+        self._sources: dict[tuple[str, str, str | None, int], Source] = {}
+        self._visible = VisibleContext(self._add_source, self._definitions.add)
+        self._first: dict[str, Origin] = {}
+        """The first use of each ungrounded value."""
+        self._used_in: set[tuple[str, bool]] = set()
+        """Each ungrounded value, with whether it was used in an answer."""
+        self._readings: dict[int, tuple[Part, list[Reading]]] = {}
+        """What was read of a part, by its address. The part is kept so that the address stays its own."""
+        parts = [part for span in spans for message in _output(span) for part in message.parts]
+        self._want([reading for part in parts for reading in self._read(part)])
+
+    @property
+    def hidden(self) -> Mapping[str, str]:
+        """Why some context is not visible, each with the id of the span that shows it. What is not found is unknown then."""
+        return self._visible.hidden
+
+    def begun(self, span: Span) -> None:
+        """Take in what an agent or workflow was given when it began."""
+        self._visible.begin(span)
+
+    def add(self, span: Span) -> tuple[ValueUse, ...]:
+        """Take in a span that has ended. Returns the values that the model put into its calls and answers, in order."""
+        operation = span.operation
+        if isinstance(operation, (Inference, FetchResponse)):
+            self._visible.end(span)
+            self._visible.add_output(span, operation.output)
+            return tuple(self._uses(span, None))
+        uses = tuple(self._uses(span, "the program composed this answer"))
+        self._visible.end(span)
+        return uses
+
+    def matches(self, origin: Origin, use: ValueUse) -> list[Match]:
+        """The characters of an origin that hold the value of a use. Empty if the place is not known or too long."""
+        source = self._sources.get((origin.span_id, origin.place, origin.call_id, origin.part))
+        return [] if source is None else find_matches(source, use)
+
+    def locate(self, origin: Origin, use: ValueUse) -> str:
+        """JSON Pointer to the member of a structured origin that holds the value; else empty."""
+        return next((match.pointer for match in self.matches(origin, use)), "")
+
+    def _add_source(self, source: Source) -> None:
+        self._sources.setdefault((source.span_id, source.place, source.call_id, source.part), source)
+        self._index.add(source)
+
+    def _read(self, part: Part) -> list[Reading]:
+        said = as_said(part)
+        readings = read_arguments(said.arguments) if isinstance(said, ToolCall) else []
+        self._readings[id(part)] = part, read_text(said.content) if isinstance(said, Text) else readings
+        return self._readings[id(part)][1]
+
+    def _want(self, readings: Iterable[Reading]) -> None:
+        keys = [key for reading in readings for key in reading.value.keys]
+        self._index.want(keys)
+        self._definitions.want(keys)
+
+    def _uses(self, span: Span, reason: str | None) -> Iterator[ValueUse]:
+        """``reason``: why nothing that is said in these messages can be called made up. Own words of the model are left out
+        then, since they were traced where it said them."""
+        for choice, message in enumerate(_output(span)):
+            for position, part in enumerate(message.parts):
+                said = as_said(part)
+                if not isinstance(said, (Text, ToolCall)) or (reason and self._visible.history.has("own", digest(said))):
+                    continue
+                if id(part) not in self._readings:
+                    self._want(self._read(part))
+                readings, call = self._readings[id(part)][1], said if isinstance(said, ToolCall) else None
+                ungrounded: set[str] = set()
+                for reading in readings:
+                    provenance, is_first = self._trace(reading, place_of(span, reading, call), reason)
+                    if provenance.status == "ungrounded":
+                        ungrounded.update(reading.value.keys)
+                    yield build_use(span, choice, position, reading, call, provenance, is_first=is_first)
+                if ungrounded and call is not None:
+                    self._visible.mark_ungrounded(call_key(span, choice, position, call), frozenset(ungrounded))
+
+    def _trace(self, reading: Reading, place: Origin, reason: str | None) -> tuple[Provenance, bool]:
+        """Where a value came from, and whether this is its first ungrounded use in this part."""
+        value = reading.value
+        found = self._index.find(value.keys) or self._definitions.find(value.keys)
+        if found is not None:
+            return Provenance("grounded", found[0].origin, found[1].origin), False
+        if value.kind not in IDENTIFIERS or not reading.whole:
+            return Provenance("unknown", reason=reason or _UNKNOWN.get(value.kind, _PIECE)), False
+        reason = reason or next(iter(self.hidden), None)
+        if reason is not None:
+            return Provenance("unknown", reason=reason), False
+        used = (value.keys[0], place.place == _ANSWER)
+        is_first = used not in self._used_in
+        self._used_in.add(used)
+        return Provenance("ungrounded", first=self._first.setdefault(value.keys[0], place)), is_first
+
+
+def _output(span: Span) -> tuple[Message, ...]:
+    operation = span.operation
+    return operation.output if isinstance(operation, (Inference, FetchResponse, AgentInvocation, Workflow)) else ()
+
+
+def place_of(span: Span, reading: Reading, call: ToolCall | None) -> Origin:
+    """The place where a model wrote a value."""
+    if call is None:
+        return Origin(span.span_id, _ANSWER)
+    return Origin(span.span_id, f"argument {pointer_of(reading.path)} of {call.name}", call.id)
+
+
+def build_use(
+    span: Span, choice: int, position: int, reading: Reading, call: ToolCall | None, provenance: Provenance, *, is_first: bool
+) -> ValueUse:
+    """``call``: the call that holds the value; None if it stands in an answer, in the part at this position."""
+    value, path = reading.value, reading.path
+    part: Literal["argument", "answer"] = "answer" if call is None else "argument"
+    tool, call_id, text_part = (None, None, position) if call is None else (call.name, call.id, 0)
+    where = (pointer_of(path), path, tool, call_id, choice, reading.start, reading.end, text_part, reading.whole, is_first)
+    label = "" if call is None else _label(span, call, path)
+    return ValueUse(span.span_id, part, value.content, value.kind, provenance, value.keys[0], *where, label)
+
+
+def _label(span: Span, call: ToolCall, path: Path) -> str:
+    """The argument in the program's own words. A name that no definition has was chosen by the model, so it is left out."""
+    tools = span.operation.tools if isinstance(span.operation, Inference) else ()
+    definition = next((tool for tool in tools if tool.name == call.name), None)
+    if definition is None:
+        return "an argument of a tool"
+    schema = definition.parameters
+    for name in path:
+        container = schema if isinstance(schema, Mapping) else {}
+        members = container.get("properties") if isinstance(name, str) else container
+        schema = members.get(name if isinstance(name, str) else "items") if isinstance(members, Mapping) else None
+    return f"{pointer_of(path) if schema is not None else 'an argument'} of {call.name}"

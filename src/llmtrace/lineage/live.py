@@ -1,0 +1,202 @@
+"""`LiveLineage`: identifiers in calls that nothing visible contains, found while the program runs.
+
+Spans are only kept until a call holds an identifier. It is looked for in the newest messages first, as it is written. Only if
+that fails are the earlier spans taken apart and their texts squashed, each once. Memory is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from llmtrace.lineage.history import ASSISTANT
+from llmtrace.lineage.lineage import build_use, place_of
+from llmtrace.lineage.provenance import Origin, Provenance, ValueUse
+from llmtrace.lineage.sources import Source
+from llmtrace.lineage.values import IDENTIFIERS, Reading, read_value, scalars
+from llmtrace.lineage.visible import VisibleContext, call_key
+from llmtrace.model.messages import JsonValue, Message, Text, ToolCall, ToolResult
+from llmtrace.model.operations import FetchResponse, Inference, Memory, Retrieval, ToolExecution
+from llmtrace.model.spans import Span
+from llmtrace.text.identity import LONGEST_IDENTIFIER, contains, squash, tokens
+
+MOST_SOURCES = 4096
+MOST_CHARACTERS = 1 << 22
+"""Sources, and characters of them, that are remembered."""
+_MOST_REMEMBERED = 8192
+_MOST_PENDING = 32
+_NEWEST = 8
+"""Messages in which an identifier is looked for before anything else is done."""
+
+
+class LiveLineage:
+    def __init__(self) -> None:
+        self.looked_up = False
+        """True once a tool, a retrieval or a memory was used."""
+        self._pending: list[Span] = []
+        """Spans that were not taken apart yet."""
+        self._sources = _NewestSources()
+        self._visible = VisibleContext(self._sources.add, self._sources.add_definition, limit=_MOST_REMEMBERED)
+        self._first: dict[str, Origin] = {}
+        self._newest: tuple[Span | None, tuple[ValueUse, ...]] = (None, ())
+
+    @property
+    def hidden(self) -> Mapping[str, str]:
+        """Why some context is not visible, each with the id of the span that shows it. Nothing is ungrounded then."""
+        self._catch_up()
+        if self._sources.forgotten is not None:
+            self._visible.hidden.setdefault("the beginning of a long run is no longer in memory", self._sources.forgotten)
+        return self._visible.hidden
+
+    def add(self, span: Span) -> tuple[ValueUse, ...]:
+        """Take in a span that has ended. Returns the ungrounded identifiers in its calls, the same if it is added again."""
+        newest, uses = self._newest
+        if newest is span:
+            return uses
+        uses, operation = (), span.operation
+        candidates: list[_Candidate] = []
+        if isinstance(operation, (Inference, FetchResponse)):
+            candidates = [one for one in _candidates(operation.output) if not self._is_grounded(one, operation)]
+        else:
+            self.looked_up = self.looked_up or isinstance(operation, (ToolExecution, Retrieval, Memory))
+        if candidates:
+            uses = self._judge(span, candidates)
+        else:
+            self._pending.append(span)
+        if len(self._pending) > _MOST_PENDING:
+            self._catch_up()
+        self._newest = span, uses
+        return uses
+
+    def _is_grounded(self, candidate: _Candidate, operation: Inference | FetchResponse) -> bool:
+        """A quick look: was it found before, or does it stand in one of the newest messages?"""
+        if self._visible.history.has("grounded", candidate.key):
+            return True
+        if self._visible.ungrounded or not isinstance(operation, Inference):  # what is ungrounded may be repeated there
+            return False
+        return _stands_in_newest(candidate.written, operation.input) and self._visible.history.add("grounded", candidate.key)
+
+    def _catch_up(self, *last: Span) -> None:
+        pending, self._pending = self._pending, []
+        for span in (*pending, *last):
+            self._visible.end(span)
+            if isinstance(span.operation, (Inference, FetchResponse)):
+                self._visible.add_output(span, span.operation.output)
+
+    def _judge(self, span: Span, candidates: list[_Candidate]) -> tuple[ValueUse, ...]:
+        self._catch_up()
+        # an execution may end before the inference that asked for it, and its result may repeat the value
+        own_calls = {one.call.id for one in candidates if one.call.id is not None} - self._visible.calls.keys()
+        self._catch_up(span)
+        uses: list[ValueUse] = []
+        ungrounded: dict[str, set[str]] = {}
+        for one in () if self.hidden else candidates:
+            (choice, position, call, reading), key = one, one.key
+            if self._sources.hold(one.written, key, own_calls):
+                self._visible.history.add("grounded", key)
+                continue
+            is_first = key not in self._first
+            provenance = Provenance("ungrounded", first=self._first.setdefault(key, place_of(span, reading, call)))
+            uses.append(build_use(span, choice, position, reading, call, provenance, is_first=is_first))
+            ungrounded.setdefault(call_key(span, choice, position, call), set()).add(key)
+        for call_id, keys in ungrounded.items():
+            self._visible.mark_ungrounded(call_id, frozenset(keys))
+        return tuple(uses)
+
+
+class _Candidate(NamedTuple):
+    """An identifier that is a whole argument."""
+
+    choice: int
+    position: int
+    call: ToolCall
+    reading: Reading
+
+    @property
+    def key(self) -> str:
+        return self.reading.value.keys[0]
+
+    @property
+    def written(self) -> str:
+        return str(self.reading.value.content).strip()
+
+
+def _candidates(output: tuple[Message, ...]) -> list[_Candidate]:
+    found: list[_Candidate] = []
+    for choice, message in enumerate(output):
+        for position, part in enumerate(message.parts):
+            if type(part) is ToolCall and type(part.arguments) is dict and any(map(_is_promising, part.arguments.values())):
+                for path, content in scalars(part.arguments):
+                    value = read_value(content) if type(content) is str and _is_promising(content) else None
+                    if value is not None and value.kind in IDENTIFIERS:
+                        found.append(_Candidate(choice, position, part, Reading(value, path, 0, len(content))))
+    return found
+
+
+def _is_promising(content: JsonValue) -> bool:
+    """A quick look, without a pattern: may this be an identifier, or hold one?"""
+    if type(content) is str:
+        return 4 < len(content) <= LONGEST_IDENTIFIER and not content.isalpha() and not content.isdecimal()
+    return isinstance(content, (dict, list))
+
+
+def _stands_in_newest(written: str, messages: tuple[Message, ...]) -> bool:
+    parts = (part for one in messages[: -_NEWEST - 1 : -1] if one.role not in ASSISTANT for part in one.parts)
+    texts = (part.content if type(part) is Text else part.response if type(part) is ToolResult else None for part in parts)
+    return any(type(text) is str and _stands(written, text) for text in texts)
+
+
+def _stands(written: str, text: str) -> bool:
+    """True if a text is written in another by itself. False also where only a longer look can tell."""
+    start = text.find(written)
+    if start < 0:
+        return False
+    end = start + len(written)
+    return not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum())
+
+
+class _Text:
+    """A source whose text is read and squashed once somebody asks."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.size = source, len(source.text)
+
+    @cached_property
+    def text(self) -> str:
+        return self.source.searchable
+
+    @cached_property
+    def squashed(self) -> str:
+        return squash(self.text)
+
+
+class _NewestSources:
+    """The newest sources of a run, and the definitions of its tools."""
+
+    def __init__(self) -> None:
+        self.forgotten: str | None = None
+        """The span of the newest source that had to go."""
+        self._texts: deque[_Text] = deque()
+        self._definitions: dict[str, _Text] = {}
+        self._characters = 0
+
+    def add(self, source: Source) -> None:
+        self._texts.append(_Text(source))
+        self._characters += self._texts[-1].size
+        while len(self._texts) > MOST_SOURCES or self._characters > MOST_CHARACTERS:
+            oldest = self._texts.popleft()
+            self._characters -= oldest.size
+            self.forgotten = oldest.source.span_id
+
+    def add_definition(self, source: Source) -> None:
+        self._definitions[source.place] = _Text(source)
+
+    def hold(self, written: str, key: str, own_calls: Collection[str]) -> bool:
+        """True if a source holds an identifier, and is not the result of one of these calls."""
+        texts = [one for one in (*self._definitions.values(), *reversed(self._texts)) if one.source.call_id not in own_calls]
+        texts = [one for one in texts if key not in one.source.echo]
+        if any(_stands(written, one.text) for one in texts):
+            return True
+        return any(key in one.squashed and contains(tokens(one.text), key) for one in texts)

@@ -1,0 +1,120 @@
+"""Messages that a model was sent before and is not sent any more, and what one agent knew and did not hand on to another.
+
+Law: of each conversation only the last request is kept, and a request that begins like the one before costs one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from llmtrace.lineage.history import SYSTEM, Conversations, begins_with, digest
+from llmtrace.lineage.tasks import TaskTracker
+from llmtrace.model import AgentInvocation, Inference, Message, Part, Span, ToolCall, ToolResult, Trace
+from llmtrace.model.value import value
+
+FEWEST_LOST = 3
+"""Agents drop one or two messages that only asked for a plan or a format."""
+
+
+@value
+class Loss:
+    """An inference that was sent less than was known before it."""
+
+    span_id: str
+    lost: int
+    """How many messages are not sent any more."""
+    bridge: str | None = None
+    """The inference whose words were sent in their place, as a summary or a hand-off."""
+    before: str = ""
+    """The inference that was sent them last."""
+    is_sliding: bool = False
+    """The oldest messages went one or two at a time, mostly on purpose."""
+    is_restart: bool = False
+    """The conversation had been answered, and only the system prompt was sent again. It may be another task."""
+
+
+@dataclass(slots=True)
+class _Conversation:
+    request: tuple[Message, ...] = ()
+    digests: dict[Hashable, None] = field(default_factory=dict[Hashable, None])
+    span_id: str = ""
+    """The last inference."""
+    has_grown: bool = False
+    slid: int = 0
+    """How many of the oldest messages are gone, one or two at a time."""
+    is_answered: bool = False
+
+
+class LostMessages:
+    """The losses of a trace. A conversation that one agent opens anew is a loss; a program may turn to its next task."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.losses: list[Loss] = []
+        self.conversations = Conversations()
+        self.tasks = TaskTracker()
+        self._agents = {span.span_id for span in trace.spans if isinstance(span.operation, AgentInvocation)}
+        self._conversations: dict[str, _Conversation] = {}
+        self._newest = _Conversation()
+        self._last_answers = "", set[str]()
+        """The last inference and its words."""
+
+    def add(self, span: Span, inference: Inference) -> None:
+        """Take in an inference, in order of time."""
+        request, name = inference.input, self.conversations.name_of(span, inference)
+        if request and not inference.is_continued:
+            is_new_task = span.parent_id not in self._agents and self.tasks.asked(span, inference)
+            known = None if is_new_task else self._conversations.get(name)
+            if known is None:
+                known = self._conversations[name] = self._begin(span, request)
+            elif begins_with(request, known.request):
+                known.has_grown = True
+                known.digests.update(dict.fromkeys(map(_digest, request[len(known.request) :])))
+            else:
+                self._compare(span, known, request)
+            known.request, known.span_id = request, span.span_id
+            known.is_answered = not any(message.tool_calls() for message in inference.output)
+            self._newest = known
+            if len(inference.output) == 1:  # of several choices the next request holds only one
+                known.digests[_digest(inference.output[0])] = None
+        self._last_answers = span.span_id, {text for one in inference.output if (text := one.text().strip())}
+
+    def _compare(self, span: Span, known: _Conversation, request: tuple[Message, ...]) -> None:
+        current = _digests(request)
+        gone = [one not in current for one in known.digests]
+        lost = sum(gone)
+        remain = len(gone) - lost
+        slid = known.slid + lost if remain and (all(gone[:lost]) or all(gone[1 : lost + 1])) else 0
+        if lost >= FEWEST_LOST and (remain or known.has_grown):
+            is_restart = known.is_answered and not remain
+            self.losses.append(Loss(span.span_id, lost, self._bridge(request), known.span_id, is_restart=is_restart))
+        elif known.slid < FEWEST_LOST <= slid:  # reported once
+            self.losses.append(Loss(span.span_id, slid, None, known.span_id, is_sliding=True))
+        known.digests, known.slid = current, slid
+
+    def _begin(self, span: Span, request: tuple[Message, ...]) -> _Conversation:
+        """The first request of a conversation. It is a hand-off if it begins with the words of another agent."""
+        current, bridge = _digests(request), self._bridge(request)
+        lost = len(self._newest.digests.keys() - current.keys())
+        if bridge is not None and lost >= FEWEST_LOST:
+            self.losses.append(Loss(span.span_id, lost, bridge, self._newest.span_id))
+        return _Conversation(digests=current)
+
+    def _bridge(self, request: tuple[Message, ...]) -> str | None:
+        """The last inference, if the request begins with its words."""
+        first = next((message for message in request if message.role not in SYSTEM), None)
+        span_id, texts = self._last_answers
+        return span_id if first is not None and first.text().strip() in texts else None
+
+
+def _digests(request: tuple[Message, ...]) -> dict[Hashable, None]:
+    return dict.fromkeys(_digest(message) for message in request if message.role not in SYSTEM)
+
+
+def _digest(message: Message) -> Hashable:
+    return hash((message.role, *map(_content, message.parts)))
+
+
+def _content(part: Part) -> Hashable:
+    """A call or a result by its id: a result that was shortened is not lost."""
+    return (isinstance(part, (ToolCall, ToolResult)) and part.id) or hash(digest(part))

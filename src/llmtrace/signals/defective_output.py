@@ -1,0 +1,116 @@
+"""The answer is no usable answer: empty, cut, withheld, stuck in a repetition, or lost in mid-stream.
+
+Judged by its form and by how the provider says that it ended. An answer that the program left, or that failed, is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmtrace import semconv
+from llmtrace.evidence.results import is_cut_json
+from llmtrace.model import Evaluation, Inference, Reasoning, Severity, Span
+from llmtrace.model.operations import CALLED
+from llmtrace.signals._reading import (
+    FILTER_REASONS,
+    LENGTH_REASONS,
+    finish_reason,
+    has_call,
+    is_empty,
+    is_quoted,
+    requested_json,
+    user_mentions,
+)
+from llmtrace.signals.base import Stateless
+
+SHORTEST_STUCK = 200
+"""Characters of the shortest text that is looked at for a repetition."""
+LONGEST_PIECE = 600
+LEAST_REPEATS = 6
+STUCK_SHARE = 0.4
+"""The least share of the text that the repetition fills, unless it is `STUCK_CHARACTERS` long."""
+STUCK_CHARACTERS = 2000
+_PROBE = 24
+
+_FINDINGS: dict[str, tuple[Severity, str]] = {
+    "stream_cut": ("error", "the stream ended without a finish reason: the rest of the answer was lost"),
+    "cut_arguments": ("error", "the answer ends in the middle of a tool call's arguments: raise the limit on output tokens"),
+    "cut_json": ("error", "JSON was asked for and the answer ends in the middle of it: raise the limit on output tokens"),
+    "cut": ("warning", "the answer was cut by the limit on output tokens"),
+    "filtered": ("warning", "the answer was cut or withheld by a content filter"),
+    "degenerate": ("warning", "the answer ends in the same piece of text, again and again: ask with a penalty on repetition"),
+    "empty": ("warning", "the answer has no text and no call"),
+    "reasoning_only": ("warning", "the answer has reasoning, but no text and no call"),
+    "no_choice": ("warning", "the response holds no answer at all"),
+}
+_PENDING = ("queued", "in_progress")
+"""Status of an answer that is made in the background and fetched later."""
+
+
+def check(span: Span) -> Iterable[Evaluation]:
+    inference = span.operation
+    if not isinstance(inference, Inference) or span.failure is not None:
+        return ()
+    if span.attributes.get(semconv.STREAM_CUT):
+        return (_evaluation("stream_cut"),)
+    if inference.partial or inference.status in _PENDING:
+        return ()
+    if not inference.output:
+        return (_evaluation("no_choice"),) if _has_no_choice(span, inference) else ()
+    return [_evaluation(label) for choice in range(len(inference.output)) if (label := _label(span, inference, choice))]
+
+
+def _evaluation(label: str) -> Evaluation:
+    return Evaluation(SIGNAL.name, *_FINDINGS[label], label)
+
+
+def _has_no_choice(span: Span, inference: Inference) -> bool:
+    """Tell a response without choices from one whose content was not recorded. If llmtrace read the response itself, tokens
+    of which nothing is there were spent for nothing."""
+    spent = inference.usage is not None and inference.usage.output_tokens
+    return bool(inference.input) and not inference.finish_reasons and (span.scope.name == semconv.SCOPE_NAME or not spent)
+
+
+def _label(span: Span, inference: Inference, choice: int) -> str | None:
+    message, reason = inference.output[choice], finish_reason(inference, choice)
+    if reason in FILTER_REASONS:
+        return "filtered"
+    if has_call(message):
+        if any(isinstance(call.arguments, str) and is_cut_json(call.arguments) for call in message.tool_calls()):
+            return "cut_arguments"
+        return "cut" if reason in LENGTH_REASONS else None
+    text = message.text()
+    if len(text) >= SHORTEST_STUCK and _is_stuck(inference, text):
+        return "degenerate"
+    if text and requested_json(span, inference) and is_cut_json(text):
+        return "cut_json"
+    if reason in LENGTH_REASONS:
+        return "cut"
+    if reason in CALLED or reason == "refusal" or not is_empty(message):
+        return None
+    return "reasoning_only" if any(isinstance(part, Reasoning) for part in message.parts) else "empty"
+
+
+def _is_stuck(inference: Inference, text: str) -> bool:
+    """True if the text ends in one piece, repeated. A model that got stuck stays so until its limit; rules, borders of tables
+    and blank lines, which have neither letters nor digits, do not count, nor does code."""
+    end = len(text)
+    before = text.rfind(text[-_PROBE:], max(0, end - _PROBE - LONGEST_PIECE), end - 1)
+    period = end - _PROBE - before
+    if before < 0 or text[-period:] != text[-2 * period : -period]:
+        return False
+    piece, length = text[-period:], 2 * period
+    while text[end - length - period : end - length] == piece:
+        length += period
+    if length < max(LEAST_REPEATS * period, SHORTEST_STUCK / 2, min(STUCK_CHARACTERS, STUCK_SHARE * end)):
+        return False
+    is_about = is_quoted(text, end - length) or user_mentions(inference, piece * 2)
+    return any(map(str.isalnum, piece)) and not is_about
+
+
+SIGNAL = Stateless(
+    "defective_output",
+    check,
+    looks_at=(Inference,),
+    advice="Treat such an answer as a failed call: ask again, never act on it, and end the run where it stays so.",
+)

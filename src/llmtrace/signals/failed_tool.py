@@ -1,0 +1,104 @@
+"""A tool failed. Said of each failed call, and again at the end of a run that answered although the step never succeeded.
+
+``raised``, ``error_result``: how the call failed; informational, since agents try and fail. ``never_succeeded``: the run ended
+with an answer, and in the last turn of the user a tool failed and nothing made up for it: for a change, only a later call of
+the same tool, or of another tool with the same arguments, that went well; for a lookup, any later call that did. ``admitted``:
+the same, but the answer speaks of a failure. A cancellation is not a failure of the tool, and a call that broke its schema is
+reported by `invalid_tool_call`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmtrace.evidence.calls import Call, CallLog
+from llmtrace.evidence.run import RunEvidence
+from llmtrace.model import CANCELLED, Evaluation, Inference, Severity, Span, ToolExecution, ending
+from llmtrace.signals._reading import has_call
+from llmtrace.signals.base import Signal
+from llmtrace.text.failures import mentions_failure
+
+
+@dataclass(slots=True)
+class State:
+    run: RunEvidence
+    newest: Span | None = None
+    """The newest model call."""
+
+
+class FailedTool(Signal[State]):
+    name = "failed_tool"
+    advice = "Have the tool say what was wrong with the call, and the agent say what it could not do."
+    looks_at = (Inference, ToolExecution)
+
+    def start(self, run: RunEvidence) -> State:
+        return State(run)
+
+    def step(self, state: State, span: Span) -> Iterable[Evaluation]:
+        if isinstance(span.operation, Inference):
+            state.newest = span
+        return [self._failure(call) for call in state.run.completed if _is_failure(call) and _was_possible(call)]
+
+    def _failure(self, call: Call) -> Evaluation:
+        has_raised = call.execution is not None and call.execution.failure is not None
+        label, sources = "raised" if has_raised else "error_result", (call.asking_span,) if call.asking_span else ()
+        return Evaluation(self.name, "info", f"{call.quoted_name} failed", label, call_id=call.id, sources=sources)
+
+    def finish(self, state: State) -> Iterable[Evaluation]:
+        answer = _answer(state.newest)
+        severity: Severity = "info" if mentions_failure(answer) else "warning"
+        label, end = ("admitted", ", which speaks of a failure") if severity == "info" else ("never_succeeded", "")
+        return [
+            Evaluation(
+                self.name,
+                severity,
+                f"{calls[0].quoted_name} failed and never succeeded afterwards; the run ended with an answer{end}",
+                label,
+                float(len(calls)),
+                sources=tuple(dict.fromkeys((calls[0].span_id, calls[-1].span_id))),
+            )
+            for calls in (_open_failures(state.run.calls) if answer else ())
+        ]
+
+
+def _is_failure(call: Call) -> bool:
+    failure = call.execution.failure if call.execution is not None else None
+    return call.failed is True and (failure is None or ending(failure) != CANCELLED)
+
+
+def _was_possible(call: Call) -> bool:
+    return call.offered is not False and not call.error_violations
+
+
+def _open_failures(log: CallLog) -> Iterable[list[Call]]:
+    """Failed calls of the user's last turn that no later call made up for, by tool. Whoever spoke after a failure goes on from
+    there. What a lookup would have said may be found in another way, and a tool that was not on offer cannot succeed."""
+    open_failures: dict[str, list[Call]] = {}
+    successful: set[str | None] = set()
+    """Model calls that asked for a call that went well, perhaps beside the failed one."""
+    for call in log.calls:
+        if call.turn != log.turn or (call.execution is None and not call.is_complete):
+            continue
+        if call.failed:
+            if _is_failure(call) and (call.is_change or call.asking_span is None or call.asking_span not in successful):
+                open_failures.setdefault(call.tool, []).append(call)
+        else:  # it went well, or may have: its result is not visible
+            successful.add(call.asking_span)
+            for tool, calls in list(open_failures.items()):
+                is_same = tool == call.tool or (call.arguments and call.arguments in [failed.arguments for failed in calls])
+                if is_same or calls[0].offered is False or not calls[0].is_change:
+                    del open_failures[tool]
+    return open_failures.values()
+
+
+def _answer(span: Span | None) -> str:
+    """The text of the run's last model call; empty if that did not answer."""
+    inference = span.operation if span is not None and span.failure is None else None
+    if not isinstance(inference, Inference) or inference.partial or not inference.output:
+        return ""
+    message = inference.output[0]
+    return "" if has_call(message) else message.text().strip()
+
+
+SIGNAL = FailedTool()

@@ -1,0 +1,132 @@
+"""Quality signals of the program's own, as `llmtrace.signal` registers them: one registry for each process.
+
+The program writes a function of a span, a class of which each run gets an object, or a generator that each run begins anew.
+Law: whatever its form, it is a `Signal` like any other, and it does not see what it causes itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from llmtrace.content import to_json
+from llmtrace.evidence.run import RunEvidence
+from llmtrace.model import Evaluation, Severity, Span, replace
+from llmtrace.signals.base import Signal
+from llmtrace.validation.annotations import written_signature
+
+R = TypeVar("R")
+
+_LABEL = re.compile(r"[\w.:-]{1,40}")
+"""A text that is a label; a longer one may hold content."""
+
+is_judging: ContextVar[bool] = ContextVar("llmtrace_judging", default=False)
+"""True while a user's signal runs, also in what it begins in a copy of its context."""
+
+registered: dict[str, UserSignal] = {}
+"""By name, in the order in which they were first registered."""
+
+
+@dataclass(eq=False, kw_only=True)
+class UserSignal(Signal[Callable[[Span], Any]]):
+    """A quality signal made of what the program wrote. ``background``: it judges later, on another thread."""
+
+    code: Any
+    name: str
+    description: str
+    severity: Severity
+    below: float | None
+    looks_at: tuple[type, ...]
+    background: bool
+
+    @property
+    def origin(self) -> str:
+        """Where it is written: ``module:name``."""
+        return f"{getattr(self.code, '__module__', '?')}:{getattr(self.code, '__qualname__', self.name)}"
+
+    def start(self, run: RunEvidence) -> Callable[[Span], Any]:  # noqa: ARG002
+        """The state of a run is what is called with each of its spans."""
+        return _run_as_judge(lambda: _new_step(self.code)) or _ignore
+
+    def step(self, state: Callable[[Span], Any], span: Span) -> Iterable[Evaluation]:
+        return _run_as_judge(lambda: tuple(self.evaluations(state(span)))) or ()
+
+    def finish(self, state: Callable[[Span], Any]) -> Iterable[Evaluation]:
+        end = getattr(getattr(state, "__self__", None), "finish", None)  # a user's class may have one
+        return () if end is None else _run_as_judge(lambda: tuple(self.evaluations(end()))) or ()
+
+    def evaluations(self, verdict: Any) -> Iterator[Evaluation]:
+        """Turn what the user's code returned into evaluations; see `llmtrace.signal`. Raises TypeError for any other value."""
+        if verdict is None or verdict is False:
+            return
+        if isinstance(verdict, Evaluation):
+            yield replace(verdict, name=self.name)
+        elif verdict is True:
+            yield Evaluation(self.name, self.severity, self.description, label="fail")
+        elif isinstance(verdict, str):
+            yield self._from_text(verdict)
+        elif isinstance(verdict, (int, float)):
+            yield self._from_score(float(verdict))
+        elif isinstance(verdict, Iterable):
+            for item in verdict:
+                yield from self.evaluations(item)
+        else:
+            raise TypeError(
+                f"a signal gives an Evaluation, a bool, a text, a number, None or several of these, not {type(verdict)}"
+            )
+
+    def _from_text(self, text: str) -> Evaluation:
+        label, evidence = (text, {}) if _LABEL.fullmatch(text) else ("fail", {"reason": to_json(text)})
+        return Evaluation(self.name, self.severity, self.description, label=label, evidence=evidence)
+
+    def _from_score(self, score: float) -> Evaluation:
+        """The description may say what is wanted, so score and bound stand before it."""
+        if self.below is None:
+            return Evaluation(self.name, "info", f"scored {score:.4g}: {self.description}", score=score)
+        is_low = score < self.below
+        severity, label, bound = (self.severity, "fail", "below") if is_low else ("info", "pass", "at least")
+        explanation = f"scored {score:.4g}, {bound} {self.below:.4g}: {self.description}"
+        return Evaluation(self.name, severity, explanation, label=label, score=score)
+
+
+def is_generator(code: Any) -> bool:
+    """True if spans are sent to it. A generator that takes a span as its argument is a function of that span."""
+    return inspect.isgeneratorfunction(code) and not written_signature(code).parameters
+
+
+def _run_as_judge(judge: Callable[[], R]) -> R | None:
+    """Run a user's code in a copy of the context. None if the span was caused by a user's signal itself."""
+
+    def marked() -> R:
+        is_judging.set(True)
+        return judge()
+
+    return None if is_judging.get() else copy_context().run(marked)
+
+
+def _ignore(_span: Span) -> None:
+    """The step of a run that a signal began itself."""
+
+
+def _new_step(code: Any) -> Callable[[Span], Any]:
+    """Return the function that gets each span of a new run."""
+    if isinstance(code, type):
+        judge: Any = code()
+        step: Callable[[Span], Any] = judge.step if hasattr(judge, "step") else judge.__call__
+        return step
+    if not is_generator(code):
+        return code  # type: ignore[no-any-return]
+    generator = code()
+    next(generator, None)
+
+    def send(span: Span) -> Any:
+        try:
+            return generator.send(span)
+        except StopIteration:
+            return None  # a generator that returned says nothing more
+
+    return send

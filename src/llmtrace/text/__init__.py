@@ -1,0 +1,1 @@
+"""Words, numbers, dates and names in texts: each idea once, for all rooms above."""

@@ -1,0 +1,68 @@
+"""Names of tools split into words, and what their verbs say: does the tool only read, does it wait for something?"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+READING: Final = _words(
+    """analyse analyze ask assess balance browse calculate cat check classify compare compute convert count describe detail
+    details detect display estimate evaluate explain explore extract fetch filter find forecast get grep head help history
+    identify info information inspect list load locate lookup look ls measure monitor open parse peek plan preview price
+    prices progress query read recall recommend retrieve review route scan score scrape search see select show sort stat
+    state status suggest summarise summarize tail think trace track translate validate verify view visit weather"""
+)
+"""Words in the names of tools that read: verbs of reading, and nouns of what is read where the name has no verb."""
+
+CHANGING: Final = _words(
+    """accept activate add adjust allocate append apply approve assign attach authorize cancel close commit confirm connect
+    create deactivate delete deliver disable dispatch edit enable enroll escalate exec execute extend insert install join
+    kill launch make modify notify overwrite pay perform publish put redeem register reject remove rename renew reorder
+    replace reschedule reserve reset resolve restart restore revert revoke rotate save send submit subscribe suspend
+    terminate toggle trigger unlock unsubscribe update upgrade upload upsert withdraw write"""
+)
+"""Verbs of change that are not nouns as well. One of them decides, wherever it stands in the name."""
+
+_ALSO_NOUNS: Final = _words(
+    """archive block book call change charge clear complete copy correct credit debit deploy do drop email exchange fill fix
+    forward grant hold import increase invite issue lock log mail mark merge message move order patch place post purchase
+    push record refund release reply report request return run schedule sell set share ship sign start stop store swap
+    sync transfer"""
+)
+"""Words that are verbs of change at the beginning of a name or behind an ``and`` only: ``order_book`` but ``get_order``."""
+
+_JOINING: Final = _words("and or then")
+
+POLLING: Final = _words("await heartbeat health logs monitor output ping poll progress state status tail track wait watch")
+"""Words in the names of tools that are called again until something has happened."""
+
+
+@lru_cache(maxsize=4096)
+def split_name(name: str) -> tuple[str, ...]:
+    """The words of a name in lower case: ``getOrder_byID2`` gives ``get order by id``."""
+    return tuple(word.casefold() for word in _WORD.findall(name))
+
+
+@lru_cache(maxsize=4096)
+def is_reading_name(name: str) -> bool:
+    """True if the name has a word of reading and no verb of change. A name without either counts as a change."""
+    words = split_name(name)
+    if READING.isdisjoint(words) or not CHANGING.isdisjoint(words):
+        return False
+    return not any(
+        word in _ALSO_NOUNS and (position == 0 or words[position - 1] in _JOINING) for position, word in enumerate(words)
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_polling_name(name: str) -> bool:
+    """True if the name says that the tool waits for something or reports how far it has come."""
+    return not POLLING.isdisjoint(split_name(name))

@@ -1,0 +1,39 @@
+"""How models decline a request, in some ten languages. Such words only ever hint."""
+
+from __future__ import annotations
+
+import re
+
+_OPENING = 200
+"""Characters of an answer within which it must say so."""
+_LONGEST = 1200
+"""Characters of an answer beyond which it does more than decline."""
+
+_NOT_ABLE = r"(?:can(?:no|['’])?t|can not|won['’]t|will not|am (?:not able|unable)|['’]m (?:not able|unable))"
+_HELP = r"(?:help|assist|comply|fulfil|support|provide|create|generate|produce|write|share|discuss|do that|engage|participate)"
+_DECLINING = re.compile(
+    rf"\bI {_NOT_ABLE} (?:to )?(?:\w+ ){{0,2}}{_HELP}\b|\bas an? (?:AI|language model|large language model|AI assistant)\b"
+    r"|\bagainst (?:my|our) (?:\w+ )?(?:guidelines|polic(?:y|ies)|principles)\b"
+    r"|kann ich (?:dir |ihnen )?(?:dabei |damit |hierbei )?(?:leider )?nicht (?:helfen|behilflich|weiterhelfen|unterstützen)"
+    r"|je ne (?:peux|suis) pas (?:en mesure de )?(?:vous |t['’])?(?:aider|répondre|fournir|créer)"
+    r"|no puedo (?:ayudarte|ayudarle|ayudar|proporcionar|cumplir)|não posso (?:ajudar|ajudá-lo|fornecer|atender)"
+    r"|non posso (?:aiutarti|aiutarla|aiutare|fornire)|kan (?:je|u) (?:hier)?(?:mee |bij )?niet (?:mee )?helpen"
+    r"|не могу (?:помочь|с этим помочь|предоставить|выполнить)|nie mogę (?:w tym )?pomóc|yardımcı olamam"
+    r"|无法(?:提供|协助|帮助|满足)|不能(?:提供|协助|帮助)|無法(?:提供|協助)|お手伝いできません|お答えできません|도와드릴 수 없",
+    re.IGNORECASE,
+)
+_MARKS = (
+    *("i can", "i won", "i will not", "i am ", "i'm ", "i’m ", "language model", "an ai", "against my", "against our"),
+    *("nicht", "je ne", "no puedo", "não posso", "non posso", "niet", "не могу", "nie mogę", "olamam"),
+    *("无法", "不能", "無法", "できません", "수 없"),
+)
+"""One of these stands in every opening that declines. Looking for them is faster than the pattern."""
+
+
+def declines(text: str) -> bool:
+    """True if a short answer opens by declining what was asked. It means unwillingness, not a failure that is reported."""
+    if not text or len(text) > _LONGEST:
+        return False
+    opening = text[:_OPENING]
+    lower = opening.lower()
+    return any(mark in lower for mark in _MARKS) and _DECLINING.search(opening) is not None

@@ -1,0 +1,308 @@
+"""Verdicts rest on what a writer wrote: nothing is wrapped, guessed or invented on the way in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from llmtrace import semconv as sc
+from llmtrace.codec import genai
+from llmtrace.codec.dialects import decode
+from llmtrace.codec.writers import unread_writers
+from llmtrace.evaluation import evaluate_trace
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Failure,
+    FetchResponse,
+    Inference,
+    Message,
+    RawSpan,
+    Scope,
+    Span,
+    Text,
+    ToolCall,
+    ToolDefinition,
+    ToolExecution,
+    ToolResult,
+    Trace,
+    Usage,
+)
+
+SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
+
+
+def read(attributes: dict[str, Any], number: int = 1, **fields: Any) -> Span:
+    span = decode(
+        RawSpan("1" * 32, f"{number:016x}", fields.pop("name", "s"), number, number + 1, attributes=attributes, **fields)
+    )
+    assert genai.decode(genai.encode(span)) == span
+    return span
+
+
+def serialised(kind: str, **fields: Any) -> dict[str, Any]:
+    """A message as LangChain serialises it."""
+    return {"lc": 1, "type": "constructor", "id": ["langchain_core", "messages", kind], "kwargs": fields}
+
+
+# -- arguments
+
+
+def tool_call(value: str, output: Any = None, **more: Any) -> dict[str, Any]:
+    attributes = {"openinference.span.kind": "TOOL", "tool.name": "look_up", "input.value": value, **more}
+    return attributes if output is None else {**attributes, "output.value": json.dumps(output)}
+
+
+@pytest.mark.parametrize("value", ["KS-1", "[1,2]", "7"])
+def test_an_argument_without_its_name_stays_as_it_is(value: str) -> None:
+    """It is not wrapped in an object that nobody wrote; with the tool's only parameter known, neither."""
+    for more in ({}, {"tool.parameters": json.dumps(SCHEMA)}):
+        operation = read(tool_call(value, **more)).operation
+        assert isinstance(operation, ToolExecution)
+        assert operation.arguments in (value, [1, 2])
+
+
+def test_a_call_of_a_function_whose_parameters_are_not_known() -> None:
+    """Positional arguments stay a list, and named ones are the arguments."""
+    for value, arguments in (
+        ({"args": ["KS-1"], "kwargs": {}}, "KS-1"),
+        ({"args": ["KS-1", 2], "kwargs": {}}, ["KS-1", 2]),
+        ({"args": ["KS-1"], "kwargs": {"fast": True}}, ["KS-1", {"fast": True}]),
+        ({"args": [], "kwargs": {"order_id": "KS-1"}}, {"order_id": "KS-1"}),
+    ):
+        operation = read(tool_call(json.dumps(value))).operation
+        assert isinstance(operation, ToolExecution)
+        assert operation.arguments == arguments
+
+
+def test_a_value_that_was_not_written_as_an_object_is_not_judged() -> None:
+    """The tools that the model was offered say what a call looks like, not how a writer tells of its execution."""
+    asked = {
+        "openinference.span.kind": "LLM",
+        "llm.tools.0.tool.json_schema": json.dumps({"type": "function", "function": {"name": "look_up", "parameters": SCHEMA}}),
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "look_up",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments": '{"order_id":"KS-1"}',
+    }
+    judged, _ = evaluate_trace(Trace([read(asked), read(tool_call("KS-1"), 2)]))
+    assert [span.violations for span in judged.spans] == [(), ()]
+    assert [span.failure for span in judged.spans] == [None, None]
+
+
+def test_a_definition_without_parameters_has_none() -> None:
+    """So no call counts as checked by it."""
+    span = read(
+        {
+            sc.OPERATION_NAME: "chat",
+            sc.TOOL_DEFINITIONS: '[{"type":"function","name":"look_up","description":"Look up."}]',
+            sc.OUTPUT_MESSAGES: json.dumps([{"role": "assistant", "parts": [{"type": "tool_call", "name": "look_up"}]}]),
+        }
+    )
+    assert isinstance(span.operation, Inference)
+    assert span.operation.tools == (ToolDefinition("look_up", None, "Look up."),)
+    assert sc.TOOL_CALL_VALID not in genai.attributes(span)
+
+
+# -- LangChain
+
+
+def test_a_result_in_a_serialised_message() -> None:
+    """The content is the result, and the call's id the execution's."""
+    output = {"output": serialised("ToolMessage", status="success", content="on its way", tool_call_id="call_1")}
+    span = read(tool_call("KS-1", output))
+    assert span.operation == ToolExecution("look_up", "KS-1", "on its way", has_result=True, call_id="call_1")
+    assert span.failure is None
+
+
+def test_a_message_that_says_that_its_tool_failed() -> None:
+    output = serialised("ToolMessage", status="error", content="no such order", tool_call_id="call_1")
+    for value in (output, {"output": output}, {**output["kwargs"], "type": "tool"}):
+        span = read(tool_call("KS-1", value))
+        assert isinstance(span.operation, ToolExecution)
+        if "lc" not in value:  # bare fields
+            assert span.operation.result == "no such order"
+        assert span.failure == Failure("error")
+
+
+def test_messages_that_lost_their_ids_are_read_where_they_are_whole() -> None:
+    """The flattened messages have no call ids, and no content that is a list; the serialised request and answer have."""
+    call = {"name": "look_up", "args": {"order_id": "KS-1"}, "id": "call_1", "type": "tool_call"}
+    sent = [
+        serialised("SystemMessage", content=[{"type": "text", "text": "Be brief."}]),
+        serialised("HumanMessage", content="Where is KS-1?"),
+        serialised("AIMessage", content="", tool_calls=[call]),
+        serialised("ToolMessage", content="lost", tool_call_id="call_1"),
+    ]
+    again = {**call, "id": "call_2"}
+    prefix, answer = "llm.input_messages", "llm.output_messages.0.message"
+    span = read(
+        {
+            "openinference.span.kind": "LLM",
+            "input.value": json.dumps({"messages": [sent]}),
+            "output.value": json.dumps(
+                {"generations": [[{"text": "", "message": serialised("AIMessage", content="", tool_calls=[again])}]]}
+            ),
+            f"{prefix}.0.message.role": "system",
+            f"{prefix}.1.message.role": "user",
+            f"{prefix}.1.message.content": "Where is KS-1?",
+            f"{prefix}.2.message.role": "assistant",
+            f"{prefix}.2.message.tool_calls.0.tool_call.function.name": "look_up",
+            f"{prefix}.2.message.tool_calls.0.tool_call.function.arguments": '{"order_id":"KS-1"}',
+            f"{prefix}.3.message.role": "tool",
+            f"{prefix}.3.message.content": "lost",
+            f"{answer}.role": "assistant",
+            f"{answer}.tool_calls.0.tool_call.function.name": "look_up",
+            f"{answer}.tool_calls.0.tool_call.function.arguments": '{"order_id":"KS-1"}',
+        }
+    )
+    assert isinstance(span.operation, Inference)
+    assert span.operation.input == (
+        Message("system", (Text("Be brief."),)),
+        Message("user", (Text("Where is KS-1?"),)),
+        Message("assistant", (ToolCall("look_up", {"order_id": "KS-1"}, "call_1"),)),
+        Message("tool", (ToolResult("lost", "call_1"),)),
+    )
+    assert span.operation.output == (Message("assistant", (ToolCall("look_up", {"order_id": "KS-1"}, "call_2"),)),)
+
+
+# -- one vocabulary
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ('["tool-calls"]', "tool_calls"),
+        ('["LENGTH"]', "length"),
+        ("[length]", "length"),
+        ("length", "length"),
+        (["STOP"], "stop"),
+        (["end_turn"], "stop"),
+        (["FinishReason.MAX_TOKENS"], "length"),
+        (["content-filter"], "content_filter"),
+        (['["tool_use"]'], "tool_calls"),
+        (["Something Else"], "something_else"),
+    ],
+)
+def test_finish_reasons_in_one_vocabulary(written: Any, reason: str) -> None:
+    """Whatever their case, their hyphens and their type; another word than the written one leaves that as an attribute."""
+    for name in ("chat", "fetch_response"):
+        span = read({sc.OPERATION_NAME: name, sc.RESPONSE_FINISH_REASONS: written})
+        assert isinstance(span.operation, (Inference, FetchResponse))
+        assert span.operation.finish_reasons == (reason,)
+        assert (sc.RESPONSE_FINISH_REASONS in span.attributes) == (reason not in str(written))
+
+
+def test_reasons_and_roles_of_messages_too() -> None:
+    said = [{"role": "Assistant", "parts": [{"type": "text", "content": "Hi"}], "finish_reason": "MAX_TOKENS"}]
+    asked = [{"role": "User", "parts": []}, {"role": "human", "parts": []}, {"role": "Referee", "parts": []}]
+    span = read({sc.OPERATION_NAME: "chat", sc.INPUT_MESSAGES: json.dumps(asked), sc.OUTPUT_MESSAGES: json.dumps(said)})
+    assert isinstance(span.operation, Inference)
+    assert [message.role for message in span.operation.input] == ["user", "user", "Referee"]
+    assert span.operation.output == (Message("assistant", (Text("Hi"),), finish_reason="length"),)
+    assert span.attributes == {sc.RESPONSE_FINISH_REASONS: ["MAX_TOKENS"]}
+
+
+def test_a_run_of_ours_keeps_its_words() -> None:
+    """The provider's own."""
+    ours = Span(
+        "1" * 32,
+        "2" * 16,
+        "s",
+        1,
+        2,
+        run_id="f" * 32,
+        operation=Inference("p", finish_reasons=("STOP",), output=(Message("AI", ()),)),
+    )
+    assert decode(genai.encode(ours)) == ours
+
+
+def test_an_answer_that_was_not_written_is_not_empty() -> None:
+    """Its tokens were counted. Where they were all spent on reasoning, or none are known, it is as empty as it looks."""
+    said = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": ""}]}])
+    for usage, length in (({}, 1), ({sc.USAGE_OUTPUT_TOKENS: 2}, 1), ({sc.USAGE_OUTPUT_TOKENS: 20}, 0)):
+        operation = read({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: said, **usage}).operation
+        assert isinstance(operation, Inference)
+        assert len(operation.output) == length
+    thought = {sc.USAGE_OUTPUT_TOKENS: 500, sc.USAGE_REASONING: 496}
+    operation = read({sc.OPERATION_NAME: "chat", sc.OUTPUT_MESSAGES: said, **thought}).operation
+    assert isinstance(operation, Inference)
+    assert len(operation.output) == 1
+
+
+# -- several dialects on one span
+
+
+def test_each_field_comes_from_whoever_has_it_whole() -> None:
+    """A library's own names are asked first, and an exporter's, which may have lost something, for the rest."""
+    span = read(
+        {
+            "ai.operationId": "ai.generateText.doGenerate",
+            "ai.response.toolCalls": json.dumps([{"toolCallId": "c1", "toolName": "look_up", "input": '{"order_id":"KS-1"}'}]),
+            "ai.usage.inputTokens": 10,
+            "ai.usage.outputTokens": 3,
+            "ai.usage.cachedInputTokens": 4,
+            "openinference.span.kind": "LLM",
+            "llm.provider": "openai",
+            "llm.token_count.prompt": 10,
+            "llm.cost.total": 0.5,
+            "llm.output_messages.0.message.role": "assistant",
+            "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "look_up",
+            "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments": json.dumps('{"order_id":"KS-1"}'),
+        }
+    )
+    assert span.operation == Inference(
+        "openai",
+        output=(Message("assistant", (ToolCall("look_up", {"order_id": "KS-1"}, "c1"),)),),
+        usage=Usage(10, 3, 4),
+        cost_usd=0.5,
+    )
+    assert span.attributes == {}
+
+
+def test_spring_ai_tool() -> None:
+    """Names of its own beside the conventions' operation."""
+    span = read(
+        {
+            sc.OPERATION_NAME: "execute_tool",
+            "gen_ai.system": "spring_ai",
+            "spring.ai.tool.call.id": "call_1",
+            "spring.ai.tool.call.arguments": '{"order_id": "KS-1"}',
+            "spring.ai.tool.call.result": '{"status":"lost"}',
+            "spring.ai.tool.definition.name": "look_up",
+            "spring.ai.tool.definition.schema": json.dumps(SCHEMA),
+        }
+    )
+    assert span.operation == ToolExecution(
+        "look_up",
+        {"order_id": "KS-1"},
+        {"status": "lost"},
+        has_result=True,
+        call_id="call_1",
+        definition=ToolDefinition("look_up", SCHEMA),
+    )
+
+
+# -- writers that are not read
+
+
+def test_a_writer_that_is_not_read_is_said_to_be_that() -> None:
+    """Its spans stay plain steps with all that they say; nothing of them is made a model call."""
+    told = {"langfuse.observation.type": "generation", "langfuse.observation.output": '{"role":"assistant","content":"Hi"}'}
+    span = read(told, scope=Scope("langfuse-sdk"))
+    assert isinstance(span.operation, Custom)
+    assert span.attributes == told
+    assert unread_writers(Trace([span])) == ("langfuse-sdk",)
+
+
+def test_a_writer_of_which_something_is_read_is_known() -> None:
+    """Plain steps are part of its writing. A web server's or a database's spans are nobody's that matters here."""
+    scope = Scope("a-framework")
+    spans = [
+        read({sc.OPERATION_NAME: "invoke_agent", sc.AGENT_NAME: "support"}, 1, scope=scope),
+        read({sc.OPERATION_NAME: "some_step"}, 2, scope=scope),
+        read({"http.request.method": "GET"}, 3, scope=Scope("web")),
+    ]
+    assert isinstance(spans[0].operation, AgentInvocation)
+    assert unread_writers(Trace(spans)) == ()

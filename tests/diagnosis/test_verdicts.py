@@ -1,0 +1,348 @@
+"""What is said of a run: certain where the record proves it, likely where a law has few exceptions, else nothing."""
+
+from __future__ import annotations
+
+import pytest
+from tests.diagnosis.stories import ROOT, Story, tool
+
+from llmtrace.diagnosis import Diagnosis, diagnose
+from llmtrace.model import (
+    Evaluation,
+    Failure,
+    Inference,
+    Message,
+    Scope,
+    Span,
+    Text,
+    ToolCall,
+    ToolResult,
+    Trace,
+    Usage,
+    replace,
+)
+from llmtrace.semconv import SCOPE_NAME
+
+REFUND = tool("refund", "order_id", changes=True, amount="number")
+LOOK_UP = tool("look_up", "order_id")
+PAY = tool("pay", "invoice_id", "account", amount="number")
+
+
+def marks(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    return [(suspect.confidence, suspect.check) for suspect in diagnosis.marked]
+
+
+# -- causes, counts and symptoms
+
+
+def test_sixty_identical_calls_are_one_cause_with_a_count() -> None:
+    """However often the same was found, it is one cause; its count says how often, and it does not hide itself."""
+    story = Story(REFUND).user("Refund KS-1107, 42 EUR.")
+    for _ in range(60):
+        story.call("refund", {"refunded": True}, order_id="KS-1107", amount=42)
+    found = story.answer("Done.").diagnosis()
+    assert len(found.marked) == 1
+    assert found.marked[0].confidence == "certain"
+    assert found.marked[0].count == 60
+
+
+def test_two_invented_orders_are_two_causes() -> None:
+    """Causes of one kind do not hide each other."""
+    story = Story(REFUND).user("Refund my last two orders.")
+    story.call("refund", {"refunded": True}, order_id="KS-20431", amount=42)
+    found = story.call("refund", {"refunded": True}, order_id="KS-77120", amount=12).answer("Both are refunded.").diagnosis()
+    assert marks(found) == [("likely", "ungrounded_argument")] * 2
+    assert {suspect.value for suspect in found.marked} == {"KS-20431", "KS-77120"}
+
+
+def test_a_lookup_with_an_invented_identifier_is_likely_where_a_change_takes_it_over() -> None:
+    """The lookup answered, and the change used its value: the chain leads from the answer back to the lookup."""
+    story = Story(LOOK_UP, REFUND).user("I want my money back.")
+    story.call("look_up", {"total": 42.0}, order_id="KS-20431")
+    found = (
+        story.call("refund", {"refunded": 42.0}, order_id="KS-20431", amount=42.0).answer("I refunded 42.0 EUR.").diagnosis()
+    )
+    (suspect,) = found.marked
+    assert suspect.title == "look_up was called with a made-up /order_id"
+    assert suspect.confidence == "likely"
+    assert [step.title for step in suspect.chain] == ["answer", "refund", "look_up", "argument /order_id"]
+
+
+def test_an_invented_identifier_in_a_lookup_alone_is_possible() -> None:
+    """A lookup that nothing follows from does no harm."""
+    story = Story(LOOK_UP).user("Where is my order?").call("look_up", {"state": "sent"}, order_id="KS-20431")
+    found = story.answer("It was sent.").diagnosis()
+    assert not found.marked
+    assert "ungrounded_argument" in [suspect.check for suspect in found.possible]
+
+
+def test_a_symptom_stands_below_its_cause() -> None:
+    """A later finding about a value of an earlier one is told below it and is no cause of its own."""
+    story = Story(LOOK_UP, REFUND).user("I want my money back.")
+    story.call("look_up", {"total": 42.0}, order_id="KS-20431")
+    for _ in range(3):
+        story.call("refund", {"error": "busy"}, order_id="KS-20431", amount=42.0)
+    found = story.answer("I refunded 42.0 EUR.").diagnosis()
+    assert marks(found)[0][0] == "certain"
+    assert len(found.marked) <= 2
+
+
+# -- failures
+
+
+def test_refused_three_times_and_then_claimed_is_certain() -> None:
+    """A tool that never ran did nothing, whatever the answer says."""
+    story = Story(REFUND).user("Refund KS-1107, 42 EUR.")
+    for amount in (42, 41, 40):
+        story.call("refund", ran=False, order_id="KS-1107", amount=amount)
+    found = story.answer("I refunded 42 EUR.").diagnosis()
+    assert ("certain", "never_succeeded") in marks(found)
+    assert found.marked[0].title == "refund never ran"
+
+
+def test_a_payment_that_failed_beside_others_is_certain() -> None:
+    """That another payment went well does not pay this one: both were known before, so the later one is no second attempt."""
+    story = Story(PAY).user("Pay INV-3310 to DE77-1001 (100 EUR) and INV-3311 to DE55-2002 (120 EUR).")
+    story.call("pay", {"error": "limit exceeded"}, invoice_id="INV-3310", account="DE77-1001", amount=100)
+    story.call("pay", {"paid": True}, invoice_id="INV-3311", account="DE55-2002", amount=120)
+    found = story.answer("All paid: 220 EUR.").diagnosis()
+    assert marks(found) == [("certain", "never_succeeded")]
+
+
+def test_calls_asked_for_at_once_are_no_second_attempts() -> None:
+    """What was asked for in the same breath was not asked for because the other failed."""
+    story = Story(PAY).user("Pay INV-3310 and INV-3311.")
+    story.calls(
+        ("pay", {"invoice_id": "INV-3310", "account": "A1", "amount": 1}, {"error": "limit exceeded"}),
+        ("pay", {"invoice_id": "INV-3311", "account": "A1", "amount": 1}, {"paid": True}),
+    )
+    assert marks(story.answer("Both are paid.").diagnosis()) == [("certain", "never_succeeded")]
+
+
+def test_a_failure_that_was_made_good_is_possible() -> None:
+    """Agents try and fail. What a later call did is done."""
+    story = Story(LOOK_UP).user("Where is order KS-1107?").call("look_up", {"error": "not found"}, order_id="1107")
+    found = story.call("look_up", {"state": "sent"}, order_id="KS-1107").answer("It was sent.").diagnosis()
+    assert not found.marked
+
+
+def test_a_failure_in_a_conversation_is_possible() -> None:
+    """The user has seen it, and could answer."""
+    story = (
+        Story(PAY).user("Pay INV-3310.").call("pay", {"error": "limit exceeded"}, invoice_id="INV-3310", account="A1", amount=1)
+    )
+    found = story.answer("The limit is exceeded. Shall I wait?").user("No, leave it.").answer("All right.").diagnosis()
+    assert not found.marked
+
+
+def test_the_same_error_three_times_is_certain() -> None:
+    """The agent tried again without learning from the answer."""
+    story = Story(LOOK_UP).user("Where is my order?")
+    for number in ("KS-1", "KS-2", "KS-3"):
+        story.call("look_up", failure=Failure("ValueError", "give the customer's number"), order_id=number)
+    found = story.call("look_up", {"state": "sent"}, order_id="C-9").answer("It was sent.").diagnosis()
+    assert ("certain", "same_error") in marks(found)
+
+
+def test_a_change_that_ran_with_a_wrong_type_is_certain() -> None:
+    """A booking that took the text "two" for a number of seats went through all the same."""
+    story = Story(tool("book_table", "guest", seats="integer")).user("A table for two, for Okafor.")
+    found = story.call("book_table", {"booked": True}, guest="Okafor", seats="two").answer("Your table is booked.").diagnosis()
+    assert marks(found) == [("certain", "invalid_call")]
+    assert found.marked[0].pointer == "/seats"
+
+
+def test_an_invalid_lookup_that_answered_is_possible() -> None:
+    """The verdict stands on the call; the run is not worse for it."""
+    story = Story(tool("list_orders", limit="integer")).user("My orders?").call("list_orders", ["KS-1107"], limit="ten")
+    found = story.answer("You have KS-1107.").diagnosis()
+    assert not found.marked
+    assert [suspect.check for suspect in found.possible] == ["invalid_call"]
+
+
+def test_an_unknown_tool_that_nothing_replaced_is_certain() -> None:
+    """The model called what was not on offer and answered."""
+    found = Story(LOOK_UP).user("Refund it.").call("refund_all", "no such tool", ran=False).answer("Refunded.").diagnosis()
+    assert found.marked[0].confidence == "certain"
+
+
+# -- repeats
+
+
+def test_another_one_that_the_user_asked_for_is_no_repeat() -> None:
+    """A new turn of the user begins anew."""
+    story = Story(tool("tell_joke", changes=False))
+    for turn in ("A joke, please.", "Another one.", "One more!", "And another."):
+        story.user(turn).call("tell_joke", "Knock, knock.").answer("Knock, knock.")
+    assert not story.diagnosis().marked
+
+
+@pytest.mark.parametrize("definition", [tool("get_build", "number", polls=True), tool("wait_for_build", "number")])
+def test_polling_is_no_loop(definition: object) -> None:
+    """A tool that is declared to be polled, or whose name says that it waits, is called again on purpose."""
+    story = Story(definition).user("Tell me when build 7 is done.")  # type: ignore[arg-type]
+    for _ in range(5):
+        story.call(definition.name, {"state": "running"}, number="7")  # type: ignore[attr-defined]
+    assert not story.call(definition.name, {"state": "done"}, number="7").answer("It is done.").diagnosis().marked  # type: ignore[attr-defined]
+
+
+def test_a_circle_of_calls_is_certain() -> None:
+    """Three times over, with the same arguments."""
+    story = Story(tool("open_page", "url"), tool("go_back")).user("Find the price.")
+    for at in range(3):
+        story.call("open_page", f"page, visit {at}", url="a").call("go_back", f"list, visit {at}")
+    assert ("certain", "cycle") in marks(story.answer("I could not find it.").diagnosis())
+
+
+# -- how it ended
+
+
+@pytest.mark.parametrize(
+    ("fields", "check"),
+    [
+        ({"finish_reasons": ("length",)}, "answer_cut"),
+        ({"finish_reasons": ("content_filter",)}, "answer_filtered"),
+        ({"stream": True, "chunks": 7}, "answer_stream_cut"),
+    ],
+)
+def test_a_last_answer_that_ended_badly_is_certain(fields: dict[str, object], check: str) -> None:
+    """Cut by its limit, withheld by a filter, or a stream without its end; and the advice is that of this failure."""
+    story = Story().user("Tell me about boats.").answer("Boats are", **fields)
+    story.spans[-1] = replace(story.spans[-1], scope=Scope(SCOPE_NAME))
+    found = story.diagnosis()
+    assert ("certain", check) in marks(found)
+    assert ("limit on output tokens" in found.marked[0].advice) == (check == "answer_cut")
+
+
+def test_an_empty_answer_is_certain() -> None:
+    """Nothing was said, and nothing was called."""
+    usage = Usage(output_tokens=0)
+    assert marks(Story().user("Hello?").answer("", usage=usage, finish_reasons=("stop",)).diagnosis()) == [
+        ("certain", "answer_empty")
+    ]
+
+
+def test_an_error_that_ended_the_run_is_certain_and_advice_fits() -> None:
+    """A server's error is neither a retry storm nor a limit."""
+    failure = Failure("server_error", "upstream is down")
+    story = Story().user("Hello?").answer(failure=failure)
+    found = story.diagnosis(failure=failure)
+    assert marks(found) == [("certain", "error")]
+    assert "server" in found.marked[0].title
+    assert "output tokens" not in found.marked[0].advice
+
+
+def test_a_running_trace_is_said_to_run() -> None:
+    """What is not over is neither good nor bad."""
+    found = Story(LOOK_UP).user("Where?").call("look_up", {"state": "sent"}, order_id="KS-1").diagnosis(ended=False, alive=True)
+    assert found.is_running
+    assert not found.marked
+    assert not found.is_wrong
+
+
+def test_an_interrupted_run_is_certain() -> None:
+    """The program died while the agent was open."""
+    found = Story().user("Hello?").answer("Hi.").diagnosis(ended=False)
+    assert marks(found) == [("certain", "interrupted")]
+
+
+def test_a_budget_that_stopped_the_run_says_what_spent_it() -> None:
+    """The evidence names the tool that was called again and again."""
+    story = Story(LOOK_UP).user("Where?")
+    for number in range(4):
+        story.call("look_up", {"state": "sent"}, order_id=f"KS-{number}")
+    failure = Failure("llmtrace.errors.BudgetExceeded", "budget of 4 calls is spent")
+    found = story.diagnosis(failure=failure)
+    assert marks(found)[0] == ("certain", "budget")
+    assert "look_up was called 4 times" in found.marked[0].evidence
+
+
+# -- results and context
+
+
+def test_a_result_that_was_cut_and_used_is_certain() -> None:
+    """It begins as JSON and ends in the middle, and the next call took a value of it."""
+    story = Story(tool("list_orders"), LOOK_UP).user("Where is my last order?")
+    story.call("list_orders", '{"orders": [{"id": "KS-1107"}, {"id": "KS-11')
+    found = story.call("look_up", {"state": "sent"}, order_id="KS-1107").answer("KS-1107 was sent.").diagnosis()
+    assert ("certain", "cut_result") in marks(found)
+
+
+def test_drift_is_never_a_suspect_of_a_run() -> None:
+    """A monitor's finding is about many runs, and never stands above an error."""
+    drift = Evaluation("drift.tool_results", "warning", "the median changed from 321 to 322 characters", "unexplained")
+    story = Story(LOOK_UP).user("Where?").call("look_up", {"state": "sent"}, order_id="KS-1").answer("Sent.")
+    found = diagnose(story.trace(evaluations=(drift,)))
+    assert not any(suspect.check.startswith("drift") for suspect in found.suspects)
+
+
+def test_an_error_of_the_programs_own_signal_is_certain() -> None:
+    """The program says so."""
+    own = Evaluation("house_rule", "error", "a discount over 50 %", "fail")
+    story = Story().user("A discount?").answer("You get 60 %.")
+    story.spans[-1] = replace(story.spans[-1], evaluations=(own,))
+    assert marks(diagnose(story.trace())) == [("certain", "house_rule")]
+
+
+# -- runs that are known to have failed, and what was not visible
+
+
+def test_five_places_in_a_run_that_failed() -> None:
+    """With or without evidence; the probabilities are those of the places of the whole run."""
+    outcome = Evaluation("outcome", "error", "the task was not solved", "failure")
+    story = Story(LOOK_UP).user("Where is KS-1107?")
+    for number in range(6):
+        story.call("look_up", {"state": f"sent {number}"}, order_id="KS-1107", note=f"{number}")
+    found = story.answer("It was sent.").diagnosis(evaluations=(outcome,))
+    assert found.failed
+    assert found.is_wrong
+    assert len(found.places) == 5
+    assert 0 < sum(place.probability for place in found.places) <= 1.001
+
+
+def test_a_good_run_has_no_places_and_says_what_was_checked() -> None:
+    """Nothing is named in a run that nobody calls failed and in which nothing is wrong."""
+    found = (
+        Story(LOOK_UP)
+        .user("Where is KS-1107?")
+        .call("look_up", {"state": "sent"}, order_id="KS-1107")
+        .answer("Sent.")
+        .diagnosis()
+    )
+    assert (found.suspects, found.places, found.is_wrong) == ((), (), False)
+    assert {"never_succeeded", "invalid_call", "ungrounded_argument", "same_call"} <= set(found.checked)
+    assert found.unchecked == ()
+
+
+def test_what_was_not_visible_is_not_called_checked() -> None:
+    """Without schemas no call was valid; without a model call nothing was traced."""
+    story = Story().user("Where is KS-1107?").call("look_up", {"state": "sent"}, order_id="KS-1107").answer("Sent.")
+    found = story.diagnosis()
+    assert "invalid_call" not in found.checked
+    assert any("schema" in sentence for sentence in found.unchecked)
+    empty = diagnose(Trace([Span("c" * 32, ROOT, "GET /health", 0, 5)]))
+    assert "No model call" in empty.unchecked[0]
+    assert "never_succeeded" not in empty.checked
+
+
+def test_order_of_arrival_changes_nothing() -> None:
+    """A tool's span that ends before the model span that asked for it, as in streams, is one call all the same."""
+    call = ToolCall("look_up", {"order_id": "KS-1107"}, "call_1")
+    story = Story(LOOK_UP).user("Where is KS-1107?").call("look_up", {"state": "sent"}, order_id="KS-1107")
+    model, execution = story.spans
+    late = replace(model, end=execution.end + 4 if execution.end is not None else None, sequence=execution.sequence)
+    early = replace(execution, sequence=model.sequence)
+    again = replace(
+        model, span_id="9" * 16, start=60, end=69, sequence=2,
+        operation=Inference(
+            "openai",
+            input=(
+                Message("user", (Text("Where is KS-1107?"),)),
+                Message("assistant", (call,)),
+                Message("tool", (ToolResult('{"state": "sent"}', "call_1"),)),
+            ),
+            output=(Message("assistant", (Text("It was sent."),)),),
+            tools=(LOOK_UP,),
+        ),
+    )  # fmt: skip
+    found = diagnose(Trace([late, early, again]))
+    assert not found.suspects
