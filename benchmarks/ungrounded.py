@@ -1,9 +1,9 @@
 """Identifiers that lineage calls ungrounded in recorded runs, and how many planted ones it finds.
 
 Every assistant message becomes an inference that was sent all messages before it, every call an execution. In a good run an
-ungrounded identifier is mostly a false alarm, though a run may go well with a made-up value: read the examples. Then one grounded
-identifier at a time is changed into another of the same form, in a copy of the run up to its call: the share of these that is
-found is the recall. The whole lineage and the live one must agree.
+ungrounded identifier may be a false alarm, though a run may go well with a made-up value: read the examples. Then one
+grounded identifier at a time is changed into another of the same form, in a copy of the run up to its call: the share of
+these that is found is the recall. The whole lineage and the live one must agree.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def tables(tallies: dict[str, Tally], examples: bool) -> Iterator[str]:
     for tally in tallies.values():
         total.update(tally.runs)
         alarmed.update(tally.runs_with_alarm)
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             name,
             share(tally.runs_with_alarm[True], tally.runs[True]),

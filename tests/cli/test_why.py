@@ -45,7 +45,7 @@ def suspect(title: str = "refund failed", evidence: str = "It raised.", **fields
 
 
 def diagnosis(*suspects: Suspect, **fields: Any) -> Diagnosis:
-    values = {"health": "ok", "checked": ("never_succeeded", "answer_ending")} | fields
+    values = {"health": "ok", "is_judged": True, "checked": ("failed_tools", "answer_endings")} | fields
     return Diagnosis(SILENT, suspects=suspects, **values)
 
 
@@ -80,7 +80,7 @@ Other suspects
 2. look_up was cut                                                  likely, 70 %
    It ends in mid-word.
 
-Checked: never succeeded, answer ending
+Checked: failed tools, answer endings
 Not checked: Earlier messages are kept by the provider.
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
@@ -126,7 +126,7 @@ Where to look first
 2. answer                                                                   12 %
    by position only
 
-Checked: never succeeded, answer ending
+Checked: failed tools, answer endings
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
 """)
@@ -139,7 +139,7 @@ DATE  1.00 s  4 spans  138 tokens  cost -
     [
         ({}, "No suspect."),
         ({"health": "running"}, "Still running. Nothing so far."),
-        ({"checked": ("error", "budget")}, "Nothing could be judged."),
+        ({"checked": ("errors", "budgets"), "is_judged": False}, "Nothing could be judged."),
         ({"health": "failed", "failed": True}, "The run failed, but no step is a clear cause."),
     ],
 )

@@ -11,7 +11,6 @@ from llmtrace.model import (
     Failure,
     Inference,
     Message,
-    Scope,
     Span,
     Text,
     ToolCall,
@@ -20,7 +19,7 @@ from llmtrace.model import (
     Usage,
     replace,
 )
-from llmtrace.semconv import SCOPE_NAME
+from llmtrace.semconv import STREAM_CUT
 
 REFUND = tool("refund", "order_id", changes=True, amount="number")
 LOOK_UP = tool("look_up", "order_id")
@@ -201,13 +200,14 @@ def test_a_circle_of_calls_is_certain() -> None:
     [
         ({"finish_reasons": ("length",)}, "answer_cut"),
         ({"finish_reasons": ("content_filter",)}, "answer_filtered"),
-        ({"stream": True, "chunks": 7}, "answer_stream_cut"),
+        ({"stream": True, "partial": True}, "answer_stream_cut"),
     ],
 )
 def test_a_last_answer_that_ended_badly_is_certain(fields: dict[str, object], check: str) -> None:
     """Cut by its limit, withheld by a filter, or a stream without its end; and the advice is that of this failure."""
     story = Story().user("Tell me about boats.").answer("Boats are", **fields)
-    story.spans[-1] = replace(story.spans[-1], scope=Scope(SCOPE_NAME))
+    if "stream" in fields:
+        story.spans[-1] = replace(story.spans[-1], attributes={STREAM_CUT: True})
     found = story.diagnosis()
     assert ("certain", check) in marks(found)
     assert ("limit on output tokens" in found.marked[0].advice) == (check == "answer_cut")
@@ -309,7 +309,7 @@ def test_a_good_run_has_no_places_and_says_what_was_checked() -> None:
         .diagnosis()
     )
     assert (found.suspects, found.places, found.is_wrong) == ((), (), False)
-    assert {"never_succeeded", "invalid_call", "ungrounded_argument", "same_call"} <= set(found.checked)
+    assert {"failed_tools", "invalid_calls", "ungrounded_arguments", "repeated_calls"} <= set(found.checked)
     assert found.unchecked == ()
 
 
@@ -317,11 +317,12 @@ def test_what_was_not_visible_is_not_called_checked() -> None:
     """Without schemas no call was valid; without a model call nothing was traced."""
     story = Story().user("Where is KS-1107?").call("look_up", {"state": "sent"}, order_id="KS-1107").answer("Sent.")
     found = story.diagnosis()
-    assert "invalid_call" not in found.checked
+    assert "invalid_calls" not in found.checked
     assert any("schema" in sentence for sentence in found.unchecked)
     empty = diagnose(Trace([Span("c" * 32, ROOT, "GET /health", 0, 5)]))
     assert "No model call" in empty.unchecked[0]
-    assert "never_succeeded" not in empty.checked
+    assert "failed_tools" not in empty.checked
+    assert not empty.is_judged
 
 
 def test_order_of_arrival_changes_nothing() -> None:

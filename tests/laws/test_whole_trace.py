@@ -175,7 +175,7 @@ def test_its_findings() -> None:
     ]
     assert found == snapshot(
         [
-            ("chat gpt-4o", [("wrong_type", "/amount", "error", None)], ["invalid_tool_call", "ungrounded_argument"]),
+            ("chat gpt-4o", [("wrong_type", "/amount", "error", None)], ["invalid_tool_call"]),
             ("execute_tool refund", [("wrong_type", "/amount", "error", False)], ["invalid_tool_call"]),
             ("chat gpt-4o", [], []),
             ("execute_tool refund", [], []),

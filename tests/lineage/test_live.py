@@ -52,6 +52,25 @@ def test_both_find_the_same_identifiers_ungrounded(turns: list[tuple[str, str, s
     ]
 
 
+TEXTS = st.text(max_size=40) | st.text(alphabet="0123456789.,' -/:@KSabe\\nu\u202f年月日", max_size=40)
+CONTENTS = st.recursive(
+    st.none() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.tuples(TEXTS, CONTENTS, CONTENTS), max_size=4))
+@settings(max_examples=150)
+def test_content_of_any_kind_is_read_alike(turns: list[tuple[str, Any, Any]]) -> None:
+    """And raises nothing."""
+    story = Story()
+    for text, result, argument in turns:
+        story.user(text).calls("act", result, it=argument, other=text).says(text)
+    whole = [u for u in story.uses() if u.part == "argument" and u.provenance.status == "ungrounded"]
+    assert [(use.span_id, use.pointer) for use in story.live()] == [(use.span_id, use.pointer) for use in whole]
+
+
 @given(TURNS)
 @settings(max_examples=80)
 def test_what_the_user_said_first_is_never_ungrounded(turns: list[tuple[str, str, str]]) -> None:

@@ -17,7 +17,6 @@ from llmtrace.cli.paint import Cell, Screen, cells, short
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.diagnosis import diagnose
-from llmtrace.diagnosis.coverage import is_judged
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
 from llmtrace.model import (
@@ -106,7 +105,7 @@ def _check(trace: Trace, evaluator: Evaluator) -> Checked:
 def _can_be_judged(trace: Trace) -> bool:
     """True if the trace shows calls or answers."""
     try:
-        return is_judged(diagnose(trace))
+        return diagnose(trace).is_judged
     except DiagnosisFailed:  # `why` reports it
         return True
 

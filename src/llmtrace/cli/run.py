@@ -32,7 +32,6 @@ from llmtrace.cli.options import FINE, STOPPED, BadInput
 from llmtrace.cli.paint import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import Diagnosis, diagnose
-from llmtrace.diagnosis.coverage import is_judged
 from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, spending
 from llmtrace.launch import environment
@@ -261,4 +260,4 @@ def _verdict(diagnosis: Diagnosis) -> str:
         return f"{number}{diagnosis.prime.confidence}: {diagnosis.prime.title}"
     if diagnosis.failed:
         return "no step is a clear cause"
-    return "no suspect" if is_judged(diagnosis) else "nothing could be judged"
+    return "no suspect" if diagnosis.is_judged else "nothing could be judged"

@@ -21,7 +21,6 @@ from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, diagnosing
-from llmtrace.diagnosis.coverage import is_judged
 from llmtrace.diagnosis.groups import Case, Group, case_of, grouped
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Trace, replace
@@ -138,7 +137,7 @@ def verdict_of(diagnosis: Diagnosis) -> str:
         return "The run failed, but no step is a clear cause."
     if diagnosis.is_running:
         return "Still running. Nothing so far."
-    return "No suspect." if is_judged(diagnosis) else "Nothing could be judged."
+    return "No suspect." if diagnosis.is_judged else "Nothing could be judged."
 
 
 def coverage(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:

@@ -174,10 +174,8 @@ def as_json(content: Any) -> JsonValue:
 
 def diagnosis_as_json(found: Diagnosis) -> dict[str, JsonValue]:
     """A diagnosis as JSON, with what follows from its fields."""
-    from llmtrace.diagnosis.coverage import is_judged
-
     content: Any = as_json(found)
-    return {**content, "is_wrong": found.is_wrong, "is_judged": is_judged(found), "running": found.is_running}
+    return {**content, "is_wrong": found.is_wrong, "running": found.is_running}
 
 
 _ENGINE = (

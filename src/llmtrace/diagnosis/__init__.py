@@ -45,6 +45,7 @@ def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = 
         findings = findings_of(run)
         failed = is_known_to_have_failed(trace)
         places = places_of(run, findings, ranker) if failed else ()
+        ran = checks_that_ran(all_checks(), visible_needs(run))
         probabilities = {place.span_id: place.probability for place in reversed(places) if place.part != "user"}
         suspects = suspects_of(causes_of(findings, flow), flow, probabilities)
         return Diagnosis(
@@ -52,9 +53,10 @@ def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = 
             trace.health,
             suspects,
             places,
-            checks_that_ran(all_checks(), visible_needs(run)),
+            tuple(check.name for check in ran),
             unchecked(run),
             reports_of(trace, frozenset(suspect.span_id for suspect in suspects)),
+            any(check.needs for check in ran),
             failed,
         )
 

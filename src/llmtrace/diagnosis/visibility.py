@@ -30,8 +30,8 @@ def visible_needs(run: Run) -> frozenset[Need]:
     return frozenset(needs & {"inferences"} if not needs & {"content", "calls"} else needs)
 
 
-def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[str, ...]:
-    return tuple(check.name for check in checks if needs.issuperset(check.needs))
+def checks_that_ran(checks: Sequence[Check], needs: frozenset[Need]) -> tuple[Check, ...]:
+    return tuple(check for check in checks if needs.issuperset(check.needs))
 
 
 def unchecked(run: Run) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from llmtrace.model import Generic, Inference, Message, Reasoning, Span, Text
 from llmtrace.model.operations import CALLED
-from llmtrace.semconv import SCOPE_NAME
+from llmtrace.semconv import STREAM_CUT
 
 CUT: Final = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
 FILTERED: Final = frozenset(
@@ -42,24 +42,13 @@ def is_blank(message: Message) -> bool:
     return True
 
 
-def is_cut_stream(span: Span) -> bool:
-    """True if llmtrace read a stream to its end, and the stream never said why it ended.
-
-    Every provider ends a stream with a finish reason. Other writers may leave it out, so their spans are not judged.
-    """
-    inference = span.operation
-    if not isinstance(inference, Inference) or not inference.stream or not inference.chunks or inference.partial:
-        return False
-    if inference.status is not None or inference.finish_reasons or span.scope.name != SCOPE_NAME:
-        return False
-    return all(message.finish_reason is None for message in inference.output)
-
-
 def ending_of(span: Span, choice: int = 0) -> Ending | None:
     """How a choice of an inference ended badly; None if it ended well, if it asks for tools, or if nothing is visible."""
     inference = span.operation
     if not isinstance(inference, Inference) or span.failure is not None or inference.status in _TO_COME:
         return None
+    if span.attributes.get(STREAM_CUT):
+        return "stream_cut"
     if inference.partial:
         return "left"
     reason = finish_reason(inference, choice)
@@ -72,6 +61,4 @@ def ending_of(span: Span, choice: int = 0) -> Ending | None:
         return "refused"
     if reason in CUT:
         return "cut"
-    if is_cut_stream(span):
-        return "stream_cut"
     return "empty" if is_blank(message) and reason not in CALLED else None

@@ -15,10 +15,8 @@ from llmtrace.text.dates import dates_in
 from llmtrace.text.identity import normalize, run_end, tokens_of_normalized
 from llmtrace.text.numbers import spellings, written_numbers
 
-_LONGEST_RUN = 128
-"""Characters up to which a value is found as a whole."""
-_PREFIX = 32
-"""Characters by which a longer value is found before it is compared."""
+_LONGEST_RUN, _PREFIX = 128, 32
+"""Characters up to which a value is found as a whole. Longer ones, and prose, are found by their beginning, then compared."""
 _OPEN, _COMPLETE = 1, 2
 _END = "\0"
 
@@ -82,9 +80,10 @@ class _Wanted:
                 self._years.add(key[1:5])
             else:
                 self._runs[key] |= _COMPLETE
-                if len(key) > _LONGEST_RUN:
+                is_long = len(key) > (_PREFIX if key.isalpha() else _LONGEST_RUN)
+                if is_long:
                     self._long[key[:_PREFIX]].append(key)
-                for end in range(1, len(key) if len(key) <= _LONGEST_RUN else _PREFIX + 1):
+                for end in range(1, _PREFIX + 1 if is_long else len(key)):
                     self._runs[key[:end]] |= _OPEN
 
     def keys_in(self, text: str) -> set[str]:

@@ -28,8 +28,6 @@ class Loss:
     """The inference whose words were sent in their place, as a summary or a hand-off."""
     before: str = ""
     """The inference that was sent them last."""
-    is_sliding: bool = False
-    """The oldest messages went one or two at a time, mostly on purpose."""
     is_restart: bool = False
     """The conversation had been answered, and only the system prompt was sent again. It may be another task."""
 
@@ -41,8 +39,6 @@ class _Conversation:
     span_id: str = ""
     """The last inference."""
     has_grown: bool = False
-    slid: int = 0
-    """How many of the oldest messages are gone, one or two at a time."""
     is_answered: bool = False
 
 
@@ -81,16 +77,12 @@ class LostMessages:
 
     def _compare(self, span: Span, known: _Conversation, request: tuple[Message, ...]) -> None:
         current = _digests(request)
-        gone = [one not in current for one in known.digests]
-        lost = sum(gone)
-        remain = len(gone) - lost
-        slid = known.slid + lost if remain and (all(gone[:lost]) or all(gone[1 : lost + 1])) else 0
+        remain = len(known.digests.keys() & current.keys())
+        lost = len(known.digests) - remain
         if lost >= FEWEST_LOST and (remain or known.has_grown):
             is_restart = known.is_answered and not remain
             self.losses.append(Loss(span.span_id, lost, self._bridge(request), known.span_id, is_restart=is_restart))
-        elif known.slid < FEWEST_LOST <= slid:  # reported once
-            self.losses.append(Loss(span.span_id, slid, None, known.span_id, is_sliding=True))
-        known.digests, known.slid = current, slid
+        known.digests = current
 
     def _begin(self, span: Span, request: tuple[Message, ...]) -> _Conversation:
         """The first request of a conversation. It is a hand-off if it begins with the words of another agent."""

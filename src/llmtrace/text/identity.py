@@ -29,7 +29,9 @@ _ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|[^u])")
 _EMAIL = re.compile(r"[^\W_][\w.+-]*@[\w-]+(?:\.[\w-]+)+")
 _IDENTIFIER = re.compile(rf"#?[^\W{SPACELESS}](?:(?:[.-]|[^\W{SPACELESS}])*[^\W{SPACELESS}])?")
 _FILE_OR_HOST = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,4}|.*\.[A-Za-z]+")
-_OTHER = re.compile(r"v?\d+(?:\.\w+)*|\d+(?:\.\d+)?e-?\d+|p?(?:\d+[ymwd])*t?(?:\d+[dhms])+|#[0-9a-f]{3,8}", re.IGNORECASE)
+_OTHER = re.compile(
+    r"v?\d{1,3}(?:\.\w+)*|\d+(?:\.\w+)*(?:e-?\d+)?|p?(?:\d+[ymwd])*t?(?:\d+[dhms])+|#(?:[\da-f]{3,4}|[\da-f]{6})", re.IGNORECASE
+)
 """Versions, numbers, durations, hex colours."""
 _MEASURE = re.compile(r"\d+[^\W\d_]{1,4}")
 _DAY_OR_YEAR = re.compile(r"[^\W\d_]{0,2}(?:19|20)\d\d(?:(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:t\d{4,6}z?)?)?")
@@ -115,7 +117,6 @@ def occurrences(text: str, key: str) -> Iterator[tuple[int, int]]:
             yield matches[start].start(), matches[end - 1].end()
 
 
-@lru_cache(maxsize=4096)
 def is_email(text: str) -> bool:
     return "@" in text and len(text) <= LONGEST_IDENTIFIER and _EMAIL.fullmatch(text) is not None
 

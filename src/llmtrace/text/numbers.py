@@ -13,9 +13,6 @@ from math import isfinite
 
 from llmtrace.text.identity import normalize
 
-LONGEST = 40
-"""Characters of a number that is read as one."""
-_EDGE = "+-−$€£¥₹% "
 # that no letter stands before is asked after the first digit, since a pattern that begins with a digit is found faster
 _SPAN = re.compile(r"[0-9](?<![0-9A-Za-z][0-9])[0-9]*(?:[.,'][0-9]+)*")
 _SPACED = re.compile(r"[0-9](?<![0-9A-Za-z][0-9])[0-9]{0,2}(?: [0-9]{3})+(?:[.,][0-9]+)?(?![0-9])")
@@ -34,8 +31,8 @@ def _key(number: Decimal) -> str:
 
 def read_number(text: str) -> tuple[str, ...]:
     """The keys of a text that is nothing but a number, with a currency sign or per cent sign at most; else nothing."""
-    bare = normalize(text).strip(_EDGE)
-    if len(bare) > LONGEST or not _WRITTEN.fullmatch(bare):
+    bare = normalize(text).strip("+-−$€£¥₹% ")
+    if len(bare) > 40 or not _WRITTEN.fullmatch(bare):
         return ()
     groups, marks = re.split(r"[.,' ]", bare), re.findall(r"[.,' ]", bare)
     readings: list[str] = []

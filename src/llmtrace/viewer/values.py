@@ -7,7 +7,6 @@ from typing import Any
 
 from llmtrace.codec import jsontext
 from llmtrace.diagnosis import Diagnosis, Flow
-from llmtrace.diagnosis.coverage import is_judged
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.lineage import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
 from llmtrace.model import ToolExecution, Trace
@@ -26,7 +25,7 @@ _EDGES = {
 
 def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     content: dict[str, Any] = plain(diagnosis)
-    return {**content, "is_judged": is_judged(diagnosis)}
+    return content
 
 
 def without_diagnosis(trace: Trace, error: DiagnosisFailed) -> dict[str, Any]:

@@ -320,7 +320,8 @@ def test_a_server_that_ended_is_said_to_have(store: Store, chromium: Any) -> Non
 def test_magnified_twice_the_steps_can_be_read(viewer: Served, open_page: Callable[..., Any]) -> None:
     """On half the width and height the page scrolls: steps, then the chosen one, nothing on top of each other."""
     page = open_page(f"{viewer.address}#/trace/{RECOVERED}", size=(720, 450))
-    page.wait_for_selector(".suspects ol")
+    page.wait_for_selector(".suspects .quiet:not(.looking)")
+    page.wait_for_selector(".pane .part")
     box = "document.querySelector('{}').getBoundingClientRect().{}"
     height, bottom, top = page.evaluate(
         f"[{box.format('.rows', 'height')}, {box.format('.rows', 'bottom')}, {box.format('.pane', 'top')}]"

@@ -92,13 +92,12 @@ class Run:
 
 @value
 class Check:
-    """A check with its name and what it needs to see."""
+    """A check with what it needs to see. One check may give findings of several names."""
 
     name: str
+    """What it looks for, as it is listed under "checked"."""
     look: Callable[[Run], Iterator[Finding]]
     needs: tuple[Need, ...] = ()
-    claim: str = ""
-    """What is true of a run in which it finds nothing: ``no tool failed for good``."""
 
 
 @lru_cache(maxsize=1)

@@ -83,6 +83,6 @@ def unmentioned_answers(run: Run) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("answer_ending", endings, ("inferences",), "the last answer is whole"),
-    Check("answer_without_evidence", unmentioned_answers, ("content",), "the answer does not state values without any lookup"),
+    Check("answer_endings", endings, ("inferences",)),
+    Check("answers_without_lookup", unmentioned_answers, ("content",)),
 )

@@ -148,7 +148,7 @@ def _is_barren(call: Call) -> bool:
 
 
 CHECKS = (
-    Check("never_succeeded", failed_tools, ("calls", "results"), "no tool failed for good"),
-    Check("same_error", same_error, ("calls", "results"), "no tool failed in the same way again and again"),
-    Check("nothing_found", nothing_found, ("calls", "results"), "at least one call brought something"),
+    Check("failed_tools", failed_tools, ("calls", "results")),
+    Check("repeated_errors", same_error, ("calls", "results")),
+    Check("runs_without_data", nothing_found, ("calls", "results")),
 )

@@ -96,6 +96,6 @@ def unknown_tools(run: Run) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("invalid_call", invalid_calls, ("calls", "schemas"), "no call broke its schema"),
-    Check("unknown_tool", unknown_tools, ("calls", "schemas"), "every tool that was called was on offer"),
+    Check("invalid_calls", invalid_calls, ("calls", "schemas")),
+    Check("unknown_tools", unknown_tools, ("calls", "schemas")),
 )

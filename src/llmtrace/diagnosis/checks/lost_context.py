@@ -18,8 +18,6 @@ def lost_messages(run: Run) -> Iterator[Finding]:
     with the same arguments, or makes up an identifier."""
     needs = _LaterNeeds(run)
     for loss in run.flow.lost_messages.losses:
-        if loss.is_sliding:
-            continue  # a window that slides does so on purpose
         place = loss.bridge or loss.span_id
         nodes = run.flow.answer_spans.get(place, [])
         first = nodes[0] if nodes else None
@@ -61,4 +59,4 @@ class _LaterNeeds:
         return self._last_invented >= position or (known > 0 and self._ends[known - 1] >= position)
 
 
-CHECKS = (Check("lost_context", lost_messages, ("content",), "no message vanished that was missed later"),)
+CHECKS = (Check("lost_context", lost_messages, ("content",)),)

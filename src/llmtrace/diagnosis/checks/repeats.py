@@ -86,6 +86,6 @@ def cycles(run: Run) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("same_call", same_calls, ("calls", "results"), "no call repeated itself"),
-    Check("cycle", cycles, ("calls",), "no circle of calls"),
+    Check("repeated_calls", same_calls, ("calls", "results")),
+    Check("cycles", cycles, ("calls",)),
 )

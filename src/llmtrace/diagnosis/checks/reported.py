@@ -83,4 +83,4 @@ def _title(span: Span, evaluation: Evaluation) -> str:
     return f"{name} on {place}{'' if label == 'fail' or label in name else f' ({label})'}"
 
 
-CHECKS = (Check("reported", reported, (), "no quality signal reported anything"),)
+CHECKS = (Check("quality_signals", reported, ()),)

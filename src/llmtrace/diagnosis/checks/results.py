@@ -36,6 +36,6 @@ def empty_lookups(run: Run) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("cut_result", cut_results, ("results",), "no result was cut"),
-    Check("empty_lookup", empty_lookups, ("results",), "no lookup came back empty"),
+    Check("cut_results", cut_results, ("results",)),
+    Check("empty_lookups", empty_lookups, ("results",)),
 )

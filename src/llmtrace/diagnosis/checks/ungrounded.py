@@ -62,6 +62,6 @@ def ungrounded_answers(run: Run) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("ungrounded_argument", ungrounded_arguments, ("calls", "lineage"), "no identifier came from nowhere"),
-    Check("ungrounded_answer", ungrounded_answers, ("lineage",), "the answers name no unknown identifier"),
+    Check("ungrounded_arguments", ungrounded_arguments, ("calls", "lineage")),
+    Check("ungrounded_answers", ungrounded_answers, ("lineage",)),
 )

@@ -25,7 +25,7 @@ export function suspectStrip(view) {
     diagnosis.reports.map((report) => quiet(`Reported: ${report}`)),
     foldedPart(view, "Where to look first", !marked, places.map((place) => placeLine(view, place))),
     foldedPart(view, `${plural(lines.length - marked, "thing")} worth a look`, false, lines.slice(marked)),
-    foldedPart(view, `${plural(checked.length, "check")} ran`, false, checked.map((name) => el("li", { class: "quiet", text: nameText(name) }))),
+    foldedPart(view, `${plural(checked.length, "check")} ran`, false, checked.length ? [el("li", { class: "quiet", text: checked.map(nameText).join(", ") })] : []),
     unchecked.length ? el("p", { class: "quiet" }, "Not checked: ", linked(view, unchecked.join(" "))) : null,
   ];
 }
