@@ -224,10 +224,10 @@ def test_a_made_up_name_does_not_cost_an_exporter_its_batch(app_provider: Any) -
 def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
     """The collector may run at any moment, and close a generator of the same run: nothing waits for itself."""
 
-    class Collects:
+    class Collects(Signal[None]):
         name = "collects"
 
-        def start(self) -> None:
+        def start(self, run: Any) -> None:
             return None
 
         def step(self, state: None, span: Any) -> list[Any]:
@@ -242,7 +242,7 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
     with capture() as captured:
         recorder = active()
         assert recorder is not None
-        recorder.evaluator = Evaluator([Collects()])  # type: ignore[list-item]
+        recorder.evaluator = Evaluator([Collects()])
         with llmtrace.workflow("w"), llmtrace.budget(calls=5):
             held: list[Any] = [items()]
             held.append(held)
