@@ -18,6 +18,7 @@ from llmtrace.evaluation import Evaluator
 from llmtrace.model import AgentInvocation, Inference, Message, Text, ToolCall, ToolDefinition, ToolExecution
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.identity import Identity
+from llmtrace.signals import Signal
 from llmtrace.testing import capture
 
 
