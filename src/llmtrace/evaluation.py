@@ -15,6 +15,7 @@ from llmtrace import semconv
 from llmtrace.codec.calls import settled
 from llmtrace.content.placeholders import MORE, holds_placeholder
 from llmtrace.evidence.run import RunEvidence
+from llmtrace.lineage import moments
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     Evaluation,
@@ -301,6 +302,8 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
         else:
             judged.extend(spans)
             unknown.append(run_id or trace.trace_id)
+    positions = {span.span_id: position for position, span in enumerate(trace.spans)}
+    judged.sort(key=lambda span: positions[span.span_id])
     return on_reading(Trace(judged, alive=trace.alive), evaluator), tuple(unknown)
 
 
@@ -321,11 +324,10 @@ def on_reading(trace: Trace, evaluator: Evaluator | None = None) -> Trace:
 
 
 def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[Span]:
-    ended = sorted((span for span in spans if span.end is not None), key=_order)
     judged = [span for span in spans if span.end is None]
     state = evaluator.start()
     outermost = outermost_of(spans)
-    for span in ended:
+    for span in _in_order(spans, outermost, derived=derived):
         before = evaluator.without_verdicts(span)
         after = evaluator.step(state, before)
         if span is outermost:
@@ -342,8 +344,13 @@ def _in_stored_order(stored: Span, judged: Span) -> Span:
     return replace(judged, evaluations=stored.evaluations)
 
 
-def _order(span: Span) -> tuple[int, int]:
-    return (span.sequence if span.sequence is not None else 0, span.end or 0)
+def _in_order(spans: list[Span], outermost: Span | None, *, derived: bool) -> list[Span]:
+    """The spans that ended: ours in their recorded order, those of other writers as things became known and the outermost last,
+    whatever the order of arrival and however coarse the clocks."""
+    if derived:
+        ended = [span for span, has_ended in moments(Trace(spans)) if has_ended]
+        return sorted(ended, key=lambda span: span is outermost)
+    return sorted((span for span in spans if span.end is not None), key=lambda span: (span.sequence or 0, span.end or 0))
 
 
 def _mark_derived(before: Span, after: Span) -> Span:
