@@ -11,10 +11,17 @@ from pathlib import Path
 
 import report
 from examples import labelled_examples
-from llmtrace.diagnosis.places import Ranker, weights_table
+from llmtrace.diagnosis.places import FEATURES, Ranker
 from ranking import best_temperature, by_task, learn
 
 FILE = Path(__file__).resolve().parent.parent / "src" / "llmtrace" / "diagnosis" / "weights.json"
+
+
+def weights_table(ranker: Ranker) -> str:
+    """The weights as a Markdown table, the largest first, as docs/diagnosis.md shows them."""
+    order = sorted(FEATURES, key=lambda name: -ranker.weights.get(name, 0.0))
+    rows = [f"| {name} | {FEATURES[name]} | {ranker.weights.get(name, 0.0):+.2f} |" for name in order]
+    return "\n".join(["| feature | what it is | weight |", "|---|---|---|", *rows])
 
 
 def main() -> None:

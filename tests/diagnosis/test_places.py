@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from pathlib import Path
 
 import pytest
 from tests.diagnosis.stories import ROOT, TRACE_ID, Story, tool
 
 from llmtrace.diagnosis import Finding, Flow, Run, diagnose, findings_of
-from llmtrace.diagnosis.places import EVIDENCE, FEATURES, Ranker, features_of, places_of, shipped, weights_table
+from llmtrace.diagnosis.places import EVIDENCE, FEATURES, Ranker, features_of, places_of, shipped
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.model import (
     AgentInvocation,
@@ -171,4 +172,8 @@ def test_the_temperature_flattens() -> None:
 
 def test_the_documentation_shows_the_shipped_weights() -> None:
     """The table of weights in docs/diagnosis.md is that of the shipped file."""
-    assert weights_table(shipped()) in DOCS.read_text(encoding="utf-8")
+    weights = shipped().weights
+    page = DOCS.read_text(encoding="utf-8")
+    assert re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([+-]\d\.\d\d) \|$", page, re.MULTILINE) == [
+        (name, FEATURES[name], f"{weights[name]:+.2f}") for name in sorted(FEATURES, key=lambda name: -weights[name])
+    ]

@@ -78,13 +78,6 @@ def shipped() -> Ranker:
     return Ranker(content["weights"], content["temperature"])
 
 
-def weights_table(ranker: Ranker) -> str:
-    """The weights as a Markdown table, the largest first, as docs/diagnosis.md shows them."""
-    order = sorted(FEATURES, key=lambda name: -ranker.weights.get(name, 0.0))
-    rows = [f"| {name} | {FEATURES[name]} | {ranker.weights.get(name, 0.0):+.2f} |" for name in order]
-    return "\n".join(["| feature | what it is | weight |", "|---|---|---|", *rows])
-
-
 def places_of(run: Run, findings: Sequence[Finding], ranker: Ranker | None = None) -> tuple[Place, ...]:
     """The five most probable places, the most probable first."""
     nodes = run.flow.nodes

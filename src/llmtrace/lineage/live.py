@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from typing import NamedTuple
 
 from llmtrace.lineage.history import ASSISTANT
@@ -158,18 +157,19 @@ def _stands(written: str, text: str) -> bool:
 
 
 class _Text:
-    """A source whose text is read and squashed once somebody asks."""
+    """A source and its text, which is squashed once somebody asks."""
+
+    __slots__ = ("_squashed", "source", "text")
 
     def __init__(self, source: Source) -> None:
-        self.source, self.size = source, len(source.text)
+        self.source, self.text = source, source.searchable
+        self._squashed: str | None = None
 
-    @cached_property
-    def text(self) -> str:
-        return self.source.searchable
-
-    @cached_property
+    @property
     def squashed(self) -> str:
-        return squash(self.text)
+        if self._squashed is None:
+            self._squashed = squash(self.text)
+        return self._squashed
 
 
 class _NewestSources:
@@ -184,10 +184,10 @@ class _NewestSources:
 
     def add(self, source: Source) -> None:
         self._texts.append(_Text(source))
-        self._characters += self._texts[-1].size
+        self._characters += len(self._texts[-1].text)
         while len(self._texts) > MOST_SOURCES or self._characters > MOST_CHARACTERS:
             oldest = self._texts.popleft()
-            self._characters -= oldest.size
+            self._characters -= len(oldest.text)
             self.forgotten = oldest.source.span_id
 
     def add_definition(self, source: Source) -> None:

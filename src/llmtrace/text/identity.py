@@ -21,6 +21,7 @@ LONGEST_IDENTIFIER = 128
 _LATIN = "0-9A-Za-zÀ-ÖØ-öø-ɏ"
 _TOKEN = re.compile(rf"[{_LATIN}]+|(?![\W_])[{SPACELESS}]|[^\W_{_LATIN}{SPACELESS}]+")
 _ASCII = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
+_NO_TOKEN = bytes(code for code in range(256) if _ASCII[code] == 32)
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _OTHER_MARKS = {"’": "'", "٫": ".", "٬": ","}
 _SPACES = dict.fromkeys("nrtbf", " ")
@@ -88,6 +89,8 @@ def tokens_of_normalized(text: str) -> list[str]:
 
 def squash(text: str) -> str:
     """The letters and digits of a text, casefolded: equal for equal values."""
+    if text.isascii():
+        return text.encode().translate(_ASCII, _NO_TOKEN).decode("ascii")
     return "".join(tokens(text))
 
 

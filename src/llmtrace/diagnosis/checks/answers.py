@@ -8,7 +8,7 @@ from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.answers import Ending, ending_of
-from llmtrace.model import Inference, Span, reads_as_data
+from llmtrace.model import Inference, Span
 from llmtrace.semconv import CONTENT_LEVEL
 
 _TEXTS: dict[Ending, tuple[str, str, str]] = {
@@ -68,21 +68,4 @@ def _is_visible(span: Span) -> bool:
     return not (inference.usage is not None and inference.usage.output_tokens and not inference.output)
 
 
-def unmentioned_answers(run: Run) -> Iterator[Finding]:
-    """Tools were on offer and none was called, and the answer is the only one of the run: it rests on what the model knows."""
-    outcome = run.flow.outcome
-    offered = any(isinstance(span.operation, Inference) and span.operation.tools for span in run.inferences)
-    if outcome is None or outcome.kind != "answer" or not offered or run.calls or reads_as_data(outcome.text):
-        return
-    facts = [use for use in outcome.uses if use.provenance.status != "grounded"]
-    if facts:
-        evidence = "Tools were on offer and none was called; the answer states values that are in no message."
-        advice = "Require a tool call for such questions (tool_choice), or have the model say that it did not look."
-        title = "the answer was given without a look at the tools"
-        yield Finding("answer_without_evidence", "possible", outcome.span_id, title, evidence, advice, node=outcome)
-
-
-CHECKS = (
-    Check("answer_endings", endings, ("inferences",)),
-    Check("answers_without_lookup", unmentioned_answers, ("content",)),
-)
+CHECKS = (Check("answer_endings", endings, ("inferences",)),)

@@ -32,7 +32,7 @@ _ELSEWHERE = frozenset(
     {OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "unfinished_run", "end_state", "failed_tool", "lost_context"}
 )
 _BUDGETS = "budget_"
-_NEVER = frozenset({"low_confidence", "empty_retrieval", "answer_without_evidence"})
+_NEVER = frozenset({"low_confidence", "empty_retrieval"})
 """Signals that measure or hint, and never accuse."""
 
 
