@@ -7,9 +7,9 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmtrace import semconv
 from llmtrace.codec.calls import settled
@@ -47,6 +47,8 @@ _failing: set[str] = set()
 _NOT_STARTED: Any = object()
 _FAILED: Any = object()
 """In the place of the state of a signal that could not be started."""
+_Look: TypeAlias = tuple[int, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]
+"""A signal with its position; the function of a stateless one, which is called directly."""
 
 
 @dataclass(slots=True)
@@ -66,15 +68,14 @@ class Evaluator:
     def __init__(self, signals: Sequence[AnySignal] | None = None) -> None:
         """``signals``: default, all that are built in or installed."""
         self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
-        self._new_states = [None if isinstance(signal, Stateless) else _NOT_STARTED for signal in self.signals]
-        self._looking: dict[type, tuple[tuple[int, AnySignal], ...]] = {}
-        """By kind of operation: the signals that look at it, with their positions."""
+        self._looking: dict[type, tuple[_Look, ...]] = {}
+        """By kind of operation: the signals that look at it."""
         self._finishing = tuple(
             (place, signal) for place, signal in enumerate(self.signals) if type(signal).finish is not Signal.finish
         )
 
     def start(self) -> RunState:
-        return RunState(self._new_states.copy())
+        return RunState([_NOT_STARTED] * len(self.signals))
 
     def step(self, state: RunState, span: Span) -> Span:
         """Return the span with its verdicts. ``span`` carries none yet (see `without_verdicts`)."""
@@ -95,21 +96,21 @@ class Evaluator:
         kind = type(span.operation)
         looking = self._looking.get(kind)
         if looking is None:
-            looking = self._looking[kind] = tuple(
-                (place, signal) for place, signal in enumerate(self.signals) if not signal.looks_at or kind in signal.looks_at
-            )
+            looking = self._looking[kind] = tuple(self._look(kind))
         evaluations: list[Evaluation] = []
-        for place, signal in looking:
-            signal_state = state.signal_states[place]
-            if signal_state is _NOT_STARTED:
-                signal_state = self._start(state, place)
-            if signal_state is not _FAILED:
-                try:
-                    found = signal.step(signal_state, span)
-                    if found:
-                        evaluations.extend(found)
-                except Exception as error:
-                    _report(signal, error)
+        for place, signal, check in looking:
+            try:
+                if check is not None:
+                    found = check(span)
+                else:
+                    signal_state = state.signal_states[place]
+                    if signal_state is _NOT_STARTED:
+                        signal_state = self._start(state, place)
+                    found = signal.step(signal_state, span) if signal_state is not _FAILED else ()
+                if found:
+                    evaluations.extend(found)
+            except Exception as error:
+                _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def finish(self, state: RunState, span: Span) -> Span:
@@ -125,6 +126,11 @@ class Evaluator:
                 except Exception as error:
                     _report(signal, error)
         return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+
+    def _look(self, kind: type) -> Iterator[_Look]:
+        for place, signal in enumerate(self.signals):
+            if not signal.looks_at or kind in signal.looks_at:
+                yield place, signal, signal.check if type(signal) is Stateless else None
 
     def _start(self, state: RunState, place: int) -> Any:
         signal = self.signals[place]

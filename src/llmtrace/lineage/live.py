@@ -196,7 +196,5 @@ class _NewestSources:
     def hold(self, written: str, key: str, own_calls: Collection[str]) -> bool:
         """True if a source holds an identifier, and is not the result of one of these calls."""
         texts = [one for one in (*self._definitions.values(), *reversed(self._texts)) if one.source.call_id not in own_calls]
-        texts = [one for one in texts if key not in one.source.echo]
-        if any(_stands(written, one.text) for one in texts):
-            return True
-        return any(key in one.squashed and contains(tokens(one.text), key) for one in texts)
+        texts = [one for one in texts if key not in one.source.echo and key in one.squashed]
+        return any(_stands(written, one.text) or contains(tokens(one.text), key) for one in texts)

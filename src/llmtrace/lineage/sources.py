@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic_core import to_json
 
@@ -25,6 +25,7 @@ class Source:
     """Keys of ungrounded values that this source only repeats: it is not evidence for them."""
     call_id: str | None = None
     part: int = 0
+    _text: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def origin(self) -> Origin:
@@ -32,8 +33,9 @@ class Source:
 
     @property
     def text(self) -> str:
-        content = self.content
-        return content if isinstance(content, str) else as_text(content)
+        if self._text is None:
+            self._text = self.content if isinstance(self.content, str) else as_text(self.content)
+        return self._text
 
     @property
     def searchable(self) -> str:

@@ -43,8 +43,7 @@ _FINDINGS: dict[str, tuple[Severity, str]] = {
     "reasoning_only": ("warning", "the answer has reasoning, but no text and no call"),
     "no_choice": ("warning", "the response holds no answer at all"),
 }
-_PENDING = ("queued", "in_progress")
-"""Status of an answer that is made in the background and fetched later."""
+_PENDING = ("queued", "in_progress")  # an answer that is made in the background and fetched later
 
 
 def check(span: Span) -> Iterable[Evaluation]:

@@ -9,7 +9,7 @@ reported by `invalid_tool_call`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from llmtrace.evidence.calls import Call, CallLog
@@ -46,7 +46,9 @@ class FailedTool(Signal[State]):
         return Evaluation(self.name, "info", f"{call.quoted_name} failed", label, call_id=call.id, sources=sources)
 
     def finish(self, state: State) -> Iterable[Evaluation]:
-        answer = _answer(state.newest)
+        failures, answer = _open_failures(state.run.calls), _answer(state.newest)
+        if not failures or not answer:
+            return ()
         severity: Severity = "info" if mentions_failure(answer) else "warning"
         label, end = ("admitted", ", which speaks of a failure") if severity == "info" else ("never_succeeded", "")
         return [
@@ -58,7 +60,7 @@ class FailedTool(Signal[State]):
                 float(len(calls)),
                 sources=tuple(dict.fromkeys((calls[0].span_id, calls[-1].span_id))),
             )
-            for calls in (_open_failures(state.run.calls) if answer else ())
+            for calls in failures
         ]
 
 
@@ -71,12 +73,11 @@ def _was_possible(call: Call) -> bool:
     return call.offered is not False and not call.error_violations
 
 
-def _open_failures(log: CallLog) -> Iterable[list[Call]]:
+def _open_failures(log: CallLog) -> Collection[list[Call]]:
     """Failed calls of the user's last turn that no later call made up for, by tool. Whoever spoke after a failure goes on from
     there. What a lookup would have said may be found in another way, and a tool that was not on offer cannot succeed."""
     open_failures: dict[str, list[Call]] = {}
-    successful: set[str | None] = set()
-    """Model calls that asked for a call that went well, perhaps beside the failed one."""
+    successful: set[str | None] = set()  # model calls of which a call went well, perhaps beside the failed one
     for call in log.calls:
         if call.turn != log.turn or (call.execution is None and not call.is_complete):
             continue

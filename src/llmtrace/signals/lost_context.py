@@ -9,7 +9,7 @@ provider keeps, and a mark that it was compacted, are not a loss.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -21,9 +21,6 @@ from llmtrace.signals.base import Signal
 
 MOST_ANSWERS = 64
 """Answers from which a request may go on; the oldest is forgotten first."""
-REACH = 64
-"""Messages at the end of a request in which an answer is looked for."""
-
 _SYSTEM_ROLES = ("system", "developer")
 _FINDINGS: dict[str, tuple[Severity, str]] = {
     "system": ("warning", "the system prompt that an earlier call of this conversation had is gone"),
@@ -37,7 +34,7 @@ class Answered:
     """A model call, as far as the next one of its conversation should hold it."""
 
     span_id: str
-    system: tuple[Part, ...]
+    system: tuple[Part | Message, ...]
     length: int
     """Messages that it was sent, without system prompts."""
     reported: set[str] = field(default_factory=set)
@@ -58,45 +55,50 @@ class LostContext(Signal[Answers]):
         inference = span.operation
         if not isinstance(inference, Inference) or not inference.input or inference.is_continued:
             return ()
-        start = next((place for place, message in enumerate(inference.input) if message.role not in _SYSTEM_ROLES), 0)
-        messages = inference.input[start:]
-        system = (*inference.system, *(part for message in inference.input[:start] for part in message.parts))
+        start = 0
+        while start < len(inference.input) - 1 and inference.input[start].role in _SYSTEM_ROLES:
+            start += 1
+        system, messages = (*inference.system, *inference.input[:start]), inference.input[start:]
         now = Answered(span.span_id, system, len(messages))
-        place = next((at for at in range(len(messages) - 1, -1, -1)[:REACH] if messages[at].role in MODEL_ROLES), None)
-        before = None if place is None else state.get(_key(messages[place], span))
+        place = len(messages) - 1
+        while place >= 0 and messages[place].role not in MODEL_ROLES:
+            place -= 1
+        before = state.get(_key(messages[place], span)) if place >= 0 else None
         losses: list[str] = []
-        if place is not None and before is not None:
+        if before is not None:
             now.reported = before.reported
             losses = [label for label in _losses(before, now, messages, place) if label not in now.reported]
             now.reported.update(losses)
-        if len(inference.output) == 1 and (key := _key(inference.output[0], span)) is not None:
+        key = _key(inference.output[0], span) if len(inference.output) == 1 else None
+        if key is not None:
             remember(state, key, now, MOST_ANSWERS)
-        source = (before.span_id,) if before is not None else ()
-        return [Evaluation(self.name, *_FINDINGS[label], label, sources=source) for label in losses]
+        sources = (before.span_id,) if before is not None else ()
+        return [Evaluation(self.name, *_FINDINGS[label], label, sources=sources) for label in losses]
 
 
-def _losses(before: Answered, now: Answered, messages: Sequence[Message], place: int) -> Iterator[str]:
+def _losses(before: Answered, now: Answered, messages: Sequence[Message], place: int) -> list[str]:
     """``place``: where the earlier answer stands in the messages of this call."""
     if now.system and now.system != before.system:
-        return  # another agent looks at this conversation
-    if any(isinstance(part, Compaction) for message in messages[:REACH] for part in message.parts):
-        return
-    if before.system and not now.system:
-        yield "system"
+        return []  # another agent looks at this conversation
+    losses = ["system"] if before.system and not now.system else []
     results = {part.id for message in messages[place + 1 :] for part in message.parts if isinstance(part, ToolResult)}
     if place + 1 < len(messages) and any(
         call.id not in results for call in messages[place].tool_calls() if call.id is not None
     ):
-        yield "result"
+        losses.append("result")
     if place < before.length:
-        yield "messages"
+        losses.append("messages")
+    is_compacted = losses and any(isinstance(part, Compaction) for message in messages for part in message.parts)
+    return [] if is_compacted else losses
 
 
 def _key(answer: Message, span: Span) -> Hashable:
     """Equal for an answer and the message in which it is sent again. The span around tells answers without calls apart."""
-    calls = tuple(part.id for part in answer.parts if isinstance(part, ToolCall) and part.id is not None)
+    calls = [part.id for part in answer.parts if type(part) is ToolCall and part.id is not None]
+    if calls:
+        return calls[0]
     text = answer.text().strip()
-    return calls or ((hash(text), span.parent_id) if text else None)
+    return (hash(text), span.parent_id) if text else None
 
 
 SIGNAL = LostContext()

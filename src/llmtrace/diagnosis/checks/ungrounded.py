@@ -52,7 +52,8 @@ def ungrounded_answers(run: Run) -> Iterator[Finding]:
     """The answer names an identifier that stands nowhere in what the model could see."""
     for node in run.flow.answers:
         for use in node.uses:
-            if use.provenance.status == "ungrounded" and use.is_first_ungrounded:
+            first = use.provenance.first
+            if use.provenance.status == "ungrounded" and (first is None or first.span_id == use.span_id):
                 evidence = f"The answer names {quote(use.value)}, which is in no message and no result."
                 advice = "Have the model name identifiers only as a tool's result or the user gave them."
                 yield Finding(
