@@ -80,7 +80,7 @@ Other suspects
 2. look_up was cut                                                  likely, 70 %
    It ends in mid-word.
 
-Checked: failed tools, answer endings
+Checked: 2 checks ran; --possible names them.
 Not checked: Earlier messages are kept by the provider.
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
@@ -126,7 +126,7 @@ Where to look first
 2. answer                                                                   12 %
    by position only
 
-Checked: failed tools, answer endings
+Checked: 2 checks ran; --possible names them.
 trace 4bf92f3577b34da6a3ce929d0e0e4736  ok
 DATE  1.00 s  4 spans  138 tokens  cost -
 """)

@@ -290,7 +290,10 @@ CASES: dict[str, Cases] = {
             "error_result, told": run(infer(call()), infer(CANARY, request=result_of(call(), ERROR))),
             "never_succeeded": run(infer(call()), execute(ERROR, call_id="c1"), infer(DONE, request=result_of(call(), ERROR))),
             "never_succeeded, change": run(
-                infer(call("refund")), execute(ERROR, "refund", call_id="c1"), execute("a depot", "search", {"q": "else"}), infer(DONE)
+                infer(call("refund")),
+                execute(ERROR, "refund", call_id="c1"),
+                execute("a depot", "search", {"q": "else"}),
+                infer(DONE),
             ),
             "admitted": run(infer(call()), execute(ERROR, call_id="c1"), infer(ADMISSION, request=result_of(call(), ERROR))),
         },

@@ -35,7 +35,8 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
 }
 
 
-_Verdict: TypeAlias = Suspect | DiagnosisFailed | None
+_Verdict: TypeAlias = Suspect | str | DiagnosisFailed | None
+"""A suspect, or what was reported about a failed run without one."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -110,7 +111,8 @@ def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict
 def _prime(store: Store, trace_id: str) -> _Verdict:
     try:
         with diagnosing(trace_id):
-            return diagnose(store.trace(trace_id)).prime
+            found = diagnose(store.trace(trace_id))
+            return found.prime or (next(iter(found.reports), None) if found.failed else None)
     except DiagnosisFailed as failed:
         return failed
 
@@ -119,7 +121,7 @@ def _as_json(trace: TraceSummary, verdict: _Verdict) -> Any:
     if isinstance(verdict, DiagnosisFailed):
         return {**words.as_json(trace), "suspect": None, "undiagnosed": verdict.fault}
     names = ("check", "span_id", "title", "confidence", "probability", "count")
-    suspect = None if verdict is None else {name: getattr(verdict, name) for name in names}
+    suspect = {name: getattr(verdict, name) for name in names} if isinstance(verdict, Suspect) else None
     return {**words.as_json(trace), "suspect": suspect, "undiagnosed": None}
 
 
@@ -145,6 +147,8 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
         if isinstance(verdict, DiagnosisFailed):
             report = f"llmtrace why {trace.trace_id[:8]} says how to report it"
             screen.prose(f"? not diagnosed, by a fault of llmtrace: {verdict.fault}; {report}", "dim", prefix=" " * 10)
+        elif isinstance(verdict, str):
+            screen.line(" " * 10 + screen.paint(short(f"! {clean(verdict)}", room), "red"))
         elif verdict is not None:
             times = "" if verdict.count == 1 else f", {words.plural(verdict.count, 'time')}"
             confidence = f" ({words.confidence(verdict)}{times})"

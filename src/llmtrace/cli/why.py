@@ -96,9 +96,10 @@ def show(
         screen.prose(f"Reported: {report}")
     if diagnosis.reports:
         screen.line()
-    _places(screen, diagnosis.places, notes)
+    if all(suspect.confidence != "certain" for suspect in diagnosis.marked):  # else the cause is known
+        _places(screen, diagnosis.places, notes)
     _possible(screen, trace, diagnosis, notes, unfolded=possible)
-    for label, text in coverage(diagnosis):
+    for label, text in coverage(diagnosis, names=possible):
         screen.prose(f"{label}: {text}", "yellow" if label == "Not checked" else "dim")
     headline(screen, trace)
 
@@ -140,10 +141,11 @@ def verdict_of(diagnosis: Diagnosis) -> str:
     return "No suspect." if diagnosis.is_judged else "Nothing could be judged."
 
 
-def coverage(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
-    """What was checked and what was not, each with its label."""
+def coverage(diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
+    """What was checked and what was not, each with its label. ``names``: name each check."""
     if diagnosis.checked:
-        yield "Checked", ", ".join(name.replace("_", " ") for name in diagnosis.checked)
+        listed = ", ".join(name.replace("_", " ") for name in diagnosis.checked)
+        yield "Checked", listed if names else f"{words.plural(len(diagnosis.checked), 'check')} ran; --possible names them."
     for sentence in diagnosis.unchecked:
         yield "Not checked", sentence
 
@@ -157,7 +159,7 @@ def worth_a_look(diagnosis: Diagnosis) -> str:
 
 def details_of(suspect: Suspect) -> Iterator[str]:
     """How often it was found, and which later findings it explains."""
-    if suspect.count > 1:
+    if suspect.count > 1 and f"{suspect.count} times" not in suspect.evidence:
         yield f"Found {words.plural(suspect.count, 'time')} in this run."
     if suspect.symptoms:
         yield f"It explains: {'; '.join(suspect.symptoms)}."
@@ -246,7 +248,7 @@ def markdown(
             note = notes.get((place.span_id, place.title))
             yield f"1. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
         yield ""
-    lines = [f"* {label}: {_plain(text)}" for label, text in coverage(diagnosis)]
+    lines = [f"* {label}: {_plain(text)}" for label, text in coverage(diagnosis, names=True)]
     if diagnosis.possible and not possible:
         lines = [f"* {_plain(worth_a_look(diagnosis))}", *lines]
     yield from [*lines, ""] if lines else ()

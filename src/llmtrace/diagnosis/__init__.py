@@ -46,8 +46,7 @@ def diagnose(trace: Trace, flow: Flow | None = None, *, ranker: Ranker | None = 
         failed = is_known_to_have_failed(trace)
         places = places_of(run, findings, ranker) if failed else ()
         ran = checks_that_ran(all_checks(), visible_needs(run))
-        probabilities = {place.span_id: place.probability for place in reversed(places) if place.part != "user"}
-        suspects = suspects_of(causes_of(findings, flow), flow, probabilities)
+        suspects = suspects_of(causes_of(findings, flow), flow)
         return Diagnosis(
             trace.trace_id,
             trace.health,

@@ -67,11 +67,12 @@ def _without_symptoms(causes: Sequence[Cause], flow: Flow) -> list[Cause]:
     by_node: dict[Node, Cause] = {}
     for cause in causes:
         node = cause.finding.node
-        explanation = next((by_place[place] for place in cause.places if place in by_place), None)
+        if cause.finding.check == "ungrounded_argument":  # where it came from is another question than what the call broke
+            explanation = next((other for other in causes if _leaves_gap(other, cause)), None)
+        else:
+            explanation = next((by_place[place] for place in cause.places if place in by_place), None)
         if explanation is None and node is not None:
             explanation = by_node.get(node)
-        if explanation is None and cause.finding.check == "ungrounded_argument":
-            explanation = next((other for other in causes if _leaves_gap(other, cause)), None)
         if explanation is not None:
             explanation.symptoms += [cause.finding, *cause.symptoms]
             continue
@@ -79,7 +80,8 @@ def _without_symptoms(causes: Sequence[Cause], flow: Flow) -> list[Cause]:
         by_place.update(dict.fromkeys(cause.places, cause))
         if len(kept) <= MOST_SUSPECTS and cause.finding.confidence != "possible":
             for reached in reached_from(cause.finding, flow):
-                by_node.setdefault(reached, cause)
+                if reached is not node:
+                    by_node.setdefault(reached, cause)
     return kept
 
 
@@ -108,12 +110,11 @@ def _position(finding: Finding) -> int:
     return finding.node.position if finding.node is not None else 1 << 62
 
 
-def suspects_of(causes: Sequence[Cause], flow: Flow, probabilities: Mapping[str, float]) -> tuple[Suspect, ...]:
-    """``probabilities``: by span id, where they were measured for runs of this kind."""
-    return tuple(_suspect(cause, flow, probabilities) for cause in causes[:MOST_SUSPECTS])
+def suspects_of(causes: Sequence[Cause], flow: Flow) -> tuple[Suspect, ...]:
+    return tuple(_suspect(cause, flow) for cause in causes[:MOST_SUSPECTS])
 
 
-def _suspect(cause: Cause, flow: Flow, probabilities: Mapping[str, float]) -> Suspect:
+def _suspect(cause: Cause, flow: Flow) -> Suspect:
     finding = cause.finding
     way = chain(finding, reached_from(finding, flow), flow) if finding.confidence != "possible" else ()
     symptoms = dict.fromkeys(found.title for found in cause.symptoms if found.title != finding.title)
@@ -124,7 +125,7 @@ def _suspect(cause: Cause, flow: Flow, probabilities: Mapping[str, float]) -> Su
         finding.title,
         finding.evidence,
         finding.advice,
-        probabilities.get(finding.span_id),
+        None,
         cause.count,
         finding.node.tool if finding.node is not None else "",
         finding.pointer,

@@ -147,6 +147,12 @@ class Flow:
         of_call = (node for node in nodes if call_id is not None and node.call is not None and node.call.id == call_id)
         return next(of_call, nodes[0] if nodes else None)
 
+    def is_known_at(self, use: ValueUse, node: Node) -> bool:
+        """True if the value of a use stood somewhere visible before a node."""
+        origin = use.provenance.earliest
+        source = self._source(origin) if origin is not None else None
+        return origin is not None and (source is None or source.position < node.position)
+
     def reach(self, start: Node, keys: Iterable[str] = ()) -> dict[Node, Edge | None]:
         """Every node that a value of ``start`` flows into, each with the edge that reaches it first: what stands in its result,
         the values of ``keys`` where they are used again, what stands in the results of those, and so on."""

@@ -41,8 +41,7 @@ class Suspect:
     advice: str = ""
     """What would have prevented this failure."""
     probability: float | None = None
-    """The probability, 0 to 1, that the run went wrong here, as measured on labelled failed runs. None if it was not measured
-    for runs of this kind."""
+    """The probability, 0 to 1, that the run went wrong here. None where it was not measured, as for every check of today."""
     count: int = 1
     """How often the same was found in this run."""
     tool: str = ""

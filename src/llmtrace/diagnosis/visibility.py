@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from llmtrace.codec.writers import unread_writers
 from llmtrace.diagnosis.checks import Check, Need, Run
-from llmtrace.model import Inference, Span, ToolExecution
+from llmtrace.diagnosis.flow import Node
+from llmtrace.lineage import ValueUse
+from llmtrace.model import Inference, Message, Span, ToolExecution, ToolResult
 from llmtrace.semconv import CONTENT_LEVEL
 
 
@@ -45,7 +47,7 @@ def _sentences(run: Run) -> Iterator[str]:
         yield f"Spans of {writer} are not read: their format is not known to llmtrace."
     if not run.inferences:
         yield "No model call was recorded, so no value can be traced."
-    elif not any(isinstance(span.operation, Inference) and span.operation.output for span in run.inferences):
+    elif not any(getattr(span.operation, "output", ()) or span.failure is not None for span in run.inferences):
         yield "The models' answers were not recorded, so neither calls nor answers were checked."
     for reason, span_id in run.flow.lineage.hidden.items():
         yield f"Values that were not found were not judged: {reason} (span {span_id})."
@@ -53,13 +55,30 @@ def _sentences(run: Run) -> Iterator[str]:
     if without_schema:
         names = ", ".join(without_schema[:5]) + (" …" if len(without_schema) > 5 else "")
         yield f"Arguments were not checked against a schema, since none was recorded: {names}."
-    unknown = sorted({call.tool for call in calls if call.failed is None})
+    if not calls and any(isinstance(part, ToolResult) for message in _first_request(run) for part in message.parts):
+        yield "Earlier steps of this conversation are not in this trace: put them under one @agent, or use llmtrace run."
+    numbers = sorted({f"{node.tool} {use.pointer}" for node in run.calls for use in node.uses if _is_unjudged(node, use)})
+    if numbers:
+        names = ", ".join(numbers[:3]) + (" …" if len(numbers) > 3 else "")
+        yield f"Numbers that stand nowhere were not judged, since they may be computed: {names}."
+    unknown = sorted({call.tool for call in calls if call.failed is None and run.trace.health != "running"})
     if unknown:
         names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
         yield f"No result was recorded, so failures do not show: {names}."
     silent = next((span.span_id for span in run.trace.spans if _is_left_out(span)), None)
     if silent is not None:
         yield f"What tools answered was left out, so an error in an answer does not show (span {silent})."
+
+
+def _first_request(run: Run) -> tuple[Message, ...]:
+    first = run.inferences[0].operation if run.inferences else None
+    return first.input if isinstance(first, Inference) else ()
+
+
+def _is_unjudged(node: Node, use: ValueUse) -> bool:
+    """True for a whole number of a change that is found nowhere."""
+    is_change = node.call is not None and node.call.is_change and use.part == "argument"
+    return is_change and use.whole and use.kind == "number" and use.provenance.status == "unknown"
 
 
 def _is_left_out(span: Span) -> bool:

@@ -13,12 +13,13 @@ from llmtrace.model import Inference, Span, ToolExecution
 
 
 def errors(run: Run) -> Iterator[Finding]:
-    """An error ended the run. It is told where it began: on the innermost span that nothing below failed in the same way."""
+    """An error ended the run, or the last model call failed. It is told where it began: on the innermost span that nothing
+    below failed in the same way."""
     trace = run.trace
     for span in trace.root_causes:
         if span.failure is None or is_stopped_by_budget(span):
             continue
-        ends_run = trace.health == "failed" and not _went_on(run, span)
+        ends_run = span is run.final_inference or (trace.health == "failed" and not _went_on(run, span))
         if isinstance(span.operation, ToolExecution) and not ends_run:
             continue  # the checks of calls say more
         message = message_of(span.failure)

@@ -16,102 +16,115 @@ from llmtrace.evidence.results import is_empty
 WORKED_AROUND = 5
 """Calls that went well after a failure from which on the run has worked around it."""
 SAME_ERRORS = 3
-_TARGETS = frozenset({"identifier", "email", "number"})
-"""Kinds of whole arguments that say what a change is about."""
 
 
 def failed_tools(run: Run) -> Iterator[Finding]:
-    """A tool failed, was refused or never ran, and no later call of it did the job.
+    """A tool failed, was refused or never ran, and no later call did that job.
 
     It is certain where the run had one task, ended with an answer, and few other calls went well afterwards: a run that goes on
     for long has worked around it. A lookup is only likely missed if the answer took its data from a later one. A later call did
     the job if it was asked for after the failure, went well, and does not change another thing that was known before.
     """
-    by_tool: dict[str, list[Node]] = defaultdict(list)
-    for node in run.calls:
-        if node.call is not None and node.call.failed:
-            by_tool[node.tool].append(node)
-    for tool, failures in by_tool.items():
-        unresolved = [node for node in failures if not any(_did_the_job(node, later) for later in run.later_calls(node, tool))]
+    for tool, calls in run.calls_by_tool.items():
+        failures = [node for node in calls if node.call is not None and node.call.failed]
+        unresolved = [
+            node for node in failures if not any(_did_the_job(run, node, later) for later in run.later_calls(node, tool))
+        ]
         if unresolved:
-            yield from _unresolved(run, tool, unresolved)
+            successes = sum(node.call is not None and node.call.failed is False for node in calls)
+            yield _unresolved(run, tool, unresolved, successes)
         elif failures:
-            first = failures[0]
-            evidence = f"{tool} failed: it {how_call_failed(first)}. A later call of it went well."
+            first, title = failures[0], f"{tool} failed at first"
+            evidence = f"{tool} failed: it {how_call_failed(first)}. A later call went well."
             advice = advice_for_tool(first)
-            title = f"{tool} failed at first"
             yield of_call("failed_then_succeeded", "possible", first, title, evidence, advice, cause_key=tool)
 
 
-def _unresolved(run: Run, tool: str, nodes: list[Node]) -> Iterator[Finding]:
+def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Finding:
+    """``successes``: calls of the tool that went well, about other things or before."""
     first = nodes[0]
-    confidence = _confidence(run, nodes)
-    then = ", and the run ended with an answer" if run.is_answered else ""
+    then = " and the run ended with an answer" if run.is_answered else ""
     times = f" ({len(nodes)} times in all)" if len(nodes) > 1 else ""
-    evidence = f"{tool} failed{times}: it {how_call_failed(first)}. No later call of it went well{then}."
-    title = _title(tool, first)
+    others = f"; {plural(successes, 'other call')} of it went well" if successes else ""
+    evidence = f"{tool} failed{times}: it {how_call_failed(first)}. Nothing did that job later{then}{others}."
     spans = tuple(node.place for node in nodes)
-    yield of_call("never_succeeded", confidence, first, title, evidence, advice_for_tool(first), cause_key=tool, spans=spans)
+    return of_call(
+        "never_succeeded", _confidence(run, nodes), first, _title(tool, first, successes), evidence, advice_for_tool(first),
+        cause_key=tool, spans=spans,
+    )  # fmt: skip
 
 
 def _confidence(run: Run, nodes: Sequence[Node]) -> Confidence:
     if not run.is_answered or not run.has_one_task:
         return "possible"
     later = [_successes_after(run, node) for node in nodes]
-    if all(len(successes) >= WORKED_AROUND for successes in later):
+    if all(len(successes) >= WORKED_AROUND for successes in later) and not _is_batch(run, nodes):
         return "possible"
     is_lookup = nodes[0].call is not None and not nodes[0].call.is_change
     return "likely" if is_lookup and any(map(run.feeds_answer, later[-1])) else "certain"
+
+
+def _is_batch(run: Run, nodes: Sequence[Node]) -> bool:
+    """True for a change that the tool went on to make for other things: that is no way around it."""
+    call = nodes[0].call
+    return (
+        call is not None
+        and call.is_change
+        and any(_is_other_job(run, nodes[0], later) for later in run.later_calls(nodes[0], call.tool))
+    )
 
 
 def _successes_after(run: Run, node: Node) -> list[Node]:
     return [later for later in run.later_calls(node) if later.call is not None and later.call.failed is False]
 
 
-def _title(tool: str, node: Node) -> str:
+def _title(tool: str, node: Node, successes: int) -> str:
     call = node.call
     if call is not None and call.offered is False:
         return "a tool that does not exist was called"
+    if successes:
+        return f"one call of {tool} never succeeded"
     if call is not None and not call.executed:
         return f"{tool} never ran"
     return f"{tool} never succeeded"
 
 
-def _did_the_job(failed: Node, later: Node) -> bool:
+def _did_the_job(run: Run, failed: Node, later: Node) -> bool:
     if later.call is None or later.call.failed is not False:
         return False
-    if failed.call is None or not failed.call.is_change:
-        return True
-    wanted, done = _targets(failed), _targets(later)
-    if not wanted or not done or not wanted.isdisjoint(done):
-        return True
-    return not _was_known(failed, later)
+    return failed.call is None or not failed.call.is_change or not _is_other_job(run, failed, later)
 
 
-def _targets(node: Node) -> set[str]:
-    return {use.key for use in node.uses if use.whole and use.kind in _TARGETS}
+def _is_other_job(run: Run, failed: Node, later: Node) -> bool:
+    """True if a later change is about another thing, and no correction.
 
-
-def _was_known(failed: Node, later: Node) -> bool:
-    """True if all targets of the later call had been visible before the failure: it is another job, not a correction."""
-    uses = [use for use in later.uses if use.whole and use.kind in _TARGETS]
-    sources = [edge.source for use in uses for edge in later.earlier if edge.use.key == use.key and edge.via == "result"]
-    return bool(sources) and all(source.position < failed.position for source in sources)
+    It has the same arguments. Of those that differ, the ones that were known before the failure name a thing (they hold a
+    digit, and are no plain number) or are the most.
+    """
+    before = {use.pointer: use for use in failed.uses if use.whole}
+    after = {use.pointer: use for use in later.uses if use.whole}
+    if before.keys() != after.keys():
+        return False
+    pairs = [(before[pointer], use) for pointer, use in after.items()]
+    same = sum(old.key == new.key for old, new in pairs)
+    others = [new for old, new in pairs if old.key != new.key and run.flow.is_known_at(new, failed)]
+    names_thing = any(use.kind != "number" and any(map(str.isdigit, str(use.value))) for use in others)
+    return names_thing or len(others) > same
 
 
 def same_error(run: Run) -> Iterator[Finding]:
-    """A tool failed in the same way three times within one turn, and never went well in between: the agent tried again without
-    learning from the answer."""
+    """A tool failed in the same way three times within one turn. It never went well in between, and nothing was changed: the
+    agent tried again without learning from the answer."""
     groups: dict[tuple[str, int], dict[str, list[Node]]] = defaultdict(lambda: defaultdict(list))
     for node in run.calls:
         if node.call is None:
             continue
-        failures = groups[node.tool, node.turn]
         if node.call.failed:
-            failures[result_text(node.call)].append(node)
+            groups[node.tool, node.turn][result_text(node.call)].append(node)
         elif node.call.failed is False:
-            yield from _same_errors(node.tool, failures)
-            failures.clear()
+            for tool, turn in list(groups):
+                if tool == node.tool or node.call.is_change:  # the agent did something about it
+                    yield from _same_errors(tool, groups.pop((tool, turn)))
     for (tool, _), failures in groups.items():
         yield from _same_errors(tool, failures)
 
@@ -124,23 +137,25 @@ def _same_errors(tool: str, failures: Mapping[str, Sequence[Node]]) -> Iterator[
             evidence = f"{tool} failed in the same words {times}: it {how_call_failed(first)}. It never went well in between."
             advice = f"Stop after the same error twice: have {tool} say what a right call looks like, or end the run."
             confidence: Confidence = "certain" if rounds >= SAME_ERRORS else "possible"
-            title, spans = f"{tool} failed in the same way {times}", tuple(node.place for node in nodes)
+            title, spans = f"{tool} failed again and again in the same way", tuple(node.place for node in nodes)
             yield of_call("same_error", confidence, first, title, evidence, advice, cause_key=(tool, error), spans=spans)
 
 
 def nothing_found(run: Run) -> Iterator[Finding]:
-    """A run with one task answered, and each of its calls, two different ones or more, failed or came back empty."""
-    calls = [node.call for node in run.calls if node.call is not None]
-    if not run.is_answered or not run.has_one_task or len({call.key for call in calls}) < 2 or not all(map(_is_barren, calls)):
-        return
+    """A run with one task answered with values that stand nowhere, though each of its calls failed or came back empty."""
     answer = run.flow.outcome
-    assert answer is not None
-    evidence = f"None of the {len(calls)} calls brought anything: each failed or came back empty."
+    calls = [node.call for node in run.calls if node.call is not None]
+    if answer is None or not run.is_answered or not run.has_one_task or not calls or not all(map(_is_barren, calls)):
+        return
+    if all(use.provenance.status == "grounded" for use in answer.uses):
+        return
+    evidence = (
+        f"{plural(len(calls), 'call')} brought nothing: each failed or came back empty. The answer states values all the same."
+    )
     advice = "Have the model say that it found nothing, or end the run with that outcome."
-    yield Finding(
-        "nothing_found", "likely", answer.span_id, "the answer rests on no data", evidence, advice, node=answer,
-        spans=tuple(call.span_id for call in calls),
-    )  # fmt: skip
+    spans = tuple(call.span_id for call in calls)
+    title = "the answer states values though nothing was found"
+    yield Finding("nothing_found", "likely", answer.span_id, title, evidence, advice, node=answer, spans=spans)
 
 
 def _is_barren(call: Call) -> bool:

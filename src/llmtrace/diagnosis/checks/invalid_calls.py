@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.failure_text import how_call_failed
-from llmtrace.diagnosis.finding import Finding, of_call
+from llmtrace.diagnosis.finding import Finding, of_call, quote
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.model import Violation
@@ -88,7 +88,8 @@ def unknown_tools(run: Run) -> Iterator[Finding]:
             later.call is not None and later.call.offered and later.call.failed is False for later in run.later_calls(node)
         )
         certain = not replaced and run.is_answered and run.has_one_task
-        evidence = f"No tool of this name was on offer; {'another tool was used later' if replaced else 'nothing replaced it'}."
+        then = "another tool was used later" if replaced else "nothing replaced it"
+        evidence = f"No tool named {quote(node.tool)} was on offer; {then}."
         advice = "Name the tools in the prompt as they are defined, and tell the model when a name is unknown."
         title = "a tool that does not exist was called"
         confidence: Confidence = "certain" if certain else "possible"

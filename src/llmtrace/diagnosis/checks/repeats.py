@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from llmtrace.diagnosis.checks import Check, Run
 from llmtrace.diagnosis.finding import Finding, of_call, plural
@@ -14,54 +16,68 @@ from llmtrace.evidence.calls import result_text
 SAME = 3
 """The same call with the same result this often is a loop."""
 _LONGEST_CYCLE = 4
-_ADVICE = "Stop the run when a call repeats: Budget(repeats=2), or have the tool say that the answer is the same as before."
+_STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool say that the answer is the same as before."
 
 
 def same_calls(run: Run) -> Iterator[Finding]:
-    """The same call brought the same result three times within one turn of the user, and its tool is not polled.
+    """The same call brought the same result three times within one turn of the user, asked for one after the other.
 
-    Twice is worth a look. A change that was made twice with the same arguments is certain where the tool is declared to change
-    something with each call, and possible elsewhere.
+    It is no loop if its tool is polled, if the call brought another result in between or afterwards, or if another tool changed
+    something in between. A change that was made twice with the same arguments is certain where the tool is declared to change
+    something with each call. Twice, and other changes, are worth a look.
     """
     groups: dict[tuple[int, str], list[Node]] = defaultdict(list)
     for node in run.calls:
-        if node.call is not None and node.call.has_arguments:
+        if node.call is not None and node.call.has_arguments and node.call.is_complete:
             groups[node.turn, node.call.key].append(node)
+    changes = [node for node in run.calls if node.call is not None and node.call.is_change and node.call.failed is False]
     for nodes in groups.values():
-        if len(nodes) > 1:
-            yield from _repeated(nodes)
-            yield from _changed_twice(nodes)
+        if len({node.span_id for node in nodes}) > 1:
+            yield _repeated(nodes, changes)
 
 
-def _repeated(nodes: Sequence[Node]) -> Iterator[Finding]:
-    results: dict[str, list[Node]] = defaultdict(list)
-    for node in nodes:
-        if node.call is not None and node.call.is_complete and not node.call.is_polling:
-            results[result_text(node.call)].append(node)
-    for same in results.values():
-        if len(same) < 2:
+def _repeated(nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
+    """``nodes``: the same call, at least twice. ``changes``: all changes that went through."""
+    first, call = nodes[0], nodes[0].call
+    assert call is not None
+    times, spans = plural(len(nodes), "time"), tuple(node.place for node in nodes)
+    results = {result_text(node.call) for node in nodes if node.call is not None}
+    went_through = sum(node.call is not None and node.call.failed is False for node in nodes)
+    confidence: Confidence = "possible"
+    if len(results) == 1 and not call.is_polling and _longest_streak(nodes, changes) >= SAME:
+        confidence = "certain"
+    if call.is_change and went_through > 1:
+        known = "which is declared to change something with each call" if call.is_declared_change else "which changes something"
+        evidence = (
+            f"{first.tool}, {known}, went through {plural(went_through, 'time')} with the same arguments, within one turn."
+        )
+        advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
+        if call.is_declared_change:
+            confidence = "certain"
+        title = f"{first.tool} was done again with the same arguments"
+        return of_call("change_made_twice", confidence, first, title, evidence, advice, cause_key=call.key, spans=spans)
+    same = "the same result" if len(results) == 1 else "other results"
+    evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
+    title = f"{first.tool} was called again and again with the same result"
+    if confidence == "possible":
+        title = f"{first.tool} was called again with the same arguments"
+    return of_call("same_call", confidence, first, title, evidence, _STOP, cause_key=first.tool, spans=spans)
+
+
+def _longest_streak(nodes: Sequence[Node], changes: Sequence[Node]) -> int:
+    """How often the call came, asked for one after the other, without another change in between."""
+    longest, streak = 1, 1
+    for before, node in pairwise(nodes):
+        if node.span_id == before.span_id:
             continue
-        first, times = same[0], plural(len(same), "time")
-        evidence = f"{first.tool} was called {times} with the same arguments and brought the same result, within one turn."
-        title = f"{first.tool} was called {times} with the same result"
-        confidence: Confidence = "certain" if len(same) >= SAME else "possible"
-        spans = tuple(node.place for node in same)
-        yield of_call("same_call", confidence, first, title, evidence, _ADVICE, cause_key=first.tool, spans=spans)
+        between = changes[_first_after(changes, before) : _first_after(changes, node)]
+        streak = 1 if any(change.tool != node.tool for change in between) else streak + 1
+        longest = max(longest, streak)
+    return longest
 
 
-def _changed_twice(nodes: Sequence[Node]) -> Iterator[Finding]:
-    done = [node for node in nodes if node.call is not None and node.call.is_change and node.call.failed is False]
-    if len(done) < 2 or done[0].call is None:
-        return
-    declared = done[0].call.is_declared_change
-    known = "which is declared to change something with each call" if declared else "which changes something by its name"
-    first, times = done[0], plural(len(done), "time")
-    evidence = f"{first.tool}, {known}, went through {times} with the same arguments."
-    advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
-    yield of_call(
-        "change_made_twice", "certain" if declared else "possible", done[1], f"{first.tool} was done {times}", evidence, advice,
-        cause_key=(first.tool, first.call.key if first.call else ""), spans=tuple(node.place for node in done),
-    )  # fmt: skip
+def _first_after(nodes: Sequence[Node], node: Node) -> int:
+    return bisect_right(nodes, node.position, key=lambda other: other.position)
 
 
 def cycles(run: Run) -> Iterator[Finding]:
@@ -80,7 +96,7 @@ def cycles(run: Run) -> Iterator[Finding]:
                 evidence = f"The calls {names} came three times over in a row, with the same arguments."
                 spans = tuple(node.place for node in calls[start : start + 3 * length])
                 yield of_call(
-                    "cycle", "certain", first, f"the run went in a circle of {length} calls", evidence, _ADVICE, spans=spans
+                    "cycle", "certain", first, f"the run went in a circle of {length} calls", evidence, _STOP, spans=spans
                 )
                 return
 

@@ -26,11 +26,19 @@ _SAYS: dict[str, tuple[str, Confidence]] = {
     "ungrounded_argument": ("ungrounded_argument", "likely"),
 }
 """By signal and label: the check that says the same, and what it makes of it. Other built-in findings are possible ones."""
-_READ_ANEW = frozenset({"never_succeeded", "same_call", "cycle", "change_made_twice", "ungrounded_argument", "answer_ending"})
-"""Checks that read the same from the trace itself, where its content was kept."""
-_ELSEWHERE = frozenset(
-    {OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "unfinished_run", "end_state", "failed_tool", "lost_context"}
+_READ_ANEW = frozenset(
+    {
+        "failed_tool",
+        "repeated_call",
+        "duplicated_effect",
+        "ungrounded_argument",
+        "defective_output",
+        "lost_context",
+        "end_state",
+    }
 )
+"""Signals of which checks read the same from the trace itself, where its content was kept."""
+_ELSEWHERE = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "end_state"})
 _BUDGETS = "budget_"
 _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 """Signals that measure or hint, and never accuse."""
@@ -40,12 +48,13 @@ def reported(run: Run) -> Iterator[Finding]:
     """A quality signal reported it. An error of the program's own signal is certain: the program says so."""
     builtin = frozenset(name for name, origin in signals.origins().items() if not origin)
     advice = signals.advice()
+    has_content = any(node.call is not None and node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
     for span in run.trace.spans:
         for evaluation in span.evaluations:
             known = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
             if known is None and _is_left_out(evaluation):
                 continue
-            if known is not None and known[0] in _READ_ANEW and _has_content(run):
+            if evaluation.name in _READ_ANEW and has_content:
                 continue
             check, confidence = known or (evaluation.name, _confidence(evaluation, builtin))
             if confidence == "likely" and evaluation.severity == "info":
@@ -71,10 +80,6 @@ def _confidence(evaluation: Evaluation, builtin: frozenset[str]) -> Confidence:
     if evaluation.severity == "error" and evaluation.name not in builtin:
         return "certain"
     return "possible"
-
-
-def _has_content(run: Run) -> bool:
-    return any(node.call is not None and node.call.has_arguments for node in run.calls)
 
 
 def _title(span: Span, evaluation: Evaluation) -> str:
