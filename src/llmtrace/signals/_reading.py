@@ -8,17 +8,13 @@ from typing import Any, TypeVar
 
 from llmtrace import semconv
 from llmtrace.evidence.calls import USER_ROLES, new_messages
-from llmtrace.model import Evaluation, Generic, Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall, Violation
+from llmtrace.model import Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall
 
 MOST_PLACES = 20
 """Places in one text that are looked at more closely; a text full of marks is not worth more time."""
 EXCERPT = 80
 """Characters of content shown before and after the place that evidence is about."""
 
-LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
-FILTER_REASONS = frozenset(
-    {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
-)
 OWN_PARTS = frozenset({Text, Reasoning, ToolCall})
 """What people and models write. Other parts (images, files, the provider's own tools) bring what is not visible as text."""
 _CALLS = frozenset({ToolCall, ServerToolCall})
@@ -42,27 +38,6 @@ def has_call(message: Message) -> bool:
         if type(part) in _CALLS:
             return True
     return False
-
-
-def is_empty(message: Message) -> bool:
-    """True if the message has no text, no call and nothing else, but for reasoning."""
-    return all(
-        isinstance(part, Reasoning) or (isinstance(part, Text) and (not part.content or part.content.isspace()))
-        for part in message.parts
-    )
-
-
-def is_refused(message: Message) -> bool:
-    """True if the provider itself marks the message as a refusal."""
-    return any(type(part) is Generic and part.type == "refusal" for part in message.parts)
-
-
-def finish_reason(inference: Inference, choice: int) -> str:
-    """Return why this choice ended, in lower case; empty if that is not known."""
-    reason = inference.output[choice].finish_reason
-    if reason is None and choice < len(inference.finish_reasons):
-        reason = inference.finish_reasons[choice]
-    return reason.lower() if reason else ""
 
 
 def requested_json(span: Span, inference: Inference) -> str | None:

@@ -8,19 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace import semconv
+from llmtrace.evidence.answers import CUT, FILTERED, finish_reason, is_blank
 from llmtrace.evidence.results import is_cut_json
 from llmtrace.model import Evaluation, Inference, Reasoning, Severity, Span
 from llmtrace.model.operations import CALLED
-from llmtrace.signals._reading import (
-    FILTER_REASONS,
-    LENGTH_REASONS,
-    finish_reason,
-    has_call,
-    is_empty,
-    is_quoted,
-    requested_json,
-    user_mentions,
-)
+from llmtrace.signals._reading import has_call, is_quoted, requested_json, user_mentions
 from llmtrace.signals.base import Stateless
 
 SHORTEST_STUCK = 200
@@ -72,20 +64,20 @@ def _has_no_choice(span: Span, inference: Inference) -> bool:
 
 def _label(span: Span, inference: Inference, choice: int) -> str | None:
     message, reason = inference.output[choice], finish_reason(inference, choice)
-    if reason in FILTER_REASONS:
+    if reason in FILTERED:
         return "filtered"
     if has_call(message):
         if any(isinstance(call.arguments, str) and is_cut_json(call.arguments) for call in message.tool_calls()):
             return "cut_arguments"
-        return "cut" if reason in LENGTH_REASONS else None
+        return "cut" if reason in CUT else None
     text = message.text()
     if len(text) >= SHORTEST_STUCK and _is_stuck(inference, text):
         return "degenerate"
     if text and requested_json(span, inference) and is_cut_json(text):
         return "cut_json"
-    if reason in LENGTH_REASONS:
+    if reason in CUT:
         return "cut"
-    if reason in CALLED or reason == "refusal" or not is_empty(message):
+    if reason in CALLED or reason == "refusal" or not is_blank(message):
         return None
     return "reasoning_only" if any(isinstance(part, Reasoning) for part in message.parts) else "empty"
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from llmtrace import semconv
+from llmtrace.evidence.answers import CUT, FILTERED, finish_reason, is_blank, is_refusal
 from llmtrace.evidence.calls import Call
 from llmtrace.evidence.results import is_echo
 from llmtrace.evidence.run import RunEvidence
@@ -123,12 +124,12 @@ def _answer_label(state: State, answer: Span) -> str | None:
     inference = answer.operation
     if not isinstance(inference, Inference) or not inference.output:  # not recorded
         return None
-    message, reason = inference.output[0], _reading.finish_reason(inference, 0)
-    if reason in _reading.LENGTH_REASONS or answer.attributes.get(semconv.STREAM_CUT):
+    message, reason = inference.output[0], finish_reason(inference, 0)
+    if reason in CUT or answer.attributes.get(semconv.STREAM_CUT):
         return "cut"
     if inference.partial:
         return "left"
-    if reason in _reading.FILTER_REASONS or reason == "refusal" or _reading.is_refused(message):
+    if reason in FILTERED or reason == "refusal" or is_refusal(message):
         return "refused"
     calls = state.run.calls
     if _reading.has_call(message):
@@ -136,7 +137,7 @@ def _answer_label(state: State, answer: Span) -> str | None:
         return None if any(not call.is_complete or _is_note(call) for call in executed) else "stopped"
     text = message.text().strip()
     if not text:
-        return "empty" if _reading.is_empty(message) else None
+        return "empty" if is_blank(message) else None
     used = [call for call in calls.calls if (call.is_complete or call.execution is not None) and not _is_note(call)]
     failed = {call.tool: call.failed for call in used[-LAST_RESULTS:]}  # the last result of each tool counts
     if any(failed.values()):

@@ -9,19 +9,10 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from llmtrace.evidence.answers import CUT, FILTERED, finish_reason, is_refusal
 from llmtrace.evidence.results import NOT_JSON, is_cut_json, parse_json
 from llmtrace.model import Evaluation, Inference, Message, Severity, Span
-from llmtrace.signals._reading import (
-    FILTER_REASONS,
-    LENGTH_REASONS,
-    MOST_PLACES,
-    breach,
-    fenced_blocks,
-    finish_reason,
-    has_call,
-    is_refused,
-    requested_json,
-)
+from llmtrace.signals._reading import MOST_PLACES, breach, fenced_blocks, has_call, requested_json
 from llmtrace.signals.base import Stateless
 
 _FINDINGS: dict[str, tuple[Severity, str]] = {
@@ -55,7 +46,7 @@ def _check(span: Span, inference: Inference, form: str) -> Iterator[Evaluation]:
 def _is_excused(inference: Inference, choice: int, message: Message, text: str) -> bool:
     """A refusal need not be JSON; cut and blank text belong to `defective_output`."""
     reason = finish_reason(inference, choice)
-    return reason in LENGTH_REASONS or reason in FILTER_REASONS or text.isspace() or is_refused(message) or is_cut_json(text)
+    return reason in CUT or reason in FILTERED or text.isspace() or is_refusal(message) or is_cut_json(text)
 
 
 def _fault(text: str, form: str) -> str | None:

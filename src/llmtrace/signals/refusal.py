@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llmtrace.evidence.answers import finish_reason, is_refusal
 from llmtrace.model import Evaluation, Inference, Message, Span
-from llmtrace.signals._reading import finish_reason, has_call, is_refused
+from llmtrace.signals._reading import has_call
 from llmtrace.signals.base import Stateless
 from llmtrace.text.refusals import declines
 
@@ -18,7 +19,7 @@ def check(span: Span) -> Iterable[Evaluation]:
 
 
 def _judge(inference: Inference, choice: int, message: Message) -> Evaluation | None:
-    if finish_reason(inference, choice) == "refusal" or is_refused(message):
+    if finish_reason(inference, choice) == "refusal" or is_refusal(message):
         return Evaluation(SIGNAL.name, "warning", "the model refused, as the provider says", "provider")
     if not has_call(message) and declines(message.text()):
         return Evaluation(SIGNAL.name, "info", "the answer opens by declining the request", "words")

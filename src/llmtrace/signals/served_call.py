@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
+from llmtrace.evidence.answers import CUT, finish_reason
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, ToolCall
-from llmtrace.signals._reading import LENGTH_REASONS, MOST_PLACES, finish_reason, has_call
+from llmtrace.signals._reading import MOST_PLACES, has_call
 from llmtrace.signals.base import Stateless
 
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
@@ -46,7 +47,7 @@ def _check_vllm(span: Span, inference: Inference) -> Iterator[Evaluation]:
         reason = finish_reason(inference, choice)
         if is_named and reason == "stop" and has_call(message):
             yield _evaluation("named_stop", _NAMED_STOP)
-        if inference.stream and reason not in LENGTH_REASONS:  # of a cut answer, both ways lose the call
+        if inference.stream and reason not in CUT:  # of a cut answer, both ways lose the call
             calls = message.tool_calls()
             if text := _broken_in_stream(calls) if calls else _left_in_text(message.text()):
                 yield _evaluation("stream_differs", text)
