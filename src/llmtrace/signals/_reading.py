@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from llmtrace import semconv
 from llmtrace.evidence.calls import USER_ROLES, new_messages
-from llmtrace.model import Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall
+from llmtrace.model import Evaluation, Inference, Message, Reasoning, ServerToolCall, Span, Text, ToolCall, Violation
 
 MOST_PLACES = 20
 """Places in one text that are looked at more closely; a text full of marks is not worth more time."""
