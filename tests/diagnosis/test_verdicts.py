@@ -107,6 +107,26 @@ def test_a_payment_that_failed_beside_others_is_certain() -> None:
     assert marks(found) == [("certain", "never_succeeded")]
 
 
+@pytest.mark.parametrize("failing", range(3))
+def test_one_of_several_payments_that_failed_is_certain_wherever_it_stands(failing: int) -> None:
+    """The others were other jobs. What is said is true: one call never succeeded, others of the tool did."""
+    story = Story(PAY).user("Pay INV-3310, INV-3311 and INV-3312 from DE77-1001: 100, 120 and 140 EUR.")
+    for number in range(3):
+        result = {"error": "limit exceeded"} if number == failing else {"paid": True}
+        story.call("pay", result, invoice_id=f"INV-331{number}", account="DE77-1001", amount=100 + 20 * number)
+    (suspect,) = story.answer("All paid: 360 EUR.").diagnosis().marked
+    assert (suspect.confidence, suspect.title) == ("certain", "one call of pay never succeeded")
+    assert "2 other calls of it went well" in suspect.evidence
+
+
+def test_a_corrected_argument_is_a_second_attempt() -> None:
+    """The same job with another account, which the user named as well."""
+    story = Story(PAY).user("Pay INV-3310 (100 EUR) from giro, or from savings if that fails.")
+    story.call("pay", {"error": "no cover"}, invoice_id="INV-3310", account="giro", amount=100)
+    found = story.call("pay", {"paid": True}, invoice_id="INV-3310", account="savings", amount=100).answer("Paid from savings.")
+    assert not found.diagnosis().marked
+
+
 def test_calls_asked_for_at_once_are_no_second_attempts() -> None:
     """What was asked for in the same breath was not asked for because the other failed."""
     story = Story(PAY).user("Pay INV-3310 and INV-3311.")
@@ -190,6 +210,66 @@ def test_a_circle_of_calls_is_certain() -> None:
     for at in range(3):
         story.call("open_page", f"page, visit {at}", url="a").call("go_back", f"list, visit {at}")
     assert ("certain", "cycle") in marks(story.answer("I could not find it.").diagnosis())
+
+
+def test_the_same_error_after_a_change_is_no_repeat() -> None:
+    """The agent did something about it each time."""
+    story = Story(tool("run_tests"), tool("edit_file", "patch")).user("Make the tests pass.")
+    for number in range(3):
+        story.call("run_tests", failure=Failure("AssertionError", "1 failed")).call(
+            "edit_file", "written", patch=f"fix {number}"
+        )
+    assert not story.call("run_tests", "12 passed").answer("All tests pass.").diagnosis().marked
+
+
+def test_calls_asked_for_at_once_are_no_repeat() -> None:
+    """Three of one article in the cart are three calls in one message."""
+    story = Story(tool("add_to_cart", "article")).user("Three CUP-91 in my cart, please.")
+    found = (
+        story.calls(*[("add_to_cart", {"article": "CUP-91"}, "added")] * 3).answer("Three CUP-91 are in your cart.").diagnosis()
+    )
+    assert not found.marked
+
+
+def test_a_result_that_changed_in_the_end_was_waited_for() -> None:
+    """Whatever the tool is called."""
+    story = Story(tool("get_report", "number")).user("Wait for report R-9071 and sum it up.")
+    for _ in range(5):
+        story.call("get_report", {"state": "pending"}, number="R-9071")
+    assert (
+        not story.call("get_report", {"state": "ready", "sum": 7}, number="R-9071").answer("The sum is 7.").diagnosis().marked
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_marked"), [("There is no flight.", False), ("OS-8571 leaves at 10:15 for 199 EUR.", True)]
+)
+def test_an_answer_over_empty_results_is_likely_where_it_states_values(answer: str, is_marked: bool) -> None:
+    """To have found nothing is an answer; to state values all the same is not."""
+    story = Story(tool("search_flights", "day")).user("A flight to Oslo?")
+    story.call("search_flights", [], day="Monday").call("search_flights", [], day="Tuesday")
+    assert bool(story.answer(answer).diagnosis().marked) is is_marked
+
+
+def test_an_invented_identifier_is_no_symptom_of_a_wrong_type() -> None:
+    """Both are causes: a text for an amount does not explain an invented order."""
+    story = Story(REFUND).user("Refund my kettle, 42 EUR.")
+    found = story.call("refund", {"refunded": 42}, order_id="KS-20431", amount="42").answer("I refunded 42 EUR.").diagnosis()
+    assert marks(found) == [("certain", "invalid_call"), ("likely", "ungrounded_argument")]
+
+
+def test_a_last_answer_that_was_lost_is_certain() -> None:
+    """The connection closed in mid-stream; the program swallowed that, and handed on what had come."""
+    found = Story().user("Tell me about boats.").answer("Boats are", failure=Failure("connection", "closed"), partial=True)
+    assert marks(found.diagnosis()) == [("certain", "error")]
+
+
+def test_numbers_that_stand_nowhere_are_said_not_to_be_judged() -> None:
+    """A plain number may be computed. That nothing was found must not be read as that nothing is wrong."""
+    story = Story(REFUND).user("Refund my kettle.").call("refund", {"refunded": 42}, order_id="482133", amount=42)
+    found = story.answer("Done.").diagnosis()
+    assert not found.marked
+    assert any("refund /order_id" in sentence for sentence in found.unchecked)
 
 
 # -- how it ended

@@ -1,4 +1,4 @@
-"""Good agents raise no warning and no error, whatever their language and domain, and whether their tools are traced or not."""
+"""Good agents raise no warning or error and are not marked, in every language and domain, with tools traced or not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from signal_cases import RUN
 
+from llmtrace.diagnosis import diagnose
 from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
     AgentInvocation,
@@ -22,6 +23,7 @@ from llmtrace.model import (
     ToolDefinition,
     ToolExecution,
     ToolResult,
+    Trace,
 )
 
 ROOT = "f" * 16
@@ -405,3 +407,10 @@ def test_a_good_agent_raises_no_alarm(name: str, traced: bool) -> None:
     spans = Conversation(tools, traced=traced).play(steps)
     alarms = [evaluation for evaluation in evaluations(spans) if evaluation.severity != "info"]
     assert alarms == []
+
+
+@pytest.mark.parametrize("traced", [True, False], ids=["traced", "messages only"])
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_good_agent_is_not_marked(name: str, traced: bool) -> None:
+    tools, steps = AGENTS[name]
+    assert diagnose(Trace(Conversation(tools, traced=traced).play(steps))).marked == ()
