@@ -71,14 +71,15 @@ def test_a_result_that_only_messages_show_completes_the_call() -> None:
 
 @given(st.lists(st.sampled_from(["u1", "u2", "u3"]), max_size=6))
 def test_a_turn_of_the_user_counts_once(words: list[str]) -> None:
-    """However often the history is sent again."""
+    """However often the history is sent again; the same words behind an answer are another turn."""
     log = CallLog()
     history: list[Message] = []
     for number, text in enumerate(words):
         history += [Message("user", (Text(text),))]
         log.add(span(Inference("x", input=tuple(history)), number))
         history += [Message("assistant", (Text(f"a{number}"),))]
-    assert log.turn == len(set(words))
+        log.add(span(Inference("x", input=tuple(history[:-1])), number))
+    assert log.turn == len(words)
 
 
 def test_a_live_log_is_bounded() -> None:

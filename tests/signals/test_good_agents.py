@@ -396,6 +396,9 @@ AGENTS: dict[str, tuple[tuple[ToolDefinition, ...], tuple[Step, ...]]] = {
 }
 
 
+FAILED_LOOKUPS = ("un médicament manque, et on le dit", "天気を二つの方法で調べる")
+
+
 def test_there_are_thirty() -> None:
     assert len(AGENTS) == 30
 
@@ -412,5 +415,7 @@ def test_a_good_agent_raises_no_alarm(name: str, traced: bool) -> None:
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "messages only"])
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_good_agent_is_not_marked(name: str, traced: bool) -> None:
+    """But for a lookup that failed for good: that is what the record proves, whatever the answer makes of it."""
     tools, steps = AGENTS[name]
-    assert diagnose(Trace(Conversation(tools, traced=traced).play(steps))).marked == ()
+    marks = diagnose(Trace(Conversation(tools, traced=traced).play(steps))).marked
+    assert [suspect.check for suspect in marks] == (["never_succeeded"] if name in FAILED_LOOKUPS else [])

@@ -96,4 +96,4 @@ def _kind(failure: Failure) -> str:
     kind = ending(failure)
     if failure.type.rpartition(".")[2] == "KeyboardInterrupt":
         return _INTERRUPTED
-    return kind if kind in (BUDGET_EXCEEDED, CANCELLED) else failure.type
+    return kind if kind in (BUDGET_EXCEEDED, CANCELLED, TIMEOUT, DEADLINE) else failure.type

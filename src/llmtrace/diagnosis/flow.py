@@ -62,6 +62,12 @@ class Node:
         return self.call.tool if self.call is not None else ""
 
     @property
+    def name(self) -> str:
+        """The tool's name for a title. A name that nobody offered or ran is the model's own word, so it is content."""
+        is_known = self.call is not None and (self.call.offered is not False or self.call.failed is False)
+        return self.tool if is_known else "an unknown tool"
+
+    @property
     def arguments(self) -> JsonValue:
         return self.call.arguments if self.call is not None else None
 

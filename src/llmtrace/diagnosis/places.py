@@ -89,7 +89,7 @@ def places_of(run: Run, findings: Sequence[Finding], ranker: Ranker | None = Non
 
 def _place(node: Node, probability: float, evidence: str) -> Place:
     by = f" of {node.agent}" if node.agent else ""
-    title = {"user": "a turn of the user", "answer": f"an answer{by}"}.get(node.kind, f"the call of {node.tool}{by}")
+    title = {"user": "a turn of the user", "answer": f"an answer{by}"}.get(node.kind, f"the call of {node.name}{by}")
     preview = node.arguments if node.kind == "call" else node.text[:_LONGEST_PREVIEW]
     return Place(node.place, title, round(probability, 3), evidence, node.kind, preview)
 

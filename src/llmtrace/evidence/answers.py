@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from llmtrace.model import Generic, Inference, Message, Reasoning, Span, Text
+from llmtrace.model import FetchResponse, Generic, Inference, Message, Reasoning, Span, Text
 from llmtrace.model.operations import CALLED
 from llmtrace.semconv import STREAM_CUT
 
@@ -18,7 +18,7 @@ Ending: TypeAlias = Literal["empty", "cut", "filtered", "refused", "stream_cut",
 _TO_COME = ("queued", "in_progress")
 
 
-def finish_reason(inference: Inference, choice: int = 0) -> str:
+def finish_reason(inference: Inference | FetchResponse, choice: int = 0) -> str:
     """Why a choice ended, in lower case; empty if that is not known."""
     reason = inference.output[choice].finish_reason if choice < len(inference.output) else None
     if not reason and choice < len(inference.finish_reasons):
@@ -45,7 +45,7 @@ def is_blank(message: Message) -> bool:
 def ending_of(span: Span, choice: int = 0) -> Ending | None:
     """How a choice of an inference ended badly; None if it ended well, if it asks for tools, or if nothing is visible."""
     inference = span.operation
-    if not isinstance(inference, Inference) or span.failure is not None or inference.status in _TO_COME:
+    if not isinstance(inference, (Inference, FetchResponse)) or span.failure is not None or inference.status in _TO_COME:
         return None
     if span.attributes.get(STREAM_CUT):
         return "stream_cut"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pydantic_core import to_json
 
 from llmtrace.evidence.results import has_failed, is_error
+from llmtrace.lineage.sources import as_text
 from llmtrace.model import (
     FetchResponse,
     Inference,
@@ -137,7 +138,7 @@ def canonical(value: JsonValue) -> str:
     try:
         return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
-        return repr(value)
+        return as_text(value)
 
 
 def result_digest(call: Call) -> int | None:
@@ -160,7 +161,7 @@ def _bytes(value: JsonValue) -> str | bytes:
     try:
         return to_json(value)
     except (TypeError, ValueError, RecursionError):
-        return repr(value)
+        return as_text(value)
 
 
 def new_messages(inference: Inference) -> tuple[Message, ...]:
@@ -193,6 +194,8 @@ class CallLog:
     _last_with_id: dict[str, Call] = field(default_factory=dict)
     _words: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """Digests of what users and models have said."""
+    _first_parent: str | None = None
+    """The span around the first model call."""
     _count: int = 0
 
     def add(self, span: Span) -> Sequence[Call]:
@@ -221,16 +224,16 @@ class CallLog:
             self.turn += 1  # not recorded: the user may have spoken, so calls before and after are not repeats
         new = new_messages(inference)
         if not self._words:  # the user's turns before this run began
+            self._first_parent = span.parent_id
             history = inference.input[: len(inference.input) - len(new)]
             self.turn += sum(message.role in USER_ROLES and self._is_new(message.text()) for message in history)
         start = len(inference.input) - len(new)
         before = inference.input[start - 1] if start else None
         for number, message in enumerate(new, start + 1):
-            if message.role in USER_ROLES:
-                text = message.text()
-                if text.strip() and self._is_new(text):
-                    self.turn += 1
-                    self.new_turns += ((number, message),)
+            if message.role in USER_ROLES and self._is_turn(message.text(), number, before):
+                self.new_turns += ((number, message),)
+                if before is not None or not self.turn or span.parent_id == self._first_parent:
+                    self.turn += 1  # else another agent's prompt
             for part in message.parts:
                 if type(part) is ToolResult:
                     call = self._read_result(span, part, before)
@@ -278,7 +281,7 @@ class CallLog:
         call = self._unasked(part)
         if call is None:
             known = self._by_id.get((part.id, part.name)) if part.id is not None else None
-            if known is not None and known.asking_span is not None and known.key == _key(part):
+            if known is not None and known.asking_span is not None and not known.is_complete and known.key == _key(part):
                 return  # two instrumentations report one model call
             call = Call(part.name, part.id, part.arguments, turn=self.turn)
             self._append(call)
@@ -300,7 +303,7 @@ class CallLog:
         return next((call for call in reversed(self.calls[-16:]) if call.asking_span is None and call.key == key), None)
 
     def _read_execution(self, span: Span, execution: ToolExecution) -> Sequence[Call]:
-        call = self._asked(execution)
+        call = self._asked(span, execution)
         is_first = call is None or not call.is_complete
         if call is None:
             call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn, parent_span=span.parent_id)
@@ -322,11 +325,11 @@ class CallLog:
     def _on_offer(self, name: str) -> ToolDefinition | None:
         return next((tool for tool in self.tools if tool.name == name), None)
 
-    def _asked(self, execution: ToolExecution) -> Call | None:
+    def _asked(self, span: Span, execution: ToolExecution) -> Call | None:
         """The call that an execution answers: by id, else by tool and arguments, else the only one of the tool that waits."""
         if execution.call_id is not None:
             call = self._by_id.get((execution.call_id, execution.name)) or self._last_with_id.get(execution.call_id)
-            if call is not None and (call.execution is None or _is_same_execution(call, execution)):
+            if call is not None and (call.execution is None or _is_same_execution(call, span, execution)):
                 return call
             if call is not None:
                 return None
@@ -350,6 +353,14 @@ class CallLog:
                     self._last_with_id.pop(old.id, None)
             del self.calls[:MOST_CALLS]
 
+    def _is_turn(self, text: str, number: int, before: Message | None) -> bool:
+        """True for words that nobody said yet, and for the same question again behind an answer in words."""
+        if not text.strip():
+            return False
+        is_new = self._is_new(text)
+        is_new_place = self._is_new(f"{number} {text}")
+        return is_new or (is_new_place and before is not None and not before.tool_calls())
+
     def _is_new(self, text: str) -> bool:
         digest = hash(text.strip())
         if digest in self._words:
@@ -360,9 +371,13 @@ class CallLog:
         return True
 
 
-def _is_same_execution(call: Call, execution: ToolExecution) -> bool:
-    """A client and its server each have a span of one execution."""
-    return _same_arguments(call.arguments, execution.arguments)
+def _is_same_execution(call: Call, span: Span, execution: ToolExecution) -> bool:
+    """A client and its server each have a span of one execution: one within the other, and with the same arguments."""
+    other = call.execution
+    if other is None or not _same_arguments(call.arguments, execution.arguments):
+        return False
+    first, last = sorted((other, span), key=lambda one: (one.start, -(one.end or 0)))
+    return (last.end or 0) <= (first.end or 0)
 
 
 def _same_arguments(one: JsonValue, other: JsonValue) -> bool:

@@ -15,6 +15,8 @@ NOT_JSON: Final = object()
 
 _LONGEST_ERROR = 8192
 """Characters of JSON text up to which it is parsed to see whether it reports an error. Error reports are short."""
+_MOST_MEMBERS = 4
+"""Members of an object up to which ``success``, ``ok``, ``errors`` and ``status`` are about the call itself."""
 _DEEPEST = 8
 _MARKS = ('"error', '"isError', '"is_error', '"success"', '"ok"', '"status')
 _EMPTY_TEXTS = frozenset(("", "[]", "{}", "()", "null", "None", '""', "''"))
@@ -80,19 +82,20 @@ def _is_error_text(text: str) -> bool:
 
 
 def _is_error_object(result: Mapping[str, Any]) -> bool:
-    if any(result.get(key) for key in ("error", "errors", "isError", "is_error")):
+    if any(result.get(key) for key in ("error", "isError", "is_error")):
         return True
-    if any(result.get(key) is False for key in ("success", "ok")):
+    if len(result) > _MOST_MEMBERS:
+        return False  # a report on something that failed, and no failure
+    if result.get("errors") or result.get("success") is False or result.get("ok") is False:
         return True
-    status = result.get("status")
+    status, code = result.get("status"), result.get("status_code", result.get("statusCode"))
     if isinstance(status, str) and status.casefold() in ("error", "failed", "failure"):
         return True
-    code = result.get("status_code", result.get("statusCode", status))
     return type(code) is int and 400 <= code < 600
 
 
 def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
-    """True for null, empty text, an empty list, and an object of nothing but empty members, zeros and false."""
+    """True for null, empty text, an empty list, and an object of nothing but empty members and, beside them, zeros."""
     if isinstance(result, str):
         if len(result) > 300:
             return False
@@ -103,7 +106,9 @@ def is_empty(result: JsonValue, depth: int = _DEEPEST) -> bool:
     if depth <= 0:
         return False
     if isinstance(result, Mapping):
-        return all(not member or is_empty(member, depth - 1) for member in result.values())
+        numbers = [member for member in result.values() if type(member) in (int, float)]
+        others = [member for member in result.values() if type(member) not in (int, float)]
+        return not any(numbers) and all(is_empty(member, depth - 1) for member in others) and bool(others or not numbers)
     if isinstance(result, list):
         return all(is_empty(item, depth - 1) for item in result)
     return result is None

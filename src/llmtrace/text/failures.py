@@ -14,10 +14,10 @@ _START = 200
 _ERROR_START = re.compile(
     r"""\W{0,4}(?:
         [\w.]{0,80}(?:Error|Exception|Failure|Fault)\s*(?:[:(\[\n]|$)      # an exception's name
-      | (?i:(?:\w+\ ){0,2}(?:error|exception)s?\s*(?:[:!(\[\]\-–]|\d|$))     # "MCP error -32602", "Validation error:"
+      | (?i:(?!no\ |0\ )(?:[a-z_]+\ ){0,2}(?:error|exception)\s*(?:[:!\[\]\-–]|\d|$))   # "Validation error:"
       | (?i:(?:error|exception|failure|panic)\s(?:in|while|when|executing|occurred|during|processing|code|from|reading|at)\b)
-      | (?i:(?:fatal|failed|abort(?:ed)?|invalid|unauthorized|forbidden)\b)
-      | (?i:(?:permission|access)\ denied|bad\ request|command\ not\ found)\b
+      | (?i:fatal|failed|abort(?:ed)?|invalid)\b(?![-_])
+      | (?i:unauthorized|forbidden|(?:permission|access)\ denied|bad\ request|command\ not\ found)\s*(?:[:.!,(]|\n|$)
       | Traceback\ \(most\ recent
       | (?i:(?:http(?:/\d(?:\.\d)?)?|status(?:\ code)?|code)\W{0,3}[45]\d\d\b)
       | [45]\d\d\s(?i:error|bad\ request|unauthorized|forbidden|not\ found|conflict|too\ many|internal|service|bad|gateway)
@@ -26,13 +26,13 @@ _ERROR_START = re.compile(
     )""",
     re.VERBOSE,
 )
-_ERROR_FLAG = re.compile(r"\b(?:isError|is_error)['\"]?\s*[=:]\s*[Tt]rue\b")
-"""The flag of MCP's results, as JSON or as Python prints it."""
+_ERROR_FLAG = re.compile(r"\s*(?:meta=|CallToolResult\(|\{).*\b(?:isError|is_error)['\"]?\s*[=:]\s*[Tt]rue\b", re.DOTALL)
+"""The flag of MCP's results, as JSON or as Python prints them."""
 
 
 def begins_as_error(text: str) -> bool:
     """True if the text begins as programs write errors, or carries MCP's error flag."""
-    return _ERROR_START.match(text, 0, _START) is not None or ("rror" in text and _ERROR_FLAG.search(text) is not None)
+    return _ERROR_START.match(text, 0, _START) is not None or ("rror" in text and _ERROR_FLAG.match(text) is not None)
 
 
 _FAILURE_WORDS = re.compile(

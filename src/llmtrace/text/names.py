@@ -14,11 +14,12 @@ def _words(text: str) -> frozenset[str]:
 
 
 READING: Final = _words(
-    """analyse analyze ask assess balance browse calculate cat check classify compare compute convert count describe detail
-    details detect display estimate evaluate explain explore extract fetch filter find forecast get grep head help history
-    identify info information inspect list load locate lookup look ls measure monitor open parse peek plan preview price
-    prices progress query read recall recommend retrieve review route scan score scrape search see select show sort stat
-    state status suggest summarise summarize tail think trace track translate validate verify view visit weather"""
+    """analyse analyze ask assess balance browse calculate calculator cat check classify compare compute convert count
+    describe detail details detect display estimate evaluate explain explore extract fetch filter find forecast get grep
+    head help history identify info information inspect list load locate lookup look ls measure monitor open parse peek
+    plan preview price prices progress query read recall recommend retrieve review route scan score scrape scroll search
+    see select show sort stat state status suggest summarise summarize tail think trace track translate validate verify
+    view visit weather wikipedia"""
 )
 """Words in the names of tools that read: verbs of reading, and nouns of what is read where the name has no verb."""
 

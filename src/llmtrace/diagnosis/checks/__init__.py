@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from llmtrace.diagnosis.finding import Finding
 from llmtrace.diagnosis.flow import Flow, Node
 from llmtrace.evidence.answers import ending_of
-from llmtrace.model import FetchResponse, Inference, Span, Trace
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Trace, Workflow
 from llmtrace.model.repeats import counted_elsewhere
 from llmtrace.model.value import value
 
@@ -48,15 +48,26 @@ class Run:
         ]
         return tuple(sorted(spans, key=lambda span: (span.end or 0, span.sequence or 0)))
 
-    @property
+    @cached_property
     def final_inference(self) -> Span | None:
+        """The model call that the run's outcome is from. A call that fails or ends after the last answer (a title, a guard) is
+        not, unless tools were called after that answer."""
+        outcome = self.flow.outcome
+        answers = {span.span_id: span for span in self.inferences}
+        if outcome is not None and outcome.kind == "answer" and self._is_last(outcome):
+            said = _answer_of(self.trace.root)
+            same = (node.span_id for node in reversed(self.flow.answers) if said and node.text.strip() == said)
+            return answers.get(next(same, outcome.span_id))
         return self.inferences[-1] if self.inferences else None
+
+    def _is_last(self, outcome: Node) -> bool:
+        return not any(node.position > outcome.position for node in self.calls[-1:])
 
     @cached_property
     def is_answered(self) -> bool:
         """True if the run ended with an answer in words."""
         final, outcome = self.final_inference, self.flow.outcome
-        if outcome is None or outcome.kind != "answer" or self.trace.health == "running":
+        if outcome is None or outcome.kind != "answer" or not self._is_last(outcome) or self.trace.health == "running":
             return False
         return final is None or (final.failure is None and ending_of(final) not in ("empty", "filtered", "left"))
 
@@ -88,6 +99,13 @@ class Run:
     def feeds_answer(self, node: Node) -> bool:
         """True if a value of the node's result stands in the answer that the run ended with."""
         return any(edge.via == "result" and edge.target is self.flow.outcome for edge in node.later)
+
+
+def _answer_of(root: Span) -> str:
+    """What the outermost agent or workflow answered."""
+    operation = root.operation
+    output = operation.output if isinstance(operation, (AgentInvocation, Workflow)) else ()
+    return "\n".join(message.text() for message in output).strip()
 
 
 @value

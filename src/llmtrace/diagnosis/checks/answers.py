@@ -55,6 +55,14 @@ def endings(run: Run) -> Iterator[Finding]:
             continue
         title, evidence, advice = _TEXTS[ending]
         is_last = span is final and ending != "left" and run.trace.health != "running"
+        if (
+            ending == "empty"
+            and run.calls
+            and (call := run.calls[-1].call) is not None
+            and call.is_change
+            and call.failed is False
+        ):
+            is_last = False  # the tool may have delivered the answer
         confidence: Confidence = "certain" if is_last else "possible"
         node = next(iter(run.flow.answer_spans.get(span.span_id, ())), None)
         yield Finding(f"answer_{ending}", confidence, span.span_id, title, evidence, advice, node=node, ends_run=is_last)

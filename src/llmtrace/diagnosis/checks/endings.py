@@ -9,7 +9,7 @@ from llmtrace.diagnosis.failure_text import advice_for_model_call, how_it_ended
 from llmtrace.diagnosis.finding import Finding, message_of, name_of
 from llmtrace.diagnosis.result import Confidence, Step
 from llmtrace.diagnosis.spending import BUDGET_EVALUATION, is_stopped_by_budget, who_spent
-from llmtrace.model import Inference, Span, ToolExecution
+from llmtrace.model import CANCELLED, Inference, Span, ToolExecution, ending
 
 
 def errors(run: Run) -> Iterator[Finding]:
@@ -19,7 +19,8 @@ def errors(run: Run) -> Iterator[Finding]:
     for span in trace.root_causes:
         if span.failure is None or is_stopped_by_budget(span):
             continue
-        ends_run = span is run.final_inference or (trace.health == "failed" and not _went_on(run, span))
+        is_lost = span is run.final_inference and ending(span.failure) != CANCELLED
+        ends_run = is_lost or (trace.health == "failed" and not _went_on(run, span))
         if isinstance(span.operation, ToolExecution) and not ends_run:
             continue  # the checks of calls say more
         message = message_of(span.failure)

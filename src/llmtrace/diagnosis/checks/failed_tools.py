@@ -12,6 +12,7 @@ from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.calls import Call, result_text
 from llmtrace.evidence.results import is_empty
+from llmtrace.lineage import ValueUse
 
 WORKED_AROUND = 5
 """Calls that went well after a failure from which on the run has worked around it."""
@@ -34,7 +35,8 @@ def failed_tools(run: Run) -> Iterator[Finding]:
             successes = sum(node.call is not None and node.call.failed is False for node in calls)
             yield _unresolved(run, tool, unresolved, successes)
         elif failures:
-            first, title = failures[0], f"{tool} failed at first"
+            first = failures[0]
+            title = f"{first.name} failed at first"
             evidence = f"{tool} failed: it {how_call_failed(first)}. A later call went well."
             advice = advice_for_tool(first)
             yield of_call("failed_then_succeeded", "possible", first, title, evidence, advice, cause_key=tool)
@@ -49,7 +51,7 @@ def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Findi
     evidence = f"{tool} failed{times}: it {how_call_failed(first)}. Nothing did that job later{then}{others}."
     spans = tuple(node.place for node in nodes)
     return of_call(
-        "never_succeeded", _confidence(run, nodes), first, _title(tool, first, successes), evidence, advice_for_tool(first),
+        "never_succeeded", _confidence(run, nodes), first, _title(first, successes), evidence, advice_for_tool(first),
         cause_key=tool, spans=spans,
     )  # fmt: skip
 
@@ -78,15 +80,15 @@ def _successes_after(run: Run, node: Node) -> list[Node]:
     return [later for later in run.later_calls(node) if later.call is not None and later.call.failed is False]
 
 
-def _title(tool: str, node: Node, successes: int) -> str:
+def _title(node: Node, successes: int) -> str:
     call = node.call
     if call is not None and call.offered is False:
         return "a tool that does not exist was called"
     if successes:
-        return f"one call of {tool} never succeeded"
+        return f"one call of {node.name} never succeeded"
     if call is not None and not call.executed:
-        return f"{tool} never ran"
-    return f"{tool} never succeeded"
+        return f"{node.name} never ran"
+    return f"{node.name} never succeeded"
 
 
 def _did_the_job(run: Run, failed: Node, later: Node) -> bool:
@@ -113,8 +115,8 @@ def _is_other_job(run: Run, failed: Node, later: Node) -> bool:
 
 
 def same_error(run: Run) -> Iterator[Finding]:
-    """A tool failed in the same way three times within one turn. It never went well in between, and nothing was changed: the
-    agent tried again without learning from the answer."""
+    """A tool failed in the same way three times within one turn and did not go well after that, and nothing was changed in
+    between: the agent tried again without learning from the answer."""
     groups: dict[tuple[str, int], dict[str, list[Node]]] = defaultdict(lambda: defaultdict(list))
     for node in run.calls:
         if node.call is None:
@@ -124,20 +126,22 @@ def same_error(run: Run) -> Iterator[Finding]:
         elif node.call.failed is False:
             for tool, turn in list(groups):
                 if tool == node.tool or node.call.is_change:  # the agent did something about it
-                    yield from _same_errors(tool, groups.pop((tool, turn)))
+                    yield from _same_errors(tool, groups.pop((tool, turn)), went_well=tool == node.tool)
     for (tool, _), failures in groups.items():
-        yield from _same_errors(tool, failures)
+        yield from _same_errors(tool, failures, went_well=False)
 
 
-def _same_errors(tool: str, failures: Mapping[str, Sequence[Node]]) -> Iterator[Finding]:
+def _same_errors(tool: str, failures: Mapping[str, Sequence[Node]], *, went_well: bool) -> Iterator[Finding]:
     for error, nodes in failures.items():
         rounds = len({node.span_id for node in nodes})
         if error and rounds > 1:
             first, times = nodes[0], plural(rounds, "time")
-            evidence = f"{tool} failed in the same words {times}: it {how_call_failed(first)}. It never went well in between."
+            evidence = f"{tool} failed in the same words {times}: it {how_call_failed(first)}."
             advice = f"Stop after the same error twice: have {tool} say what a right call looks like, or end the run."
             confidence: Confidence = "certain" if rounds >= SAME_ERRORS else "possible"
-            title, spans = f"{tool} failed again and again in the same way", tuple(node.place for node in nodes)
+            if went_well and confidence == "certain":  # the same call may have met a fault that passed
+                confidence = "likely" if len({node.call.key for node in nodes if node.call is not None}) > 1 else "possible"
+            title, spans = f"{first.name} failed again and again in the same way", tuple(node.place for node in nodes)
             yield of_call("same_error", confidence, first, title, evidence, advice, cause_key=(tool, error), spans=spans)
 
 
@@ -147,7 +151,7 @@ def nothing_found(run: Run) -> Iterator[Finding]:
     calls = [node.call for node in run.calls if node.call is not None]
     if answer is None or not run.is_answered or not run.has_one_task or not calls or not all(map(_is_barren, calls)):
         return
-    if all(use.provenance.status == "grounded" for use in answer.uses):
+    if not any(use.provenance.status == "ungrounded" or _is_unknown_number(use) for use in answer.uses):
         return
     evidence = (
         f"{plural(len(calls), 'call')} brought nothing: each failed or came back empty. The answer states values all the same."
@@ -156,6 +160,10 @@ def nothing_found(run: Run) -> Iterator[Finding]:
     spans = tuple(call.span_id for call in calls)
     title = "the answer states values though nothing was found"
     yield Finding("nothing_found", "likely", answer.span_id, title, evidence, advice, node=answer, spans=spans)
+
+
+def _is_unknown_number(use: ValueUse) -> bool:
+    return use.kind == "number" and use.provenance.status == "unknown"
 
 
 def _is_barren(call: Call) -> bool:

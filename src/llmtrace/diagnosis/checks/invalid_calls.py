@@ -65,7 +65,7 @@ def _described(violation: Violation) -> str:
         "malformed_json": "arguments that are not JSON",
         "not_an_object": "arguments that are not an object",
         "missing": f"{place} missing",
-        "unexpected": f"{place}, which it does not take",
+        "unexpected": "an argument that it does not take",
         "wrong_type": f"{place} of the wrong type",
         "out_of_range": f"{place} out of range",
         "not_allowed": f"{place} not allowed",
@@ -82,7 +82,7 @@ def _advice(violation: Violation) -> str:
 def unknown_tools(run: Run) -> Iterator[Finding]:
     """The model called a tool that was not on offer, and no call of an offered tool went well after it."""
     for node in run.calls:
-        if node.call is None or node.call.offered is not False:
+        if node.call is None or node.call.offered is not False or node.call.failed is False:
             continue
         replaced = any(
             later.call is not None and later.call.offered and later.call.failed is False for later in run.later_calls(node)

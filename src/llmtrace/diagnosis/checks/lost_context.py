@@ -37,17 +37,17 @@ class _LaterNeeds:
     """Where a run looks up again what it had looked up, and where it makes identifiers up."""
 
     def __init__(self, run: Run) -> None:
-        last: dict[str, int] = {}
+        last: dict[tuple[int, str], int] = {}
         self._repeats: list[tuple[int, int]] = []
         """For each call that came before: its position then, and the last position, up to here, of any that comes again."""
         self._last_invented = -1
         for node in run.calls:
             if node.call is None or node.call.is_polling:
                 continue
-            before = last.get(node.call.key)
+            before = last.get((node.turn, node.call.key))  # what the user asks for again is not missed
             if before is not None:
                 self._repeats.append((before, node.position))
-            last[node.call.key] = node.position
+            last[node.turn, node.call.key] = node.position
             if any(use.provenance.status == "ungrounded" and use.is_first_ungrounded for use in node.uses):
                 self._last_invented = node.position
         self._repeats.sort()

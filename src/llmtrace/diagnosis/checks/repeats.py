@@ -32,7 +32,8 @@ def same_calls(run: Run) -> Iterator[Finding]:
             groups[node.turn, node.call.key].append(node)
     changes = [node for node in run.calls if node.call is not None and node.call.is_change and node.call.failed is False]
     for nodes in groups.values():
-        if len({node.span_id for node in nodes}) > 1:
+        is_change = nodes[0].call is not None and nodes[0].call.is_change
+        if len({node.span_id for node in nodes}) > 1 or (is_change and len(nodes) > 1):
             yield _repeated(nodes, changes)
 
 
@@ -52,15 +53,15 @@ def _repeated(nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
             f"{first.tool}, {known}, went through {plural(went_through, 'time')} with the same arguments, within one turn."
         )
         advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
-        if call.is_declared_change:
+        if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
             confidence = "certain"
-        title = f"{first.tool} was done again with the same arguments"
+        title = f"{first.name} was done again with the same arguments"
         return of_call("change_made_twice", confidence, first, title, evidence, advice, cause_key=call.key, spans=spans)
     same = "the same result" if len(results) == 1 else "other results"
     evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
-    title = f"{first.tool} was called again and again with the same result"
+    title = f"{first.name} was called again and again with the same result"
     if confidence == "possible":
-        title = f"{first.tool} was called again with the same arguments"
+        title = f"{first.name} was called again with the same arguments"
     return of_call("same_call", confidence, first, title, evidence, _STOP, cause_key=first.tool, spans=spans)
 
 
@@ -81,9 +82,9 @@ def _first_after(nodes: Sequence[Node], node: Node) -> int:
 
 
 def cycles(run: Run) -> Iterator[Finding]:
-    """Two to four different calls came three times over in a row, with the same arguments, within one turn."""
+    """Two to four different calls came three times over in a row, with the same arguments and results, within one turn."""
     calls = [node for node in run.calls if node.call is not None and node.call.has_arguments and not node.call.is_polling]
-    keys = [(node.turn, node.call.key if node.call is not None else "") for node in calls]
+    keys = [(node.turn, node.call.key, result_text(node.call)) for node in calls if node.call is not None]
     for length in range(2, _LONGEST_CYCLE + 1):
         for start in range(len(keys) - 3 * length + 1):
             part = keys[start : start + length]
@@ -93,7 +94,7 @@ def cycles(run: Run) -> Iterator[Finding]:
             ):
                 first = calls[start]
                 names = ", ".join(dict.fromkeys(node.tool for node in calls[start : start + length]))
-                evidence = f"The calls {names} came three times over in a row, with the same arguments."
+                evidence = f"The calls {names} came three times over in a row, with the same arguments and results."
                 spans = tuple(node.place for node in calls[start : start + 3 * length])
                 yield of_call(
                     "cycle", "certain", first, f"the run went in a circle of {length} calls", evidence, _STOP, spans=spans

@@ -18,8 +18,8 @@ _SAYS: dict[str, tuple[str, Confidence]] = {
     "repeated_call same_result": ("same_call", "certain"),
     "repeated_call cycle": ("cycle", "certain"),
     "duplicated_effect declared": ("change_made_twice", "certain"),
-    "defective_output cut_arguments": ("answer_ending", "certain"),
-    "defective_output cut_json": ("answer_ending", "certain"),
+    "defective_output cut_arguments": ("answer_cut", "certain"),
+    "defective_output cut_json": ("answer_cut", "certain"),
     "defective_output stream_cut": ("answer_stream_cut", "certain"),
     "leaked_tool_call syntax": ("leaked_tool_call", "certain"),
     "placeholder_after_retry": ("placeholder_after_retry", "likely"),
@@ -32,12 +32,13 @@ _READ_ANEW = frozenset(
         "repeated_call",
         "duplicated_effect",
         "ungrounded_argument",
-        "defective_output",
         "lost_context",
         "end_state",
     }
 )
 """Signals of which checks read the same from the trace itself, where its content was kept."""
+_ENDINGS = frozenset({"empty", "reasoning_only", "no_choice", "cut", "filtered", "stream_cut"})
+"""Labels of `defective_output` that the check of endings reads anew."""
 _ELSEWHERE = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "end_state"})
 _BUDGETS = "budget_"
 _NEVER = frozenset({"low_confidence", "empty_retrieval"})
@@ -54,7 +55,7 @@ def reported(run: Run) -> Iterator[Finding]:
             known = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
             if known is None and _is_left_out(evaluation):
                 continue
-            if evaluation.name in _READ_ANEW and has_content:
+            if has_content and (evaluation.name in _READ_ANEW or evaluation.label in _ENDINGS):
                 continue
             check, confidence = known or (evaluation.name, _confidence(evaluation, builtin))
             if confidence == "likely" and evaluation.severity == "info":

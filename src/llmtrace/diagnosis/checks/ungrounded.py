@@ -31,7 +31,8 @@ def _of_use(node: Node, use: ValueUse, changes: Sequence[Node]) -> Finding:
     """``changes``: the changes that went through with the value."""
     answered = node.call is not None and node.call.failed is False
     confidence: Confidence = "likely" if changes and (answered or node in changes) else "possible"
-    name = use.pointer
+    label = use.argument_label.partition(" ")[0]
+    name = label if label.startswith("/") else "argument"
     evidence = f"The identifier {quote(use.value)} is in no message and no result that came before this call"
     if node.call is not None and node.call.failed:
         evidence += f"; {node.tool} failed."
