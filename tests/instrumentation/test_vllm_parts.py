@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
+from llmtrace.evidence.results import is_cut_json
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._vllm_tools import hermes
 from llmtrace.model import Inference, Message, Span, Text, ToolCall
-from llmtrace.evidence.results import is_cut_json
 
 CALL = '<tool_call>\n{{"name": "look_up", "arguments": {}}}\n</tool_call>'
 

@@ -76,7 +76,7 @@ def test_the_same_value_in_another_spelling_is_grounded(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["KS-20431", "a.reyes@example.com", ["KS-20431"], {"deep": [{"id": "KS-20431"}]}], ids=str)
 def test_an_identifier_that_nothing_contains_is_ungrounded(value: Any) -> None:
-    """Where it is a whole argument or a whole element of a list; also one that was put together from visible parts."""
+    """Where it is a whole argument or a whole element of a list; also one of which a part stands nowhere."""
     story = (
         Story("You help.")
         .user("I am A. Reyes, 1 kettle, order KS-2043.")
@@ -87,9 +87,29 @@ def test_an_identifier_that_nothing_contains_is_ungrounded(value: Any) -> None:
     assert (status(use), use.is_first_ungrounded, use.whole) == ("ungrounded", True, True)
 
 
+@pytest.mark.parametrize("value", ["KS-20431", "eu-data-7781", "#ks_20431"])
+def test_an_identifier_that_is_composed_of_visible_parts_is_unknown(value: str) -> None:
+    """Wherever they stand, also in a definition. Once a part is missing it is made up, whatever repeats it later."""
+    story = Story(tools=[tool("act", description="The prefix is KS")]).user("Number 20431, region EU, for Reyes")
+    story.calls("list_sets", {"set": "data", "numbers": [7781]}).calls("act", {}, it=value)
+    assert (status(story.use("/it")), story.use("/it").provenance.reason) == ("unknown", "its parts are visible")
+    assert story.live() == []
+    story = Story().user("Region EU, KS, data, set").calls("act", f"no {value}", it=value).calls("act", {}, again=value)
+    assert {status(use) for use in story.uses()} == {"ungrounded"}
+    assert [use.value for use in story.live()] == [value, value]
+
+
+def test_a_use_has_the_position_of_its_call_in_the_message() -> None:
+    """So that calls without an id can be told apart."""
+    story = Story().user("go").says("Both:", *(ToolCall("act", {"it": it}, None) for it in ("KS-20418", "KS-20419")))
+    for uses in (story.uses(), story.live()):
+        assert [(use.value, use.choice, use.text_part) for use in uses] == [("KS-20418", 0, 1), ("KS-20419", 0, 2)]
+
+
 UNKNOWN: list[Any] = [
     *(48.37, 20431887, "20431887", "2033-01-05", "10kg", "#ff8800", "https://example.net/a/99120", "/data/file_99120.csv"),
     *("sha256", "Bruges", "please refund it", "PT15M", "2.5.1", "SELECT 1 WHERE id = 'KS-99120'", "+32 475 99 88 77"),
+    *(10**400, "AES-256"),
 ]
 
 
@@ -127,6 +147,12 @@ def test_values_of_an_answer_are_traced() -> None:
         "https://example.org/rf": "unknown",
     }
     assert all(text[use.start : use.end] == use.value for use in uses)
+
+
+def test_a_row_of_numbers_is_not_one_number() -> None:
+    """It is longer than any number, so each is read by itself."""
+    uses = Story().user("Go").says("100 200 300 400 500 600 700 800 900 100 200").uses()
+    assert {use.value for use in uses} == {str(number) for number in range(100, 1000, 100)}
 
 
 @pytest.mark.parametrize("text", ["订单KS-20418已发货，金额1,234.5元", "注文はKS-20418です", "Order:KS-20418,KS-20418;"])
@@ -212,7 +238,9 @@ def test_a_label_holds_no_content() -> None:
     assert labels == ["/items/0/id of act", "an argument of act", "an argument of a tool"]
 
 
-@pytest.mark.parametrize("arguments", ["not json", None, 5, ["KS-99999"], {1: "KS-99999"}, {"a": object()}, {"a": {1, 2}}])
+@pytest.mark.parametrize(
+    "arguments", ["not json", None, 5, ["KS-99999"], {1: "KS-99999"}, {"a": object()}, {"a": {1, 10**5000}}]
+)
 def test_odd_arguments_and_results_raise_nothing(arguments: Any) -> None:
     story = Story().user("go").says(ToolCall("act", arguments, "c"))
     story.span(ToolExecution("act", arguments, arguments, True, "c"))

@@ -63,6 +63,13 @@ def test_what_is_not_a_number_has_no_reading() -> None:
     assert not any(map(read_number, ("", "abc", "1.2.3", "12:30", "1-2", "1,2,3", "10kg", "1" * 50)))
 
 
+def test_a_number_of_any_length_raises_nothing() -> None:
+    """One that Python may not write has no key."""
+    assert number_key(-(10**400)) == "=1" + "0" * 400
+    assert number_key(10**5000) is None
+    assert number_key(1e308) == f"={10**308}"
+
+
 @given(st.floats(0, 1e15) | st.integers(0, 10**18))
 def test_a_number_is_found_in_each_of_its_spellings(number: float) -> None:
     key = number_key(number)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from llmtrace.diagnosis.flow import Flow, Node
+from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence, Step
-from llmtrace.evidence.calls import Call
 from llmtrace.lineage import ValueUse
 from llmtrace.model import Failure, JsonValue, Span
 
@@ -38,19 +36,11 @@ class Finding:
     ended_as: Step | None = None
     """How the run ended because of it, where another span shows that."""
 
-    def weaker(self) -> Finding:
-        """The same as something possible."""
-        return replace(self, confidence="possible")
-
 
 def of_call(check: str, confidence: Confidence, node: Node, title: str, evidence: str, advice: str, **more: object) -> Finding:
     """A finding about a call, at its execution where that is recorded."""
     finding = Finding(check, confidence, node.place, title, evidence, advice, node=node, value=node.arguments)
     return replace(finding, **more)  # type: ignore[arg-type]
-
-
-def nodes_of(flow: Flow, calls: Iterable[Call]) -> list[Node]:
-    return [node for call in calls if (node := flow.node_of(call)) is not None]
 
 
 def quote(value: JsonValue) -> str:

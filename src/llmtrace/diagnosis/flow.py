@@ -7,7 +7,7 @@ in the number of values.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -23,6 +23,7 @@ from llmtrace.model import (
     Message,
     Span,
     Text,
+    ToolCall,
     ToolExecution,
     Trace,
     Workflow,
@@ -142,9 +143,6 @@ class Flow:
             return self.outcome
         return self._last
 
-    def node_of(self, call: Call) -> Node | None:
-        return self._by_call.get(call)
-
     def node_at(self, span: Span, call_id: str | None = None) -> Node | None:
         """The node of a span: an execution's call, or of an inference the call of this id or its first node."""
         if isinstance(span.operation, ToolExecution):
@@ -190,9 +188,12 @@ class Flow:
         self.uses += uses
         if isinstance(operation, (Inference, FetchResponse)):
             taken = _taken_choice(self.trace, span, operation.output)
-            asked = iter(self.log.asked)
+            by_part: dict[tuple[int, int], list[ValueUse]] = defaultdict(list)
+            for use in uses:
+                by_part[use.choice, use.text_part].append(use)
             for choice, message in enumerate(operation.output):
-                self._add_message(span, message, uses, asked, alternative=choice != taken)
+                parts = [by_part[choice, position] for position in range(len(message.parts))]
+                self._add_message(span, message, parts, list(self.log.asked), alternative=choice != taken)
         elif isinstance(operation, (AgentInvocation, Workflow)) and uses:
             text = "\n".join(message.text() for message in operation.output)
             if not (reads_as_data(text) and self._ends_in_words()):
@@ -200,26 +201,30 @@ class Flow:
                 answer.uses.extend(uses)
 
     def _add_message(
-        self, span: Span, message: Message, uses: Sequence[ValueUse], asked: Iterable[Call], *, alternative: bool
+        self, span: Span, message: Message, uses: Sequence[list[ValueUse]], asked: list[Call], *, alternative: bool
     ) -> None:
-        texts = [part.content for part in map(as_said, message.parts) if isinstance(part, Text) and part.content.strip()]
-        tool_calls = message.tool_calls()
-        for tool_call in tool_calls:
-            call = next((call for call in asked if call.tool == tool_call.name and call.id == tool_call.id), None)
+        """``uses``: for each part, the values in it. ``asked``: the calls that only this span asked for."""
+        said = [as_said(part) for part in message.parts]
+        words = "\n".join(part.content for part in said if isinstance(part, Text) and part.content.strip())
+        has_call = False
+        for part, values in zip(said, uses, strict=True):
+            if not isinstance(part, ToolCall):
+                continue
+            has_call = True
+            call = next((call for call in asked if call.tool == part.name and call.id == part.id), None)
             if call is None:
-                continue  # another instrumentation has reported it
+                continue
+            asked.remove(call)
             node = self._by_call.get(call)
             if node is None:
                 node = self._by_call[call] = self._append(Node("call", span.span_id, call), span)
             call.alternative = node.alternative = alternative
-            node.span_id, node.text = span.span_id, "\n".join(texts)
-            node.uses.extend(
-                use for use in uses if use.part == "argument" and use.call_id == tool_call.id and use.tool == tool_call.name
-            )
+            node.span_id, node.text = span.span_id, words
+            node.uses.extend(values)
             self.answer_spans.setdefault(span.span_id, []).append(node)
-        if texts and not tool_calls:
-            answer = self._append(Node("answer", span.span_id, text="\n".join(texts), alternative=alternative), span)
-            answer.uses.extend(use for use in uses if use.part == "answer")
+        if words and not has_call:
+            answer = self._append(Node("answer", span.span_id, text=words, alternative=alternative), span)
+            answer.uses.extend(use for values in uses for use in values)
             self.answer_spans.setdefault(span.span_id, []).append(answer)
 
     def _append(self, node: Node, span: Span) -> Node:
@@ -248,7 +253,7 @@ class Flow:
             source = self._source(origin) if origin is not None else None
             if source is None or source.position >= node.position or (source.call is not None and not source.call.executed):
                 continue  # what a refusal repeats is the model's own argument
-            if not any(edge.source is source for edge in node.earlier[-2:]):
+            if not any(edge.source is source and edge.use.key == use.key for edge in node.earlier[-2:]):
                 _join(Edge(source, node, use, "result", origin))
         before = self._last_use.get(use.key)
         if before is not None and before is not node:

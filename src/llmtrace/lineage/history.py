@@ -60,7 +60,7 @@ class Conversations:
             added = _system_of(inference.input[len(earlier.input) if is_continued else 0 :])
             system = (*system, *added) if is_continued else added
             if not is_continued or added or inference.system != earlier.system:
-                name = f"{span.parent_id} {hash(repr((*inference.system, *system)))}"
+                name = f"{span.parent_id} {hash((*map(digest, (*inference.system, *system)),))}"
             self._names[span.span_id] = name
             self._newest[span.parent_id] = name, inference, system
         return self._names[span.span_id]

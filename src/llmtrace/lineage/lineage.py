@@ -10,7 +10,7 @@ from llmtrace.lineage.index import SourceIndex
 from llmtrace.lineage.places import find_matches
 from llmtrace.lineage.provenance import Match, Origin, Provenance, ValueUse
 from llmtrace.lineage.sources import Source
-from llmtrace.lineage.values import IDENTIFIERS, Path, Reading, pointer_of, read_arguments, read_text
+from llmtrace.lineage.values import IDENTIFIERS, Path, Reading, parts_of, pointer_of, read_arguments, read_text
 from llmtrace.lineage.visible import VisibleContext, call_key
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Part, Span, Text, ToolCall, Workflow, as_said
 
@@ -75,8 +75,9 @@ class LineageTracker:
         self._readings[id(part)] = part, read_text(said.content) if isinstance(said, Text) else readings
         return self._readings[id(part)][1]
 
-    def _want(self, readings: Iterable[Reading]) -> None:
+    def _want(self, readings: list[Reading]) -> None:
         keys = [key for reading in readings for key in reading.value.keys]
+        keys += [part for one in readings if one.whole and one.value.kind in IDENTIFIERS for part in parts_of(one.value)]
         self._index.want(keys)
         self._definitions.want(keys)
 
@@ -93,15 +94,13 @@ class LineageTracker:
                 readings, call = self._readings[id(part)][1], said if isinstance(said, ToolCall) else None
                 ungrounded: set[str] = set()
                 for reading in readings:
-                    provenance, is_first = self._trace(reading, place_of(span, reading, call), reason)
-                    if provenance.status == "ungrounded":
-                        ungrounded.update(reading.value.keys)
+                    provenance, is_first = self._trace(reading, place_of(span, reading, call), reason, ungrounded)
                     yield build_use(span, choice, position, reading, call, provenance, is_first=is_first)
                 if ungrounded and call is not None:
                     self._visible.mark_ungrounded(call_key(span, choice, position, call), frozenset(ungrounded))
 
-    def _trace(self, reading: Reading, place: Origin, reason: str | None) -> tuple[Provenance, bool]:
-        """Where a value came from, and whether this is its first ungrounded use in this part."""
+    def _trace(self, reading: Reading, place: Origin, reason: str | None, ungrounded: set[str]) -> tuple[Provenance, bool]:
+        """Where a value came from, and whether this is its first ungrounded use. If so, ``ungrounded`` gets what is made up."""
         value = reading.value
         found = self._index.find(value.keys) or self._definitions.find(value.keys)
         if found is not None:
@@ -109,9 +108,11 @@ class LineageTracker:
         if value.kind not in IDENTIFIERS or not reading.whole:
             return Provenance("unknown", reason=reason or _UNKNOWN.get(value.kind, _PIECE)), False
         reason = reason or next(iter(self.hidden), None)
-        if reason is not None:
-            return Provenance("unknown", reason=reason), False
+        missing = [part for part in parts_of(value) if not (self._index.find((part,)) or self._definitions.find((part,)))]
+        if reason or not missing:
+            return Provenance("unknown", reason=reason or "its parts are visible"), False
         used = (value.keys[0], place.place == _ANSWER)
+        ungrounded.update((*value.keys, missing[0]))
         is_first = used not in self._used_in
         self._used_in.add(used)
         return Provenance("ungrounded", first=self._first.setdefault(value.keys[0], place)), is_first
@@ -132,11 +133,11 @@ def place_of(span: Span, reading: Reading, call: ToolCall | None) -> Origin:
 def build_use(
     span: Span, choice: int, position: int, reading: Reading, call: ToolCall | None, provenance: Provenance, *, is_first: bool
 ) -> ValueUse:
-    """``call``: the call that holds the value; None if it stands in an answer, in the part at this position."""
+    """``call``: the call that holds the value, the part at this position; None if it stands in an answer."""
     value, path = reading.value, reading.path
     part: Literal["argument", "answer"] = "answer" if call is None else "argument"
-    tool, call_id, text_part = (None, None, position) if call is None else (call.name, call.id, 0)
-    where = (pointer_of(path), path, tool, call_id, choice, reading.start, reading.end, text_part, reading.whole, is_first)
+    tool, call_id = (None, None) if call is None else (call.name, call.id)
+    where = (pointer_of(path), path, tool, call_id, choice, reading.start, reading.end, position, reading.whole, is_first)
     label = "" if call is None else _label(span, call, path)
     return ValueUse(span.span_id, part, value.content, value.kind, provenance, value.keys[0], *where, label)
 

@@ -14,10 +14,10 @@ from llmtrace.lineage.history import ASSISTANT
 from llmtrace.lineage.lineage import build_use, place_of
 from llmtrace.lineage.provenance import Origin, Provenance, ValueUse
 from llmtrace.lineage.sources import Source
-from llmtrace.lineage.values import IDENTIFIERS, Reading, read_value, scalars
+from llmtrace.lineage.values import IDENTIFIERS, Reading, parts_of, read_value, scalars
 from llmtrace.lineage.visible import VisibleContext, call_key
 from llmtrace.model.messages import JsonValue, Message, Text, ToolCall, ToolResult
-from llmtrace.model.operations import FetchResponse, Inference, Memory, Retrieval, ToolExecution
+from llmtrace.model.operations import FetchResponse, Inference
 from llmtrace.model.spans import Span
 from llmtrace.text.identity import LONGEST_IDENTIFIER, contains, squash, tokens
 
@@ -32,8 +32,6 @@ _NEWEST = 8
 
 class LiveLineage:
     def __init__(self) -> None:
-        self.looked_up = False
-        """True once a tool, a retrieval or a memory was used."""
         self._pending: list[Span] = []
         """Spans that were not taken apart yet."""
         self._sources = _NewestSources()
@@ -58,8 +56,6 @@ class LiveLineage:
         candidates: list[_Candidate] = []
         if isinstance(operation, (Inference, FetchResponse)):
             candidates = [one for one in _candidates(operation.output) if not self._is_grounded(one, operation)]
-        else:
-            self.looked_up = self.looked_up or isinstance(operation, (ToolExecution, Retrieval, Memory))
         if candidates:
             uses = self._judge(span, candidates)
         else:
@@ -93,13 +89,15 @@ class LiveLineage:
         ungrounded: dict[str, set[str]] = {}
         for one in () if self.hidden else candidates:
             (choice, position, call, reading), key = one, one.key
-            if self._sources.hold(one.written, key, own_calls):
+            hold = self._sources.hold
+            missing = (part for part in parts_of(reading.value) if not hold(part, part, own_calls))
+            if hold(one.written, key, own_calls) or not (part := next(missing, "")):  # found, or composed of what is visible
                 self._visible.history.add("grounded", key)
                 continue
             is_first = key not in self._first
             provenance = Provenance("ungrounded", first=self._first.setdefault(key, place_of(span, reading, call)))
             uses.append(build_use(span, choice, position, reading, call, provenance, is_first=is_first))
-            ungrounded.setdefault(call_key(span, choice, position, call), set()).add(key)
+            ungrounded.setdefault(call_key(span, choice, position, call), set()).update((key, part))
         for call_id, keys in ungrounded.items():
             self._visible.mark_ungrounded(call_id, frozenset(keys))
         return tuple(uses)

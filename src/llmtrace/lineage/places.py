@@ -8,7 +8,7 @@ from itertools import islice
 from pydantic_core import from_json
 
 from llmtrace.lineage.provenance import Match, ValueUse
-from llmtrace.lineage.sources import Source
+from llmtrace.lineage.sources import Source, as_text
 from llmtrace.lineage.values import Path, pointer_of, read_text, read_value
 from llmtrace.model import JsonValue
 from llmtrace.text.dates import dates_in
@@ -65,7 +65,7 @@ def _leaves(content: JsonValue, path: Path) -> Iterator[tuple[Path, str, bool]]:
             if isinstance(content, dict):
                 yield (*path, name), str(name), True
     elif content is not None and not isinstance(content, (bool, dict, list)):
-        yield path, str(content), False
+        yield path, as_text(content) if isinstance(content, int) else str(content), False
 
 
 def _parse(content: JsonValue) -> JsonValue:

@@ -82,7 +82,7 @@ class ValueUse:
     end: int = 0
     """Range of characters in the argument's value (a number as in JSON), or in the answer's text."""
     text_part: int = 0
-    """Index of the text among the parts of an answer."""
+    """Index of the text, or of the call, among the parts of the message."""
     whole: bool = True
     """True if the value is a whole argument or a whole element of a list."""
     is_first_ungrounded: bool = False

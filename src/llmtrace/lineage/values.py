@@ -115,13 +115,14 @@ def _pieces(text: str) -> Iterator[Reading]:
     """Dates and numbers with spaces first, then what stands between spaces, quotes and brackets."""
     plain = normalize_each(text)
     blank = [*plain]
-    for start, end, keys in dates_in(plain):
+    for start, end, written in dates_in(plain):
         blank[start:end] = " " * (end - start)
-        yield Reading(Value(text[start:end], "date", lookup_keys(keys)), (), start, end)
+        yield Reading(Value(text[start:end], "date", lookup_keys(written)), (), start, end)
     for match in _SPACED_NUMBER.finditer(plain):
-        if " " not in blank[match.start()]:
+        keys = read_number(match[0]) if " " not in blank[match.start()] else ()
+        if keys:  # a long row of numbers is none
             blank[match.start() : match.end()] = " " * len(match[0])
-            yield Reading(Value(text[slice(*match.span())], "number", read_number(match[0])), (), *match.span())
+            yield Reading(Value(text[slice(*match.span())], "number", keys), (), *match.span())
     for match in _PIECE.finditer("".join(blank)):
         yield from _read_piece(match[0], match.start())
 
@@ -138,6 +139,15 @@ def _read_piece(piece: str, start: int) -> Iterator[Reading]:
         for part in parts:
             yield from _read_piece(part, start)
             start += len(part) + 1
+
+
+def parts_of(identifier: Value) -> list[str]:
+    """What stands between the signs of an identifier, squashed, the longest first. An e-mail address is one part: to put one
+    together of a name and a host is to make it up."""
+    if identifier.kind == "email":
+        return [identifier.keys[0]]
+    words = {squash(word) for word in re.split(r"[\W_]+", str(identifier.content))} - {""}
+    return sorted(words, key=lambda word: (-len(word), word))
 
 
 def pointer_of(path: Path) -> str:

@@ -29,12 +29,13 @@ _ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|[^u])")
 
 _EMAIL = re.compile(r"[^\W_][\w.+-]*@[\w-]+(?:\.[\w-]+)+")
 _IDENTIFIER = re.compile(rf"#?[^\W{SPACELESS}](?:(?:[.-]|[^\W{SPACELESS}])*[^\W{SPACELESS}])?")
-_FILE_OR_HOST = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{0,4}|.*\.[A-Za-z]+")
 _OTHER = re.compile(
-    r"v?\d{1,3}(?:\.\w+)*|\d+(?:\.\w+)*(?:e-?\d+)?|p?(?:\d+[ymwd])*t?(?:\d+[dhms])+|#(?:[\da-f]{3,4}|[\da-f]{6})", re.IGNORECASE
+    r".*\.(?:[a-z][a-z0-9]{0,4}|[a-z]+)|v?\d{1,3}(?:\.\w+)*|\d+(?:\.\w+)*(?:e-?\d+)?|p?(?:\d+[ymwd])*t?(?:\d+[dhms])+"
+    r"|#(?:[\da-f]{3,4}|[\da-f]{6})|(?-i:[a-z]+\d{1,5})|[^\W\d_]+[\W_]?\d{1,4}[\W_]\d",
+    re.IGNORECASE,
 )
-"""Versions, numbers, durations, hex colours."""
-_MEASURE = re.compile(r"\d+[^\W\d_]{1,4}")
+"""File and host names, versions, numbers, durations, hex colours, words of code, standards that have parts."""
+_MEASURE = re.compile(r"\d+[^\W\d_]{1,4}|4096|8192|16384|32768|65536")
 _DAY_OR_YEAR = re.compile(r"[^\W\d_]{0,2}(?:19|20)\d\d(?:(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:t\d{4,6}z?)?)?")
 _CHANGE = re.compile(r"\d(?=[^\W\d_])|[^\W\d_](?=\d)")
 
@@ -128,21 +129,15 @@ def is_email(text: str) -> bool:
 def is_identifier(text: str) -> bool:
     """True for a text that names one thing among many: letters and digits mixed, without spaces.
 
-    File and host names, versions, numbers, measures, days, hex colours and code words such as ``sha256`` or ``step_2`` are not.
+    File and host names, versions, numbers, measures, days, hex colours, code (``ed25519``) and standards (``AES-256``) are not.
     """
-    if (
-        len(text) > LONGEST_IDENTIFIER
-        or not _IDENTIFIER.fullmatch(text)
-        or _FILE_OR_HOST.fullmatch(text)
-        or _OTHER.fullmatch(text)
-    ):
+    if len(text) > LONGEST_IDENTIFIER or not _IDENTIFIER.fullmatch(text) or _OTHER.fullmatch(text):
         return False
     words = [squash(word) for word in re.split(r"[\W_]+", text)]
     squashed = "".join(words)
     if len(squashed) < 5 or squashed.isdecimal() or sum(map(str.isdecimal, squashed)) < 2:
         return False
-    # a serial number of three digits counts only where it is set apart: ``TRANS-123``, but ``sha256``
-    return any(map(_is_distinctive, words)) or (len(words) > 1 and any(len(word) == 3 and word.isdecimal() for word in words))
+    return any(map(_is_distinctive, words))
 
 
 def _is_distinctive(word: str) -> bool:

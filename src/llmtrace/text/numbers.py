@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Iterator
 from decimal import Decimal
 from itertools import chain
-from math import isfinite
 
 from llmtrace.text.identity import normalize
 
@@ -20,8 +19,9 @@ _WRITTEN = re.compile(r"\d+(?:[.,' ]\d+)*")
 
 
 def number_key(number: float) -> str | None:
-    """The key of a number; None for infinity and what is not a number."""
-    return _key(Decimal(repr(abs(number)))) if isfinite(number) else None
+    """The key of a number; None for infinity, what is not a number, and one of more digits than Python always writes."""
+    exact = Decimal(number if isinstance(number, int) else repr(float(number)))
+    return _key(exact.copy_abs()) if exact.is_finite() and exact.adjusted() < 640 else None
 
 
 def _key(number: Decimal) -> str:

@@ -43,20 +43,18 @@ def _repeated(nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
     assert call is not None
     times, spans = plural(len(nodes), "time"), tuple(node.place for node in nodes)
     results = {result_text(node.call) for node in nodes if node.call is not None}
-    went_through = sum(node.call is not None and node.call.failed is False for node in nodes)
+    done = [node for node in nodes if node.call is not None and node.call.failed is False]
     confidence: Confidence = "possible"
     if len(results) == 1 and not call.is_polling and _longest_streak(nodes, changes) >= SAME:
         confidence = "certain"
-    if call.is_change and went_through > 1:
+    if call.is_change and len(done) > 1:
         known = "which is declared to change something with each call" if call.is_declared_change else "which changes something"
-        evidence = (
-            f"{first.tool}, {known}, went through {plural(went_through, 'time')} with the same arguments, within one turn."
-        )
+        evidence = f"{first.tool}, {known}, went through {plural(len(done), 'time')} with the same arguments, within one turn."
         advice = f"Give {first.tool} a key against repeats (an idempotency key), or have it refuse what is done already."
         if call.is_declared_change and len({node.span_id for node in nodes}) > 1:
             confidence = "certain"
         title = f"{first.name} was done again with the same arguments"
-        return of_call("change_made_twice", confidence, first, title, evidence, advice, cause_key=call.key, spans=spans)
+        return of_call("change_made_twice", confidence, done[1], title, evidence, advice, cause_key=call.key, spans=spans)
     same = "the same result" if len(results) == 1 else "other results"
     evidence = f"{first.tool} was called {times} with the same arguments and brought {same}, within one turn."
     title = f"{first.name} was called again and again with the same result"
