@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace.evidence.calls import MOST_CALLS, Call, CallLog, same_result
+from llmtrace.evidence.calls import MOST_CALLS, Call, CallLog, result_digest
 from llmtrace.model import Inference, Message, Span, Text, ToolCall, ToolDefinition, ToolExecution, ToolResult
 
 TOOL = ToolDefinition("pay", {"type": "object"}, cache={})
@@ -95,4 +95,4 @@ def test_a_live_log_is_bounded() -> None:
 def test_same_results_are_equal_results(other: object, same: bool) -> None:
     """By value and type."""
     first, second = calls_of(running(1, "c1"), running(2, "c2", other))
-    assert same_result(first, second) is same
+    assert (result_digest(first) == result_digest(second)) is same

@@ -54,8 +54,6 @@ class Call:
     """How many turns the user had before the call."""
     asking_span: str | None = None
     """Id of the model call that asked for it; None for an execution that no recorded model call asked for."""
-    parent_span: str | None = None
-    """Id of the span around it: two agents of one run have different ones."""
     execution: Span | None = None
     telling_span: str | None = None
     """Id of the model call that was sent the result."""
@@ -147,12 +145,6 @@ def result_digest(call: Call) -> int | None:
         return hash((type(call.result), _bytes(call.result)))
     failure = call.execution.failure if call.execution is not None else None
     return None if failure is None else hash((failure.type, failure.message))
-
-
-def same_result(first: Call, second: Call) -> bool:
-    """True if both calls brought the same result or failed alike."""
-    digest = result_digest(first)
-    return digest is not None and digest == result_digest(second)
 
 
 def _bytes(value: JsonValue) -> str | bytes:
@@ -286,7 +278,7 @@ class CallLog:
             call = Call(part.name, part.id, part.arguments, turn=self.turn)
             self._append(call)
         self.asked.append(call)
-        call.asking_span, call.parent_span = span.span_id, span.parent_id
+        call.asking_span = span.span_id
         call.alternative = choice > 0
         if tools:
             call.definition = next((tool for tool in tools if tool.name == part.name), None)
@@ -306,7 +298,7 @@ class CallLog:
         call = self._asked(span, execution)
         is_first = call is None or not call.is_complete
         if call is None:
-            call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn, parent_span=span.parent_id)
+            call = Call(execution.name, execution.call_id, execution.arguments, turn=self.turn)
             self._append(call)
             if execution.executed is False:
                 call.offered = None
