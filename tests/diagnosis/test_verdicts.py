@@ -11,6 +11,7 @@ from llmtrace.model import (
     Failure,
     Inference,
     Message,
+    Scope,
     Span,
     Text,
     ToolCall,
@@ -19,7 +20,7 @@ from llmtrace.model import (
     Usage,
     replace,
 )
-from llmtrace.semconv import STREAM_CUT
+from llmtrace.semconv import SCOPE_NAME, STREAM_CUT
 
 REFUND = tool("refund", "order_id", changes=True, amount="number")
 LOOK_UP = tool("look_up", "order_id")
@@ -305,6 +306,14 @@ def test_an_empty_answer_is_certain() -> None:
     assert marks(Story().user("Hello?").answer("", usage=usage, finish_reasons=("stop",)).diagnosis()) == [
         ("certain", "answer_empty")
     ]
+
+
+def test_a_response_without_any_answer_is_certain() -> None:
+    """An HTML page answered with 200 has no choice; what another writer did not record is nothing of the kind."""
+    story = Story().user("Hello?").answer()
+    assert not story.diagnosis().marked
+    story.spans[-1] = replace(story.spans[-1], scope=Scope(SCOPE_NAME))
+    assert marks(story.diagnosis()) == [("certain", "answer_empty")]
 
 
 def test_an_error_that_ended_the_run_is_certain_and_advice_fits() -> None:

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from llmtrace.model import FetchResponse, Generic, Inference, Message, Reasoning, Span, Text
 from llmtrace.model.operations import CALLED
-from llmtrace.semconv import STREAM_CUT
+from llmtrace.semconv import SCOPE_NAME, STREAM_CUT
 
 CUT: Final = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
 FILTERED: Final = frozenset(
@@ -54,8 +54,9 @@ def ending_of(span: Span, choice: int = 0) -> Ending | None:
     reason = finish_reason(inference, choice)
     if reason in FILTERED:
         return "filtered"
-    if choice >= len(inference.output):
-        return "cut" if reason in CUT else None
+    if choice >= len(inference.output):  # what another writer left out is no empty answer
+        is_empty = isinstance(inference, Inference) and span.scope.name == SCOPE_NAME and not inference.finish_reasons
+        return "cut" if reason in CUT else "empty" if is_empty else None
     message = inference.output[choice]
     if reason == "refusal" or is_refusal(message):
         return "refused"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from llmtrace.lineage.history import ASSISTANT
@@ -89,10 +90,9 @@ class LiveLineage:
         ungrounded: dict[str, set[str]] = {}
         for one in () if self.hidden else candidates:
             (choice, position, call, reading), key = one, one.key
-            parts, hold = parts_of(reading.value), self._sources.hold
-            part, missing = parts[0], (part for part in parts if not hold(part, part, own_calls))
-            # found, or composed of what is visible
-            if self._sources.mention(part) and (hold(one.written, key, own_calls) or not (part := next(missing, ""))):
+            hold = self._sources.hold
+            missing = (part for part in parts_of(reading.value) if not hold(part, part, own_calls))
+            if hold(one.written, key, own_calls) or not (part := next(missing, "")):  # found, or composed of what is visible
                 self._visible.history.add("grounded", key)
                 continue
             is_first = key not in self._first
@@ -192,12 +192,8 @@ class _NewestSources:
     def add_definition(self, source: Source) -> None:
         self._definitions[source.place] = _Text(source)
 
-    def mention(self, key: str) -> bool:
-        """A quick look: only if these letters and digits stand anywhere, a source may hold an identifier with them."""
-        return any(key in one.squashed for one in (*self._definitions.values(), *self._texts))
-
     def hold(self, written: str, key: str, own_calls: Collection[str]) -> bool:
         """True if a source holds an identifier, and is not the result of one of these calls."""
-        texts = [one for one in (*self._definitions.values(), *reversed(self._texts)) if one.source.call_id not in own_calls]
-        texts = [one for one in texts if key not in one.source.echo and key in one.squashed]
-        return any(_stands(written, one.text) or contains(tokens(one.text), key) for one in texts)
+        newest_first = chain(self._definitions.values(), reversed(self._texts))
+        texts = (one for one in newest_first if one.source.call_id not in own_calls and key not in one.source.echo)
+        return any(_stands(written, one.text) or contains(tokens(one.text), key) for one in texts if key in one.squashed)

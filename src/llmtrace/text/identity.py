@@ -31,11 +31,12 @@ _EMAIL = re.compile(r"[^\W_][\w.+-]*@[\w-]+(?:\.[\w-]+)+")
 _IDENTIFIER = re.compile(rf"#?[^\W{SPACELESS}](?:(?:[.-]|[^\W{SPACELESS}])*[^\W{SPACELESS}])?")
 _OTHER = re.compile(
     r".*\.(?:[a-z][a-z0-9]{0,4}|[a-z]+)|v?\d{1,3}(?:\.\w+)*|\d+(?:\.\w+)*(?:e-?\d+)?|p?(?:\d+[ymwd])*t?(?:\d+[dhms])+"
-    r"|#(?:[\da-f]{3,4}|[\da-f]{6})|(?-i:[a-z]+\d{1,5})|[^\W\d_]+[\W_]?\d{1,4}[\W_]\d",
+    r"|#(?:[\da-f]{3,4}|[\da-f]{6})",
     re.IGNORECASE,
 )
-"""File and host names, versions, numbers, durations, hex colours, words of code, standards that have parts."""
-_MEASURE = re.compile(r"\d+[^\W\d_]{1,4}|4096|8192|16384|32768|65536")
+"""File and host names, versions, numbers, durations, hex colours."""
+_MEASURE = re.compile(r"\d+[^\W\d_]{1,4}|128|192|256|384|512|4096|8192|16384|32768|65536")
+"""A number with its unit, or a size of keys and memory: ``AES-256`` is a standard."""
 _DAY_OR_YEAR = re.compile(r"[^\W\d_]{0,2}(?:19|20)\d\d(?:(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:t\d{4,6}z?)?)?")
 _CHANGE = re.compile(r"\d(?=[^\W\d_])|[^\W\d_](?=\d)")
 
@@ -129,7 +130,7 @@ def is_email(text: str) -> bool:
 def is_identifier(text: str) -> bool:
     """True for a text that names one thing among many: letters and digits mixed, without spaces.
 
-    File and host names, versions, numbers, measures, days, hex colours, code (``ed25519``) and standards (``AES-256``) are not.
+    File and host names, versions, numbers, measures, days, hex colours and code words such as ``sha256`` or ``step_2`` are not.
     """
     if len(text) > LONGEST_IDENTIFIER or not _IDENTIFIER.fullmatch(text) or _OTHER.fullmatch(text):
         return False
@@ -137,11 +138,12 @@ def is_identifier(text: str) -> bool:
     squashed = "".join(words)
     if len(squashed) < 5 or squashed.isdecimal() or sum(map(str.isdecimal, squashed)) < 2:
         return False
-    return any(map(_is_distinctive, words))
+    return any(_is_distinctive(word, set_apart=len(words) > 1) for word in words)
 
 
-def _is_distinctive(word: str) -> bool:
+def _is_distinctive(word: str, *, set_apart: bool) -> bool:
+    """A serial number of three digits counts only where it is set apart: ``TRANS-123``, but ``sha256``."""
     digits = sum(map(str.isdecimal, word))
     if digits < 2 or _DAY_OR_YEAR.fullmatch(word) or _MEASURE.fullmatch(word):
         return False
-    return digits >= 4 or len(_CHANGE.findall(word)) >= 2
+    return digits >= 4 or len(_CHANGE.findall(word)) >= 2 or (set_apart and digits == len(word) == 3)
