@@ -28,6 +28,7 @@ from llmtrace.model import (
     ToolResult,
     Violation,
 )
+from llmtrace.model.operations import CALLED
 from llmtrace.text.names import is_polling_name, is_reading_name
 
 MODEL_ROLES = frozenset({"assistant", "model"})
@@ -188,6 +189,8 @@ class CallLog:
     """Digests of what users and models have said."""
     _first_parent: str | None = None
     """The span around the first model call."""
+    _is_loop: bool = False
+    """Whether the last model call ended by asking for tools, as its finish reason says."""
     _count: int = 0
 
     def add(self, span: Span) -> Sequence[Call]:
@@ -212,8 +215,9 @@ class CallLog:
 
     def _read_request(self, span: Span, inference: Inference) -> Sequence[Call]:
         completed: list[Call] = []
-        if not inference.input:
-            self.turn += 1  # not recorded: the user may have spoken, so calls before and after are not repeats
+        if not inference.input and not self._is_loop:
+            self.turn += 1  # not recorded: the user may have spoken, unless the model is told what it asked for
+        self._is_loop = not CALLED.isdisjoint(inference.finish_reasons)
         new = new_messages(inference)
         if not self._words:  # the user's turns before this run began
             self._first_parent = span.parent_id
