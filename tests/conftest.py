@@ -23,6 +23,9 @@ settings.register_profile("busy", parent=settings(), deadline=None, suppress_hea
 settings.load_profile("busy")  # no test fails because the machine has other things to do
 
 
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+"""Importing LiteLLM asks the network for a table of prices, and its thread writes a warning to whichever test runs then."""
+
 ssl.create_default_context = functools.cache(ssl.create_default_context)
 """A client reads the list of authorities, 10 ms each time, though no test's client speaks TLS: once is enough."""
 
