@@ -370,9 +370,10 @@ def test_drift_is_never_a_suspect_of_a_run() -> None:
     assert not any(suspect.check.startswith("drift") for suspect in found.suspects)
 
 
-def test_an_error_of_the_programs_own_signal_is_certain() -> None:
-    """The program says so."""
-    own = Evaluation("house_rule", "error", "a discount over 50 %", "fail")
+@pytest.mark.parametrize("label", ["fail", "empty"])
+def test_an_error_of_the_programs_own_signal_is_certain(label: str) -> None:
+    """The program says so, with whatever label: one that a built-in signal uses too is no reason to skip it."""
+    own = Evaluation("house_rule", "error", "a discount over 50 %", label)
     story = Story().user("A discount?").answer("You get 60 %.")
     story.spans[-1] = replace(story.spans[-1], evaluations=(own,))
     assert marks(diagnose(story.trace())) == [("certain", "house_rule")]

@@ -55,7 +55,7 @@ def reported(run: Run) -> Iterator[Finding]:
             known = _SAYS.get(f"{evaluation.name} {evaluation.label}") or _SAYS.get(evaluation.name)
             if known is None and _is_left_out(evaluation):
                 continue
-            if has_content and (evaluation.name in _READ_ANEW or evaluation.label in _ENDINGS):
+            if has_content and _is_read_anew(evaluation):
                 continue
             check, confidence = known or (evaluation.name, _confidence(evaluation, builtin))
             if confidence == "likely" and evaluation.severity == "info":
@@ -68,6 +68,11 @@ def reported(run: Run) -> Iterator[Finding]:
                 pointer=evaluation.pointer, cause_key=(evaluation.name, evaluation.label, name_of(span)),
                 spans=evaluation.sources,
             )  # fmt: skip
+
+
+def _is_read_anew(evaluation: Evaluation) -> bool:
+    name = evaluation.name
+    return name in _READ_ANEW or (name == "defective_output" and evaluation.label in _ENDINGS)
 
 
 def _is_left_out(evaluation: Evaluation) -> bool:
