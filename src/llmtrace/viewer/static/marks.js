@@ -52,7 +52,7 @@ export function suspecting(view, id, given, marking) {
   const suspect = view.diagnosis?.suspects[view.suspectOf(id)];
   const at = suspect?.pointer;
   const before = marking.marks.get(at);
-  const held = at && names(at).reduce((here, name) => here?.[name], given);
+  const held = at ? names(at).reduce((here, name) => here?.[name], given) : undefined;
   if (held !== undefined && !/bad|ungrounded/.test(before?.cls ?? "") && [compact(held), "null"].includes(compact(suspect.value))) {
     marking.marks.set(at, { ...before, start: undefined, cls: "suspected", note: "⚠ suspect", words: () => [el("b", { text: suspect.evidence }), el("br"), ...(before?.words?.() ?? [])] });
   }
