@@ -27,7 +27,7 @@ REFUSES_ITSELF = {"smolagents", "agent_framework"}
 NAMES_NO_AGENT = {"llama_index", "haystack"}
 TELLS_OF_NO_TOOL = {"haystack"}
 TELLS_NEITHER_ARGUMENTS_NOR_RESULT = {"google_adk"}
-"""Frameworks whose spans of a tool say which call it was only: the arguments shown are those of the model's call, judged there."""
+"""Frameworks whose spans of a tool say only which call it was: the arguments shown are the model's, and judged there."""
 TELLS_OF_NO_MODEL = {"crewai"}
 TELLS_TOO_LITTLE = {"google_adk", "haystack"}
 """Frameworks whose own spans of a model call have no messages unless a variable says so, or never tell of tools."""
