@@ -97,8 +97,11 @@ def _query(args: argparse.Namespace) -> Query:
 
 
 def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict]:
-    """For each trace its first marked suspect, or why it cannot be diagnosed; worked out when the line is shown. None if there
-    is no such suspect, the trace is running or long, stands far down the list, or would have to be fetched once more."""
+    """For each trace its first marked suspect, or why it cannot be diagnosed; worked out when the line is shown.
+
+    None if the trace has no such suspect, and for traces that are not diagnosed here: running ones, long ones, those far down
+    the list, and those of a store that would have to send them once more.
+    """
     most = 0 if is_elsewhere(store) else _MOST_DIAGNOSED
     for number, summary in enumerate(traces):
         try:

@@ -232,7 +232,7 @@ def _note(screen: Screen, subject: Suspect | Place, notes: Notes) -> None:
 def markdown(
     trace: Trace, diagnosis: Diagnosis, *, top: int, possible: bool = False, notes: Notes | None = None
 ) -> Iterator[str]:
-    """What a ticket needs: where, the evidence, the chain, what to do. Content stands in code spans."""
+    """Print the diagnosis as Markdown for a ticket: place, evidence, chain and advice. Content stands in code spans."""
     notes = notes or {}
     verdict = verdict_of(diagnosis)
     if verdict:

@@ -21,7 +21,7 @@ from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
 
-__all__ = ["GROUP", "AnySignal", "Signal", "Stateless", "advice", "load", "load_background", "names", "origins"]
+__all__ = ["GROUP", "AnySignal", "Signal", "Stateless", "advice", "is_built_in", "load", "load_background", "names", "origins"]
 
 logger = logging.getLogger("llmtrace")
 
@@ -62,12 +62,17 @@ def load_background(names: tuple[str, ...] | None = None) -> tuple[UserSignal, .
 
 def names() -> tuple[str, ...]:
     """Return the names of all built-in and installed signals."""
-    return tuple(name for name, _ in (*_built_in(), *_installed()))
+    return (*_built_in(), *(name for name, _ in _installed()))
+
+
+def is_built_in(name: str) -> bool:
+    """Return True for a signal of llmtrace itself, False for one of a program or another package."""
+    return name in _built_in()
 
 
 def origins() -> dict[str, str]:
     """Return all signals by name, and where each comes from; empty text for built-in ones."""
-    found = {name: "" for name, _ in _built_in()}
+    found = dict.fromkeys(_built_in(), "")
     for name, entry in _installed():
         found.setdefault(name, f"installed: {entry.value}")
     for name, signal in user_signals.registered.items():
@@ -75,10 +80,14 @@ def origins() -> dict[str, str]:
     return found
 
 
-def _built_in() -> Iterator[tuple[str, EntryPoint]]:
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_") and module.name not in _NOT_SIGNALS:
-            yield module.name, EntryPoint(module.name, f"{__name__}.{module.name}:SIGNAL", GROUP)
+@lru_cache(maxsize=1)
+def _built_in() -> Mapping[str, EntryPoint]:
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return {
+        name: EntryPoint(name, f"{__name__}.{name}:SIGNAL", GROUP)
+        for name in modules
+        if not name.startswith("_") and name not in _NOT_SIGNALS
+    }
 
 
 def _installed() -> Iterator[tuple[str, EntryPoint]]:

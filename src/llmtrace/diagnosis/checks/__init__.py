@@ -24,8 +24,8 @@ from llmtrace.model.value import value
 Need: TypeAlias = Literal["calls", "results", "schemas", "content", "inferences", "lineage"]
 """What a check must be able to see."""
 
-
 MOST_LATER = 200
+"""Calls after a failed one that are searched for one that did the job."""
 
 
 class Run:

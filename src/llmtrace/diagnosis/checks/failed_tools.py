@@ -45,7 +45,7 @@ def failed_tools(run: Run) -> Iterator[Finding]:
 def _unresolved(run: Run, tool: str, nodes: list[Node], successes: int) -> Finding:
     """``successes``: calls of the tool that went well, about other things or before."""
     first = nodes[0]
-    then = " and the run ended with an answer" if run.is_answered else ""
+    then = ", and the run ended with an answer" if run.is_answered else ""
     times = f" ({len(nodes)} times in all)" if len(nodes) > 1 else ""
     others = f"; {plural(successes, 'other call')} of it went well" if successes else ""
     evidence = f"{tool} failed{times}: it {how_call_failed(first)}. Nothing did that job later{then}{others}."

@@ -12,6 +12,7 @@ from llmtrace.diagnosis.finding import Finding, of_call, plural
 from llmtrace.diagnosis.flow import Node
 from llmtrace.diagnosis.result import Confidence
 from llmtrace.evidence.calls import result_text
+from llmtrace.model import Span
 
 SAME = 3
 """The same call with the same result this often is a loop."""
@@ -20,7 +21,8 @@ _STOP = "Stop the run when a call repeats: Budget(repeats=2), or have the tool s
 
 
 def same_calls(run: Run) -> Iterator[Finding]:
-    """The same call brought the same result three times within one turn of the user, asked for one after the other.
+    """The same call brought the same result three times within one turn of the user, asked for one after the other and not by
+    models that worked side by side.
 
     It is no loop if its tool is polled, if the call brought another result in between or afterwards, or if another tool changed
     something in between. A change that was made twice with the same arguments is certain where the tool is declared to change
@@ -34,10 +36,10 @@ def same_calls(run: Run) -> Iterator[Finding]:
     for nodes in groups.values():
         is_change = nodes[0].call is not None and nodes[0].call.is_change
         if len({node.span_id for node in nodes}) > 1 or (is_change and len(nodes) > 1):
-            yield _repeated(nodes, changes)
+            yield _repeated(run, nodes, changes)
 
 
-def _repeated(nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
+def _repeated(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
     """``nodes``: the same call, at least twice. ``changes``: all changes that went through."""
     first, call = nodes[0], nodes[0].call
     assert call is not None
@@ -45,7 +47,7 @@ def _repeated(nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
     results = {result_text(node.call) for node in nodes if node.call is not None}
     done = [node for node in nodes if node.call is not None and node.call.failed is False]
     confidence: Confidence = "possible"
-    if len(results) == 1 and not call.is_polling and _longest_streak(nodes, changes) >= SAME:
+    if len(results) == 1 and not call.is_polling and _longest_streak(run, nodes, changes) >= SAME:
         confidence = "certain"
     if call.is_change and len(done) > 1:
         known = "which is declared to change something with each call" if call.is_declared_change else "which changes something"
@@ -63,16 +65,21 @@ def _repeated(nodes: Sequence[Node], changes: Sequence[Node]) -> Finding:
     return of_call("same_call", confidence, first, title, evidence, _STOP, cause_key=first.tool, spans=spans)
 
 
-def _longest_streak(nodes: Sequence[Node], changes: Sequence[Node]) -> int:
+def _longest_streak(run: Run, nodes: Sequence[Node], changes: Sequence[Node]) -> int:
     """How often the call came, asked for one after the other, without another change in between."""
     longest, streak = 1, 1
     for before, node in pairwise(nodes):
-        if node.span_id == before.span_id:
+        if node.span_id == before.span_id or _overlap(run.trace.span(before.span_id), run.trace.span(node.span_id)):
             continue
         between = changes[_first_after(changes, before) : _first_after(changes, node)]
         streak = 1 if any(change.tool != node.tool for change in between) else streak + 1
         longest = max(longest, streak)
     return longest
+
+
+def _overlap(first: Span, later: Span) -> bool:
+    """True if one began before the other had ended: neither could learn from the other."""
+    return later.start < (first.end or 0) and first.start < (later.end or 0)
 
 
 def _first_after(nodes: Sequence[Node], node: Node) -> int:

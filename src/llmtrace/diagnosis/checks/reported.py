@@ -26,28 +26,17 @@ _SAYS: dict[str, tuple[str, Confidence]] = {
     "ungrounded_argument": ("ungrounded_argument", "likely"),
 }
 """By signal and label: the check that says the same, and what it makes of it. Other built-in findings are possible ones."""
-_READ_ANEW = frozenset(
-    {
-        "failed_tool",
-        "repeated_call",
-        "duplicated_effect",
-        "ungrounded_argument",
-        "lost_context",
-        "end_state",
-    }
-)
+_READ_ANEW = frozenset({"failed_tool", "repeated_call", "duplicated_effect", "ungrounded_argument", "lost_context"})
 """Signals of which checks read the same from the trace itself, where its content was kept."""
 _ENDINGS = frozenset({"empty", "reasoning_only", "no_choice", "cut", "filtered", "stream_cut"})
 """Labels of `defective_output` that the check of endings reads anew."""
-_ELSEWHERE = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "end_state"})
-_BUDGETS = "budget_"
+_READ_BY_OTHER_CHECKS = frozenset({OUTCOME, FEEDBACK, ACCEPTANCE, "invalid_tool_call", "end_state"})
 _NEVER = frozenset({"low_confidence", "empty_retrieval"})
 """Signals that measure or hint, and never accuse."""
 
 
 def reported(run: Run) -> Iterator[Finding]:
     """A quality signal reported it. An error of the program's own signal is certain: the program says so."""
-    builtin = frozenset(name for name, origin in signals.origins().items() if not origin)
     advice = signals.advice()
     has_content = any(node.call is not None and node.call.has_arguments for node in run.calls) or bool(run.flow.answers)
     for span in run.trace.spans:
@@ -57,7 +46,7 @@ def reported(run: Run) -> Iterator[Finding]:
                 continue
             if has_content and _is_read_anew(evaluation):
                 continue
-            check, confidence = known or (evaluation.name, _confidence(evaluation, builtin))
+            check, confidence = known or (evaluation.name, _confidence(evaluation))
             if confidence == "likely" and evaluation.severity == "info":
                 confidence = "possible"
             node = run.flow.node_at(span, evaluation.call_id)
@@ -77,15 +66,14 @@ def _is_read_anew(evaluation: Evaluation) -> bool:
 
 def _is_left_out(evaluation: Evaluation) -> bool:
     name = evaluation.name
-    if name in _ELSEWHERE or name.startswith((_BUDGETS, "drift.")):
+    if name in _READ_BY_OTHER_CHECKS or name.startswith(("budget_", "drift.")):
         return True  # drift is about many runs, and never a suspect of one
     return evaluation.severity == "info" and (evaluation.label in (None, "pass", "success", "unknown") or name in _NEVER)
 
 
-def _confidence(evaluation: Evaluation, builtin: frozenset[str]) -> Confidence:
-    if evaluation.severity == "error" and evaluation.name not in builtin:
-        return "certain"
-    return "possible"
+def _confidence(evaluation: Evaluation) -> Confidence:
+    is_own = evaluation.severity == "error" and not signals.is_built_in(evaluation.name)
+    return "certain" if is_own else "possible"
 
 
 def _title(span: Span, evaluation: Evaluation) -> str:
