@@ -7,9 +7,9 @@ the stored verdicts stand and the re-check says unknown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from llmtrace import semconv
 from llmtrace.codec.calls import settled
@@ -34,7 +34,7 @@ from llmtrace.model import (
     outermost_of,
     replace,
 )
-from llmtrace.signals import AnySignal, Signal, Stateless, load
+from llmtrace.signals import AnySignal, Signal, UserSignal, load
 from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
 from llmtrace.validation.pointers import follow, steps
 from llmtrace.validation.schema import output_schema
@@ -44,19 +44,16 @@ logger = logging.getLogger("llmtrace")
 
 _failing: set[str] = set()
 """Names of the signals whose failure has been logged."""
-_NOT_STARTED: Any = object()
 _FAILED: Any = object()
 """In the place of the state of a signal that could not be started."""
-_Look: TypeAlias = tuple[int, AnySignal, Callable[[Span], Iterable[Evaluation]] | None]
-"""A signal with its position; the function of a stateless one, which is called directly."""
 
 
 @dataclass(slots=True)
 class RunState:
     """What evaluation remembers of one run."""
 
-    signal_states: list[Any]
-    """By position in `Evaluator.signals`. A state is made when it is first needed: many runs are one span."""
+    signal_states: dict[str, Any] = field(default_factory=dict)
+    """By name of the signal. A state is made when it is first needed: many runs are one span."""
     evidence: RunEvidence = field(default_factory=RunEvidence)
     tools: tuple[ToolDefinition, ...] = ()
     """The tools that were last on offer, for validation."""
@@ -66,20 +63,26 @@ class Evaluator:
     """Validation and quality signals over the spans of one run, in the order in which they ended."""
 
     def __init__(self, signals: Sequence[AnySignal] | None = None) -> None:
-        """``signals``: default, all that are built in or installed."""
+        """``signals``: default, all that are built in or installed, then the program's own."""
         self.signals: tuple[AnySignal, ...] = load() if signals is None else tuple(signals)
-        self._looking: dict[type, tuple[_Look, ...]] = {}
-        """By kind of operation: the signals that look at it."""
-        self._finishing = tuple(
-            (place, signal) for place, signal in enumerate(self.signals) if type(signal).finish is not Signal.finish
-        )
+        self._built_in = tuple(signal for signal in self.signals if not isinstance(signal, UserSignal))
+        self._user_signals = tuple(signal for signal in self.signals if isinstance(signal, UserSignal))
+        self._by_kind: dict[type, tuple[AnySignal, ...]] = {}
+        """By kind of operation: the signals that look at it, the program's own left out."""
+
+    @property
+    def has_user_signals(self) -> bool:
+        return bool(self._user_signals)
 
     def start(self) -> RunState:
-        return RunState([_NOT_STARTED] * len(self.signals))
+        return RunState()
 
-    def step(self, state: RunState, span: Span) -> Span:
-        """Return the span with its verdicts. ``span`` carries none yet (see `without_verdicts`)."""
-        return self.evaluate(state, self.validate(state, span))
+    def step(self, state: RunState, span: Span, *, outermost: bool = False) -> Span:
+        """Return the span with its verdicts. ``span`` has none yet (see `without_verdicts`)."""
+        span = self.evaluate(state, self.validate(state, span))
+        if outermost:
+            span = self.finish(state, span)
+        return self.evaluate_with_user_signals(state, span, outermost=outermost) if self._user_signals else span
 
     def validate(self, state: RunState, span: Span) -> Span:
         """Return the span with what breaks a schema. The spans of a run are validated in the order in which they ended."""
@@ -89,58 +92,57 @@ class Evaluator:
         return replace(span, violations=violations, failure=span.failure or _failure(span, violations))
 
     def evaluate(self, state: RunState, span: Span) -> Span:
-        """Return the validated span with what the quality signals find. Same order as `validate`."""
+        """Return the validated span with what the quality signals find, but the program's own. Same order as `validate`."""
         if not self.signals:
             return span
         state.evidence.add(span)
         kind = type(span.operation)
-        looking = self._looking.get(kind)
-        if looking is None:
-            looking = self._looking[kind] = tuple(self._look(kind))
-        evaluations: list[Evaluation] = []
-        for place, signal, check in looking:
-            try:
-                if check is not None:
-                    found = check(span)
-                else:
-                    signal_state = state.signal_states[place]
-                    if signal_state is _NOT_STARTED:
-                        signal_state = self._start(state, place)
-                    found = signal.step(signal_state, span) if signal_state is not _FAILED else ()
-                if found:
-                    evaluations.extend(found)
-            except Exception as error:
-                _report(signal, error)
-        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+        signals = self._by_kind.get(kind)
+        if signals is None:
+            signals = self._by_kind[kind] = _looking_at(kind, self._built_in)
+        return self._add(span, [found for signal in signals for found in self._step(signal, state, span)])
 
     def finish(self, state: RunState, span: Span) -> Span:
         """Return the run's outermost span with what is only known at the end."""
-        evaluations: list[Evaluation] = []
-        for place, signal in self._finishing:
-            signal_state = state.signal_states[place]
-            if signal_state is _NOT_STARTED:
-                signal_state = self._start(state, place)
-            if signal_state is not _FAILED:
-                try:
-                    evaluations.extend(signal.finish(signal_state))
-                except Exception as error:
-                    _report(signal, error)
-        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
+        return self._add(span, [found for signal in self._built_in for found in self._finish(signal, state)])
 
-    def _look(self, kind: type) -> Iterator[_Look]:
-        for place, signal in enumerate(self.signals):
-            if not signal.looks_at or kind in signal.looks_at:
-                yield place, signal, signal.check if type(signal) is Stateless else None
+    def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
+        """Return the evaluated span with what the program's own signals find; they see the findings of the built-in ones."""
+        signals = _looking_at(type(span.operation), self._user_signals)
+        evaluations = [found for signal in signals for found in self._step(signal, state, span)]
+        if outermost:
+            evaluations += [found for signal in self._user_signals for found in self._finish(signal, state)]
+        return self._add(span, evaluations)
 
-    def _start(self, state: RunState, place: int) -> Any:
-        signal = self.signals[place]
+    def _step(self, signal: AnySignal, state: RunState, span: Span) -> Iterable[Evaluation]:
         try:
-            signal_state = signal.start(state.evidence)
+            signal_state = self._state_of(signal, state)
+            return () if signal_state is _FAILED else tuple(signal.step(signal_state, span))
         except Exception as error:
             _report(signal, error)
-            signal_state = _FAILED
-        state.signal_states[place] = signal_state
-        return signal_state
+            return ()
+
+    def _finish(self, signal: AnySignal, state: RunState) -> Iterable[Evaluation]:
+        if type(signal).finish is Signal.finish:
+            return ()
+        try:
+            signal_state = self._state_of(signal, state)
+            return () if signal_state is _FAILED else tuple(signal.finish(signal_state))
+        except Exception as error:
+            _report(signal, error)
+            return ()
+
+    @staticmethod
+    def _state_of(signal: AnySignal, state: RunState) -> Any:
+        states = state.signal_states
+        if signal.name not in states:
+            states[signal.name] = _FAILED  # unless it starts
+            states[signal.name] = signal.start(state.evidence)
+        return states[signal.name]
+
+    @staticmethod
+    def _add(span: Span, evaluations: list[Evaluation]) -> Span:
+        return replace(span, evaluations=(*span.evaluations, *evaluations)) if evaluations else span
 
     def without_verdicts(self, span: Span) -> Span:
         """Return the span as it was before evaluation. Verdicts that are not ours to give (an outcome, a budget) stay."""
@@ -150,6 +152,10 @@ class Evaluator:
             failure = None
         others = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
         return replace(span, violations=(), evaluations=others, failure=failure)
+
+
+def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[AnySignal, ...]:
+    return tuple(signal for signal in signals if not signal.looks_at or kind in signal.looks_at)
 
 
 def _report(signal: AnySignal, error: Exception) -> None:
@@ -335,9 +341,7 @@ def _replay(evaluator: Evaluator, spans: list[Span], *, derived: bool) -> list[S
     outermost = outermost_of(spans)
     for span in _in_order(spans, outermost, derived=derived):
         before = evaluator.without_verdicts(span)
-        after = evaluator.step(state, before)
-        if span is outermost:
-            after = evaluator.finish(state, after)
+        after = evaluator.step(state, before, outermost=span is outermost)
         judged.append(_in_stored_order(span, _mark_derived(before, after) if derived else after))
     return judged
 

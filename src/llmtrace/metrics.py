@@ -29,6 +29,7 @@ from llmtrace.model import (
     Message,
     Operation,
     Retrieval,
+    Sink,
     Span,
     ToolCall,
     ToolExecution,
@@ -57,10 +58,10 @@ WAITING = 16_384
 _MEDIA = (Blob, Uri, File)
 
 
-class Metrics:
+class Metrics(Sink):
     """A sink of the recorder that feeds the program's MeterProvider; it costs next to nothing where there is none."""
 
-    marks = False
+    wants_start_marks = False
 
     def __init__(self, meter_provider: metrics.MeterProvider | None = None, *, older: bool = False) -> None:
         """``meter_provider``: default, the global one, also when it is set later. ``older``: model calls count under the
@@ -119,24 +120,21 @@ class Metrics:
             sc.METRIC_EVALUATIONS, unit="{evaluation}", description="Evaluations by name and label."
         )
 
-    def started(self, span_id: str, operation: Operation) -> None:
-        """A span began."""
+    def on_span_start(self, span_id: str, operation: Operation) -> None:
         if isinstance(operation, (Inference, Embedding)) and not self.is_idle():
             self._under_way.begin(span_id, _client_labels(operation))
 
-    def answering(self, span_id: str) -> None:
-        """The first chunk of a streamed answer came."""
+    def on_first_chunk(self, span_id: str) -> None:
         self._under_way.answer(span_id)
 
-    def passes(self, span: Span) -> bool:
-        """A span ended. True: nobody measures it."""
+    def skip(self, span: Span) -> bool:
         if self.is_idle():  # and so nobody has: a provider that is set stays
             return True
         self._under_way.end(span.span_id)
         return span.end is None
 
     def append(self, span: Span) -> None:
-        if self.passes(span) or span.duration is None:
+        if self.skip(span) or span.duration is None:
             return
         put = self._queue.of(span)
         is_outer, made = self._calls.count(span)
@@ -161,8 +159,6 @@ class Metrics:
         """True where nobody records: no provider is set, or the API's own that does nothing."""
         if self._given is not None:
             return False
-        if self._idle is not None and getattr(metrics._internal, "_METER_PROVIDER", self) is None:
-            return True  # still none: to ask for it costs 2 µs, since that looks into the environment, too
         provider = metrics.get_meter_provider()
         if provider is self._idle:
             return True

@@ -29,9 +29,9 @@ from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, Operation, Scope, replace
+from llmtrace.model import Inference, Operation, Scope, Sink, replace
 from llmtrace.prices import cost_usd, preload
-from llmtrace.recorder import Recorder, Sink, activate, background, deferred
+from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
 from llmtrace.recorder.guard import guard
@@ -140,7 +140,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
     activate(recorder)
     _running = _Running(config, opened, others, sending)
     if before is not None:
-        guard(deferred.settle)
+        guard(collected.settle)
         guard(_close, before, kept=opened, again=sending)
     guard(instrumentation.instrument, config.instrument)
     preload()
@@ -224,7 +224,7 @@ def flush() -> None:
     that); signals in the background are waited for, some seconds at most. Never raises."""
     running = _running
     guard(instrumentation.end_forgotten)
-    guard(deferred.settle)
+    guard(collected.settle)
     guard(background.drain)
     if running is not None and running.others is not None:
         guard(running.others.force_flush)
@@ -237,7 +237,7 @@ def flush() -> None:
 def shutdown() -> None:
     """Turn recording off: flush, close the store, take the instrumentation off. Called at exit; never raises."""
     global _running
-    guard(deferred.settle)
+    guard(collected.settle)
     guard(background.drain)
     with _lock:
         running, _running = _running, None

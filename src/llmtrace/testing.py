@@ -10,7 +10,7 @@ from typing import Any
 from llmtrace import instrumentation, runtime
 from llmtrace.config import Config
 from llmtrace.model import Span, Trace
-from llmtrace.recorder import activate, background, deferred
+from llmtrace.recorder import activate, background, collected
 from llmtrace.recorder.identity import Identity
 from llmtrace.store import Query
 from llmtrace.store.memory import MemoryStore
@@ -31,7 +31,7 @@ class Captured:
     @property
     def traces(self) -> tuple[Trace, ...]:
         """The traces, oldest first."""
-        deferred.settle()
+        collected.settle()
         found = [self._store.trace(summary.trace_id) for summary in self._store.traces(Query(limit=1_000_000))]
         return tuple(sorted(found, key=lambda trace: trace.root.start))
 
@@ -69,7 +69,7 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
     try:
         yield Captured(store)
     finally:
-        deferred.settle()
+        collected.settle()
         background.drain()
         activate(before)
         if before is None:

@@ -37,8 +37,8 @@ def found(name: str, *spans: Span) -> list[Evaluation]:
     (signal,) = load((name,))
     evaluator = Evaluator((signal,))
     state = evaluator.start()
-    stepped = [evaluator.step(state, span) for span in spans]
-    return [one for span in (*stepped[:-1], evaluator.finish(state, stepped[-1])) for one in span.evaluations]
+    judged = [evaluator.step(state, span, outermost=span is spans[-1]) for span in spans]
+    return [evaluation for span in judged for evaluation in span.evaluations]
 
 
 ANY = run(infer("a"))[0]

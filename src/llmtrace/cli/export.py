@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         args.output = "-"
     if args.json and args.output == "-":
         raise BadInput("--json prints the counts on stdout, where the spans go.\nName a file with -o FILE.")
-    content: Callable[[Span], Span] = Content(Config()).bare if args.content == "none" else lambda span: span
+    content: Callable[[Span], Span] = Content(Config()).without_content if args.content == "none" else lambda span: span
     if args.html:
         return _page(args, content)
     traces = spans = 0

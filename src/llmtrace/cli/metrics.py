@@ -94,7 +94,7 @@ class Counted:
                 continue
             if span.end is None:
                 self._open[span.span_id] = one
-                self._metrics.started(span.span_id, span.operation)
+                self._metrics.on_span_start(span.span_id, span.operation)
             else:
                 self._open.pop(span.span_id, None)
                 self._metrics.append(span)
@@ -103,7 +103,7 @@ class Counted:
         """Calls of programs that died are no longer in flight."""
         for one in [one for one in self._open.values() if not running.wrote(one.file)]:
             lost: Span = self._open.pop(one.span.span_id).span
-            self._metrics.passes(lost)
+            self._metrics.skip(lost)
 
 
 def _follow(tail: Tail, counted: Counted) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from llmtrace.content import to_json
-from llmtrace.content.bare import bare_pointer
+from llmtrace.content.strip import strip_pointer
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import ACCEPTANCE, OUTCOME, Evaluation, JsonValue, Operation, Span, ToolDefinition, Violation, replace
 from llmtrace.recorder import Recording
@@ -106,7 +106,7 @@ def _by_schema(schema: Mapping[str, JsonValue], output: Any) -> Evaluation:
 
 
 def _worded(errors: Sequence[Violation]) -> tuple[str, dict[str, JsonValue], str]:
-    shown = [(bare_pointer(broken.pointer, made_up=broken.code == "unexpected"), broken.message) for broken in errors[:3]]
+    shown = [(strip_pointer(broken.pointer, made_up=broken.code == "unexpected"), broken.message) for broken in errors[:3]]
     listed = "; ".join(f"{pointer or '(all of it)'}: {message}" for pointer, message in shown)
     more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
     return f"the answer breaks its schema: {listed}{more}", {"got": [broken.got for broken in errors[:3]]}, errors[0].pointer
@@ -137,7 +137,7 @@ def _place(error: Mapping[str, Any]) -> str:
 
 
 def _shown(error: Mapping[str, Any]) -> str:
-    return bare_pointer(_place(error), made_up=error["type"] == "extra_forbidden") or "(all of it)"
+    return strip_pointer(_place(error), made_up=error["type"] == "extra_forbidden") or "(all of it)"
 
 
 def _by_function(check: Callable[[Any], Any], output: Any) -> Evaluation:

@@ -14,7 +14,7 @@ from llmtrace.decorators.wrapper import Wrapper, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budgets, spending
 from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
-from llmtrace.recorder import Recording, active, current, functions
+from llmtrace.recorder import Recording, active, collected, current, functions
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation.signature import Signature, signature_of
@@ -89,6 +89,7 @@ class _Block:
     def __init__(self, operation: Operation, name: str | None, budget: Budgets | None, judge: Judge | None) -> None:
         self._spending: AbstractContextManager[Any] = nullcontext() if budget is None else spending(budget)
         self._spending.__enter__()
+        collected.watch()
         self.step = _Step(operation, name, (), {}, judge)
         recording = self.step.recording
         self._token = recording.attach() if recording is not None else None

@@ -87,7 +87,7 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
         arguments = {name: to_json(each) for name, each in given.items()}
         definition = guard(_judgeable, definition, given) or definition
     recording = current()
-    call_id = None if recording is None else guard(recording.run.match, definition.name, arguments)
+    call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
     if verdict.repaired is not None:
@@ -105,7 +105,7 @@ def asked_for(spec: ToolSpec, call: ToolCall, *, on_invalid: OnInvalid | None = 
     """
     recording = current()
     if recording is not None:
-        guard(recording.run.answered, call.id)
+        guard(recording.run.take_call, call.id)
     verdict = _judge(spec.definition, call, spec.on_invalid or on_invalid)
     arguments = usable_arguments(call.arguments) if verdict.repaired is None else verdict.repaired
     if arguments is None and verdict.refusal is None:

@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator
 
 from llmtrace.content import Content
-from llmtrace.recorder import Sink
+from llmtrace.model import Sink
 from llmtrace.recorder.guard import report
 
 logger = logging.getLogger("llmtrace")

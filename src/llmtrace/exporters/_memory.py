@@ -9,15 +9,16 @@ from collections.abc import Callable
 from llmtrace.codec import genai
 from llmtrace.exporters._counts import Counts
 from llmtrace.exporters._tails import Item, _size
-from llmtrace.model import RawSpan, Span
+from llmtrace.model import RawSpan, Sink, Span
 
 MOST_BYTES = 16 << 20
 
 
-class MemoryQueue:
+class MemoryQueue(Sink):
     """A sink that the forwarder empties. ``wanted`` says whether spans are to be sent now, ``wake`` is called for each."""
 
-    marks = False
+    wants_start_marks = False
+    takes_encoded = True
 
     def __init__(self, wanted: Callable[[], str], whole: bool, wake: Callable[[], None]) -> None:
         self._wanted = wanted

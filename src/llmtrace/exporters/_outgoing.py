@@ -21,7 +21,7 @@ def mark(destination: str, level: str) -> str:
 
 def bare(clean: Span, raw: RawSpan, content: Content) -> RawSpan:
     """``raw``, which is ``clean`` encoded, without content. That calls were valid stays: it is no content itself."""
-    made = genai.encode(content.bare(clean))
+    made = genai.encode(content.without_content(clean))
     said = {name: raw.attributes[name] for name in DERIVED if name in raw.attributes}
     return replace(made, attributes={**made.attributes, **said}) if said else made
 

@@ -21,7 +21,7 @@ from llmtrace.exporters._destination import Destination, named
 from llmtrace.exporters._forwarder import Forwarder
 from llmtrace.exporters._memory import MemoryQueue
 from llmtrace.exporters._spool import Spool
-from llmtrace.recorder import Sink
+from llmtrace.model import Sink
 from llmtrace.store.local import LocalStore, default_folder
 from llmtrace.store.sent import UNSENT
 

@@ -6,13 +6,13 @@ import sys
 import time
 
 from llmtrace.content import Content
-from llmtrace.model import Inference, Span
+from llmtrace.model import Inference, Sink, Span
 
 _MARKS = {"error": "✗", "warning": "!", "info": "·"}
 
 
-class Console:
-    marks = False
+class Console(Sink):
+    wants_start_marks = False
 
     def append(self, span: Span) -> None:
         """Write the line. Never raises: a stream that is closed, or cannot write a letter, gets none."""

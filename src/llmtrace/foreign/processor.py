@@ -28,7 +28,20 @@ from llmtrace.codec.messages import read_definitions
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
-from llmtrace.model import Custom, Event, Inference, Kind, Link, Operation, RawSpan, Scope, Span, ToolExecution, replace
+from llmtrace.model import (
+    Custom,
+    Event,
+    Inference,
+    Kind,
+    Link,
+    Operation,
+    RawSpan,
+    Scope,
+    Sink,
+    Span,
+    ToolExecution,
+    replace,
+)
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.run import Run
@@ -39,10 +52,10 @@ _MOST_BESIDE = 64
 """Ended inferences of ours that are remembered for each place; those of others that tell of the same call end right after."""
 
 
-class ForeignSpans(SpanProcessor):
+class ForeignSpans(SpanProcessor, Sink):
     """Also a sink of the recorder, to see our own inferences."""
 
-    marks = False
+    wants_start_marks = False
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
@@ -57,8 +70,8 @@ class ForeignSpans(SpanProcessor):
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
-    def passes(self, span: Span) -> bool:
-        """Of a span that ended, it is of interest what it is."""
+    def skip(self, span: Span) -> bool:
+        """Take note of an ended inference of ours; the span itself is not needed."""
         listen()  # to a provider that was set in a way that nobody could see
         if isinstance(span.operation, Inference):
             if self._under_way:
@@ -76,18 +89,15 @@ class ForeignSpans(SpanProcessor):
         return True
 
     def append(self, span: Span) -> None:
-        self.passes(span)
+        self.skip(span)
 
-    def started(self, span_id: str, operation: Operation) -> None:
+    def on_span_start(self, span_id: str, operation: Operation) -> None:
         """An inference of ours begins."""
         if isinstance(operation, Inference) and self._open.some():
             with self._lock:
                 self._under_way[span_id] = operation.request_model, threading.get_ident()
                 if len(self._under_way) > MOST_OPEN:
                     self._under_way.popitem(last=False)
-
-    def answering(self, span_id: str) -> None:
-        """The first chunk is no news here."""
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         guard(self._start, span, otel_context.get_current() if parent_context is None else parent_context)

@@ -80,7 +80,7 @@ class Batch:
             return
         recording, self.recording = self.recording, None
         done = Custom({"prompts": self.added})
-        recording.end_later(lambda: done, failure=None if error is None else failure_in_call(error))
+        recording.end(done, failure=None if error is None else failure_in_call(error))
 
 
 current: ContextVar[Batch | None] = ContextVar("llmtrace_vllm_batch", default=None)
@@ -107,7 +107,7 @@ class Asked:
     def see(self, output: Any) -> None:
         if self._first is None and self.streams:
             self._first = time.perf_counter() - self._started
-            self.recording.answering()
+            self.recording.first_chunk()
         if self._reader is not None:
             self._reader.feed(output)
         if output.finished:
@@ -124,7 +124,7 @@ class Asked:
         given = {**self._fields, **fields}
         if self._first is not None:
             given["time_to_first_chunk"] = self._first
-        self.recording.end_later(lambda: self._made(seen, given), failure=failure)
+        self.recording.end(guard(self._made, seen, given), failure=failure)
         self._batch.finished()
 
     def _made(self, seen: Answer | None, told: Fields) -> Any:
@@ -181,9 +181,9 @@ def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
     if batch is None:
         batch = Batch()
     prompt, params = _given(args, kwargs, 1, "prompt"), _given(args, kwargs, 2, "params")
-    model, may_wait = model_of(engine), batch.recording is not None
+    model = model_of(engine)
     if not hasattr(params, "max_tokens"):  # pooling
-        recording = recorder.start(Embedding(PROVIDER, request_model=model), context=batch.context, may_wait=may_wait)
+        recording = recorder.start(Embedding(PROVIDER, request_model=model), context=batch.context)
         return Asked(batch, recording, {"provider": PROVIDER, "request_model": model}, None, Embedding)
     lora = _given(args, kwargs, 4, "lora_request")
     fields: Fields = {
@@ -195,7 +195,7 @@ def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
         **(guard(batch.read, prompt, kwargs.get("prompt_text"), params) or {}),
     }
     opened = Inference(PROVIDER, fields.get("operation", semconv.CHAT), request_model=model, stream=fields["stream"])
-    recording = recorder.start(opened, context=batch.context, may_wait=may_wait)
+    recording = recorder.start(opened, context=batch.context)
     return Asked(batch, recording, fields, OutputReader(delta=is_delta(params), calls=batch.calls), Inference)
 
 

@@ -75,7 +75,7 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
     given = args[0] if args else kwargs.get("messages" if chat else "prompts")
     chats = conversations(given) if chat else None
     count = count_prompts(given) if chats is None else len(chats)
-    batch = Batch(recorder.start(Custom(), name=name, may_wait=True) if count > 1 else None, given)
+    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, given)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
         batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None

@@ -47,6 +47,7 @@ from llmtrace.model.operations import (
     Workflow,
 )
 from llmtrace.model.repeats import counted_elsewhere
+from llmtrace.model.sink import Sink
 from llmtrace.model.spans import AttributeValue, Event, Failure, Kind, Link, RawSpan, Scope, Span
 from llmtrace.model.traces import ACCEPTANCE, FEEDBACK, OUTCOME, Health, Trace, has_error, outermost_of
 from llmtrace.model.value import replace
@@ -93,6 +94,7 @@ __all__ = [
     "ServerToolCall",
     "ServerToolResult",
     "Severity",
+    "Sink",
     "Span",
     "Text",
     "ToolCall",

@@ -22,7 +22,7 @@ from opentelemetry.context import Context
 
 from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
-from llmtrace.model import Evaluation, Span
+from llmtrace.model import Evaluation, Sink, Span
 from llmtrace.recorder import keys
 from llmtrace.recorder.guard import report
 from llmtrace.recorder.recorder import Recorder
@@ -47,10 +47,10 @@ class _Job(NamedTuple):
     done: Callable[[Span, tuple[Evaluation, ...]], None]
 
 
-class Background:
+class Background(Sink):
     """A sink that has spans judged. ``names``: of the signals that are on, see `llmtrace.signals.load`."""
 
-    marks = False
+    wants_start_marks = False
 
     def __init__(self, recorder: Recorder, names: tuple[str, ...] | None) -> None:
         self._recorder = recorder
@@ -74,7 +74,7 @@ class Background:
             logger.debug("llmtrace: what was judged of span %s could not be kept: %s", span.span_id, error)
 
     def _store(self) -> Store | None:
-        found: Any = next((sink for sink in self._recorder.sinks if hasattr(sink, "trace")), None)
+        found: Any = next((sink for sink in self._recorder.sinks if isinstance(sink, Store)), None)
         return found  # type: ignore[no-any-return]
 
 

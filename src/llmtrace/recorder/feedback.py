@@ -109,8 +109,8 @@ def _opened() -> Iterator[tuple[Store, Content]]:
     """The store that is written to; where nothing is recorded here, the one that is configured. Raises UnreadableStore."""
     recorder = active()
     for sink in recorder.sinks if recorder is not None else ():
-        if recorder is not None and hasattr(sink, "trace"):
-            yield sink, recorder.content  # type: ignore[misc]
+        if recorder is not None and isinstance(sink, Store):
+            yield sink, recorder.content
             return
     config = Config.read()
     store = open_store(config.store, config=config)

@@ -21,7 +21,19 @@ from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
 
-__all__ = ["GROUP", "AnySignal", "Signal", "Stateless", "advice", "is_built_in", "load", "load_background", "names", "origins"]
+__all__ = [
+    "GROUP",
+    "AnySignal",
+    "Signal",
+    "Stateless",
+    "UserSignal",
+    "advice",
+    "is_built_in",
+    "load",
+    "load_background",
+    "names",
+    "origins",
+]
 
 logger = logging.getLogger("llmtrace")
 

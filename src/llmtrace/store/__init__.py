@@ -10,14 +10,15 @@ import difflib
 import importlib
 import pkgutil
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from llmtrace.config import Config
 from llmtrace.errors import ConfigurationError, UnreadableStore
-from llmtrace.model import Span, Trace
+from llmtrace.model import Sink, Span, Trace
 from llmtrace.model.value import value
 from llmtrace.store.summary import TraceSummary, summarise
 
@@ -44,34 +45,42 @@ class Query:
 NEWEST = Query()
 
 
-class Store(Protocol):
-    """What every store does. All of it may be called from several threads at once. One that reads a backend may have
-    ``elsewhere`` True; see `is_elsewhere`."""
+class Store(Sink, ABC):
+    """What every store does. All of it may be called from several threads at once."""
 
+    elsewhere = False
+    """True for a store that reads a backend: reading takes a request, and nobody tells when the backend got something."""
+
+    @abstractmethod
     def append(self, span: Span) -> None:
         """Keep a span. ``end`` None makes it a start mark, which the ended span replaces."""
 
+    @abstractmethod
     def flush(self) -> None:
         """Write what still waits in memory."""
 
+    @abstractmethod
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         """Summaries, newest first. Raises UnreadableStore."""
 
+    @abstractmethod
     def trace(self, trace_id: str) -> Trace:
         """One trace, by its id, the beginning of it (4 digits at least) or "last". Raises TraceNotFound, UnreadableStore."""
 
+    @abstractmethod
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         """The spans of the traces that a query asks for (``limit`` counts traces), a trace at a time, newest first, those of a
         trace together and in order of start. Only a few traces are in memory at once. ``prompts`` False leaves out what
         models were given (messages, instructions, tool definitions), most of what a store holds. Raises UnreadableStore."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of files and connections. A later call opens them again."""
 
 
 def is_elsewhere(store: Store) -> bool:
-    """True for a store that says so of itself: reading takes a request, and nobody tells when it got something."""
-    return bool(getattr(store, "elsewhere", False))
+    """True for a store that reads a backend."""
+    return store.elsewhere
 
 
 def open_store(url: str = "auto", *, config: Config | None = None) -> Store:

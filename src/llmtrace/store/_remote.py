@@ -15,13 +15,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from llmtrace.codec import dialects
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.semconv import OPERATION_NAME, RUN_ID
-from llmtrace.store import NEWEST, Query, records, search
+from llmtrace.store import NEWEST, Query, Store, records, search
 from llmtrace.store._http import Address, TooLarge
 from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary, summarise
@@ -75,11 +75,10 @@ class Together(Protocol):
         """All spans of these traces, in any order."""
 
 
-class RemoteStore:
+class RemoteStore(Store):
     """A `Store` over a backend."""
 
-    elsewhere: ClassVar = True
-    """See `llmtrace.store.is_elsewhere`."""
+    elsewhere = True
 
     def __init__(self, source: Source, *, days: float = DAYS) -> None:
         self.source = source

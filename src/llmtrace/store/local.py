@@ -23,7 +23,7 @@ from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, baselines, files, monitoring, records, sent
+from llmtrace.store import NEWEST, Query, Store, baselines, files, monitoring, records, sent
 from llmtrace.store.indexing import Indexer
 from llmtrace.store.journal import Journal
 from llmtrace.store.memory import Spans
@@ -58,8 +58,10 @@ _Shared: TypeAlias = "tuple[object, object, str, bytes]"
 """Resource and scope, a mark, and all of it encoded."""
 
 
-class LocalStore:
+class LocalStore(Store):
     """Spans under one folder: ``journal/`` holds them, ``index.db`` finds them."""
+
+    takes_encoded = True
 
     def __init__(
         self,

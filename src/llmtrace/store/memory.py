@@ -9,7 +9,7 @@ from typing import NamedTuple
 from llmtrace.codec import genai, retold
 from llmtrace.config import Config
 from llmtrace.model import RawSpan, Span, Trace
-from llmtrace.store import NEWEST, Query, records, search
+from llmtrace.store import NEWEST, Query, Store, records, search
 from llmtrace.store.summary import TraceSummary, summarise
 
 SCHEMES = ("memory",)
@@ -109,7 +109,7 @@ class _Held(NamedTuple):
     alive: bool
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Lives and dies with the process; its unfinished spans count as running."""
 
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:

@@ -16,7 +16,7 @@ from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Span, Trace
-from llmtrace.store import NEWEST, Query
+from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.memory import Spans
 from llmtrace.store.notices import say
 from llmtrace.store.summary import TraceSummary
@@ -27,7 +27,7 @@ WAITING_LINES = 10_000
 """Spans that are kept in memory while the file cannot be written."""
 
 
-class OtlpFileStore:
+class OtlpFileStore(Store):
     """Appends to, and reads, one file. The file is opened for each call, so a fork or a removed file does no harm."""
 
     def __init__(self, path: Path) -> None:

@@ -9,12 +9,12 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Span, Trace
-from llmtrace.store import NEWEST, Query
+from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.memory import Spans
 from llmtrace.store.summary import TraceSummary
 
 
-class FileStore:
+class FileStore(Store):
     """The spans of a file as a store that nobody adds to. Traces that others recorded are judged first."""
 
     def __init__(self, spans: Iterable[Span], config: Config) -> None:

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from llmtrace.content.keys import is_secret, is_token, words
+from llmtrace.content.redaction_stats import MARK, RedactionStats
 from llmtrace.content.scan import Rule
-from llmtrace.content.tally import MARK, Tally
 
 _WORDS = ("password", "passwd", "passphrase", "pwd", "secret", "token", "authorization", "cookie", "credential")
 _WORD_ENDS = (
@@ -84,7 +84,7 @@ class _Pairs:
         self._last_words = tuple(last_words)
         self._patterns: dict[str, re.Pattern[str]] = {}
 
-    def apply(self, text: str, tally: Tally) -> str:
+    def apply(self, text: str, stats: RedactionStats) -> str:
         pieces: list[str] = []
         done = 0
         for match in self._candidates(text):
@@ -100,7 +100,7 @@ class _Pairs:
             start, end, quote = span
             secret = text[start:end]
             telling = () if any(map(str.isspace, secret)) else (secret,)  # where it ends is sure only within one word
-            pieces += [text[done:start], quote, tally.take(self._name, *telling), quote]
+            pieces += [text[done:start], quote, stats.take(self._name, *telling), quote]
             done = end
         return "".join([*pieces, text[done:]]) if pieces else text
 

@@ -40,9 +40,9 @@ _INDEX = re.compile(r"\d{1,9}|-")
 _WORD = re.compile(r"[A-Za-z_]{1,16}", re.ASCII)
 
 
-def bare(span: Span) -> Span:
+def without_content(span: Span) -> Span:
     """The copy without content; the same object where there was none."""
-    operation = bare_operation(span.operation)
+    operation = strip_operation(span.operation)
     attributes = _attributes(span.attributes)
     made: dict[str, Any] = (
         _rest(span) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
@@ -66,7 +66,7 @@ def _rest(span: Span) -> dict[str, Any]:
     return {name: new for name, new in made.items() if new is not getattr(span, name)}
 
 
-def bare_operation(operation: Operation) -> Operation:
+def strip_operation(operation: Operation) -> Operation:
     strip = _OPERATIONS.get(type(operation))
     return operation if strip is None else strip(operation)
 
@@ -131,7 +131,7 @@ def _failure(failure: Failure | None) -> Failure | None:
 
 
 def _violation(found: Violation) -> Violation:
-    pointer = bare_pointer(found.pointer, made_up=found.code in ("unexpected", "duplicate_key"))
+    pointer = strip_pointer(found.pointer, made_up=found.code in ("unexpected", "duplicate_key"))
     message = found.message
     for segment, shown in zip(found.pointer.split("/"), pointer.split("/"), strict=True):
         if segment != shown:
@@ -151,7 +151,7 @@ def _hide(message: str, name: str | None) -> str:
 
 
 def _evaluation(found: Evaluation) -> Evaluation:
-    pointer = None if found.pointer is None else bare_pointer(found.pointer)
+    pointer = None if found.pointer is None else strip_pointer(found.pointer)
     # What a program says about its own outcome is free text, and often quotes the answer.
     explanation = "" if found.name == OUTCOME else found.explanation
     if not found.evidence and pointer == found.pointer and explanation == found.explanation:
@@ -159,7 +159,7 @@ def _evaluation(found: Evaluation) -> Evaluation:
     return replace(found, evidence={}, pointer=pointer, explanation=explanation)
 
 
-def bare_pointer(pointer: str, *, made_up: bool = False) -> str:
+def strip_pointer(pointer: str, *, made_up: bool = False) -> str:
     """A JSON Pointer without segments that are no field's name or index; ``made_up``: the last one is the model's."""
     if not pointer:
         return pointer

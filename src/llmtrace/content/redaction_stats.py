@@ -24,7 +24,7 @@ def _is_telling(secret: str) -> bool:
     return len(secret) >= _TELLING and distinct > 2 and not secret.startswith(MARK) and not is_secret(secret)
 
 
-class Tally:
+class RedactionStats:
     __slots__ = ("cut", "redacted", "secrets", "size")
 
     def __init__(self) -> None:
