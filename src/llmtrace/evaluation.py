@@ -100,18 +100,18 @@ class Evaluator:
         signals = self._by_kind.get(kind)
         if signals is None:
             signals = self._by_kind[kind] = _looking_at(kind, self._built_in)
-        return self._add(span, [found for signal in signals for found in self._step(signal, state, span)])
+        return self._add(span, [evaluation for signal in signals for evaluation in self._step(signal, state, span)])
 
     def finish(self, state: RunState, span: Span) -> Span:
         """Return the run's outermost span with what is only known at the end."""
-        return self._add(span, [found for signal in self._built_in for found in self._finish(signal, state)])
+        return self._add(span, [evaluation for signal in self._built_in for evaluation in self._finish(signal, state)])
 
     def evaluate_with_user_signals(self, state: RunState, span: Span, *, outermost: bool) -> Span:
         """Return the evaluated span with what the program's own signals find; they see the findings of the built-in ones."""
         signals = _looking_at(type(span.operation), self._user_signals)
-        evaluations = [found for signal in signals for found in self._step(signal, state, span)]
+        evaluations = [evaluation for signal in signals for evaluation in self._step(signal, state, span)]
         if outermost:
-            evaluations += [found for signal in self._user_signals for found in self._finish(signal, state)]
+            evaluations += [evaluation for signal in self._user_signals for evaluation in self._finish(signal, state)]
         return self._add(span, evaluations)
 
     def _step(self, signal: AnySignal, state: RunState, span: Span) -> Iterable[Evaluation]:
@@ -150,8 +150,8 @@ class Evaluator:
         failure = span.failure
         if failure is not None and failure.type == INVALID_TOOL_CALL:
             failure = None
-        others = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
-        return replace(span, violations=(), evaluations=others, failure=failure)
+        remaining = tuple(evaluation for evaluation in span.evaluations if evaluation.name not in names)
+        return replace(span, violations=(), evaluations=remaining, failure=failure)
 
 
 def _looking_at(kind: type, signals: Iterable[AnySignal]) -> tuple[AnySignal, ...]:
@@ -193,7 +193,7 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
         state.tools = tools
     if inference.partial:
         return ()  # what was cut off breaks every schema; `partial` says so already
-    found: list[Violation] = []
+    violations: list[Violation] = []
     form = parameters.get("response_format") or parameters.get("text")
     schema = None if form is None else output_schema(form)
     constrained = schema is None and any(map(parameters.__contains__, CONSTRAINTS))
@@ -204,12 +204,12 @@ def _of_inference(state: RunState, inference: Inference) -> tuple[Violation, ...
                 called = True
                 checked = _of_call(part, tools)
                 if checked:
-                    found.extend(replace(violation, choice=choice) for violation in checked)
+                    violations.extend(replace(violation, choice=choice) for violation in checked)
         if schema is not None and not called:
-            found.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
+            violations.extend(replace(violation, choice=choice) for violation in _of_answer(message, schema))
         elif constrained and not called:
-            found.extend(replace(violation, choice=choice) for violation in _of_constrained(message, inference))
-    return tuple(found)
+            violations.extend(replace(violation, choice=choice) for violation in _of_constrained(message, inference))
+    return tuple(violations)
 
 
 def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...]:
@@ -217,7 +217,7 @@ def _of_fetched(state: RunState, fetched: FetchResponse) -> tuple[Violation, ...
     if fetched.partial or fetched.status not in (None, "completed"):
         return ()
     calls = (call for message in fetched.output for call in message.tool_calls())
-    return tuple(found for call in calls for found in _of_call(call, state.tools))
+    return tuple(violation for call in calls for violation in _of_call(call, state.tools))
 
 
 def _of_call(call: ToolCall, tools: Sequence[ToolDefinition]) -> tuple[Violation, ...]:
@@ -241,14 +241,14 @@ def _of_tool_execution(state: RunState, execution: ToolExecution, *, as_written:
     definition = execution.definition or find_tool(execution.name, state.tools)
     if definition is None:
         return () if execution.executed else (_unknown(execution),)
-    found = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
-    if found:
-        found = tuple(replace(violation, executed=execution.executed) for violation in found)
+    violations = check_arguments(execution.arguments, definition, call_id=execution.call_id) if as_written else ()
+    if violations:
+        violations = tuple(replace(violation, executed=execution.executed) for violation in violations)
     if execution.has_result and definition.output is not None:
         broken = check_result(execution.result, definition, call_id=execution.call_id)
         if broken:
-            found += tuple(violation for violation in broken if not _is_snapshot_only(execution.result, violation))
-    return found
+            violations += tuple(violation for violation in broken if not _is_snapshot_only(execution.result, violation))
+    return violations
 
 
 def _is_snapshot_only(result: JsonValue, violation: Violation) -> bool:
@@ -279,10 +279,12 @@ def _failure(span: Span, violations: Iterable[Violation]) -> Failure | None:
     """Invalid arguments make a tool execution an error even where the tool swallowed them; an inference keeps its status."""
     if not isinstance(span.operation, ToolExecution):
         return None
-    errors = [found for found in violations if found.severity == "error" and found.where == "arguments"]
+    errors = [violation for violation in violations if violation.severity == "error" and violation.where == "arguments"]
     if not errors:
         return None
-    return Failure(INVALID_TOOL_CALL, "; ".join(f"{found.pointer or found.code}: {found.message}" for found in errors))
+    return Failure(
+        INVALID_TOOL_CALL, "; ".join(f"{violation.pointer or violation.code}: {violation.message}" for violation in errors)
+    )
 
 
 def is_whole(span: Span) -> bool:
@@ -364,5 +366,8 @@ def _in_order(spans: list[Span], outermost: Span | None, *, derived: bool) -> li
 
 
 def _mark_derived(before: Span, after: Span) -> Span:
-    new = tuple(found if found in before.evaluations else replace(found, derived=True) for found in after.evaluations)
+    new = tuple(
+        evaluation if evaluation in before.evaluations else replace(evaluation, derived=True)
+        for evaluation in after.evaluations
+    )
     return replace(after, evaluations=new)

@@ -17,7 +17,7 @@ from llmtrace.content.messages import Messages
 from llmtrace.content.redaction import Redactor
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.strip import without_content
-from llmtrace.content.values import WIDEST, Values, changed, each, mapping
+from llmtrace.content.values import WIDEST, Values, changed, map_items, mapping
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -49,8 +49,8 @@ class Content:
         self._level = "none" if redactor.broken else config.content
         self._values = Values(redactor, config.max_content_bytes)
         self._messages = Messages(self._values)
-        self._resource: tuple[Any, Any] = (None, None)
-        self._said = False
+        self._resource: tuple[Any, Mapping[str, JsonValue]] = (None, {})
+        self._has_reported = False
 
     @property
     def exports_content(self) -> bool:
@@ -72,10 +72,10 @@ class Content:
     def without_content(self, span: Span) -> Span:
         """The span without content (see `llmtrace.content.strip`), and what is left of it redacted. Never raises."""
         try:
-            made = self._clean(without_content(span))
-            if semconv.CONTENT_LEVEL not in made.attributes:  # a broken rule drops every text, this mark among them
-                made = replace(made, attributes={**made.attributes, semconv.CONTENT_LEVEL: "none"})
-            return made
+            stripped = self._clean(without_content(span))
+            if semconv.CONTENT_LEVEL not in stripped.attributes:  # a broken rule drops every text, this mark among them
+                stripped = replace(stripped, attributes={**stripped.attributes, semconv.CONTENT_LEVEL: "none"})
+            return stripped
         except Exception as error:
             return self._closed(span, error)
 
@@ -83,7 +83,7 @@ class Content:
         stats = RedactionStats()
         operation = self._operation(span.operation, stats)
         name = self._values.name(span.name, stats)
-        made = (
+        changes = (
             self._rest(span, stats) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
         )
         attributes = self._values.attributes(span.attributes, stats) if span.attributes else span.attributes
@@ -91,24 +91,24 @@ class Content:
             attributes = _counted(attributes, stats)
         resource = self._of_resource(span.resource)
         same = operation is span.operation and name is span.name and attributes is span.attributes and resource is span.resource
-        if same and not made:
+        if same and not changes:
             return span
-        return replace(span, operation=operation, name=name, attributes=attributes, resource=resource, **made)
+        return replace(span, operation=operation, name=name, attributes=attributes, resource=resource, **changes)
 
     def _rest(self, span: Span, stats: RedactionStats) -> dict[str, Any]:
         """What most spans have none of, where cleaning changes it."""
-        made = {
+        changes = {
             "failure": span.failure and self._failure(span.failure, stats),
-            "violations": each(span.violations, lambda found: self._violation(found, stats)),
-            "evaluations": each(span.evaluations, lambda found: self._evaluation(found, stats)),
-            "events": each(span.events, lambda event: self._with_attributes(event, stats)),
-            "links": each(span.links, lambda link: self._with_attributes(link, stats)),
+            "violations": map_items(span.violations, lambda violation: self._violation(violation, stats)),
+            "evaluations": map_items(span.evaluations, lambda evaluation: self._evaluation(evaluation, stats)),
+            "events": map_items(span.events, lambda event: self._with_attributes(event, stats)),
+            "links": map_items(span.links, lambda link: self._with_attributes(link, stats)),
         }
-        return {name: new for name, new in made.items() if new is not getattr(span, name)}
+        return {name: new for name, new in changes.items() if new is not getattr(span, name)}
 
     def _closed(self, span: Span, error: Exception) -> Span:
-        if not self._said:
-            self._said = True
+        if not self._has_reported:
+            self._has_reported = True
             logger.error("llmtrace: the content of a span could not be cleaned (%s); it is left out.", type(error).__name__)
         return Span(
             span.trace_id,
@@ -135,39 +135,39 @@ class Content:
             stacktrace=self._values.text(failure.stacktrace, stats),
         )
 
-    def _violation(self, found: Violation, stats: RedactionStats) -> Violation:
-        values, got = self._values, found.got
+    def _violation(self, violation: Violation, stats: RedactionStats) -> Violation:
+        values, got = self._values, violation.got
         if got is not None:
-            got = values.fitted(values.redactor.in_place(got, _segments(found.pointer), stats), stats)
+            got = values.fitted(values.redactor.in_place(got, _segments(violation.pointer), stats), stats)
         return changed(
-            found,
+            violation,
             got=got,
-            pointer=values.text(found.pointer, stats),
-            message=values.text(found.message, stats),
-            expected=values.redactor.in_value(found.expected, stats),
-            tool=values.optional_name(found.tool, stats),
+            pointer=values.text(violation.pointer, stats),
+            message=values.text(violation.message, stats),
+            expected=values.redactor.in_value(violation.expected, stats),
+            tool=values.optional_name(violation.tool, stats),
         )
 
-    def _evaluation(self, found: Evaluation, stats: RedactionStats) -> Evaluation:
+    def _evaluation(self, evaluation: Evaluation, stats: RedactionStats) -> Evaluation:
         values = self._values
-        evidence: Any = found.evidence
+        evidence: Any = evaluation.evidence
         if evidence:
             before = stats.size
             evidence = values.redactor.in_value(evidence, stats)
-            if found.pointer and isinstance(evidence, dict):
-                where = _segments(found.pointer)
+            if evaluation.pointer and isinstance(evidence, dict):
+                where = _segments(evaluation.pointer)
                 placed = {name: values.redactor.in_place(item, where, stats) for name, item in evidence.items()}
                 evidence = evidence if all(placed[name] is item for name, item in evidence.items()) else placed
             if (stats.size - before) * WIDEST > values.limit:
                 evidence = values.fitted(evidence, stats)
-            evidence = mapping(evidence, found.evidence)
+            evidence = mapping(evidence, evaluation.evidence)
         return changed(
-            found,
+            evaluation,
             evidence=evidence,
-            explanation=values.text(found.explanation, stats),
-            name=values.name(found.name, stats),
-            label=values.optional_name(found.label, stats),
-            pointer=found.pointer and values.text(found.pointer, stats),
+            explanation=values.text(evaluation.explanation, stats),
+            name=values.name(evaluation.name, stats),
+            label=values.optional_name(evaluation.label, stats),
+            pointer=evaluation.pointer and values.text(evaluation.pointer, stats),
         )
 
     def _with_attributes(self, owner: Any, stats: RedactionStats) -> Any:
@@ -178,11 +178,11 @@ class Content:
         return changed(owner, attributes=attributes, name=self._values.name(name, stats))
 
     def _of_resource(self, resource: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-        before, made = self._resource
-        if before is not resource:
-            made = self._values.attributes(resource, RedactionStats())  # not counted: it is the program's, not this span's
-            self._resource = (resource, made)
-        cleaned: Mapping[str, JsonValue] = made
+        """The resource is the program's, not the span's, so its redactions are not counted."""
+        original, cleaned = self._resource
+        if original is not resource:
+            cleaned = self._values.attributes(resource, RedactionStats())
+            self._resource = (resource, cleaned)
         return cleaned
 
     # -- what it did
@@ -215,10 +215,11 @@ class Content:
         parameters = call.parameters
         if parameters:
             parameters = mapping(self._values.document(parameters, stats), parameters)
-        asked = name(call.request_model, stats) if call.request_model else call.request_model
-        answering = name(call.response_model, stats) if call.response_model else call.response_model
+        request_model = name(call.request_model, stats) if call.request_model else call.request_model
+        response_model = name(call.response_model, stats) if call.response_model else call.response_model
         same = inputs is call.input and outputs is call.output and system is call.system and tools is call.tools
-        if same and parameters is call.parameters and asked is call.request_model and answering is call.response_model:
+        same = same and parameters is call.parameters and request_model is call.request_model
+        if same and response_model is call.response_model:
             return call
         return replace(
             call,
@@ -227,8 +228,8 @@ class Content:
             system=system,
             tools=tools,
             parameters=parameters,
-            request_model=asked,
-            response_model=answering,
+            request_model=request_model,
+            response_model=response_model,
         )
 
 

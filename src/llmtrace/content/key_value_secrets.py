@@ -120,15 +120,15 @@ class _Pairs:
         lower = text.lower()
         if len(lower) != len(text):  # a letter whose lower case is longer
             lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
-        found = [match for word in self._last_words if word in lower for match in self._pattern(word).finditer(lower)]
-        return sorted(found, key=re.Match.start)
+        matches = [match for word in self._last_words if word in lower for match in self._pattern(word).finditer(lower)]
+        return sorted(matches, key=re.Match.start)
 
     def _pattern(self, word: str) -> re.Pattern[str]:
-        made = self._patterns.get(word)
-        if made is None:  # compiled when needed: together they would take some milliseconds of the program's start
-            made = re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})")
-            self._patterns[word] = made
-        return made
+        compiled = self._patterns.get(word)
+        if compiled is None:  # compiled when needed: together they would take some milliseconds of the program's start
+            compiled = re.compile(f"{word}s?{_TAIL.replace('(?i:', '(?:')}(?P<after>{_AFTER}|{_BLANK})(?={_VALUE})")
+            self._patterns[word] = compiled
+        return compiled
 
     def _value(self, text: str, start: int, key: str, after: str) -> tuple[int, int, str] | None:
         """Start and end of the secret, and the quotes to put around its mark; None where the value is no secret."""

@@ -12,7 +12,7 @@ from typing import Any
 from llmtrace.content.blobs import without_bytes
 from llmtrace.content.redaction_stats import RedactionStats
 from llmtrace.content.truncation import fit, fit_messages, message_size
-from llmtrace.content.values import WIDEST, Values, changed, each
+from llmtrace.content.values import WIDEST, Values, changed, map_items
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -58,7 +58,7 @@ class Messages:
 
     def messages(self, messages: tuple[Message, ...], stats: RedactionStats) -> tuple[Message, ...]:
         size = 0
-        made: list[Message] | None = None
+        cleaned: list[Message] | None = None
         all_seen: list[_Seen] = []
         for index, message in enumerate(messages):
             cache = message.cache
@@ -69,26 +69,26 @@ class Messages:
             size += seen.size
             if seen.clean is not None:
                 stats.redacted += seen.redacted
-                if made is None:
-                    made = list(messages)
-                made[index] = seen.clean
-        cleaned = messages if made is None else tuple(made)
-        return cleaned if size * WIDEST <= self._limit else self._fewer(cleaned, all_seen, stats)
+                if cleaned is None:
+                    cleaned = list(messages)
+                cleaned[index] = seen.clean
+        clean = messages if cleaned is None else tuple(cleaned)
+        return clean if size * WIDEST <= self._limit else self._fewer(clean, all_seen, stats)
 
     def _message(self, message: Message) -> _Seen:
         stats = RedactionStats()
         parts = message.parts
         if len(parts) == 1:  # as most have
             only = parts[0]
-            made: Part
+            cleaned: Part
             if type(only) is Text and only.content:  # what `part` does, without the call
                 text = self._redactor.in_text(only.content, stats)
-                made = only if text is only.content else Text(text)
+                cleaned = only if text is only.content else Text(text)
             else:
-                made = self.part(only, stats)
-            parts = parts if made is parts[0] else (made,)
+                cleaned = self.part(only, stats)
+            parts = parts if cleaned is parts[0] else (cleaned,)
         else:
-            parts = each(parts, lambda part: self.part(part, stats))
+            parts = map_items(parts, lambda part: self.part(part, stats))
         role = self._values.name(message.role, stats)
         name = self._values.optional_name(message.name, stats)
         size = stats.size + len(role) + _PART * (len(parts) + 1)
@@ -108,28 +108,28 @@ class Messages:
         sizes = [seen.bytes or 0 for seen in all_seen]
         if sum(sizes) <= self._limit:
             return messages
-        kept, cut = fit_messages(messages, sizes, self._limit)
+        shortened, cut = fit_messages(messages, sizes, self._limit)
         stats.cut += cut
-        return kept
+        return shortened
 
     def system(self, parts: tuple[Part, ...], stats: RedactionStats) -> tuple[Part, ...]:
         """System instructions that came apart from the messages."""
         before = stats.size
-        made = each(parts, lambda part: self.part(part, stats))
+        cleaned = map_items(parts, lambda part: self.part(part, stats))
         if (stats.size - before + _PART * len(parts)) * WIDEST <= self._limit:
-            return made
-        message = Message("system", made)
-        (kept,), cut = fit_messages((message,), (message_size(message),), self._limit)
+            return cleaned
+        message = Message("system", cleaned)
+        (shortened,), cut = fit_messages((message,), (message_size(message),), self._limit)
         stats.cut += cut
-        return kept.parts if cut else made
+        return shortened.parts if cut else cleaned
 
     def part(self, part: Part, stats: RedactionStats) -> Part:
         """A part redacted and without inline bytes; the same object where there was nothing to do."""
         kind = type(part)
         if kind is Text or kind is Reasoning or kind is Compaction:
             content = part.content  # type: ignore[union-attr]
-            made = self._redactor.in_text(content, stats) if content else content
-            return part if made is content else replace(part, content=made)
+            redacted = self._redactor.in_text(content, stats) if content else content
+            return part if redacted is content else replace(part, content=redacted)
         if isinstance(part, (Blob, Uri)):
             part = without_bytes(part)
         fields: dict[str, Any] = {}
@@ -149,7 +149,7 @@ class Messages:
     def definitions(self, tools: tuple[ToolDefinition, ...], stats: RedactionStats) -> tuple[ToolDefinition, ...]:
         size = 0
         same = True
-        made: list[ToolDefinition] = []
+        cleaned: list[ToolDefinition] = []
         for tool in tools:
             cache = tool.cache
             seen = (cache.get(self) if cache else None) or self._definition(tool)
@@ -157,18 +157,18 @@ class Messages:
             if seen.clean is not None:
                 same = False
                 stats.redacted += seen.redacted
-            made.append(tool if seen.clean is None else seen.clean)
+            cleaned.append(tool if seen.clean is None else seen.clean)
         if size * WIDEST <= self._limit:
-            return tools if same else tuple(made)
-        share = self._limit // len(made)
-        return each(tuple(made), lambda tool: _smaller(tool, share, stats))
+            return tools if same else tuple(cleaned)
+        share = self._limit // len(cleaned)
+        return map_items(tuple(cleaned), lambda tool: _smaller(tool, share, stats))
 
     def definition(self, tool: ToolDefinition, stats: RedactionStats) -> ToolDefinition:
         return self.definitions((tool,), stats)[0]
 
     def _definition(self, tool: ToolDefinition) -> _Seen:
         stats = RedactionStats()
-        made = changed(
+        cleaned = changed(
             tool,
             name=self._values.name(tool.name, stats),
             description=tool.description and self._redactor.in_text(tool.description, stats),
@@ -176,10 +176,10 @@ class Messages:
             output=self._redactor.in_value(tool.output, stats),
         )
         size = stats.size + 2 * _PART
-        if made is tool:
+        if cleaned is tool:
             seen = _Seen(None, 0, size)
         else:
-            seen = _Seen(replace(made, cache={self: _Seen(None, 0, size)}), stats.redacted, size)
+            seen = _Seen(replace(cleaned, cache={self: _Seen(None, 0, size)}), stats.redacted, size)
         if tool.cache is not None:
             tool.cache[self] = seen
         return seen

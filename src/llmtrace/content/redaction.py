@@ -50,21 +50,21 @@ class Redactor:
     def __init__(self, config: Config, *, blobs: bool = False) -> None:
         """``blobs``: also replace ``data:`` URLs and long base64 values by digest and size."""
         self._blobs = blobs
-        self._said = False
+        self._has_reported = False
         self._defaults = config.redact
         self._own_keys: set[str] = set()
         self._keys: dict[str, int] = {}
-        self._known: set[str] = set()
+        self._clean_texts: set[str] = set()
         self._patterns: list[re.Pattern[str]] = []
         self._paths: list[Path] = []
         self.broken = False
         """True when a rule could not be read; the log has said which."""
         for key in config.redact_keys:
-            self._read("redact_keys", key, lambda given: self._own_keys.add(_key(given)))
+            self._read("redact_keys", key, lambda key_name: self._own_keys.add(_key(key_name)))
         for pattern in config.redact_patterns:
-            self._read("redact_patterns", pattern, lambda given: self._patterns.append(_pattern(given)))
+            self._read("redact_patterns", pattern, lambda regex: self._patterns.append(_pattern(regex)))
         for path in config.redact_paths:
-            self._read("redact_paths", path, lambda given: self._paths.append(parse_path(_text(given))))
+            self._read("redact_paths", path, lambda json_path: self._paths.append(parse_path(_text(json_path))))
         self._function: Callable[[str], str] | None = config.redact_with
         if self._function is not None and not callable(self._function):
             self._read("redact_with", self._function, _refuse)
@@ -72,12 +72,12 @@ class Redactor:
         self._scan = Scanner(self._rules())
         self._always = bool(self._paths or self._patterns or self._function or self.broken)
 
-    def _read(self, option: str, given: Any, read: Callable[[Any], object]) -> None:
+    def _read(self, option: str, value: Any, read: Callable[[Any], object]) -> None:
         try:
-            read(given)
+            read(value)
         except Exception as error:
             self.broken = True
-            rule = _shown(given)
+            rule = _shown(value)
             if (option, rule) not in _said_broken:
                 _said_broken.add((option, rule))
                 logger.error(
@@ -88,10 +88,10 @@ class Redactor:
                 )
 
     def _rules(self) -> list[Sequence[Rule]]:
-        own = pair_rules("key", sorted(self._own_keys), lambda name: words(name) in self._own_keys, any_value=True)
+        key_rules = pair_rules("key", sorted(self._own_keys), lambda name: words(name) in self._own_keys, any_value=True)
         common = secret_pairs() if self._defaults else ()
         forms = [*([blob_rule()] if self._blobs else []), *(secret_rules() if self._defaults else [])]
-        return [own[:1], common[0:1], common[2:3], [*own[1:], *common[1::2]], forms]
+        return [key_rules[:1], common[0:1], common[2:3], [*key_rules[1:], *common[1::2]], forms]
 
     # -- the two ways in
 
@@ -108,14 +108,14 @@ class Redactor:
     def in_text(self, text: str, stats: RedactionStats) -> str:
         size = len(text)
         stats.size += size
-        if size <= _KNOWN_LENGTH and text in self._known and not stats.secrets:
+        if size <= _KNOWN_LENGTH and text in self._clean_texts and not stats.secrets:
             return text
         try:
             if size >= _SHORTEST or self._always or not text.isascii():
-                text = self._scan(given := text, stats)
+                text = self._scan(original := text, stats)
                 if self._always:
                     text = self._by_user(text, stats)
-                elif size <= _KNOWN_LENGTH and text is given:
+                elif size <= _KNOWN_LENGTH and text is original:
                     self._know(text)
             if size >= LEAST_BASE64 and self._blobs and is_base64(text):
                 return blob_mark(text)
@@ -124,15 +124,15 @@ class Redactor:
             return self._failed(error, stats)
 
     def _know(self, text: str) -> None:
-        if len(self._known) >= _MAX_KNOWN:
-            self._known.clear()
-        self._known.add(text)
+        if len(self._clean_texts) >= _MAX_KNOWN:
+            self._clean_texts.clear()
+        self._clean_texts.add(text)
 
     def in_name(self, text: str, stats: RedactionStats) -> str:
         """A name of a span, tool or model: all rules but the user's function, and readable even where a rule is broken."""
         try:
-            made = self._scan(text, stats)
-            return self._by_patterns(made, stats) if self._patterns else made
+            redacted = self._scan(text, stats)
+            return self._by_patterns(redacted, stats) if self._patterns else redacted
         except Exception as error:
             return self._failed(error, stats)
 
@@ -151,12 +151,12 @@ class Redactor:
             return self.in_value(value, stats)
         for name in reversed(where):
             value = {name: value}
-        made = self.in_document(value, stats)
+        redacted = self.in_document(value, stats)
         for name in where:
-            if not isinstance(made, dict):
-                return made
-            made = made.get(name, ERROR)  # a name that is itself a secret is gone
-        return made
+            if not isinstance(redacted, dict):
+                return redacted
+            redacted = redacted.get(name, ERROR)  # a name that is itself a secret is gone
+        return redacted
 
     # -- values
 
@@ -176,17 +176,17 @@ class Redactor:
         return self.in_value(to_json(value), stats)  # no JSON: shown as it will be written
 
     def _in_list(self, items: Sequence[JsonValue], stats: RedactionStats) -> JsonValue:
-        made: list[JsonValue] | None = None
+        changed_items: list[JsonValue] | None = None
         for index, item in enumerate(items):
             new = self.in_value(item, stats)
             if new is not item:
-                if made is None:
-                    made = list(items)
-                made[index] = new
-        return items if made is None else made
+                if changed_items is None:
+                    changed_items = list(items)
+                changed_items[index] = new
+        return items if changed_items is None else changed_items
 
     def _in_dict(self, members: dict[str, JsonValue], stats: RedactionStats) -> JsonValue:
-        made: dict[str, JsonValue] | None = None
+        changed_members: dict[str, JsonValue] | None = None
         renamed = False
         for key, item in members.items():
             what = self._keys.get(key)
@@ -204,12 +204,12 @@ class Redactor:
             else:
                 new = self._in_member(key, item, what, members, stats)
             if new is not item:
-                if made is None:
-                    made = dict(members)
-                made[key] = new
+                if changed_members is None:
+                    changed_members = dict(members)
+                changed_members[key] = new
             if what == _TEXT:
                 renamed = True
-        result = members if made is None else made
+        result = members if changed_members is None else changed_members
         return {self.in_text(key, stats): item for key, item in result.items()} if renamed else result
 
     def _in_member(
@@ -223,20 +223,20 @@ class Redactor:
 
     def _in_schemas(self, properties: dict[str, JsonValue], stats: RedactionStats) -> JsonValue:
         """The members of ``properties`` in a JSON Schema: ``password`` there says what one looks like. Its default does not."""
-        made: dict[str, JsonValue] = {}
+        schemas: dict[str, JsonValue] = {}
         for name, schema in properties.items():
             if type(name) is str and is_schema(schema) and self._judge(name) in _BY_KEY:
-                made[name] = self._in_secret_schema(schema, stats)
+                schemas[name] = self._in_secret_schema(schema, stats)
             else:
-                made.update(self._in_dict({name: schema}, stats))
-        changed = len(made) != len(properties) or any(made.get(name) is not schema for name, schema in properties.items())
-        return made if changed else properties
+                schemas.update(self._in_dict({name: schema}, stats))
+        changed = len(schemas) != len(properties) or any(schemas.get(name) is not schema for name, schema in properties.items())
+        return schemas if changed else properties
 
     def _in_secret_schema(self, schema: dict[str, JsonValue], stats: RedactionStats) -> JsonValue:
         examples = [name for name in _EXAMPLES if schema.get(name) is not None]
-        others = self._in_dict({name: item for name, item in schema.items() if name not in examples}, stats)
-        same = not examples and all(others.get(name) is item for name, item in schema.items())
-        return schema if same else {**others, **{name: stats.take("key") for name in examples}}
+        redacted = self._in_dict({name: item for name, item in schema.items() if name not in examples}, stats)
+        same = not examples and all(redacted.get(name) is item for name, item in schema.items())
+        return schema if same else {**redacted, **{name: stats.take("key") for name in examples}}
 
     def _of_key(
         self, key: str, item: JsonValue, what: int, members: Mapping[str, JsonValue], stats: RedactionStats
@@ -251,9 +251,9 @@ class Redactor:
         return stats.take("key", *_texts(item))
 
     def _judge(self, key: str) -> int:
-        known = self._keys.get(key)
-        if known is not None:
-            return known
+        meaning = self._keys.get(key)
+        if meaning is not None:
+            return meaning
         spelt = words(key)
         if spelt in self._own_keys:
             what = _USERS
@@ -268,10 +268,10 @@ class Redactor:
     # -- the user's rules
 
     def _by_paths(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
-        def take(found: JsonValue) -> JsonValue:
-            if found is None or (isinstance(found, str) and found.startswith(MARK)):
-                return found
-            return stats.take("path", *_texts(found))
+        def take(secret: JsonValue) -> JsonValue:
+            if secret is None or (isinstance(secret, str) and secret.startswith(MARK)):
+                return secret
+            return stats.take("path", *_texts(secret))
 
         for path in self._paths:
             value = replace_at(value, path, take)
@@ -285,12 +285,12 @@ class Redactor:
             text = self._json_by_paths(text, stats)
         text = self._by_patterns(text, stats)
         if self._function is not None:
-            made = self._function(text)
-            if type(made) is not str:
-                raise TypeError(f"redact_with gave {type(made).__name__}, not str")
-            if made != text:
+            redacted = self._function(text)
+            if type(redacted) is not str:
+                raise TypeError(f"redact_with gave {type(redacted).__name__}, not str")
+            if redacted != text:
                 stats.redacted += 1
-                text = made
+                text = redacted
         return text
 
     def _by_patterns(self, text: str, stats: RedactionStats) -> str:
@@ -308,45 +308,45 @@ class Redactor:
             value = from_json(text)
         except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
             return self._in_paths(text, stats)
-        made = self._by_paths(value, stats)
-        return text if made is value else write_json(made).decode()
+        redacted = self._by_paths(value, stats)
+        return text if redacted is value else write_json(redacted).decode()
 
     def _failed(self, error: Exception, stats: RedactionStats) -> str:
         stats.redacted += 1
-        if not self._said:
-            self._said = True  # the error's text may quote what it was about: only its type is told
+        if not self._has_reported:
+            self._has_reported = True  # the error's text may quote what it was about: only its type is told
             logger.error("llmtrace: redaction failed (%s); what it was to look at is left out.", type(error).__name__)
         return ERROR
 
 
-def _text(given: object) -> str:
-    if not isinstance(given, str):
-        raise TypeError(f"expected text, got {type(given).__name__}")
-    return given
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return value
 
 
-def _key(given: object) -> str:
-    spelt = words(_text(given))
+def _key(value: object) -> str:
+    spelt = words(_text(value))
     if not spelt:
         raise ValueError("expected the name of a key, and there is no word in it")
     return spelt
 
 
-def _pattern(given: Any) -> re.Pattern[str]:
-    pattern = re.compile(given)
+def _pattern(value: Any) -> re.Pattern[str]:
+    pattern = re.compile(value)
     _text(pattern.pattern)  # one for bytes fits no text
     return pattern
 
 
-def _shown(given: object) -> str:
+def _shown(value: object) -> str:
     try:
-        return repr(given)
+        return repr(value)
     except Exception:
-        return f"<{type(given).__name__}>"
+        return f"<{type(value).__name__}>"
 
 
-def _refuse(given: object) -> None:
-    raise TypeError(f"expected a function from str to str, got {type(given).__name__}")
+def _refuse(value: object) -> None:
+    raise TypeError(f"expected a function from str to str, got {type(value).__name__}")
 
 
 def _path_pairs(paths: Iterable[Path]) -> Sequence[Rule]:

@@ -87,14 +87,14 @@ class Scanner:
     def _apply(self, text: str, stats: RedactionStats) -> str:
         if not text.isascii():
             text = well_formed(text)
-        made = text
+        redacted = text
         for rule in self._rules:
             test = self._tests.get(rule.anchor)
             if test is None:
                 test = self._tests[rule.anchor] = matcher(rule.anchor)
-            if test(made):
-                made = rule.apply(made, stats)
-        return text if made == text else made
+            if test(redacted):
+                redacted = rule.apply(redacted, stats)
+        return text if redacted == text else redacted
 
 
 def _any_of(rules: Sequence[Rule]) -> Callable[[str], bool]:

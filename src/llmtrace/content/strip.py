@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.content.values import changed, each
+from llmtrace.content.values import changed, map_items
 from llmtrace.model import (
     OUTCOME,
     AgentInvocation,
@@ -44,26 +44,26 @@ def without_content(span: Span) -> Span:
     """The copy without content; the same object where there was none."""
     operation = strip_operation(span.operation)
     attributes = _attributes(span.attributes)
-    made: dict[str, Any] = (
+    changes: dict[str, Any] = (
         _rest(span) if span.failure or span.violations or span.evaluations or span.events or span.links else {}
     )
     if operation is not span.operation:
-        made |= {"operation": operation, "name": _span_name(span, operation)}
-    if not made and attributes is span.attributes:
+        changes |= {"operation": operation, "name": _span_name(span, operation)}
+    if not changes and attributes is span.attributes:
         return span
-    return replace(span, **made, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
+    return replace(span, **changes, attributes={**attributes, semconv.CONTENT_LEVEL: "none"})
 
 
 def _rest(span: Span) -> dict[str, Any]:
     """What most spans have none of, where it held content."""
-    made = {
+    changes = {
         "failure": _failure(span.failure),
-        "violations": each(span.violations, _violation),
-        "evaluations": each(span.evaluations, _evaluation),
-        "events": each(span.events, _event),
-        "links": each(span.links, lambda link: changed(link, attributes=_attributes(link.attributes))),
+        "violations": map_items(span.violations, _violation),
+        "evaluations": map_items(span.evaluations, _evaluation),
+        "events": map_items(span.events, _event),
+        "links": map_items(span.links, lambda link: changed(link, attributes=_attributes(link.attributes))),
     }
-    return {name: new for name, new in made.items() if new is not getattr(span, name)}
+    return {name: new for name, new in changes.items() if new is not getattr(span, name)}
 
 
 def strip_operation(operation: Operation) -> Operation:
@@ -81,17 +81,17 @@ def _without(operation: Any, **empty: Any) -> Any:
 
 def _inference(call: Inference) -> Inference:
     parameters = call.parameters
-    kept = {name: given for name, given in parameters.items() if _is_setting(name, given)}
-    if len(kept) == len(parameters) and not (call.system or call.input or call.output or call.tools):
+    settings = {name: value for name, value in parameters.items() if _is_setting(name, value)}
+    if len(settings) == len(parameters) and not (call.system or call.input or call.output or call.tools):
         return call
-    return replace(call, system=(), input=(), output=(), tools=(), parameters=kept)
+    return replace(call, system=(), input=(), output=(), tools=(), parameters=settings)
 
 
-def _is_setting(name: str, given: JsonValue) -> bool:
+def _is_setting(name: str, value: JsonValue) -> bool:
     """Numbers, switches and words of the conventions; a text (a stop sequence, a prompt) is content."""
     if name not in semconv.REQUEST_PARAMETERS:
         return False
-    return given is None or isinstance(given, (bool, int, float)) or (isinstance(given, str) and bool(_WORD.fullmatch(given)))
+    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and bool(_WORD.fullmatch(value)))
 
 
 def _tool_execution(execution: ToolExecution) -> ToolExecution:
@@ -130,19 +130,19 @@ def _failure(failure: Failure | None) -> Failure | None:
     return Failure(failure.type)
 
 
-def _violation(found: Violation) -> Violation:
-    pointer = strip_pointer(found.pointer, made_up=found.code in ("unexpected", "duplicate_key"))
-    message = found.message
-    for segment, shown in zip(found.pointer.split("/"), pointer.split("/"), strict=True):
+def _violation(violation: Violation) -> Violation:
+    pointer = strip_pointer(violation.pointer, made_up=violation.code in ("unexpected", "duplicate_key"))
+    message = violation.message
+    for segment, shown in zip(violation.pointer.split("/"), pointer.split("/"), strict=True):
         if segment != shown:
             message = _hide(message, segment.replace("~1", "/").replace("~0", "~"))
-    tool = found.tool
-    if tool is not None and (found.code == "unknown_tool" or not _NAME.fullmatch(tool)):
+    tool = violation.tool
+    if tool is not None and (violation.code == "unknown_tool" or not _NAME.fullmatch(tool)):
         tool = _tool(tool)
-        message = message if tool == found.tool else _hide(message, found.tool)
-    if found.got is None and (pointer, message, tool) == (found.pointer, found.message, found.tool):
-        return found
-    return replace(found, got=None, pointer=pointer, message=message, tool=tool)
+        message = message if tool == violation.tool else _hide(message, violation.tool)
+    if violation.got is None and (pointer, message, tool) == (violation.pointer, violation.message, violation.tool):
+        return violation
+    return replace(violation, got=None, pointer=pointer, message=message, tool=tool)
 
 
 def _hide(message: str, name: str | None) -> str:
@@ -150,13 +150,13 @@ def _hide(message: str, name: str | None) -> str:
     return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN, message) if name else message
 
 
-def _evaluation(found: Evaluation) -> Evaluation:
-    pointer = None if found.pointer is None else strip_pointer(found.pointer)
+def _evaluation(evaluation: Evaluation) -> Evaluation:
+    pointer = None if evaluation.pointer is None else strip_pointer(evaluation.pointer)
     # What a program says about its own outcome is free text, and often quotes the answer.
-    explanation = "" if found.name == OUTCOME else found.explanation
-    if not found.evidence and pointer == found.pointer and explanation == found.explanation:
-        return found
-    return replace(found, evidence={}, pointer=pointer, explanation=explanation)
+    explanation = "" if evaluation.name == OUTCOME else evaluation.explanation
+    if not evaluation.evidence and pointer == evaluation.pointer and explanation == evaluation.explanation:
+        return evaluation
+    return replace(evaluation, evidence={}, pointer=pointer, explanation=explanation)
 
 
 def strip_pointer(pointer: str, *, made_up: bool = False) -> str:
@@ -172,18 +172,18 @@ def strip_pointer(pointer: str, *, made_up: bool = False) -> str:
 
 def _event(event: Event) -> Event:
     if event.name.startswith("gen_ai.") and event.name != semconv.EVALUATION_EVENT:
-        kept: Mapping[str, JsonValue] = {
+        numbers: Mapping[str, JsonValue] = {
             name: item for name, item in event.attributes.items() if isinstance(item, (bool, int, float))
         }
-        return changed(event, attributes=event.attributes if len(kept) == len(event.attributes) else kept)
+        return changed(event, attributes=event.attributes if len(numbers) == len(event.attributes) else numbers)
     return changed(event, attributes=_attributes(event.attributes))
 
 
 def _attributes(attributes: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     if not attributes:
         return attributes
-    kept = {name: item for name, item in attributes.items() if not _is_content(name)}
-    return attributes if len(kept) == len(attributes) else kept
+    harmless = {name: item for name, item in attributes.items() if not _is_content(name)}
+    return attributes if len(harmless) == len(attributes) else harmless
 
 
 def _is_content(name: str) -> bool:

@@ -31,15 +31,15 @@ class Values:
 
     def name(self, name: str, stats: RedactionStats) -> str:
         """A name (of a span, a tool, a model); the same object where it is clean."""
-        made = self._names.get(name)
-        if made is None:
-            made = self.redactor.in_name(name, RedactionStats())
+        cleaned = self._names.get(name)
+        if cleaned is None:
+            cleaned = self.redactor.in_name(name, RedactionStats())
             if len(self._names) < _MAX_NAMES and len(name) <= _LONGEST_NAME:
-                self._names[name] = made
-        if made is name or made == name:
+                self._names[name] = cleaned
+        if cleaned is name or cleaned == name:
             return name
         stats.redacted += 1
-        return made
+        return cleaned
 
     def said_name(self, name: str, stats: RedactionStats) -> str:
         """A name that a model may have made up: one that no program would give is a text, and read as such."""
@@ -49,39 +49,39 @@ class Values:
         return name and self.said_name(name, stats)
 
     def text(self, text: str, stats: RedactionStats) -> str:
-        made = self.redactor.in_text(text, stats)
-        if len(made) * WIDEST > self.limit:
-            made, cut = fit_text(made, self.limit)
+        cleaned = self.redactor.in_text(text, stats)
+        if len(cleaned) * WIDEST > self.limit:
+            cleaned, cut = fit_text(cleaned, self.limit)
             stats.cut += cut
-        return made
+        return cleaned
 
     def document(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
         """Arguments, a result, documents: one JSON value."""
         before = stats.size
-        made = self.redactor.in_document(value, stats)
-        return self.fitted(made, stats) if (stats.size - before) * WIDEST > self.limit else made
+        cleaned = self.redactor.in_document(value, stats)
+        return self.fitted(cleaned, stats) if (stats.size - before) * WIDEST > self.limit else cleaned
 
     def fitted(self, value: JsonValue, stats: RedactionStats) -> JsonValue:
-        made, cut = fit(value, self.limit)
+        shortened, cut = fit(value, self.limit)
         stats.cut += cut
-        return made
+        return shortened
 
     def attributes(self, attributes: Mapping[str, JsonValue], stats: RedactionStats) -> Mapping[str, JsonValue]:
         """Attributes of a span, event, link or resource. Each value has the limit for itself."""
         if self.redactor.broken:  # not even what the user put there can be trusted to be clean
             return {name: item for name, item in attributes.items() if isinstance(item, (bool, int, float))}
         before = stats.size
-        made: Any = self.redactor.in_value(attributes, stats)
-        if (stats.size - before) * WIDEST > self.limit and isinstance(made, dict):
-            fitted = {name: self.fitted(item, stats) for name, item in made.items()}
-            made = made if all(fitted[name] is item for name, item in made.items()) else fitted
-        return mapping(made, attributes)
+        cleaned: Any = self.redactor.in_value(attributes, stats)
+        if (stats.size - before) * WIDEST > self.limit and isinstance(cleaned, dict):
+            fitted = {name: self.fitted(item, stats) for name, item in cleaned.items()}
+            cleaned = cleaned if all(fitted[name] is item for name, item in cleaned.items()) else fitted
+        return mapping(cleaned, attributes)
 
 
-def mapping(made: Any, before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+def mapping(cleaned: Any, before: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """What was an object stays one, even where all of it had to be cut or could not be redacted."""
-    kept: Mapping[str, JsonValue] = made if made is before or isinstance(made, Mapping) else {"…": made}
-    return kept
+    cleaned_mapping: Mapping[str, JsonValue] = cleaned if cleaned is before or isinstance(cleaned, Mapping) else {"…": cleaned}
+    return cleaned_mapping
 
 
 def changed(owner: T, **fields: Any) -> T:
@@ -90,7 +90,7 @@ def changed(owner: T, **fields: Any) -> T:
     return replace(owner, **fields) if fields else owner
 
 
-def each(items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
+def map_items(items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
     """All items changed; the same tuple where each came back as it was."""
-    made = tuple([change(item) for item in items])
-    return items if all(map(is_, made, items)) else made
+    changed_items = tuple([change(item) for item in items])
+    return items if all(map(is_, changed_items, items)) else changed_items

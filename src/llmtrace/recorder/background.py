@@ -63,19 +63,19 @@ class Background(Sink):
             if not signal.looks_at or type(span.operation) in signal.looks_at:
                 _pool.take(_Job(signal, span, self._attach))
 
-    def _attach(self, span: Span, found: tuple[Evaluation, ...]) -> None:
+    def _attach(self, span: Span, evaluations: tuple[Evaluation, ...]) -> None:
         store = self._store()
         if store is None:
             logger.debug("llmtrace: there is no store to keep what was judged in the background")
             return
         try:
-            attach(store, span.trace_id, found, span_id=span.span_id, clean=self._recorder.content.clean)
+            attach(store, span.trace_id, evaluations, span_id=span.span_id, clean=self._recorder.content.clean)
         except (LlmtraceError, Unfinished, KeyError) as error:  # removed from the store meanwhile
             logger.debug("llmtrace: what was judged of span %s could not be kept: %s", span.span_id, error)
 
     def _store(self) -> Store | None:
-        found: Any = next((sink for sink in self._recorder.sinks if isinstance(sink, Store)), None)
-        return found  # type: ignore[no-any-return]
+        store: Any = next((sink for sink in self._recorder.sinks if isinstance(sink, Store)), None)
+        return store  # type: ignore[no-any-return]
 
 
 def join(recorder: Recorder) -> None:
@@ -138,8 +138,8 @@ class _Pool:
         deadline = time.monotonic() + seconds
         with self._changed:
             while self._process == os.getpid() and (self._jobs or self._busy):
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._changed.wait(remaining):
                     return not (self._jobs or self._busy)
         return True
 
@@ -157,18 +157,18 @@ def _judge(job: _Job) -> None:
     """Outside any run: what a judge calls belongs to no run of the program's, and is known by the judge's name."""
     token = otel_context.attach(Context({keys.ATTRIBUTES: {semconv.SIGNAL: job.signal.name}}))
     try:
-        found = tuple(job.signal.evaluations(_said(job.signal.code(job.span))))
-        if found:
-            job.done(job.span, found)
+        evaluations = tuple(job.signal.evaluations(_verdict_of(job.signal.code(job.span))))
+        if evaluations:
+            job.done(job.span, evaluations)
     except BaseException as error:
         report(job.signal.code, error)
     finally:
         Recording.detach(token)
 
 
-def _said(given: Any) -> Any:
-    return asyncio.run(_awaited(given)) if inspect.isawaitable(given) else given
+def _verdict_of(verdict: Any) -> Any:
+    return asyncio.run(_awaited(verdict)) if inspect.isawaitable(verdict) else verdict
 
 
-async def _awaited(given: Any) -> Any:
-    return await given
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable

@@ -25,5 +25,5 @@ def activate(recorder: Recorder | None) -> Recorder | None:
 
 def current() -> Recording | None:
     """The innermost recording that is open here, or None."""
-    found = otel_context.get_current().get(keys.RECORDING)
-    return found if isinstance(found, Recording) else None
+    recording = otel_context.get_current().get(keys.RECORDING)
+    return recording if isinstance(recording, Recording) else None

@@ -90,29 +90,33 @@ class Tracers:
         kind: Kind,
         start: int,
         identity: Identity,
-        known: Mapping[str, Any],
+        start_attributes: Mapping[str, Any],
         links: Sequence[Link],
         attributes: dict[str, JsonValue],
         events: list[Event],
     ) -> Started:
-        """``known``: attributes that a sampler may look at. ``attributes``, ``events``: where a `LocalSpan` keeps what the
-        program sets on it."""
+        """``start_attributes``: those that a sampler may look at. ``attributes`` and ``events``: where a `LocalSpan` keeps what
+        the program sets on it."""
         parent = _parent(context)
         parent_id = f"{parent.span_id:016x}" if parent.is_valid else None
         tracer = self._current()
         if tracer is not None:
             # a name with half a surrogate pair (models make up tool names) would cost an exporter its whole batch
             otel_name = name if name.isascii() else well_formed(name)
-            span = tracer.start_span(otel_name, context, _KINDS[kind], known, _links(links), start_time=start)
-            own = span.get_span_context()
-            span_id = f"{own.span_id:016x}"
-            if own.is_valid and span_id != parent_id:
-                return Started(span, f"{own.trace_id:032x}", span_id, parent_id)
+            span = tracer.start_span(otel_name, context, _KINDS[kind], start_attributes, _links(links), start_time=start)
+            span_context = span.get_span_context()
+            span_id = f"{span_context.span_id:016x}"
+            if span_context.is_valid and span_id != parent_id:
+                return Started(span, f"{span_context.trace_id:032x}", span_id, parent_id)
         trace_id = f"{parent.trace_id:032x}" if parent_id else identity.trace_id()
         span_id = identity.span_id()
         flags = parent.trace_flags if parent_id else TraceFlags(TraceFlags.SAMPLED)
-        own = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
-        local = NonRecordingSpan(own) if tracer is not None else LocalSpan(own, attributes, events, identity.clock)
+        span_context = SpanContext(int(trace_id, 16), int(span_id, 16), False, flags, parent.trace_state)
+        local = (
+            NonRecordingSpan(span_context)
+            if tracer is not None
+            else LocalSpan(span_context, attributes, events, identity.clock)
+        )
         return Started(local, trace_id, span_id, parent_id)
 
     def _current(self) -> Tracer | None:
@@ -160,29 +164,35 @@ def _links(links: Sequence[Link]) -> list[trace.Link] | None:
     return [trace.Link(context, link.attributes) for context, link in zip(contexts, links, strict=True)]
 
 
-def program_additions(span: trace.Span, known: Mapping[str, Any]) -> tuple[dict[str, JsonValue], list[Event]]:
+def program_additions(span: trace.Span, start_attributes: Mapping[str, Any]) -> tuple[dict[str, JsonValue], list[Event]]:
     """Return the attributes and events that the program set on an SDK's span itself, by OpenTelemetry's API.
 
-    ``known``: the attributes that we started it with. Spans of other implementations cannot be read: nothing is returned.
+    ``start_attributes``: those that we started it with. Spans of other implementations cannot be read: nothing is returned.
     """
     attributes: Any = getattr(span, "attributes", None)
     events: Any = getattr(span, "events", None)
-    added = {name: to_json(value) for name, value in attributes.items() if name not in known} if attributes else {}
+    added = {name: to_json(value) for name, value in attributes.items() if name not in start_attributes} if attributes else {}
     return added, [Event(event.name, event.timestamp, to_json(dict(event.attributes or {}))) for event in events or ()]
 
 
 def finish(
-    span: trace.Span, ended: Span, clean: Span | None, raw: RawSpan | None, content: Content, known: Mapping[str, Any]
+    span: trace.Span,
+    ended: Span,
+    clean: Span | None,
+    raw: RawSpan | None,
+    content: Content,
+    start_attributes: Mapping[str, Any],
 ) -> None:
     """Fill the OpenTelemetry span with what may leave by it, and end it; it is ended whatever happens.
 
-    ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already. ``known``:
+    ``clean``, ``raw``: ``ended`` as `Content` cleans it, and the encoded form of that, if they were made already.
+    ``start_attributes``:
     the attributes that the span was started with.
     """
     try:
         if span.is_recording() and not isinstance(span, LocalSpan):
             attributes, events, failure = _exported(ended, clean, raw, content)
-            span.set_attributes({name: value for name, value in attributes.items() if known.get(name) != value})
+            span.set_attributes({name: value for name, value in attributes.items() if start_attributes.get(name) != value})
             for event in events:
                 span.add_event(event.name, event.attributes, event.time)
             if failure is not None:

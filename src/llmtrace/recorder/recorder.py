@@ -146,15 +146,17 @@ class Recorder:
             run = self._below_program(run, operation, context)
         elif run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
-        usual_name, usual_kind, known = genai.opening(operation)
+        usual_name, usual_kind, start_attributes = genai.opening(operation)
         name, kind = name or usual_name, kind or usual_kind
         inherited: Any = context.get(keys.ATTRIBUTES)
-        own: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
+        span_attributes: dict[str, JsonValue] = {**(inherited or {}), **(attributes or {})}
         events: list[Event] = []
         if objectives.declared:
-            own.update(objectives.attributes_of(operation, name, known.get(semconv.OPERATION_NAME)))
+            span_attributes.update(objectives.attributes_of(operation, name, start_attributes.get(semconv.OPERATION_NAME)))
         start = self.identity.clock()
-        started = self._tracers.start(context, name, kind, start, self.identity, known, links, own, events)
+        started = self._tracers.start(
+            context, name, kind, start, self.identity, start_attributes, links, span_attributes, events
+        )
         recording = Recording(
             self,
             self.new_run() if run is None else run,
@@ -167,11 +169,11 @@ class Recorder:
             kind=kind,
             operation=operation,
             start=start,
-            attributes=own,
+            attributes=span_attributes,
             events=events,
             watchers=watchers,
             otel=started.span,
-            known=known,
+            start_attributes=start_attributes,
             around=context,
             links=links,
         )
@@ -185,9 +187,9 @@ class Recorder:
 
     def _below_program(self, run: Run, operation: Operation, context: Context) -> Run | None:
         """The run of a span that has nothing around it but the program, whose run is ``run``; None: it begins one."""
-        found = None if self.foreign_run is None else guard(self.foreign_run, context)
-        if found is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
-            return found
+        foreign_run = None if self.foreign_run is None else guard(self.foreign_run, context)
+        if foreign_run is not None or isinstance(operation, (AgentInvocation, Custom, Workflow)):
+            return foreign_run
         if run.evaluator is not self.evaluator:
             run.renew(self.evaluator)
         return run
@@ -205,7 +207,7 @@ class Recorder:
             None,
             recording.parent_id,
             recording.kind,
-            attributes={**recording.known, semconv.RUN_ID: recording.run.id},
+            attributes={**recording.start_attributes, semconv.RUN_ID: recording.run.id},
             resource=self._resource,
             scope=self._scope,
         )
@@ -242,7 +244,7 @@ class Recorder:
         outcome = run.outcome_of(span.span_id, outermost=recording.outermost)
         span = self._with_reports(span, outcome, recording.watchers, recording)
         clean, raw = self._export(span)
-        otel.finish(recording.otel, span, clean, raw, self.content, recording.known)
+        otel.finish(recording.otel, span, clean, raw, self.content, recording.start_attributes)
         return span
 
     def _span(self, sequence: int, recording: Recording, operation: Operation, failure: Failure | None, end: int) -> Span:
@@ -311,7 +313,7 @@ class Recorder:
 
 def _read_additions(recording: Recording) -> None:
     """Add to the recording what the program set on its OpenTelemetry span by OpenTelemetry's own API."""
-    attributes, events = otel.program_additions(recording.otel, recording.known)
+    attributes, events = otel.program_additions(recording.otel, recording.start_attributes)
     recording.attributes.update(attributes)
     recording.events.extend(events)
 

@@ -33,7 +33,6 @@ class Recording:
         "events",
         "is_collected",
         "kind",
-        "known",
         "links",
         "name",
         "operation",
@@ -44,6 +43,7 @@ class Recording:
         "run",
         "span_id",
         "start",
+        "start_attributes",
         "trace_id",
         "watchers",
     )
@@ -65,7 +65,7 @@ class Recording:
         events: list[Event],
         watchers: tuple[Any, ...],
         otel: OtelSpan,
-        known: Mapping[str, JsonValue],
+        start_attributes: Mapping[str, JsonValue],
         around: Context,
         links: tuple[Link, ...] = (),
         parent: Recording | None = None,
@@ -87,7 +87,7 @@ class Recording:
         self.attributes = attributes
         self.watchers = watchers
         self.otel = otel
-        self.known = known
+        self.start_attributes = start_attributes
         """The attributes that the OpenTelemetry span was started with."""
         self.links = links
         self.is_collected = False
@@ -222,7 +222,7 @@ class NoRecording(Recording):
             events=[],
             watchers=(),
             otel=INVALID_SPAN,
-            known={},
+            start_attributes={},
             around=otel_context.get_current(),
         )
         self._open = []
