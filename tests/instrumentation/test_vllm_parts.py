@@ -115,7 +115,7 @@ def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
 
     def sent(host: str | None, headers: dict[str, str], provider: str = "openai") -> dict[str, str]:
         call: Any = SimpleNamespace(fields={"provider": provider, "server_address": host}, client=client, recording=recording)
-        return Chat().sent(call, headers)
+        return Chat().extra_headers(call, headers)
 
     ours = {"x-request-id": f"llmtrace-{'a' * 32}-{'b' * 16}"}
     assert sent("gpu.internal", {}) == ours

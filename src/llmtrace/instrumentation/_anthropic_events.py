@@ -8,7 +8,7 @@ from typing import Any
 
 from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_message, read_usage
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._stainless import Chunks, members
 
 _TEXTS = {
     "text_delta": ("text", "text"),
@@ -59,7 +59,7 @@ class _Block:
         return block
 
 
-class EventReader:
+class EventReader(Chunks):
     """`Reader` of the events of a message stream."""
 
     __slots__ = ("_blocks", "_counts", "_message", "_stop", "_stop_details")

@@ -19,6 +19,7 @@ from llmtrace.instrumentation._bedrock_messages import (
 )
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Failure, Generic, Message, Part, Reasoning, Text, Usage
 from llmtrace.validation.parsing import parse_arguments
 
@@ -157,7 +158,7 @@ def _joined(parts: list[Part]) -> list[Part]:
     return found
 
 
-class Events:
+class Events(Reader):
     """`Reader` of a stream's messages as botocore reads them from the wire, before it makes the program's events of them."""
 
     __slots__ = ("_chunks", "failure")

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from llmtrace.content import to_json
 from llmtrace.instrumentation._bedrock_chunks import traced_fields
 from llmtrace.instrumentation._bedrock_messages import FINISH_REASONS, read_blocks, read_message, read_tools, read_usage
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import JsonValue, replace
 
@@ -31,9 +31,9 @@ def read_request(kwargs: Mapping[str, Any]) -> Fields:
     fields: Fields = {"parameters": _parameters(kwargs), "system": read_blocks(kwargs.get("system"))}
     messages, tools = kwargs.get("messages"), _of(kwargs, "toolConfig").get("tools")
     if isinstance(messages, (list, tuple)):
-        fields["input"] = all_known(messages, read_message)
+        fields["input"] = read_messages_cached(messages, read_message)
     if isinstance(tools, (list, tuple)):
-        fields["tools"] = known_tools(tools, read_tools)
+        fields["tools"] = read_tools_cached(tools, read_tools)
     return fields
 
 

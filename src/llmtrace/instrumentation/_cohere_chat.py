@@ -12,6 +12,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_messages import arguments, read_message, read_tool_call
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Failure, Generic, JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
 
 _FINISH = {
@@ -76,7 +77,7 @@ def read_format(asked: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else asked
 
 
-class EventReader:
+class EventReader(Reader):
     """`Reader` of the events of a chat."""
 
     def __init__(self) -> None:

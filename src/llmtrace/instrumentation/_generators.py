@@ -7,15 +7,15 @@ is the current one in the first step, in which the request is made, and in no la
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._coroutines import Held, rename, stepwise
-from llmtrace.instrumentation._metered import meter
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Headers, begin, carried_by
+from llmtrace.instrumentation._provider import Call, Endpoint, Outgoing, begin, prepare
+from llmtrace.instrumentation._stream_budget import meter
 from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.recorder.guard import guard
 
@@ -23,25 +23,16 @@ Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
 """Gives the watch over a stream when its first step is taken; None: nothing is recorded; an error: a budget refuses it."""
 
 
-class Streaming(Endpoint, Protocol):
-    """An endpoint whose streams are generators."""
-
-    def reader(self, call: Call) -> Reader:
-        """A reader for the chunks of a stream."""
-        ...
-
-
-def traced_generator(endpoint: Streaming) -> Wrapper:
+def traced_generator(endpoint: Endpoint) -> Wrapper:
     """A wrapper for a generator function, sync or async, that makes its request when it is asked for its first chunk; or for a
     coroutine function that gives such a generator, and makes no request itself."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        carried, headers = guard(carried_by, endpoint, instance, kwargs) or (None, None)
-        if carried is None:
+        outgoing = guard(prepare, endpoint, wrapped, instance, args, kwargs)
+        if outgoing is None:
             return wrapped(*args, **kwargs)
-        inner = wrapped(*args, **carried)
-
-        return follow(inner, lambda generator: _begun(endpoint, instance, kwargs, headers, generator))
+        inner = wrapped(*outgoing.args, **outgoing.kwargs)
+        return follow(inner, lambda generator: _begin(endpoint, instance, outgoing, generator))
 
     return wrapper
 
@@ -79,8 +70,8 @@ def followed(generator: Any, opened: Open) -> Any:
     return ours
 
 
-def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: Any) -> Any:
-    call = guard(begin, endpoint, instance, kwargs, headers)
+def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) -> Any:
+    call = guard(begin, endpoint, instance, outgoing.named, outgoing.headers)
     if not isinstance(call, Call):
         return call
     watch = guard(_watch, endpoint, call, inner)
@@ -89,7 +80,7 @@ def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], header
     return watch
 
 
-def _watch(endpoint: Streaming, call: Call, inner: Any) -> Watch:
+def _watch(endpoint: Endpoint, call: Call, inner: Any) -> Watch:
     return watched(call, endpoint.reader(call), inner)
 
 

@@ -12,6 +12,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._google_arguments import Arguments
 from llmtrace.instrumentation._google_parts import read_parts, said, server_call, server_result, word
 from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Generic,
     JsonValue,
@@ -160,7 +161,7 @@ def _told(metadata: Mapping[str, Any], *but: str) -> dict[str, JsonValue]:
 _BESIDE = {"grounding_metadata": _grounding, "url_context_metadata": _url_context, "citation_metadata": _citations}
 
 
-class AnswerReader:
+class AnswerReader(Reader):
     """`Reader` of ``GenerateContentResponse``s. ``asked``: how many candidates the request asked for."""
 
     def __init__(self, asked: int = 1) -> None:

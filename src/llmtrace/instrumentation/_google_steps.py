@@ -12,7 +12,7 @@ from typing import Any
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._stainless import Chunks, members
 from llmtrace.model import (
     Blob,
     Generic,
@@ -247,7 +247,7 @@ def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
     return sum(one.get("tokens") or 0 for one in counts if str(one.get("modality")).lower() == modality) or None
 
 
-class StepReader:
+class StepReader(Chunks):
     """`Reader` of an interaction's events."""
 
     def __init__(self) -> None:

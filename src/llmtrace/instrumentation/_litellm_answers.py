@@ -14,6 +14,7 @@ from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_messages import read_usage as read_openai_usage
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Usage, replace
 
 PARAMETERS = frozenset(
@@ -139,7 +140,7 @@ def read_usage(raw: Any) -> Usage | None:
     )
 
 
-class StreamReader:
+class StreamReader(Reader):
     """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; litellm keeps it elsewhere."""
 
     def __init__(self, stream: Any, asked: int) -> None:

@@ -15,6 +15,7 @@ from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_messages import arguments, read_part
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Generic,
     JsonValue,
@@ -118,7 +119,7 @@ def _usage(raw: Any) -> Usage | None:
     return Usage(given + usage.get("connector_tokens", 0), usage.get("completion_tokens"))
 
 
-class ConversationReader:
+class ConversationReader(Reader):
     """`Reader` of ``ConversationEvents``."""
 
     def __init__(self) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_messages import read_tool_call
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Blob, JsonValue, Message, Part, Reasoning, Text, ToolCall, ToolDefinition, ToolResult, Usage
 from llmtrace.validation.schema import read_definition
 
@@ -21,9 +22,9 @@ _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "s
 def read_chat(sent: Mapping[str, Any]) -> Fields:
     """The fields of a request of ``chat``: what is sent, as JSON."""
     fields: Fields = {"parameters": _parameters(sent)}
-    fields["input"] = all_known(sent.get("messages") or (), read_message)
+    fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
     if sent.get("tools"):
-        fields["tools"] = known_tools(sent["tools"], _read_tools)
+        fields["tools"] = read_tools_cached(sent["tools"], _read_tools)
     return fields
 
 
@@ -90,7 +91,7 @@ def read_usage(said: Mapping[str, Any]) -> Usage | None:
     return None if counts == (None, None) else Usage(*counts)
 
 
-class AnswerReader:
+class AnswerReader(Reader):
     """`Reader` of an answer in pieces; a whole answer is one piece."""
 
     __slots__ = ("_calls", "_last", "_model", "_role", "_text", "_thought")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_beside, read_message, read_usage
@@ -15,7 +15,7 @@ from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read
 from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._vllm_served import of_answer, request_id
+from llmtrace.instrumentation._vllm_server import of_answer, request_id
 from llmtrace.model import ToolDefinition
 from llmtrace.validation.schema import read_definition
 
@@ -31,7 +31,7 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "functions"}
 class Chat(Generation):
     """The endpoint of chat completions."""
 
-    def sent(self, call: Call, headers: Headers) -> Headers:
+    def extra_headers(self, call: Call, headers: Headers) -> Headers:
         """More headers, by which a server of the program's own knows our span."""
         own = call.fields["provider"] == OPENAI and call.fields["server_address"] not in (None, OPENAI_HOST)
         return request_id(call.client, headers, call.recording) if own else {}
@@ -41,13 +41,13 @@ class Chat(Generation):
         fields: Fields = {"parameters": read_parameters(kwargs, _NAMES, _LEFT_OUT)}
         one_shot = False
         if isinstance(messages, (list, tuple)):
-            fields["input"] = all_known(messages, read_message)
+            fields["input"] = read_messages_cached(messages, read_message)
         else:  # an iterator, which is the SDK's to consume
             one_shot = True
         if isinstance(tools, (list, tuple)):
-            fields["tools"] = known_tools(tools, _read_tools)
+            fields["tools"] = read_tools_cached(tools, _read_tools)
         elif isinstance(functions, (list, tuple)):
-            fields["tools"] = known_tools(functions, _read_tools)
+            fields["tools"] = read_tools_cached(functions, _read_tools)
         elif tools is not None and is_given(tools):
             one_shot = True
         return fields, one_shot or isinstance(kwargs.get("response_format"), type)
@@ -78,9 +78,9 @@ class Chat(Generation):
             fields["attributes"] = {**fields.get("attributes", {}), **told}
         return fields
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         asked = call.fields.get("parameters", {}).get("choice.count")
-        return _stainless.settle(self, call, result, lambda: ChunkReader(asked if isinstance(asked, int) else 1))
+        return _stainless.end_call(self, call, result, lambda: ChunkReader(asked if isinstance(asked, int) else 1))
 
 
 def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:

@@ -18,8 +18,8 @@ from llmtrace.instrumentation._openai_messages import (
     refusal,
 )
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._vllm_served import Logprobs, engine_times
+from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._vllm_server import Logprobs, engine_times
 from llmtrace.model import JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
 from llmtrace.recorder.guard import guard
 
@@ -79,7 +79,7 @@ class _Choice:
             yield ToolCall(call.name, raw if call.is_custom else arguments(raw), call.id)
 
 
-class ChunkReader:
+class ChunkReader(Chunks):
     """`Reader` of ``ChatCompletionChunk``s. ``asked``: how many choices the request asked for."""
 
     __slots__ = (

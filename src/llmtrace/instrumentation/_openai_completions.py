@@ -25,8 +25,8 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"prompt"}
 class Completions(Chat):
     """The endpoint of completions."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         asked = tuple([message for one in _prompts(kwargs.get("prompt")) for message in read_prompt(one)])
@@ -36,10 +36,10 @@ class Completions(Chat):
         said = members(result)
         return super().answer({**said, "choices": [_as_chat(one, "message") for one in said.get("choices") or ()]})
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         n = call.fields.get("parameters", {}).get("choice.count")
         asked = len(call.fields.get("input", ())) * (n if isinstance(n, int) else 1)
-        return _stainless.settle(self, call, result, lambda: TextReader(asked or 1))
+        return _stainless.end_call(self, call, result, lambda: TextReader(asked or 1))
 
 
 def _prompts(given: Any) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _stainless
-from llmtrace.instrumentation._openai_endpoint import Endpoint
+from llmtrace.instrumentation._openai_endpoint import OpenAIEndpoint
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import members
@@ -17,14 +17,14 @@ _BYTES, _BASE64 = 4, 3 / 4
 """Bytes of one number of a vector, and of one character that encodes it."""
 
 
-class Embeddings(Endpoint):
+class Embeddings(OpenAIEndpoint):
     """The endpoint that turns texts into vectors."""
 
-    makes = Embedding
+    operation_type = Embedding
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         dimensions = kwargs.get("dimensions")
-        return {**super().outline(client, kwargs), "dimensions": dimensions if isinstance(dimensions, int) else None}
+        return {**super().start_attributes(client, kwargs), "dimensions": dimensions if isinstance(dimensions, int) else None}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")
@@ -37,8 +37,8 @@ class Embeddings(Endpoint):
         length = _length(members(vectors[0]).get("embedding")) if vectors else None
         return fields if length is None else {**fields, "dimensions": length}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _stainless.settle(self, call, result, _NoChunks)
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, _NoChunks)
 
 
 def _length(vector: Any) -> int | None:
@@ -48,7 +48,7 @@ def _length(vector: Any) -> int | None:
     return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None
 
 
-class _NoChunks:
+class _NoChunks(_stainless.Chunks):
     """Embeddings do not come as streams."""
 
     def feed(self, chunk: Any) -> None: ...

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._stainless import Chunks, members
 
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
@@ -70,7 +70,7 @@ class _Item:
         return {**self.said, **found}
 
 
-class EventReader:
+class EventReader(Chunks):
     """`Reader` of a stream's events. ``read``: from an answer, as its members, to the fields of the operation."""
 
     __slots__ = ("_error", "_is_last", "_items", "_read", "_response", "_writers")

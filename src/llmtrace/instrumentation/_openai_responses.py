@@ -11,8 +11,8 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
@@ -47,16 +47,16 @@ class Responses(Generation):
         }
         one_shot = isinstance(kwargs.get("text_format"), type)
         if isinstance(asked, str):
-            fields["input"] = all_known(({"role": "user", "content": asked},), read_item)
+            fields["input"] = read_messages_cached(({"role": "user", "content": asked},), read_item)
         elif isinstance(asked, (list, tuple)):
-            fields["input"] = all_known(asked, read_item)
+            fields["input"] = read_messages_cached(asked, read_item)
         elif asked is not None and is_given(asked):  # an iterator, which is the SDK's to consume
             one_shot = True
         if tools is None or not is_given(tools):
             tools = ()
         if isinstance(tools, (list, tuple)):
             offered = [*tools, *_loaded(asked)]
-            fields["tools"] = known_tools(offered, _read_tools) if offered else ()
+            fields["tools"] = read_tools_cached(offered, _read_tools) if offered else ()
         else:
             one_shot = True
         return fields, one_shot
@@ -64,16 +64,16 @@ class Responses(Generation):
     def answer(self, result: Any) -> Fields:
         return read_response(members(result))
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _stainless.settle(self, call, result, lambda: EventReader(read_response))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, lambda: EventReader(read_response))
 
 
 class FetchedResponses(Responses):
     """The endpoint that fetches a response which was made before, whole or as a stream."""
 
-    makes = FetchResponse
+    operation_type = FetchResponse
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
         asked = kwargs.get("response_id")
         response_id = asked if isinstance(asked, str) else None

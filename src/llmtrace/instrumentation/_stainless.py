@@ -7,7 +7,7 @@ built and streams closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
@@ -68,7 +68,7 @@ def server_of(client: Any) -> Address:
 
 
 def with_headers(client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-    """See `Endpoint.carry`: here by ``extra_headers``."""
+    """See `Endpoint.inject_headers`: here by ``extra_headers``."""
     given = kwargs.get("extra_headers")
     own = dict(given) if given and is_given(given) else {}
     always = getattr(client, "_custom_headers", None)
@@ -78,15 +78,18 @@ def with_headers(client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any]
     return {**kwargs, "extra_headers": own}, own
 
 
-class Chunks(Reader, Protocol):
+class Chunks(Reader):
     """A reader of a stream's chunks."""
 
+    __slots__ = ()
+
     def add(self, chunk: Any) -> None:
-        """Take in a chunk of any kind, or its JSON; `feed`, on the hot path, is for the library's own."""
+        """Read a chunk of any kind, or its JSON; `feed`, on the hot path, is for the library's own."""
+        raise NotImplementedError
 
 
-def settle(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], Chunks]) -> Any:
-    """See `Endpoint.settle`. ``reader`` makes one for a stream's chunks."""
+def end_call(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], Chunks]) -> Any:
+    """See `Endpoint.on_response`. ``reader`` makes one for a stream's chunks."""
     if type(result) in _whole:
         call.end(endpoint.answer(result))
         return result
@@ -113,7 +116,7 @@ _whole: set[type] = set()
 """The SDK's models, which are neither streams nor raw: to ask one for what it does not have takes pydantic 2 µs each time."""
 
 
-class Body:
+class Body(Reader):
     """Reader of an HTTP body: of JSON, or of server-sent events, whose data it hands to a reader of chunks."""
 
     def __init__(self, endpoint: Endpoint, response: Any, chunks: Chunks) -> None:

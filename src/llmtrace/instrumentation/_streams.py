@@ -11,26 +11,47 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import wrapt
 
 from llmtrace import semconv
-from llmtrace.instrumentation._metered import ametered, metered
 from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._stream_budget import ametered, metered
 from llmtrace.recorder.guard import guard, report
 
 
-class Reader(Protocol):
-    """Puts an answer together from its chunks, so that it can be told at any moment, from any thread."""
+class Reader:
+    """Puts an answer together from the chunks of its stream: derive from it one for each kind of stream."""
 
-    def feed(self, chunk: Any) -> None: ...
+    __slots__ = ()
+
+    def feed(self, chunk: Any) -> None:
+        """Read one chunk, which the program gets next."""
+        raise NotImplementedError
 
     def fields(self) -> Fields:
-        """Fields of the `Inference` as far as seen; ``partial`` among them if the answer itself shows that it is whole."""
-        ...
+        """Return the fields of the answer as far as seen. Called at any moment, from any thread.
+
+        ``partial`` is among them only if the chunks themselves show that the answer is whole, or cut.
+        """
+        raise NotImplementedError
+
+    def pump(self, watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
+        """Pass every chunk on and feed it. This is a hot path: a reader may override it, to save the call for each chunk. The
+        loop stands in ``with watch``, and sets ``watch.chunks`` and ``watch.first``."""
+        feed = self.feed
+        with watch:
+            for watch.chunks, chunk in enumerate(iterator, 1):
+                if watch.chunks == 1:
+                    watch.first = time.perf_counter()
+                try:
+                    feed(chunk)
+                except Exception as error:
+                    report(feed, error)
+                yield chunk
 
 
 class Watch:
@@ -159,26 +180,9 @@ def _restore(response: Any) -> None:
 
 
 def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    """Pass on every chunk of ``iterator``. This is a hot path: a reader may have a ``pump`` of its own, with the same
-    arguments, and save the call for each chunk. It wraps its loop in ``with watch``, and tells ``watch.chunks`` and
-    ``watch.first``."""
-    found = guard(metered, watch, iterator)
-    iterator = iterator if found is None else found
-    own: Callable[[Watch, Iterator[Any]], Generator[Any, None, None]] | None = getattr(watch.reader, "pump", None)
-    return _pump(watch, iterator) if own is None else own(watch, iterator)
-
-
-def _pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    feed = watch.reader.feed
-    with watch:
-        for watch.chunks, chunk in enumerate(iterator, 1):
-            if watch.chunks == 1:
-                watch.first = time.perf_counter()
-            try:
-                feed(chunk)
-            except Exception as error:
-                report(feed, error)
-            yield chunk
+    """Pass on every chunk of ``iterator`` and let the watch's reader see it."""
+    limited = guard(metered, watch, iterator)
+    return watch.reader.pump(watch, iterator if limited is None else limited)
 
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:

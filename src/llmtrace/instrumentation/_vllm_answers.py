@@ -13,6 +13,7 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import JsonValue, Message, Part, Text, Usage
 from llmtrace.recorder.guard import guard
@@ -34,18 +35,18 @@ class _Choice:
         self.finish: str | None = None
         self.stop: int | str | None = None
 
-    def take(self, given: Any, *, delta: bool) -> None:
+    def add(self, output: Any, *, delta: bool) -> None:
         if not delta:
             self.text, self.tokens, self.logprobs = [], [], []
-        self.text.append(given.text)
-        self.tokens.extend(given.token_ids)
-        if given.logprobs is not None:
-            self.logprobs.extend(given.logprobs)
-        self.finish = given.finish_reason or self.finish
-        self.stop = self.stop if given.stop_reason is None else given.stop_reason
+        self.text.append(output.text)
+        self.tokens.extend(output.token_ids)
+        if output.logprobs is not None:
+            self.logprobs.extend(output.logprobs)
+        self.finish = output.finish_reason or self.finish
+        self.stop = self.stop if output.stop_reason is None else output.stop_reason
 
 
-class OutputReader:
+class OutputReader(Reader):
     """Takes in ``RequestOutput``s. ``calls``: how tool calls are read from the text, where tools were on offer."""
 
     __slots__ = ("_calls", "_choices", "_delta", "_last", "_latest")
@@ -62,57 +63,33 @@ class OutputReader:
         self._last = output
         if output.finished and output.metrics is None:
             hint_once()
-        for given in output.outputs:
+        for sequence in output.outputs:
             if self._delta:
-                choice = self._choices.get(given.index)
+                choice = self._choices.get(sequence.index)
                 if choice is None:
-                    choice = self._choices[given.index] = _Choice()
-                choice.take(given, delta=True)
+                    choice = self._choices[sequence.index] = _Choice()
+                choice.add(sequence, delta=True)
             else:
-                self._latest[given.index] = given
-
-    def seal(self) -> Answer | None:
-        """All that was seen, in values that nobody changes any more; None where nothing was."""
-        last = self._last
-        if last is None:
-            return None
-        for index, given in self._latest.items():
-            choice = self._choices[index] = _Choice()
-            choice.take(given, delta=False)
-        choices = [self._choices[index] for index in sorted(self._choices)]
-        return Answer(choices, _usage(last, choices), last.metrics, last.finished, self._calls)
+                self._latest[sequence.index] = sequence
 
     def fields(self) -> Fields:
         """Fields of the `Inference`, as far as seen."""
-        answer = self.seal()
-        return {} if answer is None else answer.fields()
-
-
-class Answer:
-    """What was seen of an answer, to be put together when there is time."""
-
-    __slots__ = ("_calls", "_choices", "_finished", "_metrics", "_usage")
-
-    def __init__(
-        self, choices: Sequence[_Choice], usage: Usage, metrics: Any, finished: bool, calls: CallReader | None
-    ) -> None:
-        self._choices = choices
-        self._usage = usage
-        self._metrics = metrics
-        self._finished = finished
-        self._calls = calls
-
-    def fields(self) -> Fields:
-        choices = self._choices
-        reasons = tuple([choice.finish or ("error" if self._finished else "") for choice in choices])
+        last = self._last
+        if last is None:
+            return {}
+        for index, output in self._latest.items():
+            choice = self._choices[index] = _Choice()
+            choice.add(output, delta=False)
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])
         fields: Fields = {
             "output": tuple([self._message(choice) for choice in choices]),
-            "usage": self._usage,
-            "attributes": {**timings(self._metrics), **_stopped(choices), **_confidence(choices)},
+            "usage": _usage(last, choices),
+            "attributes": {**timings(last.metrics), **_stop_reasons(choices), **_confidence(choices)},
         }
         if all(reasons):
             fields["finish_reasons"] = reasons
-        if self._finished:
+        if last.finished:
             fields["partial"] = ABORTED in reasons
         return fields
 
@@ -138,7 +115,7 @@ def _usage(last: Any, choices: Sequence[_Choice]) -> Usage:
     )
 
 
-def _stopped(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
+def _stop_reasons(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
     """The stop string or token that ended a choice, where it is not the model's own end."""
     found = [str(choice.stop) for choice in choices if choice.stop is not None]
     return {semconv.ENGINE_STOP_REASONS: found} if found else {}

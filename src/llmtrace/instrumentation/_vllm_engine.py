@@ -19,8 +19,8 @@ from opentelemetry.context import Context
 from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._vllm_answers import ABORTED, Answer, OutputReader
+from llmtrace.instrumentation._provider import Fields, build_operation
+from llmtrace.instrumentation._vllm_answers import ABORTED, OutputReader
 from llmtrace.instrumentation._vllm_requests import is_delta, model_of, read_chat, read_parameters, read_prompt
 from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import Custom, Embedding, Failure, Inference, Usage
@@ -79,8 +79,7 @@ class Batch:
         if self.recording is None or self.adds or (self.open and error is None):
             return
         recording, self.recording = self.recording, None
-        done = Custom({"prompts": self.added})
-        recording.end_later(lambda: done, failure=None if error is None else failure_in_call(error))
+        recording.end(Custom({"prompts": self.added}), failure=None if error is None else failure_in_call(error))
 
 
 current: ContextVar[Batch | None] = ContextVar("llmtrace_vllm_batch", default=None)
@@ -89,15 +88,17 @@ current: ContextVar[Batch | None] = ContextVar("llmtrace_vllm_batch", default=No
 class Asked:
     """One prompt in an engine: its open span, and what was seen of the answer."""
 
-    __slots__ = ("_batch", "_fields", "_first", "_makes", "_reader", "_started", "internal", "recording", "streams")
+    __slots__ = ("_batch", "_fields", "_first", "_operation_type", "_reader", "_started", "internal", "recording", "streams")
 
-    def __init__(self, batch: Batch, recording: Recording, fields: Fields, reader: OutputReader | None, makes: Any) -> None:
+    def __init__(
+        self, batch: Batch, recording: Recording, fields: Fields, reader: OutputReader | None, operation_type: type[Any]
+    ) -> None:
         self.recording = recording
         self.streams = fields.get("stream") is True
         self._batch = batch
         self._fields = fields
         self._reader = reader
-        self._makes = makes
+        self._operation_type = operation_type
         self._started = time.perf_counter()
         self._first: float | None = None
         self.internal = ""
@@ -120,19 +121,17 @@ class Asked:
         self.end({"partial": True}, failure_in_call(error))
 
     def end(self, fields: Fields, failure: Failure | None = None) -> None:
-        seen = None if self._reader is None else guard(self._reader.seal)
-        given = {**self._fields, **fields}
+        answer = {} if self._reader is None else guard(self._reader.fields) or {}
         if self._first is not None:
-            given["time_to_first_chunk"] = self._first
-        self.recording.end_later(lambda: self._made(seen, given), failure=failure)
+            fields = {**fields, "time_to_first_chunk": self._first}
+        self.recording.end(guard(self._operation, {**answer, **self._fields, **fields}), failure=failure)
         self._batch.finished()
 
-    def _made(self, seen: Answer | None, told: Fields) -> Any:
-        given = told if seen is None else {**(guard(seen.fields) or {}), **told}
-        attributes = given.pop("attributes", None)
+    def _operation(self, fields: Fields) -> Any:
+        attributes = fields.pop("attributes", None)
         if attributes:
             self.recording.set({**attributes, **self.recording.attributes})
-        return self._makes(**{name: held for name, held in given.items() if name in self._makes.__dataclass_fields__})
+        return build_operation(self._operation_type, fields)
 
 
 _open: weakref.WeakKeyDictionary[Any, dict[str, Asked]] = weakref.WeakKeyDictionary()
@@ -181,9 +180,9 @@ def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
     if batch is None:
         batch = Batch()
     prompt, params = _given(args, kwargs, 1, "prompt"), _given(args, kwargs, 2, "params")
-    model, may_wait = model_of(engine), batch.recording is not None
+    model = model_of(engine)
     if not hasattr(params, "max_tokens"):  # pooling
-        recording = recorder.start(Embedding(PROVIDER, request_model=model), context=batch.context, may_wait=may_wait)
+        recording = recorder.start(Embedding(PROVIDER, request_model=model), context=batch.context)
         return Asked(batch, recording, {"provider": PROVIDER, "request_model": model}, None, Embedding)
     lora = _given(args, kwargs, 4, "lora_request")
     fields: Fields = {
@@ -195,7 +194,7 @@ def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
         **(guard(batch.read, prompt, kwargs.get("prompt_text"), params) or {}),
     }
     opened = Inference(PROVIDER, fields.get("operation", semconv.CHAT), request_model=model, stream=fields["stream"])
-    recording = recorder.start(opened, context=batch.context, may_wait=may_wait)
+    recording = recorder.start(opened, context=batch.context)
     return Asked(batch, recording, fields, OutputReader(delta=is_delta(params), calls=batch.calls), Inference)
 
 

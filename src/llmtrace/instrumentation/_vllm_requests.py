@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolDefinition
@@ -85,9 +85,9 @@ def _user(*parts: Part) -> tuple[Message, ...]:
 
 
 def read_chat(messages: Any, tools: Any) -> Fields:
-    fields: Fields = {"input": all_known(messages, read_message)}
+    fields: Fields = {"input": read_messages_cached(messages, read_message)}
     if tools:
-        fields["tools"] = known_tools(list(tools), _read_tools)
+        fields["tools"] = read_tools_cached(list(tools), _read_tools)
     return fields
 
 

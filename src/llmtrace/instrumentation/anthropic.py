@@ -17,10 +17,10 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_content, read_message, read_usage
 from llmtrace.instrumentation._anthropic_events import EventReader
 from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, keep_answer, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
@@ -29,13 +29,16 @@ from llmtrace.validation.schema import read_definition
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = (1, 2)
 """Major versions of the library that are tested."""
+CLIENTS = {
+    f"anthropic.{start}Anthropic{cloud}": "" for start in ("", "Async") for cloud in ("", "Bedrock", "BedrockMantle", "Vertex")
+}
 
 _NAMES = {"output_format": "response_format"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthropic_version", "anthropic_beta"}
 
 
-class Messages:
-    """The endpoint of messages."""
+class Messages(Endpoint):
+    """The endpoint of messages. Headers are put in by `send`."""
 
     stream = False
     """The method always gives a stream."""
@@ -43,7 +46,7 @@ class Messages:
     def client(self, instance: Any) -> Any:
         return client_of(instance)
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
         model = kwargs.get("model")
         return {
@@ -54,9 +57,6 @@ class Messages:
             "server_address": host,
             "server_port": port,
         }
-
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # see `send`
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         fields: Fields = {"parameters": _parameters(kwargs)}
@@ -83,8 +83,8 @@ class Messages:
             "finish_reasons": (FINISH_REASONS.get(stop, stop) if stop else "error",),
         }
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _stainless.settle(self, call, result, EventReader)
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, EventReader)
 
 
 class Stream(Messages):
@@ -125,13 +125,13 @@ _OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
 
 
 def _read_messages(given: Any) -> Any:
-    return all_known(given, read_message)
+    return read_messages_cached(given, read_message)
 
 
 def _read_tools(given: Any) -> tuple[ToolDefinition, ...]:
     """The definitions; tools that the beta tool runner can run are objects that tell theirs."""
     plain = [_plain(tool) for tool in given]
-    return known_tools(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
+    return read_tools_cached(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
 
 
 def _plain(tool: Any) -> Any:
@@ -224,8 +224,8 @@ _BETA = helper(traced, _BETA_MANAGER), helper(traced_async, _BETA_AMANAGER)
 PATCHES = (
     *_methods(_MODULE, helper(traced, _MANAGER), helper(traced_async, _AMANAGER)),
     *(patch for module in (_BETA_MODULE, *_COPIES) for patch in _methods(module, *_BETA)),
-    Patch(_MODULE, "parse_response", keep_answer),
-    Patch(_BETA_MODULE, "parse_beta_response", keep_answer),
+    Patch(_MODULE, "parse_response", note_answer),
+    Patch(_BETA_MODULE, "parse_beta_response", note_answer),
     Patch("anthropic._base_client", "BaseClient._build_request", send),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
     Patch(_RUNNER, "tool_use_span", without_own_tool_span),

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._cohere_chat import (
     EventReader,
     finish_word,
@@ -22,10 +23,20 @@ from llmtrace.instrumentation._cohere_chat import (
     read_usage,
 )
 from llmtrace.instrumentation._generators import followed
-from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, Headers, begin, call_of, carried_by, traced, traced_async
+from llmtrace.instrumentation._provider import (
+    Call,
+    Endpoint,
+    Fields,
+    Headers,
+    Outgoing,
+    begin,
+    call_of,
+    prepare,
+    traced,
+    traced_async,
+)
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Watch, watched
 from llmtrace.model import Embedding, JsonValue, Retrieval, ToolDefinition
@@ -41,13 +52,13 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 _PORTS = {"https": 443, "http": 80}
 
 
-class _Endpoint:
+class _Endpoint(Endpoint):
     """What all calls of the SDK share."""
 
     def client(self, instance: Any) -> Any:
         return instance._client_wrapper.httpx_client
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         url = urlsplit(client.get_base_url(None))
         model = kwargs.get("model")
         return {
@@ -57,20 +68,14 @@ class _Endpoint:
             "server_port": url.port or _PORTS.get(url.scheme),
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         options = kwargs.get("request_options") or {}
         own = dict(options.get("additional_headers") or {})
         if any(name.lower() == "traceparent" for name in (*own, *client.base_headers())):
             return dict(kwargs), None
         return {**kwargs, "request_options": {**options, "additional_headers": own}}, own
 
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
-        return {}, False
-
-    def answer(self, result: Any) -> Fields:
-        raise NotImplementedError
-
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result.data))
         return result
 
@@ -81,8 +86,8 @@ class Chat(_Endpoint):
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         given = {name: value for name, value in kwargs.items() if value is not None and value is not ...}
@@ -90,12 +95,12 @@ class Chat(_Endpoint):
         if isinstance(parameters.get("response_format"), dict):
             parameters["response_format"] = read_format(parameters["response_format"])
         fields: Fields = {
-            "input": all_known(given.get("messages") or (), read_chat_message),
+            "input": read_messages_cached(given.get("messages") or (), read_chat_message),
             "system": tuple(read_documents(given.get("documents") or ())),
             "parameters": parameters,
         }
         if given.get("tools"):
-            fields["tools"] = known_tools(given["tools"], _read_tools)
+            fields["tools"] = read_tools_cached(given["tools"], _read_tools)
         return fields, False
 
     def answer(self, result: Any) -> Fields:
@@ -112,7 +117,7 @@ class Chat(_Endpoint):
 class Embeddings(_Endpoint):
     """The endpoint of ``embed``."""
 
-    makes = Embedding
+    operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:
         return {"usage": read_usage(members(result).get("meta")), "dimensions": _dimensions(members(result).get("embeddings"))}
@@ -121,7 +126,7 @@ class Embeddings(_Endpoint):
 class Rerank(_Endpoint):
     """The endpoint of ``rerank``: a retrieval from what the program hands over."""
 
-    makes = Retrieval
+    operation_type = Retrieval
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         query, top, documents = kwargs.get("query"), kwargs.get("top_n"), kwargs.get("documents")
@@ -131,7 +136,7 @@ class Rerank(_Endpoint):
             "given": tuple(documents or ()),
         }, False
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         given = call.fields.get("given") or ()
         call.end({"documents": [_ranked(members(one), given) for one in members(result.data).get("results") or ()]})
         return result
@@ -190,20 +195,20 @@ class _Opened:
 
 def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``chat_stream`` of a raw client, which gives a context manager made of a generator."""
-    carried, headers = guard(carried_by, _STREAM, instance, kwargs) or (None, None)
-    if carried is None:
+    outgoing = guard(prepare, _STREAM, wrapped, instance, args, kwargs)
+    if outgoing is None:
         return wrapped(*args, **kwargs)
-    manager = wrapped(*args, **carried)
-    guard(_follow, manager, instance, kwargs, headers)
+    manager = wrapped(*outgoing.args, **outgoing.kwargs)
+    guard(_follow, manager, instance, outgoing)
     return manager
 
 
-def _follow(manager: Any, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> None:
-    manager.gen = followed(manager.gen, lambda: _open(instance, kwargs, headers))
+def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
+    manager.gen = followed(manager.gen, lambda: _open(instance, outgoing))
 
 
-def _open(instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Any:
-    call = begin(_STREAM, instance, kwargs, headers)
+def _open(instance: Any, outgoing: Outgoing) -> Any:
+    call = begin(_STREAM, instance, outgoing.named, outgoing.headers)
     return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
 
 

@@ -27,6 +27,7 @@ from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, Se
 LIBRARY, DISTRIBUTION = "groq", "groq"
 SUPPORTED = (1,)
 """Major versions of the library that are tested."""
+CLIENTS = {"groq.Groq": "", "groq.AsyncGroq": ""}
 
 PROVIDER = "groq"
 
@@ -34,8 +35,8 @@ PROVIDER = "groq"
 class GroqChat(Chat):
     """The endpoint of chat completions."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "provider": PROVIDER}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
     def answer(self, result: Any) -> Fields:
         fields = super().answer(result)
@@ -43,7 +44,7 @@ class GroqChat(Chat):
         output = zip(fields["output"], said, strict=True)
         return {**fields, "output": tuple([_with_executed(one, raw.get("executed_tools") or ()) for one, raw in output])}
 
-    def refused(self, error: BaseException, fields: Fields) -> Fields:
+    def on_error(self, error: BaseException, fields: Fields) -> Fields:
         """With what the model had generated, where the server rejects that."""
         body = getattr(error, "body", None)
         told = members(members(body).get("error", body))
@@ -54,16 +55,16 @@ class GroqChat(Chat):
         first = replace(first, parts=(*first.parts, _failed(generated)))
         return {**fields, "output": (first, *rest), "finish_reasons": ("error",), "partial": False}
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         asked = call.fields.get("parameters", {}).get("choice.count")
-        return _stainless.settle(self, call, result, lambda: GroqReader(asked if isinstance(asked, int) else 1))
+        return _stainless.end_call(self, call, result, lambda: GroqReader(asked if isinstance(asked, int) else 1))
 
 
 class GroqEmbeddings(Embeddings):
     """The endpoint of embeddings."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "provider": PROVIDER}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
 
 class GroqReader(ChunkReader):

@@ -1,8 +1,8 @@
 """litellm: completion, text_completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
 
-One call is one span, whatever goes on within it: the SDK that litellm makes its requests by (`Endpoint.covers`), its retries
-and its fallbacks to other models. litellm's own callbacks are left alone. Only what is peculiar to litellm stands here; the
-engine is `_provider`, and answers have the form of OpenAI's.
+One call is one span, whatever goes on within it: the SDK that litellm makes its requests by, its retries and its fallbacks to
+other models (`Endpoint.suppress_nested`). litellm's own callbacks are left alone. Only what is peculiar to litellm stands here;
+the engine is `_provider`, and answers have the form of OpenAI's.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from llmtrace.instrumentation._openai_completions import Completions, TextReader
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._steps import aclosing, astepping, closing, is_patched, stepping
+from llmtrace.instrumentation._stream_classes import aclosing, astepping, closing, is_patched, stepping
 from llmtrace.instrumentation._streams import Reader, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
@@ -36,18 +36,16 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
 
 
-class _Covering:
-    """What the endpoints have in common. There is no client: litellm makes them as it needs them."""
+class _Covering(Endpoint):
+    """What the endpoints have in common. There is no client: litellm makes them as it needs them. Headers are put in by `send`
+    and `post`."""
 
-    covers = True
+    suppress_nested = True
 
     def client(self, instance: Any) -> Any:  # noqa: ARG002
         return self
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # see `send` and `post`
-
-    def refused(self, error: BaseException, fields: Fields) -> Fields:
+    def on_error(self, error: BaseException, fields: Fields) -> Fields:
         """litellm's exceptions say who raised them."""
         provider = getattr(error, "llm_provider", None)
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
@@ -65,7 +63,7 @@ def _outline(kwargs: Mapping[str, Any]) -> Fields:
 class Completion(_Covering, Chat):
     """The endpoint of chats."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -79,15 +77,15 @@ class Completion(_Covering, Chat):
         usage = read_usage(members(result).get("usage"))
         return {**super().answer(result), "usage": usage, **answered_by(result)}
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         asked = call.fields.get("parameters", {}).get("choice.count")
-        return _settle(self, call, result, lambda: StreamReader(result, asked if isinstance(asked, int) else 1))
+        return _end_call(self, call, result, lambda: StreamReader(result, asked if isinstance(asked, int) else 1))
 
 
 class TextCompletion(_Covering, Completions):
     """The endpoint of plain text; litellm asks models of chat by a chat."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {**_outline(kwargs), "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -96,15 +94,15 @@ class TextCompletion(_Covering, Completions):
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), "usage": read_usage(members(result).get("usage")), **answered_by(result)}
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         asked = call.fields.get("parameters", {}).get("choice.count")
-        return _settle(self, call, result, lambda: TextReader(asked if isinstance(asked, int) else 1))
+        return _end_call(self, call, result, lambda: TextReader(asked if isinstance(asked, int) else 1))
 
 
 class Respond(_Covering, Responses):
     """The endpoint of the Responses API."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -114,16 +112,16 @@ class Respond(_Covering, Responses):
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), **answered_by(result)}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _settle(self, call, result, lambda: EventReader(read_response))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _end_call(self, call, result, lambda: EventReader(read_response))
 
 
 class Embed(_Covering):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
-    makes = Embedding
+    operation_type = Embedding
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return _outline(kwargs)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -135,12 +133,8 @@ class Embed(_Covering):
         length = {"dimensions": len(vector)} if isinstance(vector, list) else {}
         return {"response_model": said.get("model"), "usage": read_usage(said.get("usage")), **length, **answered_by(result)}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        call.end(self.answer(result))
-        return result
 
-
-def _settle(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
+def _end_call(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
     """End ``call`` with a whole answer, or have it ended by a stream."""
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         return watch_generator(call, reader(), result)

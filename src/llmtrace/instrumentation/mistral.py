@@ -17,7 +17,7 @@ from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
 from llmtrace.content import to_json as snapshot
-from llmtrace.instrumentation._memo import all_known
+from llmtrace.instrumentation._cache import read_messages_cached
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
     conversation_named,
@@ -34,9 +34,9 @@ from llmtrace.instrumentation._openai_events import EventReader as ResponseEvent
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, current_call, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._streams import aclosing, closing, watch_stream
+from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream
 from llmtrace.model import Message, Text, ToolCall, Usage, replace
 from llmtrace.recorder.guard import guard
 
@@ -53,13 +53,13 @@ _NO_ID = "null"
 _FINISH = {"model_length": "length"}
 
 
-class _Client:
+class _Client(Endpoint):
     """How a resource of the SDK is called, whatever it is."""
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
         own = dict(kwargs.get("http_headers") or {})
         if any(name.lower() == "traceparent" for name in own):
             return dict(kwargs), None
@@ -83,7 +83,7 @@ class MistralChat(_Client, Chat):
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -104,7 +104,7 @@ class MistralChat(_Client, Chat):
             "finish_reasons": tuple([_FINISH.get(reason, reason) for reason in reasons]),
         }
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if not hasattr(result, "generator"):
             call.end(self.answer(result))
             return result
@@ -116,8 +116,8 @@ class MistralChat(_Client, Chat):
 class MistralFim(MistralChat):
     """The endpoint that fills in code between what stands before it, the prompt, and what stands after it, the suffix."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         given = {name: value for name, value in kwargs.items() if name != "prompt"}
@@ -140,7 +140,7 @@ class MistralConversations(MistralChat):
         entries = ({"role": "user", "content": inputs},) if isinstance(inputs, str) else inputs
         return {
             **fields,
-            "input": all_known(entries, read_entry) if isinstance(entries, (list, tuple)) else (),
+            "input": read_messages_cached(entries, read_entry) if isinstance(entries, (list, tuple)) else (),
             "system": (Text(instructions),) if isinstance(instructions, str) else (),
             "attributes": conversation_named(conversation),
         }, one_shot
@@ -148,7 +148,7 @@ class MistralConversations(MistralChat):
     def answer(self, result: Any) -> Fields:
         return read_conversation(members(result))
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if hasattr(result, "generator"):
             return watch_stream(call, ConversationReader(), result, result.response, slot="generator")
         call.end(self.answer(result))
@@ -158,7 +158,7 @@ class MistralConversations(MistralChat):
 class MistralResponses(_Client, Responses):
     """The endpoint that makes a response."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -167,7 +167,7 @@ class MistralResponses(_Client, Responses):
     def answer(self, result: Any) -> Fields:
         return read_response(_as_sent(result))
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if hasattr(result, "generator"):
             return watch_stream(call, _ResponseEvents(read_response), result, result.response, slot="generator")
         call.end(self.answer(result))
@@ -197,19 +197,19 @@ def _as_sent(thing: Any) -> Mapping[str, Any]:
 class MistralEmbeddings(_Client, Embeddings):
     """The endpoint of embeddings."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return _outline(client, kwargs)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")
         return super().request({"encoding_format": str(form)} if is_set(form) else {})
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result))
         return result
 
 
-class EventReader:
+class EventReader(Reader):
     """`Reader` of ``CompletionEvent``s, each of which holds a chunk of OpenAI's form."""
 
     def __init__(self, asked: int = 1) -> None:

@@ -17,7 +17,8 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Fields, Headers
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_answers import OutputReader
 from llmtrace.instrumentation._vllm_children import starting
 from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, aborting, adding, current, pooled, stepping
@@ -75,7 +76,7 @@ def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwarg
     given = args[0] if args else kwargs.get("messages" if chat else "prompts")
     chats = conversations(given) if chat else None
     count = count_prompts(given) if chats is None else len(chats)
-    batch = Batch(recorder.start(Custom(), name=name, may_wait=True) if count > 1 else None, given)
+    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, given)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
         batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None
@@ -136,15 +137,10 @@ def _scores(model: str | None, result: Any) -> Custom:
 # -- AsyncLLM
 
 
-class Generate:
+class Generate(Endpoint):
     """The endpoint of ``AsyncLLM.generate``, an async generator of outputs of any kind."""
 
-    makes: type[Any] = Inference
-
-    def client(self, instance: Any) -> Any:
-        return instance
-
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         model = model_of(client)
         lora = getattr(kwargs.get("lora_request"), "lora_name", None)
         return {
@@ -156,7 +152,7 @@ class Generate:
             "stream": True,
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         """Our trace, for an engine that writes spans of its own; one that does not would warn of it."""
         given = kwargs.get("trace_headers")
         observed = getattr(client, "observability_config", None)
@@ -172,12 +168,6 @@ class Generate:
             "parameters": read_parameters(params),
         }, True  # so that the arguments are kept: the reader asks what kind of outputs it gets
 
-    def answer(self, result: Any) -> Fields:
-        raise NotImplementedError
-
-    def settle(self, call: Call, result: Any) -> Any:
-        raise NotImplementedError
-
     def reader(self, call: Call) -> Any:
         return OutputReader(delta=is_delta(call.kwargs.get("sampling_params")))
 
@@ -185,9 +175,9 @@ class Generate:
 class Encode(Generate):
     """The endpoint of ``AsyncLLM.encode``: vectors, of which none is recorded."""
 
-    makes = Embedding
+    operation_type = Embedding
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         model = model_of(client)
         return {"provider": PROVIDER, "request_model": model, "response_model": model}
 
@@ -198,7 +188,7 @@ class Encode(Generate):
         return _PooledReader()
 
 
-class _PooledReader:
+class _PooledReader(Reader):
     def __init__(self) -> None:
         self._outputs: list[Any] = []
 
@@ -207,17 +197,6 @@ class _PooledReader:
 
     def fields(self) -> Fields:
         return pooled(self._outputs)
-
-
-def by_name(wrapper: Wrapper, *names: str) -> Wrapper:
-    """The same wrapper for arguments that are given by position, too."""
-
-    def named(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        if args and len(args) <= len(names):
-            kwargs, args = {**dict(zip(names, args, strict=False)), **kwargs}, ()
-        return wrapper(wrapped, instance, args, kwargs)
-
-    return named
 
 
 _IN_LLM = "vllm.entrypoints.llm"
@@ -237,6 +216,6 @@ PATCHES = (
     Patch(_IN_ENGINE, "LLMEngine.abort_request", aborting),
     Patch(_IN_CLIENT, "EngineCoreClient.make_client", starting),
     Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", starting),
-    Patch(_IN_ASYNC, "AsyncLLM.generate", by_name(traced_generator(Generate()), "prompt", "sampling_params", "request_id")),
-    Patch(_IN_ASYNC, "AsyncLLM.encode", by_name(traced_generator(Encode()), "prompt", "pooling_params", "request_id")),
+    Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(Generate())),
+    Patch(_IN_ASYNC, "AsyncLLM.encode", traced_generator(Encode())),
 )

@@ -36,7 +36,7 @@ _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
 _models: dict[type, bool] = {}
 
 
-def all_known(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
+def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
     """Of each ``read(raw)``, or the message that an equal ``raw`` gave before."""
     found: list[Message] = []
     for raw in raws:
@@ -86,7 +86,7 @@ def _make_room(size: int) -> None:
     _held += size
 
 
-def known_tools(raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]]) -> tuple[ToolDefinition, ...]:
+def read_tools_cached(raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]]) -> tuple[ToolDefinition, ...]:
     """``read(raw)``, or what the same definitions, byte for byte as JSON, gave before in this process."""
     try:
         key = to_json(raw)
