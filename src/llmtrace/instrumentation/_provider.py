@@ -374,9 +374,9 @@ def prepare(endpoint: Endpoint, wrapped: Any, instance: Any, args: tuple[Any, ..
 
 def _outgoing(endpoint: Endpoint, client: Any, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outgoing:
     names = (guard(positional_names, wrapped) or ())[: len(args)] if args else ()
-    if names and not kwargs.keys().isdisjoint(names):
-        names = ()  # an argument given twice, which the library refuses
     named = {**dict(zip(names, args, strict=False)), **kwargs} if names else kwargs
+    if names and not kwargs.keys().isdisjoint(names):
+        return Outgoing(named, args, kwargs, None)  # an argument given twice, which the library refuses
     try:
         replaced, headers = endpoint.inject_headers(client, named)
     except Exception as error:

@@ -20,7 +20,7 @@ from llmtrace.instrumentation._openai_completions import Completions, TextReader
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, count_attempt, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._stainless import is_given, members
 from llmtrace.instrumentation._stream_classes import aclosing, astepping, closing, is_patched, stepping
 from llmtrace.instrumentation._streams import Reader, watch_stream, watched
@@ -37,13 +37,15 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 
 
 class _Covering(Endpoint):
-    """What the endpoints have in common. There is no client: litellm makes them as it needs them. Headers are put in by `send`
-    and `post`."""
+    """What the endpoints have in common. There is no client: litellm makes them as it needs them."""
 
     suppress_nested = True
 
     def client(self, instance: Any) -> Any:  # noqa: ARG002
         return self
+
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None  # they are put in by `send` and `post`
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
         """litellm's exceptions say who raised them."""
