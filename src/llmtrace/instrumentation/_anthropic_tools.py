@@ -13,6 +13,7 @@ from typing import Any
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._provider import current_call
+from llmtrace.instrumentation._selection import is_left_out, selected
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.recorder import active
@@ -31,8 +32,10 @@ class _Step(ToolStep):
             self.recording.end(replace(self.operation, result=told, has_result=True))
 
 
-def _begin(_instance: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
+def _begin(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
     """Of the runner's method that runs one tool: (tool, tool_use)."""
+    if selected and is_left_out(runner._client):
+        return None
     tool, tool_use = args
     function = getattr(tool, "func", None)
     if type(function).__module__.startswith("llmtrace."):
@@ -59,7 +62,7 @@ def without_own_tool_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[s
 
 def _untraced(client: Any, tool: Any) -> tuple[Any, ...] | None:
     """None where its span is wanted: nothing is recorded, or not this (a toolset), or the program asked for it."""
-    if active() is None or not hasattr(tool, "call") or _has_own_provider(client):
+    if active() is None or not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
         return None
     return _UNTRACED, tool
 

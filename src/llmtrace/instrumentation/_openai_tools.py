@@ -11,6 +11,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._selection import selected
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.validation.schema import read_definition
@@ -36,18 +37,20 @@ def _function(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _S
     function = runner._functions[args[1].name]
     if hasattr(function.execute, "_self_spec"):
         return None  # decorated with `llmtrace.tool`, it makes its span itself
-    return _begun(args[1], function.tool)
+    return _begin(args[1], function.tool)
 
 
 def _browser(toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    return _begun(args[0], next((tool for tool in toolset.tools if tool["name"] == args[0].name), None))
+    return _begin(args[0], next((tool for tool in toolset.tools if tool["name"] == args[0].name), None))
 
 
 def _computer(_toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    return _begun(args[0])
+    return _begin(args[0])
 
 
-def _begun(call: Any, tool: Any = None) -> _Step | None:
+def _begin(call: Any, tool: Any = None) -> _Step | None:
+    if "openai" in selected:
+        return None  # a runner does not say which client it works for
     return _Step.begin(
         ToolExecution(
             getattr(call, "name", "computer"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from llmtrace.recorder.guard import guard
+
 selected: dict[str, dict[int, weakref.ref[Any]]] = {}
 """By library, of which only some clients are recorded: those clients, by their ids. A library that is absent is recorded as a
 whole."""
@@ -24,6 +26,19 @@ def deselect(library: str) -> None:
     """Make no difference between clients of ``library`` any more."""
     selected.pop(library, None)
     _libraries.clear()
+
+
+def copying(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Wrapper for a client's method that makes another client with other options: it is recorded if the first one is."""
+    client = wrapped(*args, **kwargs)
+    guard(_select_copy, instance, client)
+    return client
+
+
+def _select_copy(client: object, copy: object) -> None:
+    library = _library_of(type(client)) if selected else None
+    if library is not None and not is_left_out(client):
+        select(library, copy)
 
 
 def is_left_out(client: object) -> bool:

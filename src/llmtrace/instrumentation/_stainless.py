@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt
+from llmtrace.instrumentation._selection import copying
 from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_body, watch_stream
 
 Address: TypeAlias = tuple["str | None", "int | None"]
@@ -25,9 +26,11 @@ _addresses: dict[int, tuple[object, Address]] = {}
 """By the id of the URL object, which is kept, so that the id stays its own."""
 
 
-def patches(package: str) -> tuple[Patch, ...]:
-    """Hooks on the parts that every call of the SDK goes through."""
+def patches(package: str, clients: Mapping[str, str]) -> tuple[Patch, ...]:
+    """Hooks on the parts that every call of the SDK goes through. ``clients``: see ``CLIENTS`` of an instrumentor."""
+    names = [path.rpartition(".")[2] for path in clients]
     return (
+        *(Patch(package, f"{name}.{method}", copying) for name in names for method in ("copy", "with_options")),
         Patch(f"{package}._base_client", "BaseClient._build_request", count_attempt),
         Patch(f"{package}._streaming", "Stream.close", closing),
         Patch(f"{package}._streaming", "AsyncStream.close", aclosing),

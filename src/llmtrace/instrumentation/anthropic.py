@@ -231,5 +231,5 @@ PATCHES = (
     Patch(_RUNNER, "tool_use_span", without_own_tool_span),
     Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),
     Patch(_RUNNER, "BaseAsyncToolRunner._run_tool", run_tool_async),
-    *_stainless.patches("anthropic"),
+    *_stainless.patches("anthropic", CLIENTS),
 )

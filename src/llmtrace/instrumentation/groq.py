@@ -136,5 +136,5 @@ PATCHES = (
     Patch(_COMPLETIONS, "AsyncCompletions.create", traced_async(_CHAT)),
     Patch("groq.resources.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
     Patch("groq.resources.embeddings", "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
-    *_stainless.patches("groq"),
+    *_stainless.patches("groq", CLIENTS),
 )

@@ -20,7 +20,7 @@ from llmtrace.instrumentation._streams import aclosing, closing
 LIBRARY, DISTRIBUTION = "openai", "openai"
 SUPPORTED = (2, 3)
 """Major versions of the library that are tested."""
-CLIENTS = {"openai.OpenAI": "", "openai.AsyncOpenAI": ""}
+CLIENTS = {f"openai.{name}OpenAI": "" for name in ("", "Async", "Azure", "AsyncAzure")}
 
 
 _CHAT, _RESPONSES, _FETCHED = Chat(), Responses(), FetchedResponses()
@@ -66,5 +66,5 @@ PATCHES = (
     Patch(_IN_EMBEDDINGS, "Embeddings.create", traced(_EMBEDDINGS)),
     Patch(_IN_EMBEDDINGS, "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
     *TOOLS,
-    *_stainless.patches("openai"),
+    *_stainless.patches("openai", CLIENTS),
 )
