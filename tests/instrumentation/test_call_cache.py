@@ -28,7 +28,7 @@ _MESSAGE = st.fixed_dictionaries(
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cache, "_messages", {})
-    monkeypatch.setattr(_cache, "_held", 0)
+    monkeypatch.setattr(_cache, "_characters", 0)
 
 
 def known(raw: Any, read: Any) -> Any:

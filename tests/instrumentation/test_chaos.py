@@ -165,7 +165,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_reported", set())
     monkeypatch.setattr(_cache, "_tools", {})
     monkeypatch.setattr(_cache, "_messages", {})
-    monkeypatch.setattr(_openai_vendors, "_known", {})
+    monkeypatch.setattr(_openai_vendors, "_providers", {})
 
 
 def _replace(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> list[int]:

@@ -109,7 +109,7 @@ def available() -> tuple[str, ...]:
 
 
 def _modules() -> dict[str, str]:
-    """The module of each instrumentor. A built-in one is not replaced by an installed one of the same name."""
+    """Return the module of each instrumentor. A built-in one wins over an installed one of the same name."""
     folder = importlib.import_module(_PACKAGE).__path__
     built_in = (module.name for module in pkgutil.iter_modules(folder))
     try:
@@ -167,13 +167,13 @@ def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
 
     No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored.
     """
-    known = available()
-    for name in known if names is None else names:
-        if name in known:
+    all_names = available()
+    for name in all_names if names is None else names:
+        if name in all_names:
             guard(_turn_on, name)
         else:
-            similar = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {similar[0]!r}?" if similar else f"use one of: {', '.join(known)}"
+            similar = difflib.get_close_matches(name, all_names, n=1)
+            hint = f"did you mean {similar[0]!r}?" if similar else f"use one of: {', '.join(all_names)}"
             logger.warning("llmtrace: unknown instrumentor %r (%s); it is ignored", name, hint)
     return tuple(name for name, switch in sorted(_switches.items()) if switch.is_on)
 

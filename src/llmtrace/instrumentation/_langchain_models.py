@@ -47,7 +47,7 @@ _NO_PARAMETERS = frozenset({"messages", "input", "config", "run_manager", "stop"
 
 
 def covered_by_sdk(model: Any) -> bool:
-    """Whether the SDK below makes the span."""
+    """Return True if the instrumented SDK below records the call."""
     for kind in type(model).__mro__:
         sdk = _SDKS.get(kind.__module__.partition(".")[0])
         if sdk is not None:
@@ -64,42 +64,44 @@ class _Chat(Endpoint):
         self._model = model
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        said = self._said(kwargs)
-        provider = str(said.get("ls_provider") or type(client).__name__)
+        params = self._langsmith_params(kwargs)
+        provider = str(params.get("ls_provider") or type(client).__name__)
         return {
             "provider": _PROVIDERS.get(provider, provider),
             "operation": semconv.CHAT,
-            "request_model": said.get("ls_model_name"),
+            "request_model": params.get("ls_model_name"),
         }
 
-    def _said(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the model tells LangSmith of itself."""
+    def _langsmith_params(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters that the model reports to LangSmith."""
         return guard(self._model._get_ls_params, stop=kwargs.get("stop")) or {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        asked: Any = kwargs["messages"] if "messages" in kwargs else kwargs.get("input")
-        said = asked.to_messages() if hasattr(asked, "to_messages") else asked
+        prompt: Any = kwargs["messages"] if "messages" in kwargs else kwargs.get("input")
+        messages = prompt.to_messages() if hasattr(prompt, "to_messages") else prompt
         tools = kwargs.get("tools") or kwargs.get("functions") or ()
-        given = {name: to_json(each) for name, each in kwargs.items() if name not in _NO_PARAMETERS and each is not None}
-        settings, names = self._said(kwargs), _SETTINGS.items()
+        parameters = {
+            name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None
+        }
+        settings, names = self._langsmith_params(kwargs), _SETTINGS.items()
         return {
-            "parameters": {**given, **{name: settings[key] for key, name in names if settings.get(key) is not None}},
-            "input": read_input({"messages": [said] if isinstance(said, str) else list(said)}),
+            "parameters": {**parameters, **{name: settings[key] for key, name in names if settings.get(key) is not None}},
+            "input": read_input({"messages": [messages] if isinstance(messages, str) else list(messages)}),
             "tools": tuple(read_definition(tool) for tool in tools if isinstance(tool, Mapping)),
         }, False
 
     def answer(self, result: Any) -> Fields:
-        """``result``: a ChatResult."""
-        return _answered([each.message for each in result.generations], result.llm_output or {})
+        """Read a ChatResult."""
+        return _answered([generation.message for generation in result.generations], result.llm_output or {})
 
     def reader(self, call: Call) -> _Chunks:  # noqa: ARG002
         return _Chunks()
 
 
 def _answered(messages: list[Any], output: Mapping[str, Any]) -> Fields:
-    said = [getattr(message, "response_metadata", None) or {} for message in messages]
-    reasons = [read_reason(each) for each in said]
-    first = {**output, **(said[0] if said else {})}
+    metadata = [getattr(message, "response_metadata", None) or {} for message in messages]
+    reasons = [read_reason(entry) for entry in metadata]
+    first = {**output, **(metadata[0] if metadata else {})}
     usages = [usage for usage in map(read_usage, messages) if usage is not None]
     return {
         "output": tuple(read_message(message, reason) for message, reason in zip(messages, reasons, strict=True)),

@@ -19,7 +19,7 @@ MOST_STRETCHES: Final = 16
 
 
 class Confidence:
-    """Gathers tokens, and tells what came of them. Choices are kept apart."""
+    """Collects log-probabilities of tokens and summarizes them, for each choice apart."""
 
     __slots__ = ("_count", "_least", "_stretches", "_sum", "_tokens")
 
@@ -38,7 +38,7 @@ class Confidence:
         self._least = min(self._least, logprob)
 
     def fit(self, choice: int, text: str) -> None:
-        """Find the low stretches in ``text``: nowhere, where the tokens are not those of the text."""
+        """Find the stretches of unlikely tokens in ``text``; none if the tokens are not those of the text."""
         tokens = self._tokens.get(choice, [])
         for start, end in _stretches(tokens, text):
             if len(self._stretches) < 3 * MOST_STRETCHES:
@@ -47,26 +47,26 @@ class Confidence:
     def attributes(self) -> dict[str, JsonValue]:
         if not self._count:
             return {}
-        found: dict[str, JsonValue] = {
+        attributes: dict[str, JsonValue] = {
             semconv.LOGPROB_MEAN: self._sum / self._count,
             semconv.LOGPROB_MIN: self._least,
             semconv.LOGPROB_TOKENS: self._count,
         }
         if self._stretches:
-            found[semconv.LOGPROB_LOW] = self._stretches
-        return found
+            attributes[semconv.LOGPROB_LOW] = self._stretches
+        return attributes
 
 
 def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int, int]]:
     place, begin, low = 0, 0, 0
     for token, logprob in tokens:
-        found = text.find(token, place, place + len(token) + 4) if token else place
-        if found < 0:  # a token of half a character, or one that the text leaves out
-            found, end = place, place
+        start = text.find(token, place, place + len(token) + 4) if token else place
+        if start < 0:  # a token of half a character, or one that the text leaves out
+            start, end = place, place
         else:
-            end = found + len(token)
+            end = start + len(token)
         if logprob < LOW:
-            begin, low = (found, 1) if not low else (begin, low + 1)
+            begin, low = (start, 1) if not low else (begin, low + 1)
         else:
             if low >= ENOUGH:
                 yield begin, place

@@ -32,9 +32,9 @@ class Chat(Generation):
     """The endpoint of chat completions."""
 
     def extra_headers(self, call: Call, headers: Headers) -> Headers:
-        """More headers, by which a server of the program's own knows our span."""
-        own = call.fields["provider"] == OPENAI and call.fields["server_address"] not in (None, OPENAI_HOST)
-        return request_id(call.client, headers, call.recording) if own else {}
+        """Return a request id by which a self-hosted server's span can be joined to ours."""
+        is_own_server = call.fields["provider"] == OPENAI and call.fields["server_address"] not in (None, OPENAI_HOST)
+        return request_id(call.client, headers, call.recording) if is_own_server else {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         messages, tools, functions = kwargs.get("messages"), kwargs.get("tools"), kwargs.get("functions")
@@ -53,34 +53,33 @@ class Chat(Generation):
         return fields, one_shot or isinstance(kwargs.get("response_format"), type)
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
+        response = members(result)
         choices, output, reasons, logprobs = [], [], [], False
-        for one in said.get("choices") or ():
-            choice = members(one)
+        for raw in response.get("choices") or ():
+            choice = members(raw)
             choices.append(choice)
             reason = choice.get("finish_reason")
             output.append(read_message(choice.get("message"), reason))
             reasons.append(FINISH_REASONS.get(reason, reason) if reason else "error")
             logprobs = logprobs or choice.get("logprobs") is not None
         fields: Fields = {
-            "response_id": said.get("id"),
-            "response_model": said.get("model"),
-            "system_fingerprint": said.get("system_fingerprint"),
-            "usage": read_usage(said.get("usage")),
+            "response_id": response.get("id"),
+            "response_model": response.get("model"),
+            "system_fingerprint": response.get("system_fingerprint"),
+            "usage": read_usage(response.get("usage")),
             "output": tuple(output),
             "finish_reasons": tuple(reasons),
-            **read_beside(said),
+            **read_beside(response),
         }
-        if said.get("error"):
-            fields["failure"] = failure_reported(members(said["error"]))
-        if logprobs or said.get("metrics") is not None:
-            told = of_answer(said, choices, [message.text() for message in output])
-            fields["attributes"] = {**fields.get("attributes", {}), **told}
+        if response.get("error"):
+            fields["failure"] = failure_reported(members(response["error"]))
+        if logprobs or response.get("metrics") is not None:
+            attributes = of_answer(response, choices, [message.text() for message in output])
+            fields["attributes"] = {**fields.get("attributes", {}), **attributes}
         return fields
 
     def on_response(self, call: Call, result: Any) -> Any:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return _stainless.end_call(self, call, result, lambda: ChunkReader(asked if isinstance(asked, int) else 1))
+        return _stainless.end_call(self, call, result, lambda: ChunkReader(call.choice_count))
 
 
 def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:

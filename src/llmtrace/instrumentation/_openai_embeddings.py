@@ -31,9 +31,9 @@ class Embeddings(OpenAIEndpoint):
         return {"attributes": {semconv.REQUEST_ENCODING_FORMATS: [form]} if isinstance(form, str) else None}, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        fields: Fields = {"response_model": said.get("model"), "usage": read_usage(said.get("usage"))}
-        vectors = said.get("data") or ()
+        response = members(result)
+        fields: Fields = {"response_model": response.get("model"), "usage": read_usage(response.get("usage"))}
+        vectors = response.get("data") or ()
         length = _length(members(vectors[0]).get("embedding")) if vectors else None
         return fields if length is None else {**fields, "dimensions": length}
 
@@ -42,14 +42,14 @@ class Embeddings(OpenAIEndpoint):
 
 
 def _length(vector: Any) -> int | None:
-    """How many numbers a vector has, as a list or in base64."""
+    """Return how many numbers a vector has, as a list or in base64."""
     if isinstance(vector, list):
         return len(vector)
     return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None
 
 
 class _NoChunks(_stainless.Chunks):
-    """Embeddings do not come as streams."""
+    """Reader that reads nothing: embeddings are never streamed."""
 
     def feed(self, chunk: Any) -> None: ...
 

@@ -21,19 +21,19 @@ _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
 
 class _Step(ToolStep):
     def returned(self, result: Any) -> None:
-        """The item that tells the model; of a browser, with whether all went well."""
-        told, is_fine = result if isinstance(result, tuple) else (result, True)
-        failure = None if is_fine else Failure(TOOL_ERROR, _complaint(told["output"]))
-        self.recording.end(replace(self.operation, result=to_json(told["output"]), has_result=True), failure=failure)
+        """End the span with the item that the model gets; a browser also returns whether all went well."""
+        item, is_fine = result if isinstance(result, tuple) else (result, True)
+        failure = None if is_fine else Failure(TOOL_ERROR, _complaint(item["output"]))
+        self.recording.end(replace(self.operation, result=to_json(item["output"]), has_result=True), failure=failure)
 
 
 def _complaint(output: Any) -> str:
-    said = arguments(output[0]["text"])
-    return str(said.get("error") or "") if isinstance(said, dict) else ""
+    answer = arguments(output[0]["text"])
+    return str(answer.get("error") or "") if isinstance(answer, dict) else ""
 
 
 def _function(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    """Of a runner's method that runs one registered function: (run, call)."""
+    """Open the span of a runner's method that runs one registered function: (run, call)."""
     function = runner._functions[args[1].name]
     if hasattr(function.execute, "_self_spec"):
         return None  # decorated with `llmtrace.tool`, it makes its span itself
@@ -62,7 +62,7 @@ def _begin(call: Any, tool: Any = None) -> _Step | None:
 
 
 def _actions(call: Any) -> dict[str, Any]:
-    return {name: to_json(held) for name, held in members(call).items() if held is not None and name not in _ABOUT}
+    return {name: to_json(value) for name, value in members(call).items() if value is not None and name not in _ABOUT}
 
 
 _RUNNER, _BROWSER, _COMPUTER = "openai.lib.responses_tool_runner", "openai.lib.browser", "openai.lib.computer"

@@ -25,7 +25,7 @@ from opentelemetry import context as otel_context
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import Held, rename, stepwise
+from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.instrumentation._selection import is_left_out, selected
@@ -140,6 +140,12 @@ class Call:
         self.answered: Any = None
         """The library's own answer, where a hook saw it before the library refused it (``.parse()``)."""
         self.open = True
+
+    @property
+    def choice_count(self) -> int:
+        """How many choices the request asked for."""
+        count = self.fields.get("parameters", {}).get("choice.count")
+        return count if isinstance(count, int) else 1
 
     def read(self) -> None:
         fields, self.needs_body = self.endpoint.request(self.kwargs)
@@ -328,15 +334,15 @@ def traced_async(endpoint: Endpoint) -> Wrapper:
         inner = wrapped(*outgoing.args, **outgoing.kwargs)
         if not hasattr(inner, "send"):
             return inner  # no coroutine: somebody has put something else in its place
-        coroutine = _awaited(endpoint, instance, outgoing, Held(inner))
+        coroutine = _awaited(endpoint, instance, outgoing, CoroutineHolder(inner))
         guard(rename, coroutine, inner)
         return coroutine
 
     return wrapper
 
 
-async def _awaited(endpoint: Endpoint, instance: Any, outgoing: Outgoing, held: Held) -> Any:
-    inner = held.coroutine
+async def _awaited(endpoint: Endpoint, instance: Any, outgoing: Outgoing, holder: CoroutineHolder) -> Any:
+    inner = holder.coroutine
     call = guard(begin, endpoint, instance, outgoing.named, outgoing.headers)
     if call is None:
         return await inner
@@ -402,7 +408,13 @@ def _read_names(function: Any) -> tuple[str, ...]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # written in C, or not a function
         return ()
-    return tuple([each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)])
+    return tuple(
+        [
+            parameter.name
+            for parameter in parameters
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+    )
 
 
 _names_of = lru_cache(maxsize=256)(_read_names)

@@ -23,7 +23,7 @@ def select(library: str, client: Any) -> None:
 
 
 def deselect(library: str) -> None:
-    """Make no difference between clients of ``library`` any more."""
+    """Treat all clients of ``library`` alike again."""
     selected.pop(library, None)
     _libraries.clear()
 

@@ -47,7 +47,7 @@ class _Choice:
 
 
 class OutputReader(Reader):
-    """Takes in ``RequestOutput``s. ``calls``: how tool calls are read from the text, where tools were on offer."""
+    """`Reader` of ``RequestOutput``s. ``calls``: reads tool calls from the text, if tools were offered."""
 
     __slots__ = ("_calls", "_choices", "_delta", "_last", "_latest")
 
@@ -73,7 +73,7 @@ class OutputReader(Reader):
                 self._latest[sequence.index] = sequence
 
     def fields(self) -> Fields:
-        """Fields of the `Inference`, as far as seen."""
+        """Return the fields of the `Inference`, as far as seen."""
         last = self._last
         if last is None:
             return {}
@@ -105,20 +105,20 @@ class OutputReader(Reader):
 
 def _usage(last: Any, choices: Sequence[_Choice]) -> Usage:
     prompt = last.prompt_token_ids
-    made = sum([len(choice.tokens) for choice in choices])
+    output_tokens = sum([len(choice.tokens) for choice in choices])
     written = getattr(last, "num_cache_creation_tokens", None)
     return Usage(
         None if prompt is None else len(prompt),
-        made,
+        output_tokens,
         cache_read_input_tokens=last.num_cached_tokens,
         cache_write_input_tokens=written or None,
     )
 
 
 def _stop_reasons(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
-    """The stop string or token that ended a choice, where it is not the model's own end."""
-    found = [str(choice.stop) for choice in choices if choice.stop is not None]
-    return {semconv.ENGINE_STOP_REASONS: found} if found else {}
+    """Return the stop string or token that ended each choice, if it is not the model's own end token."""
+    reasons = [str(choice.stop) for choice in choices if choice.stop is not None]
+    return {semconv.ENGINE_STOP_REASONS: reasons} if reasons else {}
 
 
 def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
@@ -131,39 +131,39 @@ def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
 
 def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
     for token, alternatives in zip(choice.tokens, choice.logprobs, strict=False):
-        own = alternatives.get(token)
-        if own is not None:
-            confidence.add(number, own.decoded_token or "", own.logprob)
+        chosen = alternatives.get(token)
+        if chosen is not None:
+            confidence.add(number, chosen.decoded_token or "", chosen.logprob)
     confidence.fit(number, "".join(choice.text))
 
 
 def timings(metrics: Any) -> dict[str, JsonValue]:
-    """What an engine tells of a request's times, in seconds; nothing where it does not, and one line that says so."""
+    """Return a request's times in seconds as the engine measured them; nothing if it keeps no metrics."""
     if metrics is None:
         return {}
     queued, scheduled = metrics.queued_ts, metrics.scheduled_ts
-    first, last, made = metrics.first_token_ts, metrics.last_token_ts, metrics.num_generation_tokens
-    found: dict[str, JsonValue] = {}
+    first, last, tokens = metrics.first_token_ts, metrics.last_token_ts, metrics.num_generation_tokens
+    times: dict[str, JsonValue] = {}
     if queued and scheduled >= queued:
-        found[semconv.ENGINE_QUEUE] = scheduled - queued
+        times[semconv.ENGINE_QUEUE] = scheduled - queued
     if scheduled and first >= scheduled:
-        found[semconv.ENGINE_PREFILL] = first - scheduled
+        times[semconv.ENGINE_PREFILL] = first - scheduled
     if first and last >= first:
-        found[semconv.ENGINE_DECODE] = last - first
-        if made > 1:
-            found[semconv.ENGINE_PER_TOKEN] = (last - first) / (made - 1)
+        times[semconv.ENGINE_DECODE] = last - first
+        if tokens > 1:
+            times[semconv.ENGINE_PER_TOKEN] = (last - first) / (tokens - 1)
     if metrics.first_token_latency:
-        found[semconv.ENGINE_FIRST_TOKEN] = metrics.first_token_latency
+        times[semconv.ENGINE_FIRST_TOKEN] = metrics.first_token_latency
     if getattr(metrics, "num_preemptions", 0):
-        found[semconv.ENGINE_PREEMPTIONS] = metrics.num_preemptions
-    return found
+        times[semconv.ENGINE_PREEMPTIONS] = metrics.num_preemptions
+    return times
 
 
 _hinted = False
 
 
 def hint_once() -> None:
-    """Say, once, that the engine's times are off, and how to have them."""
+    """Log once that the engine keeps no request metrics, and how to turn them on."""
     global _hinted
     if not _hinted:
         _hinted = True

@@ -29,7 +29,7 @@ _TIMES = {
 
 
 def request_id(client: Any, headers: Mapping[str, str], recording: Recording) -> dict[str, str]:
-    """The header that names our span, unless the program names the request itself."""
+    """Return a header that names our span, unless the program sets the request id itself."""
     always = getattr(client, "_custom_headers", None) or ()
     for name in (*headers, *always):
         if name.lower() == REQUEST_ID:
@@ -38,10 +38,10 @@ def request_id(client: Any, headers: Mapping[str, str], recording: Recording) ->
 
 
 def engine_times(metrics: Any) -> dict[str, JsonValue]:
-    """The ``metrics`` of an answer, in seconds."""
-    told = members(metrics)
-    found = {ours: told.get(theirs) for theirs, ours in _TIMES.items()}
-    return {name: held / 1e3 for name, held in found.items() if isinstance(held, (int, float)) and held >= 0}
+    """Return the ``metrics`` of an answer in seconds."""
+    times = members(metrics)
+    values = {ours: times.get(theirs) for theirs, ours in _TIMES.items()}
+    return {name: value / 1e3 for name, value in values.items() if isinstance(value, (int, float)) and value >= 0}
 
 
 class Logprobs:
@@ -53,13 +53,13 @@ class Logprobs:
         self._confidence = Confidence()
         self._seen: set[int] = set()
 
-    def take(self, choice: int, given: Any) -> None:
-        for token in members(given).get("content") or ():
-            said = members(token)
-            logprob = said.get("logprob")
+    def take(self, choice: int, logprobs: Any) -> None:
+        for token in members(logprobs).get("content") or ():
+            fields = members(token)
+            logprob = fields.get("logprob")
             if isinstance(logprob, (int, float)):
                 self._seen.add(choice)
-                self._confidence.add(choice, said.get("token") or "", logprob)
+                self._confidence.add(choice, fields.get("token") or "", logprob)
 
     def attributes(self, texts: Sequence[str]) -> dict[str, JsonValue]:
         """``texts``: of the choices, in which the stretches are."""
@@ -68,10 +68,10 @@ class Logprobs:
         return self._confidence.attributes()
 
 
-def of_answer(said: Mapping[str, Any], choices: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, JsonValue]:
-    """Attributes from a whole answer."""
+def of_answer(answer: Mapping[str, Any], choices: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, JsonValue]:
+    """Return the attributes that a whole answer holds."""
     logprobs = Logprobs()
     for number, choice in enumerate(choices):
         if choice.get("logprobs") is not None:
             guard(logprobs.take, number, choice["logprobs"])
-    return {**engine_times(said.get("metrics")), **logprobs.attributes(texts)}
+    return {**engine_times(answer.get("metrics")), **logprobs.attributes(texts)}

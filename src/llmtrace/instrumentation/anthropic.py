@@ -65,21 +65,21 @@ class Messages(Endpoint):
             fields["previous_response_id"] = thread.get("previous_message_id")
         one_shot = False
         for name, field, read in _CONTENT:
-            given = kwargs.get(name)
-            if isinstance(given, (str, list, tuple)):
-                fields[field] = read(given)
-            elif given is not None and is_given(given):  # an iterator, which is the SDK's to consume
+            value = kwargs.get(name)
+            if isinstance(value, (str, list, tuple)):
+                fields[field] = read(value)
+            elif value is not None and is_given(value):  # an iterator, which is the SDK's to consume
                 one_shot = True
         return fields, one_shot or isinstance(kwargs.get("output_format"), type)
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        stop = said.get("stop_reason")
+        message = members(result)
+        stop = message.get("stop_reason")
         return {
-            "response_id": said.get("id"),
-            "response_model": said.get("model"),
-            "usage": read_usage(said.get("usage")),
-            "output": (read_message(said, stop),),
+            "response_id": message.get("id"),
+            "response_model": message.get("model"),
+            "usage": read_usage(message.get("usage")),
+            "output": (read_message(message, stop),),
             "finish_reasons": (FINISH_REASONS.get(stop, stop) if stop else "error",),
         }
 
@@ -103,34 +103,34 @@ _providers: dict[type, str] = {}
 
 
 def _provider(client: type) -> str:
-    found = _providers.get(client)
-    if found is None:
+    provider_name = _providers.get(client)
+    if provider_name is None:
         names = " ".join(base.__name__ for base in client.__mro__)
-        found = next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
-        _providers[client] = found
-    return found
+        provider_name = next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
+        _providers[client] = provider_name
+    return provider_name
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """``output_config`` holds two that the conventions, or llmtrace, have a name for."""
-    found = read_parameters(kwargs, _NAMES, _LEFT_OUT)
+    """Read the parameters. Two members of ``output_config`` have a name of their own in the conventions."""
+    parameters = read_parameters(kwargs, _NAMES, _LEFT_OUT)
     config = kwargs.get("output_config")
     if isinstance(config, Mapping):
-        given: dict[str, Any] = {name: value for name, value in config.items() if value is not None}
-        found.update({_OUTPUT_NAMES.get(name, name): to_json(value) for name, value in given.items()})
-    return found
+        settings: dict[str, Any] = {name: value for name, value in config.items() if value is not None}
+        parameters.update({_OUTPUT_NAMES.get(name, name): to_json(value) for name, value in settings.items()})
+    return parameters
 
 
 _OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
 
 
-def _read_messages(given: Any) -> Any:
-    return read_messages_cached(given, read_message)
+def _read_messages(messages: Any) -> Any:
+    return read_messages_cached(messages, read_message)
 
 
-def _read_tools(given: Any) -> tuple[ToolDefinition, ...]:
-    """The definitions; tools that the beta tool runner can run are objects that tell theirs."""
-    plain = [_plain(tool) for tool in given]
+def _read_tools(tools: Any) -> tuple[ToolDefinition, ...]:
+    """Read tool definitions. Tools of the beta tool runner are objects with ``to_dict``."""
+    plain = [_plain(tool) for tool in tools]
     return read_tools_cached(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
 
 
@@ -150,7 +150,7 @@ _CONTENT: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
 
 
 def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
-    """A wrapper for ``.stream()``, which makes no request yet: it gives a manager that does when it is entered.
+    """A wrapper for ``.stream()``, which returns a manager that makes the request when it is entered.
 
     ``name``: the manager's attribute that makes the request, or is the coroutine that will.
     """
@@ -169,7 +169,7 @@ def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
 
 
 def _ignoring(request: Any) -> Any:
-    """The request has been given its arguments already."""
+    """Return a function that ignores arguments, because the request has them already."""
     return lambda **_: request() if callable(request) else request
 
 
@@ -184,17 +184,17 @@ def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     call = call_of(client)
     options = args[0]
-    given = options.headers if is_given(options.headers) else {}
+    headers = options.headers if is_given(options.headers) else {}
     always = getattr(client, "_custom_headers", None) or {}
-    if call is None or not _propagates(client) or any(name.lower() == "traceparent" for name in (*given, *always)):
+    if call is None or not _propagates(client) or any(name.lower() == "traceparent" for name in (*headers, *always)):
         return args
-    return options.model_copy(update={"headers": {**given, **call.recording.headers()}}), *args[1:]
+    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
 
 
 def _propagates(client: Any) -> bool:
-    """False where the program told the SDK, which can trace its calls itself, to send no trace context."""
-    own = getattr(client, "_open_telemetry", None)
-    return not (isinstance(own, Mapping) and own.get("propagation") is False)
+    """Return False if the program told the SDK, which can trace its calls itself, to send no trace context."""
+    options = getattr(client, "_open_telemetry", None)
+    return not (isinstance(options, Mapping) and options.get("propagation") is False)
 
 
 _MODULE, _BETA_MODULE = "anthropic.resources.messages.messages", "anthropic.resources.beta.messages.messages"

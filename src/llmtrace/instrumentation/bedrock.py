@@ -104,7 +104,7 @@ class InvokeStream(Invoke):
 
 
 def _watch_events(call: Call, reader: Events, stream: Any) -> None:
-    """Have ``call`` ended by an ``EventStream``. It keeps its place: only the generator in it is replaced."""
+    """End ``call`` when an ``EventStream`` ends. Only the generator in it is replaced."""
     watch = watched(call, reader, stream._raw_stream)
     stream._event_generator = _overheard(watch, reader, stream._event_generator)
 
@@ -133,14 +133,14 @@ class _Body(Reader):
     def fields(self) -> Fields:
         fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None, "usage": self._counted}
         try:
-            said = self._endpoint.answer(from_json(b"".join(self._pieces)))
+            answer = self._endpoint.answer(from_json(b"".join(self._pieces)))
         except ValueError:  # no JSON, or cut off
             return fields
-        return {**fields, "partial": False, **said, "usage": merged(said.get("usage"), self._counted)}
+        return {**fields, "partial": False, **answer, "usage": merged(answer.get("usage"), self._counted)}
 
 
 class _Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Stands in for the HTTP response inside a ``StreamingBody``: what is read from it is seen."""
+    """Proxy of the HTTP response inside a ``StreamingBody``: the watch sees what is read."""
 
     def __init__(self, raw: Any, watch: Watch) -> None:
         super().__init__(raw)
@@ -193,8 +193,8 @@ def make_api_call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
     return trace(lambda **_: wrapped(*args, **kwargs), instance, (), args[1])
 
 
-def _is_ours(client: Any, given: Mapping[str, Any]) -> bool:
-    model = str(given.get("modelId")).lower()
+def _is_ours(client: Any, parameters: Mapping[str, Any]) -> bool:
+    model = str(parameters.get("modelId")).lower()
     return client.meta.service_model.service_name == _SERVICE and not any(part in model for part in _NO_CHATS)
 
 

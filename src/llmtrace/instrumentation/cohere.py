@@ -70,10 +70,10 @@ class _Endpoint(Endpoint):
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         options = kwargs.get("request_options") or {}
-        own = dict(options.get("additional_headers") or {})
-        if any(name.lower() == "traceparent" for name in (*own, *client.base_headers())):
+        headers = dict(options.get("additional_headers") or {})
+        if any(name.lower() == "traceparent" for name in (*headers, *client.base_headers())):
             return dict(kwargs), None
-        return {**kwargs, "request_options": {**options, "additional_headers": own}}, own
+        return {**kwargs, "request_options": {**options, "additional_headers": headers}}, headers
 
     def on_response(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result.data))
@@ -90,26 +90,26 @@ class Chat(_Endpoint):
         return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if value is not None and value is not ...}
-        parameters = read_parameters(given, _NAMES, _LEFT_OUT)
+        arguments = {name: value for name, value in kwargs.items() if value is not None and value is not ...}
+        parameters = read_parameters(arguments, _NAMES, _LEFT_OUT)
         if isinstance(parameters.get("response_format"), dict):
             parameters["response_format"] = read_format(parameters["response_format"])
         fields: Fields = {
-            "input": read_messages_cached(given.get("messages") or (), read_chat_message),
-            "system": tuple(read_documents(given.get("documents") or ())),
+            "input": read_messages_cached(arguments.get("messages") or (), read_chat_message),
+            "system": tuple(read_documents(arguments.get("documents") or ())),
             "parameters": parameters,
         }
-        if given.get("tools"):
-            fields["tools"] = read_tools_cached(given["tools"], _read_tools)
+        if arguments.get("tools"):
+            fields["tools"] = read_tools_cached(arguments["tools"], _read_tools)
         return fields, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        finish = finish_word(said.get("finish_reason"))
+        response = members(result)
+        finish = finish_word(response.get("finish_reason"))
         return {
-            "response_id": said.get("id"),
-            "usage": read_usage(said.get("usage")),
-            "output": (read_chat_message(said.get("message"), finish),),
+            "response_id": response.get("id"),
+            "usage": read_usage(response.get("usage")),
+            "output": (read_chat_message(response.get("message"), finish),),
             "finish_reasons": (finish or "error",),
         }
 
@@ -133,22 +133,22 @@ class Rerank(_Endpoint):
         return {
             "query": query if isinstance(query, str) else None,
             "top_k": top if isinstance(top, int) else None,
-            "given": tuple(documents or ()),
+            "candidates": tuple(documents or ()),
         }, False
 
     def on_response(self, call: Call, result: Any) -> Any:
-        given = call.fields.get("given") or ()
-        call.end({"documents": [_ranked(members(one), given) for one in members(result.data).get("results") or ()]})
+        documents = call.fields.get("candidates") or ()
+        call.end({"documents": [_ranked(members(ranking), documents) for ranking in members(result.data).get("results") or ()]})
         return result
 
 
-def _ranked(said: Mapping[str, Any], given: Sequence[Any]) -> dict[str, JsonValue]:
-    """A document as the program gave it, which the answer names by its index."""
-    return {"index": said["index"], "score": said.get("relevance_score"), "content": to_json(given[said["index"]])}
+def _ranked(ranking: Mapping[str, Any], documents: Sequence[Any]) -> dict[str, JsonValue]:
+    """Return a document of the request that the answer names by its index."""
+    return {"index": ranking["index"], "score": ranking.get("relevance_score"), "content": to_json(documents[ranking["index"]])}
 
 
 def _dimensions(embeddings: Any) -> int | None:
-    """Of numbers that stand one for one; the packed kinds (``binary``, ``base64``) have fewer."""
+    """Return the length of a vector of plain numbers; packed kinds (``binary``, ``base64``) are skipped."""
     if not isinstance(embeddings, list):
         by_kind = members(embeddings)
         embeddings = next((by_kind[kind] for kind in ("float_", "float", "int8", "uint8") if by_kind.get(kind)), None)
@@ -168,7 +168,7 @@ class _Opened:
         self.watch: Watch | None = None
 
     def see(self, response: Any) -> None:
-        """The response is open; what the program reads of it is watched."""
+        """Watch what the program reads of the response, which is open now."""
         self.chunks = 1
         self.watch = watch = watched(self.call, EventReader(), response._response)
         response._data = followed(response.data, lambda: watch)

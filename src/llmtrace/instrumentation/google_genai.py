@@ -20,7 +20,7 @@ from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cac
 from llmtrace.instrumentation._generators import traced_generator, watch_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
 from llmtrace.instrumentation._google_functions import FUNCTIONS
-from llmtrace.instrumentation._google_parts import read_content, read_parameters, read_parts, read_tools, said
+from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced, traced_async
 from llmtrace.model import Embedding, Usage
@@ -64,10 +64,10 @@ class Content(_Endpoint):
         return {**super().start_attributes(client, kwargs), "operation": semconv.GENERATE_CONTENT, "stream": self.stream}
 
     def read_body(self, body: Mapping[str, Any]) -> Fields:
-        body = said(body)
+        body = python_members(body)
         contents, tools = body.get("contents"), body.get("tools")
         fields: Fields = {
-            "system": tuple(read_parts(said(body.get("system_instruction")).get("parts"))),
+            "system": tuple(read_parts(python_members(body.get("system_instruction")).get("parts"))),
             "input": read_messages_cached(contents or (), read_content),
             "parameters": read_parameters(body),
         }
@@ -78,8 +78,7 @@ class Content(_Endpoint):
         return fields
 
     def reader(self, call: Call) -> AnswerReader:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return AnswerReader(asked if isinstance(asked, int) else 1)
+        return AnswerReader(call.choice_count)
 
     def answer(self, result: Any) -> Fields:
         reader = AnswerReader()
@@ -96,9 +95,9 @@ class Content(_Endpoint):
 
 
 def _whole(result: Any) -> Any:
-    """The answer; from its body, where the program asked for nothing but the HTTP response."""
-    response = said(result)
-    body = said(response.get("sdk_http_response")).get("body")
+    """Return the answer; from its body, if the program asked for the HTTP response only."""
+    response = python_members(result)
+    body = python_members(response.get("sdk_http_response")).get("body")
     return from_json(body) if body and not response.get("candidates") else result
 
 
@@ -108,10 +107,10 @@ class Embeddings(_Endpoint):
     operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:
-        response = said(result)
-        embeddings = [said(one) for one in response.get("embeddings") or ()]
+        response = python_members(result)
+        embeddings = [python_members(embedding) for embedding in response.get("embeddings") or ()]
         usage = read_usage(response.get("usage_metadata"))
-        counts = [said(one.get("statistics")).get("token_count") for one in embeddings]
+        counts = [python_members(embedding.get("statistics")).get("token_count") for embedding in embeddings]
         if usage is None and any(counts):
             usage = Usage(int(sum(count or 0 for count in counts)))
         return {"usage": usage, "dimensions": len(embeddings[0].get("values") or ()) or None if embeddings else None}

@@ -13,7 +13,14 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.instrumentation._generators import watch_generator
-from llmtrace.instrumentation._litellm_answers import PARAMETERS, StreamReader, answered_by, provider_name, read_usage, told_of
+from llmtrace.instrumentation._litellm_answers import (
+    PARAMETERS,
+    StreamReader,
+    answered_by,
+    provider_and_model,
+    provider_name,
+    read_usage,
+)
 from llmtrace.instrumentation._litellm_answers import server_of as server_of_url
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions, TextReader
@@ -48,13 +55,13 @@ class _Covering(Endpoint):
         return dict(kwargs), None  # they are put in by `send` and `post`
 
     def on_error(self, error: BaseException, fields: Fields) -> Fields:
-        """litellm's exceptions say who raised them."""
+        """Add the provider, which litellm's exceptions name."""
         provider = getattr(error, "llm_provider", None)
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
 
 
 def _outline(kwargs: Mapping[str, Any]) -> Fields:
-    provider, model = told_of(kwargs.get("model"), kwargs.get("custom_llm_provider"))
+    provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
     return {
         "provider": provider,
         "request_model": model,
@@ -69,23 +76,22 @@ class Completion(_Covering, Chat):
         return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
-        form = given.get("response_format")
+        arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
+        form = arguments.get("response_format")
         if isinstance(form, type):
-            given["response_format"] = {"type": "json_schema", "json_schema": {"schema": output_schema(form)}}
-        return super().request(given)
+            arguments["response_format"] = {"type": "json_schema", "json_schema": {"schema": output_schema(form)}}
+        return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
         usage = read_usage(members(result).get("usage"))
         return {**super().answer(result), "usage": usage, **answered_by(result)}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return _end_call(self, call, result, lambda: StreamReader(result, asked if isinstance(asked, int) else 1))
+        return _end_call(self, call, result, lambda: StreamReader(result, call.choice_count))
 
 
 class TextCompletion(_Covering, Completions):
-    """The endpoint of plain text; litellm asks models of chat by a chat."""
+    """The endpoint of text completions."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {**_outline(kwargs), "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
@@ -97,8 +103,7 @@ class TextCompletion(_Covering, Completions):
         return {**super().answer(result), "usage": read_usage(members(result).get("usage")), **answered_by(result)}
 
     def on_response(self, call: Call, result: Any) -> Any:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return _end_call(self, call, result, lambda: TextReader(asked if isinstance(asked, int) else 1))
+        return _end_call(self, call, result, lambda: TextReader(call.choice_count))
 
 
 class Respond(_Covering, Responses):
@@ -108,8 +113,8 @@ class Respond(_Covering, Responses):
         return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
-        return super().request(given)
+        arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
+        return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), **answered_by(result)}
@@ -130,10 +135,15 @@ class Embed(_Covering):
         return {"dimensions": kwargs.get("dimensions")}, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        vector = members((said.get("data") or [{}])[0]).get("embedding")
+        response = members(result)
+        vector = members((response.get("data") or [{}])[0]).get("embedding")
         length = {"dimensions": len(vector)} if isinstance(vector, list) else {}
-        return {"response_model": said.get("model"), "usage": read_usage(said.get("usage")), **length, **answered_by(result)}
+        return {
+            "response_model": response.get("model"),
+            "usage": read_usage(response.get("usage")),
+            **length,
+            **answered_by(result),
+        }
 
 
 def _end_call(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
@@ -169,8 +179,8 @@ def function(trace: Callable[[Endpoint], Wrapper], endpoint: Any) -> Wrapper:
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if any(kwargs.get(flag) for flag in _FLAGS):
             return wrapped(*args, **kwargs)
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        return ours(lambda **_: wrapped(*args, **kwargs), instance, (), given)
+        arguments = {**dict(zip(names, args, strict=False)), **kwargs}
+        return ours(lambda **_: wrapped(*args, **kwargs), instance, (), arguments)
 
     return wrapper
 
@@ -215,10 +225,10 @@ def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if call is None or not isinstance(call.endpoint, _Covering):
         return args
     options = args[0]
-    given = options.headers if is_given(options.headers) and options.headers else {}
-    if any(name.lower() == "traceparent" for name in (*given, *(getattr(client, "_custom_headers", None) or {}))):
+    headers = options.headers if is_given(options.headers) and options.headers else {}
+    if any(name.lower() == "traceparent" for name in (*headers, *(getattr(client, "_custom_headers", None) or {}))):
         return args
-    return options.model_copy(update={"headers": {**given, **call.recording.headers()}}), *args[1:]
+    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
 
 
 def post(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -231,10 +241,10 @@ def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     if call is None or not isinstance(call.endpoint, _Covering):
         return kwargs
     call.attempt(None)
-    given = kwargs.get("headers") or {}
-    if not isinstance(given, dict) or any(name.lower() == "traceparent" for name in given):
+    headers = kwargs.get("headers") or {}
+    if not isinstance(headers, dict) or any(name.lower() == "traceparent" for name in headers):
         return kwargs
-    return {**kwargs, "headers": {**given, **call.recording.headers()}}
+    return {**kwargs, "headers": {**headers, **call.recording.headers()}}
 
 
 _CLIENT = "openai._base_client"

@@ -24,7 +24,7 @@ from llmtrace.instrumentation._mistral_entries import (
     is_set,
     read_conversation,
     read_entry,
-    told,
+    set_members,
 )
 from llmtrace.instrumentation._mistral_tools import TOOLS
 from llmtrace.instrumentation._openai_chat import Chat
@@ -54,16 +54,16 @@ _FINISH = {"model_length": "length"}
 
 
 class _Client(Endpoint):
-    """How a resource of the SDK is called, whatever it is."""
+    """What the endpoints of all resources share: client and headers."""
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        own = dict(kwargs.get("http_headers") or {})
-        if any(name.lower() == "traceparent" for name in own):
+        headers = dict(kwargs.get("http_headers") or {})
+        if any(name.lower() == "traceparent" for name in headers):
             return dict(kwargs), None
-        return {**kwargs, "http_headers": own}, own
+        return {**kwargs, "http_headers": headers}, headers
 
 
 def _outline(client: Any, kwargs: Mapping[str, Any]) -> Fields:
@@ -87,12 +87,12 @@ class MistralChat(_Client, Chat):
         return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
-        if "random_seed" in given:
-            given["seed"] = given.pop("random_seed")
-        if "response_format" in given:
-            given["response_format"] = _read_format(given["response_format"])
-        return super().request(given)
+        arguments = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
+        if "random_seed" in arguments:
+            arguments["seed"] = arguments.pop("random_seed")
+        if "response_format" in arguments:
+            arguments["response_format"] = _read_format(arguments["response_format"])
+        return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
         fields = super().answer(result)
@@ -108,35 +108,34 @@ class MistralChat(_Client, Chat):
         if not hasattr(result, "generator"):
             call.end(self.answer(result))
             return result
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        reader = EventReader(asked if isinstance(asked, int) else 1)
+        reader = EventReader(call.choice_count)
         return watch_stream(call, reader, result, result.response, slot="generator")
 
 
 class MistralFim(MistralChat):
-    """The endpoint that fills in code between what stands before it, the prompt, and what stands after it, the suffix."""
+    """The endpoint that completes code between a prompt and a suffix."""
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if name != "prompt"}
-        return super().request({**given, "messages": [{"role": "user", "content": kwargs.get("prompt")}]})
+        arguments = {name: value for name, value in kwargs.items() if name != "prompt"}
+        return super().request({**arguments, "messages": [{"role": "user", "content": kwargs.get("prompt")}]})
 
 
 class MistralConversations(MistralChat):
-    """The endpoint of conversations: begun, gone on with, or begun anew from one of their entries."""
+    """The endpoint of conversations: start, append, and restart from an entry."""
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if name not in ("inputs", "instructions", "completion_args")}
+        arguments = {name: value for name, value in kwargs.items() if name not in ("inputs", "instructions", "completion_args")}
         conversation, inputs, instructions = (
-            given.pop("conversation_id", None),
+            arguments.pop("conversation_id", None),
             kwargs.get("inputs"),
             kwargs.get("instructions"),
         )
         if conversation is not None:
-            given["conversation"] = conversation  # whose earlier entries the server adds
-        fields, one_shot = super().request({**given, **told(kwargs.get("completion_args")), "messages": ()})
+            arguments["conversation"] = conversation  # whose earlier entries the server adds
+        fields, one_shot = super().request({**arguments, **set_members(kwargs.get("completion_args")), "messages": ()})
         entries = ({"role": "user", "content": inputs},) if isinstance(inputs, str) else inputs
         return {
             **fields,
@@ -184,14 +183,14 @@ class _ResponseEvents(ResponseEventReader):
 
 
 def _as_sent(thing: Any) -> Mapping[str, Any]:
-    """As the JSON that the server sent, without the SDK's marks for what it did not; its dump leaves out the usage."""
-    said = dict(members(thing.model_dump(mode="json", by_alias=True, warnings=False)))
-    held = {name: getattr(thing, name, None) for name in ("usage", "response")}
-    if is_set(held["usage"]):
-        said["usage"] = held["usage"]
-    if is_set(held["response"]):
-        said["response"] = _as_sent(held["response"])
-    return said
+    """Return a model as the JSON that the server sent, with the usage, which its dump leaves out."""
+    fields = dict(members(thing.model_dump(mode="json", by_alias=True, warnings=False)))
+    objects = {name: getattr(thing, name, None) for name in ("usage", "response")}
+    if is_set(objects["usage"]):
+        fields["usage"] = objects["usage"]
+    if is_set(objects["response"]):
+        fields["response"] = _as_sent(objects["response"])
+    return fields
 
 
 class MistralEmbeddings(_Client, Embeddings):
@@ -212,23 +211,23 @@ class MistralEmbeddings(_Client, Embeddings):
 class EventReader(Reader):
     """`Reader` of ``CompletionEvent``s, each of which holds a chunk of OpenAI's form."""
 
-    def __init__(self, asked: int = 1) -> None:
-        self._chunks = ChunkReader(asked)
+    def __init__(self, choice_count: int = 1) -> None:
+        self._chunks = ChunkReader(choice_count)
         self._usage: Usage | None = None
 
     def feed(self, chunk: Any) -> None:
-        said = members(members(chunk).get("data"))
-        choices = [_plain(members(choice)) for choice in said.get("choices") or ()]
-        self._chunks.add({**said, "choices": choices, "usage": None})
-        if is_set(said.get("usage")):
-            self._usage = _read_usage(said["usage"])
+        completion = members(members(chunk).get("data"))
+        choices = [_plain(members(choice)) for choice in completion.get("choices") or ()]
+        self._chunks.add({**completion, "choices": choices, "usage": None})
+        if is_set(completion.get("usage")):
+            self._usage = _read_usage(completion["usage"])
 
     def fields(self) -> Fields:
         return {**self._chunks.fields(), "usage": self._usage}
 
 
 def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A choice of a chunk with its calls as OpenAI would write them."""
+    """Return a choice of a chunk with its tool calls in OpenAI's form."""
     delta = members(choice.get("delta"))
     reason = choice.get("finish_reason")
     calls = [_plain_call(members(call)) for call in delta.get("tool_calls") or ()]
@@ -243,24 +242,24 @@ def _plain_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _named(message: Message) -> Message:
-    """A message of an answer, in the conventions' words."""
+    """Return a message of an answer in the conventions' words."""
     parts = tuple(
         replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
     )
     return replace(message, parts=parts, finish_reason=_FINISH.get(message.finish_reason or "", message.finish_reason))
 
 
-def _read_format(asked: Any) -> Any:
-    """``response_format`` as OpenAI says it; the SDK's model calls the schema ``schema_definition``."""
-    form = members(asked)
+def _read_format(response_format: Any) -> Any:
+    """Return ``response_format`` in OpenAI's form; the SDK names the schema ``schema_definition``."""
+    form = members(response_format)
     schema = members(form.get("json_schema"))
     if not schema:
-        return snapshot(asked)
+        return snapshot(response_format)
     return {"type": "json_schema", "json_schema": {"name": schema.get("name"), "schema": _schema(schema)}}
 
 
-def _schema(given: Mapping[str, Any]) -> Any:
-    return snapshot(given.get("schema_definition") or given.get("schema"))
+def _schema(json_schema: Mapping[str, Any]) -> Any:
+    return snapshot(json_schema.get("schema_definition") or json_schema.get("schema"))
 
 
 def _read_usage(raw: Any) -> Usage | None:
@@ -284,7 +283,7 @@ def _count(hook_ctx: Any, request: Any) -> None:
 
 
 def own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function by which the SDK opens a span of its own: none on the global provider, which gets ours."""
+    """Wrapper for the SDK's own span: suppressed on the global provider, which gets ours."""
     return wrapped(*args, **(guard(_without_span, kwargs) or kwargs))
 
 

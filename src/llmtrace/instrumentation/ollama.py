@@ -38,8 +38,8 @@ class _Endpoint(Endpoint):
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         if "traceparent" in client._client.headers:
             return dict(kwargs), None
-        own = dict(kwargs.get("headers") or {})
-        return {**kwargs, "headers": own}, own
+        headers = dict(kwargs.get("headers") or {})
+        return {**kwargs, "headers": headers}, headers
 
 
 class Generate(_Endpoint):
@@ -50,8 +50,8 @@ class Generate(_Endpoint):
         self._read = read
 
     def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        told = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
-        return {**super().start_attributes(client, kwargs), **told}
+        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
+        return {**super().start_attributes(client, kwargs), **extra}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return self._read(kwargs["json"]), False
@@ -74,11 +74,11 @@ class Embed(_Endpoint):
         return {"dimensions": kwargs["json"].get("dimensions")}, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        vectors = said.get("embeddings") or [said.get("embedding") or ()]
+        answer = members(result)
+        vectors = answer.get("embeddings") or [answer.get("embedding") or ()]
         return {
-            "response_model": said.get("model"),
-            "usage": read_usage(said),
+            "response_model": answer.get("model"),
+            "usage": read_usage(answer),
             **({"dimensions": len(vectors[0])} if vectors[0] else {}),
         }
 

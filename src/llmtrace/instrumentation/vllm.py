@@ -44,7 +44,7 @@ SUPPORTED = (0,)
 
 
 def batched(name: str, *, chat: bool = False) -> Wrapper:
-    """A wrapper for a method that adds prompts to the engine, given as its first argument."""
+    """A wrapper for a method that adds prompts, its first argument, to the engine."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         recorder = active()
@@ -73,10 +73,10 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
 
 
 def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> Batch:
-    given = args[0] if args else kwargs.get("messages" if chat else "prompts")
-    chats = conversations(given) if chat else None
-    count = count_prompts(given) if chats is None else len(chats)
-    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, given)
+    prompts = args[0] if args else kwargs.get("messages" if chat else "prompts")
+    chats = conversations(prompts) if chat else None
+    count = count_prompts(prompts) if chats is None else len(chats)
+    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
         batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None
@@ -91,11 +91,11 @@ def _call_reader(recorder: Recorder, llm: Any, tools: Any) -> CallReader:
 def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
     batch.adds = False
     if batch.recording is None and not batch.added:  # refused before it came to the engine
-        fields = batch.read(batch.given, None, None)
-        made = Inference(PROVIDER, request_model=model, **fields)
-        recording = recorder.start(Inference(PROVIDER, made.operation, request_model=model))
+        fields = batch.read(batch.prompts, None, None)
+        operation = Inference(PROVIDER, request_model=model, **fields)
+        recording = recorder.start(Inference(PROVIDER, operation.operation, request_model=model))
         recording.start = began
-        recording.end(made, failure=failure_in_call(error))
+        recording.end(operation, failure=failure_in_call(error))
     batch.close(error)
 
 
@@ -108,8 +108,8 @@ def pooling(name: str) -> Wrapper:
         if recorder is None or current.get() is not None:
             return wrapped(*args, **kwargs)
         model = guard(model_of, getattr(instance, "llm_engine", None))
-        made: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
-        recording = recorder.start(made, name=None if makes_vectors else name)
+        operation: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
+        recording = recorder.start(operation, name=None if makes_vectors else name)
         token = current.set(Batch(is_silent=True))
         try:
             result = wrapped(*args, **kwargs)
@@ -153,13 +153,13 @@ class Generate(Endpoint):
         }
 
     def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        """Our trace, for an engine that writes spans of its own; one that does not would warn of it."""
-        given = kwargs.get("trace_headers")
+        """Inject our trace context if the engine writes spans; otherwise vLLM would log a warning."""
+        program_headers = kwargs.get("trace_headers")
         observed = getattr(client, "observability_config", None)
-        if getattr(observed, "otlp_traces_endpoint", None) is None or (given and "traceparent" in given):
+        if getattr(observed, "otlp_traces_endpoint", None) is None or (program_headers and "traceparent" in program_headers):
             return dict(kwargs), None
-        own = dict(given or {})
-        return {**kwargs, "trace_headers": own}, own
+        headers = dict(program_headers or {})
+        return {**kwargs, "trace_headers": headers}, headers
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         params = kwargs.get("sampling_params")
