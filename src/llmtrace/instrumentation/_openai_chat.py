@@ -8,6 +8,7 @@ from typing import Any
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
+from llmtrace.instrumentation._logprobs import read_logprobs
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_beside, read_message, read_usage
@@ -15,7 +16,7 @@ from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read
 from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._vllm_server import of_answer, request_id
+from llmtrace.instrumentation._vllm_server import engine_times, request_id
 from llmtrace.model import ToolDefinition
 from llmtrace.validation.schema import read_definition
 
@@ -74,7 +75,10 @@ class Chat(Generation):
         if response.get("error"):
             fields["failure"] = failure_reported(members(response["error"]))
         if logprobs or response.get("metrics") is not None:
-            attributes = of_answer(response, choices, [message.text() for message in output])
+            attributes = {
+                **engine_times(response.get("metrics")),
+                **read_logprobs(choices, [message.text() for message in output]),
+            }
             fields["attributes"] = {**fields.get("attributes", {}), **attributes}
         return fields
 

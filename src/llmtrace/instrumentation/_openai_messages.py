@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -37,6 +37,13 @@ FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
 _TOOL_ROLES = ("tool", "function")
 _PLAIN_ROLES = ("user", "system")
 """In whose messages nothing stands beside the content; elsewhere only where there are no other members."""
+
+
+def read_prompt(prompt: Any) -> tuple[Message, ...]:
+    """Read the prompt of a text completion: a text, or tokens, of which only the number is recorded."""
+    if isinstance(prompt, str):
+        return (Message("user", (Text(prompt),)),)
+    return (Message("user", (Generic("tokens", {"count": len(prompt)}),)),) if isinstance(prompt, Sequence) else ()
 
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:

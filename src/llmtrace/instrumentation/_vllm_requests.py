@@ -11,8 +11,9 @@ from typing import Any
 from llmtrace.content import to_json
 from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_messages import read_message
+from llmtrace.instrumentation._openai_messages import read_prompt as read_plain_prompt
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolDefinition
+from llmtrace.model import Generic, JsonValue, Message, Text, ToolDefinition
 from llmtrace.validation.schema import read_definition
 
 _DEFAULTS: dict[str, tuple[str, Any]] = {
@@ -58,30 +59,15 @@ def is_delta(params: Any) -> bool:
 def read_prompt(prompt: Any, text: Any = None) -> tuple[Message, ...]:
     """Read a prompt in any of vLLM's forms. ``text``: its text, if it is given apart."""
     if isinstance(text, str):
-        return _user(Text(text))
-    if isinstance(prompt, str):
-        return _user(Text(prompt))
-    if isinstance(prompt, Mapping):
-        content = prompt.get("prompt")
-        if isinstance(content, str):
-            data = prompt.get("multi_modal_data")
-            seen = [Generic("multi_modal", {"modality": str(name)}) for name in data] if isinstance(data, Mapping) else []
-            return _user(Text(content), *seen)
-        tokens = prompt.get("prompt_token_ids")
-        return _tokens(tokens)
-    return _tokens(prompt) if isinstance(prompt, Sequence) else ()
-
-
-def _tokens(ids: Any) -> tuple[Message, ...]:
-    """Return a message for a prompt of tokens: their number."""
-    try:
-        return _user(Generic("tokens", {"count": len(ids)}))
-    except TypeError:
-        return ()
-
-
-def _user(*parts: Part) -> tuple[Message, ...]:
-    return (Message("user", parts),)
+        return read_plain_prompt(text)
+    if not isinstance(prompt, Mapping):
+        return read_plain_prompt(prompt)
+    content = prompt.get("prompt")
+    if not isinstance(content, str):
+        return read_plain_prompt(prompt.get("prompt_token_ids"))
+    data = prompt.get("multi_modal_data")
+    media = [Generic("multi_modal", {"modality": str(name)}) for name in data] if isinstance(data, Mapping) else []
+    return (Message("user", (Text(content), *media)),)
 
 
 def read_chat(messages: Any, tools: Any) -> Fields:

@@ -8,15 +8,13 @@ Law: it is sent to servers of the program's own only, and never in place of one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import JsonValue
 from llmtrace.recorder import Recording
-from llmtrace.recorder.guard import guard
 
 REQUEST_ID = "x-request-id"
 
@@ -42,36 +40,3 @@ def engine_times(metrics: Any) -> dict[str, JsonValue]:
     times = members(metrics)
     values = {ours: times.get(theirs) for theirs, ours in _TIMES.items()}
     return {name: value / 1e3 for name, value in values.items() if isinstance(value, (int, float)) and value >= 0}
-
-
-class Logprobs:
-    """Log-probabilities of choices, as they come."""
-
-    __slots__ = ("_confidence", "_seen")
-
-    def __init__(self) -> None:
-        self._confidence = Confidence()
-        self._seen: set[int] = set()
-
-    def take(self, choice: int, logprobs: Any) -> None:
-        for token in members(logprobs).get("content") or ():
-            fields = members(token)
-            logprob = fields.get("logprob")
-            if isinstance(logprob, (int, float)):
-                self._seen.add(choice)
-                self._confidence.add(choice, fields.get("token") or "", logprob)
-
-    def attributes(self, texts: Sequence[str]) -> dict[str, JsonValue]:
-        """``texts``: of the choices, in which the stretches are."""
-        for choice in sorted(self._seen):
-            self._confidence.fit(choice, texts[choice] if choice < len(texts) else "")
-        return self._confidence.attributes()
-
-
-def of_answer(answer: Mapping[str, Any], choices: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, JsonValue]:
-    """Return the attributes that a whole answer holds."""
-    logprobs = Logprobs()
-    for number, choice in enumerate(choices):
-        if choice.get("logprobs") is not None:
-            guard(logprobs.take, number, choice["logprobs"])
-    return {**engine_times(answer.get("metrics")), **logprobs.attributes(texts)}

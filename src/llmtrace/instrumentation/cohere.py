@@ -46,6 +46,7 @@ from llmtrace.validation.schema import read_definition
 LIBRARY, DISTRIBUTION = "cohere", "cohere"
 SUPPORTED = (5, 6, 7)
 """Major versions of the library that are tested."""
+CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
 
 _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}

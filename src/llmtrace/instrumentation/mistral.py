@@ -43,6 +43,7 @@ from llmtrace.recorder.guard import guard
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
 SUPPORTED = (1, 2, 3)
 """Major versions of the library that are tested."""
+CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
 PROVIDER = "mistral_ai"
 

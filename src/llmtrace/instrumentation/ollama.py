@@ -21,6 +21,7 @@ from llmtrace.recorder.guard import guard
 LIBRARY, DISTRIBUTION = "ollama", "ollama"
 SUPPORTED = (0,)
 """Major versions of the library that are tested."""
+CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 
 class _Endpoint(Endpoint):
