@@ -33,7 +33,7 @@ VLLM = {
 }
 IN_HOOKS = f"""
 import time, llmtrace, wrapt.importer
-from llmtrace.instrumentation._patches import Patches
+from llmtrace.instrumentation import Patches
 spent = 0.0
 def timed(owner, name):
     inner = getattr(owner, name)

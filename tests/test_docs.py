@@ -56,6 +56,7 @@ def test_public_names_are_pinned() -> None:
         "feedback",
         "flush",
         "inject",
+        "instrument",
         "outcome",
         "shutdown",
         "signal",

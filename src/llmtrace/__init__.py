@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmtrace.decorators.signal import signal
     from llmtrace.guards.budget import Budget, budget
     from llmtrace.guards.slo import slo
+    from llmtrace.instrumentation import instrument
     from llmtrace.recorder.context import context, extract, inject, wrap
     from llmtrace.recorder.feedback import feedback
     from llmtrace.recorder.outcome import outcome
@@ -32,6 +33,7 @@ _HOME = {
     "feedback": "llmtrace.recorder.feedback",
     "flush": "llmtrace.runtime",
     "inject": "llmtrace.recorder.context",
+    "instrument": "llmtrace.instrumentation",
     "outcome": "llmtrace.recorder.outcome",
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
@@ -54,6 +56,7 @@ __all__ = [
     "feedback",
     "flush",
     "inject",
+    "instrument",
     "outcome",
     "shutdown",
     "signal",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from llmtrace import instrumentation, runtime
-from llmtrace.instrumentation._patches import Patch, Patches
+from llmtrace.instrumentation import Patch, Patches
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 
@@ -39,10 +39,10 @@ class Instrumentor:
         """Turn recording on, if it is not, and this instrumentor with it. ``tracer_provider``: default, the global one."""
         if active() is None:
             runtime.configure(instrument=(), tracer_provider=options.get("tracer_provider"))
-        guard(instrumentation.instrument, [self.name])
+        guard(instrumentation.enable, [self.name])
 
     def uninstrument(self, **_: Any) -> None:
-        guard(instrumentation.uninstrument, [self.name])
+        guard(instrumentation.disable, [self.name])
 
 
 def before() -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 from functools import lru_cache
 from importlib import metadata
+from typing import Any
 
 _Places = tuple[tuple[str, float], ...]
 
@@ -21,7 +22,7 @@ def versions(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
     """All of a group. Raises whatever broken metadata of any package makes `importlib.metadata` raise."""
-    return _entry_points(group, _places())
+    return tuple(_entry_points(_places()).select(group=group))
 
 
 @lru_cache(maxsize=8)
@@ -35,9 +36,9 @@ def _versions(names: tuple[str, ...], _: _Places) -> tuple[tuple[str, str], ...]
     return tuple(found)
 
 
-@lru_cache(maxsize=8)
-def _entry_points(group: str, _: _Places) -> tuple[metadata.EntryPoint, ...]:
-    return tuple(metadata.entry_points(group=group))
+@lru_cache(maxsize=2)
+def _entry_points(_: _Places) -> Any:
+    return metadata.entry_points()
 
 
 def _places() -> _Places:

@@ -27,7 +27,7 @@ from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.processor import ForeignSpans
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
-from llmtrace.instrumentation._patches import Patch, Patches
+from llmtrace.instrumentation import Patch, Patches
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, Operation, Scope, Sink, replace
 from llmtrace.prices import cost_usd, preload
@@ -142,7 +142,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
     if before is not None:
         guard(collected.settle)
         guard(_close, before, kept=opened, again=sending)
-    guard(instrumentation.instrument, config.instrument)
+    guard(instrumentation.enable, config.instrument)
     preload()
     if not _at_exit:
         _at_exit = True
@@ -242,7 +242,7 @@ def shutdown() -> None:
     with _lock:
         running, _running = _running, None
         activate(None)
-        guard(instrumentation.uninstrument)
+        guard(instrumentation.disable)
         guard(_SETTING.undo)
         guard(provider.hand_to, None)
         guard(provider.step_back)

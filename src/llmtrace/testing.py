@@ -65,7 +65,7 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
     config = Config.read(**options)
     recorder = runtime.build(config, sinks=[store], identity=identity or counting_identity(), tracer_provider=tracer_provider)
     before = activate(recorder)
-    instrumentation.instrument(config.instrument)
+    instrumentation.enable(config.instrument)
     try:
         yield Captured(store)
     finally:
@@ -73,4 +73,4 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
         background.drain()
         activate(before)
         if before is None:
-            instrumentation.uninstrument()
+            instrumentation.disable()

@@ -1,16 +1,21 @@
-"""docs/adding_a_provider.md is true: the file that it shows, put in its place, traces and judges the calls of its SDK."""
+"""docs/adding_a_provider.md is true: the module that it shows, installed by a package of its own, traces and judges its SDK."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import llmtrace
 from llmtrace import instrumentation
-from llmtrace.model import Inference
+from llmtrace.instrumentation import _instrumentors
+from llmtrace.model import Inference, Message, Text
 from llmtrace.testing import capture
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding_a_provider.md"
@@ -19,7 +24,7 @@ SDK = """
 from types import SimpleNamespace
 
 class Client:
-    def ask(self, *, model, prompt, tools=None, headers=None):
+    def ask(self, model, prompt, tools=None, headers=None):
         self.headers = headers
         if prompt == "fail":
             raise ConnectionError("no")
@@ -29,26 +34,107 @@ class Client:
 TOOL = {"name": "look_up", "parameters": {"type": "object", "properties": {"order_id": {"type": "string"}}}}
 
 
-def test_the_provider_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = [found for found in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL) if "PATCHES" in found]
-    (tmp_path / "sdk").mkdir()
-    (tmp_path / "sdk" / "acme.py").write_text(SDK)
-    (tmp_path / "ours").mkdir()
-    (tmp_path / "ours" / "acme.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path / "sdk"))
-    monkeypatch.setattr(instrumentation, "__path__", [*instrumentation.__path__, str(tmp_path / "ours")])
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of installed packages, with the SDK in it."""
+    (tmp_path / "acme.py").write_text(SDK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    instrumentation.disable()
+    _instrumentors.library_of.cache_clear()
+    _instrumentors._warn_once.cache_clear()
+    for name in ("acme", "llmtrace_acme", "llmtrace_broken"):
+        sys.modules.pop(name, None)
+        _instrumentors._switches.pop(name.removeprefix("llmtrace_"), None)
+
+
+def install(site: Path, module: str, code: str) -> None:
+    """Install a package with one module, which is an instrumentor."""
+    (site / f"{module}.py").write_text(code)
+    about = site / f"{module}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[llmtrace.instrumentors]\n{module.removeprefix('llmtrace_')} = {module}\n")
+
+
+def page_sample() -> str:
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL) if "PATCHES" in code]
+    return str(code)
+
+
+def by_name(client: Any, prompt: str) -> Any:
+    return client.ask(model="a-1", prompt=prompt, tools=[TOOL])
+
+
+def by_position(client: Any, prompt: str) -> Any:
+    return client.ask("a-1", prompt, [TOOL])
+
+
+@pytest.mark.parametrize("ask", [by_name, by_position])
+def test_the_provider_of_the_page(ask: Any, site: Path) -> None:
+    """By keyword and by position alike; the module is loaded when its library is, and not before."""
+    install(site, "llmtrace_acme", page_sample())
     assert "acme" in instrumentation.available()
+    assert instrumentation.library_of("acme") == ("acme", "acme-sdk")
     with capture(instrument=["acme"]) as captured:
+        assert "llmtrace_acme" not in sys.modules
         client = importlib.import_module("acme").Client()
-        client.ask(model="a-1", prompt="Where is order 7?", tools=[TOOL])
+        ask(client, "Where is order 7?")
         with pytest.raises(ConnectionError, match="no"):
-            client.ask(model="a-1", prompt="fail")
+            ask(client, "fail")
     good, bad = captured.spans
     assert isinstance(good.operation, Inference)
     assert (good.name, good.operation.provider, good.operation.tools[0].name) == ("chat a-1", "acme", "look_up")
-    assert [(found.pointer, found.code) for found in good.violations] == [("/order_id", "wrong_type")]
+    assert good.operation.input == (Message("user", (Text("Where is order 7?"),)),)
+    assert [(violation.pointer, violation.code) for violation in good.violations] == [("/order_id", "wrong_type")]
     assert "traceparent" in client.headers
     assert bad.failure is not None
     assert bad.failure.type == "connection"
-    for module in ("acme", f"{instrumentation.__name__}.acme"):
-        sys.modules.pop(module, None)
+
+
+def test_wrong_arguments_are_refused_by_the_library(site: Path) -> None:
+    """One that is given twice, or too many: what the program sees is the library's own error."""
+    install(site, "llmtrace_acme", page_sample())
+    client = importlib.import_module("acme").Client()
+    with capture(instrument=["acme"]):
+        with pytest.raises(TypeError, match="multiple values for argument 'model'"):
+            client.ask("a-1", "Hello", model="a-2")
+        with pytest.raises(TypeError, match="takes from 3 to 5 positional arguments but 6 were given"):
+            client.ask("a-1", "Hello", None, None, None)
+
+
+def test_one_client_of_the_page(site: Path) -> None:
+    """`llmtrace.instrument` takes clients of another package's provider, too."""
+    install(site, "llmtrace_acme", page_sample())
+    acme = importlib.import_module("acme")
+    with capture(instrument=[]) as captured:
+        client = llmtrace.instrument(acme.Client())
+        for asked in (client, acme.Client()):
+            asked.ask("a-1", "Where is order 7?")
+    assert len(captured.spans) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ('LIBRARY, DISTRIBUTION = "acme", ""\nraise RuntimeError("broken")', "RuntimeError: broken"),
+        ('LIBRARY, DISTRIBUTION = "acme", ""', "KeyError: 'PATCHES'"),
+        ('LIBRARY, DISTRIBUTION = "acme", ""\nPATCHES = [1]', "TypeError: PATCHES holds something that is not a Patch"),
+        (None, "ModuleNotFoundError: No module named 'llmtrace_broken'"),
+    ],
+)
+def test_a_broken_package_breaks_only_itself(
+    code: str | None, reason: str, site: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line in the log says why; the others are on."""
+    install(site, "llmtrace_acme", page_sample())
+    install(site, "llmtrace_broken", code or "")
+    if code is None:
+        (site / "llmtrace_broken.py").unlink()
+    client = importlib.import_module("acme").Client()
+    with capture(instrument=["broken", "acme"]) as captured:
+        client.ask("a-1", "Where is order 7?")
+    assert len(captured.spans) == 1
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert lines == [f"llmtrace: instrumentor broken (llmtrace_broken) cannot be loaded and is off: {reason}"]
+    caplog.clear()

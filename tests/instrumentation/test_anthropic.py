@@ -438,9 +438,9 @@ def test_everything_is_restored() -> None:
 
     classes = [one for module in (*modules, bedrock, vertex) for one in (module.Messages, module.AsyncMessages)]
     before = [vars(one)[name] for one in classes for name in ("create", "parse", "stream")]
-    instrumentation.instrument(("anthropic",))
+    instrumentation.enable(("anthropic",))
     assert vars(classes[0])["create"] is not before[0]
-    instrumentation.uninstrument()
+    instrumentation.disable()
     after = [vars(one)[name] for one in classes for name in ("create", "parse", "stream")]
     assert [now is then for now, then in zip(after, before, strict=True)] == [True] * len(before)
 

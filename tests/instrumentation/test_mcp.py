@@ -394,7 +394,7 @@ def test_uninstrument_restores_the_very_objects() -> None:
     before = present()
     with capture(instrument=("mcp",)):
         assert any(now is not then for now, then in zip(present(), before, strict=True))
-    instrumentation.uninstrument()
+    instrumentation.disable()
     assert all(now is then for now, then in zip(present(), before, strict=True))
 
 

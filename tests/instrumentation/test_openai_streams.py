@@ -413,7 +413,7 @@ def test_a_stream_still_open_when_recording_ends_is_recorded(captured: Captured)
     stream = ask(Server(streamed()).client())
     next(stream)
     next(stream)
-    instrumentation.uninstrument()
+    instrumentation.disable()
     found = inference(captured)
     assert (found.partial, found.output[0].text()) == (True, "On ")
     assert len(list(stream)) == len(text_chunks()) - 2

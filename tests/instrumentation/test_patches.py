@@ -14,7 +14,7 @@ import pytest
 import wrapt
 from opentelemetry.instrumentation.utils import unwrap
 
-from llmtrace.instrumentation import available, instrument
+from llmtrace.instrumentation import available, enable
 from llmtrace.instrumentation._patches import Patch, Patches
 
 _LIBRARY = """
@@ -150,7 +150,7 @@ def _say(letter: str) -> Any:
 def test_unknown_names_are_told(caplog: pytest.LogCaptureFixture) -> None:
     """A misspelt instrumentor is named, with the one that was meant."""
     assert "openai" in available()
-    instrument(["opanai"])
+    enable(["opanai"])
     assert "did you mean 'openai'?" in caplog.text
     caplog.clear()
 
@@ -161,12 +161,12 @@ def test_turning_on_loads_no_sdk() -> None:
         """
         import sys
         from llmtrace import instrumentation
-        instrumentation.instrument()
+        instrumentation.enable()
         assert not [name for name in sys.modules if name.split(".")[0] in ("openai", "httpx", "httpx2")]
         import openai
         from openai.resources.chat.completions import Completions
         assert hasattr(Completions.create, "__wrapped__")
-        instrumentation.uninstrument()
+        instrumentation.disable()
         assert not hasattr(Completions.create, "__wrapped__") or "llmtrace" not in repr(type(Completions.create))
         """
     )

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from llmtrace import semconv
 from llmtrace.evaluation import Evaluator
 from llmtrace.evidence.results import is_cut_json
+from llmtrace.instrumentation import _vllm_engine, vllm
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._vllm_tools import hermes
-from llmtrace.model import Inference, Message, Span, Text, ToolCall
+from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, Usage
+from llmtrace.testing import capture
 
 CALL = '<tool_call>\n{{"name": "look_up", "arguments": {}}}\n</tool_call>'
 
@@ -115,9 +117,82 @@ def test_only_servers_of_the_programs_own_are_told_our_id() -> None:
 
     def sent(host: str | None, headers: dict[str, str], provider: str = "openai") -> dict[str, str]:
         call: Any = SimpleNamespace(fields={"provider": provider, "server_address": host}, client=client, recording=recording)
-        return Chat().sent(call, headers)
+        return Chat().extra_headers(call, headers)
 
     ours = {"x-request-id": f"llmtrace-{'a' * 32}-{'b' * 16}"}
     assert sent("gpu.internal", {}) == ours
     assert sent("api.openai.com", {}) == sent(None, {}) == sent("api.groq.com", {}, "groq") == {}
     assert sent("gpu.internal", {"X-Request-ID": "mine"}) == {}
+
+
+class FakeEngine:
+    """As much of ``LLMEngine`` as the instrumentor looks at."""
+
+    model_config = SimpleNamespace(served_model_name="tiny")
+
+    def __init__(self) -> None:
+        self.waiting: list[str] = []
+
+    def add_request(self, request_id: str, prompt: Any, params: Any) -> str:
+        if prompt == "too long":
+            raise ValueError("too long")
+        self.waiting.append(request_id)
+        return f"internal-{request_id}"
+
+    def step(self) -> list[Any]:
+        sequence = SimpleNamespace(
+            index=0, text="On its way.", token_ids=[1, 2], logprobs=None, finish_reason="stop", stop_reason=None
+        )
+        times = SimpleNamespace(
+            queued_ts=1.0,
+            scheduled_ts=2.0,
+            first_token_ts=3.0,
+            last_token_ts=5.0,
+            num_generation_tokens=2,
+            first_token_latency=2.0,
+        )
+        return [
+            SimpleNamespace(
+                request_id=self.waiting.pop(0),
+                prompt_token_ids=[7, 8, 9],
+                num_cached_tokens=1,
+                outputs=[sequence],
+                metrics=times,
+                finished=True,
+            )
+        ]
+
+
+def generate(prompts: list[Any]) -> Any:
+    """``LLM.generate`` over the engine, both wrapped."""
+    engine, params = FakeEngine(), SimpleNamespace(max_tokens=5, temperature=0.5)
+
+    def run(given: list[Any]) -> None:
+        for number, prompt in enumerate(given):
+            _vllm_engine.adding(engine.add_request, engine, (str(number), prompt, params), {})
+        while engine.waiting:
+            _vllm_engine.stepping(engine.step, engine, (), {})
+
+    return vllm.batched("LLM.generate")(run, SimpleNamespace(llm_engine=engine), (prompts,), {})
+
+
+def test_prompts_of_a_batch_end_in_their_steps() -> None:
+    """Each prompt is a span below that of the call, whose end is seen when the call returns."""
+    with capture(instrument=()) as captured:
+        generate(["Where is order 7?", "And 8?"])
+        first, second, batch = captured.spans
+    assert (batch.name, batch.operation) == ("LLM.generate", Custom({"prompts": 2}))
+    assert {first.parent_id, second.parent_id} == {batch.span_id}
+    assert isinstance(first.operation, Inference)
+    assert first.operation.input == (Message("user", (Text("Where is order 7?"),)),)
+    assert first.operation.output == (Message("assistant", (Text("On its way."),), finish_reason="stop"),)
+    assert (first.operation.usage, first.operation.request_model) == (Usage(3, 2, 1), "tiny")
+    assert first.operation.parameters == {"temperature": 0.5, "max_tokens": 5}
+    assert first.attributes[semconv.ENGINE_QUEUE] == 1.0
+
+
+def test_a_prompt_that_is_refused() -> None:
+    """Its span and the one of the call have failed."""
+    with capture(instrument=()) as captured, pytest.raises(ValueError, match="too long"):
+        generate(["Hello", "too long"])
+    assert [span.failure and span.failure.type for span in captured.spans] == ["ValueError", "ValueError"]

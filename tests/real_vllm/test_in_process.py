@@ -241,8 +241,8 @@ def test_the_arguments_are_where_they_are_looked_for() -> None:
 HOOKS = [
     (_vllm_engine.Batch, "read"),
     (_vllm_engine.Batch, "finished"),
-    (_vllm_engine.Asked, "see"),
-    (_vllm_engine.Asked, "end"),
+    (_vllm_engine.OpenPrompt, "see"),
+    (_vllm_engine.OpenPrompt, "end"),
     (_vllm_engine, "_ask"),
     (_vllm_engine, "_keep"),
     (_vllm_engine, "_carrying"),

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -195,7 +195,7 @@ def _libraries(config: Config) -> Iterator[Finding]:
             )
     missing = []
     for name in known:
-        distribution = instrumentation.stated(name)[1]
+        distribution = instrumentation.library_of(name)[1]
         if not distribution:
             continue  # a part of Python
         version = version_of(distribution)
@@ -215,8 +215,8 @@ def _libraries(config: Config) -> Iterator[Finding]:
 
 def _version(name: str, distribution: str, version: str | None) -> Finding | None:
     """How a library's version stands to those that its instrumentor is tested with; None where it is not installed."""
-    module = import_module(f"{instrumentation.__name__}.{name}")
-    tested: tuple[int, ...] = getattr(module, "SUPPORTED", ())
+    instrumentor = instrumentation.load(name)
+    tested = () if instrumentor is None else instrumentor.supported
     listed = ", ".join(f"{major}.x" for major in tested) or "any version"
     if version is None:
         return None
@@ -255,7 +255,7 @@ def _library(entry_point: str) -> str:
 
 def _patched(_: Config) -> Iterator[Finding]:
     """Who has wrapped what in this process: none in a plain doctor's, but see the module's docstring."""
-    libraries = {name: instrumentation.stated(name)[0] for name in instrumentation.available()}
+    libraries = {name: instrumentation.library_of(name)[0] for name in instrumentation.available()}
     for name, library in libraries.items():
         if library in sys.modules and library != "threading":
             below = {*libraries.values()} - {library}  # LiteLLM's instrumentor wraps a function of OpenAI's client too
@@ -266,7 +266,8 @@ def _patched(_: Config) -> Iterator[Finding]:
 
 
 def patches_of(name: str) -> tuple[Any, ...]:
-    return tuple(import_module(f"{instrumentation.__name__}.{name}").PATCHES)
+    instrumentor = instrumentation.load(name)
+    return () if instrumentor is None else instrumentor.patches
 
 
 def wrappers(module: str, path: str) -> Iterator[str]:

@@ -1,119 +1,65 @@
-"""Instrumentors: each library whose calls become spans by themselves is one file here. The folder is the registry.
+"""Instrumentors: each library whose calls become spans by themselves has one.
 
-A file states ``LIBRARY, DISTRIBUTION = "module", "name to install"`` at the left margin, which is read from its text, and
-``PATCHES``. It is imported when its library is, and the library itself never by us (see `_patches`): what a program does not
-use costs it nothing.
+A file of this folder is the instrumentor of one library; other packages add theirs by entry points ``llmtrace.instrumentors``.
+What an author of one needs is exported here, and docs/adding_a_provider.md shows how it is used.
+
+- The contract: `Endpoint` (derive from it), `Call`, `Fields`, `Headers`.
+- Where it is put: `Patch`, `Wrapper`, and the wrappers `traced`, `traced_async`, `traced_generator`.
+- Streams: `Reader` (derive from it), `watch_stream`, `watch_generator`, `closing`, `aclosing`.
+- Within a call: `call_of`, `count_attempt`.
+- To read content: `parse_arguments`, `read_definition`, `read_messages_cached`, `read_tools_cached`.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import logging
-import pkgutil
-import re
-import sys
-from collections.abc import Iterable
-from functools import cache
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
+from llmtrace.instrumentation._generators import traced_generator, watch_generator
+from llmtrace.instrumentation._instrumentors import (
+    Instrumentor,
+    available,
+    disable,
+    enable,
+    instrument,
+    is_on,
+    library_of,
+    load,
+)
+from llmtrace.instrumentation._patches import Patch, Patches, Wrapper
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
+from llmtrace.instrumentation._streams import Reader, aclosing, closing, end_forgotten, end_open, watch_stream
+from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.schema import read_definition
 
-import wrapt
-
-from llmtrace.instrumentation._patches import Patches
-from llmtrace.instrumentation._streams import end_forgotten, end_open
-from llmtrace.recorder.guard import guard
-
-logger = logging.getLogger("llmtrace")
-
-_STATED = re.compile(r'^LIBRARY, DISTRIBUTION = "(.*)", "(.*)"$', re.MULTILINE)
-
-
-class _Instrumentor:
-    """One of them, off or on. Its file is loaded once its library is there."""
-
-    def __init__(self, name: str) -> None:
-        self.is_on = False
-        self._name = name
-        self._library = stated(name)[0]
-        self._patches: Patches | None = None
-        self._is_awaited = False
-
-    def turn_on(self) -> None:
-        self.is_on = True
-        if self._library in sys.modules:
-            self._apply()
-        elif not self._is_awaited:
-            self._is_awaited = True
-            wrapt.register_post_import_hook(self._imported, self._library)
-
-    def turn_off(self) -> None:
-        self.is_on = False
-        if self._patches is not None:
-            self._patches.undo()
-
-    def _imported(self, _: object) -> None:
-        if self.is_on:
-            guard(self._apply)
-
-    def _apply(self) -> None:
-        if self._patches is None:
-            self._patches = Patches(importlib.import_module(f"{__name__}.{self._name}").PATCHES)
-        self._patches.apply()
-
-
-_instrumentors: dict[str, _Instrumentor] = {}
-
-
-@cache
-def stated(name: str) -> tuple[str, str]:
-    """The module and the distribution of an instrumentor's library, without loading either."""
-    module = f"{__name__}.{name}"
-    spec = next(found for found in pkgutil.iter_modules(__path__) if found.name == name).module_finder.find_spec(module, None)
-    source = spec.loader.get_source(module) if spec is not None else None  # type: ignore[union-attr]
-    found = _STATED.search(source or "")
-    return (found[1], found[2]) if found else (name, name)
-
-
-def available() -> tuple[str, ...]:
-    """Names of all instrumentors, in order."""
-    return tuple(sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_")))
-
-
-def instrument(names: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Turn instrumentors on: those named, or all. Gives the names of those that are on now.
-
-    Nothing is imported for it: what is not loaded is instrumented when it is. An unknown name is logged and left out.
-    """
-    known = available()
-    for name in known if names is None else names:
-        if name in known:
-            guard(_turn_on, name)
-        else:
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-            logger.warning("llmtrace: there is no instrumentor %r (%s); it is left out", name, meant)
-    return tuple(name for name, one in sorted(_instrumentors.items()) if one.is_on)
-
-
-def uninstrument(names: Iterable[str] | None = None) -> None:
-    """Turn instrumentors off, those named or all: every function that was wrapped is itself again. Where all are, streams
-    that are still open end their spans now."""
-    wanted = None if names is None else set(names)
-    for name, one in _instrumentors.items():
-        if wanted is None or name in wanted:
-            one.turn_off()
-    if wanted is None:
-        end_open()
-
-
-def is_on(name: str) -> bool:
-    """Whether the instrumentor of this name is on: a framework above it leaves the model's calls to it."""
-    return name in _instrumentors and _instrumentors[name].is_on
-
-
-def _turn_on(name: str) -> None:
-    if name not in _instrumentors:
-        _instrumentors[name] = _Instrumentor(name)
-    _instrumentors[name].turn_on()
-
-
-__all__ = ["available", "end_forgotten", "end_open", "instrument", "is_on", "stated", "uninstrument"]
+__all__ = [
+    "Call",
+    "Endpoint",
+    "Fields",
+    "Headers",
+    "Instrumentor",
+    "Patch",
+    "Patches",
+    "Reader",
+    "Wrapper",
+    "aclosing",
+    "available",
+    "call_of",
+    "closing",
+    "count_attempt",
+    "disable",
+    "enable",
+    "end_forgotten",
+    "end_open",
+    "instrument",
+    "is_on",
+    "library_of",
+    "load",
+    "parse_arguments",
+    "read_definition",
+    "read_messages_cached",
+    "read_tools_cached",
+    "traced",
+    "traced_async",
+    "traced_generator",
+    "watch_generator",
+    "watch_stream",
+]

@@ -48,21 +48,21 @@ _OF_THE_CONVENTIONS = ("text", "compaction")
 
 
 def read_message(raw: Any, stop_reason: str | None = None) -> Message:
-    """A message of a request or of an answer. ``stop_reason``: Anthropic's word."""
-    said = members(raw)
-    role, content = said.get("role"), said.get("content")
+    """Read a message of a request or an answer. ``stop_reason``: Anthropic's word."""
+    message = members(raw)
+    role, content = message.get("role"), message.get("content")
     if role is None and content is None:
-        parts: tuple[Part, ...] = (Generic("message", to_json(said) if said else {"value": to_json(raw)}),)
+        parts: tuple[Part, ...] = (Generic("message", to_json(message) if message else {"value": to_json(raw)}),)
     else:
         parts = read_content(content)
-    if said.get("stop_details"):
-        parts = (*parts, Generic("stop_details", _rest(members(said["stop_details"]))))
+    if message.get("stop_details"):
+        parts = (*parts, Generic("stop_details", _rest(members(message["stop_details"]))))
     reason = FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason else None
     return Message(str(to_json(role) or "unknown"), parts, finish_reason=reason, cache={})
 
 
 def read_content(content: Any) -> tuple[Part, ...]:
-    """A text, or blocks. An iterator is the SDK's to consume: nothing is read of it."""
+    """Read a text or a list of blocks. An iterator is not read, because only the SDK may consume it."""
     if isinstance(content, str):
         return (Text(content),) if content else ()
     if isinstance(content, (list, tuple)):
@@ -71,7 +71,7 @@ def read_content(content: Any) -> tuple[Part, ...]:
 
 
 def read_block(raw: Any) -> tuple[Part, ...]:
-    """The parts that one block is."""
+    """Read one content block as parts."""
     if isinstance(raw, str):
         return (Text(raw),)
     block = members(raw)
@@ -90,15 +90,15 @@ def _generic(block: Mapping[str, Any]) -> Generic:
     return Generic(f"{kind}_block" if kind in _OF_THE_CONVENTIONS else kind, _rest(block))
 
 
-def _rest(block: Mapping[str, Any], *known: str) -> dict[str, JsonValue]:
-    """What a block has besides its type and what is ``known``; members that are null are left out."""
-    return {name: _as_told(value) for name, value in block.items() if name not in ("type", *known) and value is not None}
+def _rest(block: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
+    """Return the members of a block except its type, the ``omitted`` ones and those that are null."""
+    return {name: _as_json(value) for name, value in block.items() if name not in ("type", *omitted) and value is not None}
 
 
-def _as_told(value: Any) -> JsonValue:
-    """As JSON: what the server said, without the members that the SDK's models have besides."""
+def _as_json(value: Any) -> JsonValue:
+    """Return what the server sent as JSON, without unset members of the SDK's models."""
     if isinstance(value, list):
-        return [_as_told(one) for one in value]
+        return [_as_json(element) for element in value]
     dump = getattr(value, "model_dump", None)
     return to_json(value if dump is None else dump(mode="json", exclude_unset=True, warnings=False))
 
@@ -116,7 +116,7 @@ def _text(block: Mapping[str, Any]) -> Iterator[Part]:
     if _a_text(block["text"]):
         yield Text(block["text"])
     if block.get("citations"):
-        yield Generic("citations", {"citations": _as_told(block["citations"])})
+        yield Generic("citations", {"citations": _as_json(block["citations"])})
 
 
 def _thinking(block: Mapping[str, Any]) -> Iterator[Part]:
@@ -129,9 +129,9 @@ def _thinking(block: Mapping[str, Any]) -> Iterator[Part]:
 # -- tools
 
 
-def _arguments(given: Any) -> JsonValue:
-    """An object as it is; the text of a stream as a dict if it is one JSON object."""
-    return parse_arguments(given) if isinstance(given, str) else to_json(given)
+def _arguments(raw: Any) -> JsonValue:
+    """Return an object unchanged; parse the text of a stream if it is one JSON object."""
+    return parse_arguments(raw) if isinstance(raw, str) else to_json(raw)
 
 
 def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
@@ -139,19 +139,19 @@ def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
-    """What the tool answered; its images and documents are parts of their own, so that their bytes are treated as such."""
+    """Read a tool's result. Images and documents become parts of their own, so that their bytes are handled as bytes."""
     content = block.get("content")
-    blocks = [members(one) for one in content] if isinstance(content, (list, tuple)) else []
-    media = [one for one in blocks if one.get("type") in _MEDIA]
-    told = content if not blocks else _told([one for one in blocks if one.get("type") not in _MEDIA])
-    response = {"is_error": True, "content": to_json(told)} if block.get("is_error") else to_json(told)
+    blocks = [members(part) for part in content] if isinstance(content, (list, tuple)) else []
+    media = [part for part in blocks if part.get("type") in _MEDIA]
+    answer = content if not blocks else _text_or_blocks([part for part in blocks if part.get("type") not in _MEDIA])
+    response = {"is_error": True, "content": to_json(answer)} if block.get("is_error") else to_json(answer)
     yield ToolResult(response, block.get("tool_use_id"))
-    for one in media:
-        yield from read_block(one)
+    for part in media:
+        yield from read_block(part)
 
 
-def _told(blocks: list[Mapping[str, Any]]) -> Any:
-    texts = [one["text"] for one in blocks if one.get("type") == "text" and isinstance(one.get("text"), str)]
+def _text_or_blocks(blocks: list[Mapping[str, Any]]) -> Any:
+    texts = [block["text"] for block in blocks if block.get("type") == "text" and isinstance(block.get("text"), str)]
     return "\n".join(texts) if len(texts) == len(blocks) else blocks
 
 
@@ -222,7 +222,7 @@ _READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Token counts as billed. Anthropic's ``input_tokens`` are those that no cache had to do with; ours are all."""
+    """Read token counts as billed. Anthropic's ``input_tokens`` exclude cached tokens; ours include them."""
     if raw is None:
         return None
     usage = members(raw)

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_message, read_usage
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._stainless import Chunks, members
 
 _TEXTS = {
     "text_delta": ("text", "text"),
@@ -21,7 +21,7 @@ _TEXTS = {
 
 
 class _Block:
-    """One content block: what it began as, and the texts that were added to it."""
+    """One content block: its start, and the texts that were added to it."""
 
     __slots__ = ("begun", "citations", "texts")
 
@@ -48,18 +48,18 @@ class _Block:
         text.write(piece)
 
     def whole(self) -> dict[str, Any]:
-        """The block as it would be in an answer that is no stream; the input of a tool is text still."""
+        """Return the block as an unstreamed answer would hold it, but with a tool's input as text."""
         block = dict(self.begun)
         for member, text in self.texts.items():
-            said = text.getvalue()
-            if said or member != "input":  # a tool without parameters: its input was whole from the start
-                block[member] = said
+            value = text.getvalue()
+            if value or member != "input":  # a tool without parameters: its input was whole from the start
+                block[member] = value
         if self.citations:
             block["citations"] = [*(self.begun.get("citations") or ()), *self.citations]
         return block
 
 
-class EventReader:
+class EventReader(Chunks):
     """`Reader` of the events of a message stream."""
 
     __slots__ = ("_blocks", "_counts", "_message", "_stop", "_stop_details")
@@ -73,34 +73,34 @@ class EventReader:
         self._stop_details: Any = None
 
     def feed(self, event: Any) -> None:
-        """Take in an event; most are a piece of a block."""
+        """Read an event of the SDK. Most events are a piece of a block."""
         try:
-            said = event.__dict__
-            if said["type"] == "content_block_delta":
-                self._blocks[said["index"]].add(said["delta"].__dict__)
+            fields = event.__dict__
+            if fields["type"] == "content_block_delta":
+                self._blocks[fields["index"]].add(fields["delta"].__dict__)
                 return
         except (AttributeError, KeyError):  # JSON, a block that never began, a delta of a kind that is not known here
             pass
         self.add(event)
 
     def add(self, event: Any) -> None:
-        """Take in an event of any kind: a model, or its JSON."""
-        said = members(event)
-        kind = said.get("type")
+        """Read an event of any kind: a model or its JSON."""
+        fields = members(event)
+        kind = fields.get("type")
         if kind == "message_start":
-            self._message = members(said.get("message"))
+            self._message = members(fields.get("message"))
             self._count({**members(self._message.get("usage")), "output_tokens": None})  # that one is only told at the end
         elif kind == "content_block_start":
-            self._blocks[said["index"]] = _Block(members(said.get("content_block")))
+            self._blocks[fields["index"]] = _Block(members(fields.get("content_block")))
         elif kind == "content_block_delta":
-            delta = members(said.get("delta"))
-            if said.get("index") in self._blocks and (delta.get("type") in _TEXTS or delta.get("type") == "citations_delta"):
-                self._blocks[said["index"]].add(delta)
+            delta = members(fields.get("delta"))
+            if fields.get("index") in self._blocks and (delta.get("type") in _TEXTS or delta.get("type") == "citations_delta"):
+                self._blocks[fields["index"]].add(delta)
         elif kind == "message_delta":
-            delta = members(said.get("delta"))
+            delta = members(fields.get("delta"))
             self._stop = delta.get("stop_reason") or self._stop
             self._stop_details = delta.get("stop_details") or self._stop_details
-            self._count(members(said.get("usage")))
+            self._count(members(fields.get("usage")))
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         self._counts.update({name: count for name, count in usage.items() if count is not None})

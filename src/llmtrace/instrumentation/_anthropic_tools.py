@@ -13,6 +13,7 @@ from typing import Any
 from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._provider import current_call
+from llmtrace.instrumentation._selection import is_left_out, selected
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.recorder import active
@@ -22,17 +23,19 @@ from llmtrace.validation.schema import read_definition
 
 class _Step(ToolStep):
     def returned(self, result: Any) -> None:
-        """The ``tool_result`` block that tells the model: the runner itself raises nothing that its tool does."""
+        """End the span with the ``tool_result`` block. The runner does not raise what its tool raises."""
         block = members(result)
-        told = to_json(block.get("content"))
+        content = to_json(block.get("content"))
         if block.get("is_error"):
-            self.recording.end(self.operation, failure=Failure(TOOL_ERROR, told if isinstance(told, str) else ""))
+            self.recording.end(self.operation, failure=Failure(TOOL_ERROR, content if isinstance(content, str) else ""))
         else:
-            self.recording.end(replace(self.operation, result=told, has_result=True))
+            self.recording.end(replace(self.operation, result=content, has_result=True))
 
 
-def _begin(_instance: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    """Of the runner's method that runs one tool: (tool, tool_use)."""
+def _begin(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
+    """Open the span of the runner's method that runs one tool: (tool, tool_use)."""
+    if selected and is_left_out(runner._client):
+        return None
     tool, tool_use = args
     function = getattr(tool, "func", None)
     if type(function).__module__.startswith("llmtrace."):
@@ -45,7 +48,7 @@ run_tool, run_tool_async = spanned_call(_begin), spanned(_begin)
 
 
 def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the SDK's function that starts the span of a call; None is what it gives when there is to be none."""
+    """Wrapper for the SDK's function that starts its own span of a call: returns None, which means no span."""
     call = current_call()
     if call is None or guard(_has_own_provider, call.client) is not False:
         return wrapped(*args, **kwargs)
@@ -53,13 +56,13 @@ def without_own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, A
 
 
 def without_own_tool_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the SDK's block around the run of a tool: for a client without a tracer, it makes no span."""
+    """Wrapper for the SDK's own span of a tool run: passes a client without a tracer, for which it makes no span."""
     return wrapped(*(guard(_untraced, *args) or args), **kwargs)
 
 
 def _untraced(client: Any, tool: Any) -> tuple[Any, ...] | None:
-    """None where its span is wanted: nothing is recorded, or not this (a toolset), or the program asked for it."""
-    if active() is None or not hasattr(tool, "call") or _has_own_provider(client):
+    """Return arguments that suppress the SDK's span, or None if the SDK's span should stay."""
+    if active() is None or not hasattr(tool, "call") or _has_own_provider(client) or is_left_out(client):
         return None
     return _UNTRACED, tool
 
@@ -68,5 +71,5 @@ _UNTRACED = SimpleNamespace(_tracer=None)
 
 
 def _has_own_provider(client: Any) -> bool:
-    own = getattr(client, "_open_telemetry", None)
-    return isinstance(own, Mapping) and own.get("tracer_provider") is not None
+    options = getattr(client, "_open_telemetry", None)
+    return isinstance(options, Mapping) and options.get("tracer_provider") is not None

@@ -54,7 +54,7 @@ _COUNTS = (
 
 
 def read_body(body: Mapping[str, Any]) -> Fields:
-    """A request's fields. ``operation`` is among them where it is not a chat."""
+    """Read the fields of a request, with ``operation`` if it is not a chat."""
     if "anthropic_version" in body:
         return _ANTHROPIC.request(body)[0]
     prompt = next((body[name] for name in _PROMPTS if isinstance(body.get(name), str)), None)
@@ -70,7 +70,7 @@ def read_body(body: Mapping[str, Any]) -> Fields:
 
 
 def _has_blocks(messages: Any) -> bool:
-    """Content blocks of Converse have no ``type``."""
+    """Return True for content blocks of Converse, which have no ``type``."""
     if not isinstance(messages, list) or not messages:
         return False
     content = messages[0].get("content") if isinstance(messages[0], Mapping) else None
@@ -79,13 +79,13 @@ def _has_blocks(messages: Any) -> bool:
 
 def _parameters(body: Mapping[str, Any]) -> dict[str, Any]:
     config = body.get("textGenerationConfig")  # Titan
-    given = {**body, **config} if isinstance(config, Mapping) else body
+    settings = {**body, **config} if isinstance(config, Mapping) else body
     left_out = (*_PROMPTS, "textGenerationConfig")
-    return {_PARAMETERS.get(name, name): to_json(value) for name, value in given.items() if name not in left_out}
+    return {_PARAMETERS.get(name, name): to_json(value) for name, value in settings.items() if name not in left_out}
 
 
 def read_whole(body: Mapping[str, Any]) -> Fields:
-    """An answer's fields."""
+    """Read the fields of an answer."""
     if isinstance(body.get("output"), Mapping):
         return read_answer(body)
     if isinstance(body.get("content"), list):
@@ -97,7 +97,7 @@ def read_whole(body: Mapping[str, Any]) -> Fields:
 
 
 def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Mistral says ``stop_reason`` where OpenAI says ``finish_reason``."""
+    """Return a choice in OpenAI's form. Mistral writes ``stop_reason`` for ``finish_reason``."""
     return {"finish_reason": choice.get("stop_reason"), **choice}
 
 
@@ -105,21 +105,21 @@ def _plain(body: Mapping[str, Any]) -> Fields:
     results = next(
         (body[name] for name in ("outputs", "results", "generations", "choices") if isinstance(body.get(name), list)), None
     )
-    output = tuple([_message(one) for one in (results if results is not None else [body])])
+    output = tuple([_message(entry) for entry in (results if results is not None else [body])])
     counts = [Usage(body.get(read), _count(body, results, written)) for read, written in _COUNTS]
-    usage = next((one for one in counts if one.output_tokens is not None), None)
-    return {"output": output, "finish_reasons": tuple([one.finish_reason or "error" for one in output]), "usage": usage}
+    usage = next((entry for entry in counts if entry.output_tokens is not None), None)
+    return {"output": output, "finish_reasons": tuple([entry.finish_reason or "error" for entry in output]), "usage": usage}
 
 
 def _count(body: Mapping[str, Any], results: Any, name: str) -> int | None:
-    found = body.get(name)
-    given = [one.get(name) for one in results or ()]
-    return sum(given) if found is None and given and all(isinstance(one, int) for one in given) else found
+    count = body.get(name)
+    counts = [entry.get(name) for entry in results or ()]
+    return sum(counts) if count is None and counts and all(isinstance(entry, int) for entry in counts) else count
 
 
-def _message(said: Mapping[str, Any]) -> Message:
-    text = next((said[name] for name in _TEXTS if isinstance(said.get(name), str)), "")
-    reason = next((str(said[name]).lower() for name in _REASONS if said.get(name)), None)
+def _message(result: Mapping[str, Any]) -> Message:
+    text = next((result[name] for name in _TEXTS if isinstance(result.get(name), str)), "")
+    reason = next((str(result[name]).lower() for name in _REASONS if result.get(name)), None)
     return Message("assistant", (Text(text),) if text else (), finish_reason=_FINISH.get(reason, reason) if reason else None)
 
 
@@ -127,7 +127,7 @@ def _message(said: Mapping[str, Any]) -> Message:
 
 
 def read_headers(metadata: Any) -> Usage | None:
-    """Token counts in the HTTP headers of an answer, which Bedrock sends for every model."""
+    """Read the token counts from the HTTP headers, which Bedrock sends for every model."""
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, Mapping) else None
     counts = [_number((headers or {}).get(f"x-amzn-bedrock-{which}-token-count")) for which in ("input", "output")]
     return None if counts == [None, None] else Usage(*counts)
@@ -137,14 +137,14 @@ def _number(text: Any) -> int | None:
     return int(text) if isinstance(text, str) and text.isdigit() else None
 
 
-def merged(told: Usage | None, counted: Usage | None) -> Usage | None:
-    """What the model's answer says; what it leaves out, Bedrock has counted."""
-    if told is None or counted is None:
-        return told or counted
-    given = told.input_tokens, told.output_tokens
+def merged(reported: Usage | None, counted: Usage | None) -> Usage | None:
+    """Return the usage that the model reported, completed by what Bedrock counted."""
+    if reported is None or counted is None:
+        return reported or counted
+    reported_counts = reported.input_tokens, reported.output_tokens
     bedrock = counted.input_tokens, counted.output_tokens
-    first, second = (theirs if ours is None else ours for ours, theirs in zip(given, bedrock, strict=True))
-    return replace(told, input_tokens=first, output_tokens=second)
+    first, second = (theirs if ours is None else ours for ours, theirs in zip(reported_counts, bedrock, strict=True))
+    return replace(reported, input_tokens=first, output_tokens=second)
 
 
 # -- streams
@@ -163,9 +163,9 @@ class PlainReader:
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         outputs = chunk.get("outputs")
-        one = outputs[0] if isinstance(outputs, list) and outputs else chunk
-        self._pieces.append(next((one[name] for name in _TEXTS if isinstance(one.get(name), str)), ""))
-        self._last = {**self._last, **{name: value for name, value in {**chunk, **one}.items() if value is not None}}
+        output = outputs[0] if isinstance(outputs, list) and outputs else chunk
+        self._pieces.append(next((output[name] for name in _TEXTS if isinstance(output.get(name), str)), ""))
+        self._last = {**self._last, **{name: value for name, value in {**chunk, **output}.items() if value is not None}}
 
     def fields(self) -> Fields:
         last = {name: value for name, value in self._last.items() if name not in ("outputs", *_TEXTS)}
@@ -198,13 +198,13 @@ class InvokeReader:
 
 
 def _reader_for(chunk: Mapping[str, Any]) -> tuple[_Reading, Any]:
-    """A reader for chunks like this one, and what takes them in."""
+    """Return a reader for chunks like this one, and its method that reads a chunk."""
     if isinstance(chunk.get("type"), str):
         events = EventReader()
         return events, events.add
     if isinstance(chunk.get("choices"), list):
         chunks = ChunkReader()
-        return chunks, lambda one: chunks.add(_with_reasons(one))
+        return chunks, lambda event: chunks.add(_with_reasons(event))
     if any(name in chunk for name in ("messageStart", "contentBlockStart", "contentBlockDelta")):
         converse = ConverseReader(joins=True)
         return converse, converse.add_all
@@ -213,6 +213,6 @@ def _reader_for(chunk: Mapping[str, Any]) -> tuple[_Reading, Any]:
 
 
 def _with_reasons(chunk: Mapping[str, Any]) -> dict[str, Any]:
-    """A chunk of Mistral's as one of OpenAI's: a message in pieces is a delta there."""
+    """Return a chunk of Mistral in OpenAI's form, where a piece of a message is a ``delta``."""
     choices = [{"delta": choice.get("message"), **_choice(choice)} for choice in chunk.get("choices") or ()]
     return {**chunk, "choices": choices}

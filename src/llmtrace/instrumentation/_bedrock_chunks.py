@@ -19,6 +19,7 @@ from llmtrace.instrumentation._bedrock_messages import (
 )
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Failure, Generic, Message, Part, Reasoning, Text, Usage
 from llmtrace.validation.parsing import parse_arguments
 
@@ -27,7 +28,7 @@ class Chunks(Protocol):
     """Puts an answer together from the events of its stream."""
 
     def add(self, name: str, event: Mapping[str, Any]) -> None:
-        """Take in an event: its name and its JSON."""
+        """Read an event: its name and its JSON."""
 
     def fields(self) -> Fields:
         """See `Reader.fields`."""
@@ -35,7 +36,7 @@ class Chunks(Protocol):
 
 
 class _Block:
-    """One block of the answer; what it is shows in its start (tools) or in its first delta."""
+    """One block of the answer. Its kind is known from its start (tools) or its first delta."""
 
     __slots__ = ("citations", "redacted", "result", "results", "text", "thought", "tool", "written")
 
@@ -51,19 +52,19 @@ class _Block:
         self.results: list[Any] = []
 
     def add(self, delta: Mapping[str, Any]) -> None:
-        for kind, given in delta.items():
+        for kind, value in delta.items():
             if kind == "text":
-                self.text.write(given)
+                self.text.write(value)
             elif kind == "toolUse":
-                self.written.write(given.get("input") or "")
+                self.written.write(value.get("input") or "")
             elif kind == "reasoningContent":
-                self.thought.write(given.get("text") or "")
-                if given.get("redactedContent"):
-                    self.redacted.append(given["redactedContent"])
+                self.thought.write(value.get("text") or "")
+                if value.get("redactedContent"):
+                    self.redacted.append(value["redactedContent"])
             elif kind == "citation":
-                self.citations.append(given)
+                self.citations.append(value)
             elif kind == "toolResult":
-                self.results.extend(given)
+                self.results.extend(value)
 
     def parts(self) -> Iterator[Part]:
         thought, text = self.thought.getvalue(), self.text.getvalue()
@@ -118,7 +119,7 @@ class ConverseReader:
             self._trace = event.get("trace") or {}
 
     def add_all(self, events: Mapping[str, Any]) -> None:
-        """Take in events by their names, as Nova writes them into one chunk."""
+        """Read all events of a chunk by their names, as Nova writes them."""
         for name, event in events.items():
             self.add(name, event)
 
@@ -139,7 +140,7 @@ class ConverseReader:
 
 
 def traced_fields(trace: Mapping[str, Any], parts: list[Part]) -> Fields:
-    """What Bedrock's own trace of a call says: the model that a prompt router chose, and what a guardrail found."""
+    """Read Bedrock's own trace of a call: the model that a prompt router chose, and the findings of guardrails."""
     if trace.get("guardrail"):
         parts.append(Generic("guardrail", {"trace": to_json(trace["guardrail"])}))
     model = (trace.get("promptRouter") or {}).get("invokedModelId")
@@ -147,17 +148,17 @@ def traced_fields(trace: Mapping[str, Any], parts: list[Part]) -> Fields:
 
 
 def _joined(parts: list[Part]) -> list[Part]:
-    found: list[Part] = []
+    merged: list[Part] = []
     for part in parts:
-        last = found[-1] if found else None
+        last = merged[-1] if merged else None
         if isinstance(part, Text) and isinstance(last, Text):
-            found[-1] = Text(last.content + part.content)
+            merged[-1] = Text(last.content + part.content)
         else:
-            found.append(part)
-    return found
+            merged.append(part)
+    return merged
 
 
-class Events:
+class Events(Reader):
     """`Reader` of a stream's messages as botocore reads them from the wire, before it makes the program's events of them."""
 
     __slots__ = ("_chunks", "failure")
@@ -169,12 +170,12 @@ class Events:
 
     def feed(self, message: Any) -> None:
         headers = message.headers
-        said = from_json(message.payload) if message.payload else {}
+        payload = from_json(message.payload) if message.payload else {}
         if headers.get(":message-type", "event") == "event":
-            self._chunks.add(headers.get(":event-type"), said)
+            self._chunks.add(headers.get(":event-type"), payload)
         else:
             code = headers.get(":exception-type") or headers.get(":error-code")
-            text = said.get("message") or headers.get(":error-message")
+            text = payload.get("message") or headers.get(":error-message")
             self.failure = failure_reported({"code": code, "message": text})
 
     def fields(self) -> Fields:

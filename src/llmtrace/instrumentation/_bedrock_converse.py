@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from llmtrace.content import to_json
 from llmtrace.instrumentation._bedrock_chunks import traced_fields
 from llmtrace.instrumentation._bedrock_messages import FINISH_REASONS, read_blocks, read_message, read_tools, read_usage
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import JsonValue, replace
 
@@ -27,49 +27,53 @@ _NO_PARAMETERS = ("modelId", "messages", "system", "inferenceConfig", "toolConfi
 
 
 def read_request(kwargs: Mapping[str, Any]) -> Fields:
-    """Messages, tools and parameters of a request."""
+    """Read messages, tools and parameters of a request."""
     fields: Fields = {"parameters": _parameters(kwargs), "system": read_blocks(kwargs.get("system"))}
     messages, tools = kwargs.get("messages"), _of(kwargs, "toolConfig").get("tools")
     if isinstance(messages, (list, tuple)):
-        fields["input"] = all_known(messages, read_message)
+        fields["input"] = read_messages_cached(messages, read_message)
     if isinstance(tools, (list, tuple)):
-        fields["tools"] = known_tools(tools, read_tools)
+        fields["tools"] = read_tools_cached(tools, read_tools)
     return fields
 
 
 def _of(kwargs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = kwargs.get(name)
-    return found if isinstance(found, Mapping) else {}
+    value = kwargs.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, JsonValue]:
-    found = {_PARAMETERS.get(name, name): to_json(value) for name, value in _of(kwargs, "inferenceConfig").items()}
-    found.update({name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None})
+    parameters = {_PARAMETERS.get(name, name): to_json(value) for name, value in _of(kwargs, "inferenceConfig").items()}
+    parameters.update(
+        {name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None}
+    )
     choice, top_k = _of(kwargs, "toolConfig").get("toolChoice"), _of(kwargs, "additionalModelRequestFields").get("top_k")
     if choice is not None:
-        found["tool_choice"] = to_json(choice)
+        parameters["tool_choice"] = to_json(choice)
     if isinstance(top_k, int):
-        found["top_k"] = top_k
+        parameters["top_k"] = top_k
     for name, value in _of(kwargs, "outputConfig").items():
-        found["response_format" if name == "textFormat" else name] = _format(value) if name == "textFormat" else to_json(value)
-    return found
+        parameters["response_format" if name == "textFormat" else name] = (
+            _format(value) if name == "textFormat" else to_json(value)
+        )
+    return parameters
 
 
-def _format(given: Any) -> JsonValue:
-    """The form that the answer is to have. Bedrock takes its schema as text."""
-    schema = given["structure"]["jsonSchema"]
+def _format(text_format: Any) -> JsonValue:
+    """Return the requested response format. Bedrock takes its schema as text."""
+    schema = text_format["structure"]["jsonSchema"]
     return {"type": "json_schema", "json_schema": {**to_json(schema), "schema": from_json(schema["schema"])}}
 
 
-def read_answer(said: Mapping[str, Any]) -> Fields:
-    """An answer's fields."""
-    reason = said.get("stopReason")
+def read_answer(answer: Mapping[str, Any]) -> Fields:
+    """Read the fields of an answer."""
+    reason = answer.get("stopReason")
     finish = FINISH_REASONS.get(reason, reason) if reason else None
-    message = read_message(_of(_of(said, "output"), "message"), finish)
+    message = read_message(_of(_of(answer, "output"), "message"), finish)
     parts = list(message.parts)
-    traced = traced_fields(_of(said, "trace"), parts)
+    traced = traced_fields(_of(answer, "trace"), parts)
     return {
-        "usage": read_usage(said.get("usage")),
+        "usage": read_usage(answer.get("usage")),
         "output": (replace(message, parts=tuple(parts)),),
         "finish_reasons": (finish or "error",),
         **traced,

@@ -45,14 +45,14 @@ _SERVER_TOOL = "server_tool_use"
 
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
-    """A message of a request or of an answer. ``finish_reason``: the conventions' word."""
-    said = raw if isinstance(raw, Mapping) else {"content": raw}
-    role = str(to_json(said.get("role")) or "unknown")
-    return Message(role, read_blocks(said.get("content"), role), finish_reason=finish_reason, cache={})
+    """Read a message of a request or an answer. ``finish_reason``: the conventions' word."""
+    message = raw if isinstance(raw, Mapping) else {"content": raw}
+    role = str(to_json(message.get("role")) or "unknown")
+    return Message(role, read_blocks(message.get("content"), role), finish_reason=finish_reason, cache={})
 
 
 def read_blocks(raw: Any, role: str = "") -> tuple[Part, ...]:
-    """The content of a message, or the system prompt."""
+    """Read the content of a message, or the system prompt."""
     if isinstance(raw, str):
         return (Text(raw),) if raw else ()
     if not isinstance(raw, (list, tuple)):
@@ -62,90 +62,90 @@ def read_blocks(raw: Any, role: str = "") -> tuple[Part, ...]:
 
 def _parts(block: Any, role: str) -> Iterator[Part]:
     kind: Any
-    given: Any
-    kind, given = next(iter(block.items())) if isinstance(block, Mapping) and len(block) == 1 else (None, None)
+    value: Any
+    kind, value = next(iter(block.items())) if isinstance(block, Mapping) and len(block) == 1 else (None, None)
     try:
         if kind == "toolResult" and role == "assistant":
-            yield server_result(given, given.get("content"))
+            yield server_result(value, value.get("content"))
         else:
-            yield from _READERS[kind](given)
+            yield from _READERS[kind](value)
     except Exception:  # of a kind not known here, or not in the form that its kind has
-        yield Generic(str(kind or "content"), {str(kind or "content"): to_json(block if kind is None else given)})
+        yield Generic(str(kind or "content"), {str(kind or "content"): to_json(block if kind is None else value)})
 
 
-def _text(given: Any) -> Iterator[Part]:
-    if not isinstance(given, str):
+def _text(value: Any) -> Iterator[Part]:
+    if not isinstance(value, str):
         raise TypeError
-    if given:
-        yield Text(given)
+    if value:
+        yield Text(value)
 
 
-def _tool_use(given: Mapping[str, Any]) -> Iterator[Part]:
-    yield tool_call(given["name"], to_json(given.get("input")), given.get("toolUseId"), given.get("type"))
+def _tool_use(block: Mapping[str, Any]) -> Iterator[Part]:
+    yield tool_call(block["name"], to_json(block.get("input")), block.get("toolUseId"), block.get("type"))
 
 
 def tool_call(name: str, arguments: JsonValue, call_id: str | None, kind: str | None) -> Part:
-    """A call that the program is to run, or that Bedrock runs itself."""
+    """Return a call that the program runs, or one that Bedrock runs itself."""
     if kind == _SERVER_TOOL:
         return ServerToolCall(name, {"type": name, "input": arguments}, call_id)
     return ToolCall(name, arguments, call_id)
 
 
-def server_result(given: Mapping[str, Any], content: Any) -> Part:
-    """What a tool answered that Bedrock runs itself."""
-    said = {name: to_json(value) for name, value in given.items() if name not in ("toolUseId", "content")}
-    return ServerToolResult({"type": "tool_result", **said, "content": to_json(content)}, given.get("toolUseId"))
+def server_result(block: Mapping[str, Any], content: Any) -> Part:
+    """Return the result of a tool that Bedrock runs itself."""
+    details = {name: to_json(value) for name, value in block.items() if name not in ("toolUseId", "content")}
+    return ServerToolResult({"type": "tool_result", **details, "content": to_json(content)}, block.get("toolUseId"))
 
 
-def _tool_result(given: Mapping[str, Any]) -> Iterator[Part]:
-    result = _result(given.get("content") or [])
-    if given.get("status") == "error":
+def _tool_result(block: Mapping[str, Any]) -> Iterator[Part]:
+    result = _result(block.get("content") or [])
+    if block.get("status") == "error":
         result = {"is_error": True, "content": result}
-    yield ToolResult(result, given.get("toolUseId"))
+    yield ToolResult(result, block.get("toolUseId"))
 
 
 def _result(content: Any) -> JsonValue:
-    """What the tool answered: its JSON where that is all, its text, else all that it gave."""
+    """Return a tool's result: its JSON or text if it is only that, else all of its content."""
     if len(content) == 1 and content[0].keys() == {"json"}:
         return to_json(content[0]["json"])
     texts = [block["text"] for block in content if block.keys() == {"text"}]
     return "\n".join(texts) if texts and len(texts) == len(content) else to_json(content)
 
 
-def _reasoning(given: Mapping[str, Any]) -> Iterator[Part]:
-    """What the model thought. Its signature is of use to Bedrock only."""
-    if "reasoningText" in given:
-        yield Reasoning(given["reasoningText"]["text"])
+def _reasoning(block: Mapping[str, Any]) -> Iterator[Part]:
+    """Read the model's reasoning without its signature, which only Bedrock can use."""
+    if "reasoningText" in block:
+        yield Reasoning(block["reasoningText"]["text"])
     else:
-        yield redacted_reasoning(given["redactedContent"])
+        yield redacted_reasoning(block["redactedContent"])
 
 
 def redacted_reasoning(data: bytes | str) -> Part:
-    """What the model thought, as bytes that only Bedrock can read."""
+    """Return reasoning that is redacted: bytes that only Bedrock can read."""
     return Generic("redacted_reasoning", {"data": _base64(data)})
 
 
-def _citations(given: Mapping[str, Any]) -> Iterator[Part]:
-    yield Text("".join([piece["text"] for piece in given.get("content") or ()]))
-    if given.get("citations"):
-        yield citations(given["citations"])
+def _citations(block: Mapping[str, Any]) -> Iterator[Part]:
+    yield Text("".join([piece["text"] for piece in block.get("content") or ()]))
+    if block.get("citations"):
+        yield citations(block["citations"])
 
 
-def citations(given: Any) -> Part:
-    return Generic("citations", {"citations": to_json(given)})
+def citations(sources: Any) -> Part:
+    return Generic("citations", {"citations": to_json(sources)})
 
 
-def _guard_content(given: Mapping[str, Any]) -> Iterator[Part]:
-    """What a guardrail is to look at: text or an image like any other."""
-    yield from (Text(given["text"]["text"]),) if "text" in given else _media("image")(given["image"])
+def _guard_content(block: Mapping[str, Any]) -> Iterator[Part]:
+    """Read content for a guardrail: a text or an image."""
+    yield from (Text(block["text"]["text"]),) if "text" in block else _media("image")(block["image"])
 
 
 def _media(modality: str) -> Callable[[Mapping[str, Any]], Iterator[Part]]:
     """``{"format": …, "source": {"bytes": …} or {"s3Location": {"uri": …}}}``; of documents also plain text."""
 
-    def read(given: Mapping[str, Any]) -> Iterator[Part]:
-        source = given["source"]
-        mime = _mime(modality, given.get("format"))
+    def read(block: Mapping[str, Any]) -> Iterator[Part]:
+        source = block["source"]
+        mime = _mime(modality, block.get("format"))
         if "bytes" in source:
             yield Blob(modality, mime, _base64(source["bytes"]))
         elif "s3Location" in source:
@@ -169,7 +169,7 @@ def _mime(modality: str, form: str | None) -> str | None:
 
 
 def _base64(data: bytes | str) -> str:
-    """As text. It is text already where it comes from JSON."""
+    """Return bytes as base64 text. From JSON they are text already."""
     return data if isinstance(data, str) else base64.b64encode(data).decode("ascii")
 
 
@@ -191,7 +191,7 @@ _READERS: dict[Any, Callable[[Any], Iterator[Part]]] = {
 
 
 def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    """The tools of a ``toolConfig``. Cache points among them are none."""
+    """Read the tools of a ``toolConfig``. Cache points among them are skipped."""
     return tuple([_tool(tool) for tool in raw if not (isinstance(tool, Mapping) and "cachePoint" in tool)])
 
 
@@ -203,16 +203,16 @@ def _tool(raw: Any) -> ToolDefinition:
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Token counts as billed. Bedrock counts what is read from or written to a cache beside the input; here it is within."""
+    """Read token counts as billed. Bedrock counts cached tokens beside the input; ours includes them."""
     if not isinstance(raw, Mapping):
         return None
-    given, read, written = raw.get("inputTokens"), _cached(raw, "Read"), _cached(raw, "Write")
-    total = None if given is None else given + (read or 0) + (written or 0)
-    hour = sum(one.get("inputTokens") or 0 for one in raw.get("cacheDetails") or () if one.get("ttl") == "1h")
+    input_tokens, read, written = raw.get("inputTokens"), _cached(raw, "Read"), _cached(raw, "Write")
+    total = None if input_tokens is None else input_tokens + (read or 0) + (written or 0)
+    hour = sum(detail.get("inputTokens") or 0 for detail in raw.get("cacheDetails") or () if detail.get("ttl") == "1h")
     return Usage(total, raw.get("outputTokens"), read, written, cache_write_1h_input_tokens=hour or None)
 
 
 def _cached(raw: Mapping[str, Any], how: str) -> int | None:
-    """Converse says ``cacheReadInputTokens``, Nova's own form ``cacheReadInputTokenCount``, some answers both."""
-    found = raw.get(f"cache{how}InputTokens")
-    return raw.get(f"cache{how}InputTokenCount") if found is None else found
+    """Return a count of cached tokens: ``cacheReadInputTokens`` of Converse or ``cacheReadInputTokenCount`` of Nova."""
+    count = raw.get(f"cache{how}InputTokens")
+    return raw.get(f"cache{how}InputTokenCount") if count is None else count

@@ -12,6 +12,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._openai_messages import arguments, read_message, read_tool_call
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Failure, Generic, JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
 
 _FINISH = {
@@ -28,19 +29,19 @@ _FINISH = {
 
 
 def read_chat_message(raw: Any, finish: str | None = None) -> Message:
-    """A message of a request or of an answer. ``finish``: the conventions' word."""
-    said = members(raw)
+    """Read a message of a request or an answer. ``finish``: the conventions' word."""
+    message = members(raw)
     read = read_message(raw)
-    parts = tuple(_parts(said, read.parts))
+    parts = tuple(_parts(message, read.parts))
     return Message(read.role, parts, finish_reason=finish, cache={})
 
 
-def _parts(said: Mapping[str, Any], read: tuple[Part, ...]) -> Iterator[Part]:
-    if said.get("tool_plan"):
-        yield Reasoning(said["tool_plan"])
+def _parts(message: Mapping[str, Any], read: tuple[Part, ...]) -> Iterator[Part]:
+    if message.get("tool_plan"):
+        yield Reasoning(message["tool_plan"])
     yield from read
-    if said.get("citations"):
-        yield _citations(said["citations"])
+    if message.get("citations"):
+        yield _citations(message["citations"])
 
 
 def _citations(citations: Any) -> Generic:
@@ -48,7 +49,7 @@ def _citations(citations: Any) -> Generic:
 
 
 def read_documents(raw: Any) -> Iterator[Part]:
-    """What the request hands over to be cited: text, or ``{id, data}``."""
+    """Read the documents of a request that the answer may cite: text, or ``{id, data}``."""
     for document in raw:
         yield Text(document) if isinstance(document, str) else Generic("document", {"document": to_json(document)})
 
@@ -58,7 +59,7 @@ def finish_word(reason: Any) -> str | None:
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """The tokens that are billed. ``cached_tokens`` counts others (those of Cohere's own prompt among them): left out."""
+    """Read billed tokens. ``cached_tokens`` is ignored, because it also counts tokens of Cohere's own prompt."""
     usage = members(raw)
     counted = members(usage.get("billed_units")) or members(usage.get("tokens"))
     if not counted:
@@ -70,13 +71,13 @@ def _count(tokens: Any) -> int | None:
     return None if tokens is None else int(tokens)
 
 
-def read_format(asked: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """``response_format`` as OpenAI says it, where it has a schema."""
-    schema = asked.get("json_schema") or asked.get("schema")
-    return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else asked
+def read_format(response_format: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Return ``response_format`` in OpenAI's form, if it has a schema."""
+    schema = response_format.get("json_schema") or response_format.get("schema")
+    return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else response_format
 
 
-class EventReader:
+class EventReader(Reader):
     """`Reader` of the events of a chat."""
 
     def __init__(self) -> None:

@@ -14,12 +14,12 @@ from llmtrace.recorder.guard import guard
 
 
 def rename(coroutine: Any, inner: Any) -> None:
-    """Tasks and warnings show the name of what the program called."""
+    """Copy the name of the program's coroutine, which tasks and warnings show."""
     coroutine.__name__, coroutine.__qualname__ = inner.__name__, inner.__qualname__
 
 
-class Held:
-    """The library's coroutine, held by ours. Where ours is never awaited, only ours warns of it."""
+class CoroutineHolder:
+    """Holds the library's coroutine and closes it if it is never awaited, so that only ours warns of that."""
 
     __slots__ = ("coroutine",)
 
@@ -31,7 +31,7 @@ class Held:
 
 
 class Steps(Protocol):
-    """What is made current in each step of a coroutine."""
+    """Enters and leaves a context around each step of a coroutine."""
 
     @property
     def enter(self) -> Callable[[], Any]: ...
@@ -43,22 +43,22 @@ class Steps(Protocol):
 def stepwise(call: Steps, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Run a coroutine with the call's span current in each of its steps, and in nothing that runs between them."""
     step = cast(Any, inner.send)
-    given: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
+    inbox: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
     while True:
         tokens = guard(call.enter)
         try:
-            waited_for = step(given.pop())
+            waited_for = step(inbox.pop())
         except StopIteration as done:
             return done.value
         finally:
             if tokens is not None:
                 guard(call.leave, tokens)
         try:
-            given.append((yield waited_for))
+            inbox.append((yield waited_for))
             step = inner.send
         except GeneratorExit:
             inner.close()
             raise
         except BaseException as error:
-            given.append(error)
+            inbox.append(error)
             step = inner.throw

@@ -124,7 +124,7 @@ CONNECTION_REFUSED = "connection_refused"
 
 
 def failure_in_call(error: BaseException) -> Failure:
-    """The failure of a call that ended in ``error``. ``type`` is a word of the tables, else the exception's class name."""
+    """Return the failure of a call that raised ``error``. ``type``: a word of the tables, else the class name."""
     failure = failure_of(error)
     word = _word(error)
     if word == "bad_request":
@@ -133,7 +133,7 @@ def failure_in_call(error: BaseException) -> Failure:
 
 
 def failure_reported(error: Mapping[str, Any]) -> Failure:
-    """The failure that a server reports in an answer that the library takes for a good one."""
+    """Return the failure that a server reported in an answer for which the library raises nothing."""
     word = _by_code(error.get("code")) or _by_code(error.get("type")) or "server_error"
     return Failure(word, str(error.get("message") or ""))
 
@@ -157,52 +157,54 @@ def _word(error: BaseException) -> str | None:
 
 
 def _never_connected(error: BaseException) -> bool:
-    """litellm calls it an error of the server when there is none; what led to it says otherwise."""
+    """Return True if no connection was made. litellm raises a server error for that, with the real cause in its chain."""
     return any(type(cause).__name__ == "APIConnectionError" for cause in _causes(error))
 
 
 def _by_code(code: object) -> str | None:
-    """By the server's own code. In the middle of a stream AWS writes its codes with a small letter in front."""
+    """Return the word for a server's own code. Inside a stream AWS begins its codes with a small letter."""
     return BY_CODE.get(code) or BY_CODE.get(code[:1].upper() + code[1:]) if isinstance(code, str) else None
 
 
 def _by_phrase(message: str) -> str | None:
-    told = message.lower()
-    return next((word for phrase, word in BY_PHRASE.items() if phrase in told), None)
+    text = message.lower()
+    return next((word for phrase, word in BY_PHRASE.items() if phrase in text), None)
 
 
 def _of_body(error: BaseException) -> tuple[object, ...]:
-    """Code and type that the answer's JSON gives, where the library gives that as ``body``."""
+    """Return code and type from the JSON of the answer, if the exception has it as ``body``."""
     body = getattr(error, "body", None)
-    told = body.get("error", body) if isinstance(body, dict) else None
-    return (told.get("code"), told.get("type")) if isinstance(told, dict) else ()
+    error_body = body.get("error", body) if isinstance(body, dict) else None
+    return (error_body.get("code"), error_body.get("type")) if isinstance(error_body, dict) else ()
 
 
 def _of_aws(error: BaseException, *path: str) -> object:
-    """What an exception of botocore says: one class for all, with the answer as a dict in it."""
-    found: Any = getattr(error, "response", None)
+    """Return a value from the answer that an exception of botocore holds as a dict."""
+    value: Any = getattr(error, "response", None)
     for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _by_status(error: BaseException) -> str | None:
-    given = (getattr(error, "status_code", None), getattr(error, "code", None))
-    told = _of_aws(error, "ResponseMetadata", "HTTPStatusCode")
-    status = next((one for one in (*given, told) if type(one) is int), 0)
+    statuses = (getattr(error, "status_code", None), getattr(error, "code", None))
+    aws_status = _of_aws(error, "ResponseMetadata", "HTTPStatusCode")
+    status = next((candidate for candidate in (*statuses, aws_status) if type(candidate) is int), 0)
     word = "bad_request" if 400 <= status < 500 else "server_error" if 500 <= status < 600 else None
     return BY_STATUS.get(status, word)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, groups opened; each once."""
+    """Iterate over the error and its causes, and members of exception groups, each once."""
     waiting, seen = [error], set[int]()
     while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
+        current = waiting.pop()
+        if id(current) in seen:
             continue
-        seen.add(id(one))
-        yield one
+        seen.add(id(current))
+        yield current
         waiting.extend(
-            cause for cause in (one.__cause__, one.__context__, *getattr(one, "exceptions", ())) if cause is not None
+            cause
+            for cause in (current.__cause__, current.__context__, *getattr(current, "exceptions", ()))
+            if cause is not None
         )

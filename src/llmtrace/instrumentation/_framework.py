@@ -14,7 +14,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import Held, rename
+from llmtrace.instrumentation._coroutines import CoroutineHolder, rename
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.model import ToolExecution
 from llmtrace.recorder import Recording, active, current
@@ -35,7 +35,7 @@ class Step(Protocol):
 
 
 class ToolStep:
-    """One run of a tool that a client runs for the model; a `Step`. Each client says what its tool `returned`."""
+    """One run of a tool that a client runs for the model; a `Step`. Subclasses define `returned`."""
 
     def __init__(self, recording: Recording, operation: ToolExecution) -> None:
         self.recording = recording
@@ -84,7 +84,7 @@ def spanned_call(begin: Begin) -> Wrapper:
 
 
 def spanned(begin: Begin, *, inside: bool = False) -> Wrapper:
-    """A wrapper for a function that gives a coroutine: ``begin`` is called when the program awaits it.
+    """A wrapper for a function that returns a coroutine: ``begin`` is called when the program awaits it.
 
     ``inside``: what the coroutine itself makes current stays so in its later steps (see `isolated`).
     """
@@ -94,15 +94,15 @@ def spanned(begin: Begin, *, inside: bool = False) -> Wrapper:
         inner = wrapped(*args, **kwargs)
         if active() is None or not hasattr(inner, "send"):
             return inner
-        coroutine = _awaited(Held(inner), lambda: begin(instance, args, kwargs), steps)
+        coroutine = _awaited(CoroutineHolder(inner), lambda: begin(instance, args, kwargs), steps)
         guard(rename, coroutine, inner)
         return coroutine
 
     return wrapper
 
 
-async def _awaited(held: Held, begin: Callable[[], Step | None], steps: Callable[[Context, Any], Any]) -> Any:
-    inner = held.coroutine
+async def _awaited(holder: CoroutineHolder, begin: Callable[[], Step | None], steps: Callable[[Context, Any], Any]) -> Any:
+    inner = holder.coroutine
     step = guard(_opened, begin)
     if step is None:
         return await inner
@@ -131,7 +131,7 @@ def stepwise(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any
 
 
 def isolated(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a coroutine that begins with ``context`` as the current one, and goes on in each step with what it had left.
+    """Run a coroutine that begins with ``context``, and goes on in each step with the context it had before.
 
     For a framework that sets and resets what is current in the course of its coroutine: outside, nothing of it is seen
     between the steps; inside, nothing that is made current around each step (by a decorator, say) takes its place.
@@ -142,11 +142,11 @@ def isolated(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any
 @types.coroutine
 def _steps(context: Context, inner: Coroutine[Any, Any, Any], *, keeps: bool) -> Generator[Any, Any, Any]:
     step = cast(Any, inner.send)
-    given: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
+    inbox: list[Any] = [None]  # it is taken out again: a frame that kept an exception would keep itself alive by it
     while True:
         token = otel_context.attach(context)
         try:
-            waited_for = step(given.pop())
+            waited_for = step(inbox.pop())
         except StopIteration as done:
             return done.value
         finally:
@@ -154,11 +154,11 @@ def _steps(context: Context, inner: Coroutine[Any, Any, Any], *, keeps: bool) ->
                 context = otel_context.get_current()
             Recording.detach(token)
         try:
-            given.append((yield waited_for))
+            inbox.append((yield waited_for))
             step = inner.send
         except GeneratorExit:
             inner.close()
             raise
         except BaseException as error:
-            given.append(error)
+            inbox.append(error)
             step = inner.throw

@@ -7,15 +7,15 @@ is the current one in the first step, in which the request is made, and in no la
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import Held, rename, stepwise
-from llmtrace.instrumentation._metered import meter
+from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._patches import Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Headers, begin, carried_by
+from llmtrace.instrumentation._provider import Call, Endpoint, Outgoing, begin, prepare
+from llmtrace.instrumentation._stream_budget import meter
 from llmtrace.instrumentation._streams import Reader, Watch, watched
 from llmtrace.recorder.guard import guard
 
@@ -23,25 +23,16 @@ Open: TypeAlias = Callable[[], "Watch | LlmtraceError | None"]
 """Gives the watch over a stream when its first step is taken; None: nothing is recorded; an error: a budget refuses it."""
 
 
-class Streaming(Endpoint, Protocol):
-    """An endpoint whose streams are generators."""
-
-    def reader(self, call: Call) -> Reader:
-        """A reader for the chunks of a stream."""
-        ...
-
-
-def traced_generator(endpoint: Streaming) -> Wrapper:
+def traced_generator(endpoint: Endpoint) -> Wrapper:
     """A wrapper for a generator function, sync or async, that makes its request when it is asked for its first chunk; or for a
     coroutine function that gives such a generator, and makes no request itself."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        carried, headers = guard(carried_by, endpoint, instance, kwargs) or (None, None)
-        if carried is None:
+        outgoing = guard(prepare, endpoint, wrapped, instance, args, kwargs)
+        if outgoing is None:
             return wrapped(*args, **kwargs)
-        inner = wrapped(*args, **carried)
-
-        return follow(inner, lambda generator: _begun(endpoint, instance, kwargs, headers, generator))
+        inner = wrapped(*outgoing.args, **outgoing.kwargs)
+        return follow(inner, lambda generator: _begin(endpoint, instance, outgoing, generator))
 
     return wrapper
 
@@ -57,30 +48,30 @@ def follow(inner: Any, opened: Callable[[Any], Any]) -> Any:
 
     if not isinstance(inner, CoroutineType):
         return ours(inner)
-    coroutine = _given(Held(inner), ours)
+    coroutine = _await_generator(CoroutineHolder(inner), ours)
     guard(rename, coroutine, inner)
     return coroutine
 
 
-async def _given(held: Held, ours: Callable[[Any], Any]) -> Any:
-    return ours(await held.coroutine)
+async def _await_generator(holder: CoroutineHolder, ours: Callable[[Any], Any]) -> Any:
+    return ours(await holder.coroutine)
 
 
 def watch_generator(call: Call, reader: Reader, generator: Any) -> Any:
-    """Have ``call`` ended by a generator, sync or async, that is the library's stream. Gives one of the same kind and name."""
+    """End ``call`` when the library's generator, sync or async, ends. Returns a generator of the same kind and name."""
     watch = watched(call, reader, generator)
     return followed(generator, lambda: watch)
 
 
 def followed(generator: Any, opened: Open) -> Any:
-    """A generator of the same kind and name, which does what ``generator`` does and tells the watch of it."""
+    """Return a generator of the same kind and name that passes everything on and reports to the watch."""
     ours: Any = _astepped(opened, generator) if hasattr(generator, "__anext__") else _stepped(opened, generator)
     guard(rename, ours, generator)
     return ours
 
 
-def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None, inner: Any) -> Any:
-    call = guard(begin, endpoint, instance, kwargs, headers)
+def _begin(endpoint: Endpoint, instance: Any, outgoing: Outgoing, inner: Any) -> Any:
+    call = guard(begin, endpoint, instance, outgoing.named, outgoing.headers)
     if not isinstance(call, Call):
         return call
     watch = guard(_watch, endpoint, call, inner)
@@ -89,7 +80,7 @@ def _begun(endpoint: Streaming, instance: Any, kwargs: Mapping[str, Any], header
     return watch
 
 
-def _watch(endpoint: Streaming, call: Call, inner: Any) -> Watch:
+def _watch(endpoint: Endpoint, call: Call, inner: Any) -> Watch:
     return watched(call, endpoint.reader(call), inner)
 
 
@@ -100,7 +91,7 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
         return (yield from generator)
     if isinstance(watch, LlmtraceError):
         raise watch
-    step, given, thrown = cast(Any, generator.send), cast(Any, None), cast("BaseException | None", None)
+    step, sent, thrown = cast(Any, generator.send), cast(Any, None), cast("BaseException | None", None)
     budgets = guard(meter, watch)
     while True:
         passed = budgets and budgets.look()
@@ -108,7 +99,7 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
             generator.close()
             raise passed
         try:
-            chunk = step(given) if watch.chunks else _first(watch.call, step)
+            chunk = step(sent) if watch.chunks else _first(watch.call, step)
         except StopIteration as done:
             guard(watch.finish)
             return done.value
@@ -117,17 +108,17 @@ def _stepped(opened: Open, generator: Generator[Any, Any, Any]) -> Generator[Any
             raise
         guard(watch.see, chunk)
         try:
-            step, given, thrown = generator.send, (yield chunk), None
+            step, sent, thrown = generator.send, (yield chunk), None
         except GeneratorExit:
             guard(watch.abandon)
             generator.close()
             raise
         except BaseException as error:
-            step, given, thrown = generator.throw, error, error
+            step, sent, thrown = generator.throw, error, error
 
 
 def _first(call: Call | None, step: Any) -> Any:
-    """The first step, with the call's span current."""
+    """Take the first step with the call's span current."""
     tokens = None if call is None else guard(call.enter)
     try:
         return step(None)
@@ -137,7 +128,7 @@ def _first(call: Call | None, step: Any) -> Any:
 
 
 def _fail(watch: Watch, error: BaseException, thrown: BaseException | None) -> None:
-    """The library raised ``error``, which may be what the program threw into it (or a loop that ends): then it was left."""
+    """End the watch: failed, or left early if ``error`` is what the program threw in."""
     if error is thrown:
         watch.leave()
     else:
@@ -177,7 +168,7 @@ async def _astepped(opened: Open, generator: AsyncGenerator[Any, Any]) -> AsyncG
 
 
 class _Unwatched(Watch):
-    """Over a stream of which nothing is recorded. An async generator cannot hand itself over to another one."""
+    """Watch of a stream that is not recorded; an async generator has no ``yield from``."""
 
     def __init__(self) -> None:
         self.call = None
@@ -188,7 +179,7 @@ class _Unwatched(Watch):
 
 
 def _unhooked(generator: AsyncGenerator[Any, Any]) -> Any:
-    """The first step of a generator that ours closes: an event loop that knew it too would close it twice, and say so."""
+    """Return the first step of a generator without registering it with the event loop, which would close it twice."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, hooks.finalizer and _left_to_ours)
     try:
@@ -198,4 +189,4 @@ def _unhooked(generator: AsyncGenerator[Any, Any]) -> Any:
 
 
 def _left_to_ours(generator: Any) -> None:
-    """What the garbage collector is to do with a generator in place of throwing into it: ours closes it, in an event loop."""
+    """Finalizer that does nothing: our generator closes this one, inside an event loop."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from llmtrace.content import to_json
 from llmtrace.instrumentation._google_arguments import Arguments
-from llmtrace.instrumentation._google_parts import read_parts, said, server_call, server_result, word
+from llmtrace.instrumentation._google_parts import python_members, read_parts, server_call, server_result, word
 from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Generic,
     JsonValue,
@@ -50,39 +51,39 @@ _BLOCKED = "content_filter"
 class _Candidate:
     """One candidate of the answer."""
 
-    __slots__ = ("beside", "calls", "finish", "parts", "ratings", "told")
+    __slots__ = ("beside", "calls", "finish", "finish_message", "parts", "ratings")
 
     def __init__(self) -> None:
         self.parts: list[Part | list[str]] = []
         """Parts; and, of texts that may go on, the pieces, the first of which says whether they are thoughts."""
         self.calls: Arguments | None = None
         self.finish: str | None = None
-        self.told: str | None = None
+        self.finish_message: str | None = None
         """What Google says about the end, beside the reason."""
         self.ratings: Any = None
         """How Google's filters rated it."""
         self.beside: dict[str, Any] = {}
 
     def add(self, candidate: Mapping[str, Any]) -> None:
-        for raw in said(candidate.get("content")).get("parts") or ():
+        for raw in python_members(candidate.get("content")).get("parts") or ():
             self._add_part(raw)
         reason = candidate.get("finish_reason")
         if reason is not None and word(reason) != _UNSPECIFIED:
             self.finish = word(reason)
-        self.told = candidate.get("finish_message") or self.told
+        self.finish_message = candidate.get("finish_message") or self.finish_message
         self.ratings = candidate.get("safety_ratings") or self.ratings
         for name in ("grounding_metadata", "url_context_metadata", "citation_metadata"):
             if candidate.get(name) is not None:
                 self.beside[name] = candidate[name]
 
     def _add_part(self, raw: Any) -> None:
-        part = said(raw)
+        part = python_members(raw)
         text = part.get("text")
         if text is not None and isinstance(text, str):
             if text:
                 self._add_text(text, "thought" if part.get("thought") else "text")
         elif part.get("function_call") is not None:
-            self._add_call(raw, said(part["function_call"]))
+            self._add_call(raw, python_members(part["function_call"]))
         else:
             self.parts.extend(read_parts((raw,)))
 
@@ -94,7 +95,7 @@ class _Candidate:
             self.parts.append([kind, text])
 
     def _add_call(self, raw: Any, call: Mapping[str, Any]) -> None:
-        """A call, or a piece of one: Vertex AI can stream the arguments."""
+        """Add a tool call or a piece of one; Vertex AI can stream arguments."""
         goes_on = bool(call.get("will_continue"))
         if self.calls is None and not goes_on and not call.get("partial_args"):
             self.parts.extend(read_parts((raw,)))
@@ -102,8 +103,8 @@ class _Candidate:
         if self.calls is None:
             self.calls = Arguments()
             self.parts.append(ToolCall(str(call.get("name") or ""), self.calls.value, call.get("id")))
-        for one in call.get("partial_args") or ():
-            self.calls.add(said(one))
+        for argument in call.get("partial_args") or ():
+            self.calls.add(python_members(argument))
         if not goes_on:
             self.calls = None
 
@@ -122,49 +123,49 @@ class _Candidate:
                 yield Reasoning(text) if part[0] == "thought" else Text(text)
             else:
                 yield part
-        if self.told:
-            yield Generic("finish_message", {"reason": self.finish, "content": self.told})
+        if self.finish_message:
+            yield Generic("finish_message", {"reason": self.finish, "content": self.finish_message})
         if self.ratings and self.reason() == _BLOCKED:
-            yield Generic("safety_ratings", {"ratings": [_told(said(rating)) for rating in self.ratings]})
+            yield Generic("safety_ratings", {"ratings": [_read_metadata(python_members(rating)) for rating in self.ratings]})
         for name, metadata in self.beside.items():
-            yield from _BESIDE[name](said(metadata))
+            yield from _BESIDE[name](python_members(metadata))
 
 
 def _grounding(metadata: Mapping[str, Any]) -> Iterator[Part]:
-    """What Google searched for, and what it found."""
+    """Read what Google searched for and found."""
     queries = metadata.get("web_search_queries") or metadata.get("image_search_queries")
-    found = _told(metadata, "search_entry_point", "web_search_queries")
+    details = _read_metadata(metadata, "search_entry_point", "web_search_queries")
     if queries:
         yield server_call("google_search", {"queries": to_json(queries)})
-    if found:
-        yield server_result("google_search", found)
+    if details:
+        yield server_result("google_search", details)
 
 
 def _url_context(metadata: Mapping[str, Any]) -> Iterator[Part]:
-    found = _told(metadata)
-    if found:
+    details = _read_metadata(metadata)
+    if details:
         yield server_call("url_context", {})
-        yield server_result("url_context", found)
+        yield server_result("url_context", details)
 
 
 def _citations(metadata: Mapping[str, Any]) -> Iterator[Part]:
-    found = _told(metadata)
-    if found:
-        yield Generic("citations", found)
+    details = _read_metadata(metadata)
+    if details:
+        yield Generic("citations", details)
 
 
-def _told(metadata: Mapping[str, Any], *but: str) -> dict[str, JsonValue]:
+def _read_metadata(metadata: Mapping[str, Any], *but: str) -> dict[str, JsonValue]:
     return {name: to_json(member) for name, member in metadata.items() if member and name not in but}
 
 
 _BESIDE = {"grounding_metadata": _grounding, "url_context_metadata": _url_context, "citation_metadata": _citations}
 
 
-class AnswerReader:
-    """`Reader` of ``GenerateContentResponse``s. ``asked``: how many candidates the request asked for."""
+class AnswerReader(Reader):
+    """`Reader` of ``GenerateContentResponse``s. ``choice_count``: how many candidates the request asked for."""
 
-    def __init__(self, asked: int = 1) -> None:
-        self._asked = asked
+    def __init__(self, choice_count: int = 1) -> None:
+        self._choice_count = choice_count
         self._id: str | None = None
         self._model: str | None = None
         self._usage: dict[str, Any] = {}
@@ -172,17 +173,17 @@ class AnswerReader:
         self._candidates: dict[int, _Candidate] = {}
 
     def feed(self, chunk: Any) -> None:
-        """Take in a chunk, or a whole answer; as a model or as JSON."""
-        answer = said(chunk)
+        """Read a chunk or a whole answer, as a model or JSON."""
+        answer = python_members(chunk)
         self._id = answer.get("response_id") or self._id
         self._model = answer.get("model_version") or self._model
-        usage = said(answer.get("usage_metadata"))
+        usage = python_members(answer.get("usage_metadata"))
         self._usage.update((name, count) for name, count in usage.items() if count is not None)
-        feedback = said(answer.get("prompt_feedback"))
+        feedback = python_members(answer.get("prompt_feedback"))
         if feedback.get("block_reason"):
             self._blocked = feedback
         for place, raw in enumerate(answer.get("candidates") or ()):
-            candidate = said(raw)
+            candidate = python_members(raw)
             index = candidate.get("index")
             self._candidates.setdefault(place if index is None else index, _Candidate()).add(candidate)
 
@@ -197,7 +198,7 @@ class AnswerReader:
         }
         if not candidates and self._blocked is not None:
             return {**fields, **_blocked(self._blocked)}
-        if len(candidates) >= self._asked and len(finished) == len(candidates):
+        if len(candidates) >= self._choice_count and len(finished) == len(candidates):
             fields["partial"] = False
         if finished:
             fields["finish_reasons"] = tuple(candidate.reason() or "error" for candidate in candidates)
@@ -205,8 +206,8 @@ class AnswerReader:
 
 
 def _blocked(feedback: Mapping[str, Any]) -> Fields:
-    """The prompt was refused: there is no candidate, only the reason."""
-    parts = (Generic("prompt_feedback", _told(feedback)),)
+    """Read the reason for which the prompt was refused; such an answer has no candidate."""
+    parts = (Generic("prompt_feedback", _read_metadata(feedback)),)
     return {
         "output": (Message("assistant", parts, finish_reason=_BLOCKED),),
         "finish_reasons": (_BLOCKED,),
@@ -215,8 +216,8 @@ def _blocked(feedback: Mapping[str, Any]) -> Fields:
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Token counts: input includes what was cached and what tools put into the prompt, output includes thoughts."""
-    usage = said(raw)
+    """Read token counts: input includes cached tokens and tool results, output includes thoughts."""
+    usage = python_members(raw)
     if not usage:
         return None
     return Usage(
@@ -234,8 +235,8 @@ def read_usage(raw: Any) -> Usage | None:
 
 
 def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
-    counts = [said(one) for one in usage.get(name) or ()]
-    return sum(one.get("token_count") or 0 for one in counts if word(one.get("modality")) == modality) or None
+    counts = [python_members(detail) for detail in usage.get(name) or ()]
+    return sum(detail.get("token_count") or 0 for detail in counts if word(detail.get("modality")) == modality) or None
 
 
 def _sum(usage: Mapping[str, Any], *names: str) -> int | None:

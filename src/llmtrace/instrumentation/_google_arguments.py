@@ -15,13 +15,16 @@ _LONGEST = 10_000
 
 
 class Arguments:
-    """Grows in place: ``value`` is at any moment what has come so far."""
+    """Streamed arguments of a tool call. ``value`` grows in place and holds what has come so far."""
 
     def __init__(self) -> None:
         self.value: dict[str, JsonValue] = {}
 
     def add(self, piece: Mapping[str, Any]) -> None:
-        steps = [int(number) if number else name or one or two for name, number, one, two in _STEP.findall(piece["json_path"])]
+        steps = [
+            int(number) if number else name or single_quoted or double_quoted
+            for name, number, single_quoted, double_quoted in _STEP.findall(piece["json_path"])
+        ]
         value = _value(piece)
         holder: Any = self.value
         for step, following in pairwise(steps):
@@ -31,7 +34,7 @@ class Arguments:
 
 
 def _member(holder: Any, step: Any, fresh: Any) -> Any:
-    """The member at a place, made where it is missing."""
+    """Return the member at a place; create it if it is missing."""
     if isinstance(holder, list):
         if step > _LONGEST:
             raise IndexError(step)

@@ -14,7 +14,7 @@ from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._framework import spanned, spanned_call
 from llmtrace.instrumentation._generators import follow
-from llmtrace.instrumentation._google_parts import said
+from llmtrace.instrumentation._google_parts import python_members
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._streams import Watch
 from llmtrace.model import ToolCall, ToolExecution, Workflow, replace
@@ -50,12 +50,12 @@ class _Step:
 
 
 def _execution(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
-    """Both functions of the SDK are called with (arguments, function)."""
-    given = dict(zip(("args", "function_to_invoke"), args, strict=False)) | kwargs
-    function, recorder, around = given["function_to_invoke"], active(), current()
+    """Open the span of a function that the SDK runs: (arguments, function)."""
+    arguments = dict(zip(("args", "function_to_invoke"), args, strict=False)) | kwargs
+    function, recorder, around = arguments["function_to_invoke"], active(), current()
     if recorder is None or hasattr(function, "_self_spec"):
         return None
-    call = ToolCall(function.__name__, to_json(given["args"]))
+    call = ToolCall(function.__name__, to_json(arguments["args"]))
     call_id = None if around is None else guard(around.run.match_call, call.name, call.arguments)
     operation = ToolExecution(call.name, call.arguments, call_id=call_id, inferred=call_id is not None)
     return _Step(recorder.start(operation), operation)
@@ -70,12 +70,12 @@ def _loop(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _S
 
 
 def _may_loop(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether there is something among the tools that the SDK can run: a function, or a session with an MCP server.
+    """Return True if the SDK can run one of the tools: a Python function or an MCP session.
 
     The tools stand in the configuration of the call, or in that of the chat whose method it is.
     """
     config = kwargs.get("config") or (args[1] if len(args) > 1 else None) or getattr(instance, "_config", None)
-    tools = said(config).get("tools")
+    tools = python_members(config).get("tools")
     return isinstance(tools, (list, tuple)) and any(callable(tool) or hasattr(tool, "call_tool") for tool in tools)
 
 
@@ -96,7 +96,7 @@ def _streamed(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> W
 
 
 class _Loop(Watch):
-    """A loop whose chunks go to the program. As no chunk is counted, each step is taken within it."""
+    """A function-calling loop whose chunks go to the program; each of its steps runs inside its span."""
 
     def __init__(self, step: _Step) -> None:
         self.call: Any = step

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from pydantic_core import from_json
 
 from llmtrace import semconv
+from llmtrace.instrumentation._cache import read_tools_cached
 from llmtrace.instrumentation._google_steps import StepReader, read_input, read_interaction, read_parameters, read_tools
-from llmtrace.instrumentation._memo import known_tools
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced, traced_async
 from llmtrace.instrumentation._stainless import Body, members
 from llmtrace.instrumentation._streams import aclosing, closing, watch_body, watch_stream
 from llmtrace.model import Text
@@ -26,13 +26,13 @@ _PORTS = {"https": 443, "http": 80}
 _VERTEX = "aiplatform."
 
 
-class Interactions:
-    """The endpoint that makes an interaction."""
+class Interactions(Endpoint):
+    """The endpoint that makes an interaction. Headers are put in, and the request is read, when it is sent (`send`)."""
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         url = urlsplit(client.get_server_details()[0])
         body = members(members(kwargs.get("request")).get("body")) or kwargs
         model = body.get("model")
@@ -45,20 +45,14 @@ class Interactions:
             "server_port": url.port or _PORTS.get(url.scheme),
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # headers are put in when the request is made
-
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
-        return {}, False  # see `send`
-
-    def sent(self, body: Mapping[str, Any]) -> Fields:
-        """What the body of the request tells."""
+    def read_body(self, body: Mapping[str, Any]) -> Fields:
+        """Return the fields that the body of the request holds."""
         system, tools = body.get("system_instruction"), body.get("tools")
         return {
             "request_model": body.get("model"),
             "system": (Text(system),) if isinstance(system, str) and system else (),
             "input": read_input(body.get("input")),
-            "tools": known_tools(tools, read_tools) if isinstance(tools, list) and tools else (),
+            "tools": read_tools_cached(tools, read_tools) if isinstance(tools, list) and tools else (),
             "parameters": read_parameters(body),
             "previous_response_id": body.get("previous_interaction_id"),
         }
@@ -66,7 +60,7 @@ class Interactions:
     def answer(self, result: Any) -> Fields:
         return read_interaction(members(result))
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if hasattr(result, "generator"):
             return watch_stream(call, StepReader(), result, result.response, slot="generator")
         http = getattr(result, "http_response", None)
@@ -95,7 +89,7 @@ def _prepare(hook_ctx: Any, request: Any) -> None:
     if "traceparent" not in request.headers:
         request.headers.update(call.recording.headers())
     if call.attempts == 1:
-        call.fields.update(call.endpoint.sent(from_json(request.content)))
+        call.fields.update(call.endpoint.read_body(from_json(request.content)))
 
 
 _INTERACTIONS = Interactions()

@@ -44,28 +44,28 @@ _BESIDE = frozenset(("thought", "thought_signature", "video_metadata", "media_re
 """Members of a part that say something of it, and are none of its kinds."""
 
 
-def said(thing: Any) -> Mapping[str, Any]:
-    """The members of a model or of a JSON object, by their names in Python."""
-    found = members(thing)
-    if type(thing) is dict and any(not key.islower() for key in found if isinstance(key, str)):
-        return {snake(key): member for key, member in found.items()}
-    return found
+def python_members(thing: Any) -> Mapping[str, Any]:
+    """Return the members of a model or JSON object by their Python names."""
+    fields = members(thing)
+    if type(thing) is dict and any(not key.islower() for key in fields if isinstance(key, str)):
+        return {snake(key): member for key, member in fields.items()}
+    return fields
 
 
 @lru_cache(maxsize=512)
 def snake(name: str) -> str:
-    """``maxOutputTokens`` is ``max_output_tokens``."""
+    """Convert a name: ``maxOutputTokens`` becomes ``max_output_tokens``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def word(value: Any) -> str:
-    """An enum's value, or the text that stands for it."""
+    """Return an enum member's value; a text as it is."""
     return str(getattr(value, "value", value))
 
 
 def read_content(raw: Any) -> Message:
-    """One of a request's contents."""
-    content = said(raw)
+    """Read one message of a request's ``contents``."""
+    content = python_members(raw)
     parts = tuple(read_parts(content.get("parts")))
     role = str(to_json(content.get("role")) or "user")
     if parts and any(isinstance(part, ToolResult) for part in parts) and not any(isinstance(part, Text) for part in parts):
@@ -74,8 +74,8 @@ def read_content(raw: Any) -> Message:
 
 
 def read_parts(raw: Any) -> Iterator[Part]:
-    for one in raw if isinstance(raw, (list, tuple)) else ():
-        part = {name: member for name, member in said(one).items() if member is not None}
+    for raw_part in raw if isinstance(raw, (list, tuple)) else ():
+        part = {name: member for name, member in python_members(raw_part).items() if member is not None}
         try:
             yield from _read_part(part)
         except Exception:  # not in the form that its kind has
@@ -99,28 +99,28 @@ def _generic(part: Mapping[str, Any]) -> Generic:
 
 
 def _function_call(raw: Any) -> Iterator[Part]:
-    call = said(raw)
+    call = python_members(raw)
     yield ToolCall(str(call.get("name") or ""), to_json(call.get("args") or {}), call.get("id"))
 
 
 def _function_response(raw: Any) -> Iterator[Part]:
-    answer = said(raw)
+    answer = python_members(raw)
     yield ToolResult(to_json(answer.get("response")), answer.get("id"))
     yield from read_parts(answer.get("parts"))
 
 
 def _inline_data(raw: Any) -> Iterator[Part]:
-    blob = said(raw)
+    blob = python_members(raw)
     data, mime = blob.get("data"), blob.get("mime_type")
     content = base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data and str(data).translate(_URL_SAFE)
     yield Blob(_modality(mime), mime, content)
 
 
 def _file_data(raw: Any) -> Iterator[Part]:
-    file = said(raw)
+    file = python_members(raw)
     uri, mime = str(file["file_uri"]), file.get("mime_type")
-    _, held, name = uri.partition("/files/")
-    yield File(f"files/{name}", _modality(mime), mime) if held and _HELD in uri else Uri(uri, _modality(mime), mime)
+    _, separator, name = uri.partition("/files/")
+    yield File(f"files/{name}", _modality(mime), mime) if separator and _HELD in uri else Uri(uri, _modality(mime), mime)
 
 
 def _modality(mime: Any) -> str:
@@ -129,38 +129,38 @@ def _modality(mime: Any) -> str:
 
 
 def _executable_code(raw: Any) -> Iterator[Part]:
-    code = said(raw)
-    told = {name: to_json(code[name]) for name in ("language", "code") if code.get(name) is not None}
-    yield server_call(CODE_EXECUTION, told, code.get("id"))
+    code = python_members(raw)
+    fields = {name: to_json(code[name]) for name in ("language", "code") if code.get(name) is not None}
+    yield server_call(CODE_EXECUTION, fields, code.get("id"))
 
 
 def _code_execution_result(raw: Any) -> Iterator[Part]:
-    result = said(raw)
-    told = {name: to_json(result[name]) for name in ("outcome", "output") if result.get(name) is not None}
-    yield server_result(CODE_EXECUTION, told, result.get("id"))
+    result = python_members(raw)
+    fields = {name: to_json(result[name]) for name in ("outcome", "output") if result.get(name) is not None}
+    yield server_result(CODE_EXECUTION, fields, result.get("id"))
 
 
 def _tool_call(raw: Any) -> Iterator[Part]:
-    call = said(raw)
+    call = python_members(raw)
     yield server_call(_tool_type(call), {"args": to_json(call.get("args") or {})}, call.get("id"))
 
 
 def _tool_response(raw: Any) -> Iterator[Part]:
-    answer = said(raw)
+    answer = python_members(raw)
     yield server_result(_tool_type(answer), {"response": to_json(answer.get("response"))}, answer.get("id"))
 
 
-def _tool_type(told: Mapping[str, Any]) -> str:
-    return word(told.get("tool_type") or "").lower()
+def _tool_type(call: Mapping[str, Any]) -> str:
+    return word(call.get("tool_type") or "").lower()
 
 
-def server_call(kind: str, told: Mapping[str, JsonValue], id: str | None = None) -> ServerToolCall:  # noqa: A002
-    """A call of a tool that Google runs. The conventions want its kind in it, too."""
-    return ServerToolCall(kind, {"type": kind, **told}, id)
+def server_call(kind: str, fields: Mapping[str, JsonValue], id: str | None = None) -> ServerToolCall:  # noqa: A002
+    """Return a call of a tool that Google runs, with its kind as the conventions require."""
+    return ServerToolCall(kind, {"type": kind, **fields}, id)
 
 
-def server_result(kind: str, told: Mapping[str, JsonValue], id: str | None = None) -> ServerToolResult:  # noqa: A002
-    return ServerToolResult({"type": kind, **told}, id)
+def server_result(kind: str, fields: Mapping[str, JsonValue], id: str | None = None) -> ServerToolResult:  # noqa: A002
+    return ServerToolResult({"type": kind, **fields}, id)
 
 
 _READERS = {
@@ -185,38 +185,38 @@ _JSON = "application/json"
 
 
 def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    """The ``tools`` of a request: functions, and tools that Google runs itself (``googleSearch``, ``codeExecution`` …)."""
-    return tuple(definition for tool in raw for definition in _definitions(said(tool)))
+    """Read ``tools``: functions, and tools that Google runs itself (``googleSearch``, ``codeExecution`` …)."""
+    return tuple(definition for tool in raw for definition in _definitions(python_members(tool)))
 
 
 def _definitions(tool: Mapping[str, Any]) -> Iterator[ToolDefinition]:
-    for name, given in tool.items():
+    for name, value in tool.items():
         if name == "function_declarations":
-            yield from (read_definition(to_json(declaration)) for declaration in given or ())
-        elif given is not None:
+            yield from (read_definition(to_json(declaration)) for declaration in value or ())
+        elif value is not None:
             yield ToolDefinition(name, type=name, cache={})
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """What a request's body asks for besides contents, system instruction and tools."""
-    found: dict[str, JsonValue] = {}
-    config = said(body.get("generation_config") or {})
-    for name, given in config.items():
-        if given is not None:
-            found[_NAMES.get(name, name)] = to_json(given)
-    top_k = found.get("top_k")
+    """Read the parameters of a request's body: all but contents, system instruction and tools."""
+    parameters: dict[str, JsonValue] = {}
+    config = python_members(body.get("generation_config") or {})
+    for name, value in config.items():
+        if value is not None:
+            parameters[_NAMES.get(name, name)] = to_json(value)
+    top_k = parameters.get("top_k")
     if isinstance(top_k, float) and top_k.is_integer():
-        found["top_k"] = int(top_k)
-    level = said(config.get("thinking_config") or {}).get("thinking_level")
+        parameters["top_k"] = int(top_k)
+    level = python_members(config.get("thinking_config") or {}).get("thinking_level")
     if level is not None:
-        found["reasoning.level"] = word(level).lower()
-    schemas = [found.pop(name, None) for name in ("response_schema", "response_json_schema")]
-    schema = next((one for one in schemas if one is not None), None)
-    if schema is not None and found.get("response_mime_type", _JSON) == _JSON:
-        found["response_format"] = {"type": "json_schema", "json_schema": {"schema": standard_schema(schema)}}
+        parameters["reasoning.level"] = word(level).lower()
+    schemas = [parameters.pop(name, None) for name in ("response_schema", "response_json_schema")]
+    schema = next((candidate for candidate in schemas if candidate is not None), None)
+    if schema is not None and parameters.get("response_mime_type", _JSON) == _JSON:
+        parameters["response_format"] = {"type": "json_schema", "json_schema": {"schema": standard_schema(schema)}}
     elif schema is not None:
-        found["response_schema"] = schema
+        parameters["response_schema"] = schema
     for name in ("tool_config", "safety_settings", "cached_content", "labels"):
         if body.get(name):
-            found[name] = to_json(body[name])
-    return found
+            parameters[name] = to_json(body[name])
+    return parameters

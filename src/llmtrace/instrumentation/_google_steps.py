@@ -12,7 +12,7 @@ from typing import Any
 from llmtrace.content import to_json
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._stainless import Chunks, members
 from llmtrace.model import (
     Blob,
     Generic,
@@ -59,36 +59,38 @@ _ELSEWHERE = frozenset(
 _ROLES = {"user_input": "user", "function_result": "tool"}
 
 
-def _kept(raw: Any) -> Part:
-    """What is in no form that is known here."""
+def _generic_part(raw: Any) -> Part:
+    """Keep a step of an unknown form as a generic part."""
     if isinstance(raw, str):
         return Text(raw)
-    return Generic(str(members(raw).get("type") or "unknown"), _all_told(raw))
+    return Generic(str(members(raw).get("type") or "unknown"), _all_details(raw))
 
 
-def _all_told(raw: Any) -> dict[str, JsonValue]:
-    said = members(raw)
-    return _told(said) if said else {"value": to_json(raw)}
+def _all_details(raw: Any) -> dict[str, JsonValue]:
+    fields = members(raw)
+    return _details(fields) if fields else {"value": to_json(raw)}
 
 
-def _told(said: Mapping[str, Any], *known: str) -> dict[str, JsonValue]:
-    """The members that say something, as JSON. A signature says nothing to anybody but Google."""
+def _details(step: Mapping[str, Any], *omitted: str) -> dict[str, JsonValue]:
+    """Return the members that are set, as JSON, without signatures, which only Google can use."""
     return {
-        name: to_json(held) for name, held in said.items() if held is not None and name not in ("type", "signature", *known)
+        name: to_json(value)
+        for name, value in step.items()
+        if value is not None and name not in ("type", "signature", *omitted)
     }
 
 
 # -- requests
 
 
-def read_input(given: Any) -> tuple[Message, ...]:
-    """A text; pieces of content, which the SDK makes one step of; steps, each of which is a message."""
-    if isinstance(given, str):
-        return (Message("user", (Text(given),)),)
-    steps = _pieces(given)
-    if steps and all(isinstance(one, str) or members(one).get("type") in ("text", *_MEDIA) for one in steps):
+def read_input(contents: Any) -> tuple[Message, ...]:
+    """Read the input: a text, pieces of content (one message), or steps (one message each)."""
+    if isinstance(contents, str):
+        return (Message("user", (Text(contents),)),)
+    steps = _pieces(contents)
+    if steps and all(isinstance(step, str) or members(step).get("type") in ("text", *_MEDIA) for step in steps):
         steps = [{"type": "user_input", "content": steps}]
-    return tuple([Message(_role(one), tuple(step_parts(one))) for one in steps])
+    return tuple([Message(_role(step), tuple(step_parts(step))) for step in steps])
 
 
 def _role(step: Any) -> str:
@@ -96,9 +98,9 @@ def _role(step: Any) -> str:
     return "user" if kind is None else _ROLES.get(str(kind), "assistant")
 
 
-def _pieces(given: Any) -> Sequence[Any]:
-    """The members of a list; anything else is one piece itself."""
-    return given if isinstance(given, (list, tuple)) else () if given is None else (given,)
+def _pieces(value: Any) -> Sequence[Any]:
+    """Return the members of a list; any other value as the only piece."""
+    return value if isinstance(value, (list, tuple)) else () if value is None else (value,)
 
 
 def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
@@ -106,53 +108,53 @@ def read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """What a request asks for besides its input and its tools."""
-    found = {name: to_json(held) for name, held in body.items() if held is not None and name not in _ELSEWHERE}
-    for name, held in members(body.get("generation_config")).items():
-        if held is not None:
-            found[_NAMES.get(name, name)] = to_json(held)
+    """Read the parameters of a request: all but input and tools."""
+    parameters = {name: to_json(value) for name, value in body.items() if value is not None and name not in _ELSEWHERE}
+    for name, value in members(body.get("generation_config")).items():
+        if value is not None:
+            parameters[_NAMES.get(name, name)] = to_json(value)
     form = body.get("response_format")
     schema = members(form).get("schema")
     if schema is not None:
-        found["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(schema)}}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(schema)}}
     elif form is not None:
-        found["response_format"] = to_json(form)
-    return found
+        parameters["response_format"] = to_json(form)
+    return parameters
 
 
 # -- steps
 
 
 def step_parts(raw: Any) -> Iterator[Part]:
-    said = members(raw)
-    kind = str(said.get("type"))
+    step = members(raw)
+    kind = str(step.get("type"))
     try:
-        yield from _step(kind, said) if said else [_kept(raw)]
+        yield from _step(kind, step) if step else [_generic_part(raw)]
     except Exception:  # not in the form that its kind has
-        yield _kept(raw)
+        yield _generic_part(raw)
 
 
-def _step(kind: str, said: Mapping[str, Any]) -> list[Part]:
+def _step(kind: str, step: Mapping[str, Any]) -> list[Part]:
     if kind in ("model_output", "user_input"):
-        parts = [part for one in _pieces(said.get("content")) for part in _content(one)]
-        return [*parts, Generic("error", _all_told(said["error"]))] if said.get("error") else parts
+        parts = [part for piece in _pieces(step.get("content")) for part in _content(piece)]
+        return [*parts, Generic("error", _all_details(step["error"]))] if step.get("error") else parts
     if kind == "thought":
-        return _thought(said.get("summary"))
+        return _thought(step.get("summary"))
     if kind == "function_call":
-        raw = said.get("arguments")
-        return [ToolCall(said["name"], parse_arguments(raw) if isinstance(raw, str) else to_json(raw or {}), said.get("id"))]
+        raw = step.get("arguments")
+        return [ToolCall(step["name"], parse_arguments(raw) if isinstance(raw, str) else to_json(raw or {}), step.get("id"))]
     if kind == "function_result":
-        return [ToolResult(_result(said), said.get("call_id"))]
+        return [ToolResult(_result(step), step.get("call_id"))]
     tool = kind.removesuffix("_call").removesuffix("_result")
     if kind.endswith("_call"):
-        return [ServerToolCall(str(said.get("name") or tool), {"type": tool, **_told(said, "id")}, said.get("id"))]
+        return [ServerToolCall(str(step.get("name") or tool), {"type": tool, **_details(step, "id")}, step.get("id"))]
     if kind.endswith("_result"):
-        return [ServerToolResult({"type": tool, **_told(said, "call_id")}, said.get("call_id"))]
-    return [_kept(said)]
+        return [ServerToolResult({"type": tool, **_details(step, "call_id")}, step.get("call_id"))]
+    return [_generic_part(step)]
 
 
 def _thought(summary: Any) -> list[Part]:
-    """Its texts are reasoning, those side by side one; what else it is made of stays what it is."""
+    """Adjacent texts become one Reasoning part; other parts are unchanged."""
     parts: list[Part] = []
     for part in (part for piece in _pieces(summary) for part in _content(piece)):
         last = parts[-1] if parts else None
@@ -163,74 +165,74 @@ def _thought(summary: Any) -> list[Part]:
     return parts
 
 
-def _result(said: Mapping[str, Any]) -> JsonValue:
-    result = said.get("result")
-    pieces = [members(one) for one in result] if isinstance(result, list) else []
-    texts = [one["text"] for one in pieces if one.get("type") == "text" and isinstance(one.get("text"), str)]
-    told = "\n".join(texts) if texts and len(texts) == len(pieces) else to_json(result)
-    return {"is_error": True, "content": told} if said.get("is_error") else told
+def _result(step: Mapping[str, Any]) -> JsonValue:
+    result = step.get("result")
+    pieces = [members(piece) for piece in result] if isinstance(result, list) else []
+    texts = [piece["text"] for piece in pieces if piece.get("type") == "text" and isinstance(piece.get("text"), str)]
+    content = "\n".join(texts) if texts and len(texts) == len(pieces) else to_json(result)
+    return {"is_error": True, "content": content} if step.get("is_error") else content
 
 
 def _content(raw: Any) -> Iterator[Part]:
-    said = members(raw)
-    kind = said.get("type")
-    if kind == "text" and isinstance(said.get("text"), str):
-        if said["text"]:
-            yield Text(said["text"])
-        if said.get("annotations"):
-            yield Generic("annotations", {"annotations": [_annotation(one) for one in said["annotations"]]})
-    elif kind in _MEDIA and isinstance(said.get("data"), str):
-        yield Blob(_MEDIA[kind], _mime(said), said["data"])
-    elif kind in _MEDIA and isinstance(said.get("uri"), str):
-        yield Uri(said["uri"], _MEDIA[kind], _mime(said))
+    piece = members(raw)
+    kind = piece.get("type")
+    if kind == "text" and isinstance(piece.get("text"), str):
+        if piece["text"]:
+            yield Text(piece["text"])
+        if piece.get("annotations"):
+            yield Generic("annotations", {"annotations": [_annotation(annotation) for annotation in piece["annotations"]]})
+    elif kind in _MEDIA and isinstance(piece.get("data"), str):
+        yield Blob(_MEDIA[kind], _mime(piece), piece["data"])
+    elif kind in _MEDIA and isinstance(piece.get("uri"), str):
+        yield Uri(piece["uri"], _MEDIA[kind], _mime(piece))
     elif raw != "":
-        yield _kept(raw)
+        yield _generic_part(raw)
 
 
 def _annotation(raw: Any) -> dict[str, JsonValue]:
     kind = members(raw).get("type")
-    return _all_told(raw) if kind is None else {"type": str(kind), **_all_told(raw)}
+    return _all_details(raw) if kind is None else {"type": str(kind), **_all_details(raw)}
 
 
-def _mime(said: Mapping[str, Any]) -> str | None:
-    given = said.get("mime_type")
-    return None if given is None else str(getattr(given, "value", given))
+def _mime(piece: Mapping[str, Any]) -> str | None:
+    mime_type = piece.get("mime_type")
+    return None if mime_type is None else str(getattr(mime_type, "value", mime_type))
 
 
 # -- answers
 
 
-def read_interaction(said: Mapping[str, Any]) -> Fields:
-    """The fields of an answer, as far as it has come."""
-    status = said.get("status")
+def read_interaction(interaction: Mapping[str, Any]) -> Fields:
+    """Read the fields of an answer, as far as it has come."""
+    status = interaction.get("status")
     reason = None if status is None or status in _UNDER_WAY else _FINISH.get(status, str(status))
-    steps = [one for one in _pieces(said.get("steps")) if members(one).get("type") not in _ROLES]
-    parts = tuple([part for one in steps for part in step_parts(one)])
-    faults = said.get("errors") or ()
+    steps = [step for step in _pieces(interaction.get("steps")) if members(step).get("type") not in _ROLES]
+    parts = tuple([part for step in steps for part in step_parts(step)])
+    faults = interaction.get("errors") or ()
     fields: Fields = {
-        "response_id": said.get("id") or None,
+        "response_id": interaction.get("id") or None,
         "status": status,
-        "usage": read_usage(said.get("usage")),
+        "usage": read_usage(interaction.get("usage")),
         "output": (Message("assistant", parts, finish_reason=reason),) if parts or reason not in (None, "error") else (),
         "finish_reasons": () if reason is None else (reason,),
     }
-    if isinstance(said.get("model"), str):
-        fields["response_model"] = said["model"]
+    if isinstance(interaction.get("model"), str):
+        fields["response_model"] = interaction["model"]
     if status == "failed":
         fields["failure"] = failure_reported(members(faults[0]) if faults else {})
     return fields
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Token counts: input includes what was cached and what tools put into the prompt, output includes thoughts."""
+    """Read token counts: input includes cached tokens and tool results, output includes thoughts."""
     usage = members(raw)
-    given, made = usage.get("total_input_tokens"), usage.get("total_output_tokens")
-    if given is None and made is None:
+    input_tokens, output_tokens = usage.get("total_input_tokens"), usage.get("total_output_tokens")
+    if input_tokens is None and output_tokens is None:
         return None
     thoughts, tools = usage.get("total_thought_tokens"), usage.get("total_tool_use_tokens")
     return Usage(
-        None if given is None else given + (tools or 0),
-        None if made is None else made + (thoughts or 0),
+        None if input_tokens is None else input_tokens + (tools or 0),
+        None if output_tokens is None else output_tokens + (thoughts or 0),
         usage.get("total_cached_tokens"),
         None,
         thoughts,
@@ -243,15 +245,15 @@ def read_usage(raw: Any) -> Usage | None:
 
 
 def _of_kind(usage: Mapping[str, Any], name: str, modality: str) -> int | None:
-    counts = [members(one) for one in usage.get(name) or ()]
-    return sum(one.get("tokens") or 0 for one in counts if str(one.get("modality")).lower() == modality) or None
+    counts = [members(detail) for detail in usage.get(name) or ()]
+    return sum(detail.get("tokens") or 0 for detail in counts if str(detail.get("modality")).lower() == modality) or None
 
 
-class StepReader:
+class StepReader(Chunks):
     """`Reader` of an interaction's events."""
 
     def __init__(self) -> None:
-        self._said: dict[str, Any] = {}
+        self._interaction: dict[str, Any] = {}
         """What is known of the interaction, besides its steps."""
         self._steps: dict[int, _Step] = {}
         self._is_last = False
@@ -267,10 +269,10 @@ class StepReader:
         elif kind == "error":
             self._error = members(event.get("error"))
         elif kind == "interaction.status_update":
-            self._said["status"] = event.get("status")
+            self._interaction["status"] = event.get("status")
         elif event.get("interaction") is not None:
-            told = members(event["interaction"])
-            self._said.update({name: held for name, held in told.items() if held is not None})
+            interaction = members(event["interaction"])
+            self._interaction.update({name: value for name, value in interaction.items() if value is not None})
             self._is_last = kind == "interaction.completed"
 
     add = feed  # JSON as well
@@ -279,11 +281,11 @@ class StepReader:
         return self._steps.setdefault(event.get("index") or 0, _Step())
 
     def fields(self) -> Fields:
-        said = dict(self._said)
-        if not said.get("steps"):
+        interaction = dict(self._interaction)
+        if not interaction.get("steps"):
             steps = self._steps.copy()
-            said["steps"] = [steps[index].whole() for index in sorted(steps)]
-        fields = read_interaction(said)
+            interaction["steps"] = [steps[index].whole() for index in sorted(steps)]
+        fields = read_interaction(interaction)
         fields["partial"] = not self._is_last  # also where the rest of the stream was left
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)
@@ -291,21 +293,21 @@ class StepReader:
 
 
 class _Written:
-    """A piece of content that is text, as it comes."""
+    """A text piece of content that grows."""
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
-        self.said = dict(said)
-        self.texts = [said.get("text") or ""]
+    def __init__(self, piece: Mapping[str, Any]) -> None:
+        self.fields = dict(piece)
+        self.texts = [piece.get("text") or ""]
 
     def whole(self) -> dict[str, Any]:
-        return {**self.said, "text": "".join(self.texts)}
+        return {**self.fields, "text": "".join(self.texts)}
 
 
 class _Step:
-    """One step: what it began as, and what was added to it."""
+    """One step: its start, and what was added to it."""
 
     def __init__(self) -> None:
-        self.said: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}
         self._content: list[Any] = []
         """Pieces of content; what is text is a `_Written`."""
         self._thoughts: list[Any] = []
@@ -313,11 +315,11 @@ class _Step:
         self._arguments: list[str] = []
 
     def begin(self, step: Mapping[str, Any]) -> None:
-        self.said.update({name: held for name, held in step.items() if name != "content"})
+        self.fields.update({name: value for name, value in step.items() if name != "content"})
         for piece in _pieces(step.get("content")):
-            said = {"type": "text", "text": piece} if isinstance(piece, str) else members(piece)
-            is_text = said.get("type") == "text" and isinstance(said.get("text") or "", str)
-            self._content.append(_Written(said) if is_text else piece)
+            content = {"type": "text", "text": piece} if isinstance(piece, str) else members(piece)
+            is_text = content.get("type") == "text" and isinstance(content.get("text") or "", str)
+            self._content.append(_Written(content) if is_text else piece)
 
     def add(self, delta: Mapping[str, Any]) -> None:
         kind = delta.get("type")
@@ -328,34 +330,34 @@ class _Step:
         elif kind == "thought_summary":
             self._think(delta.get("content"))
         elif kind in ("text_annotation", "text_annotation_delta"):
-            said = _written(self._content).said
-            said["annotations"] = [*(said.get("annotations") or ()), *(delta.get("annotations") or ())]
+            content = _written(self._content).fields
+            content["annotations"] = [*(content.get("annotations") or ()), *(delta.get("annotations") or ())]
         elif kind in _MEDIA:
             self._content.append(delta)
         elif kind != "thought_signature":
-            self.said.update({name: held for name, held in delta.items() if name != "type" and held is not None})
+            self.fields.update({name: value for name, value in delta.items() if name != "type" and value is not None})
 
     def _think(self, piece: Any) -> None:
-        said = members(piece)
-        if said.get("type") == "text" and not said.get("annotations"):
-            _written(self._thoughts).texts.append(said.get("text") or "")
+        content = members(piece)
+        if content.get("type") == "text" and not content.get("annotations"):
+            _written(self._thoughts).texts.append(content.get("text") or "")
         elif piece is not None:
             self._thoughts.append(piece)
 
     def whole(self) -> Mapping[str, Any]:
-        """The step as a whole answer would have it."""
-        found = {"type": "model_output", **self.said}
+        """Return the step as an unstreamed answer would hold it."""
+        step = {"type": "model_output", **self.fields}
         if self._content:
-            found["content"] = [*_pieces(self.said.get("content")), *_whole(self._content)]
+            step["content"] = [*_pieces(self.fields.get("content")), *_whole(self._content)]
         if self._arguments:
-            found["arguments"] = "".join(self._arguments)
+            step["arguments"] = "".join(self._arguments)
         if self._thoughts:
-            found["summary"] = [*_pieces(self.said.get("summary")), *_whole(self._thoughts)]
-        return found
+            step["summary"] = [*_pieces(self.fields.get("summary")), *_whole(self._thoughts)]
+        return step
 
 
 def _written(pieces: list[Any]) -> _Written:
-    """The text that goes on: the last piece, else a new one."""
+    """Return the last piece if it is text, else a new text piece."""
     last = pieces[-1] if pieces else None
     if isinstance(last, _Written):
         return last

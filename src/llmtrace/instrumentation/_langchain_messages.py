@@ -47,7 +47,7 @@ def is_message(thing: Any) -> bool:
 def read_message(message: Any, finish_reason: str | None = None) -> Message:
     role = getattr(message, "role", None) or _ROLES.get(message.type, message.type)
     if role == "tool":
-        return Message("tool", (ToolResult(_told(message.content), getattr(message, "tool_call_id", None)),))
+        return Message("tool", (ToolResult(_tool_text(message.content), getattr(message, "tool_call_id", None)),))
     parts = tuple(_parts(message.content))
     calls = tuple(ToolCall(call["name"], to_json(call["args"]), call.get("id")) for call in getattr(message, "tool_calls", ()))
     broken = tuple(
@@ -57,11 +57,11 @@ def read_message(message: Any, finish_reason: str | None = None) -> Message:
     return Message(role, (*parts, *calls, *broken), name=getattr(message, "name", None), finish_reason=finish_reason)
 
 
-def _told(content: Any) -> JsonValue:
-    """A tool's answer: its text, or its blocks."""
+def _tool_text(content: Any) -> JsonValue:
+    """Return a tool's answer: its text, or its blocks as JSON."""
     blocks = content if isinstance(content, list) else [content]
-    texts = [each.get("text") if isinstance(each, Mapping) else each for each in blocks]
-    plain_text = [each for each in texts if isinstance(each, str)]
+    texts = [block.get("text") if isinstance(block, Mapping) else block for block in blocks]
+    plain_text = [block for block in texts if isinstance(block, str)]
     return "".join(plain_text) if len(plain_text) == len(blocks) else to_json(content)
 
 
@@ -81,15 +81,15 @@ def _part(block: Mapping[str, Any]) -> Part:
     if kind in ("reasoning", "thinking"):
         return Reasoning(str(block.get("reasoning") or block.get("thinking") or block.get("text") or ""))
     if kind == "image_url":
-        found = block.get("image_url")
-        return _uri(str(found.get("url") if isinstance(found, Mapping) else found), "image")
+        image = block.get("image_url")
+        return _uri(str(image.get("url") if isinstance(image, Mapping) else image), "image")
     if kind in ("image", "audio", "video", "file"):
         data = block.get("base64") or block.get("data")
         if isinstance(data, str):
             return Blob(kind, block.get("mime_type"), data)
         if isinstance(block.get("url"), str):
             return Uri(block["url"], kind, block.get("mime_type"))
-    return Generic(str(kind or "unknown"), {name: to_json(each) for name, each in block.items() if name != "type"})
+    return Generic(str(kind or "unknown"), {name: to_json(value) for name, value in block.items() if name != "type"})
 
 
 def _uri(url: str, modality: str) -> Part:
@@ -100,17 +100,19 @@ def _uri(url: str, modality: str) -> Part:
 
 
 def read_usage(message: Any) -> Usage | None:
-    said = getattr(message, "usage_metadata", None)
-    if not said:
+    usage = getattr(message, "usage_metadata", None)
+    if not usage:
         return None
-    read, written = said.get("input_token_details") or {}, said.get("output_token_details") or {}
+    read, written = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     hour, minutes = read.get("ephemeral_1h_input_tokens"), read.get("ephemeral_5m_input_tokens")
-    kept = [count for count in (read.get("cache_creation"), hour, minutes) if count is not None]  # beside each other there
+    cache_writes = [
+        count for count in (read.get("cache_creation"), hour, minutes) if count is not None
+    ]  # beside each other there
     return Usage(
-        said.get("input_tokens"),
-        said.get("output_tokens"),
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
         read.get("cache_read"),
-        sum(kept) if kept else None,
+        sum(cache_writes) if cache_writes else None,
         written.get("reasoning"),
         hour or None,
         read.get("audio") or None,
@@ -129,56 +131,56 @@ def read_reason(metadata: Mapping[str, Any]) -> str | None:
 
 
 def read_input(state: Any) -> tuple[Message, ...]:
-    """The state that an agent or graph starts from: its messages, or the whole of it as text."""
+    """Read the state that an agent or graph starts from: its messages, or all of it as text."""
     messages = _messages(state)
     return (Message("user", (Text(text_of(state)),)),) if messages is None else messages
 
 
 def read_output(state: Any) -> tuple[Message, ...]:
-    """What it came to: its last message, or the whole state as text."""
+    """Read the final state: its last message, or all of it as text."""
     messages = _messages(state)
     return (Message("assistant", (Text(text_of(state)),)),) if messages is None else messages[-1:]
 
 
 def _messages(state: Any) -> tuple[Message, ...] | None:
-    said = (
+    messages = (
         state.get("messages")
         if isinstance(state, Mapping)
         else [state]
         if is_message(state)
         else getattr(state, "messages", None)
     )
-    if not isinstance(said, (list, tuple)):
+    if not isinstance(messages, (list, tuple)):
         return None
-    return tuple(found for found in map(_any_message, said) if found is not None)
+    return tuple(message for message in map(_any_message, messages) if message is not None)
 
 
-def _any_message(said: Any) -> Message | None:
-    """A message in any of the forms that LangChain takes."""
-    if is_message(said):
-        return read_message(said)
-    if isinstance(said, str):
-        return Message("user", (Text(said),))
-    if isinstance(said, (list, tuple)) and len(said) == 2:
-        return Message(_ROLES.get(said[0], str(said[0])), tuple(_parts(said[1])))
-    if isinstance(said, Mapping) and "role" in said:
-        return Message(_ROLES.get(said["role"], str(said["role"])), tuple(_parts(said.get("content") or "")))
+def _any_message(raw: Any) -> Message | None:
+    """Read a message in any form that LangChain accepts."""
+    if is_message(raw):
+        return read_message(raw)
+    if isinstance(raw, str):
+        return Message("user", (Text(raw),))
+    if isinstance(raw, (list, tuple)) and len(raw) == 2:
+        return Message(_ROLES.get(raw[0], str(raw[0])), tuple(_parts(raw[1])))
+    if isinstance(raw, Mapping) and "role" in raw:
+        return Message(_ROLES.get(raw["role"], str(raw["role"])), tuple(_parts(raw.get("content") or "")))
     return None
 
 
 def text_of(thing: Any) -> str:
-    found = plain(thing)
-    return found if isinstance(found, str) else dump(found).decode()
+    value = plain(thing)
+    return value if isinstance(value, str) else dump(value).decode()
 
 
 def plain(thing: Any) -> JsonValue:
-    """Anything as JSON; messages in it as role and content."""
+    """Convert anything to JSON; messages become role and content."""
     if is_message(thing):
         return {"role": _ROLES.get(thing.type, thing.type), "content": to_json(thing.content)}
     if isinstance(thing, Mapping):
-        return {str(key): plain(each) for key, each in thing.items()}
+        return {str(key): plain(element) for key, element in thing.items()}
     if isinstance(thing, (list, tuple)):
-        return [plain(each) for each in thing]
+        return [plain(element) for element in thing]
     return to_json(thing)
 
 
@@ -189,15 +191,15 @@ _definitions: dict[int, tuple[weakref.ref[Any], ToolDefinition]] = {}
 
 
 def definition_of(tool: Any) -> ToolDefinition | None:
-    """The tool as a model is told of it: without the arguments that the framework itself puts in."""
-    known = _definitions.get(id(tool))
-    if known is not None and known[0]() is tool:
-        return known[1]
-    made = ToolDefinition(tool.name, guard(_schema, tool), tool.description or None)
+    """Return the tool's definition as the model sees it, without arguments that the framework injects."""
+    cached = _definitions.get(id(tool))
+    if cached is not None and cached[0]() is tool:
+        return cached[1]
+    definition = ToolDefinition(tool.name, guard(_schema, tool), tool.description or None)
     if len(_definitions) > 1024:
         _definitions.clear()
-    _definitions[id(tool)] = weakref.ref(tool), made
-    return made
+    _definitions[id(tool)] = weakref.ref(tool), definition
+    return definition
 
 
 def _schema(tool: Any) -> JsonValue:
@@ -208,8 +210,8 @@ def _schema(tool: Any) -> JsonValue:
 
 
 def read_result(output: Any) -> tuple[JsonValue, str | None]:
-    """What a tool gave, and what it says went wrong if that was an error which its caller turned into an answer."""
+    """Return a tool's result, and its error message if the framework turned an error into an answer."""
     if is_message(output):
-        told = _told(output.content)
-        return told, (told if isinstance(told, str) else "") if getattr(output, "status", None) == "error" else None
+        content = _tool_text(output.content)
+        return content, (content if isinstance(content, str) else "") if getattr(output, "status", None) == "error" else None
     return plain(output), None

@@ -1,7 +1,7 @@
 """LangChain's chat models: exactly one inference for each call.
 
 Where the model makes its request by an SDK that is instrumented, that SDK's span is the inference. For every other model, the
-inference is made here from LangChain's own messages; an SDK that it may use after all is a part of it (``covers``).
+inference is made here from LangChain's own messages; an SDK that it may use after all is a part of it (``suppress_nested``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._langchain_messages import read_input, read_message, read_reason, read_usage
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Fields, Headers, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, traced, traced_async
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.validation.schema import read_definition
@@ -46,7 +47,7 @@ _NO_PARAMETERS = frozenset({"messages", "input", "config", "run_manager", "stop"
 
 
 def covered_by_sdk(model: Any) -> bool:
-    """Whether the SDK below makes the span."""
+    """Return True if the instrumented SDK below records the call."""
     for kind in type(model).__mro__:
         sdk = _SDKS.get(kind.__module__.partition(".")[0])
         if sdk is not None:
@@ -54,61 +55,53 @@ def covered_by_sdk(model: Any) -> bool:
     return False
 
 
-class _Chat:
-    """The endpoint of one chat model; `_provider.Endpoint`."""
+class _Chat(Endpoint):
+    """The endpoint of one chat model."""
 
-    covers = True
+    suppress_nested = True
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def client(self, instance: Any) -> Any:
-        return instance
-
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        said = self._said(kwargs)
-        provider = str(said.get("ls_provider") or type(client).__name__)
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        params = self._langsmith_params(kwargs)
+        provider = str(params.get("ls_provider") or type(client).__name__)
         return {
             "provider": _PROVIDERS.get(provider, provider),
             "operation": semconv.CHAT,
-            "request_model": said.get("ls_model_name"),
+            "request_model": params.get("ls_model_name"),
         }
 
-    def _said(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the model tells LangSmith of itself."""
+    def _langsmith_params(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters that the model reports to LangSmith."""
         return guard(self._model._get_ls_params, stop=kwargs.get("stop")) or {}
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        asked: Any = kwargs["messages"] if "messages" in kwargs else kwargs.get("input")
-        said = asked.to_messages() if hasattr(asked, "to_messages") else asked
+        prompt: Any = kwargs["messages"] if "messages" in kwargs else kwargs.get("input")
+        messages = prompt.to_messages() if hasattr(prompt, "to_messages") else prompt
         tools = kwargs.get("tools") or kwargs.get("functions") or ()
-        given = {name: to_json(each) for name, each in kwargs.items() if name not in _NO_PARAMETERS and each is not None}
-        settings, names = self._said(kwargs), _SETTINGS.items()
+        parameters = {
+            name: to_json(value) for name, value in kwargs.items() if name not in _NO_PARAMETERS and value is not None
+        }
+        settings, names = self._langsmith_params(kwargs), _SETTINGS.items()
         return {
-            "parameters": {**given, **{name: settings[key] for key, name in names if settings.get(key) is not None}},
-            "input": read_input({"messages": [said] if isinstance(said, str) else list(said)}),
+            "parameters": {**parameters, **{name: settings[key] for key, name in names if settings.get(key) is not None}},
+            "input": read_input({"messages": [messages] if isinstance(messages, str) else list(messages)}),
             "tools": tuple(read_definition(tool) for tool in tools if isinstance(tool, Mapping)),
         }, False
 
     def answer(self, result: Any) -> Fields:
-        """``result``: a ChatResult."""
-        return _answered([each.message for each in result.generations], result.llm_output or {})
-
-    def settle(self, call: Call, result: Any) -> Any:
-        call.end(self.answer(result))
-        return result
+        """Read a ChatResult."""
+        return _answered([generation.message for generation in result.generations], result.llm_output or {})
 
     def reader(self, call: Call) -> _Chunks:  # noqa: ARG002
         return _Chunks()
 
 
 def _answered(messages: list[Any], output: Mapping[str, Any]) -> Fields:
-    said = [getattr(message, "response_metadata", None) or {} for message in messages]
-    reasons = [read_reason(each) for each in said]
-    first = {**output, **(said[0] if said else {})}
+    metadata = [getattr(message, "response_metadata", None) or {} for message in messages]
+    reasons = [read_reason(entry) for entry in metadata]
+    first = {**output, **(metadata[0] if metadata else {})}
     usages = [usage for usage in map(read_usage, messages) if usage is not None]
     return {
         "output": tuple(read_message(message, reason) for message, reason in zip(messages, reasons, strict=True)),
@@ -119,7 +112,7 @@ def _answered(messages: list[Any], output: Mapping[str, Any]) -> Fields:
     }
 
 
-class _Chunks:
+class _Chunks(Reader):
     """Reader of the chunks of a stream."""
 
     def __init__(self) -> None:
@@ -137,27 +130,22 @@ class _Chunks:
         return {**_answered([whole], {}), **({"partial": False} if last else {})}
 
 
-def _by_name(names: tuple[str, ...], engine: Callable[[_Chat], Wrapper]) -> Wrapper:
-    """The engine reads arguments by name; a call that names one twice is left for the library to refuse."""
+def _unless_covered(engine: Callable[[_Chat], Wrapper]) -> Wrapper:
+    """A wrapper that records a call here, unless the SDK below does."""
 
-    def named(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = dict(zip(names, args, strict=False))
-        if active() is None or len(args) > len(names) or given.keys() & kwargs.keys():
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if active() is None or guard(covered_by_sdk, instance) is not False:
             return wrapped(*args, **kwargs)
-        if guard(covered_by_sdk, instance) is not False:
-            return wrapped(*args, **kwargs)
-        return engine(_Chat(instance))(wrapped, instance, (), {**given, **kwargs})
+        return engine(_Chat(instance))(wrapped, instance, args, kwargs)
 
-    return named
+    return wrapper
 
 
 _MODELS = "langchain_core.language_models.chat_models"
-_WHOLE = ("messages", "stop", "run_manager")
-_STREAM = ("input", "config")
 
 PATCHES = (
-    Patch(_MODELS, "BaseChatModel._generate_with_cache", _by_name(_WHOLE, traced)),
-    Patch(_MODELS, "BaseChatModel._agenerate_with_cache", _by_name(_WHOLE, traced_async)),
-    Patch(_MODELS, "BaseChatModel.stream", _by_name(_STREAM, traced_generator)),
-    Patch(_MODELS, "BaseChatModel.astream", _by_name(_STREAM, traced_generator)),
+    Patch(_MODELS, "BaseChatModel._generate_with_cache", _unless_covered(traced)),
+    Patch(_MODELS, "BaseChatModel._agenerate_with_cache", _unless_covered(traced_async)),
+    Patch(_MODELS, "BaseChatModel.stream", _unless_covered(traced_generator)),
+    Patch(_MODELS, "BaseChatModel.astream", _unless_covered(traced_generator)),
 )

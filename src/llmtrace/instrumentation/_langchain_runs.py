@@ -57,7 +57,7 @@ _PLUMBING = frozenset({"model", "tools"})
 
 @dataclass(slots=True)
 class Run:
-    """A run that is open. Without a recording it is one of the small ones; its children go below its parent's span."""
+    """An open run. Without a recording it has no span, and its children go below its parent's span."""
 
     name: str
     context: Context
@@ -89,31 +89,31 @@ class Callbacks:
     raise_error = True
     """Only what a budget raises gets out of here."""
 
-    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **said: Any) -> None:  # noqa: ARG002
-        _guarded(_chain_starts, inputs, run_id, parent_run_id, said)
+    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:  # noqa: ARG002
+        _guarded(_chain_starts, inputs, run_id, parent_run_id, extra)
 
-    def on_chain_end(self, outputs: Any, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+    def on_chain_end(self, outputs: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_chain_ends, outputs, run_id)
 
-    def on_chain_error(self, error: BaseException, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+    def on_chain_error(self, error: BaseException, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_fails, error, run_id)
 
-    def on_tool_start(self, serialized: Any, input_str: str, *, run_id: Any, parent_run_id: Any = None, **said: Any) -> None:
-        _guarded(_tool_starts, serialized, input_str, run_id, parent_run_id, said)
+    def on_tool_start(self, serialized: Any, input_str: str, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:
+        _guarded(_tool_starts, serialized, input_str, run_id, parent_run_id, extra)
 
-    def on_tool_end(self, output: Any, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+    def on_tool_end(self, output: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_tool_ends, output, run_id)
 
-    def on_tool_error(self, error: BaseException, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+    def on_tool_error(self, error: BaseException, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_fails, error, run_id)
 
-    def on_retriever_start(self, serialized: Any, query: str, *, run_id: Any, parent_run_id: Any = None, **said: Any) -> None:
-        _guarded(_retriever_starts, serialized, query, run_id, parent_run_id, said)
+    def on_retriever_start(self, serialized: Any, query: str, *, run_id: Any, parent_run_id: Any = None, **extra: Any) -> None:
+        _guarded(_retriever_starts, serialized, query, run_id, parent_run_id, extra)
 
-    def on_retriever_end(self, documents: Any, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+    def on_retriever_end(self, documents: Any, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_retriever_ends, documents, run_id)
 
-    def on_retriever_error(self, error: BaseException, *, run_id: Any, **said: Any) -> None:  # noqa: ARG002
+    def on_retriever_error(self, error: BaseException, *, run_id: Any, **extra: Any) -> None:  # noqa: ARG002
         guard(_fails, error, run_id)
 
 
@@ -121,7 +121,7 @@ _handler: Any = None
 
 
 def handler() -> Any:
-    """The one handler, of a class that LangChain knows; None where it is not loaded."""
+    """Return the handler, of a class derived from LangChain's; None if LangChain is not loaded."""
     global _handler
     base = sys.modules.get("langchain_core.callbacks.base")
     if _handler is None and base is not None:
@@ -149,10 +149,10 @@ def _refused(function: Any, args: tuple[Any, ...]) -> LlmtraceError | None:
 
 
 def _context(parent_id: Any) -> Context:
-    """The context to start in: the parent run's, or what is current if that is inside the parent run already."""
-    here = otel_context.get_current()
+    """Return the context to start in: the current one if it is inside the parent run, else the parent run's."""
+    current_context = otel_context.get_current()
     parent = _runs.get(parent_id)
-    return here if parent is None or here.get(_RUN) == parent_id else parent.context
+    return current_context if parent is None or current_context.get(_RUN) == parent_id else parent.context
 
 
 def _open(run_id: Any, run: Run, operation: Operation, name: str | None = None) -> None:
@@ -177,26 +177,26 @@ def _begun(run_id: Any, parent_id: Any, name: str, inputs: Any = None) -> Run:
 
 
 def _go_on(run: Run) -> None:
-    """Before Python 3.11 a coroutine cannot be given a context by the framework: the one of this run goes on in the run's."""
-    own: Any = otel_context.get_value(OWN)
-    if own == []:
-        own.append(True)
+    """Make the run's context current in its own coroutine; before Python 3.11 the framework cannot."""
+    marker: Any = otel_context.get_value(OWN)
+    if marker == []:
+        marker.append(True)
         otel_context.attach(run.context)  # inside `_framework.isolated`, which undoes it
 
 
 # -- chains, graphs, agents, nodes
 
 
-def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, said: Mapping[str, Any]) -> None:
-    name, metadata = str(said.get("name") or "chain"), said.get("metadata") or {}
+def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
+    name, metadata = str(extra.get("name") or "chain"), extra.get("metadata") or {}
     parent = _runs.get(parent_id)
-    node = any(tag.startswith(_NODE) for tag in said.get("tags") or ())
+    node = any(tag.startswith(_NODE) for tag in extra.get("tags") or ())
     if node and parent is not None and parent.recording is None:
         _open_graph(parent_id, parent)  # only a graph has nodes
     run = _begun(run_id, parent_id, name, inputs)
     run.is_agent = _is_agent(name, metadata, parent) and not node
     run.attributes = _conversation(run.context, metadata)
-    if parent is None and _says_something(run.context, said):
+    if parent is None and _says_something(run.context, extra):
         _open_graph(run_id, run)
     elif node and not name.startswith("__") and not (parent is not None and parent.is_agent and name in _PLUMBING):
         run.inputs = None
@@ -204,17 +204,17 @@ def _chain_starts(inputs: Any, run_id: Any, parent_id: Any, said: Mapping[str, A
     _go_on(run)
 
 
-def _says_something(context: Context, said: Mapping[str, Any]) -> bool:
-    """Of the outermost runs: a graph or agent always; a chain if there is no span around it, and it is more than a form."""
-    if "ls_integration" in (said.get("metadata") or {}) or said.get("name") == "AgentExecutor":
+def _says_something(context: Context, extra: Mapping[str, Any]) -> bool:
+    """Return True if an outermost run gets a span: a graph or agent, or a chain that is not inside a span."""
+    if "ls_integration" in (extra.get("metadata") or {}) or extra.get("name") == "AgentExecutor":
         return True
-    return keys.RECORDING not in context and said.get("run_type") not in ("prompt", "parser")
+    return keys.RECORDING not in context and extra.get("run_type") not in ("prompt", "parser")
 
 
 def _open_graph(run_id: Any, run: Run) -> None:
     resumed = getattr(run.inputs, "resume", None)
-    said = guard(read_input, run.inputs if resumed is None else plain(resumed)) or ()
-    operation = AgentInvocation(run.name, input=said) if run.is_agent else Workflow(run.name, input=said)
+    messages = guard(read_input, run.inputs if resumed is None else plain(resumed)) or ()
+    operation = AgentInvocation(run.name, input=messages) if run.is_agent else Workflow(run.name, input=messages)
     _open(run_id, run, operation)
     if resumed is not None:
         _note(run, "resume", plain(resumed))
@@ -222,7 +222,7 @@ def _open_graph(run_id: Any, run: Run) -> None:
 
 
 def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> bool:
-    """An agent's metadata is inherited by all that happens in it, other graphs included."""
+    """Return True if the run is an agent. Runs inside an agent inherit its metadata, so its name must match."""
     if name == "AgentExecutor":
         return True
     if metadata.get("ls_integration") != "langchain_create_agent":
@@ -232,8 +232,8 @@ def _is_agent(name: str, metadata: Mapping[str, Any], parent: Run | None) -> boo
 
 
 def _conversation(context: Context, metadata: Mapping[str, Any]) -> dict[str, JsonValue] | None:
-    thread, known = metadata.get("thread_id"), context.get(keys.ATTRIBUTES)
-    if thread is None or (isinstance(known, Mapping) and CONVERSATION_ID in known):
+    thread, attributes = metadata.get("thread_id"), context.get(keys.ATTRIBUTES)
+    if thread is None or (isinstance(attributes, Mapping) and CONVERSATION_ID in attributes):
         return None
     return {CONVERSATION_ID: str(thread)}
 
@@ -258,8 +258,8 @@ def _fails(error: BaseException, run_id: Any) -> None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GraphInterrupt" in kinds and error not in _interrupted:
         _interrupted.add(error)
-        for each in error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ():
-            _note(run, "interrupt", plain(getattr(each, "value", None)))
+        for interrupt in error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ():
+            _note(run, "interrupt", plain(getattr(interrupt, "value", None)))
     if run.recording is None:
         return
     if "GraphBubbleUp" in kinds:  # the graph pauses, or goes on elsewhere
@@ -272,7 +272,7 @@ def _fails(error: BaseException, run_id: Any) -> None:
 
 
 def _note(run: Run, name: str, value: JsonValue) -> None:
-    """A pause for a person, or what the person said: a moment of its own below the run."""
+    """Record a pause for a person, or the person's answer, as a span below the run."""
     recorder = active()
     if recorder is not None:
         recorder.start(Custom({"value": value}), name=name, context=run.context).end()
@@ -281,20 +281,20 @@ def _note(run: Run, name: str, value: JsonValue) -> None:
 # -- tools
 
 
-def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, said: Mapping[str, Any]) -> None:
-    name = str((serialized or {}).get("name") or said.get("name") or "tool")
+def _tool_starts(serialized: Any, text: str, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
+    name = str((serialized or {}).get("name") or extra.get("name") or "tool")
     run = _begun(run_id, parent_id, name)
     tool: Any = otel_context.get_value(TOOL)
     definition = guard(definition_of, tool) if getattr(tool, "name", None) == name else None
-    given = said.get("inputs")
-    arguments = _single(text, definition) if given is None else to_json(given)
-    call_id = said.get("tool_call_id")
+    inputs = extra.get("inputs")
+    arguments = _single(text, definition) if inputs is None else to_json(inputs)
+    call_id = extra.get("tool_call_id")
     _open(run_id, run, ToolExecution(name, arguments, call_id=call_id, definition=definition))
     _go_on(run)
 
 
 def _single(text: str, definition: Any) -> JsonValue:
-    """A tool of one argument may be given that alone."""
+    """Return the arguments of a tool that was given a text: by name if it has one argument."""
     members = definition.parameters.get("properties") if definition and isinstance(definition.parameters, dict) else None
     return {next(iter(members)): text} if isinstance(members, dict) and len(members) == 1 else text
 
@@ -311,9 +311,9 @@ def _tool_ends(output: Any, run_id: Any) -> None:
 # -- retrievers
 
 
-def _retriever_starts(serialized: Any, query: str, run_id: Any, parent_id: Any, said: Mapping[str, Any]) -> None:
-    metadata = said.get("metadata") or {}
-    name = str(said.get("name") or metadata.get("ls_retriever_name") or (serialized or {}).get("name") or "retriever")
+def _retriever_starts(serialized: Any, query: str, run_id: Any, parent_id: Any, extra: Mapping[str, Any]) -> None:
+    metadata = extra.get("metadata") or {}
+    name = str(extra.get("name") or metadata.get("ls_retriever_name") or (serialized or {}).get("name") or "retriever")
     run = _begun(run_id, parent_id, name)
     _open(run_id, run, Retrieval(name, text_of(query)))
 
@@ -322,12 +322,12 @@ def _retriever_ends(documents: Any, run_id: Any) -> None:
     run = _runs.pop(run_id, None)
     if run is None or run.recording is None or not isinstance(run.operation, Retrieval):
         return
-    found = [
+    records = [
         {
-            "id": getattr(each, "id", None),
-            "content": getattr(each, "page_content", None),
-            "metadata": to_json(getattr(each, "metadata", None)),
+            "id": getattr(document, "id", None),
+            "content": getattr(document, "page_content", None),
+            "metadata": to_json(getattr(document, "metadata", None)),
         }
-        for each in documents
+        for document in documents
     ]
-    run.recording.end(replace(run.operation, documents=found))
+    run.recording.end(replace(run.operation, documents=records))

@@ -14,6 +14,7 @@ from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_messages import read_usage as read_openai_usage
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Usage, replace
 
 PARAMETERS = frozenset(
@@ -92,12 +93,12 @@ def provider_name(litellm_name: str) -> str:
     return _PROVIDERS.get(litellm_name, litellm_name)
 
 
-def told_of(model: Any, given: Any) -> tuple[str, str | None]:
-    """Provider and model of a request. ``given``: the provider that it names apart from the model."""
+def provider_and_model(model: Any, provider: Any) -> tuple[str, str | None]:
+    """Return provider and model of a request. ``provider``: the one that is given apart from the model."""
     library: Any = sys.modules.get("litellm")
     name = model if isinstance(model, str) else None
-    if isinstance(given, str) and given:
-        return provider_name(given), name.removeprefix(f"{given}/") if name else None
+    if isinstance(provider, str) and provider:
+        return provider_name(provider), name.removeprefix(f"{provider}/") if name else None
     prefix, _, rest = (name or "").partition("/")
     if rest and prefix in getattr(library, "provider_list", ()):
         return provider_name(prefix), rest
@@ -106,7 +107,7 @@ def told_of(model: Any, given: Any) -> tuple[str, str | None]:
 
 
 def server_of(url: Any) -> Fields:
-    """Host and port of a base URL, where there is one."""
+    """Return host and port of a base URL, if there is one."""
     parts = urlsplit(url) if isinstance(url, str) and url else None
     if parts is None or not parts.hostname:
         return {}
@@ -114,37 +115,41 @@ def server_of(url: Any) -> Fields:
 
 
 def answered_by(answer: Any) -> Fields:
-    """Who answered, and where: litellm puts it beside the answer."""
+    """Read provider and server of an answer, which litellm keeps in ``_hidden_params``."""
     hidden = getattr(answer, "_hidden_params", None)
-    told = hidden if isinstance(hidden, Mapping) else {}
-    provider = told.get("custom_llm_provider") or getattr(answer, "custom_llm_provider", None)
+    params = hidden if isinstance(hidden, Mapping) else {}
+    provider = params.get("custom_llm_provider") or getattr(answer, "custom_llm_provider", None)
     fields: Fields = {"provider": provider_name(provider)} if isinstance(provider, str) and provider else {}
-    return {**fields, **server_of(told.get("api_base"))}
+    return {**fields, **server_of(params.get("api_base"))}
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """As OpenAI's; what was written to a cache has names of its own here, and reasoning is 0 where nobody told it."""
+    """Read token counts like OpenAI's. Cache writes have other names, and 0 reasoning tokens mean unknown."""
     usage = read_openai_usage(raw)
     if usage is None:
         return None
-    said = members(raw)
-    details = members(said.get("prompt_tokens_details"))
-    names = (usage.cache_write_input_tokens, details.get("cache_creation_tokens"))
+    counts = members(raw)
+    details = members(counts.get("prompt_tokens_details"))
+    written = (
+        usage.cache_write_input_tokens,
+        details.get("cache_creation_tokens"),
+        counts.get("cache_creation_input_tokens"),
+    )
     return replace(
         usage,
-        cache_write_input_tokens=next((count for count in names if count is not None), said.get("cache_creation_input_tokens")),
+        cache_write_input_tokens=next((count for count in written if count is not None), None),
         cache_write_1h_input_tokens=members(details.get("cache_creation_token_details")).get("ephemeral_1h_input_tokens")
         or None,
         reasoning_output_tokens=usage.reasoning_output_tokens or None,
     )
 
 
-class StreamReader:
+class StreamReader(Reader):
     """`Reader` of litellm's chunks. The program does not get the usage unless it asked for it; litellm keeps it elsewhere."""
 
-    def __init__(self, stream: Any, asked: int) -> None:
-        self._chunks = ChunkReader(asked)
-        self._kept = getattr(stream, "chunks", None)  # not the stream, which is to die when the program forgets it
+    def __init__(self, stream: Any, choice_count: int) -> None:
+        self._chunks = ChunkReader(choice_count)
+        self._stream_chunks = getattr(stream, "chunks", None)  # not the stream, which is to die when the program forgets it
         self._beside: Mapping[str, Any] = {}
         """What stands beside the last chunk."""
         self._by = answered_by(stream)
@@ -167,9 +172,9 @@ class StreamReader:
         return fields
 
     def _counted(self) -> Usage | None:
-        """Zeros are litellm's way to say that nobody has counted."""
-        kept = self._kept if isinstance(self._kept, list) else []
-        told = [self._usage, *(getattr(one, "usage", None) for one in reversed(kept))]
-        usage = next((one for one in told if one is not None), None)
+        """Return the usage; zeros mean that nobody has counted."""
+        chunks = self._stream_chunks if isinstance(self._stream_chunks, list) else []
+        usages = [self._usage, *(getattr(chunk, "usage", None) for chunk in reversed(chunks))]
+        usage = next((usage for usage in usages if usage is not None), None)
         read = read_usage(usage)
         return read if read is not None and (read.input_tokens or read.output_tokens) else None

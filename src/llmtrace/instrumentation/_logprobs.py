@@ -1,4 +1,4 @@
-"""How sure a model was of what it said, where the request asked for log-probabilities: as numbers, without the text.
+"""Log-probabilities of an answer as numbers, without its text, if the request asked for them.
 
 Mean and minimum over all tokens of an answer, and its low stretches: where at least `ENOUGH` tokens in a row were less likely
 than `LOW`, by their place in the text. Law: only numbers leave this module.
@@ -7,11 +7,13 @@ than `LOW`, by their place in the text. Law: only numbers leave this module.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from llmtrace import semconv
+from llmtrace.instrumentation._stainless import members
 from llmtrace.model import JsonValue
+from llmtrace.recorder.guard import guard
 
 LOW: Final = math.log(0.25)
 ENOUGH: Final = 3
@@ -19,7 +21,7 @@ MOST_STRETCHES: Final = 16
 
 
 class Confidence:
-    """Gathers tokens, and tells what came of them. Choices are kept apart."""
+    """Collects log-probabilities of tokens and summarizes them, for each choice apart."""
 
     __slots__ = ("_count", "_least", "_stretches", "_sum", "_tokens")
 
@@ -38,7 +40,7 @@ class Confidence:
         self._least = min(self._least, logprob)
 
     def fit(self, choice: int, text: str) -> None:
-        """Find the low stretches in ``text``: nowhere, where the tokens are not those of the text."""
+        """Find the stretches of unlikely tokens in ``text``; none if the tokens are not those of the text."""
         tokens = self._tokens.get(choice, [])
         for start, end in _stretches(tokens, text):
             if len(self._stretches) < 3 * MOST_STRETCHES:
@@ -47,26 +49,26 @@ class Confidence:
     def attributes(self) -> dict[str, JsonValue]:
         if not self._count:
             return {}
-        found: dict[str, JsonValue] = {
+        attributes: dict[str, JsonValue] = {
             semconv.LOGPROB_MEAN: self._sum / self._count,
             semconv.LOGPROB_MIN: self._least,
             semconv.LOGPROB_TOKENS: self._count,
         }
         if self._stretches:
-            found[semconv.LOGPROB_LOW] = self._stretches
-        return found
+            attributes[semconv.LOGPROB_LOW] = self._stretches
+        return attributes
 
 
 def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int, int]]:
     place, begin, low = 0, 0, 0
     for token, logprob in tokens:
-        found = text.find(token, place, place + len(token) + 4) if token else place
-        if found < 0:  # a token of half a character, or one that the text leaves out
-            found, end = place, place
+        start = text.find(token, place, place + len(token) + 4) if token else place
+        if start < 0:  # a token of half a character, or one that the text leaves out
+            start, end = place, place
         else:
-            end = found + len(token)
+            end = start + len(token)
         if logprob < LOW:
-            begin, low = (found, 1) if not low else (begin, low + 1)
+            begin, low = (start, 1) if not low else (begin, low + 1)
         else:
             if low >= ENOUGH:
                 yield begin, place
@@ -74,3 +76,36 @@ def _stretches(tokens: list[tuple[str, float]], text: str) -> Iterator[tuple[int
         place = max(place, end)
     if low >= ENOUGH:
         yield begin, place
+
+
+class ChoiceLogprobs:
+    """Log-probabilities of choices in OpenAI's form, as they come."""
+
+    __slots__ = ("_confidence", "_seen")
+
+    def __init__(self) -> None:
+        self._confidence = Confidence()
+        self._seen: set[int] = set()
+
+    def add(self, choice: int, logprobs: Any) -> None:
+        for token in members(logprobs).get("content") or ():
+            fields = members(token)
+            logprob = fields.get("logprob")
+            if isinstance(logprob, (int, float)):
+                self._seen.add(choice)
+                self._confidence.add(choice, fields.get("token") or "", logprob)
+
+    def attributes(self, texts: Sequence[str]) -> dict[str, JsonValue]:
+        """Summarize them. ``texts``: of the choices, in which stretches of unlikely tokens are looked for."""
+        for choice in sorted(self._seen):
+            self._confidence.fit(choice, texts[choice] if choice < len(texts) else "")
+        return self._confidence.attributes()
+
+
+def read_logprobs(choices: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, JsonValue]:
+    """Summarize the log-probabilities of a whole answer's choices."""
+    logprobs = ChoiceLogprobs()
+    for number, choice in enumerate(choices):
+        if choice.get("logprobs") is not None:
+            guard(logprobs.add, number, choice["logprobs"])
+    return logprobs.attributes(texts)

@@ -59,7 +59,7 @@ class _ToolCall:
 
 
 class _Covered:
-    """A call of a tool inside the span of the tool's execution, which is somebody else's to end."""
+    """A call of a tool inside the span of the tool's execution, which that span's owner ends."""
 
     def __init__(self, recording: Recording) -> None:
         self.context = recording.context
@@ -70,32 +70,32 @@ class _Covered:
             self._recording.set({MCP_TOOL_ERROR: True})
 
     def raised(self, error: BaseException) -> None:
-        """Whoever runs the tool tells of it."""
+        """Do nothing: the owner of the span reports the error."""
 
 
 class _Request:
     """Any other request; a `Step`."""
 
-    def __init__(self, session: Any, method: str, asked: dict[str, JsonValue], recording: Recording) -> None:
+    def __init__(self, session: Any, method: str, params: dict[str, JsonValue], recording: Recording) -> None:
         self.context = recording.context
         self._session = session
         self._method = method
-        self._asked = asked
+        self._params = params
         self._recording = recording
 
     def returned(self, result: Any) -> None:
-        said = wire(result)
+        answer = wire(result)
         if self._method == LIST:
-            more = bool(said.get("nextCursor") or self._asked.get("cursor"))
+            more = bool(answer.get("nextCursor") or self._params.get("cursor"))
             remember(self._session, result.tools, complete=not more)
-        self._recording.end(Custom(self._asked or None, said_by(self._method, said), has_result=True))
+        self._recording.end(Custom(self._params or None, said_by(self._method, answer), has_result=True))
 
     def raised(self, error: BaseException) -> None:
-        _fail(self._recording, Custom(self._asked or None), error)
+        _fail(self._recording, Custom(self._params or None), error)
 
 
 class _Greeting:
-    """``initialize``, which gets no span: it only tells the version of the protocol that mcp 1.x does not keep."""
+    """``initialize``, which gets no span. It reports the protocol version, which mcp 1.x does not keep."""
 
     def __init__(self, session: Any) -> None:
         self.context = otel_context.get_current()
@@ -105,7 +105,7 @@ class _Greeting:
         _versions[self._session] = wire(result).get("protocolVersion")
 
     def raised(self, error: BaseException) -> None:
-        """There is no session."""
+        """Do nothing: without a session there is nothing to remember."""
 
 
 _versions: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -126,8 +126,8 @@ def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
     if recorder is None:
         return None
     name: str = args[0] if args else kwargs["name"]
-    given = args[1] if len(args) > 1 else kwargs.get("arguments")
-    arguments = {} if given is None else to_json(given)
+    raw_arguments = args[1] if len(args) > 1 else kwargs.get("arguments")
+    arguments = {} if raw_arguments is None else to_json(raw_arguments)
     attributes = _attributes(session, CALL)
     outer = _execution_around(name, arguments)
     if outer is not None:
@@ -138,7 +138,7 @@ def _call_tool(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 
 
 def _execution_around(name: str, arguments: JsonValue) -> Recording | None:
-    """The open execution of this very tool that the call is made from, unless it has made one already.
+    """Return the open execution of the same tool around this call, unless it has made a call already.
 
     Frameworks put the server's name before the tool's (``files_read``); a wrapper may call it otherwise, but hands on what
     it was given.
@@ -174,8 +174,8 @@ def _send_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     params = wire(getattr(request, "params", None)) or {}
     attributes = _attributes(session, method)
     name = describe(method, params, attributes)
-    asked = {key: to_json(each) for key, each in params.items() if key != "_meta"}
-    return _Request(session, method, asked, recorder.start(Custom(asked), name=name, kind="client", attributes=attributes))
+    content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
+    return _Request(session, method, content, recorder.start(Custom(content), name=name, kind="client", attributes=attributes))
 
 
 def _root(request: Any) -> Any:
@@ -186,7 +186,7 @@ def _root(request: Any) -> Any:
 
 
 class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A request of mcp 1.x that goes out with the trace context in its ``_meta``; the program's own is left as it is."""
+    """Return a request of mcp 1.x with the trace context in its ``_meta``, unless the program set one."""
 
     def model_dump(self, *args: Any, **kwargs: Any) -> Any:
         data = self.__wrapped__.model_dump(*args, **kwargs)
@@ -202,7 +202,7 @@ def _carry(data: Any) -> None:
 
 
 def _headers() -> dict[str, str]:
-    """``traceparent`` of the open request of ours, if there is one."""
+    """Return ``traceparent`` of the open request, if there is one."""
     recording = current()
     return recording.headers() if recording is not None else {}
 
@@ -217,7 +217,7 @@ def _carrying_old(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: di
 
 
 def _carrying_direct(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for ``DirectDispatcher.send_raw_request``: the one way out of mcp 2.x on which it puts in nothing itself."""
+    """Wrapper for ``DirectDispatcher.send_raw_request``, where mcp 2.x itself adds no trace context."""
     new = guard(_with_meta, args) if active() is not None and len(args) > 1 else None
     return wrapped(*(new or args), **kwargs)
 
@@ -233,13 +233,13 @@ def _with_meta(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
 
 
 def _own_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the span that mcp 2.x opens around a request: none where ours is open."""
+    """Wrapper for mcp 2.x's own span of a request: suppressed if ours is open."""
     recording = current() if active() is not None else None
-    said: Mapping[str, Any] = kwargs.get("attributes") or {}
-    if recording is None or recording.attributes.get(MCP_METHOD) != said.get(MCP_METHOD) or recording.kind == "server":
+    attributes: Mapping[str, Any] = kwargs.get("attributes") or {}
+    if recording is None or recording.attributes.get(MCP_METHOD) != attributes.get(MCP_METHOD) or recording.kind == "server":
         return wrapped(*args, **kwargs)
-    if JSONRPC_REQUEST_ID in said:
-        recording.set({JSONRPC_REQUEST_ID: str(said[JSONRPC_REQUEST_ID])})
+    if JSONRPC_REQUEST_ID in attributes:
+        recording.set({JSONRPC_REQUEST_ID: str(attributes[JSONRPC_REQUEST_ID])})
     return nullcontext(trace.INVALID_SPAN)
 
 
@@ -259,14 +259,14 @@ class _Answering:
         """What the callback does has spans of its own."""
 
 
-def _asked(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """2.x: (dispatch context, method, params)."""
+def _server_request(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
+    """Open a `Step` for a request of the server in mcp 2.x: (dispatch context, method, params)."""
     meta = ((args[2] if len(args) > 2 else kwargs.get("params")) or {}).get("_meta")
     return _Answering(meta) if meta else None
 
 
 def _asked_old(session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:  # noqa: ARG001
-    """1.x: (responder)."""
+    """Open a `Step` for a request of the server in mcp 1.x: (responder)."""
     meta = wire(getattr(args[0], "request_meta", None)) if args else None
     return _Answering(meta) if meta else None
 
@@ -288,7 +288,7 @@ PATCHES = (
     Patch("mcp.shared.session", "BaseSession.send_request", _carrying_old),  # 1.x; before the class that inherits it
     Patch(_SESSION, "ClientSession.call_tool", spanned(_call_tool)),
     Patch(_SESSION, "ClientSession.send_request", spanned(_send_request)),
-    Patch(_SESSION, "ClientSession._on_request", spanned(_asked)),  # 2.x
+    Patch(_SESSION, "ClientSession._on_request", spanned(_server_request)),  # 2.x
     Patch(_SESSION, "ClientSession._received_request", spanned(_asked_old)),  # 1.x
     Patch(_SESSION, "ClientSession._absorb_tool_listing", _absorb),  # 2.x
     Patch("mcp.shared.direct_dispatcher", "DirectDispatcher.send_raw_request", _carrying_direct),  # 2.x

@@ -50,8 +50,8 @@ class _Serving:
         """What is sent back, where the handler itself does not return it (mcp 1.x)."""
         self._server = server
         self._method = method
-        asked = {key: to_json(each) for key, each in params.items() if key != "_meta"}
-        self._operation: Custom | ToolExecution = Custom(asked or None)
+        content = {key: to_json(value) for key, value in params.items() if key != "_meta"}
+        self._operation: Custom | ToolExecution = Custom(content or None)
         name = describe(method, params, attributes)
         if method == CALL and isinstance(params.get("name"), str):
             self._operation = ToolExecution(params["name"], to_json(params.get("arguments") or {}))
@@ -89,7 +89,7 @@ class _Serving:
         self._refused(code, failure_in_request(error), error)
 
     def _refused(self, code: int | None, failure: Failure, error: BaseException | None = None) -> None:
-        """The request was answered by an error; one that blames the client is none of the server's."""
+        """Return the failure of a request that was answered by an error, unless the client caused it."""
         operation = self._operation
         if isinstance(operation, ToolExecution):
             operation = replace(operation, definition=guard(_definition, self._server, operation.name))
@@ -102,10 +102,10 @@ class _Serving:
 
 
 def _definition(server: Any, name: str) -> ToolDefinition | None:
-    """The tool's definition: as it was listed, else as the server keeps it. No handler of the program's is called for it."""
-    found = listed(server, name)
-    if found is not None:
-        return found
+    """Return the tool's definition as listed or as the server keeps it. No handler of the program is called."""
+    definition = listed(server, name)
+    if definition is not None:
+        return definition
     cached = getattr(server, "_tool_cache", {}).get(name)  # 1.x
     if cached is not None:
         remember(server, [cached], complete=False)
@@ -133,18 +133,18 @@ def _on_request(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> S
 
 
 def _attributes(version: Any, session_id: Any, request_id: Any) -> dict[str, JsonValue]:
-    found: dict[str, JsonValue] = {}
+    attributes: dict[str, JsonValue] = {}
     if isinstance(version, str):
-        found[MCP_PROTOCOL_VERSION] = version
+        attributes[MCP_PROTOCOL_VERSION] = version
     if isinstance(session_id, str) and not (isinstance(version, str) and version >= _SESSIONLESS):
-        found[MCP_SESSION_ID] = session_id
+        attributes[MCP_SESSION_ID] = session_id
     if request_id is not None:
-        found[JSONRPC_REQUEST_ID] = str(request_id)
-    return found
+        attributes[JSONRPC_REQUEST_ID] = str(request_id)
+    return attributes
 
 
 def _own_middleware(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the middleware by which mcp 2.x opens a span of its own: none where ours is open."""
+    """Wrapper for the middleware that opens mcp 2.x's own span: suppressed if ours is open."""
     recording = current() if active() is not None and len(args) == 2 else None
     if recording is None or recording.kind != "server" or recording.attributes.get(MCP_METHOD) != args[0].method:
         return wrapped(*args, **kwargs)
@@ -173,7 +173,7 @@ def _handle_request(server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _respond(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``RequestResponder.respond``: it sees the answer, which the handler does not return."""
+    """Wrapper for ``RequestResponder.respond``: reads the answer, which the handler does not return."""
     step = _handled.get(instance)
     if step is not None:
         step.answer = args[0] if args else kwargs.get("response")

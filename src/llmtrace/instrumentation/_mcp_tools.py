@@ -34,9 +34,9 @@ _listed: weakref.WeakKeyDictionary[Any, dict[str, ToolDefinition]] = weakref.Wea
 
 
 def remember(owner: Any, tools: Iterable[Any], *, complete: bool) -> None:
-    """``owner`` listed these tools; ``complete``: all that there are, not a further page."""
-    found = {definition.name: definition for definition in map(_definition, tools)}
-    _listed[owner] = found if complete else {**_listed.get(owner, {}), **found}
+    """Remember the tools that ``owner`` listed. ``complete``: these are all tools, not one page of them."""
+    definitions = {definition.name: definition for definition in map(_definition, tools)}
+    _listed[owner] = definitions if complete else {**_listed.get(owner, {}), **definitions}
 
 
 def listed(owner: Any, name: str) -> ToolDefinition | None:
@@ -44,24 +44,24 @@ def listed(owner: Any, name: str) -> ToolDefinition | None:
 
 
 def wire(thing: Any) -> Any:
-    """A model of the library as the mapping that goes over the wire; anything else as it is."""
+    """Return a model as the mapping that goes over the wire; anything else unchanged."""
     dump = getattr(thing, "model_dump", None)
     return thing if dump is None else dump(by_alias=True, mode="json", exclude_none=True)
 
 
 def _definition(tool: Any) -> ToolDefinition:
-    said = wire(tool)
+    fields = wire(tool)
     return ToolDefinition(
-        said["name"],
-        said.get("inputSchema"),
-        said.get("description"),
-        output=said.get("outputSchema"),
-        changes=changes_by_hints(said.get("annotations")),
+        fields["name"],
+        fields.get("inputSchema"),
+        fields.get("description"),
+        output=fields.get("outputSchema"),
+        changes=changes_by_hints(fields.get("annotations")),
     )
 
 
 def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition | None) -> tuple[ToolExecution, Failure | None]:
-    """The execution with what the tool answered (a CallToolResult in the form of the wire), and the failure that it tells of.
+    """Return the execution with the tool's answer (a CallToolResult as on the wire), and its failure.
 
     The result is the structured content where there is one, since the output schema is about that; else the text, or the
     list of contents.
@@ -70,44 +70,44 @@ def answered(execution: ToolExecution, answer: Any, definition: ToolDefinition |
     if is_error and definition is not None and definition.output is not None:
         definition = replace(definition, output=None)  # the schema is of a success
     structured = answer.get("structuredContent")
-    contents = [_content(each) for each in answer.get("content") or ()]
+    contents = [_content(content) for content in answer.get("content") or ()]
     result = contents if structured is None or is_error else to_json(structured)
-    if result is contents and all(isinstance(each, str) for each in contents):
+    if result is contents and all(isinstance(content, str) for content in contents):
         result = "\n".join(contents)
     failure = Failure(TOOL_ERROR, result if isinstance(result, str) else "") if is_error else None
     return replace(execution, result=result, has_result=True, definition=definition), failure
 
 
 def said_by(method: str, answer: Mapping[str, Any]) -> JsonValue:
-    """What a request other than a tool call was answered; of a list of tools only their names, since there are many."""
+    """Return the answer to a request other than a tool call; for a list of tools only their names."""
     if method == LIST:
         return {"tools": [tool.get("name") for tool in answer.get("tools") or ()]}
-    return to_json({key: each for key, each in answer.items() if key != "_meta"})
+    return to_json({key: value for key, value in answer.items() if key != "_meta"})
 
 
 def _content(part: Any) -> JsonValue:
-    """Text as such; of bytes only what they are."""
+    """Return text as it is; for bytes their kind and size."""
     if not isinstance(part, Mapping):
         return to_json(part)
     if part.get("type") == "text":
         return part.get("text", "")
     data = part.get("data")
     if isinstance(data, str):
-        return {**{name: to_json(each) for name, each in part.items() if name != "data"}, "size": len(data) * 3 // 4}
+        return {**{name: to_json(value) for name, value in part.items() if name != "data"}, "size": len(data) * 3 // 4}
     return to_json(dict(part))
 
 
 def context_in(meta: Any) -> tuple[Context, tuple[Link, ...]]:
-    """The context that a request's ``_meta`` names, and a link to what is current here where that is another.
+    """Return the context that a request's ``_meta`` names, and a link to the current span if that is another.
 
     No run of this process goes on in it: the request came from outside, as far as anybody can tell.
     """
-    here = otel_context.get_current()
-    carrier = {key: each for key, each in meta.items() if isinstance(each, str)} if isinstance(meta, Mapping) else {}
-    values = dict(_W3C.extract(carrier, here))
+    current_context = otel_context.get_current()
+    carrier = {key: value for key, value in meta.items() if isinstance(value, str)} if isinstance(meta, Mapping) else {}
+    values = dict(_W3C.extract(carrier, current_context))
     values.pop(keys.RECORDING, None)
     context = Context(values)
-    ambient = trace.get_current_span(here).get_span_context()
+    ambient = trace.get_current_span(current_context).get_span_context()
     parent = trace.get_current_span(context).get_span_context()
     if not ambient.is_valid or ambient.span_id == parent.span_id:
         return context, ()
@@ -115,7 +115,7 @@ def context_in(meta: Any) -> tuple[Context, tuple[Link, ...]]:
 
 
 def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonValue]) -> str:
-    """Adds what the method is about to ``attributes``; gives the span's name. A URI is no part of a name."""
+    """Add the method's target to ``attributes`` and return the span's name. A URI is not part of the name."""
     if method == "resources/read" and params.get("uri"):
         attributes[semconv.MCP_RESOURCE_URI] = str(params["uri"])
     if method == "prompts/get" and params.get("name"):
@@ -125,12 +125,12 @@ def describe(method: str, params: Mapping[str, Any], attributes: dict[str, JsonV
 
 
 def code_of(error: BaseException) -> int | None:
-    """The JSON-RPC code that an error of the library carries."""
+    """Return the JSON-RPC code of an error of the library."""
     code = getattr(getattr(error, "error", None), "code", None)
     return code if isinstance(code, int) else None
 
 
 def failure_in_request(error: BaseException) -> Failure:
-    """The failure of a request that ended in ``error``: its type is the JSON-RPC code, where the peer gave one."""
+    """Return the failure of a request that raised ``error``. Its type is the peer's JSON-RPC code, if it sent one."""
     failure, code = failure_in_call(error), code_of(error)
     return failure if code is None else replace(failure, type=str(code))

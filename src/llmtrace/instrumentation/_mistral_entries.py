@@ -15,6 +15,7 @@ from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._openai_messages import arguments, read_part
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import (
     Generic,
     JsonValue,
@@ -35,9 +36,9 @@ def is_set(value: Any) -> bool:
     return value is not None and type(value).__name__ != "Unset"
 
 
-def told(thing: Any) -> dict[str, Any]:
-    """The members that say something: the SDK's models have a mark for each that was not given."""
-    return {name: held for name, held in members(thing).items() if is_set(held)}
+def set_members(thing: Any) -> dict[str, Any]:
+    """Return the members that are set. The SDK's models mark those that are not."""
+    return {name: value for name, value in members(thing).items() if is_set(value)}
 
 
 def conversation_named(conversation_id: Any) -> dict[str, Any] | None:
@@ -48,81 +49,81 @@ def conversation_named(conversation_id: Any) -> dict[str, Any] | None:
 
 
 def read_entry(raw: Any) -> Message:
-    """An entry of a request's input: one message."""
-    said = told(raw)
-    return Message(str(said.get("role") or _ROLES.get(_kind(said), "assistant")), tuple(_parts(raw)), cache={})
+    """Read an entry of a request's input as one message."""
+    entry = set_members(raw)
+    return Message(str(entry.get("role") or _ROLES.get(_kind(entry), "assistant")), tuple(_parts(raw)), cache={})
 
 
-def _kind(said: Mapping[str, Any]) -> str:
-    return str(said.get("type") or ("function.result" if "result" in said else "message.input"))
+def _kind(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("type") or ("function.result" if "result" in entry else "message.input"))
 
 
 def _parts(raw: Any) -> list[Part]:
-    said = told(raw)
-    kind = _kind(said)
+    entry = set_members(raw)
+    kind = _kind(entry)
     try:
-        return list(_entry(kind, said))
+        return list(_entry(kind, entry))
     except Exception:  # not in the form that its kind has
-        return [Generic(kind, _kept(said) or {"value": to_json(raw)})]
+        return [Generic(kind, _other_members(entry) or {"value": to_json(raw)})]
 
 
-def _entry(kind: str, said: Mapping[str, Any]) -> Iterator[Part]:
+def _entry(kind: str, entry: Mapping[str, Any]) -> Iterator[Part]:
     if kind in ("message.input", "message.output"):
-        content = said["content"]
+        content = entry["content"]
         if isinstance(content, str):
             content = [content] if content else []
-        yield from (read_part(one if isinstance(one, str) else told(one)) for one in content)
+        yield from (read_part(piece if isinstance(piece, str) else set_members(piece)) for piece in content)
     elif kind == "function.call":
-        yield ToolCall(said["name"], arguments(said.get("arguments")), said.get("tool_call_id"))
+        yield ToolCall(entry["name"], arguments(entry.get("arguments")), entry.get("tool_call_id"))
     elif kind == "function.result":
-        yield ToolResult(to_json(said["result"]), said.get("tool_call_id"))
+        yield ToolResult(to_json(entry["result"]), entry.get("tool_call_id"))
     elif kind == "tool.execution":
-        name, entry_id = str(to_json(said["name"])), said.get("id")
-        yield ServerToolCall(name, {"type": name, "arguments": arguments(said.get("arguments"))}, entry_id)
-        if said.get("info"):
-            yield ServerToolResult({"type": name, "info": to_json(said["info"])}, entry_id)
+        name, entry_id = str(to_json(entry["name"])), entry.get("id")
+        yield ServerToolCall(name, {"type": name, "arguments": arguments(entry.get("arguments"))}, entry_id)
+        if entry.get("info"):
+            yield ServerToolResult({"type": name, "info": to_json(entry["info"])}, entry_id)
     else:
-        yield Generic(kind, _kept(said))
+        yield Generic(kind, _other_members(entry))
 
 
-def _kept(said: Mapping[str, Any]) -> dict[str, JsonValue]:
-    return {name: to_json(held) for name, held in said.items() if name not in _ABOUT}
+def _other_members(entry: Mapping[str, Any]) -> dict[str, JsonValue]:
+    return {name: to_json(value) for name, value in entry.items() if name not in _ABOUT}
 
 
 # -- answers
 
 
-def read_conversation(said: Mapping[str, Any]) -> Fields:
-    """The fields of an answer that has come whole."""
-    entries = [told(one) for one in said.get("outputs") or ()]
-    calls = any(one.get("type") == "function.call" for one in entries)
-    return {**_begun(said, entries, "tool_call" if calls else "stop"), "usage": _usage(said.get("usage"))}
+def read_conversation(conversation: Mapping[str, Any]) -> Fields:
+    """Read the fields of a whole answer."""
+    entries = [set_members(entry) for entry in conversation.get("outputs") or ()]
+    calls = any(entry.get("type") == "function.call" for entry in entries)
+    return {**_begun(conversation, entries, "tool_call" if calls else "stop"), "usage": _usage(conversation.get("usage"))}
 
 
-def _begun(said: Mapping[str, Any], entries: list[dict[str, Any]], reason: str | None) -> Fields:
-    parts = tuple([part for one in entries for part in _parts(one)])
+def _begun(conversation: Mapping[str, Any], entries: list[dict[str, Any]], reason: str | None) -> Fields:
+    parts = tuple([part for entry in entries for part in _parts(entry)])
     return {
-        "response_model": next((one["model"] for one in entries if one.get("model")), None),
+        "response_model": next((entry["model"] for entry in entries if entry.get("model")), None),
         "output": (Message("assistant", parts, finish_reason=reason),) if parts or reason else (),
         "finish_reasons": (reason,) if reason else (),
-        "attributes": conversation_named(said.get("conversation_id")),
+        "attributes": conversation_named(conversation.get("conversation_id")),
     }
 
 
 def _usage(raw: Any) -> Usage | None:
-    """Token counts: input includes what tools of Mistral's, connectors, put into the prompt."""
-    usage = told(raw)
-    given = usage.get("prompt_tokens")
-    if given is None:
+    """Read token counts: input includes what connectors (tools that Mistral runs) add to the prompt."""
+    usage = set_members(raw)
+    input_tokens = usage.get("prompt_tokens")
+    if input_tokens is None:
         return None
-    return Usage(given + usage.get("connector_tokens", 0), usage.get("completion_tokens"))
+    return Usage(input_tokens + usage.get("connector_tokens", 0), usage.get("completion_tokens"))
 
 
-class ConversationReader:
+class ConversationReader(Reader):
     """`Reader` of ``ConversationEvents``."""
 
     def __init__(self) -> None:
-        self._said: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
         """What is known of the conversation, besides its entries."""
         self._entries: dict[int, _Entry] = {}
         self._is_last = False
@@ -132,12 +133,12 @@ class ConversationReader:
         self.add(members(chunk).get("data"))
 
     def add(self, data: Any) -> None:
-        event = told(data)
+        event = set_members(data)
         kind = event.get("type")
         if kind == "conversation.response.error":
             self._error = event
         elif kind in ("conversation.response.started", "conversation.response.done"):
-            self._said.update(event)
+            self._fields.update(event)
             self._is_last = kind == "conversation.response.done"
         elif kind is not None and "id" in event:
             self._entries.setdefault(event.get("output_index") or 0, _Entry()).add(event)
@@ -145,7 +146,9 @@ class ConversationReader:
     def fields(self) -> Fields:
         written = self._entries.copy()
         entries = [written[index].whole() for index in sorted(written)]
-        fields = read_conversation({**self._said, "outputs": entries}) if self._is_last else _begun(self._said, entries, None)
+        fields = (
+            read_conversation({**self._fields, "outputs": entries}) if self._is_last else _begun(self._fields, entries, None)
+        )
         fields["partial"] = not self._is_last  # also where the rest of the stream was left
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)
@@ -153,25 +156,26 @@ class ConversationReader:
 
 
 class _Entry:
-    """One entry, as its events tell it."""
+    """One entry, put together from its events."""
 
     def __init__(self) -> None:
-        self._said: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
         self._arguments: list[str] = []
         self._content: list[tuple[int, list[dict[str, Any]]]] = []
         """Pieces of content by their index; one that is written bit by bit has several bits."""
 
     def add(self, event: Mapping[str, Any]) -> None:
-        self._said["type"] = str(event["type"]).rpartition(".")[0]
-        for name, held in event.items():
+        self._fields["type"] = str(event["type"]).rpartition(".")[0]
+        for name, value in event.items():
             if name == "arguments":
-                self._arguments.append(held)
+                self._arguments.append(value)
             elif name == "content":
                 self._write(
-                    event.get("content_index") or 0, {"type": "text", "text": held} if isinstance(held, str) else told(held)
+                    event.get("content_index") or 0,
+                    {"type": "text", "text": value} if isinstance(value, str) else set_members(value),
                 )
             elif name not in ("type", "created_at", "output_index", "content_index"):
-                self._said[name] = held
+                self._fields[name] = value
 
     def _write(self, index: int, bit: dict[str, Any]) -> None:
         if self._content and bit.get("type") in ("text", "thinking"):
@@ -182,19 +186,19 @@ class _Entry:
         self._content.append((index, [bit]))
 
     def whole(self) -> dict[str, Any]:
-        """The entry as a whole answer would have it."""
-        found = dict(self._said)
-        if found["type"] == "message.output":
-            found["content"] = [_joined(bits) for _, bits in self._content]
+        """Return the entry as an unstreamed answer would hold it."""
+        entry = dict(self._fields)
+        if entry["type"] == "message.output":
+            entry["content"] = [_joined(bits) for _, bits in self._content]
         if self._arguments:
-            found["arguments"] = "".join(self._arguments)
-        return found
+            entry["arguments"] = "".join(self._arguments)
+        return entry
 
 
 def _joined(bits: list[dict[str, Any]]) -> dict[str, Any]:
     kind = bits[0].get("type")
     if kind == "text":
-        return {**bits[0], "text": "".join(one.get("text") or "" for one in bits)}
+        return {**bits[0], "text": "".join(bit.get("text") or "" for bit in bits)}
     if kind == "thinking":
-        return {**bits[0], "thinking": [piece for one in bits for piece in one.get("thinking") or ()]}
+        return {**bits[0], "thinking": [piece for bit in bits for piece in bit.get("thinking") or ()]}
     return bits[0]

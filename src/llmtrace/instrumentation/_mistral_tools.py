@@ -21,20 +21,20 @@ _COMPLAINT = "Error while executing {}: "
 
 class _Step(ToolStep):
     def returned(self, result: Any) -> None:
-        """The entry that tells the model."""
-        told, complaint = result.result, _COMPLAINT.format(self.operation.name)
-        failed = isinstance(told, str) and told.startswith(complaint)
-        failure = Failure(TOOL_ERROR, told[len(complaint) :]) if failed else None
-        self.recording.end(replace(self.operation, result=told, has_result=True), failure=failure)
+        """End the span with the entry that the model gets."""
+        content, complaint = result.result, _COMPLAINT.format(self.operation.name)
+        failed = isinstance(content, str) and content.startswith(complaint)
+        failure = Failure(TOOL_ERROR, content[len(complaint) :]) if failed else None
+        self.recording.end(replace(self.operation, result=content, has_result=True), failure=failure)
 
     def raised(self, error: BaseException) -> None:
         super().raised(error.__cause__ or error)
 
 
 def _begin(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Step | None:
-    """Of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
-    given = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
-    call, tool = given["function_call"], given["run_tool"]
+    """Open the span of the SDK's function (function_call, run_tool, continue_on_fn_error)."""
+    parameters = dict(zip(("function_call", "run_tool"), args, strict=False)) | kwargs
+    call, tool = parameters["function_call"], parameters["run_tool"]
     function = getattr(tool, "callable", None) or getattr(tool, "awaitable", None)
     if hasattr(function, "_self_spec"):
         return None  # decorated with `llmtrace.tool`, it makes its span itself

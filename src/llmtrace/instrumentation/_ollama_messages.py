@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_messages import read_tool_call
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.model import Blob, JsonValue, Message, Part, Reasoning, Text, ToolCall, ToolDefinition, ToolResult, Usage
 from llmtrace.validation.schema import read_definition
 
@@ -19,22 +20,22 @@ _NO_PARAMETERS = ("model", "messages", "prompt", "system", "images", "tools", "s
 
 
 def read_chat(sent: Mapping[str, Any]) -> Fields:
-    """The fields of a request of ``chat``: what is sent, as JSON."""
+    """Read the fields of a ``chat`` request from its JSON."""
     fields: Fields = {"parameters": _parameters(sent)}
-    fields["input"] = all_known(sent.get("messages") or (), read_message)
+    fields["input"] = read_messages_cached(sent.get("messages") or (), read_message)
     if sent.get("tools"):
-        fields["tools"] = known_tools(sent["tools"], _read_tools)
+        fields["tools"] = read_tools_cached(sent["tools"], _read_tools)
     return fields
 
 
 def read_prompt(sent: Mapping[str, Any]) -> Fields:
-    """The fields of a request of ``generate``."""
-    asked = {"role": "user", "content": sent.get("prompt"), "images": sent.get("images")}
+    """Read the fields of a ``generate`` request from its JSON."""
+    message = {"role": "user", "content": sent.get("prompt"), "images": sent.get("images")}
     system = sent.get("system")
     return {
         "parameters": _parameters(sent),
         "system": (Text(system),) if isinstance(system, str) and system else (),
-        "input": (read_message(asked),),
+        "input": (read_message(message),),
     }
 
 
@@ -44,36 +45,36 @@ def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
 
 def _parameters(sent: Mapping[str, Any]) -> dict[str, JsonValue]:
     options = members(sent.get("options") or {})
-    found = {_OPTIONS.get(name, name): to_json(value) for name, value in options.items() if value is not None}
-    found.update({name: to_json(value) for name, value in sent.items() if name not in _NO_PARAMETERS})
-    if isinstance(found.get("think"), str):
-        found["reasoning.level"] = found.pop("think")
-    if isinstance(found.get("stop_sequences"), str):
-        found["stop_sequences"] = [found["stop_sequences"]]
+    parameters = {_OPTIONS.get(name, name): to_json(value) for name, value in options.items() if value is not None}
+    parameters.update({name: to_json(value) for name, value in sent.items() if name not in _NO_PARAMETERS})
+    if isinstance(parameters.get("think"), str):
+        parameters["reasoning.level"] = parameters.pop("think")
+    if isinstance(parameters.get("stop_sequences"), str):
+        parameters["stop_sequences"] = [parameters["stop_sequences"]]
     form = sent.get("format")
     if isinstance(form, Mapping):
-        found["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(form)}}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": {"schema": to_json(form)}}
     elif form:
-        found["response_format"] = {"type": "json_object"}
-    return found
+        parameters["response_format"] = {"type": "json_object"}
+    return parameters
 
 
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
-    said = members(raw)
-    role = str(to_json(said.get("role")) or "unknown")
+    message = members(raw)
+    role = str(to_json(message.get("role")) or "unknown")
     if role == "tool":
-        return Message(role, (ToolResult(said.get("content")),), said.get("tool_name"), cache={})
-    return Message(role, tuple(_parts(said)), finish_reason=finish_reason, cache={})
+        return Message(role, (ToolResult(message.get("content")),), message.get("tool_name"), cache={})
+    return Message(role, tuple(_parts(message)), finish_reason=finish_reason, cache={})
 
 
-def _parts(said: Mapping[str, Any]) -> Iterator[Part]:
-    if said.get("thinking"):
-        yield Reasoning(said["thinking"])
-    if said.get("content"):
-        yield Text(said["content"])
-    for image in said.get("images") or ():
+def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+    if message.get("thinking"):
+        yield Reasoning(message["thinking"])
+    if message.get("content"):
+        yield Text(message["content"])
+    for image in message.get("images") or ():
         yield Blob("image", None, image if isinstance(image, str) else None)
-    for call in said.get("tool_calls") or ():
+    for call in message.get("tool_calls") or ():
         yield read_tool_call(call)
 
 
@@ -81,16 +82,16 @@ def _parts(said: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def finish_of(reason: str | None, *, calls: bool) -> str | None:
-    """Ollama says ``stop`` for tool calls too."""
+    """Return the finish reason. Ollama writes ``stop`` for tool calls, too."""
     return "tool_call" if calls and reason == "stop" else reason
 
 
-def read_usage(said: Mapping[str, Any]) -> Usage | None:
-    counts = said.get("prompt_eval_count"), said.get("eval_count")
+def read_usage(answer: Mapping[str, Any]) -> Usage | None:
+    counts = answer.get("prompt_eval_count"), answer.get("eval_count")
     return None if counts == (None, None) else Usage(*counts)
 
 
-class AnswerReader:
+class AnswerReader(Reader):
     """`Reader` of an answer in pieces; a whole answer is one piece."""
 
     __slots__ = ("_calls", "_last", "_model", "_role", "_text", "_thought")
@@ -104,15 +105,15 @@ class AnswerReader:
         self._last: Mapping[str, Any] = {}
 
     def feed(self, chunk: Any) -> None:
-        said = members(chunk)
-        message = members(said.get("message") or {"content": said.get("response"), "thinking": said.get("thinking")})
-        self._model = said.get("model") or self._model
+        answer = members(chunk)
+        message = members(answer.get("message") or {"content": answer.get("response"), "thinking": answer.get("thinking")})
+        self._model = answer.get("model") or self._model
         self._role = message.get("role") or self._role
         self._text.append(message.get("content") or "")
         self._thought.append(message.get("thinking") or "")
         self._calls += [read_tool_call(call) for call in message.get("tool_calls") or ()]
-        if said.get("done"):
-            self._last = said
+        if answer.get("done"):
+            self._last = answer
 
     def fields(self) -> Fields:
         finish = finish_of(self._last.get("done_reason"), calls=bool(self._calls))

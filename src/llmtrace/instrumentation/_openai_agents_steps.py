@@ -35,49 +35,49 @@ MODELS = frozenset({"generation", "response"})
 """Kinds of steps that are a call of a model."""
 
 
-def started(said: Any, given: Any) -> tuple[Operation, str | None] | None:
-    """The operation of a step that starts, and its span's name if it is not the usual one; None for a step without a span.
+def started(data: Any, run_input: Any) -> tuple[Operation, str | None] | None:
+    """Return the operation of a new step, and its span's name if it is not the default; None for no span.
 
-    ``said``: the framework's data of it. ``given``: what the run was given as its input.
+    ``data``: the framework's data of it. ``run_input``: what the run was given as its input.
     """
-    kind = said.type
+    kind = data.type
     if kind == "agent":
-        return AgentInvocation(said.name, input=guard(read_input, given) or ()), None
+        return AgentInvocation(data.name, input=guard(read_input, run_input) or ()), None
     if kind == "function":
-        return ToolExecution(said.name), None
+        return ToolExecution(data.name), None
     if kind == "handoff":
-        return Custom({"from": said.from_agent}), "handoff"
+        return Custom({"from": data.from_agent}), "handoff"
     if kind == "guardrail":
-        return Custom(), f"guardrail {said.name}"
-    if kind == "custom" and said.name != _MASK and getattr(said, "data", {}).get("sdk_span_type") is None:
-        return Custom(to_json(said.data) or None), said.name
-    if kind in MODELS and not _seen_below(said):
-        return Inference(_provider(said), request_model=getattr(said, "model", None)), None
+        return Custom(), f"guardrail {data.name}"
+    if kind == "custom" and data.name != _MASK and getattr(data, "data", {}).get("sdk_span_type") is None:
+        return Custom(to_json(data.data) or None), data.name
+    if kind in MODELS and not _seen_below(data):
+        return Inference(_provider(data), request_model=getattr(data, "model", None)), None
     return None
 
 
-def ended(operation: Operation, said: Any, output: Any) -> Operation:
-    """The operation, complete. ``output``: what the agent came to, if that is known."""
+def ended(operation: Operation, data: Any, output: Any) -> Operation:
+    """Return the complete operation. ``output``: the agent's final output, if it is known."""
     if isinstance(operation, AgentInvocation):
         return replace(operation, output=read_output(output))
     if isinstance(operation, ToolExecution):
-        return _execution(operation, said)
+        return _execution(operation, data)
     if isinstance(operation, Inference):
-        return _inference(operation, said)
-    if said.type == "handoff":
-        return Custom({"from": said.from_agent, "to": said.to_agent})
-    if said.type == "guardrail":
-        return Custom(result={"triggered": bool(said.triggered)}, has_result=True)
-    return Custom(to_json(said.data) or None)
+        return _inference(operation, data)
+    if data.type == "handoff":
+        return Custom({"from": data.from_agent, "to": data.to_agent})
+    if data.type == "guardrail":
+        return Custom(result={"triggered": bool(data.triggered)}, has_result=True)
+    return Custom(to_json(data.data) or None)
 
 
 # -- agents
 
 
-def read_input(given: Any) -> tuple[Message, ...]:
-    if isinstance(given, str):
-        return (Message("user", (Text(given),)),)
-    return tuple(map(read_item, given)) if isinstance(given, (list, tuple)) else ()  # the state of a run that goes on
+def read_input(run_input: Any) -> tuple[Message, ...]:
+    if isinstance(run_input, str):
+        return (Message("user", (Text(run_input),)),)
+    return tuple(map(read_item, run_input)) if isinstance(run_input, (list, tuple)) else ()  # the state of a run that goes on
 
 
 def read_output(output: Any) -> tuple[Message, ...]:
@@ -98,14 +98,14 @@ def definition_of(tool: Any) -> ToolDefinition | None:
     return ToolDefinition(tool.name, to_json(schema), getattr(tool, "description", None) or None, strict=strict)
 
 
-def _execution(operation: ToolExecution, said: Any) -> ToolExecution:
-    if said.input is None:  # the program told the framework to keep tools' data out of traces
+def _execution(operation: ToolExecution, data: Any) -> ToolExecution:
+    if data.input is None:  # the program told the framework to keep tools' data out of traces
         return replace(operation, definition=None)
-    arguments: JsonValue = parse_arguments(said.input) if isinstance(said.input, str) else to_json(said.input)
+    arguments: JsonValue = parse_arguments(data.input) if isinstance(data.input, str) else to_json(data.input)
     operation = replace(operation, arguments=arguments)
-    if said.output is None:
+    if data.output is None:
         return operation
-    result = to_json(said.output)
+    result = to_json(data.output)
     if isinstance(result, dict) and result.keys() == {"type", "text"}:  # what an MCP server answered
         result = result["text"]
     return replace(operation, result=result, has_result=True)
@@ -114,50 +114,50 @@ def _execution(operation: ToolExecution, said: Any) -> ToolExecution:
 # -- models
 
 
-def _seen_below(said: Any) -> bool:
-    """Whether the SDK by which the model makes its request is instrumented: the inference is its span then."""
-    settings = getattr(said, "model_config", None) or {}
+def _seen_below(data: Any) -> bool:
+    """Return True if the SDK that makes the model's request is instrumented and records the inference."""
+    settings = getattr(data, "model_config", None) or {}
     if settings.get("model_impl") == "litellm":
         return instrumentation.is_on("litellm")
-    return (said.type == "response" or "base_url" in settings) and instrumentation.is_on("openai")
+    return (data.type == "response" or "base_url" in settings) and instrumentation.is_on("openai")
 
 
-def _provider(said: Any) -> str:
-    settings = getattr(said, "model_config", None) or {}
-    model = getattr(said, "model", None)
+def _provider(data: Any) -> str:
+    settings = getattr(data, "model_config", None) or {}
+    model = getattr(data, "model", None)
     if settings.get("model_impl") == "litellm" and isinstance(model, str) and "/" in model:
         return model.partition("/")[0]
-    return "openai" if said.type == "response" or "base_url" in settings else str(settings.get("model_impl") or "unknown")
+    return "openai" if data.type == "response" or "base_url" in settings else str(settings.get("model_impl") or "unknown")
 
 
-def _inference(operation: Inference, said: Any) -> Inference:
-    if said.type == "response":
-        fields = {} if said.response is None else read_response(members(said.response))
+def _inference(operation: Inference, data: Any) -> Inference:
+    if data.type == "response":
+        fields = {} if data.response is None else read_response(members(data.response))
         fields.pop("failure", None)
-        asked = guard(read_input, said.input) or ()
-        known = {name: held for name, held in fields.items() if name in Inference.__dataclass_fields__}
-        return replace(operation, **{"input": asked, "request_model": fields.get("response_model"), **known})
-    settings: Mapping[str, Any] = said.model_config or {}
+        messages = guard(read_input, data.input) or ()
+        answer_fields = {name: value for name, value in fields.items() if name in Inference.__dataclass_fields__}
+        return replace(operation, **{"input": messages, "request_model": fields.get("response_model"), **answer_fields})
+    settings: Mapping[str, Any] = data.model_config or {}
     return replace(
         operation,
         operation=semconv.CHAT,
-        input=tuple(map(read_message, said.input or ())),
-        output=tuple(map(read_message, said.output or ())),
-        usage=_usage(said.usage),
+        input=tuple(map(read_message, data.input or ())),
+        output=tuple(map(read_message, data.output or ())),
+        usage=_usage(data.usage),
         parameters={
             name: to_json(settings[name]) for name in ("temperature", "top_p", "max_tokens") if settings.get(name) is not None
         },
     )
 
 
-def _usage(said: Mapping[str, Any] | None) -> Usage | None:
-    """As a response tells it; the framework has 0 for each detail that nobody told it."""
-    found = read_response_usage(said) if said else None
-    if found is None:
+def _usage(raw: Mapping[str, Any] | None) -> Usage | None:
+    """Read token counts. The framework writes 0 for each detail that it does not know."""
+    usage = read_response_usage(raw) if raw else None
+    if usage is None:
         return None
     return replace(
-        found,
-        cache_read_input_tokens=found.cache_read_input_tokens or None,
-        cache_write_input_tokens=found.cache_write_input_tokens or None,
-        reasoning_output_tokens=found.reasoning_output_tokens or None,
+        usage,
+        cache_read_input_tokens=usage.cache_read_input_tokens or None,
+        cache_write_input_tokens=usage.cache_write_input_tokens or None,
+        reasoning_output_tokens=usage.reasoning_output_tokens or None,
     )

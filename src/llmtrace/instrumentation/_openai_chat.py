@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._logprobs import read_logprobs
 from llmtrace.instrumentation._openai_chunks import ChunkReader
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_messages import FINISH_REASONS, read_beside, read_message, read_usage
@@ -15,7 +16,7 @@ from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read
 from llmtrace.instrumentation._openai_vendors import OPENAI, OPENAI_HOST
 from llmtrace.instrumentation._provider import Call, Fields, Headers
 from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._vllm_served import of_answer, request_id
+from llmtrace.instrumentation._vllm_server import engine_times, request_id
 from llmtrace.model import ToolDefinition
 from llmtrace.validation.schema import read_definition
 
@@ -31,56 +32,58 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "functions"}
 class Chat(Generation):
     """The endpoint of chat completions."""
 
-    def sent(self, call: Call, headers: Headers) -> Headers:
-        """More headers, by which a server of the program's own knows our span."""
-        own = call.fields["provider"] == OPENAI and call.fields["server_address"] not in (None, OPENAI_HOST)
-        return request_id(call.client, headers, call.recording) if own else {}
+    def extra_headers(self, call: Call, headers: Headers) -> Headers:
+        """Return a request id by which a self-hosted server's span can be joined to ours."""
+        is_own_server = call.fields["provider"] == OPENAI and call.fields["server_address"] not in (None, OPENAI_HOST)
+        return request_id(call.client, headers, call.recording) if is_own_server else {}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         messages, tools, functions = kwargs.get("messages"), kwargs.get("tools"), kwargs.get("functions")
         fields: Fields = {"parameters": read_parameters(kwargs, _NAMES, _LEFT_OUT)}
         one_shot = False
         if isinstance(messages, (list, tuple)):
-            fields["input"] = all_known(messages, read_message)
+            fields["input"] = read_messages_cached(messages, read_message)
         else:  # an iterator, which is the SDK's to consume
             one_shot = True
         if isinstance(tools, (list, tuple)):
-            fields["tools"] = known_tools(tools, _read_tools)
+            fields["tools"] = read_tools_cached(tools, _read_tools)
         elif isinstance(functions, (list, tuple)):
-            fields["tools"] = known_tools(functions, _read_tools)
+            fields["tools"] = read_tools_cached(functions, _read_tools)
         elif tools is not None and is_given(tools):
             one_shot = True
         return fields, one_shot or isinstance(kwargs.get("response_format"), type)
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
+        response = members(result)
         choices, output, reasons, logprobs = [], [], [], False
-        for one in said.get("choices") or ():
-            choice = members(one)
+        for raw in response.get("choices") or ():
+            choice = members(raw)
             choices.append(choice)
             reason = choice.get("finish_reason")
             output.append(read_message(choice.get("message"), reason))
             reasons.append(FINISH_REASONS.get(reason, reason) if reason else "error")
             logprobs = logprobs or choice.get("logprobs") is not None
         fields: Fields = {
-            "response_id": said.get("id"),
-            "response_model": said.get("model"),
-            "system_fingerprint": said.get("system_fingerprint"),
-            "usage": read_usage(said.get("usage")),
+            "response_id": response.get("id"),
+            "response_model": response.get("model"),
+            "system_fingerprint": response.get("system_fingerprint"),
+            "usage": read_usage(response.get("usage")),
             "output": tuple(output),
             "finish_reasons": tuple(reasons),
-            **read_beside(said),
+            **read_beside(response),
         }
-        if said.get("error"):
-            fields["failure"] = failure_reported(members(said["error"]))
-        if logprobs or said.get("metrics") is not None:
-            told = of_answer(said, choices, [message.text() for message in output])
-            fields["attributes"] = {**fields.get("attributes", {}), **told}
+        if response.get("error"):
+            fields["failure"] = failure_reported(members(response["error"]))
+        if logprobs or response.get("metrics") is not None:
+            attributes = {
+                **engine_times(response.get("metrics")),
+                **read_logprobs(choices, [message.text() for message in output]),
+            }
+            fields["attributes"] = {**fields.get("attributes", {}), **attributes}
         return fields
 
-    def settle(self, call: Call, result: Any) -> Any:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return _stainless.settle(self, call, result, lambda: ChunkReader(asked if isinstance(asked, int) else 1))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, lambda: ChunkReader(call.choice_count))
 
 
 def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:

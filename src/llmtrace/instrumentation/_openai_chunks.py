@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from llmtrace.instrumentation._logprobs import ChoiceLogprobs
 from llmtrace.instrumentation._openai_messages import (
     FINISH_REASONS,
     arguments,
@@ -18,8 +19,8 @@ from llmtrace.instrumentation._openai_messages import (
     refusal,
 )
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._vllm_served import Logprobs, engine_times
+from llmtrace.instrumentation._stainless import Chunks, members
+from llmtrace.instrumentation._vllm_server import engine_times
 from llmtrace.model import JsonValue, Message, Part, Reasoning, Text, ToolCall, Usage
 from llmtrace.recorder.guard import guard
 
@@ -79,13 +80,13 @@ class _Choice:
             yield ToolCall(call.name, raw if call.is_custom else arguments(raw), call.id)
 
 
-class ChunkReader:
-    """`Reader` of ``ChatCompletionChunk``s. ``asked``: how many choices the request asked for."""
+class ChunkReader(Chunks):
+    """`Reader` of ``ChatCompletionChunk``s. ``choice_count``: how many choices the request asked for."""
 
     __slots__ = (
-        "_asked",
         "_beside",
         "_calls",
+        "_choice_count",
         "_choices",
         "_fingerprint",
         "_id",
@@ -96,15 +97,15 @@ class ChunkReader:
         "_write",
     )
 
-    def __init__(self, asked: int = 1) -> None:
-        self._asked = asked
+    def __init__(self, choice_count: int = 1) -> None:
+        self._choice_count = choice_count
         self._id: str | None = None
         self._model: str | None = None
         self._fingerprint: str | None = None
         self._usage: Usage | None = None
         self._beside: Fields = {}
         self._times: dict[str, JsonValue] = {}
-        self._logprobs: Logprobs | None = None
+        self._logprobs: ChoiceLogprobs | None = None
         self._choices: dict[int, _Choice] = {}
         self._write: Any = None
         """Appends to the text of choice 0, once there is one."""
@@ -116,17 +117,17 @@ class ChunkReader:
         known by few look-ups, past the attribute machinery of pydantic: between two chunks the processor's caches have
         forgotten us, and each look-up costs."""
         try:
-            said = chunk.__dict__
-            (choice,) = said["choices"]
-            given = choice.__dict__
-            delta = given["delta"]
+            fields = chunk.__dict__
+            (choice,) = fields["choices"]
+            fields_of_choice = choice.__dict__
+            delta = fields_of_choice["delta"]
             if (
                 len(delta.__pydantic_fields_set__) == 1
                 and not delta.__pydantic_extra__
-                and given["finish_reason"] is None
-                and given["index"] == 0
-                and said["usage"] is None
-                and given["logprobs"] is None
+                and fields_of_choice["finish_reason"] is None
+                and fields_of_choice["index"] == 0
+                and fields["usage"] is None
+                and fields_of_choice["logprobs"] is None
             ):
                 only = delta.__dict__
                 if only["content"] is not None:
@@ -142,7 +143,7 @@ class ChunkReader:
         self.add(chunk)
 
     def pump(self, watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-        """See `_streams.pump`. The same as `feed`, without a call for each chunk."""
+        """Do what `Reader.pump` does, without a call of `feed` for each chunk."""
         write: Any = None
         calls = self._calls
         with watch:
@@ -178,28 +179,28 @@ class ChunkReader:
                 yield chunk
 
     def add(self, chunk: Any) -> None:
-        """Take in a chunk of any kind: a model, or its JSON."""
-        said = members(chunk)
-        self._id = self._id or said.get("id") or None
-        self._model = self._model or said.get("model") or None
-        self._fingerprint = self._fingerprint or said.get("system_fingerprint")
-        if said.get("usage") is not None:
-            self._usage = read_usage(said["usage"])
-            self._times = engine_times(said.get("metrics"))
-        if said.get("usage") is not None or said.get("service_tier") is not None:
-            self._beside = {**self._beside, **read_beside(said)}
-        for one in said.get("choices") or ():
-            given = members(one)
-            choice = self._choice(given.get("index") or 0)
-            if given.get("logprobs") is not None:
+        """Read a chunk of any kind: a model or its JSON."""
+        fields = members(chunk)
+        self._id = self._id or fields.get("id") or None
+        self._model = self._model or fields.get("model") or None
+        self._fingerprint = self._fingerprint or fields.get("system_fingerprint")
+        if fields.get("usage") is not None:
+            self._usage = read_usage(fields["usage"])
+            self._times = engine_times(fields.get("metrics"))
+        if fields.get("usage") is not None or fields.get("service_tier") is not None:
+            self._beside = {**self._beside, **read_beside(fields)}
+        for raw_choice in fields.get("choices") or ():
+            fields_of_choice = members(raw_choice)
+            choice = self._choice(fields_of_choice.get("index") or 0)
+            if fields_of_choice.get("logprobs") is not None:
                 if self._logprobs is None:
-                    self._logprobs = Logprobs()
-                guard(self._logprobs.take, given.get("index") or 0, given["logprobs"])
-            reason = given.get("finish_reason")
+                    self._logprobs = ChoiceLogprobs()
+                guard(self._logprobs.add, fields_of_choice.get("index") or 0, fields_of_choice["logprobs"])
+            reason = fields_of_choice.get("finish_reason")
             if reason is not None:
                 choice.finish = FINISH_REASONS.get(reason, reason)
-            _add(choice, members(given.get("delta")))
-            if choice.calls and not given.get("index"):
+            _add(choice, members(fields_of_choice.get("delta")))
+            if choice.calls and not fields_of_choice.get("index"):
                 last = {call.index: call for call in choice.calls}
                 self._calls = {index: call for index, call in last.items() if not call.named_again}
 
@@ -227,7 +228,7 @@ class ChunkReader:
             attributes |= self._logprobs.attributes([choice.text.getvalue() for choice in choices])
         if attributes:
             fields["attributes"] = attributes
-        if len(choices) >= self._asked and len(finished) == len(choices):
+        if len(choices) >= self._choice_count and len(finished) == len(choices):
             fields["partial"] = False  # also where the rest of the stream, which tells the usage, was left
         if finished:
             fields["finish_reasons"] = tuple(choice.finish or "error" for choice in choices)
@@ -257,26 +258,26 @@ def _add(choice: _Choice, delta: Mapping[str, Any]) -> None:
 
 
 def _add_parts(choice: _Choice, content: Any) -> None:
-    """Content that comes as parts (Mistral)."""
+    """Add content that comes as parts (Mistral)."""
     for part in content:
-        said = members(part)
-        if said.get("type") == "thinking":
-            choice.reasoning.extend(members(piece).get("text") or "" for piece in said.get("thinking") or ())
+        fields = members(part)
+        if fields.get("type") == "thinking":
+            choice.reasoning.extend(members(piece).get("text") or "" for piece in fields.get("thinking") or ())
         else:
-            choice.text.write(said.get("text") or "")
+            choice.text.write(fields.get("text") or "")
 
 
 def _add_audio(audio: dict[str, str], delta: Mapping[str, Any]) -> None:
-    for key, given in delta.items():
-        if isinstance(given, str):
-            audio[key] = given if key == "id" else audio.get(key, "") + given
+    for key, value in delta.items():
+        if isinstance(value, str):
+            audio[key] = value if key == "id" else audio.get(key, "") + value
 
 
 def _add_call(choice: _Choice, delta: Mapping[str, Any]) -> None:
     """Find the call that a delta belongs to, or open it. Some servers number all calls 0, or none, and tell them by id, or
     not even so."""
     index, new_id = delta.get("index"), delta.get("id")
-    before = next((one for one in reversed(choice.calls) if one.index == index), None)
+    before = next((call_so_far for call_so_far in reversed(choice.calls) if call_so_far.index == index), None)
     if before is None or (new_id and before.id and new_id != before.id):
         call = _new(choice, index)
     elif not new_id and _is_next(before, members(delta.get("function"))):
@@ -299,12 +300,12 @@ def _is_next(call: _Call, function: Mapping[str, Any]) -> bool:
     """Whether another call begins here, after one that has its arguments whole: a function is named, and given arguments or of
     another name. The same name alone may be the same call's, which some servers name in each piece: it counts once arguments
     follow. (A second call of one function with none at all, not even ``{}``, is not known from that.)"""
-    name, given = function.get("name"), function.get("arguments")
-    if not name and not (given and call.named_again):
+    name, new_arguments = function.get("name"), function.get("arguments")
+    if not name and not (new_arguments and call.named_again):
         return False
     is_whole = isinstance(arguments(call.text.getvalue()), dict)
     call.named_again = is_whole and name in (None, "", call.name)
-    return is_whole and bool(given or not call.named_again)
+    return is_whole and bool(new_arguments or not call.named_again)
 
 
 def _new(choice: _Choice, index: int | None) -> _Call:

@@ -13,10 +13,10 @@ from llmtrace import semconv
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_chunks import ChunkReader
+from llmtrace.instrumentation._openai_messages import read_prompt
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._vllm_requests import read_prompt
 
 _NAMES = {"n": "choice.count", "stop": "stop_sequences"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"prompt"}
@@ -25,37 +25,38 @@ _LEFT_OUT = NOT_OF_THE_REQUEST | {"prompt"}
 class Completions(Chat):
     """The endpoint of completions."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        asked = tuple([message for one in _prompts(kwargs.get("prompt")) for message in read_prompt(one)])
-        return {"parameters": read_parameters(kwargs, _NAMES, _LEFT_OUT), "input": asked}, False
+        messages = tuple([message for prompt in _prompts(kwargs.get("prompt")) for message in read_prompt(prompt)])
+        return {"parameters": read_parameters(kwargs, _NAMES, _LEFT_OUT), "input": messages}, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        return super().answer({**said, "choices": [_as_chat(one, "message") for one in said.get("choices") or ()]})
+        response = members(result)
+        return super().answer(
+            {**response, "choices": [_as_chat(choice, "message") for choice in response.get("choices") or ()]}
+        )
 
-    def settle(self, call: Call, result: Any) -> Any:
-        n = call.fields.get("parameters", {}).get("choice.count")
-        asked = len(call.fields.get("input", ())) * (n if isinstance(n, int) else 1)
-        return _stainless.settle(self, call, result, lambda: TextReader(asked or 1))
+    def on_response(self, call: Call, result: Any) -> Any:
+        count = len(call.fields.get("input", ())) * call.choice_count
+        return _stainless.end_call(self, call, result, lambda: TextReader(count or 1))
 
 
-def _prompts(given: Any) -> Sequence[Any]:
-    """A list holds prompts, or the tokens of one."""
-    many = isinstance(given, (list, tuple)) and given and not isinstance(given[0], int)
-    return given if many else (given,)
+def _prompts(prompt: Any) -> Sequence[Any]:
+    """Return the prompts. A list holds prompts, or the tokens of one prompt."""
+    many = isinstance(prompt, (list, tuple)) and prompt and not isinstance(prompt[0], int)
+    return prompt if many else (prompt,)
 
 
 def _as_chat(choice: Any, where: str) -> dict[str, Any]:
-    said = members(choice)
-    told = {**said, where: {"role": "assistant", "content": said.get("text")}}
-    logprobs = members(said.get("logprobs"))
+    fields = members(choice)
+    chat_choice = {**fields, where: {"role": "assistant", "content": fields.get("text")}}
+    logprobs = members(fields.get("logprobs"))
     if logprobs:
-        each = zip(logprobs.get("tokens") or (), logprobs.get("token_logprobs") or (), strict=False)
-        told["logprobs"] = {"content": [{"token": token, "logprob": logprob} for token, logprob in each]}
-    return told
+        pairs = zip(logprobs.get("tokens") or (), logprobs.get("token_logprobs") or (), strict=False)
+        chat_choice["logprobs"] = {"content": [{"token": token, "logprob": logprob} for token, logprob in pairs]}
+    return chat_choice
 
 
 class TextReader(ChunkReader):
@@ -64,5 +65,5 @@ class TextReader(ChunkReader):
     __slots__ = ()
 
     def add(self, chunk: Any) -> None:
-        said = members(chunk)
-        super().add({**said, "choices": [_as_chat(one, "delta") for one in said.get("choices") or ()]})
+        fields = members(chunk)
+        super().add({**fields, "choices": [_as_chat(choice, "delta") for choice in fields.get("choices") or ()]})

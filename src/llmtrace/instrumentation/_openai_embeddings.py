@@ -7,7 +7,7 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _stainless
-from llmtrace.instrumentation._openai_endpoint import Endpoint
+from llmtrace.instrumentation._openai_endpoint import OpenAIEndpoint
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._provider import Call, Fields
 from llmtrace.instrumentation._stainless import members
@@ -17,39 +17,39 @@ _BYTES, _BASE64 = 4, 3 / 4
 """Bytes of one number of a vector, and of one character that encodes it."""
 
 
-class Embeddings(Endpoint):
+class Embeddings(OpenAIEndpoint):
     """The endpoint that turns texts into vectors."""
 
-    makes = Embedding
+    operation_type = Embedding
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         dimensions = kwargs.get("dimensions")
-        return {**super().outline(client, kwargs), "dimensions": dimensions if isinstance(dimensions, int) else None}
+        return {**super().start_attributes(client, kwargs), "dimensions": dimensions if isinstance(dimensions, int) else None}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")
         return {"attributes": {semconv.REQUEST_ENCODING_FORMATS: [form]} if isinstance(form, str) else None}, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        fields: Fields = {"response_model": said.get("model"), "usage": read_usage(said.get("usage"))}
-        vectors = said.get("data") or ()
+        response = members(result)
+        fields: Fields = {"response_model": response.get("model"), "usage": read_usage(response.get("usage"))}
+        vectors = response.get("data") or ()
         length = _length(members(vectors[0]).get("embedding")) if vectors else None
         return fields if length is None else {**fields, "dimensions": length}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _stainless.settle(self, call, result, _NoChunks)
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, _NoChunks)
 
 
 def _length(vector: Any) -> int | None:
-    """How many numbers a vector has, as a list or in base64."""
+    """Return how many numbers a vector has, as a list or in base64."""
     if isinstance(vector, list):
         return len(vector)
     return int(len(vector.rstrip("=")) * _BASE64) // _BYTES if isinstance(vector, str) else None
 
 
-class _NoChunks:
-    """Embeddings do not come as streams."""
+class _NoChunks(_stainless.Chunks):
+    """Reader that reads nothing: embeddings are never streamed."""
 
     def feed(self, chunk: Any) -> None: ...
 

@@ -7,17 +7,17 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.instrumentation._openai_vendors import provider_of
-from llmtrace.instrumentation._provider import Fields, Headers
+from llmtrace.instrumentation._provider import Endpoint, Fields, Headers
 from llmtrace.instrumentation._stainless import client_of, server_of, with_headers
 
 
-class Endpoint:
+class OpenAIEndpoint(Endpoint):
     """One resource of the client; each adds what it reads of a request and of an answer."""
 
     def client(self, instance: Any) -> Any:
         return client_of(instance)
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
         model = kwargs.get("model")
         return {
@@ -27,12 +27,12 @@ class Endpoint:
             "server_port": port,
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         return with_headers(client, kwargs)
 
 
-class Generation(Endpoint):
+class Generation(OpenAIEndpoint):
     """An endpoint at which a model answers."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}

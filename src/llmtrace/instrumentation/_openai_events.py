@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._stainless import members
+from llmtrace.instrumentation._stainless import Chunks, members
 
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
 class _Growth(NamedTuple):
-    """What a kind of delta makes grow: a member of an item, or of a part in the list that the item's member is."""
+    """What one kind of delta extends: a member of an item, or of a part in an item's list."""
 
     item: str
     member: str
@@ -41,37 +41,37 @@ _DELTAS = {
 
 
 class _Item:
-    """One item of the answer. What is done has no texts that grow."""
+    """One item of the answer. A finished item has no growing texts."""
 
-    __slots__ = ("annotations", "said", "texts")
+    __slots__ = ("annotations", "start", "texts")
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
-        self.said = said
+    def __init__(self, start: Mapping[str, Any]) -> None:
+        self.start = start
         self.texts: dict[tuple[str, int], tuple[_Growth, StringIO]] = {}
         """By the member, and the place in it."""
         self.annotations: dict[int, list[Any]] = {}
 
     def grow(self, growth: _Growth, place: int) -> StringIO:
-        known = self.texts.get((growth.member, place))
-        if known is None:
-            known = self.texts[growth.member, place] = growth, StringIO()  # grows in place and keeps no delta alive
-        return known[1]
+        entry = self.texts.get((growth.member, place))
+        if entry is None:
+            entry = self.texts[growth.member, place] = growth, StringIO()  # grows in place and keeps no delta alive
+        return entry[1]
 
     def whole(self) -> Mapping[str, Any]:
-        """The item as an answer that ended here would have it."""
-        found: dict[str, Any] = {}
-        for (member, place), (growth, text) in sorted(self.texts.items(), key=lambda one: one[0]):
+        """Return the item as an answer that ended now would hold it."""
+        grown: dict[str, Any] = {}
+        for (member, place), (growth, text) in sorted(self.texts.items(), key=lambda entry: entry[0]):
             if growth.part:
                 annotations = self.annotations.get(place) if member == "content" else None
                 part = {"type": growth.part, growth.part_member: text.getvalue(), "annotations": annotations}
-                found[member] = [*found.get(member, ()), part]
+                grown[member] = [*grown.get(member, ()), part]
             else:
-                found[member] = text.getvalue()
-        return {**self.said, **found}
+                grown[member] = text.getvalue()
+        return {**self.start, **grown}
 
 
-class EventReader:
-    """`Reader` of a stream's events. ``read``: from an answer, as its members, to the fields of the operation."""
+class EventReader(Chunks):
+    """`Reader` of a stream's events. ``read`` converts an answer's members to fields of the operation."""
 
     __slots__ = ("_error", "_is_last", "_items", "_read", "_response", "_writers")
 
@@ -85,53 +85,53 @@ class EventReader:
         self._error: Mapping[str, Any] | None = None
 
     def feed(self, event: Any) -> None:
-        """Take in an event. A delta of a text that is known is the usual one: it is appended by one look-up."""
+        """Read an event. The usual one, a delta of a known text, is appended by one look-up."""
         try:
-            said = event.__dict__
-            self._writers[said["type"], said["output_index"], said.get("content_index")](said["delta"])
+            fields = event.__dict__
+            self._writers[fields["type"], fields["output_index"], fields.get("content_index")](fields["delta"])
             return
         except (AttributeError, KeyError, TypeError):  # another kind of event, or the first delta of a text
             pass
         self.add(event)
 
     def add(self, event: Any) -> None:
-        """Take in an event of any kind: a model, or its JSON."""
-        said = members(event)
-        kind = said.get("type")
+        """Read an event of any kind: a model or its JSON."""
+        fields = members(event)
+        kind = fields.get("type")
         if kind in _DELTAS:
-            self._grow(kind, said)
+            self._grow(kind, fields)
         elif kind in ("response.output_item.added", "response.output_item.done"):
-            self._items[said.get("output_index") or 0] = _Item(members(said.get("item")))
+            self._items[fields.get("output_index") or 0] = _Item(members(fields.get("item")))
         elif kind == "response.output_text.annotation.added":
-            item = self._item(said, "message")
-            item.annotations.setdefault(said.get("content_index") or 0, []).append(said.get("annotation"))
+            item = self._item(fields, "message")
+            item.annotations.setdefault(fields.get("content_index") or 0, []).append(fields.get("annotation"))
         elif kind == "error":
-            self._error = said
-        elif said.get("response") is not None:
-            self._response = members(said["response"])
+            self._error = fields
+        elif fields.get("response") is not None:
+            self._response = members(fields["response"])
             self._is_last = kind in _LAST
 
-    def _grow(self, kind: str, said: Mapping[str, Any]) -> None:
+    def _grow(self, kind: str, event: Mapping[str, Any]) -> None:
         growth = _DELTAS[kind]
-        text = self._item(said, growth.item).grow(growth, said.get(growth.place) or 0)
-        text.write(said["delta"])
+        text = self._item(event, growth.item).grow(growth, event.get(growth.place) or 0)
+        text.write(event["delta"])
         if growth.place == "content_index":
-            self._writers[kind, said.get("output_index") or 0, said.get("content_index")] = text.write
+            self._writers[kind, event.get("output_index") or 0, event.get("content_index")] = text.write
 
-    def _item(self, said: Mapping[str, Any], kind: str) -> _Item:
-        """The item that an event is about; one whose beginning was not seen is opened."""
-        index = said.get("output_index") or 0
+    def _item(self, event: Mapping[str, Any], kind: str) -> _Item:
+        """Return the item that an event is about; open it if its start was not seen."""
+        index = event.get("output_index") or 0
         item = self._items.get(index)
         if item is None:
             item = self._items[index] = _Item({"type": kind, "role": "assistant"} if kind == "message" else {"type": kind})
         return item
 
     def fields(self) -> Fields:
-        said = {"status": "in_progress", **self._response}
-        if not said.get("output"):
+        response = {"status": "in_progress", **self._response}
+        if not response.get("output"):
             items = self._items.copy()
-            said["output"] = [items[index].whole() for index in sorted(items)]
-        fields = self._read(said)
+            response["output"] = [items[index].whole() for index in sorted(items)]
+        fields = self._read(response)
         fields["partial"] = not self._is_last  # also where the rest of the stream was left
         if self._error is not None:
             fields["failure"] = failure_reported(self._error)

@@ -1,8 +1,8 @@
 """The items of OpenAI's Responses API, of a request or an answer, as dicts or as the SDK's models, in llmtrace's words.
 
 Law: nothing raises and nothing is lost: an item of a kind that is not known here is kept whole. What the provider runs itself
-(web search, file search, code interpreter, MCP …) needs no line per kind: ``<tool>_call`` is a call of that tool, what it
-brought stands in the same item or in ``<tool>_call_output``.
+(web search, file search, code interpreter, MCP …) needs no line per kind: ``<tool>_call`` is a call of that tool, and its
+result stands in the same item or in ``<tool>_call_output``.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from llmtrace.model import (
 RAN_BY_PROGRAM = frozenset({"function_call", "custom_tool_call", "computer_call", "local_shell_call", "apply_patch_call"})
 """Kinds of items that wait for the program to run something and to say what came of it."""
 
-_BROUGHT = frozenset({"error", "output", "outputs", "result", "results"})
+_RESULTS = frozenset({"error", "output", "outputs", "result", "results"})
 """Members of a call that the provider ran which tell what came of it."""
 
 
 def read_item(raw: Any) -> Message:
-    """An item of a request's input: one message."""
-    said = members(raw)
-    return Message(_role_of(said), item_parts(raw), cache={})
+    """Read an item of a request's input as one message."""
+    item = members(raw)
+    return Message(_role_of(item), item_parts(raw), cache={})
 
 
-def _role_of(said: Mapping[str, Any]) -> str:
-    role, kind = said.get("role"), said.get("type")
+def _role_of(item: Mapping[str, Any]) -> str:
+    role, kind = item.get("role"), item.get("type")
     if isinstance(role, str):
         return role
     if not isinstance(kind, str) or kind == "item_reference":
@@ -53,19 +53,19 @@ def _role_of(said: Mapping[str, Any]) -> str:
 
 
 def item_parts(raw: Any) -> tuple[Part, ...]:
-    """The parts that an item gives."""
-    said = members(raw)
-    kind = said.get("type") or ("message" if "role" in said else "item_reference" if "id" in said else "item")
+    """Read an item as parts."""
+    item = members(raw)
+    kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else "item")
     try:
-        return tuple(_reader(kind)(said))
+        return tuple(_reader(kind)(item))
     except Exception:  # of a kind not known here, or not in the form that its kind has
-        return (_generic(said or {"value": raw}, kind),)
+        return (_generic(item or {"value": raw}, kind),)
 
 
 def _reader(kind: Any) -> Callable[[Mapping[str, Any]], Any]:
-    found = _READERS.get(kind)
-    if found is not None:
-        return found
+    reader = _READERS.get(kind)
+    if reader is not None:
+        return reader
     if kind.endswith("_call"):
         return _server_call
     if kind.endswith("_output"):
@@ -73,20 +73,24 @@ def _reader(kind: Any) -> Callable[[Mapping[str, Any]], Any]:
     raise KeyError(kind)
 
 
-def _generic(said: Mapping[str, Any], kind: Any) -> Generic:
-    return Generic(str(kind), _kept(said))
+def _generic(item: Mapping[str, Any], kind: Any) -> Generic:
+    return Generic(str(kind), _details(item))
 
 
-def _kept(said: Mapping[str, Any], *left_out: str) -> dict[str, JsonValue]:
-    """The members that say something, as JSON."""
-    return {key: _told(to_json(held)) for key, held in said.items() if held is not None and key not in ("type", *left_out)}
+def _details(item: Mapping[str, Any], *left_out: str) -> dict[str, JsonValue]:
+    """Return the members that are set, as JSON."""
+    return {
+        key: _without_nulls(to_json(value))
+        for key, value in item.items()
+        if value is not None and key not in ("type", *left_out)
+    }
 
 
-def _told(value: JsonValue) -> JsonValue:
-    """Without members that are null: the SDK's models have one for all that the server left out."""
+def _without_nulls(value: JsonValue) -> JsonValue:
+    """Remove members that are null, which the SDK's models have for all that the server left out."""
     if isinstance(value, dict):
-        return {key: _told(held) for key, held in value.items() if held is not None}
-    return [_told(held) for held in value] if isinstance(value, list) else value
+        return {key: _without_nulls(member) for key, member in value.items() if member is not None}
+    return [_without_nulls(member) for member in value] if isinstance(value, list) else value
 
 
 # -- messages and their content
@@ -104,29 +108,29 @@ def content_parts(content: Any) -> Iterator[Part]:
 
 
 def _content_part(raw: Any) -> Iterator[Part]:
-    said = members(raw)
-    kind = said.get("type")
+    part = members(raw)
+    kind = part.get("type")
     reader = _MEDIA.get(kind)
-    if kind in ("output_text", "input_text") and said.get("text") == "":
+    if kind in ("output_text", "input_text") and part.get("text") == "":
         return
     try:
-        yield read_part(raw) if reader is None else reader(said)
+        yield read_part(raw) if reader is None else reader(part)
     except Exception:  # not in the form that its kind has
-        yield _generic(said, kind)
+        yield _generic(part, kind)
         return
-    if said.get("annotations"):
-        yield Generic("annotations", {"annotations": to_json(said["annotations"])})
+    if part.get("annotations"):
+        yield Generic("annotations", {"annotations": to_json(part["annotations"])})
 
 
-def _image(said: Mapping[str, Any]) -> Part:
-    return _located(said.get("image_url"), said.get("file_id"), "image")
+def _image(part: Mapping[str, Any]) -> Part:
+    return _located(part.get("image_url"), part.get("file_id"), "image")
 
 
-def _file(said: Mapping[str, Any]) -> Part:
-    if said.get("file_data"):
-        content = said["file_data"]
+def _file(part: Mapping[str, Any]) -> Part:
+    if part.get("file_data"):
+        content = part["file_data"]
         return data_url(content) if content.startswith("data:") else Blob("file", None, content)
-    return _located(said.get("file_url"), said.get("file_id"), "file")
+    return _located(part.get("file_url"), part.get("file_id"), "file")
 
 
 def _located(url: str | None, file_id: str | None, modality: str) -> Part:
@@ -147,88 +151,92 @@ _MEDIA: dict[Any, Callable[[Mapping[str, Any]], Part]] = {
 # -- what the model says besides messages
 
 
-def _message(said: Mapping[str, Any]) -> Iterator[Part]:
-    return content_parts(said.get("content"))
+def _message(item: Mapping[str, Any]) -> Iterator[Part]:
+    return content_parts(item.get("content"))
 
 
-def _reasoning(said: Mapping[str, Any]) -> Iterator[Part]:
-    """The summary and the reasoning itself, as far as they are shown; both may be kept back, or be encrypted."""
-    shown = ["\n".join(members(one)["text"] for one in said.get(name) or ()) for name in ("summary", "content")]
+def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
+    """Read summary and reasoning, as far as they are shown; both may be withheld or encrypted."""
+    shown = ["\n".join(members(piece)["text"] for piece in item.get(name) or ()) for name in ("summary", "content")]
     for text in filter(None, shown):
         yield Reasoning(text)
     if not any(shown):
         yield Reasoning("")
 
 
-def _function_call(said: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolCall(str(said.get("name") or ""), arguments(said.get("arguments")), said.get("call_id"))
+def _function_call(item: Mapping[str, Any]) -> Iterator[Part]:
+    yield ToolCall(str(item.get("name") or ""), arguments(item.get("arguments")), item.get("call_id"))
 
 
-def _custom_tool_call(said: Mapping[str, Any]) -> Iterator[Part]:
-    yield ToolCall(str(said.get("name") or ""), said.get("input"), said.get("call_id"))
+def _custom_tool_call(item: Mapping[str, Any]) -> Iterator[Part]:
+    yield ToolCall(str(item.get("name") or ""), item.get("input"), item.get("call_id"))
 
 
-def _tool_result(said: Mapping[str, Any]) -> Iterator[Part]:
-    """Text as the model was told it; images and files stand beside it."""
-    output = said.get("output")
+def _tool_result(item: Mapping[str, Any]) -> Iterator[Part]:
+    """Read a tool's result: text as the model gets it, with images and files as further parts."""
+    output = item.get("output")
     if isinstance(output, (list, tuple)):
         parts = list(content_parts(output))
         texts = [part.content for part in parts if isinstance(part, Text)]
-        yield ToolResult("\n".join(texts), said.get("call_id"))
+        yield ToolResult("\n".join(texts), item.get("call_id"))
         yield from (part for part in parts if not isinstance(part, Text))
     else:
-        yield ToolResult(output if isinstance(output, str) else to_json(output), said.get("call_id"))
+        yield ToolResult(output if isinstance(output, str) else to_json(output), item.get("call_id"))
 
 
-def _compaction(said: Mapping[str, Any]) -> Iterator[Part]:
-    yield Compaction(None, said.get("id"))
+def _compaction(item: Mapping[str, Any]) -> Iterator[Part]:
+    yield Compaction(None, item.get("id"))
 
 
 def _additional_tools(_: Mapping[str, Any]) -> Iterator[Part]:
-    """Definitions: they are among the request's tools."""
+    """Read no parts: these definitions are among the request's tools."""
     return iter(())
 
 
 # -- what the provider runs, or has run on the program's machine by a tool of its own
 
 
-def _server_call(said: Mapping[str, Any]) -> Iterator[Part]:
-    tool = said["type"].removesuffix("_call")
-    asked = {"type": tool, **_kept(said, "id", "call_id", *_BROUGHT)}
-    brought = _kept({name: said[name] for name in said if name in _BROUGHT})
-    identity = said.get("call_id") or said.get("id")
-    yield ServerToolCall(tool, asked, identity)
-    if brought:
-        yield ServerToolResult({"type": tool, **brought}, identity)
+def _server_call(item: Mapping[str, Any]) -> Iterator[Part]:
+    tool = item["type"].removesuffix("_call")
+    call = {"type": tool, **_details(item, "id", "call_id", *_RESULTS)}
+    results = _details({name: item[name] for name in item if name in _RESULTS})
+    identity = item.get("call_id") or item.get("id")
+    yield ServerToolCall(tool, call, identity)
+    if results:
+        yield ServerToolResult({"type": tool, **results}, identity)
 
 
-def _mcp_call(said: Mapping[str, Any]) -> Iterator[Part]:
-    """A call of a tool that an MCP server has, made by the provider; by the tool's own name."""
-    asked = {"type": "mcp", **_kept(said, "id", "name", "arguments", *_BROUGHT), "arguments": arguments(said.get("arguments"))}
-    yield ServerToolCall(str(said.get("name") or ""), asked, said.get("id"))
-    brought = _kept({name: said.get(name) for name in ("output", "error")})
-    if brought:
-        yield ServerToolResult({"type": "mcp", **brought}, said.get("id"))
+def _mcp_call(item: Mapping[str, Any]) -> Iterator[Part]:
+    """Read a call that the provider made of an MCP server's tool, under the tool's own name."""
+    call = {
+        "type": "mcp",
+        **_details(item, "id", "name", "arguments", *_RESULTS),
+        "arguments": arguments(item.get("arguments")),
+    }
+    yield ServerToolCall(str(item.get("name") or ""), call, item.get("id"))
+    results = _details({name: item.get(name) for name in ("output", "error")})
+    if results:
+        yield ServerToolResult({"type": "mcp", **results}, item.get("id"))
 
 
-def _mcp_list_tools(said: Mapping[str, Any]) -> Iterator[Part]:
-    yield ServerToolResult({"type": "mcp_list_tools", **_kept(said, "id")}, said.get("id"))
+def _mcp_list_tools(item: Mapping[str, Any]) -> Iterator[Part]:
+    yield ServerToolResult({"type": "mcp_list_tools", **_details(item, "id")}, item.get("id"))
 
 
-def _image_generation(said: Mapping[str, Any]) -> Iterator[Part]:
-    """The picture is a part of its own: outside memory it gives way to digest and size."""
-    yield ServerToolCall("image_generation", {"type": "image_generation", **_kept(said, "id", "result")}, said.get("id"))
-    if said.get("result"):
-        yield Blob("image", f"image/{said.get('output_format') or 'png'}", said["result"])
+def _image_generation(item: Mapping[str, Any]) -> Iterator[Part]:
+    """Read a generated picture as a part of its own, which is stored as digest and size."""
+    yield ServerToolCall("image_generation", {"type": "image_generation", **_details(item, "id", "result")}, item.get("id"))
+    if item.get("result"):
+        yield Blob("image", f"image/{item.get('output_format') or 'png'}", item["result"])
 
 
-def _server_result(said: Mapping[str, Any]) -> Iterator[Part]:
-    tool = said["type"].removesuffix("_output").removesuffix("_call")
-    output = said.get("output")
+def _server_result(item: Mapping[str, Any]) -> Iterator[Part]:
+    tool = item["type"].removesuffix("_output").removesuffix("_call")
+    output = item.get("output")
     shown = members(output)
     screenshot = shown.get("type") in _MEDIA if isinstance(shown.get("type"), str) else False
     left_out = ("id", "call_id", "output") if screenshot else ("id", "call_id")
-    yield ServerToolResult({"type": tool, **_kept(said, *left_out)}, said.get("call_id") or said.get("id"))
+    yield ServerToolResult({"type": tool, **_details(item, *left_out)}, item.get("call_id") or item.get("id"))
     if screenshot:
         yield from _content_part(output)
 
@@ -245,5 +253,5 @@ _READERS: dict[Any, Callable[[Mapping[str, Any]], Iterator[Part]]] = {
     "mcp_call": _mcp_call,
     "mcp_list_tools": _mcp_list_tools,
     "image_generation_call": _image_generation,
-    "program": lambda said: _server_call({**said, "type": "program_call"}),
+    "program": lambda item: _server_call({**item, "type": "program_call"}),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -39,53 +39,60 @@ _PLAIN_ROLES = ("user", "system")
 """In whose messages nothing stands beside the content; elsewhere only where there are no other members."""
 
 
+def read_prompt(prompt: Any) -> tuple[Message, ...]:
+    """Read the prompt of a text completion: a text, or tokens, of which only the number is recorded."""
+    if isinstance(prompt, str):
+        return (Message("user", (Text(prompt),)),)
+    return (Message("user", (Generic("tokens", {"count": len(prompt)}),)),) if isinstance(prompt, Sequence) else ()
+
+
 def read_message(raw: Any, finish_reason: str | None = None) -> Message:
-    """A message of a request or of an answer. ``finish_reason``: OpenAI's word."""
-    said = members(raw)
-    role = said.get("role")
-    name = said.get("name")
-    content = said.get("content")
+    """Read a message of a request or an answer. ``finish_reason``: OpenAI's word."""
+    message = members(raw)
+    role = message.get("role")
+    name = message.get("name")
+    content = message.get("content")
     if role in _TOOL_ROLES:
-        parts: tuple[Part, ...] = (ToolResult(_tool_result(content), id=said.get("tool_call_id")),)
-    elif type(content) is str and content and (role in _PLAIN_ROLES or (len(said) == 2 and role is not None)):
+        parts: tuple[Part, ...] = (ToolResult(_tool_result(content), id=message.get("tool_call_id")),)
+    elif type(content) is str and content and (role in _PLAIN_ROLES or (len(message) == 2 and role is not None)):
         parts = (Text(content),)
     elif role is None and content is None:
-        parts = (Generic("message", to_json(said) if said else {"value": to_json(raw)}),)
+        parts = (Generic("message", to_json(message) if message else {"value": to_json(raw)}),)
     else:
-        parts = tuple(_parts(said))
+        parts = tuple(_parts(message))
     reason = FINISH_REASONS.get(finish_reason, finish_reason) if finish_reason else None
     if type(role) is not str:
         role = str(to_json(role) or "unknown")
     return Message(role or "unknown", parts, name if isinstance(name, str) else None, reason, cache={})
 
 
-def _parts(said: Mapping[str, Any]) -> list[Part]:
+def _parts(message: Mapping[str, Any]) -> list[Part]:
     parts: list[Part] = []
     # where servers that speak OpenAI's protocol put what the model thought: DeepSeek and vLLM; OpenRouter and Ollama
-    thought = said.get("reasoning_content") or said.get("reasoning")
+    thought = message.get("reasoning_content") or message.get("reasoning")
     if thought and isinstance(thought, str):
         parts.append(Reasoning(thought))
-    content = said.get("content")
+    content = message.get("content")
     if content:
         parts += _content_parts(content)
-    if said.get("images"):  # OpenRouter, litellm
-        parts += [read_part(image) for image in _sequence(said["images"])]
-    if said.get("refusal"):
-        parts.append(refusal(said["refusal"]))
-    if said.get("audio"):
-        parts += audio(members(said["audio"]))
-    if said.get("annotations"):
-        parts.append(cited(said["annotations"]))
-    calls = said.get("tool_calls")
+    if message.get("images"):  # OpenRouter, litellm
+        parts += [read_part(image) for image in _sequence(message["images"])]
+    if message.get("refusal"):
+        parts.append(refusal(message["refusal"]))
+    if message.get("audio"):
+        parts += audio(members(message["audio"]))
+    if message.get("annotations"):
+        parts.append(cited(message["annotations"]))
+    calls = message.get("tool_calls")
     if calls:
         parts += [read_tool_call(call) for call in _sequence(calls)]
-    if said.get("function_call"):
-        parts.append(_function_call(said["function_call"]))
+    if message.get("function_call"):
+        parts.append(_function_call(message["function_call"]))
     return parts
 
 
 def _sequence(value: Any) -> Any:
-    """Lists and tuples; never a generator, which the SDK has to consume."""
+    """Return lists and tuples; nothing for a generator, which only the SDK may consume."""
     return value if isinstance(value, (list, tuple)) else ()
 
 
@@ -100,23 +107,23 @@ def _content_parts(content: Any) -> Iterator[Part]:
 
 
 def refusal(text: Any) -> Generic:
-    """What the model says instead of an answer. Not `Text`: it is no answer, and need not have the form asked for."""
+    """Return a refusal. It is not `Text`, because it need not have the requested form."""
     return Generic("refusal", {"content": str(text)})
 
 
-def cited(given: Any) -> Generic:
-    """What stands beside a text: what it cites."""
-    return Generic("annotations", {"annotations": to_json(given)})
+def cited(annotations: Any) -> Generic:
+    """Return the citations of a text."""
+    return Generic("annotations", {"annotations": to_json(annotations)})
 
 
-def audio(said: Mapping[str, Any]) -> Iterator[Part]:
-    """Spoken output, with what was said as text; in a request, only the id of an earlier one."""
-    if said.get("data"):
-        yield Blob("audio", content=said["data"])
-    elif said.get("id"):
-        yield File(said["id"], "audio")
-    if said.get("transcript"):
-        yield Text(said["transcript"])
+def audio(clip: Mapping[str, Any]) -> Iterator[Part]:
+    """Read spoken output and its transcript; in a request, the id of an earlier output."""
+    if clip.get("data"):
+        yield Blob("audio", content=clip["data"])
+    elif clip.get("id"):
+        yield File(clip["id"], "audio")
+    if clip.get("transcript"):
+        yield Text(clip["transcript"])
 
 
 # -- tool calls and results
@@ -140,7 +147,7 @@ def _function_call(raw: Any) -> ToolCall:
 
 
 def arguments(raw: Any) -> JsonValue:
-    """A dict if the text is one JSON object, else the text; some servers hand over an object instead of text."""
+    """Return a dict if the text is one JSON object, else the text. Some servers send an object instead."""
     return parse_arguments(raw) if isinstance(raw, str) else to_json(raw)
 
 
@@ -177,18 +184,18 @@ def _a_text(value: Any) -> str:
 
 
 def _media(modality: str, key: str) -> Callable[[Mapping[str, Any]], Part]:
-    """``{key: {"url": …}}``, or ``{key: url}``; a data URL holds the bytes themselves."""
+    """Return a reader of ``{key: {"url": …}}`` or ``{key: url}``; a data URL becomes a blob."""
 
     def read(part: Mapping[str, Any]) -> Part:
-        given = part[key]
-        url = _a_text(given if isinstance(given, str) else members(given)["url"])
+        media = part[key]
+        url = _a_text(media if isinstance(media, str) else members(media)["url"])
         return data_url(url, modality) if url.startswith("data:") else Uri(url, modality)
 
     return read
 
 
 def data_url(url: str, modality: str | None = None) -> Blob:
-    """The bytes that a data URL holds."""
+    """Return the bytes of a data URL as a blob."""
     head, _, payload = url.partition(",")
     mime, *options = head[len("data:") :].split(";")
     if "base64" not in options:
@@ -202,21 +209,21 @@ def _modality(mime: str) -> str:
 
 
 def _input_audio(part: Mapping[str, Any]) -> Part:
-    given = members(part["input_audio"])
-    kind = given.get("format")
-    return Blob("audio", f"audio/{kind}" if kind else None, _a_text(given["data"]))
+    clip = members(part["input_audio"])
+    kind = clip.get("format")
+    return Blob("audio", f"audio/{kind}" if kind else None, _a_text(clip["data"]))
 
 
 def _file(part: Mapping[str, Any]) -> Part:
-    given = members(part["file"])
-    if given.get("file_id"):
-        return File(_a_text(given["file_id"]), "file")
-    data = _a_text(given["file_data"])
+    file = members(part["file"])
+    if file.get("file_id"):
+        return File(_a_text(file["file_id"]), "file")
+    data = _a_text(file["file_data"])
     return data_url(data) if data.startswith("data:") else Blob("file", None, data)
 
 
 def _thinking(part: Mapping[str, Any]) -> Part:
-    """Mistral's: text, or text parts."""
+    """Read Mistral's reasoning: text, or text parts."""
     thought = part["thinking"]
     pieces = [thought] if isinstance(thought, str) else [members(piece)["text"] for piece in thought]
     return Reasoning("".join(map(_a_text, pieces)))
@@ -252,12 +259,17 @@ def read_usage(raw: Any) -> Usage | None:
     read = _NO_MEMBERS if read is None else members(read)
     written = _NO_MEMBERS if written is None else members(written)
     cached, reasoning = read.get("cached_tokens"), written.get("reasoning_tokens")
-    given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if reasoning and given is not None and made is not None and usage.get("total_tokens") == given + made + reasoning:
-        made += reasoning
+    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if (
+        reasoning
+        and input_tokens is not None
+        and output_tokens is not None
+        and usage.get("total_tokens") == input_tokens + output_tokens + reasoning
+    ):
+        output_tokens += reasoning
     return Usage(
-        given,
-        made,
+        input_tokens,
+        output_tokens,
         usage.get("prompt_cache_hit_tokens") if cached is None else cached,
         read.get("cache_write_tokens"),
         reasoning,
@@ -269,12 +281,12 @@ def read_usage(raw: Any) -> Usage | None:
     )
 
 
-def read_beside(said: Mapping[str, Any]) -> Fields:
+def read_beside(answer: Mapping[str, Any]) -> Fields:
     """What an answer, or the chunk of one that tells the usage, says of how it was served: its tier, and what was billed.
 
     Servers that pass the request on to others tell the bill themselves: OpenRouter a number, Perplexity an object with the sum.
     """
-    tier, usage = said.get("service_tier"), members(said.get("usage"))
+    tier, usage = answer.get("service_tier"), members(answer.get("usage"))
     cost: Any = usage.get("cost")
     if cost is None and tier is None:
         return {}

@@ -15,24 +15,24 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def read_parameters(kwargs: Mapping[str, Any], names: Mapping[str, str], left_out: frozenset[str]) -> dict[str, Any]:
-    """``names``: the library's name to ours, where they differ; ``left_out``: what is recorded elsewhere."""
-    found: dict[str, Any] = {}
+    """Read the parameters of a request. ``names``: the library's names to ours; ``left_out``: recorded elsewhere."""
+    parameters: dict[str, Any] = {}
     extra = kwargs.get("extra_body")
-    for given in (kwargs, extra) if extra is not None and isinstance(extra, Mapping) else (kwargs,):
-        for name, value in given.items():
+    for arguments in (kwargs, extra) if extra is not None and isinstance(extra, Mapping) else (kwargs,):
+        for name, value in arguments.items():
             if name in left_out or value is None:
                 continue
             if type(value) in _PLAIN:
-                found[names.get(name, name)] = value
+                parameters[names.get(name, name)] = value
             elif is_given(value):
-                found[names.get(name, name)] = _snapshot(name, value)
-    if isinstance(found.get("stop_sequences"), str):
-        found["stop_sequences"] = [found["stop_sequences"]]
-    return found
+                parameters[names.get(name, name)] = _snapshot(name, value)
+    if isinstance(parameters.get("stop_sequences"), str):
+        parameters["stop_sequences"] = [parameters["stop_sequences"]]
+    return parameters
 
 
 def _snapshot(name: str, value: Any) -> Any:
-    """As JSON, now: the program may change it later."""
+    """Convert a value to JSON now, because the program may change it later."""
     if isinstance(value, type):
         return {"type": "json_schema", "json_schema": {"name": value.__name__}}  # the schema is read from what is sent
     return to_json(list(value) if name == "stop" and isinstance(value, tuple) else value)

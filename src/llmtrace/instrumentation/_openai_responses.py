@@ -11,8 +11,8 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.instrumentation import _stainless
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._failures import failure_reported
-from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_endpoint import Generation
 from llmtrace.instrumentation._openai_events import EventReader
 from llmtrace.instrumentation._openai_items import RAN_BY_PROGRAM, content_parts, item_parts, read_item
@@ -35,10 +35,10 @@ _LOADING = frozenset({"additional_tools", "tool_search_output"})
 
 
 class Responses(Generation):
-    """The endpoint that makes a response, or a compaction of what was said."""
+    """The endpoint that makes a response, or compacts a conversation."""
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        asked, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
+        request_input, tools, earlier = kwargs.get("input"), kwargs.get("tools"), kwargs.get("previous_response_id")
         fields: Fields = {
             "parameters": _parameters(kwargs),
             "system": tuple(_system(kwargs.get("instructions"))),
@@ -46,17 +46,17 @@ class Responses(Generation):
             "attributes": _conversation(kwargs.get("conversation")),
         }
         one_shot = isinstance(kwargs.get("text_format"), type)
-        if isinstance(asked, str):
-            fields["input"] = all_known(({"role": "user", "content": asked},), read_item)
-        elif isinstance(asked, (list, tuple)):
-            fields["input"] = all_known(asked, read_item)
-        elif asked is not None and is_given(asked):  # an iterator, which is the SDK's to consume
+        if isinstance(request_input, str):
+            fields["input"] = read_messages_cached(({"role": "user", "content": request_input},), read_item)
+        elif isinstance(request_input, (list, tuple)):
+            fields["input"] = read_messages_cached(request_input, read_item)
+        elif request_input is not None and is_given(request_input):  # an iterator, which is the SDK's to consume
             one_shot = True
         if tools is None or not is_given(tools):
             tools = ()
         if isinstance(tools, (list, tuple)):
-            offered = [*tools, *_loaded(asked)]
-            fields["tools"] = known_tools(offered, _read_tools) if offered else ()
+            offered = [*tools, *_loaded(request_input)]
+            fields["tools"] = read_tools_cached(offered, _read_tools) if offered else ()
         else:
             one_shot = True
         return fields, one_shot
@@ -64,19 +64,19 @@ class Responses(Generation):
     def answer(self, result: Any) -> Fields:
         return read_response(members(result))
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _stainless.settle(self, call, result, lambda: EventReader(read_response))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, lambda: EventReader(read_response))
 
 
 class FetchedResponses(Responses):
-    """The endpoint that fetches a response which was made before, whole or as a stream."""
+    """The endpoint that fetches an earlier response, whole or as a stream."""
 
-    makes = FetchResponse
+    operation_type = FetchResponse
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
-        asked = kwargs.get("response_id")
-        response_id = asked if isinstance(asked, str) else None
+        requested_id = kwargs.get("response_id")
+        response_id = requested_id if isinstance(requested_id, str) else None
         return {"provider": provider_of(client, host), "response_id": response_id, "server_address": host, "server_port": port}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -84,41 +84,41 @@ class FetchedResponses(Responses):
         return {"attributes": {semconv.REQUEST_STREAM_CURSOR: str(after)} if isinstance(after, int) else None}, False
 
 
-def read_response(said: Mapping[str, Any]) -> Fields:
-    """The fields of an answer, as far as it has come."""
-    items = said.get("output") or ()
-    status = said.get("status")
-    reason = _finish_reason(said, status, items)
+def read_response(response: Mapping[str, Any]) -> Fields:
+    """Read the fields of an answer, as far as it has come."""
+    items = response.get("output") or ()
+    status = response.get("status")
+    reason = _finish_reason(response, status, items)
     fields: Fields = {
-        "response_id": said.get("id"),
-        "response_model": said.get("model"),
+        "response_id": response.get("id"),
+        "response_model": response.get("model"),
         "status": status,
-        "usage": read_response_usage(said.get("usage")),
+        "usage": read_response_usage(response.get("usage")),
         "output": _output(items, reason),
         "finish_reasons": () if reason is None else (reason,),
     }
-    if said.get("error"):
-        fields["failure"] = failure_reported(members(said["error"]))
-    beside = read_beside(said)
-    attributes = {**beside.pop("attributes", {}), **(_conversation(said.get("conversation")) or {})}
+    if response.get("error"):
+        fields["failure"] = failure_reported(members(response["error"]))
+    beside = read_beside(response)
+    attributes = {**beside.pop("attributes", {}), **(_conversation(response.get("conversation")) or {})}
     return {**fields, **beside, "attributes": attributes} if attributes else {**fields, **beside}
 
 
 def _output(items: Any, reason: str | None) -> tuple[Message, ...]:
-    """One message, without what a compaction keeps of the user. None where nothing came and nothing is known to have ended."""
-    said = [item for item in items if members(item).get("role") != "user"]
-    parts: tuple[Part, ...] = tuple([part for item in said for part in item_parts(item)])
+    """Return one message, without the user's messages that a compaction keeps; none if nothing came yet."""
+    output_items = [item for item in items if members(item).get("role") != "user"]
+    parts: tuple[Part, ...] = tuple([part for item in output_items for part in item_parts(item)])
     if not parts and reason in (None, "error"):
         return ()
     return (Message("assistant", parts, finish_reason=reason),)
 
 
-def _finish_reason(said: Mapping[str, Any], status: Any, items: Any) -> str | None:
-    """In the conventions' words; None while the answer is not finished."""
+def _finish_reason(response: Mapping[str, Any], status: Any, items: Any) -> str | None:
+    """Return the finish reason in the conventions' words; None while the answer is not finished."""
     if status in _WAITING:
         return None
     if status == "incomplete":
-        cut = members(said.get("incomplete_details")).get("reason")
+        cut = members(response.get("incomplete_details")).get("reason")
         return _CUT.get(cut, cut) if isinstance(cut, str) else "length"
     if status in ("failed", "cancelled"):
         return "error"
@@ -126,7 +126,7 @@ def _finish_reason(said: Mapping[str, Any], status: Any, items: Any) -> str | No
 
 
 def read_response_usage(raw: Any) -> Usage | None:
-    """Token counts as billed: input includes cached, output includes reasoning."""
+    """Read token counts as billed: input includes cached tokens, output includes reasoning."""
     usage = members(raw)
     if "input_tokens" not in usage:
         return read_usage(raw)  # a server that says it as in chat completions
@@ -140,10 +140,10 @@ def read_response_usage(raw: Any) -> Usage | None:
     )
 
 
-def _conversation(given: Any) -> dict[str, Any] | None:
-    """A conversation is an id, or an object with one; the SDK's mark for nothing given is neither."""
-    found = given if isinstance(given, str) else members(given).get("id")
-    return {semconv.CONVERSATION_ID: found} if isinstance(found, str) else None
+def _conversation(conversation: Any) -> dict[str, Any] | None:
+    """Return the conversation's id as an attribute. It is given as text, or as an object with an id."""
+    conversation_id = conversation if isinstance(conversation, str) else members(conversation).get("id")
+    return {semconv.CONVERSATION_ID: conversation_id} if isinstance(conversation_id, str) else None
 
 
 def _system(instructions: Any) -> Iterator[Part]:
@@ -155,32 +155,34 @@ def _system(instructions: Any) -> Iterator[Part]:
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    found = read_parameters(kwargs, _NAMES, _LEFT_OUT)
-    reasoning = found.get("reasoning")
+    parameters = read_parameters(kwargs, _NAMES, _LEFT_OUT)
+    reasoning = parameters.get("reasoning")
     if isinstance(reasoning, dict) and isinstance(reasoning.get("effort"), str):
-        found["reasoning.level"] = reasoning.pop("effort")
+        parameters["reasoning.level"] = reasoning.pop("effort")
         if not reasoning:
-            del found["reasoning"]
-    return found
+            del parameters["reasoning"]
+    return parameters
 
 
 # -- tools
 
 
-def _loaded(asked: Any) -> Iterator[Any]:
-    """Definitions that stand in the input: found by a tool search, or added on the way."""
-    for item in asked if isinstance(asked, (list, tuple)) else ():
-        said = members(item)
-        if said.get("type") in _LOADING:
-            yield from said.get("tools") or ()
+def _loaded(request_input: Any) -> Iterator[Any]:
+    """Iterate over tool definitions in the input: results of a tool search, or tools added later."""
+    for item in request_input if isinstance(request_input, (list, tuple)) else ():
+        fields = members(item)
+        if fields.get("type") in _LOADING:
+            yield from fields.get("tools") or ()
 
 
 def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
-    """All that may be called by name, each once; a namespace is the tools in it."""
-    found: dict[str, ToolDefinition] = {}
+    """Read the definitions of all tools that may be called, each once; a namespace counts as its tools."""
+    definitions: dict[str, ToolDefinition] = {}
     for tool in raw:
-        said = members(tool)
-        inner = said.get("tools") if said.get("type") == "namespace" else None
-        for one in _read_tools(inner) if inner else (read_definition(tool if isinstance(tool, dict) else to_json(tool)),):
-            found.setdefault(one.name, one)
-    return tuple(found.values())
+        fields = members(tool)
+        inner = fields.get("tools") if fields.get("type") == "namespace" else None
+        for definition in (
+            _read_tools(inner) if inner else (read_definition(tool if isinstance(tool, dict) else to_json(tool)),)
+        ):
+            definitions.setdefault(definition.name, definition)
+    return tuple(definitions.values())

@@ -11,6 +11,7 @@ from llmtrace.content import to_json
 from llmtrace.instrumentation._framework import ToolStep, spanned, spanned_call
 from llmtrace.instrumentation._openai_messages import arguments
 from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._selection import selected
 from llmtrace.instrumentation._stainless import members
 from llmtrace.model import TOOL_ERROR, Failure, ToolExecution, replace
 from llmtrace.validation.schema import read_definition
@@ -20,34 +21,36 @@ _ABOUT = frozenset({"type", "id", "call_id", "status", "pending_safety_checks"})
 
 class _Step(ToolStep):
     def returned(self, result: Any) -> None:
-        """The item that tells the model; of a browser, with whether all went well."""
-        told, is_fine = result if isinstance(result, tuple) else (result, True)
-        failure = None if is_fine else Failure(TOOL_ERROR, _complaint(told["output"]))
-        self.recording.end(replace(self.operation, result=to_json(told["output"]), has_result=True), failure=failure)
+        """End the span with the item that the model gets; a browser also returns whether all went well."""
+        item, is_fine = result if isinstance(result, tuple) else (result, True)
+        failure = None if is_fine else Failure(TOOL_ERROR, _complaint(item["output"]))
+        self.recording.end(replace(self.operation, result=to_json(item["output"]), has_result=True), failure=failure)
 
 
 def _complaint(output: Any) -> str:
-    said = arguments(output[0]["text"])
-    return str(said.get("error") or "") if isinstance(said, dict) else ""
+    answer = arguments(output[0]["text"])
+    return str(answer.get("error") or "") if isinstance(answer, dict) else ""
 
 
 def _function(runner: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    """Of a runner's method that runs one registered function: (run, call)."""
+    """Open the span of a runner's method that runs one registered function: (run, call)."""
     function = runner._functions[args[1].name]
     if hasattr(function.execute, "_self_spec"):
         return None  # decorated with `llmtrace.tool`, it makes its span itself
-    return _begun(args[1], function.tool)
+    return _begin(args[1], function.tool)
 
 
 def _browser(toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    return _begun(args[0], next((tool for tool in toolset.tools if tool["name"] == args[0].name), None))
+    return _begin(args[0], next((tool for tool in toolset.tools if tool["name"] == args[0].name), None))
 
 
 def _computer(_toolset: Any, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Step | None:
-    return _begun(args[0])
+    return _begin(args[0])
 
 
-def _begun(call: Any, tool: Any = None) -> _Step | None:
+def _begin(call: Any, tool: Any = None) -> _Step | None:
+    if "openai" in selected:
+        return None  # a runner does not say which client it works for
     return _Step.begin(
         ToolExecution(
             getattr(call, "name", "computer"),
@@ -59,7 +62,7 @@ def _begun(call: Any, tool: Any = None) -> _Step | None:
 
 
 def _actions(call: Any) -> dict[str, Any]:
-    return {name: to_json(held) for name, held in members(call).items() if held is not None and name not in _ABOUT}
+    return {name: to_json(value) for name, value in members(call).items() if value is not None and name not in _ABOUT}
 
 
 _RUNNER, _BROWSER, _COMPUTER = "openai.lib.responses_tool_runner", "openai.lib.browser", "openai.lib.computer"

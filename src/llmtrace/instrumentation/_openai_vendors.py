@@ -58,19 +58,19 @@ BY_DOMAIN = (
 )
 """The end of a host that differs by region or resource."""
 
-_known: dict[tuple[type, str | None, str | None], str] = {}
+_providers: dict[tuple[type, str | None, str | None], str] = {}
 
 
 def provider_of(client: Any, host: str | None) -> str:
-    """Value of ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
+    """Return ``gen_ai.provider.name`` for a client's calls. ``host``: of its base URL."""
     made_for = getattr(getattr(client, "_provider_runtime", None), "name", None)
     key = type(client), host, made_for
-    found = _known.get(key)
-    if found is None:
-        if len(_known) > 256:
-            _known.clear()
-        found = _known[key] = _by_class(key[0]) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
-    return found
+    provider = _providers.get(key)
+    if provider is None:
+        if len(_providers) > 256:
+            _providers.clear()
+        provider = _providers[key] = _by_class(key[0]) or BY_PROVIDER.get(made_for or "") or by_host(host or "")
+    return provider
 
 
 def _by_class(client: type) -> str | None:

@@ -27,7 +27,7 @@ _INHERITED = object()
 
 
 class _Bound(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """What a wrapped method gives when it is looked up; it is shown, copied and pickled as the method itself."""
+    """A bound wrapped method, with the repr, copy and pickle of the method itself."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         owner = getattr(self, "__self__", None)
@@ -47,7 +47,7 @@ class _Bound(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not gener
 
 
 class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """A wrapped function; it is shown, copied and pickled as the function itself, found again where ours stands."""
+    """A wrapped function, with the repr and copy of the function; unpickled by looking it up again."""
 
     __bound_function_wrapper__ = _Bound
 
@@ -70,7 +70,7 @@ class _Wrapped(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not generic 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One function to wrap: its module, its path in the module (``Class.method`` or ``function``), and by what."""
+    """One function to wrap: its module, its path in it (``Class.method`` or ``function``), and the wrapper."""
 
     module: str
     path: str
@@ -78,8 +78,8 @@ class Patch:
 
 
 @dataclass(slots=True, eq=False)
-class _Done:
-    """A patch that was applied: where, what was there, what is there now."""
+class _AppliedPatch:
+    """An applied patch: its place, the original, and the wrapper in its place."""
 
     owner: Any
     name: str
@@ -87,7 +87,7 @@ class _Done:
     ours: Any
 
 
-_applied: list[_Done] = []
+_applied: list[_AppliedPatch] = []
 """Every patch that is on, of all instrumentors: two of them may wrap one function (of OpenAI's client, say)."""
 
 
@@ -99,7 +99,7 @@ class Patches:
         for patch in patches:
             self._by_module.setdefault(patch.module, []).append(patch)
         self._on = False
-        self._done: dict[str, list[_Done]] = {}
+        self._done: dict[str, list[_AppliedPatch]] = {}
         self._awaited: set[str] = set()
         self._lock = threading.RLock()
 
@@ -123,8 +123,8 @@ class Patches:
         with self._lock:
             self._on = False
             for done in self._done.values():
-                for one in reversed(done):
-                    guard(_restore, one)
+                for applied in reversed(done):
+                    guard(_restore, applied)
             self._done.clear()
 
     def _imported(self, module: ModuleType) -> None:
@@ -137,11 +137,11 @@ class Patches:
                 return
             done = self._done[module.__name__] = []
             for patch in self._by_module[module.__name__]:
-                one = guard(self._wrap, module, patch)
-                if one is not None:
-                    done.append(one)
+                applied = guard(self._wrap, module, patch)
+                if applied is not None:
+                    done.append(applied)
 
-    def _wrap(self, module: ModuleType, patch: Patch) -> _Done | None:
+    def _wrap(self, module: ModuleType, patch: Patch) -> _AppliedPatch | None:
         *path, name = patch.path.split(".")
         owner: Any = module
         for step in path:
@@ -157,17 +157,17 @@ class Patches:
             original = original.__wrapped__  # the class was made of the functions of one that is patched already
         ours = _Wrapped(present if original is _INHERITED else original, patch, self.is_on)
         setattr(owner, name, ours)
-        done = _Done(owner, name, original, ours)
+        done = _AppliedPatch(owner, name, original, ours)
         _applied.append(done)
         return done
 
 
-def _restore(done: _Done) -> None:
-    """Ours may stand there as it looks from its class (`_self_parent`): so others put it back when they go."""
+def _restore(done: _AppliedPatch) -> None:
+    """Put the original back. Other libraries may have put back ours as bound to its class (`_self_parent`)."""
     _applied.remove(done)
     present = vars(done.owner).get(done.name)
     if present is not done.ours and getattr(present, "_self_parent", None) is not done.ours:
-        above = next((one for one in _applied if one.ours.__wrapped__ is done.ours), None)
+        above = next((candidate for candidate in _applied if candidate.ours.__wrapped__ is done.ours), None)
         if above is not None:  # of another instrumentor, which goes on without this one
             above.original, above.ours.__wrapped__ = done.original, done.ours.__wrapped__
         return  # else wrapped again by somebody else; ours is off

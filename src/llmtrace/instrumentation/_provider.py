@@ -1,74 +1,110 @@
 """The engine that every provider shares: a call of a model becomes a span, and the program notices nothing.
 
-A wrapper calls the wrapped function between two guarded steps: before it, the span is opened and the request read; after
-it, the answer is read and the span ended, or, for a stream, ended by whatever ends the stream (`_streams`). Laws: the guard
-stands beside the wrapped call, never around it; the result is the very object that the library returned; what the wrapped
-call raises goes through untouched; only a policy that the program asked for (a budget) raises; nothing is attached across a
-suspension. This module stands on the way of every call, twice: so a guard is a ``try`` where it is needed, not a function.
+An author of a provider derives from `Endpoint` and wraps the library's function with `traced` or `traced_async`. A wrapper
+calls the wrapped function between two guarded steps: before it, the span is opened and the request read; after it, the answer
+is read and the span ended, or, for a stream, ended by whatever ends the stream (`_streams`).
+
+Laws: the guard stands beside the wrapped call, never around it; the result is the very object that the library returned; what
+the wrapped call raises goes through untouched; only a policy that the program asked for (a budget) raises; nothing is attached
+across a suspension; arguments reach the library as the program gave them, by position or by name. This module runs twice in
+every call, so a guard is a ``try`` where it is needed, not a function.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Protocol, TypeAlias
+from functools import lru_cache
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from opentelemetry import context as otel_context
 
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
-from llmtrace.instrumentation._coroutines import Held, rename, stepwise
+from llmtrace.instrumentation._coroutines import CoroutineHolder, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
+from llmtrace.instrumentation._selection import is_left_out, selected
 from llmtrace.model import Inference
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.keys import GENAI_INFERENCE
 
+if TYPE_CHECKING:
+    from llmtrace.instrumentation._streams import Reader
+
 Fields: TypeAlias = dict[str, Any]
-"""Fields of the operation, by name; ``failure``, where the server reported one and the library raises nothing; ``attributes``
-of the span that the operation has no field for. Those that its class does not have are left out."""
+"""Fields of the operation, by name. Two more: ``failure``, where the server reported one and the library raises nothing, and
+``attributes`` of the span that the operation has no field for. Fields that the operation's class does not have are left out."""
 Headers: TypeAlias = dict[str, str]
 
 
-class Endpoint(Protocol):
-    """What is peculiar to one kind of call. Each method may fail; the program's call goes on as if it had not.
+class Endpoint:
+    """One kind of call of a library: derive from it and override what is peculiar to the library.
 
-    ``covers = True`` on it says that the library makes its request by another library that may be instrumented too; the
-    inner call gets no span then, and its HTTP requests count as attempts of the outer one. ``makes`` on it is the class of the
-    operation that its calls are, where that is not `Inference`. ``sent(call, headers)`` gives headers to go with ours.
-    ``refused(error, fields)`` gives the fields once more, with what an exception tells of the answer.
+    ``kwargs`` holds the arguments of the call by their names, also those that the program gave by position. A method that
+    raises is logged once, and the program's call goes on.
     """
 
-    def client(self, instance: Any) -> object:
-        """The client that makes the requests of ``instance``, on which the wrapped method was called."""
+    operation_type: ClassVar[type[Any]] = Inference
+    """Class of the operation that a call is recorded as: `Inference`, `Embedding`, `Retrieval` … of ``llmtrace.model``."""
+    suppress_nested: ClassVar[bool] = False
+    """True: the library makes its request by another library that may be instrumented too. The inner call gets no span, and
+    its HTTP requests count as attempts of the outer one."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        """What is known at once and free of content: provider, operation, model, server, stream."""
-        ...
+    def client(self, instance: Any) -> Any:
+        """Return the object that makes the requests. Default: ``instance``, on which the wrapped method was called."""
+        return instance
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        """New keyword arguments, and in them the dict of headers into which ``traceparent`` may still be put; None if the
-        caller has set one. ``kwargs`` and what is in it is left as it is."""
-        ...
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        """Return what is known before the call and is no content: provider, operation, request_model, server_address,
+        server_port, stream. It names the span, and a sampler sees it."""
+        raise NotImplementedError
 
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        """Messages, tools and parameters; True if some of it can only be read from the body that is sent."""
-        ...
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        """Return new keyword arguments, and the dict of HTTP headers in them, into which ``traceparent`` will be put.
+
+        None in place of the dict: no header is sent, because the library takes none or the program sets its own
+        ``traceparent``. ``kwargs`` and the values in it must not be changed. Default: no header.
+        """
+        return dict(kwargs), None
+
+    def extra_headers(self, call: Call, headers: Headers) -> Headers:  # noqa: ARG002
+        """Return HTTP headers to send beside ``traceparent``. Default: none."""
+        return {}
+
+    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
+        """Return the content of the request (input, system, tools, parameters), and True if some of it can only be read from
+        the HTTP body: then it is called again with that. Default: nothing."""
+        return {}, False
 
     def answer(self, result: Any) -> Fields:
-        """The fields of a whole answer: the library's object, or its JSON."""
-        ...
+        """Return the fields of a whole answer (output, usage, finish_reasons, response_model …)."""
+        raise NotImplementedError
 
-    def settle(self, call: Call, result: Any) -> Any:
-        """End ``call`` with ``result``, or have it ended when its stream ends. Gives what the program is to get."""
-        ...
+    def on_response(self, call: Call, result: Any) -> Any:
+        """End ``call`` with what the library returned, or have it ended when its stream ends; return what the program gets.
+
+        Default: `answer` is read and the program gets ``result``. For streams see `watch_stream`.
+        """
+        call.end(self.answer(result))
+        return result
+
+    def on_error(self, error: BaseException, fields: Fields) -> Fields:  # noqa: ARG002
+        """Return ``fields`` with what the exception says of the answer. Default: ``fields``."""
+        return fields
+
+    def reader(self, call: Call) -> Reader:
+        """Return a reader for the chunks of a stream that is a generator (`traced_generator`)."""
+        raise NotImplementedError
 
 
 _current: ContextVar[Call | None] = ContextVar("llmtrace_call", default=None)
-"""The call that is being made right here, for the hooks on what happens within it."""
+"""The innermost call that is being made in this context, for the hooks on what happens within it."""
 
 
 class Call:
@@ -79,11 +115,9 @@ class Call:
         "attempts",
         "client",
         "counted",
-        "covers",
         "endpoint",
         "fields",
         "kwargs",
-        "makes",
         "needs_body",
         "open",
         "recording",
@@ -106,9 +140,12 @@ class Call:
         self.answered: Any = None
         """The library's own answer, where a hook saw it before the library refused it (``.parse()``)."""
         self.open = True
-        self.makes: type[Any] = getattr(endpoint, "makes", Inference)
-        self.covers = getattr(endpoint, "covers", False)
-        """The library makes its request by another library's SDK: what that does within this call is a part of it."""
+
+    @property
+    def choice_count(self) -> int:
+        """How many choices the request asked for."""
+        count = self.fields.get("parameters", {}).get("choice.count")
+        return count if isinstance(count, int) else 1
 
     def read(self) -> None:
         fields, self.needs_body = self.endpoint.request(self.kwargs)
@@ -135,9 +172,9 @@ class Call:
         finally:
             self.recording.detach(theirs)
 
-    def settle(self, result: Any) -> Any:
+    def on_response(self, result: Any) -> Any:
         try:
-            return self.endpoint.settle(self, result)
+            return self.endpoint.on_response(self, result)
         except BaseException:
             self.end({})
             raise
@@ -155,8 +192,7 @@ class Call:
             failure = fields.pop("failure", None)
             if error is not None:
                 failure = guard(failure_in_call, error)
-                refused = getattr(self.endpoint, "refused", None)
-                fields = fields if refused is None else guard(refused, error, fields) or fields
+                fields = guard(self.endpoint.on_error, error, fields) or fields
             try:
                 operation = self._operation(fields)
             except Exception as fault:
@@ -165,18 +201,24 @@ class Call:
             self.recording.end(operation, failure=failure, exception=error)
 
     def _operation(self, fields: Fields) -> Any:
-        given = {"attempts": self.attempts or None, **self.fields, **fields}
-        attributes = given.pop("attributes", None)
+        values = {"attempts": self.attempts or None, **self.fields, **fields}
+        attributes = values.pop("attributes", None)
         if attributes:
-            asked = self.fields.get("attributes") or {}
-            self.recording.set({**asked, **attributes, **self.recording.attributes})  # what the program says itself counts
-        if self.makes is not Inference:
-            given = {name: held for name, held in given.items() if name in self.makes.__dataclass_fields__}
-        return self.makes(**given)
+            of_request = self.fields.get("attributes") or {}
+            self.recording.set({**of_request, **attributes, **self.recording.attributes})  # the program's own win
+        return build_operation(self.endpoint.operation_type, values)
+
+
+def build_operation(operation_type: type[Any], fields: Mapping[str, Any]) -> Any:
+    """Build an operation from the fields that its class has."""
+    if operation_type is not Inference:
+        members = operation_type.__dataclass_fields__
+        fields = {name: value for name, value in fields.items() if name in members}
+    return operation_type(**fields)
 
 
 def begin(endpoint: Endpoint, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Call | LlmtraceError | None:
-    """Open the span of a call. None: nothing is to be recorded. An error: a policy that the program asked for refuses it."""
+    """Open the span of a call. Returns None if nothing is to be recorded, or the error of a policy that refuses the call."""
     recorder = active()
     return None if recorder is None else _begin(recorder, endpoint, endpoint.client(instance), kwargs, headers)
 
@@ -185,14 +227,16 @@ def _begin(
     recorder: Recorder, endpoint: Endpoint, client: object, kwargs: Mapping[str, Any], headers: Headers | None
 ) -> Call | LlmtraceError | None:
     outer = _current.get()
-    if outer is not None and outer.open and (outer.client is client or outer.covers):
+    if outer is not None and outer.open and (outer.client is client or outer.endpoint.suppress_nested):
         return None  # a library's method that makes its request by another one: one call, one span
-    fields = endpoint.outline(client, kwargs)
+    if selected and is_left_out(client):
+        return None
+    fields = endpoint.start_attributes(client, kwargs)
     model = fields.get("request_model")
     if model is not None and type(model) is not str:  # a member of the program's own enum, which the library sends as its text
         fields["request_model"] = to_json(model)
     try:
-        recording = recorder.start(getattr(endpoint, "makes", Inference)(**fields))
+        recording = recorder.start(endpoint.operation_type(**fields))
     except LlmtraceError as refusal:
         return refusal
     call = Call(endpoint, client, recording, fields, kwargs)
@@ -202,19 +246,17 @@ def _begin(
         report(call.read, error)
     official = sys.modules.get("opentelemetry.util.genai.invocation")
     if official is not None:
-        guard(_quieten, official, recording)
+        guard(_suppress_official, official, recording)
     if headers is not None:
         try:
             headers.update(recording.headers())
-            sent = getattr(endpoint, "sent", None)
-            if sent is not None:
-                headers.update(sent(call, headers))
+            headers.update(endpoint.extra_headers(call, headers))
         except Exception as error:
             report(recording.headers, error)
     return call
 
 
-def _quieten(official: Any, recording: Recording) -> None:
+def _suppress_official(official: Any, recording: Recording) -> None:
     """Tell an official GenAI instrumentation further in that this inference has its span."""
     data = getattr(official, "InferenceData", None)
     if data is not None:
@@ -222,51 +264,51 @@ def _quieten(official: Any, recording: Recording) -> None:
 
 
 def traced(endpoint: Endpoint) -> Wrapper:
-    """A wrapper for a function that makes the call."""
+    """A wrapper for a function that makes the call and returns its answer."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         try:
-            call, carried, tokens = _before(endpoint, instance, kwargs)
+            call, outgoing, tokens = _before(endpoint, wrapped, instance, args, kwargs)
         except Exception as error:
             report(_before, error)
-            call = None
-        if call is None:
+            call = outgoing = None
+        if call is None or outgoing is None:
             return wrapped(*args, **kwargs)
         if isinstance(call, LlmtraceError):
             raise call
         try:
-            result = wrapped(*args, **carried)
+            result = wrapped(*outgoing.args, **outgoing.kwargs)
         except BaseException as error:
             if tokens is not None:
                 guard(call.leave, tokens)
             guard(call.fail, error)
             raise
         try:
-            settled = _after(call, tokens, result)
+            replaced = _after(call, tokens, result)
         except Exception as error:
             report(_after, error)
             return result
-        return result if settled is None else settled
+        return result if replaced is None else replaced
 
     return wrapper
 
 
 def _before(
-    endpoint: Endpoint, instance: Any, kwargs: dict[str, Any]
-) -> tuple[Call | LlmtraceError | None, dict[str, Any], Any]:
-    """The call, if there is something to record, with the arguments to make it with; it is the current one then."""
+    endpoint: Endpoint, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Call | LlmtraceError | None, Outgoing | None, Any]:
+    """Open the call, if something is to be recorded, and make it the current one: (call, arguments to make it with, tokens)."""
     recorder = active()
     if recorder is None:
-        return None, kwargs, None
+        return None, None, None
     client = endpoint.client(instance)
-    carried, headers = _carried(endpoint, client, kwargs)
-    call = _begin(recorder, endpoint, client, kwargs, headers)
+    outgoing = _outgoing(endpoint, client, wrapped, args, kwargs)
+    call = _begin(recorder, endpoint, client, outgoing.named, outgoing.headers)
     if isinstance(call, Call):
         try:
-            return call, carried, call.enter()
+            return call, outgoing, call.enter()
         except Exception as error:
             report(call.enter, error)
-    return call, carried, None
+    return call, outgoing, None
 
 
 def _after(call: Call, tokens: Any, result: Any) -> Any:
@@ -275,48 +317,33 @@ def _after(call: Call, tokens: Any, result: Any) -> Any:
             call.leave(tokens)
     except Exception as error:
         report(call.leave, error)
-    return call.settle(result)
+    return call.on_response(result)
 
 
 def traced_async(endpoint: Endpoint) -> Wrapper:
-    """A wrapper for a function that gives a coroutine.
+    """A wrapper for a function that returns a coroutine of the answer.
 
     The wrapped function is called at once, so that it refuses wrong arguments when it always did; its coroutine is only
     begun, and the span with it, when the program awaits ours.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        carried, headers = guard(carried_by, endpoint, instance, kwargs) or (None, None)
-        if carried is None:
+        outgoing = guard(prepare, endpoint, wrapped, instance, args, kwargs)
+        if outgoing is None:
             return wrapped(*args, **kwargs)
-        inner = wrapped(*args, **carried)
+        inner = wrapped(*outgoing.args, **outgoing.kwargs)
         if not hasattr(inner, "send"):
             return inner  # no coroutine: somebody has put something else in its place
-        coroutine = _awaited(endpoint, instance, kwargs, headers, Held(inner))
+        coroutine = _awaited(endpoint, instance, outgoing, CoroutineHolder(inner))
         guard(rename, coroutine, inner)
         return coroutine
 
     return wrapper
 
 
-def carried_by(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Headers | None] | None:
-    """The arguments to call the library with, and the headers in them; None if nothing is to be recorded."""
-    if active() is None:
-        return None
-    return _carried(endpoint, guard(endpoint.client, instance), kwargs)
-
-
-def _carried(endpoint: Endpoint, client: object, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-    try:
-        return endpoint.carry(client, kwargs)
-    except Exception as error:
-        report(endpoint.carry, error)
-        return kwargs, None
-
-
-async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], headers: Headers | None, held: Held) -> Any:
-    inner = held.coroutine
-    call = guard(begin, endpoint, instance, kwargs, headers)
+async def _awaited(endpoint: Endpoint, instance: Any, outgoing: Outgoing, holder: CoroutineHolder) -> Any:
+    inner = holder.coroutine
+    call = guard(begin, endpoint, instance, outgoing.named, outgoing.headers)
     if call is None:
         return await inner
     if isinstance(call, LlmtraceError):
@@ -327,19 +354,84 @@ async def _awaited(endpoint: Endpoint, instance: Any, kwargs: dict[str, Any], he
     except BaseException as error:
         guard(call.fail, error)
         raise
-    settled = guard(call.settle, result)
-    return result if settled is None else settled
+    replaced = guard(call.on_response, result)
+    return result if replaced is None else replaced
+
+
+# -- arguments
+
+
+class Outgoing(NamedTuple):
+    """The arguments of a call: ``named`` for an endpoint's methods, ``args`` and ``kwargs`` for the library."""
+
+    named: Mapping[str, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    headers: Headers | None
+    """In ``kwargs``; ``traceparent`` is put into it when the span is open."""
+
+
+def prepare(endpoint: Endpoint, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outgoing | None:
+    """Return the arguments to call the library with; None if nothing is to be recorded."""
+    if active() is None:
+        return None
+    return _outgoing(endpoint, guard(endpoint.client, instance), wrapped, args, kwargs)
+
+
+def _outgoing(endpoint: Endpoint, client: Any, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outgoing:
+    names = (guard(positional_names, wrapped) or ())[: len(args)] if args else ()
+    named = {**dict(zip(names, args, strict=False)), **kwargs} if names else kwargs
+    if names and not kwargs.keys().isdisjoint(names):
+        return Outgoing(named, args, kwargs, None)  # an argument given twice, which the library refuses
+    try:
+        replaced, headers = endpoint.inject_headers(client, named)
+    except Exception as error:
+        report(endpoint.inject_headers, error)
+        return Outgoing(named, args, kwargs, None)
+    if names:
+        positional = [replaced.pop(name, value) for name, value in zip(names, args, strict=False)]
+        args = (*positional, *args[len(names) :])
+    return Outgoing(named, args, replaced, headers)
+
+
+def positional_names(function: Any) -> tuple[str, ...]:
+    """Names of the parameters that may be given by position, without ``self``."""
+    if isinstance(function, FunctionType):
+        return _names_of(function)
+    if isinstance(function, MethodType) and isinstance(function.__func__, FunctionType):
+        return _names_of(function.__func__)[1:]
+    return _read_names(function)
+
+
+def _read_names(function: Any) -> tuple[str, ...]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # written in C, or not a function
+        return ()
+    return tuple(
+        [
+            parameter.name
+            for parameter in parameters
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+    )
+
+
+_names_of = lru_cache(maxsize=256)(_read_names)
+
+
+# -- what happens within a call
 
 
 def current_call() -> Call | None:
-    """The call that is being made right here, whoever makes it."""
+    """Return the innermost call that is being made, whoever makes it."""
     return _current.get()
 
 
 def call_of(client: object) -> Call | None:
-    """The call that ``client`` is making right here, itself or on behalf of a library that covers it."""
+    """Return the call that ``client`` is making, for the program or for a library around it (``suppress_nested``)."""
     call = _current.get()
-    return call if call is not None and (call.client is client or call.covers) else None
+    return call if call is not None and (call.client is client or call.endpoint.suppress_nested) else None
 
 
 def count_attempt(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -358,13 +450,13 @@ def _count(client: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         call.attempt(body)
 
 
-def keep_answer(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
+def note_answer(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for a function that turns an answer into the program's own types, and may raise over it."""
-    guard(_keep, kwargs)
+    guard(_note_answer, kwargs)
     return wrapped(*args, **kwargs)
 
 
-def _keep(kwargs: Mapping[str, Any]) -> None:
+def _note_answer(kwargs: Mapping[str, Any]) -> None:
     call = _current.get()
     if call is not None:
         call.answered = kwargs.get("chat_completion") or kwargs.get("response")

@@ -7,13 +7,14 @@ built and streams closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
 from llmtrace.instrumentation._failures import failure_reported
 from llmtrace.instrumentation._patches import Patch
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, count_attempt
+from llmtrace.instrumentation._selection import copying
 from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_body, watch_stream
 
 Address: TypeAlias = tuple["str | None", "int | None"]
@@ -25,9 +26,11 @@ _addresses: dict[int, tuple[object, Address]] = {}
 """By the id of the URL object, which is kept, so that the id stays its own."""
 
 
-def patches(package: str) -> tuple[Patch, ...]:
-    """Hooks on the parts that every call of the SDK goes through."""
+def patches(package: str, clients: Mapping[str, str]) -> tuple[Patch, ...]:
+    """Hooks on the parts that every call of the SDK goes through. ``clients``: see ``CLIENTS`` of an instrumentor."""
+    names = [path.rpartition(".")[2] for path in clients]
     return (
+        *(Patch(package, f"{name}.{method}", copying) for name in names for method in ("copy", "with_options")),
         Patch(f"{package}._base_client", "BaseClient._build_request", count_attempt),
         Patch(f"{package}._streaming", "Stream.close", closing),
         Patch(f"{package}._streaming", "AsyncStream.close", aclosing),
@@ -37,19 +40,19 @@ def patches(package: str) -> tuple[Patch, ...]:
 
 
 def is_given(value: object) -> bool:
-    """False for the SDK's marks for an argument that was left out."""
+    """Return False for the SDK's markers of an omitted argument."""
     return type(value).__name__ not in _NOT_GIVEN
 
 
 def members(thing: Any) -> Mapping[str, Any]:
-    """A model, a TypedDict or any mapping as a mapping of its fields, unknown ones included; empty for anything else."""
+    """Return the fields of a model, TypedDict or mapping, unknown ones included; an empty mapping for anything else."""
     if isinstance(thing, dict):
         return thing
     try:
-        own, extra = thing.__dict__, thing.__pydantic_extra__
+        fields, extra = thing.__dict__, thing.__pydantic_extra__
     except AttributeError:
         return thing if isinstance(thing, Mapping) else getattr(thing, "__dict__", {})
-    return {**own, **extra} if extra else own
+    return {**fields, **extra} if extra else fields
 
 
 def client_of(resource: Any) -> Any:
@@ -57,36 +60,39 @@ def client_of(resource: Any) -> Any:
 
 
 def server_of(client: Any) -> Address:
-    """Host and port of the client's base URL."""
+    """Return host and port of the client's base URL."""
     url = client.base_url
-    known = _addresses.get(id(url))
-    if known is None:
+    entry = _addresses.get(id(url))
+    if entry is None:
         if len(_addresses) > 256:
             _addresses.clear()
-        known = _addresses[id(url)] = url, (url.host or None, url.port or _PORTS.get(url.scheme))
-    return known[1]
+        entry = _addresses[id(url)] = url, (url.host or None, url.port or _PORTS.get(url.scheme))
+    return entry[1]
 
 
 def with_headers(client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-    """See `Endpoint.carry`: here by ``extra_headers``."""
-    given = kwargs.get("extra_headers")
-    own = dict(given) if given and is_given(given) else {}
+    """Do what `Endpoint.inject_headers` does, by ``extra_headers``."""
+    extra = kwargs.get("extra_headers")
+    headers = dict(extra) if extra and is_given(extra) else {}
     always = getattr(client, "_custom_headers", None)
-    for name in (*own, *always) if always else own:
+    for name in (*headers, *always) if always else headers:
         if name.lower() == "traceparent":
             return dict(kwargs), None
-    return {**kwargs, "extra_headers": own}, own
+    return {**kwargs, "extra_headers": headers}, headers
 
 
-class Chunks(Reader, Protocol):
+class Chunks(Reader):
     """A reader of a stream's chunks."""
 
+    __slots__ = ()
+
     def add(self, chunk: Any) -> None:
-        """Take in a chunk of any kind, or its JSON; `feed`, on the hot path, is for the library's own."""
+        """Read a chunk of any kind, or its JSON; `feed`, on the hot path, is for the library's own."""
+        raise NotImplementedError
 
 
-def settle(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], Chunks]) -> Any:
-    """See `Endpoint.settle`. ``reader`` makes one for a stream's chunks."""
+def end_call(endpoint: Endpoint, call: Call, result: Any, reader: Callable[[], Chunks]) -> Any:
+    """Do what `Endpoint.on_response` does. ``reader`` makes a reader for a stream's chunks."""
     if type(result) in _whole:
         call.end(endpoint.answer(result))
         return result
@@ -113,7 +119,7 @@ _whole: set[type] = set()
 """The SDK's models, which are neither streams nor raw: to ask one for what it does not have takes pydantic 2 µs each time."""
 
 
-class Body:
+class Body(Reader):
     """Reader of an HTTP body: of JSON, or of server-sent events, whose data it hands to a reader of chunks."""
 
     def __init__(self, endpoint: Endpoint, response: Any, chunks: Chunks) -> None:
@@ -149,7 +155,7 @@ class Body:
 
 
 def _events(data: bytes) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a body of server-sent events, up to where it was cut."""
+    """Iterate over the JSON objects of a body of server-sent events, up to where it was cut."""
     for line in data.splitlines():
         if line.startswith(b"data:") and not line.startswith(b"data: [DONE]"):
             try:

@@ -11,26 +11,47 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import wrapt
 
 from llmtrace import semconv
-from llmtrace.instrumentation._metered import ametered, metered
 from llmtrace.instrumentation._provider import Call, Fields
+from llmtrace.instrumentation._stream_budget import ametered, metered
 from llmtrace.recorder.guard import guard, report
 
 
-class Reader(Protocol):
-    """Puts an answer together from its chunks, so that it can be told at any moment, from any thread."""
+class Reader:
+    """Puts an answer together from the chunks of its stream: derive from it one for each kind of stream."""
 
-    def feed(self, chunk: Any) -> None: ...
+    __slots__ = ()
+
+    def feed(self, chunk: Any) -> None:
+        """Read one chunk, which the program gets next."""
+        raise NotImplementedError
 
     def fields(self) -> Fields:
-        """Fields of the `Inference` as far as seen; ``partial`` among them if the answer itself shows that it is whole."""
-        ...
+        """Return the fields of the answer as far as seen. Called at any moment, from any thread.
+
+        ``partial`` is among them only if the chunks themselves show that the answer is whole, or cut.
+        """
+        raise NotImplementedError
+
+    def pump(self, watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
+        """Pass every chunk on and feed it. This is a hot path: a reader may override it, to save the call for each chunk. The
+        loop stands in ``with watch``, and sets ``watch.chunks`` and ``watch.first``."""
+        feed = self.feed
+        with watch:
+            for watch.chunks, chunk in enumerate(iterator, 1):
+                if watch.chunks == 1:
+                    watch.first = time.perf_counter()
+                try:
+                    feed(chunk)
+                except Exception as error:
+                    report(feed, error)
+                yield chunk
 
 
 class Watch:
@@ -48,7 +69,7 @@ class Watch:
 
     @property
     def first(self) -> float:
-        """When the first chunk came (`time.perf_counter`)."""
+        """Time of the first chunk (`time.perf_counter`)."""
         return self._first
 
     @first.setter
@@ -58,26 +79,26 @@ class Watch:
             guard(self.call.recording.first_chunk)  # a pump sets this between two chunks of the program's
 
     def see(self, chunk: Any) -> None:
-        """A chunk came."""
+        """Count a chunk and feed it to the reader."""
         self.chunks += 1
         if self.chunks == 1:
             self.first = time.perf_counter()
         self.reader.feed(chunk)
 
     def finish(self) -> None:
-        """The stream came to its end."""
+        """End the call: the stream came to its end."""
         self._end(None, partial=False)
 
     def fail(self, error: BaseException) -> None:
-        """Reading the stream raised ``error``."""
+        """End the call: reading the stream raised ``error``."""
         self._end(error, partial=True)
 
     def leave(self) -> None:
-        """The stream was closed or forgotten, perhaps before its end."""
+        """End the call: the stream was closed or forgotten, perhaps before its end."""
         self._end(None, partial=True)
 
     def abandon(self) -> None:
-        """`leave`, but soon and on another thread: for where the garbage collector may be the caller."""
+        """Do what `leave` does on another thread: the garbage collector may be the caller."""
         if self.call is not None:
             _forgotten.put(self)
 
@@ -119,7 +140,7 @@ class Watch:
 
 
 def watch_stream(call: Call, reader: Reader, stream: Any, response: Any, *, slot: str = "_iterator") -> Any:
-    """Have ``call`` ended by its stream. Gives the stream: the same object, unless it has no iterator to replace.
+    """End ``call`` when its stream ends. Returns the same stream, or a proxy if it has no iterator to replace.
 
     ``slot``: the name of the stream's attribute that is its iterator.
     """
@@ -137,7 +158,7 @@ def watch_stream(call: Call, reader: Reader, stream: Any, response: Any, *, slot
 
 
 def watch_body(call: Call, reader: Reader, response: Any) -> None:
-    """Have ``call`` ended by a body that the program reads by itself, as bytes, text or lines."""
+    """End ``call`` when the program has read the HTTP body, as bytes, text or lines."""
     watch = watched(call, reader, response)
     watch.response = weakref.ref(response)
     read, aread = response.iter_bytes, response.aiter_bytes
@@ -152,39 +173,22 @@ def watch_body(call: Call, reader: Reader, response: Any) -> None:
 
 
 def _restore(response: Any) -> None:
-    """Take off what `watch_body` put on."""
-    own = getattr(response, "__dict__", {})
-    own.pop("iter_bytes", None)
-    own.pop("aiter_bytes", None)
+    """Undo what `watch_body` did to a response."""
+    attributes = getattr(response, "__dict__", {})
+    attributes.pop("iter_bytes", None)
+    attributes.pop("aiter_bytes", None)
 
 
 def pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    """Pass on every chunk of ``iterator``. This is a hot path: a reader may have a ``pump`` of its own, with the same
-    arguments, and save the call for each chunk. It wraps its loop in ``with watch``, and tells ``watch.chunks`` and
-    ``watch.first``."""
-    found = guard(metered, watch, iterator)
-    iterator = iterator if found is None else found
-    own: Callable[[Watch, Iterator[Any]], Generator[Any, None, None]] | None = getattr(watch.reader, "pump", None)
-    return _pump(watch, iterator) if own is None else own(watch, iterator)
-
-
-def _pump(watch: Watch, iterator: Iterator[Any]) -> Generator[Any, None, None]:
-    feed = watch.reader.feed
-    with watch:
-        for watch.chunks, chunk in enumerate(iterator, 1):
-            if watch.chunks == 1:
-                watch.first = time.perf_counter()
-            try:
-                feed(chunk)
-            except Exception as error:
-                report(feed, error)
-            yield chunk
+    """Pass on every chunk of ``iterator`` and let the watch's reader see it."""
+    limited = guard(metered, watch, iterator)
+    return watch.reader.pump(watch, iterator if limited is None else limited)
 
 
 async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncGenerator[Any, None]:
     """`pump` for an async iterator. ``closing``: close ``iterator`` along with the generator, as its reader expects."""
-    found = guard(ametered, watch, iterator)
-    iterator = iterator if found is None else found
+    limited = guard(ametered, watch, iterator)
+    iterator = iterator if limited is None else limited
     feed = watch.reader.feed
     with watch:
         try:
@@ -204,7 +208,7 @@ async def apump(watch: Watch, iterator: Any, *, closing: bool = False) -> AsyncG
 
 
 class StreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Stands in for a stream whose iterator cannot be replaced: the stream in everything but its iteration."""
+    """Proxy of a stream whose iterator cannot be replaced; only its iteration is ours."""
 
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream)
@@ -252,7 +256,7 @@ _undertaker: threading.Thread | None = None
 
 
 def watched(call: Call, reader: Reader, source: Any) -> Watch:
-    """A watch over ``call``, which is open while ``source`` lives: the HTTP response, or whatever else the stream reads."""
+    """Return a watch over ``call`` that lives as long as ``source``: the HTTP response, or what the stream reads."""
     global _undertaker
     watch = Watch(call, reader)
     _open[source] = watch
@@ -264,12 +268,12 @@ def watched(call: Call, reader: Reader, source: Any) -> Watch:
 
 def _end_forgotten() -> None:
     while True:
-        one = _forgotten.get()
-        if isinstance(one, Watch):
-            guard(one.leave)
+        forgotten = _forgotten.get()
+        if isinstance(forgotten, Watch):
+            guard(forgotten.leave)
         else:
-            one.set()
-        del one
+            forgotten.set()
+        del forgotten
 
 
 def end_forgotten(timeout: float = 1.0) -> None:
@@ -288,15 +292,15 @@ def end_open() -> None:
 
 
 def watch_of(source: Any) -> Watch | None:
-    """The watch over what `watched` was given, as long as its stream is open."""
+    """Return the watch over a source, while its stream is open."""
     watch = None if source is None or source.__hash__ is None else _open.get(source)
     return watch if watch is not None and watch.call is not None else None
 
 
-def _left(holder: Any) -> None:
-    """``holder`` (a stream, a raw response) was closed."""
-    held = (getattr(holder, name, None) for name in ("response", "http_response", "_response", "_raw_stream"))
-    for source in (holder, *held):
+def _end_stream(holder: Any) -> None:
+    """End the watch over ``holder`` (a stream, a raw response), which was closed."""
+    sources = (getattr(holder, name, None) for name in ("response", "http_response", "_response", "_raw_stream"))
+    for source in (holder, *sources):
         watch = watch_of(source)
         if watch is not None:
             watch.leave()
@@ -308,7 +312,7 @@ def closing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> A
     try:
         return wrapped(*args, **kwargs)
     finally:
-        guard(_left, instance)
+        guard(_end_stream, instance)
 
 
 def aclosing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -320,4 +324,4 @@ async def _closed(waiting: Any, instance: Any) -> Any:
     try:
         return await waiting
     finally:
-        guard(_left, instance)
+        guard(_end_stream, instance)

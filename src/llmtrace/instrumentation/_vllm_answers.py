@@ -13,6 +13,7 @@ from typing import Any
 from llmtrace import semconv
 from llmtrace.instrumentation._logprobs import Confidence
 from llmtrace.instrumentation._provider import Fields
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import JsonValue, Message, Part, Text, Usage
 from llmtrace.recorder.guard import guard
@@ -34,19 +35,19 @@ class _Choice:
         self.finish: str | None = None
         self.stop: int | str | None = None
 
-    def take(self, given: Any, *, delta: bool) -> None:
+    def add(self, output: Any, *, delta: bool) -> None:
         if not delta:
             self.text, self.tokens, self.logprobs = [], [], []
-        self.text.append(given.text)
-        self.tokens.extend(given.token_ids)
-        if given.logprobs is not None:
-            self.logprobs.extend(given.logprobs)
-        self.finish = given.finish_reason or self.finish
-        self.stop = self.stop if given.stop_reason is None else given.stop_reason
+        self.text.append(output.text)
+        self.tokens.extend(output.token_ids)
+        if output.logprobs is not None:
+            self.logprobs.extend(output.logprobs)
+        self.finish = output.finish_reason or self.finish
+        self.stop = self.stop if output.stop_reason is None else output.stop_reason
 
 
-class OutputReader:
-    """Takes in ``RequestOutput``s. ``calls``: how tool calls are read from the text, where tools were on offer."""
+class OutputReader(Reader):
+    """`Reader` of ``RequestOutput``s. ``calls``: reads tool calls from the text, if tools were offered."""
 
     __slots__ = ("_calls", "_choices", "_delta", "_last", "_latest")
 
@@ -62,57 +63,33 @@ class OutputReader:
         self._last = output
         if output.finished and output.metrics is None:
             hint_once()
-        for given in output.outputs:
+        for sequence in output.outputs:
             if self._delta:
-                choice = self._choices.get(given.index)
+                choice = self._choices.get(sequence.index)
                 if choice is None:
-                    choice = self._choices[given.index] = _Choice()
-                choice.take(given, delta=True)
+                    choice = self._choices[sequence.index] = _Choice()
+                choice.add(sequence, delta=True)
             else:
-                self._latest[given.index] = given
+                self._latest[sequence.index] = sequence
 
-    def seal(self) -> Answer | None:
-        """All that was seen, in values that nobody changes any more; None where nothing was."""
+    def fields(self) -> Fields:
+        """Return the fields of the `Inference`, as far as seen."""
         last = self._last
         if last is None:
-            return None
-        for index, given in self._latest.items():
+            return {}
+        for index, output in self._latest.items():
             choice = self._choices[index] = _Choice()
-            choice.take(given, delta=False)
+            choice.add(output, delta=False)
         choices = [self._choices[index] for index in sorted(self._choices)]
-        return Answer(choices, _usage(last, choices), last.metrics, last.finished, self._calls)
-
-    def fields(self) -> Fields:
-        """Fields of the `Inference`, as far as seen."""
-        answer = self.seal()
-        return {} if answer is None else answer.fields()
-
-
-class Answer:
-    """What was seen of an answer, to be put together when there is time."""
-
-    __slots__ = ("_calls", "_choices", "_finished", "_metrics", "_usage")
-
-    def __init__(
-        self, choices: Sequence[_Choice], usage: Usage, metrics: Any, finished: bool, calls: CallReader | None
-    ) -> None:
-        self._choices = choices
-        self._usage = usage
-        self._metrics = metrics
-        self._finished = finished
-        self._calls = calls
-
-    def fields(self) -> Fields:
-        choices = self._choices
-        reasons = tuple([choice.finish or ("error" if self._finished else "") for choice in choices])
+        reasons = tuple([choice.finish or ("error" if last.finished else "") for choice in choices])
         fields: Fields = {
             "output": tuple([self._message(choice) for choice in choices]),
-            "usage": self._usage,
-            "attributes": {**timings(self._metrics), **_stopped(choices), **_confidence(choices)},
+            "usage": _usage(last, choices),
+            "attributes": {**timings(last.metrics), **_stop_reasons(choices), **_confidence(choices)},
         }
         if all(reasons):
             fields["finish_reasons"] = reasons
-        if self._finished:
+        if last.finished:
             fields["partial"] = ABORTED in reasons
         return fields
 
@@ -128,20 +105,20 @@ class Answer:
 
 def _usage(last: Any, choices: Sequence[_Choice]) -> Usage:
     prompt = last.prompt_token_ids
-    made = sum([len(choice.tokens) for choice in choices])
+    output_tokens = sum([len(choice.tokens) for choice in choices])
     written = getattr(last, "num_cache_creation_tokens", None)
     return Usage(
         None if prompt is None else len(prompt),
-        made,
+        output_tokens,
         cache_read_input_tokens=last.num_cached_tokens,
         cache_write_input_tokens=written or None,
     )
 
 
-def _stopped(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
-    """The stop string or token that ended a choice, where it is not the model's own end."""
-    found = [str(choice.stop) for choice in choices if choice.stop is not None]
-    return {semconv.ENGINE_STOP_REASONS: found} if found else {}
+def _stop_reasons(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
+    """Return the stop string or token that ended each choice, if it is not the model's own end token."""
+    reasons = [str(choice.stop) for choice in choices if choice.stop is not None]
+    return {semconv.ENGINE_STOP_REASONS: reasons} if reasons else {}
 
 
 def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
@@ -154,39 +131,39 @@ def _confidence(choices: Sequence[_Choice]) -> dict[str, JsonValue]:
 
 def _tell(confidence: Confidence, number: int, choice: _Choice) -> None:
     for token, alternatives in zip(choice.tokens, choice.logprobs, strict=False):
-        own = alternatives.get(token)
-        if own is not None:
-            confidence.add(number, own.decoded_token or "", own.logprob)
+        chosen = alternatives.get(token)
+        if chosen is not None:
+            confidence.add(number, chosen.decoded_token or "", chosen.logprob)
     confidence.fit(number, "".join(choice.text))
 
 
 def timings(metrics: Any) -> dict[str, JsonValue]:
-    """What an engine tells of a request's times, in seconds; nothing where it does not, and one line that says so."""
+    """Return a request's times in seconds as the engine measured them; nothing if it keeps no metrics."""
     if metrics is None:
         return {}
     queued, scheduled = metrics.queued_ts, metrics.scheduled_ts
-    first, last, made = metrics.first_token_ts, metrics.last_token_ts, metrics.num_generation_tokens
-    found: dict[str, JsonValue] = {}
+    first, last, tokens = metrics.first_token_ts, metrics.last_token_ts, metrics.num_generation_tokens
+    times: dict[str, JsonValue] = {}
     if queued and scheduled >= queued:
-        found[semconv.ENGINE_QUEUE] = scheduled - queued
+        times[semconv.ENGINE_QUEUE] = scheduled - queued
     if scheduled and first >= scheduled:
-        found[semconv.ENGINE_PREFILL] = first - scheduled
+        times[semconv.ENGINE_PREFILL] = first - scheduled
     if first and last >= first:
-        found[semconv.ENGINE_DECODE] = last - first
-        if made > 1:
-            found[semconv.ENGINE_PER_TOKEN] = (last - first) / (made - 1)
+        times[semconv.ENGINE_DECODE] = last - first
+        if tokens > 1:
+            times[semconv.ENGINE_PER_TOKEN] = (last - first) / (tokens - 1)
     if metrics.first_token_latency:
-        found[semconv.ENGINE_FIRST_TOKEN] = metrics.first_token_latency
+        times[semconv.ENGINE_FIRST_TOKEN] = metrics.first_token_latency
     if getattr(metrics, "num_preemptions", 0):
-        found[semconv.ENGINE_PREEMPTIONS] = metrics.num_preemptions
-    return found
+        times[semconv.ENGINE_PREEMPTIONS] = metrics.num_preemptions
+    return times
 
 
 _hinted = False
 
 
 def hint_once() -> None:
-    """Say, once, that the engine's times are off, and how to have them."""
+    """Log once that the engine keeps no request metrics, and how to turn them on."""
     global _hinted
     if not _hinted:
         _hinted = True

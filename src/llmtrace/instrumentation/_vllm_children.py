@@ -18,20 +18,20 @@ VARIABLE = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 def starting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the functions that start an engine's processes; one of their arguments is its configuration."""
-    held = os.environ.get(VARIABLE)
-    if held is None or active() is None or guard(_is_traced, args, kwargs) is not False:
+    endpoint = os.environ.get(VARIABLE)
+    if endpoint is None or active() is None or guard(_is_traced, args, kwargs) is not False:
         return wrapped(*args, **kwargs)
     del os.environ[VARIABLE]
     try:
         return wrapped(*args, **kwargs)
     finally:
-        os.environ.setdefault(VARIABLE, held)
+        os.environ.setdefault(VARIABLE, endpoint)
 
 
 def _is_traced(args: Any, kwargs: dict[str, Any]) -> bool | None:
-    """Whether the engine is to write spans; None where that cannot be told."""
-    for given in (*kwargs.values(), *args):
-        observed = getattr(given, "observability_config", None)
+    """Return True if the engine writes spans; None if that is unknown."""
+    for argument in (*kwargs.values(), *args):
+        observed = getattr(argument, "observability_config", None)
         if observed is not None:
             return observed.otlp_traces_endpoint is not None
     return None

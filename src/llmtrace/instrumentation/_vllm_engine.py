@@ -19,8 +19,8 @@ from opentelemetry.context import Context
 from llmtrace import semconv
 from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
-from llmtrace.instrumentation._provider import Fields
-from llmtrace.instrumentation._vllm_answers import ABORTED, Answer, OutputReader
+from llmtrace.instrumentation._provider import Fields, build_operation
+from llmtrace.instrumentation._vllm_answers import ABORTED, OutputReader
 from llmtrace.instrumentation._vllm_requests import is_delta, model_of, read_chat, read_parameters, read_prompt
 from llmtrace.instrumentation._vllm_tools import CallReader
 from llmtrace.model import Custom, Embedding, Failure, Inference, Usage
@@ -31,15 +31,15 @@ PROVIDER = "vllm"
 
 
 class Batch:
-    """One call of ``LLM``, and what is known there of the prompts that it adds."""
+    """One call of ``LLM``, with the span around its prompts and what the call says of them."""
 
-    __slots__ = ("_parameters", "added", "adds", "calls", "chats", "given", "is_silent", "open", "recording", "tools")
+    __slots__ = ("_parameters", "added", "adds", "calls", "chats", "is_silent", "open", "prompts", "recording", "tools")
 
-    def __init__(self, recording: Recording | None = None, given: Any = None, *, is_silent: bool = False) -> None:
-        """``recording``: of the span around the prompts, where there is one. ``given``: the prompts as the program gave them.
+    def __init__(self, recording: Recording | None = None, prompts: Any = None, *, is_silent: bool = False) -> None:
+        """``recording``: of the span around the prompts, where there is one. ``prompts``: the prompts as the program gave them.
         ``is_silent``: they get no spans."""
         self.recording = recording
-        self.given = given
+        self.prompts = prompts
         self.is_silent = is_silent
         self.chats: Sequence[Any] | None = None
         self.tools: Any = None
@@ -55,7 +55,7 @@ class Batch:
         return None if self.recording is None else self.recording.context
 
     def read(self, prompt: Any, text: Any, params: Any) -> Fields:
-        """The fields of the next prompt."""
+        """Read the fields of the next prompt."""
         place = self.added
         self.added += 1
         fields: Fields = {"parameters": self._read_parameters(params)}
@@ -64,14 +64,14 @@ class Batch:
         return {**fields, "operation": semconv.TEXT_COMPLETION, "input": read_prompt(prompt, text)}
 
     def _read_parameters(self, params: Any) -> dict[str, Any]:
-        """Of one object for all prompts, once."""
-        known = self._parameters.get(id(params))
-        if known is None:
-            known = self._parameters[id(params)] = params, read_parameters(params)
-        return known[1]
+        """Read sampling parameters; an object that all prompts share is read once."""
+        entry = self._parameters.get(id(params))
+        if entry is None:
+            entry = self._parameters[id(params)] = params, read_parameters(params)
+        return entry[1]
 
     def finished(self) -> None:
-        """One of its prompts came to its end; with the last of them, so does the batch."""
+        """Count a finished prompt, and end the batch with the last one."""
         self.open -= 1
         self.close()
 
@@ -79,25 +79,26 @@ class Batch:
         if self.recording is None or self.adds or (self.open and error is None):
             return
         recording, self.recording = self.recording, None
-        done = Custom({"prompts": self.added})
-        recording.end(done, failure=None if error is None else failure_in_call(error))
+        recording.end(Custom({"prompts": self.added}), failure=None if error is None else failure_in_call(error))
 
 
 current: ContextVar[Batch | None] = ContextVar("llmtrace_vllm_batch", default=None)
 
 
-class Asked:
+class OpenPrompt:
     """One prompt in an engine: its open span, and what was seen of the answer."""
 
-    __slots__ = ("_batch", "_fields", "_first", "_makes", "_reader", "_started", "internal", "recording", "streams")
+    __slots__ = ("_batch", "_fields", "_first", "_operation_type", "_reader", "_started", "internal", "recording", "streams")
 
-    def __init__(self, batch: Batch, recording: Recording, fields: Fields, reader: OutputReader | None, makes: Any) -> None:
+    def __init__(
+        self, batch: Batch, recording: Recording, fields: Fields, reader: OutputReader | None, operation_type: type[Any]
+    ) -> None:
         self.recording = recording
         self.streams = fields.get("stream") is True
         self._batch = batch
         self._fields = fields
         self._reader = reader
-        self._makes = makes
+        self._operation_type = operation_type
         self._started = time.perf_counter()
         self._first: float | None = None
         self.internal = ""
@@ -120,28 +121,26 @@ class Asked:
         self.end({"partial": True}, failure_in_call(error))
 
     def end(self, fields: Fields, failure: Failure | None = None) -> None:
-        seen = None if self._reader is None else guard(self._reader.seal)
-        given = {**self._fields, **fields}
+        answer = {} if self._reader is None else guard(self._reader.fields) or {}
         if self._first is not None:
-            given["time_to_first_chunk"] = self._first
-        self.recording.end(guard(self._made, seen, given), failure=failure)
+            fields = {**fields, "time_to_first_chunk": self._first}
+        self.recording.end(guard(self._operation, {**answer, **self._fields, **fields}), failure=failure)
         self._batch.finished()
 
-    def _made(self, seen: Answer | None, told: Fields) -> Any:
-        given = told if seen is None else {**(guard(seen.fields) or {}), **told}
-        attributes = given.pop("attributes", None)
+    def _operation(self, fields: Fields) -> Any:
+        attributes = fields.pop("attributes", None)
         if attributes:
             self.recording.set({**attributes, **self.recording.attributes})
-        return self._makes(**{name: held for name, held in given.items() if name in self._makes.__dataclass_fields__})
+        return build_operation(self._operation_type, fields)
 
 
-_open: weakref.WeakKeyDictionary[Any, dict[str, Asked]] = weakref.WeakKeyDictionary()
+_open: weakref.WeakKeyDictionary[Any, dict[str, OpenPrompt]] = weakref.WeakKeyDictionary()
 """By engine, its prompts that are not finished, by the id that the program (or ``LLM``) gave; and by the engine's own."""
 
 
 def pooled(outputs: Sequence[Any]) -> Fields:
-    """What embeddings tell: tokens read, and the length of a vector. No vector is kept."""
-    counts = [len(one.prompt_token_ids) for one in outputs if one.prompt_token_ids is not None]
+    """Read embeddings: input tokens and the length of a vector. No vector is recorded."""
+    counts = [len(output.prompt_token_ids) for output in outputs if output.prompt_token_ids is not None]
     first = getattr(outputs[0], "outputs", None) if outputs else None
     vector = getattr(first, "embedding", getattr(first, "data", None))
     shape = getattr(vector, "shape", None)
@@ -152,103 +151,103 @@ def pooled(outputs: Sequence[Any]) -> Fields:
 def adding(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``LLMEngine.add_request(request_id, prompt, params, …)``."""
     try:
-        asked = _ask(instance, args, kwargs)
+        prompt = _open_prompt(instance, args, kwargs)
     except LlmtraceError:
         raise
     except Exception as error:
-        report(_ask, error)
-        asked = None
-    if asked is None:
+        report(_open_prompt, error)
+        prompt = None
+    if prompt is None:
         return wrapped(*args, **kwargs)
-    carried = guard(_carrying, instance, asked, args, kwargs)
+    carried = guard(_carrying, instance, prompt, args, kwargs)
     try:
         internal = wrapped(*args, **(kwargs if carried is None else carried))
     except BaseException as error:
-        guard(asked.fail, error)
+        guard(prompt.fail, error)
         raise
-    guard(_keep, instance, _given(args, kwargs, 0, "request_id"), internal, asked)
+    guard(_keep, instance, _argument(args, kwargs, 0, "request_id"), internal, prompt)
     return internal
 
 
-def _given(args: Any, kwargs: Mapping[str, Any], place: int, name: str) -> Any:
+def _argument(args: Any, kwargs: Mapping[str, Any], place: int, name: str) -> Any:
     return args[place] if len(args) > place else kwargs.get(name)
 
 
-def _ask(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> Asked | None:
+def _open_prompt(engine: Any, args: Any, kwargs: Mapping[str, Any]) -> OpenPrompt | None:
     recorder, batch = active(), current.get()
     if recorder is None or (batch is not None and batch.is_silent):
         return None
     if batch is None:
         batch = Batch()
-    prompt, params = _given(args, kwargs, 1, "prompt"), _given(args, kwargs, 2, "params")
+    prompt, params = _argument(args, kwargs, 1, "prompt"), _argument(args, kwargs, 2, "params")
     model = model_of(engine)
     if not hasattr(params, "max_tokens"):  # pooling
         recording = recorder.start(Embedding(PROVIDER, request_model=model), context=batch.context)
-        return Asked(batch, recording, {"provider": PROVIDER, "request_model": model}, None, Embedding)
-    lora = _given(args, kwargs, 4, "lora_request")
+        return OpenPrompt(batch, recording, {"provider": PROVIDER, "request_model": model}, None, Embedding)
+    lora = _argument(args, kwargs, 4, "lora_request")
     fields: Fields = {
         "provider": PROVIDER,
         "request_model": model,
         "response_model": getattr(lora, "lora_name", None) or model,
-        "response_id": _given(args, kwargs, 0, "request_id"),
+        "response_id": _argument(args, kwargs, 0, "request_id"),
         "stream": getattr(getattr(params, "output_kind", None), "name", "FINAL_ONLY") != "FINAL_ONLY",
         **(guard(batch.read, prompt, kwargs.get("prompt_text"), params) or {}),
     }
     opened = Inference(PROVIDER, fields.get("operation", semconv.CHAT), request_model=model, stream=fields["stream"])
     recording = recorder.start(opened, context=batch.context)
-    return Asked(batch, recording, fields, OutputReader(delta=is_delta(params), calls=batch.calls), Inference)
+    return OpenPrompt(batch, recording, fields, OutputReader(delta=is_delta(params), calls=batch.calls), Inference)
 
 
-def _carrying(engine: Any, asked: Asked, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with our trace in them, where the engine writes spans of its own."""
+def _carrying(engine: Any, prompt: OpenPrompt, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with our trace context, if the engine writes spans."""
     observed = getattr(engine, "observability_config", None)
     if getattr(observed, "otlp_traces_endpoint", None) is None or len(args) > 6 or kwargs.get("trace_headers"):
         return kwargs
-    return {**kwargs, "trace_headers": asked.recording.headers()}
+    return {**kwargs, "trace_headers": prompt.recording.headers()}
 
 
-def _keep(engine: Any, request_id: str, internal: Any, asked: Asked) -> None:
-    known = _open.get(engine)
-    if known is None:
-        known = _open[engine] = {}
-    asked.internal = internal if isinstance(internal, str) else request_id
-    known[request_id] = asked
+def _keep(engine: Any, request_id: str, internal: Any, prompt: OpenPrompt) -> None:
+    prompts = _open.get(engine)
+    if prompts is None:
+        prompts = _open[engine] = {}
+    prompt.internal = internal if isinstance(internal, str) else request_id
+    prompts[request_id] = prompt
 
 
 def stepping(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``LLMEngine.step``, which gives what the engine has so far."""
+    """Wrapper for ``LLMEngine.step``, which returns the outputs so far."""
     try:
         outputs = wrapped(*args, **kwargs)
     except BaseException as error:
         guard(_fail_all, instance, error)
         raise
-    known = _open.get(instance)
-    if known:
+    prompts = _open.get(instance)
+    if prompts:
         for output in outputs:
-            asked = known.get(output.request_id)
-            if asked is not None:
+            prompt = prompts.get(output.request_id)
+            if prompt is not None:
                 if output.finished:
-                    del known[output.request_id]
-                guard(asked.see, output)
+                    del prompts[output.request_id]
+                guard(prompt.see, output)
     return outputs
 
 
 def _fail_all(engine: Any, error: BaseException) -> None:
-    for asked in _open.pop(engine, {}).values():
-        guard(asked.fail, error)
+    for prompt in _open.pop(engine, {}).values():
+        guard(prompt.fail, error)
 
 
 def aborting(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``LLMEngine.abort_request(request_ids)``: an engine gives no output for what it drops."""
+    """Wrapper for ``LLMEngine.abort_request(request_ids)``: aborted requests have no further output."""
     result = wrapped(*args, **kwargs)
-    guard(_abort, instance, _given(args, kwargs, 0, "request_ids"))
+    guard(_abort, instance, _argument(args, kwargs, 0, "request_ids"))
     return result
 
 
 def _abort(engine: Any, ids: Any) -> None:
-    known = _open.get(engine) or {}
+    prompts = _open.get(engine) or {}
     dropped = {ids} if isinstance(ids, str) else set(ids)
-    for request_id, asked in list(known.items()):
-        if request_id in dropped or asked.internal in dropped:
-            del known[request_id]
-            asked.abort()
+    for request_id, prompt in list(prompts.items()):
+        if request_id in dropped or prompt.internal in dropped:
+            del prompts[request_id]
+            prompt.abort()

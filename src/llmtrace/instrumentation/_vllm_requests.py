@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmtrace.content import to_json
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_messages import read_message
+from llmtrace.instrumentation._openai_messages import read_prompt as read_plain_prompt
 from llmtrace.instrumentation._provider import Fields
-from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolDefinition
+from llmtrace.model import Generic, JsonValue, Message, Text, ToolDefinition
 from llmtrace.validation.schema import read_definition
 
 _DEFAULTS: dict[str, tuple[str, Any]] = {
@@ -34,60 +35,45 @@ _CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural
 
 
 def read_parameters(params: Any) -> dict[str, JsonValue]:
-    """What a ``SamplingParams`` asks for."""
-    found: dict[str, JsonValue] = {}
+    """Read a ``SamplingParams``."""
+    parameters: dict[str, JsonValue] = {}
     for name, (ours, default) in _DEFAULTS.items():
-        given = getattr(params, name, default)
-        if given is not None and given != default and not (name == "top_k" and given < 1):
-            found[ours] = given
+        setting = getattr(params, name, default)
+        if setting is not None and setting != default and not (name == "top_k" and setting < 1):
+            parameters[ours] = setting
     stop = getattr(params, "stop", None)
     if stop:
-        found["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
+        parameters["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
     structured = getattr(params, "structured_outputs", None)
     if structured is not None:
-        asked = {name: getattr(structured, name, None) for name in _CONSTRAINTS}
-        found["structured_outputs"] = to_json({name: held for name, held in asked.items() if held is not None})
-    return found
+        constraints = {name: getattr(structured, name, None) for name in _CONSTRAINTS}
+        parameters["structured_outputs"] = to_json({name: value for name, value in constraints.items() if value is not None})
+    return parameters
 
 
 def is_delta(params: Any) -> bool:
-    """Whether each output holds only what is new; else it holds all so far."""
+    """Return True if each output holds only what is new, not all so far."""
     return getattr(getattr(params, "output_kind", None), "name", "") == "DELTA"
 
 
 def read_prompt(prompt: Any, text: Any = None) -> tuple[Message, ...]:
-    """A prompt in any of vLLM's forms. ``text``: its text, where that is known apart."""
+    """Read a prompt in any of vLLM's forms. ``text``: its text, if it is given apart."""
     if isinstance(text, str):
-        return _user(Text(text))
-    if isinstance(prompt, str):
-        return _user(Text(prompt))
-    if isinstance(prompt, Mapping):
-        said = prompt.get("prompt")
-        if isinstance(said, str):
-            data = prompt.get("multi_modal_data")
-            seen = [Generic("multi_modal", {"modality": str(name)}) for name in data] if isinstance(data, Mapping) else []
-            return _user(Text(said), *seen)
-        tokens = prompt.get("prompt_token_ids")
-        return _tokens(tokens)
-    return _tokens(prompt) if isinstance(prompt, Sequence) else ()
-
-
-def _tokens(ids: Any) -> tuple[Message, ...]:
-    """A prompt of which only the tokens are known: how many they are."""
-    try:
-        return _user(Generic("tokens", {"count": len(ids)}))
-    except TypeError:
-        return ()
-
-
-def _user(*parts: Part) -> tuple[Message, ...]:
-    return (Message("user", parts),)
+        return read_plain_prompt(text)
+    if not isinstance(prompt, Mapping):
+        return read_plain_prompt(prompt)
+    content = prompt.get("prompt")
+    if not isinstance(content, str):
+        return read_plain_prompt(prompt.get("prompt_token_ids"))
+    data = prompt.get("multi_modal_data")
+    media = [Generic("multi_modal", {"modality": str(name)}) for name in data] if isinstance(data, Mapping) else []
+    return (Message("user", (Text(content), *media)),)
 
 
 def read_chat(messages: Any, tools: Any) -> Fields:
-    fields: Fields = {"input": all_known(messages, read_message)}
+    fields: Fields = {"input": read_messages_cached(messages, read_message)}
     if tools:
-        fields["tools"] = known_tools(list(tools), _read_tools)
+        fields["tools"] = read_tools_cached(list(tools), _read_tools)
     return fields
 
 
@@ -96,24 +82,24 @@ def _read_tools(raw: Any) -> tuple[ToolDefinition, ...]:
 
 
 def count_prompts(prompts: Any) -> int:
-    """How many prompts ``LLM.generate`` is given."""
+    """Count the prompts that ``LLM.generate`` gets."""
     if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Sequence):
         return 1
     return 1 if prompts and isinstance(prompts[0], int) else len(prompts)
 
 
 def conversations(messages: Any) -> Sequence[Any]:
-    """The conversations that ``LLM.chat`` is given: one, or a list of them."""
+    """Return the conversations that ``LLM.chat`` gets: one, or a list of them."""
     if not isinstance(messages, Sequence) or not messages:
         return ()
     return messages if isinstance(messages[0], (list, tuple)) else (messages,)
 
 
 def model_of(engine: Any) -> str | None:
-    """The name of an engine's model, as its server would say it."""
+    """Return the name of an engine's model, as its server would report it."""
     config = getattr(engine, "model_config", None)
     named = getattr(config, "served_model_name", None)
     if isinstance(named, (list, tuple)):
         named = named[0] if named else None
-    found = named or getattr(config, "model", None)
-    return found if isinstance(found, str) else None
+    model = named or getattr(config, "model", None)
+    return model if isinstance(model, str) else None

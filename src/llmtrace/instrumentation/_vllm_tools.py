@@ -29,20 +29,20 @@ class CallReader:
     __slots__ = ("_parser", "_tokenizer", "_tools")
 
     def __init__(self, tools: Sequence[Any], tokenizer: Any = None, parser: str = "") -> None:
-        """``tools``: as they were given. ``parser``: the name of vLLM's own, which needs the tokenizer."""
+        """``tools``: as the program gave them. ``parser``: name of a parser of vLLM, which needs the tokenizer."""
         self._tools = tools
         self._tokenizer = tokenizer
         self._parser = parser
 
     def read(self, text: str) -> tuple[Part, ...]:
-        """Text and calls of an answer, in order."""
+        """Read text and tool calls of an answer, in order."""
         if self._parser:
             return tuple(_by_vllm(self._parser, self._tokenizer, self._tools, text))
         return tuple(hermes(text))
 
 
 def hermes(text: str) -> Iterator[Part]:
-    """The parts of a text with calls in the Hermes form."""
+    """Read a text with tool calls in the Hermes form."""
     place = 0
     for number, block in enumerate(_BLOCK.finditer(text)):
         call = _call(block.group(1), number)
@@ -59,32 +59,32 @@ def hermes(text: str) -> Iterator[Part]:
 
 
 def _call(block: str, number: int) -> ToolCall | None:
-    said = _SAID.fullmatch(block)
-    if said is not None:
+    match = _SAID.fullmatch(block)
+    if match is not None:
         try:
-            name = json.loads(said.group(1))
+            name = json.loads(match.group(1))
         except ValueError:
             return None
-        return ToolCall(name, parse_arguments(said.group(2)), f"call_{number}")
+        return ToolCall(name, parse_arguments(match.group(2)), f"call_{number}")
     try:
-        found = from_json(block)
+        call = from_json(block)
     except (TypeError, ValueError):  # TypeError: half a surrogate pair as it is
         return None
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
         return None
-    arguments = found.get("arguments", found.get("parameters"))
-    return ToolCall(found["name"], arguments if isinstance(arguments, dict) else json.dumps(arguments), f"call_{number}")
+    arguments = call.get("arguments", call.get("parameters"))
+    return ToolCall(call["name"], arguments if isinstance(arguments, dict) else json.dumps(arguments), f"call_{number}")
 
 
 def _by_vllm(parser: str, tokenizer: Any, tools: Sequence[Any], text: str) -> Iterator[Part]:
-    """As vLLM's server would have read it with ``--tool-call-parser``. It is loaded where it is not, as its name was given."""
+    """Read the text with vLLM's own ``--tool-call-parser``, and load that if needed."""
     parsers = sys.modules.get("vllm.tool_parsers") or import_module("vllm.tool_parsers")
     protocol = import_module("vllm.entrypoints.openai.chat_completion.protocol")
     offered = [protocol.ChatCompletionToolsParam(**tool) if isinstance(tool, dict) else tool for tool in tools]
     request = protocol.ChatCompletionRequest(messages=[], model="", tools=offered)
-    made = parsers.ToolParserManager.get_tool_parser(parser)(tokenizer, offered)
-    found = made.extract_tool_calls(text, request=request)
-    if found.content:
-        yield Text(found.content)
-    for number, call in enumerate(found.tool_calls):
+    tool_parser = parsers.ToolParserManager.get_tool_parser(parser)(tokenizer, offered)
+    answer = tool_parser.extract_tool_calls(text, request=request)
+    if answer.content:
+        yield Text(answer.content)
+    for number, call in enumerate(answer.tool_calls):
         yield ToolCall(call.function.name, parse_arguments(call.function.arguments), call.id or f"call_{number}")

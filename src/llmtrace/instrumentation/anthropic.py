@@ -17,10 +17,10 @@ from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._anthropic_blocks import FINISH_REASONS, read_content, read_message, read_usage
 from llmtrace.instrumentation._anthropic_events import EventReader
 from llmtrace.instrumentation._anthropic_tools import run_tool, run_tool_async, without_own_span, without_own_tool_span
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, keep_answer, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, note_answer, traced, traced_async
 from llmtrace.instrumentation._stainless import client_of, is_given, members, server_of
 from llmtrace.model import ToolDefinition
 from llmtrace.recorder.guard import guard
@@ -29,13 +29,16 @@ from llmtrace.validation.schema import read_definition
 LIBRARY, DISTRIBUTION = "anthropic", "anthropic"
 SUPPORTED = (1, 2)
 """Major versions of the library that are tested."""
+CLIENTS = {
+    f"anthropic.{start}Anthropic{cloud}": "" for start in ("", "Async") for cloud in ("", "Bedrock", "BedrockMantle", "Vertex")
+}
 
 _NAMES = {"output_format": "response_format"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "system", "output_config", "anthropic_version", "anthropic_beta"}
 
 
-class Messages:
-    """The endpoint of messages."""
+class Messages(Endpoint):
+    """The endpoint of messages. Headers are put in by `send`."""
 
     stream = False
     """The method always gives a stream."""
@@ -43,7 +46,7 @@ class Messages:
     def client(self, instance: Any) -> Any:
         return client_of(instance)
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client)
         model = kwargs.get("model")
         return {
@@ -55,9 +58,6 @@ class Messages:
             "server_port": port,
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # see `send`
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         fields: Fields = {"parameters": _parameters(kwargs)}
         thread = kwargs.get("thread")
@@ -65,26 +65,26 @@ class Messages:
             fields["previous_response_id"] = thread.get("previous_message_id")
         one_shot = False
         for name, field, read in _CONTENT:
-            given = kwargs.get(name)
-            if isinstance(given, (str, list, tuple)):
-                fields[field] = read(given)
-            elif given is not None and is_given(given):  # an iterator, which is the SDK's to consume
+            value = kwargs.get(name)
+            if isinstance(value, (str, list, tuple)):
+                fields[field] = read(value)
+            elif value is not None and is_given(value):  # an iterator, which is the SDK's to consume
                 one_shot = True
         return fields, one_shot or isinstance(kwargs.get("output_format"), type)
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        stop = said.get("stop_reason")
+        message = members(result)
+        stop = message.get("stop_reason")
         return {
-            "response_id": said.get("id"),
-            "response_model": said.get("model"),
-            "usage": read_usage(said.get("usage")),
-            "output": (read_message(said, stop),),
+            "response_id": message.get("id"),
+            "response_model": message.get("model"),
+            "usage": read_usage(message.get("usage")),
+            "output": (read_message(message, stop),),
             "finish_reasons": (FINISH_REASONS.get(stop, stop) if stop else "error",),
         }
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _stainless.settle(self, call, result, EventReader)
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, EventReader)
 
 
 class Stream(Messages):
@@ -103,35 +103,35 @@ _providers: dict[type, str] = {}
 
 
 def _provider(client: type) -> str:
-    found = _providers.get(client)
-    if found is None:
+    provider_name = _providers.get(client)
+    if provider_name is None:
         names = " ".join(base.__name__ for base in client.__mro__)
-        found = next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
-        _providers[client] = found
-    return found
+        provider_name = next((provider for part, provider in _PROVIDERS.items() if part in names), "anthropic")
+        _providers[client] = provider_name
+    return provider_name
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """``output_config`` holds two that the conventions, or llmtrace, have a name for."""
-    found = read_parameters(kwargs, _NAMES, _LEFT_OUT)
+    """Read the parameters. Two members of ``output_config`` have a name of their own in the conventions."""
+    parameters = read_parameters(kwargs, _NAMES, _LEFT_OUT)
     config = kwargs.get("output_config")
     if isinstance(config, Mapping):
-        given: dict[str, Any] = {name: value for name, value in config.items() if value is not None}
-        found.update({_OUTPUT_NAMES.get(name, name): to_json(value) for name, value in given.items()})
-    return found
+        settings: dict[str, Any] = {name: value for name, value in config.items() if value is not None}
+        parameters.update({_OUTPUT_NAMES.get(name, name): to_json(value) for name, value in settings.items()})
+    return parameters
 
 
 _OUTPUT_NAMES = {"format": "response_format", "effort": "reasoning.level"}
 
 
-def _read_messages(given: Any) -> Any:
-    return all_known(given, read_message)
+def _read_messages(messages: Any) -> Any:
+    return read_messages_cached(messages, read_message)
 
 
-def _read_tools(given: Any) -> tuple[ToolDefinition, ...]:
-    """The definitions; tools that the beta tool runner can run are objects that tell theirs."""
-    plain = [_plain(tool) for tool in given]
-    return known_tools(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
+def _read_tools(tools: Any) -> tuple[ToolDefinition, ...]:
+    """Read tool definitions. Tools of the beta tool runner are objects with ``to_dict``."""
+    plain = [_plain(tool) for tool in tools]
+    return read_tools_cached(plain, lambda raw: tuple([read_definition(tool) for tool in raw]))
 
 
 def _plain(tool: Any) -> Any:
@@ -150,7 +150,7 @@ _CONTENT: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
 
 
 def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
-    """A wrapper for ``.stream()``, which makes no request yet: it gives a manager that does when it is entered.
+    """A wrapper for ``.stream()``, which returns a manager that makes the request when it is entered.
 
     ``name``: the manager's attribute that makes the request, or is the coroutine that will.
     """
@@ -169,7 +169,7 @@ def helper(trace: Callable[[Endpoint], Wrapper], name: str) -> Wrapper:
 
 
 def _ignoring(request: Any) -> Any:
-    """The request has been given its arguments already."""
+    """Return a function that ignores arguments, because the request has them already."""
     return lambda **_: request() if callable(request) else request
 
 
@@ -184,17 +184,17 @@ def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     call = call_of(client)
     options = args[0]
-    given = options.headers if is_given(options.headers) else {}
+    headers = options.headers if is_given(options.headers) else {}
     always = getattr(client, "_custom_headers", None) or {}
-    if call is None or not _propagates(client) or any(name.lower() == "traceparent" for name in (*given, *always)):
+    if call is None or not _propagates(client) or any(name.lower() == "traceparent" for name in (*headers, *always)):
         return args
-    return options.model_copy(update={"headers": {**given, **call.recording.headers()}}), *args[1:]
+    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
 
 
 def _propagates(client: Any) -> bool:
-    """False where the program told the SDK, which can trace its calls itself, to send no trace context."""
-    own = getattr(client, "_open_telemetry", None)
-    return not (isinstance(own, Mapping) and own.get("propagation") is False)
+    """Return False if the program told the SDK, which can trace its calls itself, to send no trace context."""
+    options = getattr(client, "_open_telemetry", None)
+    return not (isinstance(options, Mapping) and options.get("propagation") is False)
 
 
 _MODULE, _BETA_MODULE = "anthropic.resources.messages.messages", "anthropic.resources.beta.messages.messages"
@@ -224,12 +224,12 @@ _BETA = helper(traced, _BETA_MANAGER), helper(traced_async, _BETA_AMANAGER)
 PATCHES = (
     *_methods(_MODULE, helper(traced, _MANAGER), helper(traced_async, _AMANAGER)),
     *(patch for module in (_BETA_MODULE, *_COPIES) for patch in _methods(module, *_BETA)),
-    Patch(_MODULE, "parse_response", keep_answer),
-    Patch(_BETA_MODULE, "parse_beta_response", keep_answer),
+    Patch(_MODULE, "parse_response", note_answer),
+    Patch(_BETA_MODULE, "parse_beta_response", note_answer),
     Patch("anthropic._base_client", "BaseClient._build_request", send),
     Patch("anthropic._base_client", "start_api_call_span", without_own_span),
     Patch(_RUNNER, "tool_use_span", without_own_tool_span),
     Patch(_RUNNER, "BaseSyncToolRunner._run_tool", run_tool),
     Patch(_RUNNER, "BaseAsyncToolRunner._run_tool", run_tool_async),
-    *_stainless.patches("anthropic"),
+    *_stainless.patches("anthropic", CLIENTS),
 )

@@ -20,8 +20,8 @@ from llmtrace.instrumentation._bedrock_bodies import InvokeReader, merged, read_
 from llmtrace.instrumentation._bedrock_chunks import ConverseReader, Events
 from llmtrace.instrumentation._bedrock_converse import read_answer, read_request
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced
-from llmtrace.instrumentation._streams import Watch, closing, pump, watched
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced
+from llmtrace.instrumentation._streams import Reader, Watch, closing, pump, watched
 from llmtrace.model import Usage
 from llmtrace.recorder.guard import guard
 
@@ -35,15 +35,15 @@ _NO_CHATS = ("embed", "rerank", "stability.", "image", "canvas", "reel")
 """Parts of the names of models that are no language models."""
 
 
-class Converse:
-    """The endpoint of ``converse``."""
+class Converse(Endpoint):
+    """The endpoint of ``converse``. Headers are put in by `prepare`."""
 
     stream = False
 
     def client(self, instance: Any) -> Any:
         return instance._endpoint  # which is what makes the requests
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         url = urlsplit(client.host)
         model = kwargs.get("modelId")
         return {
@@ -55,18 +55,11 @@ class Converse:
             "server_port": url.port or _PORTS.get(url.scheme),
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # see `prepare`
-
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return read_request(kwargs), False
 
     def answer(self, result: Any) -> Fields:
         return read_answer(result)
-
-    def settle(self, call: Call, result: Any) -> Any:
-        call.end(self.answer(result))
-        return result
 
 
 class ConverseStream(Converse):
@@ -74,7 +67,7 @@ class ConverseStream(Converse):
 
     stream = True
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         _watch_events(call, Events(ConverseReader()), result["stream"])
         return result
 
@@ -89,7 +82,7 @@ class Invoke(Converse):
     def answer(self, result: Any) -> Fields:
         return read_whole(result)
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         body = result["body"]
         raw = body._raw_stream
         watch = watched(call, _Body(self, read_headers(result.get("ResponseMetadata"))), raw)
@@ -102,7 +95,7 @@ class InvokeStream(Invoke):
 
     stream = True
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         _watch_events(call, Events(InvokeReader()), result["body"])
         return result
 
@@ -111,7 +104,7 @@ class InvokeStream(Invoke):
 
 
 def _watch_events(call: Call, reader: Events, stream: Any) -> None:
-    """Have ``call`` ended by an ``EventStream``. It keeps its place: only the generator in it is replaced."""
+    """End ``call`` when an ``EventStream`` ends. Only the generator in it is replaced."""
     watch = watched(call, reader, stream._raw_stream)
     stream._event_generator = _overheard(watch, reader, stream._event_generator)
 
@@ -126,7 +119,7 @@ def _overheard(watch: Watch, reader: Events, messages: Iterator[Any]) -> Iterato
 # -- bodies
 
 
-class _Body:
+class _Body(Reader):
     """Reader of an answer that the program reads in pieces of its own choice."""
 
     def __init__(self, endpoint: Invoke, counted: Usage | None) -> None:
@@ -140,14 +133,14 @@ class _Body:
     def fields(self) -> Fields:
         fields: Fields = {"stream": False, "chunks": None, "time_to_first_chunk": None, "usage": self._counted}
         try:
-            said = self._endpoint.answer(from_json(b"".join(self._pieces)))
+            answer = self._endpoint.answer(from_json(b"".join(self._pieces)))
         except ValueError:  # no JSON, or cut off
             return fields
-        return {**fields, "partial": False, **said, "usage": merged(said.get("usage"), self._counted)}
+        return {**fields, "partial": False, **answer, "usage": merged(answer.get("usage"), self._counted)}
 
 
 class _Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]  # not generic at run time before wrapt 2
-    """Stands in for the HTTP response inside a ``StreamingBody``: what is read from it is seen."""
+    """Proxy of the HTTP response inside a ``StreamingBody``: the watch sees what is read."""
 
     def __init__(self, raw: Any, watch: Watch) -> None:
         super().__init__(raw)
@@ -200,8 +193,8 @@ def make_api_call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
     return trace(lambda **_: wrapped(*args, **kwargs), instance, (), args[1])
 
 
-def _is_ours(client: Any, given: Mapping[str, Any]) -> bool:
-    model = str(given.get("modelId")).lower()
+def _is_ours(client: Any, parameters: Mapping[str, Any]) -> bool:
+    model = str(parameters.get("modelId")).lower()
     return client.meta.service_model.service_name == _SERVICE and not any(part in model for part in _NO_CHATS)
 
 

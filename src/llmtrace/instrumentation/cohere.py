@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from llmtrace import semconv
 from llmtrace.content import to_json
 from llmtrace.errors import LlmtraceError
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._cohere_chat import (
     EventReader,
     finish_word,
@@ -22,10 +23,20 @@ from llmtrace.instrumentation._cohere_chat import (
     read_usage,
 )
 from llmtrace.instrumentation._generators import followed
-from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_parameters import NOT_OF_THE_REQUEST, read_parameters
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, Headers, begin, call_of, carried_by, traced, traced_async
+from llmtrace.instrumentation._provider import (
+    Call,
+    Endpoint,
+    Fields,
+    Headers,
+    Outgoing,
+    begin,
+    call_of,
+    prepare,
+    traced,
+    traced_async,
+)
 from llmtrace.instrumentation._stainless import members
 from llmtrace.instrumentation._streams import Watch, watched
 from llmtrace.model import Embedding, JsonValue, Retrieval, ToolDefinition
@@ -35,19 +46,20 @@ from llmtrace.validation.schema import read_definition
 LIBRARY, DISTRIBUTION = "cohere", "cohere"
 SUPPORTED = (5, 6, 7)
 """Major versions of the library that are tested."""
+CLIENTS = {f"cohere.{name}": "_client_wrapper.httpx_client" for name in ("Client", "ClientV2", "AsyncClient", "AsyncClientV2")}
 
 _NAMES = {"p": "top_p", "k": "top_k"}
 _LEFT_OUT = NOT_OF_THE_REQUEST | {"messages", "documents", "request_options"}
 _PORTS = {"https": 443, "http": 80}
 
 
-class _Endpoint:
+class _Endpoint(Endpoint):
     """What all calls of the SDK share."""
 
     def client(self, instance: Any) -> Any:
         return instance._client_wrapper.httpx_client
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         url = urlsplit(client.get_base_url(None))
         model = kwargs.get("model")
         return {
@@ -57,20 +69,14 @@ class _Endpoint:
             "server_port": url.port or _PORTS.get(url.scheme),
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         options = kwargs.get("request_options") or {}
-        own = dict(options.get("additional_headers") or {})
-        if any(name.lower() == "traceparent" for name in (*own, *client.base_headers())):
+        headers = dict(options.get("additional_headers") or {})
+        if any(name.lower() == "traceparent" for name in (*headers, *client.base_headers())):
             return dict(kwargs), None
-        return {**kwargs, "request_options": {**options, "additional_headers": own}}, own
+        return {**kwargs, "request_options": {**options, "additional_headers": headers}}, headers
 
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
-        return {}, False
-
-    def answer(self, result: Any) -> Fields:
-        raise NotImplementedError
-
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result.data))
         return result
 
@@ -81,30 +87,30 @@ class Chat(_Endpoint):
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if value is not None and value is not ...}
-        parameters = read_parameters(given, _NAMES, _LEFT_OUT)
+        arguments = {name: value for name, value in kwargs.items() if value is not None and value is not ...}
+        parameters = read_parameters(arguments, _NAMES, _LEFT_OUT)
         if isinstance(parameters.get("response_format"), dict):
             parameters["response_format"] = read_format(parameters["response_format"])
         fields: Fields = {
-            "input": all_known(given.get("messages") or (), read_chat_message),
-            "system": tuple(read_documents(given.get("documents") or ())),
+            "input": read_messages_cached(arguments.get("messages") or (), read_chat_message),
+            "system": tuple(read_documents(arguments.get("documents") or ())),
             "parameters": parameters,
         }
-        if given.get("tools"):
-            fields["tools"] = known_tools(given["tools"], _read_tools)
+        if arguments.get("tools"):
+            fields["tools"] = read_tools_cached(arguments["tools"], _read_tools)
         return fields, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        finish = finish_word(said.get("finish_reason"))
+        response = members(result)
+        finish = finish_word(response.get("finish_reason"))
         return {
-            "response_id": said.get("id"),
-            "usage": read_usage(said.get("usage")),
-            "output": (read_chat_message(said.get("message"), finish),),
+            "response_id": response.get("id"),
+            "usage": read_usage(response.get("usage")),
+            "output": (read_chat_message(response.get("message"), finish),),
             "finish_reasons": (finish or "error",),
         }
 
@@ -112,7 +118,7 @@ class Chat(_Endpoint):
 class Embeddings(_Endpoint):
     """The endpoint of ``embed``."""
 
-    makes = Embedding
+    operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:
         return {"usage": read_usage(members(result).get("meta")), "dimensions": _dimensions(members(result).get("embeddings"))}
@@ -121,29 +127,29 @@ class Embeddings(_Endpoint):
 class Rerank(_Endpoint):
     """The endpoint of ``rerank``: a retrieval from what the program hands over."""
 
-    makes = Retrieval
+    operation_type = Retrieval
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         query, top, documents = kwargs.get("query"), kwargs.get("top_n"), kwargs.get("documents")
         return {
             "query": query if isinstance(query, str) else None,
             "top_k": top if isinstance(top, int) else None,
-            "given": tuple(documents or ()),
+            "candidates": tuple(documents or ()),
         }, False
 
-    def settle(self, call: Call, result: Any) -> Any:
-        given = call.fields.get("given") or ()
-        call.end({"documents": [_ranked(members(one), given) for one in members(result.data).get("results") or ()]})
+    def on_response(self, call: Call, result: Any) -> Any:
+        documents = call.fields.get("candidates") or ()
+        call.end({"documents": [_ranked(members(ranking), documents) for ranking in members(result.data).get("results") or ()]})
         return result
 
 
-def _ranked(said: Mapping[str, Any], given: Sequence[Any]) -> dict[str, JsonValue]:
-    """A document as the program gave it, which the answer names by its index."""
-    return {"index": said["index"], "score": said.get("relevance_score"), "content": to_json(given[said["index"]])}
+def _ranked(ranking: Mapping[str, Any], documents: Sequence[Any]) -> dict[str, JsonValue]:
+    """Return a document of the request that the answer names by its index."""
+    return {"index": ranking["index"], "score": ranking.get("relevance_score"), "content": to_json(documents[ranking["index"]])}
 
 
 def _dimensions(embeddings: Any) -> int | None:
-    """Of numbers that stand one for one; the packed kinds (``binary``, ``base64``) have fewer."""
+    """Return the length of a vector of plain numbers; packed kinds (``binary``, ``base64``) are skipped."""
     if not isinstance(embeddings, list):
         by_kind = members(embeddings)
         embeddings = next((by_kind[kind] for kind in ("float_", "float", "int8", "uint8") if by_kind.get(kind)), None)
@@ -163,7 +169,7 @@ class _Opened:
         self.watch: Watch | None = None
 
     def see(self, response: Any) -> None:
-        """The response is open; what the program reads of it is watched."""
+        """Watch what the program reads of the response, which is open now."""
         self.chunks = 1
         self.watch = watch = watched(self.call, EventReader(), response._response)
         response._data = followed(response.data, lambda: watch)
@@ -190,20 +196,20 @@ class _Opened:
 
 def stream(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Wrapper for ``chat_stream`` of a raw client, which gives a context manager made of a generator."""
-    carried, headers = guard(carried_by, _STREAM, instance, kwargs) or (None, None)
-    if carried is None:
+    outgoing = guard(prepare, _STREAM, wrapped, instance, args, kwargs)
+    if outgoing is None:
         return wrapped(*args, **kwargs)
-    manager = wrapped(*args, **carried)
-    guard(_follow, manager, instance, kwargs, headers)
+    manager = wrapped(*outgoing.args, **outgoing.kwargs)
+    guard(_follow, manager, instance, outgoing)
     return manager
 
 
-def _follow(manager: Any, instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> None:
-    manager.gen = followed(manager.gen, lambda: _open(instance, kwargs, headers))
+def _follow(manager: Any, instance: Any, outgoing: Outgoing) -> None:
+    manager.gen = followed(manager.gen, lambda: _open(instance, outgoing))
 
 
-def _open(instance: Any, kwargs: Mapping[str, Any], headers: Headers | None) -> Any:
-    call = begin(_STREAM, instance, kwargs, headers)
+def _open(instance: Any, outgoing: Outgoing) -> Any:
+    call = begin(_STREAM, instance, outgoing.named, outgoing.headers)
     return _Opened(call) if call is not None and not isinstance(call, LlmtraceError) else call
 
 

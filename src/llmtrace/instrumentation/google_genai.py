@@ -16,13 +16,13 @@ from pydantic_core import from_json
 
 from llmtrace import semconv
 from llmtrace.instrumentation import _google_interactions
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._generators import traced_generator, watch_generator
 from llmtrace.instrumentation._google_answers import AnswerReader, read_usage
 from llmtrace.instrumentation._google_functions import FUNCTIONS
-from llmtrace.instrumentation._google_parts import read_content, read_parameters, read_parts, read_tools, said
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation._google_parts import python_members, read_content, read_parameters, read_parts, read_tools
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, call_of, traced, traced_async
 from llmtrace.model import Embedding, Usage
 from llmtrace.recorder.guard import guard
 
@@ -33,16 +33,13 @@ SUPPORTED = (1, 2, 3)
 _PORTS = {"https": 443, "http": 80}
 
 
-class _Endpoint:
-    """What all calls of the SDK share."""
-
-    operation: str
-    stream = False
+class _Endpoint(Endpoint):
+    """What all calls of the SDK share. Headers are put in, and the request is read, when it is sent (`send`)."""
 
     def client(self, instance: Any) -> Any:
         return instance._api_client
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         url = urlsplit(client._http_options.base_url or "")
         model = kwargs.get("model")
         return {
@@ -52,14 +49,8 @@ class _Endpoint:
             "server_port": url.port or _PORTS.get(url.scheme),
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # headers are put in when the request is made
-
-    def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:  # noqa: ARG002
-        return {}, False
-
-    def sent(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
-        """What the body of the request tells."""
+    def read_body(self, body: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+        """Return the fields that the body of the request holds."""
         return {}
 
 
@@ -69,26 +60,25 @@ class Content(_Endpoint):
     def __init__(self, *, stream: bool) -> None:
         self.stream = stream
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.GENERATE_CONTENT, "stream": self.stream}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.GENERATE_CONTENT, "stream": self.stream}
 
-    def sent(self, body: Mapping[str, Any]) -> Fields:
-        body = said(body)
+    def read_body(self, body: Mapping[str, Any]) -> Fields:
+        body = python_members(body)
         contents, tools = body.get("contents"), body.get("tools")
         fields: Fields = {
-            "system": tuple(read_parts(said(body.get("system_instruction")).get("parts"))),
-            "input": all_known(contents or (), read_content),
+            "system": tuple(read_parts(python_members(body.get("system_instruction")).get("parts"))),
+            "input": read_messages_cached(contents or (), read_content),
             "parameters": read_parameters(body),
         }
         if tools:
-            fields["tools"] = known_tools(tools, read_tools)
+            fields["tools"] = read_tools_cached(tools, read_tools)
         if body.get("cached_content"):
             fields["previous_response_id"] = body["cached_content"]
         return fields
 
     def reader(self, call: Call) -> AnswerReader:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return AnswerReader(asked if isinstance(asked, int) else 1)
+        return AnswerReader(call.choice_count)
 
     def answer(self, result: Any) -> Fields:
         reader = AnswerReader()
@@ -97,7 +87,7 @@ class Content(_Endpoint):
         fields.pop("partial", None)
         return fields
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if hasattr(result, "__anext__"):
             return watch_generator(call, self.reader(call), result)
         call.end(self.answer(result))
@@ -105,29 +95,25 @@ class Content(_Endpoint):
 
 
 def _whole(result: Any) -> Any:
-    """The answer; from its body, where the program asked for nothing but the HTTP response."""
-    response = said(result)
-    body = said(response.get("sdk_http_response")).get("body")
+    """Return the answer; from its body, if the program asked for the HTTP response only."""
+    response = python_members(result)
+    body = python_members(response.get("sdk_http_response")).get("body")
     return from_json(body) if body and not response.get("candidates") else result
 
 
 class Embeddings(_Endpoint):
     """The endpoint of ``embed_content``."""
 
-    makes = Embedding
+    operation_type = Embedding
 
     def answer(self, result: Any) -> Fields:
-        response = said(result)
-        embeddings = [said(one) for one in response.get("embeddings") or ()]
+        response = python_members(result)
+        embeddings = [python_members(embedding) for embedding in response.get("embeddings") or ()]
         usage = read_usage(response.get("usage_metadata"))
-        counts = [said(one.get("statistics")).get("token_count") for one in embeddings]
+        counts = [python_members(embedding.get("statistics")).get("token_count") for embedding in embeddings]
         if usage is None and any(counts):
             usage = Usage(int(sum(count or 0 for count in counts)))
         return {"usage": usage, "dimensions": len(embeddings[0].get("values") or ()) or None if embeddings else None}
-
-    def settle(self, call: Call, result: Any) -> Any:
-        call.end(self.answer(result))
-        return result
 
 
 def send(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -146,7 +132,7 @@ def _prepare(client: Any, request: Any) -> None:
     if not any(name.lower() == "traceparent" for name in request.headers or ()):
         request.headers = {**(request.headers or {}), **call.recording.headers()}  # a new dict: it may be the client's own
     if isinstance(call.endpoint, _Endpoint) and isinstance(request.data, Mapping):
-        call.fields.update(call.endpoint.sent(request.data))
+        call.fields.update(call.endpoint.read_body(request.data))
 
 
 _WHOLE, _STREAM, _EMBEDDINGS = Content(stream=False), Content(stream=True), Embeddings()

@@ -27,6 +27,7 @@ from llmtrace.model import Generic, JsonValue, Message, Part, ServerToolCall, Se
 LIBRARY, DISTRIBUTION = "groq", "groq"
 SUPPORTED = (1,)
 """Major versions of the library that are tested."""
+CLIENTS = {"groq.Groq": "", "groq.AsyncGroq": ""}
 
 PROVIDER = "groq"
 
@@ -34,36 +35,38 @@ PROVIDER = "groq"
 class GroqChat(Chat):
     """The endpoint of chat completions."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "provider": PROVIDER}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
     def answer(self, result: Any) -> Fields:
         fields = super().answer(result)
-        said = [members(members(choice).get("message")) for choice in members(result).get("choices") or ()]
-        output = zip(fields["output"], said, strict=True)
-        return {**fields, "output": tuple([_with_executed(one, raw.get("executed_tools") or ()) for one, raw in output])}
+        raw_messages = [members(members(choice).get("message")) for choice in members(result).get("choices") or ()]
+        output = zip(fields["output"], raw_messages, strict=True)
+        return {
+            **fields,
+            "output": tuple([_with_executed(message, raw.get("executed_tools") or ()) for message, raw in output]),
+        }
 
-    def refused(self, error: BaseException, fields: Fields) -> Fields:
-        """With what the model had generated, where the server rejects that."""
+    def on_error(self, error: BaseException, fields: Fields) -> Fields:
+        """Add the model's output that the server rejected."""
         body = getattr(error, "body", None)
-        told = members(members(body).get("error", body))
-        generated = told.get("failed_generation")
+        details = members(members(body).get("error", body))
+        generated = details.get("failed_generation")
         if not isinstance(generated, str) or not generated:
             return fields
         first, *rest = fields.get("output") or [Message("assistant", ())]
         first = replace(first, parts=(*first.parts, _failed(generated)))
         return {**fields, "output": (first, *rest), "finish_reasons": ("error",), "partial": False}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return _stainless.settle(self, call, result, lambda: GroqReader(asked if isinstance(asked, int) else 1))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _stainless.end_call(self, call, result, lambda: GroqReader(call.choice_count))
 
 
 class GroqEmbeddings(Embeddings):
     """The endpoint of embeddings."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "provider": PROVIDER}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "provider": PROVIDER}
 
 
 class GroqReader(ChunkReader):
@@ -71,30 +74,32 @@ class GroqReader(ChunkReader):
 
     __slots__ = ("_executed", "_failure")
 
-    def __init__(self, asked: int = 1) -> None:
-        super().__init__(asked)
+    def __init__(self, choice_count: int = 1) -> None:
+        super().__init__(choice_count)
         self._executed: dict[int, dict[int, dict[str, JsonValue]]] = {}
         """By choice and index; a tool is told of again when it has run."""
         self._failure: Any = None
 
     def add(self, chunk: Any) -> None:
         super().add(chunk)
-        said = members(chunk)
-        own = members(said.get("x_groq"))
-        if own.get("usage") is not None and self._usage is None:
-            self._usage = read_usage(own["usage"])
-        self._failure = own.get("error") or self._failure
-        for choice in map(members, said.get("choices") or ()):
+        fields = members(chunk)
+        extension = members(fields.get("x_groq"))
+        if extension.get("usage") is not None and self._usage is None:
+            self._usage = read_usage(extension["usage"])
+        self._failure = extension.get("error") or self._failure
+        for choice in map(members, fields.get("choices") or ()):
             for tool in members(choice.get("delta")).get("executed_tools") or ():
-                told = {name: value for name, value in to_json(members(tool)).items() if value is not None}
-                self._executed.setdefault(choice.get("index") or 0, {}).setdefault(told.get("index", 0), {}).update(told)
+                execution = {name: value for name, value in to_json(members(tool)).items() if value is not None}
+                self._executed.setdefault(choice.get("index") or 0, {}).setdefault(execution.get("index", 0), {}).update(
+                    execution
+                )
 
     def fields(self) -> Fields:
         fields = super().fields()
         if self._executed:
-            tools = {choice: list(told.values()) for choice, told in self._executed.items()}
-            told = zip(fields["output"], sorted(self._choices), strict=True)
-            fields["output"] = tuple([_with_executed(message, tools.get(choice, ())) for message, choice in told])
+            tools = {choice: list(executions.values()) for choice, executions in self._executed.items()}
+            messages = zip(fields["output"], sorted(self._choices), strict=True)
+            fields["output"] = tuple([_with_executed(message, tools.get(choice, ())) for message, choice in messages])
         if self._failure is not None:
             fields["failure"] = failure_reported({"message": self._failure})
             fields["partial"] = True
@@ -102,7 +107,7 @@ class GroqReader(ChunkReader):
 
 
 def _with_executed(message: Message, tools: Any) -> Message:
-    """With the tools that ran on the server, in front of what was said thereafter."""
+    """Return the message with the tools that ran on the server in front."""
     executed = [part for tool in tools for part in _executed(to_json(members(tool)))]
     return replace(message, parts=(*executed, *message.parts)) if executed else message
 
@@ -110,12 +115,12 @@ def _with_executed(message: Message, tools: Any) -> Message:
 def _executed(tool: Mapping[str, JsonValue]) -> Iterator[Part]:
     kind = str(tool.get("type"))
     yield ServerToolCall(kind, {"type": kind, "arguments": tool.get("arguments")})
-    told = {name: value for name, value in tool.items() if name not in ("type", "arguments", "index") and value is not None}
-    yield ServerToolResult({"type": kind, **told})
+    result = {name: value for name, value in tool.items() if name not in ("type", "arguments", "index") and value is not None}
+    yield ServerToolResult({"type": kind, **result})
 
 
 def _failed(generated: str) -> Part:
-    """A tool call, where that is what was generated; else the text as it is."""
+    """Return the rejected output as a tool call if it is one, else as text."""
     try:
         call = from_json(generated)
         return ToolCall(call["name"], call["arguments"]) if isinstance(call["name"], str) else _text(generated)
@@ -135,5 +140,5 @@ PATCHES = (
     Patch(_COMPLETIONS, "AsyncCompletions.create", traced_async(_CHAT)),
     Patch("groq.resources.embeddings", "Embeddings.create", traced(_EMBEDDINGS)),
     Patch("groq.resources.embeddings", "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
-    *_stainless.patches("groq"),
+    *_stainless.patches("groq", CLIENTS),
 )

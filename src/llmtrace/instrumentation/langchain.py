@@ -24,7 +24,7 @@ SUPPORTED = (1,)
 
 
 def with_handler(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that makes every callback manager: ours is among its handlers, and inherited."""
+    """Wrapper for the function that makes every callback manager: adds our handler, which is inherited."""
     manager = wrapped(*args, **kwargs)
     if active() is not None:
         guard(_add, manager)
@@ -54,7 +54,7 @@ def _attach(config: Any) -> None:
 
 
 def with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Wrapper for ``BaseTool.run``: the callback is not told which tool runs."""
+    """Wrapper for ``BaseTool.run``: puts the tool into the context, because the callback does not get it."""
     if active() is None:
         return wrapped(*args, **kwargs)
     token = otel_context.attach(otel_context.set_value(TOOL, instance))
@@ -65,7 +65,7 @@ def with_tool(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
 
 
 class _Within:
-    """A `Step` that only sets the context; the callbacks are told what comes of it."""
+    """A `Step` that only sets the context; the callbacks get the outcome."""
 
     def __init__(self, context: Context) -> None:
         self.context = otel_context.set_value(OWN, [], context) if _WITHOUT_CONTEXTS else context
@@ -83,7 +83,7 @@ def _with_tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step
 
 
 def _alone(runnable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    """For the coroutine of a chain or node."""
+    """Open a `Step` for the coroutine of a chain or node."""
     return _Within(otel_context.get_current())
 
 

@@ -1,8 +1,8 @@
 """litellm: completion, text_completion, embedding, responses, sync and async, whole and streamed, and the same of its Router.
 
-One call is one span, whatever goes on within it: the SDK that litellm makes its requests by (`Endpoint.covers`), its retries
-and its fallbacks to other models. litellm's own callbacks are left alone. Only what is peculiar to litellm stands here; the
-engine is `_provider`, and answers have the form of OpenAI's.
+One call is one span, whatever goes on within it: the SDK that litellm makes its requests by, its retries and its fallbacks to
+other models (`Endpoint.suppress_nested`). litellm's own callbacks are left alone. Only what is peculiar to litellm stands here;
+the engine is `_provider`, and answers have the form of OpenAI's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from typing import Any
 
 from llmtrace import semconv
 from llmtrace.instrumentation._generators import watch_generator
-from llmtrace.instrumentation._litellm_answers import PARAMETERS, StreamReader, answered_by, provider_name, read_usage, told_of
+from llmtrace.instrumentation._litellm_answers import (
+    PARAMETERS,
+    StreamReader,
+    answered_by,
+    provider_and_model,
+    provider_name,
+    read_usage,
+)
 from llmtrace.instrumentation._litellm_answers import server_of as server_of_url
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions, TextReader
@@ -22,7 +29,7 @@ from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, count_attempt, traced, traced_async
 from llmtrace.instrumentation._stainless import is_given, members
-from llmtrace.instrumentation._steps import aclosing, astepping, closing, is_patched, stepping
+from llmtrace.instrumentation._stream_classes import aclosing, astepping, closing, is_patched, stepping
 from llmtrace.instrumentation._streams import Reader, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
@@ -36,25 +43,25 @@ _FLAGS = ("acompletion", "aembedding", "aresponses")
 """Set where a sync function is to give a coroutine: litellm's own async functions do it."""
 
 
-class _Covering:
+class _Covering(Endpoint):
     """What the endpoints have in common. There is no client: litellm makes them as it needs them."""
 
-    covers = True
+    suppress_nested = True
 
     def client(self, instance: Any) -> Any:  # noqa: ARG002
         return self
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        return dict(kwargs), None  # see `send` and `post`
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        return dict(kwargs), None  # they are put in by `send` and `post`
 
-    def refused(self, error: BaseException, fields: Fields) -> Fields:
-        """litellm's exceptions say who raised them."""
+    def on_error(self, error: BaseException, fields: Fields) -> Fields:
+        """Add the provider, which litellm's exceptions name."""
         provider = getattr(error, "llm_provider", None)
         return {"provider": provider_name(provider), **fields} if isinstance(provider, str) and provider else fields
 
 
 def _outline(kwargs: Mapping[str, Any]) -> Fields:
-    provider, model = told_of(kwargs.get("model"), kwargs.get("custom_llm_provider"))
+    provider, model = provider_and_model(kwargs.get("model"), kwargs.get("custom_llm_provider"))
     return {
         "provider": provider,
         "request_model": model,
@@ -65,29 +72,28 @@ def _outline(kwargs: Mapping[str, Any]) -> Fields:
 class Completion(_Covering, Chat):
     """The endpoint of chats."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
-        form = given.get("response_format")
+        arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "messages", "tools", "functions")}
+        form = arguments.get("response_format")
         if isinstance(form, type):
-            given["response_format"] = {"type": "json_schema", "json_schema": {"schema": output_schema(form)}}
-        return super().request(given)
+            arguments["response_format"] = {"type": "json_schema", "json_schema": {"schema": output_schema(form)}}
+        return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
         usage = read_usage(members(result).get("usage"))
         return {**super().answer(result), "usage": usage, **answered_by(result)}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return _settle(self, call, result, lambda: StreamReader(result, asked if isinstance(asked, int) else 1))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _end_call(self, call, result, lambda: StreamReader(result, call.choice_count))
 
 
 class TextCompletion(_Covering, Completions):
-    """The endpoint of plain text; litellm asks models of chat by a chat."""
+    """The endpoint of text completions."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {**_outline(kwargs), "operation": semconv.TEXT_COMPLETION, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -96,51 +102,51 @@ class TextCompletion(_Covering, Completions):
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), "usage": read_usage(members(result).get("usage")), **answered_by(result)}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        return _settle(self, call, result, lambda: TextReader(asked if isinstance(asked, int) else 1))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _end_call(self, call, result, lambda: TextReader(call.choice_count))
 
 
 class Respond(_Covering, Responses):
     """The endpoint of the Responses API."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return {**_outline(kwargs), "operation": "chat", "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
-        return super().request(given)
+        arguments = {name: kwargs.get(name) for name in (*PARAMETERS, "input", "instructions", "tools", "previous_response_id")}
+        return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
         return {**super().answer(result), **answered_by(result)}
 
-    def settle(self, call: Call, result: Any) -> Any:
-        return _settle(self, call, result, lambda: EventReader(read_response))
+    def on_response(self, call: Call, result: Any) -> Any:
+        return _end_call(self, call, result, lambda: EventReader(read_response))
 
 
 class Embed(_Covering):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
-    makes = Embedding
+    operation_type = Embedding
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         return _outline(kwargs)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return {"dimensions": kwargs.get("dimensions")}, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        vector = members((said.get("data") or [{}])[0]).get("embedding")
+        response = members(result)
+        vector = members((response.get("data") or [{}])[0]).get("embedding")
         length = {"dimensions": len(vector)} if isinstance(vector, list) else {}
-        return {"response_model": said.get("model"), "usage": read_usage(said.get("usage")), **length, **answered_by(result)}
+        return {
+            "response_model": response.get("model"),
+            "usage": read_usage(response.get("usage")),
+            **length,
+            **answered_by(result),
+        }
 
-    def settle(self, call: Call, result: Any) -> Any:
-        call.end(self.answer(result))
-        return result
 
-
-def _settle(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
+def _end_call(endpoint: Any, call: Call, result: Any, reader: Callable[[], Reader]) -> Any:
     """End ``call`` with a whole answer, or have it ended by a stream."""
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         return watch_generator(call, reader(), result)
@@ -173,8 +179,8 @@ def function(trace: Callable[[Endpoint], Wrapper], endpoint: Any) -> Wrapper:
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if any(kwargs.get(flag) for flag in _FLAGS):
             return wrapped(*args, **kwargs)
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        return ours(lambda **_: wrapped(*args, **kwargs), instance, (), given)
+        arguments = {**dict(zip(names, args, strict=False)), **kwargs}
+        return ours(lambda **_: wrapped(*args, **kwargs), instance, (), arguments)
 
     return wrapper
 
@@ -219,10 +225,10 @@ def _with_traceparent(client: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if call is None or not isinstance(call.endpoint, _Covering):
         return args
     options = args[0]
-    given = options.headers if is_given(options.headers) and options.headers else {}
-    if any(name.lower() == "traceparent" for name in (*given, *(getattr(client, "_custom_headers", None) or {}))):
+    headers = options.headers if is_given(options.headers) and options.headers else {}
+    if any(name.lower() == "traceparent" for name in (*headers, *(getattr(client, "_custom_headers", None) or {}))):
         return args
-    return options.model_copy(update={"headers": {**given, **call.recording.headers()}}), *args[1:]
+    return options.model_copy(update={"headers": {**headers, **call.recording.headers()}}), *args[1:]
 
 
 def post(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -235,10 +241,10 @@ def _posted(client: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     if call is None or not isinstance(call.endpoint, _Covering):
         return kwargs
     call.attempt(None)
-    given = kwargs.get("headers") or {}
-    if not isinstance(given, dict) or any(name.lower() == "traceparent" for name in given):
+    headers = kwargs.get("headers") or {}
+    if not isinstance(headers, dict) or any(name.lower() == "traceparent" for name in headers):
         return kwargs
-    return {**kwargs, "headers": {**given, **call.recording.headers()}}
+    return {**kwargs, "headers": {**headers, **call.recording.headers()}}
 
 
 _CLIENT = "openai._base_client"

@@ -17,14 +17,14 @@ from pydantic_core import from_json, to_json
 
 from llmtrace import semconv
 from llmtrace.content import to_json as snapshot
-from llmtrace.instrumentation._memo import all_known
+from llmtrace.instrumentation._cache import read_messages_cached
 from llmtrace.instrumentation._mistral_entries import (
     ConversationReader,
     conversation_named,
     is_set,
     read_conversation,
     read_entry,
-    told,
+    set_members,
 )
 from llmtrace.instrumentation._mistral_tools import TOOLS
 from llmtrace.instrumentation._openai_chat import Chat
@@ -34,15 +34,16 @@ from llmtrace.instrumentation._openai_events import EventReader as ResponseEvent
 from llmtrace.instrumentation._openai_messages import read_usage
 from llmtrace.instrumentation._openai_responses import Responses, read_response
 from llmtrace.instrumentation._patches import Patch
-from llmtrace.instrumentation._provider import Call, Fields, Headers, call_of, current_call, traced, traced_async
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, call_of, current_call, traced, traced_async
 from llmtrace.instrumentation._stainless import members
-from llmtrace.instrumentation._streams import aclosing, closing, watch_stream
+from llmtrace.instrumentation._streams import Reader, aclosing, closing, watch_stream
 from llmtrace.model import Message, Text, ToolCall, Usage, replace
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "mistralai", "mistralai"
 SUPPORTED = (1, 2, 3)
 """Major versions of the library that are tested."""
+CLIENTS = {"mistralai.client.Mistral": "sdk_configuration", "mistralai.Mistral": "sdk_configuration"}
 
 PROVIDER = "mistral_ai"
 
@@ -53,17 +54,17 @@ _NO_ID = "null"
 _FINISH = {"model_length": "length"}
 
 
-class _Client:
-    """How a resource of the SDK is called, whatever it is."""
+class _Client(Endpoint):
+    """What the endpoints of all resources share: client and headers."""
 
     def client(self, instance: Any) -> Any:
         return instance.sdk_configuration
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
-        own = dict(kwargs.get("http_headers") or {})
-        if any(name.lower() == "traceparent" for name in own):
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:  # noqa: ARG002
+        headers = dict(kwargs.get("http_headers") or {})
+        if any(name.lower() == "traceparent" for name in headers):
             return dict(kwargs), None
-        return {**kwargs, "http_headers": own}, own
+        return {**kwargs, "http_headers": headers}, headers
 
 
 def _outline(client: Any, kwargs: Mapping[str, Any]) -> Fields:
@@ -83,16 +84,16 @@ class MistralChat(_Client, Chat):
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": self._stream}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
-        if "random_seed" in given:
-            given["seed"] = given.pop("random_seed")
-        if "response_format" in given:
-            given["response_format"] = _read_format(given["response_format"])
-        return super().request(given)
+        arguments = {name: value for name, value in kwargs.items() if name not in _LEFT_OUT and is_set(value)}
+        if "random_seed" in arguments:
+            arguments["seed"] = arguments.pop("random_seed")
+        if "response_format" in arguments:
+            arguments["response_format"] = _read_format(arguments["response_format"])
+        return super().request(arguments)
 
     def answer(self, result: Any) -> Fields:
         fields = super().answer(result)
@@ -104,43 +105,42 @@ class MistralChat(_Client, Chat):
             "finish_reasons": tuple([_FINISH.get(reason, reason) for reason in reasons]),
         }
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if not hasattr(result, "generator"):
             call.end(self.answer(result))
             return result
-        asked = call.fields.get("parameters", {}).get("choice.count")
-        reader = EventReader(asked if isinstance(asked, int) else 1)
+        reader = EventReader(call.choice_count)
         return watch_stream(call, reader, result, result.response, slot="generator")
 
 
 class MistralFim(MistralChat):
-    """The endpoint that fills in code between what stands before it, the prompt, and what stands after it, the suffix."""
+    """The endpoint that completes code between a prompt and a suffix."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        return {**super().outline(client, kwargs), "operation": semconv.TEXT_COMPLETION}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        return {**super().start_attributes(client, kwargs), "operation": semconv.TEXT_COMPLETION}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if name != "prompt"}
-        return super().request({**given, "messages": [{"role": "user", "content": kwargs.get("prompt")}]})
+        arguments = {name: value for name, value in kwargs.items() if name != "prompt"}
+        return super().request({**arguments, "messages": [{"role": "user", "content": kwargs.get("prompt")}]})
 
 
 class MistralConversations(MistralChat):
-    """The endpoint of conversations: begun, gone on with, or begun anew from one of their entries."""
+    """The endpoint of conversations: start, append, and restart from an entry."""
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
-        given = {name: value for name, value in kwargs.items() if name not in ("inputs", "instructions", "completion_args")}
+        arguments = {name: value for name, value in kwargs.items() if name not in ("inputs", "instructions", "completion_args")}
         conversation, inputs, instructions = (
-            given.pop("conversation_id", None),
+            arguments.pop("conversation_id", None),
             kwargs.get("inputs"),
             kwargs.get("instructions"),
         )
         if conversation is not None:
-            given["conversation"] = conversation  # whose earlier entries the server adds
-        fields, one_shot = super().request({**given, **told(kwargs.get("completion_args")), "messages": ()})
+            arguments["conversation"] = conversation  # whose earlier entries the server adds
+        fields, one_shot = super().request({**arguments, **set_members(kwargs.get("completion_args")), "messages": ()})
         entries = ({"role": "user", "content": inputs},) if isinstance(inputs, str) else inputs
         return {
             **fields,
-            "input": all_known(entries, read_entry) if isinstance(entries, (list, tuple)) else (),
+            "input": read_messages_cached(entries, read_entry) if isinstance(entries, (list, tuple)) else (),
             "system": (Text(instructions),) if isinstance(instructions, str) else (),
             "attributes": conversation_named(conversation),
         }, one_shot
@@ -148,7 +148,7 @@ class MistralConversations(MistralChat):
     def answer(self, result: Any) -> Fields:
         return read_conversation(members(result))
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if hasattr(result, "generator"):
             return watch_stream(call, ConversationReader(), result, result.response, slot="generator")
         call.end(self.answer(result))
@@ -158,7 +158,7 @@ class MistralConversations(MistralChat):
 class MistralResponses(_Client, Responses):
     """The endpoint that makes a response."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return {**_outline(client, kwargs), "operation": semconv.CHAT, "stream": kwargs.get("stream") is True}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
@@ -167,7 +167,7 @@ class MistralResponses(_Client, Responses):
     def answer(self, result: Any) -> Fields:
         return read_response(_as_sent(result))
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         if hasattr(result, "generator"):
             return watch_stream(call, _ResponseEvents(read_response), result, result.response, slot="generator")
         call.end(self.answer(result))
@@ -184,51 +184,51 @@ class _ResponseEvents(ResponseEventReader):
 
 
 def _as_sent(thing: Any) -> Mapping[str, Any]:
-    """As the JSON that the server sent, without the SDK's marks for what it did not; its dump leaves out the usage."""
-    said = dict(members(thing.model_dump(mode="json", by_alias=True, warnings=False)))
-    held = {name: getattr(thing, name, None) for name in ("usage", "response")}
-    if is_set(held["usage"]):
-        said["usage"] = held["usage"]
-    if is_set(held["response"]):
-        said["response"] = _as_sent(held["response"])
-    return said
+    """Return a model as the JSON that the server sent, with the usage, which its dump leaves out."""
+    fields = dict(members(thing.model_dump(mode="json", by_alias=True, warnings=False)))
+    objects = {name: getattr(thing, name, None) for name in ("usage", "response")}
+    if is_set(objects["usage"]):
+        fields["usage"] = objects["usage"]
+    if is_set(objects["response"]):
+        fields["response"] = _as_sent(objects["response"])
+    return fields
 
 
 class MistralEmbeddings(_Client, Embeddings):
     """The endpoint of embeddings."""
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         return _outline(client, kwargs)
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         form = kwargs.get("encoding_format")
         return super().request({"encoding_format": str(form)} if is_set(form) else {})
 
-    def settle(self, call: Call, result: Any) -> Any:
+    def on_response(self, call: Call, result: Any) -> Any:
         call.end(self.answer(result))
         return result
 
 
-class EventReader:
+class EventReader(Reader):
     """`Reader` of ``CompletionEvent``s, each of which holds a chunk of OpenAI's form."""
 
-    def __init__(self, asked: int = 1) -> None:
-        self._chunks = ChunkReader(asked)
+    def __init__(self, choice_count: int = 1) -> None:
+        self._chunks = ChunkReader(choice_count)
         self._usage: Usage | None = None
 
     def feed(self, chunk: Any) -> None:
-        said = members(members(chunk).get("data"))
-        choices = [_plain(members(choice)) for choice in said.get("choices") or ()]
-        self._chunks.add({**said, "choices": choices, "usage": None})
-        if is_set(said.get("usage")):
-            self._usage = _read_usage(said["usage"])
+        completion = members(members(chunk).get("data"))
+        choices = [_plain(members(choice)) for choice in completion.get("choices") or ()]
+        self._chunks.add({**completion, "choices": choices, "usage": None})
+        if is_set(completion.get("usage")):
+            self._usage = _read_usage(completion["usage"])
 
     def fields(self) -> Fields:
         return {**self._chunks.fields(), "usage": self._usage}
 
 
 def _plain(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A choice of a chunk with its calls as OpenAI would write them."""
+    """Return a choice of a chunk with its tool calls in OpenAI's form."""
     delta = members(choice.get("delta"))
     reason = choice.get("finish_reason")
     calls = [_plain_call(members(call)) for call in delta.get("tool_calls") or ()]
@@ -243,24 +243,24 @@ def _plain_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _named(message: Message) -> Message:
-    """A message of an answer, in the conventions' words."""
+    """Return a message of an answer in the conventions' words."""
     parts = tuple(
         replace(part, id=None) if isinstance(part, ToolCall) and part.id == _NO_ID else part for part in message.parts
     )
     return replace(message, parts=parts, finish_reason=_FINISH.get(message.finish_reason or "", message.finish_reason))
 
 
-def _read_format(asked: Any) -> Any:
-    """``response_format`` as OpenAI says it; the SDK's model calls the schema ``schema_definition``."""
-    form = members(asked)
+def _read_format(response_format: Any) -> Any:
+    """Return ``response_format`` in OpenAI's form; the SDK names the schema ``schema_definition``."""
+    form = members(response_format)
     schema = members(form.get("json_schema"))
     if not schema:
-        return snapshot(asked)
+        return snapshot(response_format)
     return {"type": "json_schema", "json_schema": {"name": schema.get("name"), "schema": _schema(schema)}}
 
 
-def _schema(given: Mapping[str, Any]) -> Any:
-    return snapshot(given.get("schema_definition") or given.get("schema"))
+def _schema(json_schema: Mapping[str, Any]) -> Any:
+    return snapshot(json_schema.get("schema_definition") or json_schema.get("schema"))
 
 
 def _read_usage(raw: Any) -> Usage | None:
@@ -284,7 +284,7 @@ def _count(hook_ctx: Any, request: Any) -> None:
 
 
 def own_span(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function by which the SDK opens a span of its own: none on the global provider, which gets ours."""
+    """Wrapper for the SDK's own span: suppressed on the global provider, which gets ours."""
     return wrapped(*args, **(guard(_without_span, kwargs) or kwargs))
 
 

@@ -15,23 +15,19 @@ from llmtrace.instrumentation._ollama_messages import AnswerReader, read_chat, r
 from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers, traced, traced_async
 from llmtrace.instrumentation._stainless import members, server_of
-from llmtrace.model import Embedding, Inference
+from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
 
 LIBRARY, DISTRIBUTION = "ollama", "ollama"
 SUPPORTED = (0,)
 """Major versions of the library that are tested."""
+CLIENTS = {"ollama.Client": "", "ollama.AsyncClient": ""}
 
 
-class _Endpoint:
+class _Endpoint(Endpoint):
     """What the endpoints have in common."""
 
-    makes: type[Any] = Inference
-
-    def client(self, instance: Any) -> Any:
-        return instance
-
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         host, port = server_of(client._client)
         return {
             "provider": "ollama",
@@ -40,18 +36,11 @@ class _Endpoint:
             "server_port": port,
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
         if "traceparent" in client._client.headers:
             return dict(kwargs), None
-        own = dict(kwargs.get("headers") or {})
-        return {**kwargs, "headers": own}, own
-
-    def answer(self, result: Any) -> Fields:
-        raise NotImplementedError
-
-    def settle(self, call: Call, result: Any) -> Any:
-        call.end(self.answer(result))
-        return result
+        headers = dict(kwargs.get("headers") or {})
+        return {**kwargs, "headers": headers}, headers
 
 
 class Generate(_Endpoint):
@@ -61,9 +50,9 @@ class Generate(_Endpoint):
         self._operation = operation
         self._read = read
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
-        told = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
-        return {**super().outline(client, kwargs), **told}
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+        extra = {"operation": self._operation, "stream": kwargs.get("stream") is True, "attempts": 1}  # it retries nothing
+        return {**super().start_attributes(client, kwargs), **extra}
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return self._read(kwargs["json"]), False
@@ -80,17 +69,17 @@ class Generate(_Endpoint):
 class Embed(_Endpoint):
     """The endpoint that turns texts into vectors; neither is recorded."""
 
-    makes = Embedding
+    operation_type = Embedding
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         return {"dimensions": kwargs["json"].get("dimensions")}, False
 
     def answer(self, result: Any) -> Fields:
-        said = members(result)
-        vectors = said.get("embeddings") or [said.get("embedding") or ()]
+        answer = members(result)
+        vectors = answer.get("embeddings") or [answer.get("embedding") or ()]
         return {
-            "response_model": said.get("model"),
-            "usage": read_usage(said),
+            "response_model": answer.get("model"),
+            "usage": read_usage(answer),
             **({"dimensions": len(vectors[0])} if vectors[0] else {}),
         }
 

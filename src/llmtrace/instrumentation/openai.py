@@ -7,32 +7,20 @@ Works with openai 2.x and 3.x, with Azure's client classes, and with every serve
 
 from __future__ import annotations
 
-from typing import Any
-
 from llmtrace.instrumentation import _stainless
 from llmtrace.instrumentation._openai_chat import Chat
 from llmtrace.instrumentation._openai_completions import Completions
 from llmtrace.instrumentation._openai_embeddings import Embeddings
 from llmtrace.instrumentation._openai_responses import FetchedResponses, Responses
 from llmtrace.instrumentation._openai_tools import TOOLS
-from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import keep_answer, traced, traced_async
+from llmtrace.instrumentation._patches import Patch
+from llmtrace.instrumentation._provider import note_answer, traced, traced_async
 from llmtrace.instrumentation._streams import aclosing, closing
 
 LIBRARY, DISTRIBUTION = "openai", "openai"
 SUPPORTED = (2, 3)
 """Major versions of the library that are tested."""
-
-
-def by_name(wrapper: Wrapper) -> Wrapper:
-    """The same wrapper for ``retrieve``, which takes the id of the response by position, too."""
-
-    def named(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        if len(args) == 1 and "response_id" not in kwargs:
-            return wrapper(wrapped, instance, (), {"response_id": args[0], **kwargs})
-        return wrapper(wrapped, instance, args, kwargs)
-
-    return named
+CLIENTS = {f"openai.{name}OpenAI": "" for name in ("", "Async", "Azure", "AsyncAzure")}
 
 
 _CHAT, _RESPONSES, _FETCHED = Chat(), Responses(), FetchedResponses()
@@ -51,26 +39,26 @@ PATCHES = (
     Patch(_IN_CHAT, "Completions.parse", traced(_CHAT)),
     Patch(_IN_CHAT, "AsyncCompletions.create", traced_async(_CHAT)),
     Patch(_IN_CHAT, "AsyncCompletions.parse", traced_async(_CHAT)),
-    Patch(_IN_CHAT, "_parse_chat_completion", keep_answer),  # 2.x
-    Patch("openai.lib._chat_completion_resources", "_parse_chat_completion", keep_answer),  # 3.x
+    Patch(_IN_CHAT, "_parse_chat_completion", note_answer),  # 2.x
+    Patch("openai.lib._chat_completion_resources", "_parse_chat_completion", note_answer),  # 3.x
     Patch(_CHAT_STREAMS, "ChatCompletionStream.close", closing),
     Patch(_CHAT_STREAMS, "AsyncChatCompletionStream.close", aclosing),
     Patch(_IN_RESPONSES, "Responses.create", traced(_RESPONSES)),
     Patch(_IN_RESPONSES, "Responses.parse", traced(_RESPONSES)),
-    Patch(_IN_RESPONSES, "Responses.retrieve", by_name(traced(_FETCHED))),
+    Patch(_IN_RESPONSES, "Responses.retrieve", traced(_FETCHED)),
     Patch(_IN_RESPONSES, "AsyncResponses.create", traced_async(_RESPONSES)),
     Patch(_IN_RESPONSES, "AsyncResponses.parse", traced_async(_RESPONSES)),
-    Patch(_IN_RESPONSES, "AsyncResponses.retrieve", by_name(traced_async(_FETCHED))),
+    Patch(_IN_RESPONSES, "AsyncResponses.retrieve", traced_async(_FETCHED)),
     Patch(_IN_RESPONSES, "Responses.compact", traced(_RESPONSES)),
     Patch(_IN_RESPONSES, "AsyncResponses.compact", traced_async(_RESPONSES)),
     Patch(_IN_BETA, "Responses.create", traced(_RESPONSES)),
-    Patch(_IN_BETA, "Responses.retrieve", by_name(traced(_FETCHED))),
+    Patch(_IN_BETA, "Responses.retrieve", traced(_FETCHED)),
     Patch(_IN_BETA, "AsyncResponses.create", traced_async(_RESPONSES)),
-    Patch(_IN_BETA, "AsyncResponses.retrieve", by_name(traced_async(_FETCHED))),
+    Patch(_IN_BETA, "AsyncResponses.retrieve", traced_async(_FETCHED)),
     Patch(_IN_BETA, "Responses.compact", traced(_RESPONSES)),
     Patch(_IN_BETA, "AsyncResponses.compact", traced_async(_RESPONSES)),
-    Patch(_IN_RESPONSES, "parse_response", keep_answer),  # 2.x
-    Patch("openai.lib._response_resources", "parse_response", keep_answer),  # 3.x
+    Patch(_IN_RESPONSES, "parse_response", note_answer),  # 2.x
+    Patch("openai.lib._response_resources", "parse_response", note_answer),  # 3.x
     Patch(_RESPONSE_STREAMS, "ResponseStream.close", closing),
     Patch(_RESPONSE_STREAMS, "AsyncResponseStream.close", aclosing),
     Patch(_IN_COMPLETIONS, "Completions.create", traced(_COMPLETIONS)),
@@ -78,5 +66,5 @@ PATCHES = (
     Patch(_IN_EMBEDDINGS, "Embeddings.create", traced(_EMBEDDINGS)),
     Patch(_IN_EMBEDDINGS, "AsyncEmbeddings.create", traced_async(_EMBEDDINGS)),
     *TOOLS,
-    *_stainless.patches("openai"),
+    *_stainless.patches("openai", CLIENTS),
 )

@@ -42,7 +42,7 @@ _KEPT = 10_000
 
 
 class _Open:
-    """A step or trace of the framework's that is open. Without a recording it has no span; what is in it goes further up."""
+    """An open step or trace of the framework. Without a recording it has no span, and its children go further up."""
 
     __slots__ = ("__weakref__", "before", "context", "failed", "invoked", "operation", "output", "recording")
 
@@ -61,7 +61,7 @@ class _Open:
 _open: weakref.WeakKeyDictionary[Any, _Open] = weakref.WeakKeyDictionary()
 """By the framework's span or trace."""
 _by_id: weakref.WeakValueDictionary[str, _Open] = weakref.WeakValueDictionary()
-_asked: weakref.WeakKeyDictionary[Any, Mapping[str, Any]] = weakref.WeakKeyDictionary()
+_trace_options: weakref.WeakKeyDictionary[Any, Mapping[str, Any]] = weakref.WeakKeyDictionary()
 """What a trace was made with; one that is disabled does not keep it."""
 _attached: dict[int, tuple[Any, Any]] = {}
 """The framework's token and ours, by the id of the first."""
@@ -79,41 +79,41 @@ def _starting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
 
 def _start(span: Any) -> None:
     data = span.span_data
-    one = _Open(_context(span))
-    begun = steps.started(data, one.context.get(_INPUT))
+    step = _Open(_context(span))
+    begun = steps.started(data, step.context.get(_INPUT))
     if begun is not None:
-        _record(one, *begun)
+        _record(step, *begun)
     if data.type not in steps.MODELS:  # these are open across the steps of a generator: they are never the current ones
-        _open_by(span, one, span.span_id)
-        if isinstance(one.operation, AgentInvocation):
-            one.context = otel_context.set_value(_AGENT, one, one.context)
-        elif isinstance(one.operation, ToolExecution):
-            one.context = otel_context.set_value(_TOOL, one, one.context)
-    elif one.recording is not None:
-        _open[span] = one
+        _open_by(span, step, span.span_id)
+        if isinstance(step.operation, AgentInvocation):
+            step.context = otel_context.set_value(_AGENT, step, step.context)
+        elif isinstance(step.operation, ToolExecution):
+            step.context = otel_context.set_value(_TOOL, step, step.context)
+    elif step.recording is not None:
+        _open[span] = step
 
 
-def _record(one: _Open, operation: Operation, name: str | None) -> None:
+def _record(step: _Open, operation: Operation, name: str | None) -> None:
     recorder = active()
     if recorder is not None:
-        one.operation = operation
-        one.recording = recorder.start(operation, name=name, context=one.context)
-        one.context = one.recording.context
+        step.operation = operation
+        step.recording = recorder.start(operation, name=name, context=step.context)
+        step.context = step.recording.context
 
 
-def _open_by(thing: Any, one: _Open, own_id: Any) -> None:
-    _open[thing] = one
+def _open_by(thing: Any, step: _Open, own_id: Any) -> None:
+    _open[thing] = step
     if own_id != "no-op":
-        _by_id[own_id] = one
-        one.context = otel_context.set_value(_SPAN, own_id, one.context)
+        _by_id[own_id] = step
+        step.context = otel_context.set_value(_SPAN, own_id, step.context)
 
 
 def _context(span: Any) -> Context:
-    """What is current, which follows the framework's own current span; unless its parent is known to be another one."""
-    here = otel_context.get_current()
+    """Return the context to start in: the current one, unless the span's parent is another open step."""
+    current_context = otel_context.get_current()
     parent_id = span.parent_id or span.trace_id
     parent = _by_id.get(parent_id)
-    return here if parent is None or here.get(_SPAN) == parent_id else parent.context
+    return current_context if parent is None or current_context.get(_SPAN) == parent_id else parent.context
 
 
 def _finishing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -123,36 +123,36 @@ def _finishing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[
 
 
 def _finish(span: Any) -> None:
-    one = _open.pop(span, None)
-    recording = None if one is None else one.recording
-    if one is None or recording is None or one.operation is None:
+    step = _open.pop(span, None)
+    recording = None if step is None else step.recording
+    if step is None or recording is None or step.operation is None:
         return
     data = span.span_data
-    operation = steps.ended(one.operation, data, one.output)
+    operation = steps.ended(step.operation, data, step.output)
     if data.type == "guardrail":
         recording.set({GUARDRAIL_TRIGGERED: bool(data.triggered)})
-    if isinstance(operation, ToolExecution) and not one.invoked and span.error is None:
-        operation = _waiting(operation, one)
-    if one.failed is not None and isinstance(operation, ToolExecution):
-        failure = guard(failure_in_call, one.failed)
-        kept = operation.arguments is not None  # else the program told the framework to keep tools' data out of traces
-        recording.end(operation, failure=failure if kept or failure is None else Failure(failure.type))
+    if isinstance(operation, ToolExecution) and not step.invoked and span.error is None:
+        operation = _waiting(operation, step)
+    if step.failed is not None and isinstance(operation, ToolExecution):
+        failure = guard(failure_in_call, step.failed)
+        has_arguments = operation.arguments is not None  # else the program told the framework to keep tools' data out of traces
+        recording.end(operation, failure=failure if has_arguments or failure is None else Failure(failure.type))
     else:
         wrong = _reported(span.error) or _answered_wrong(operation, recording)
-        _end(one, recording, operation, wrong)
+        _end(step, recording, operation, wrong)
 
 
-def _waiting(operation: ToolExecution, one: _Open) -> ToolExecution:
-    """The tool was not run, and nothing is wrong: a person is to approve the call first."""
+def _waiting(operation: ToolExecution, step: _Open) -> ToolExecution:
+    """Record that a tool call waits for a person's approval."""
     recorder = active()
     if recorder is not None:
-        asked: dict[str, JsonValue] = {"tool": operation.name, "arguments": operation.arguments}
-        recorder.start(Custom({"value": asked}), name="interrupt", context=one.context).end()
+        call: dict[str, JsonValue] = {"tool": operation.name, "arguments": operation.arguments}
+        recorder.start(Custom({"value": call}), name="interrupt", context=step.context).end()
     return replace(operation, executed=operation.definition is None, has_result=False, result=None)
 
 
 def _reported(error: Mapping[str, Any] | None) -> Failure | None:
-    """The failure that the framework notes on its span, having handled the exception."""
+    """Return the failure that the framework noted on its span after it handled the exception."""
     if error is None:
         return None
     data = error.get("data") or {}
@@ -160,15 +160,15 @@ def _reported(error: Mapping[str, Any] | None) -> Failure | None:
 
 
 def _answered_wrong(operation: Operation, recording: Recording) -> Failure | None:
-    """The failure of a tool of an MCP server's, which the framework hands to the model as any other answer."""
+    """Return the failure of an MCP server's tool, which the framework passes to the model as an answer."""
     if not isinstance(operation, ToolExecution) or MCP_TOOL_ERROR not in recording.attributes:
         return None
     return Failure(TOOL_ERROR, operation.result if isinstance(operation.result, str) else "")
 
 
-def _end(one: _Open, recording: Recording, operation: Operation, reported: Failure | None) -> None:
+def _end(step: _Open, recording: Recording, operation: Operation, reported: Failure | None) -> None:
     raised = sys.exc_info()[1]
-    if raised is one.before:
+    if raised is step.before:
         raised = None
     if isinstance(raised, GeneratorExit):
         recording.set({PARTIAL: True})
@@ -184,14 +184,14 @@ def _end(one: _Open, recording: Recording, operation: Operation, reported: Failu
 
 def _creating(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
     """Wrapper for the function that makes a trace."""
-    made = wrapped(*args, **kwargs)
+    trace = wrapped(*args, **kwargs)
     if active() is not None:
-        guard(_note_trace, made, {**dict(zip(("name", "trace_id", "group_id"), args, strict=False)), **kwargs})
-    return made
+        guard(_note_trace, trace, {**dict(zip(("name", "trace_id", "group_id"), args, strict=False)), **kwargs})
+    return trace
 
 
-def _note_trace(made: Any, asked: Mapping[str, Any]) -> None:
-    _asked[made] = asked
+def _note_trace(trace: Any, options: Mapping[str, Any]) -> None:
+    _trace_options[trace] = options
 
 
 def _starting_trace(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -202,17 +202,17 @@ def _starting_trace(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: 
 
 
 def _start_trace(trace: Any) -> None:
-    asked = _asked.get(trace, {})
-    name, group = asked.get("name") or trace.name, asked.get("group_id") or getattr(trace, "group_id", None)
-    one = _Open(otel_context.get_current())
+    options = _trace_options.get(trace, {})
+    name, group = options.get("name") or trace.name, options.get("group_id") or getattr(trace, "group_id", None)
+    step = _Open(otel_context.get_current())
     if group is not None:
-        known: Any = one.context.get(keys.ATTRIBUTES) or {}
-        one.context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(group), **known}, one.context)
-    if name != _DEFAULT_NAME or keys.RECORDING not in one.context:  # else the program has its own around the run
-        said = guard(steps.read_input, one.context.get(_INPUT)) or ()
-        _record(one, Workflow(str(name), input=said), None)
-    _open_by(trace, one, trace.trace_id)
-    one.context = otel_context.set_value(_TRACE, one, one.context)
+        attributes: Any = step.context.get(keys.ATTRIBUTES) or {}
+        step.context = otel_context.set_value(keys.ATTRIBUTES, {CONVERSATION_ID: str(group), **attributes}, step.context)
+    if name != _DEFAULT_NAME or keys.RECORDING not in step.context:  # else the program has its own around the run
+        messages = guard(steps.read_input, step.context.get(_INPUT)) or ()
+        _record(step, Workflow(str(name), input=messages), None)
+    _open_by(trace, step, trace.trace_id)
+    step.context = otel_context.set_value(_TRACE, step, step.context)
 
 
 def _finishing_trace(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -222,16 +222,16 @@ def _finishing_trace(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs:
 
 
 def _finish_trace(trace: Any) -> None:
-    one = _open.pop(trace, None)
-    if one is not None and one.recording is not None and isinstance(one.operation, Workflow):
-        _end(one, one.recording, replace(one.operation, output=steps.read_output(one.output)), None)
+    step = _open.pop(trace, None)
+    if step is not None and step.recording is not None and isinstance(step.operation, Workflow):
+        _end(step, step.recording, replace(step.operation, output=steps.read_output(step.output)), None)
 
 
 # -- what is current
 
 
 def _setting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that makes a span or trace of the framework's the current one: ours with it."""
+    """Wrapper for the function that makes a span or trace of the framework current: ours becomes current, too."""
     token = wrapped(*args, **kwargs)
     thing = args[0] if args else next(iter(kwargs.values()), None)
     if thing is not None and active() is not None:
@@ -240,12 +240,12 @@ def _setting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[st
 
 
 def _attach(token: Any, thing: Any) -> None:
-    one = _open.get(thing)
-    if one is None:
+    step = _open.get(thing)
+    if step is None:
         return
     if len(_attached) >= _KEPT:
         _attached.pop(next(iter(_attached)), None)
-    _attached[id(token)] = token, otel_context.attach(one.context)
+    _attached[id(token)] = token, otel_context.attach(step.context)
 
 
 def _resetting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
@@ -259,11 +259,11 @@ def _resetting(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[
 # -- what the framework's spans do not say
 
 
-class _Given:
-    """Makes what a run is given known to the agents in it; a `Step` that only sets the context."""
+class _RunInput:
+    """Puts a run's input into the context for the agents in it; a `Step` without a span."""
 
-    def __init__(self, given: Any) -> None:
-        self.context = otel_context.set_value(_INPUT, given)
+    def __init__(self, run_input: Any) -> None:
+        self.context = otel_context.set_value(_INPUT, run_input)
 
     def returned(self, result: Any) -> None:
         """The agent's span has ended by itself."""
@@ -273,7 +273,7 @@ class _Given:
 
 
 def _run(runner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:  # noqa: ARG001
-    return _Given(args[1] if len(args) > 1 else kwargs.get("input"))
+    return _RunInput(args[1] if len(args) > 1 else kwargs.get("input"))
 
 
 def _run_streamed(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -297,9 +297,9 @@ def _final(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 def _note_output(output: Any) -> None:
     for key in (_AGENT, _TRACE):
-        one = otel_context.get_value(key)
-        if isinstance(one, _Open):
-            one.output = output
+        step = otel_context.get_value(key)
+        if isinstance(step, _Open):
+            step.output = output
 
 
 def _invoking(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
@@ -310,36 +310,36 @@ def _invoking(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[s
 
 
 def _note_tool(tool: Any) -> None:
-    one = otel_context.get_value(_TOOL)
-    if isinstance(one, _Open) and isinstance(one.operation, ToolExecution):
-        one.invoked = True
-        one.operation = replace(one.operation, definition=steps.definition_of(tool) or one.operation.definition)
+    step = otel_context.get_value(_TOOL)
+    if isinstance(step, _Open) and isinstance(step.operation, ToolExecution):
+        step.invoked = True
+        step.operation = replace(step.operation, definition=steps.definition_of(tool) or step.operation.definition)
 
 
 def _failing(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for the function that makes an answer of what a tool raised."""
-    one = otel_context.get_value(_TOOL) if active() is not None else None
-    if isinstance(one, _Open):
-        one.failed = kwargs.get("error")
+    """Wrapper for the function that turns a tool's exception into an answer."""
+    step = otel_context.get_value(_TOOL) if active() is not None else None
+    if isinstance(step, _Open):
+        step.failed = kwargs.get("error")
     return wrapped(*args, **kwargs)
 
 
 def _told_of_call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001
-    """Wrapper for what is made for a tool before it may run: it knows the call's id, and the agent with its tools."""
+    """Wrapper for the tool's context, which holds the call's id, and the agent with its tools."""
     if active() is not None:
         names = ("context", "tool_call_id", "tool_call", "agent")
         guard(_note_call, {**dict(zip(names, args, strict=False)), **kwargs})
     return wrapped(*args, **kwargs)
 
 
-def _note_call(said: Mapping[str, Any]) -> None:
-    one = otel_context.get_value(_TOOL)
-    if not isinstance(one, _Open) or not isinstance(one.operation, ToolExecution) or one.operation.call_id is not None:
+def _note_call(call: Mapping[str, Any]) -> None:
+    step = otel_context.get_value(_TOOL)
+    if not isinstance(step, _Open) or not isinstance(step.operation, ToolExecution) or step.operation.call_id is not None:
         return
-    name = one.operation.name
-    tools = getattr(said.get("agent"), "tools", None) or ()
-    tool = next((each for each in tools if getattr(each, "name", None) == name), None)
-    one.operation = replace(one.operation, call_id=said.get("tool_call_id"), definition=steps.definition_of(tool))
+    name = step.operation.name
+    tools = getattr(call.get("agent"), "tools", None) or ()
+    tool = next((candidate for candidate in tools if getattr(candidate, "name", None) == name), None)
+    step.operation = replace(step.operation, call_id=call.get("tool_call_id"), definition=steps.definition_of(tool))
 
 
 _SPANS, _TRACES, _SCOPE = "agents.tracing.spans", "agents.tracing.traces", "agents.tracing.scope"

@@ -29,25 +29,25 @@ _OURS = (keys.RECORDING, keys.ATTRIBUTES, keys.WATCHERS)
 
 
 def _keep(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for what is called where a piece of work is handed over."""
+    """Wrapper for the function that hands work to a thread: keeps the current context."""
     guard(_note, instance)
     return wrapped(*args, **kwargs)
 
 
 def _note(instance: Any) -> None:
-    here = otel_context.get_current()
-    if not any(key in here for key in _OURS):
+    current_context = otel_context.get_current()
+    if not any(key in current_context for key in _OURS):
         return
-    if getattr(instance, _OWN, here) is None and not getattr(sys.flags, "thread_inherit_context", False):
-        own = contextvars.Context()
-        own.run(otel_context.attach, here)
-        setattr(instance, _OWN, own)
+    if getattr(instance, _OWN, current_context) is None and not getattr(sys.flags, "thread_inherit_context", False):
+        thread_context = contextvars.Context()
+        thread_context.run(otel_context.attach, current_context)
+        setattr(instance, _OWN, thread_context)
     else:
-        setattr(instance, _CARRIED, here)
+        setattr(instance, _CARRIED, current_context)
 
 
 def _within(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Wrapper for what is called in the thread that does the work."""
+    """Wrapper for the function that does the work in its thread: makes the kept context current."""
     token = guard(_attach, instance)
     try:
         return wrapped(*args, **kwargs)
@@ -58,7 +58,7 @@ def _within(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> A
 
 
 def _attach(instance: Any) -> Any:
-    """A thread of a pool is itself below the span in which it was started; work that was handed over outside is not."""
+    """Make the context current that was kept with the work, or none if it was handed over outside a span."""
     carried: Context | None = getattr(instance, _CARRIED, None)
     if carried is not None:
         return otel_context.attach(carried)

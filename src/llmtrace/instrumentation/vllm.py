@@ -17,7 +17,8 @@ from llmtrace.errors import LlmtraceError
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._generators import traced_generator
 from llmtrace.instrumentation._patches import Patch, Wrapper
-from llmtrace.instrumentation._provider import Call, Fields, Headers
+from llmtrace.instrumentation._provider import Call, Endpoint, Fields, Headers
+from llmtrace.instrumentation._streams import Reader
 from llmtrace.instrumentation._vllm_answers import OutputReader
 from llmtrace.instrumentation._vllm_children import starting
 from llmtrace.instrumentation._vllm_engine import PROVIDER, Batch, aborting, adding, current, pooled, stepping
@@ -43,7 +44,7 @@ SUPPORTED = (0,)
 
 
 def batched(name: str, *, chat: bool = False) -> Wrapper:
-    """A wrapper for a method that adds prompts to the engine, given as its first argument."""
+    """A wrapper for a method that adds prompts, its first argument, to the engine."""
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         recorder = active()
@@ -72,10 +73,10 @@ def batched(name: str, *, chat: bool = False) -> Wrapper:
 
 
 def _batch(recorder: Recorder, name: str, chat: bool, llm: Any, args: Any, kwargs: Mapping[str, Any]) -> Batch:
-    given = args[0] if args else kwargs.get("messages" if chat else "prompts")
-    chats = conversations(given) if chat else None
-    count = count_prompts(given) if chats is None else len(chats)
-    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, given)
+    prompts = args[0] if args else kwargs.get("messages" if chat else "prompts")
+    chats = conversations(prompts) if chat else None
+    count = count_prompts(prompts) if chats is None else len(chats)
+    batch = Batch(recorder.start(Custom(), name=name) if count > 1 else None, prompts)
     if chats is not None:
         batch.chats, batch.tools = chats, kwargs.get("tools")
         batch.calls = guard(_call_reader, recorder, llm, batch.tools) if batch.tools else None
@@ -90,11 +91,11 @@ def _call_reader(recorder: Recorder, llm: Any, tools: Any) -> CallReader:
 def _failed(recorder: Recorder, batch: Batch, model: str | None, began: int, error: BaseException) -> None:
     batch.adds = False
     if batch.recording is None and not batch.added:  # refused before it came to the engine
-        fields = batch.read(batch.given, None, None)
-        made = Inference(PROVIDER, request_model=model, **fields)
-        recording = recorder.start(Inference(PROVIDER, made.operation, request_model=model))
+        fields = batch.read(batch.prompts, None, None)
+        operation = Inference(PROVIDER, request_model=model, **fields)
+        recording = recorder.start(Inference(PROVIDER, operation.operation, request_model=model))
         recording.start = began
-        recording.end(made, failure=failure_in_call(error))
+        recording.end(operation, failure=failure_in_call(error))
     batch.close(error)
 
 
@@ -107,8 +108,8 @@ def pooling(name: str) -> Wrapper:
         if recorder is None or current.get() is not None:
             return wrapped(*args, **kwargs)
         model = guard(model_of, getattr(instance, "llm_engine", None))
-        made: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
-        recording = recorder.start(made, name=None if makes_vectors else name)
+        operation: Any = Embedding(PROVIDER, request_model=model) if makes_vectors else Custom()
+        recording = recorder.start(operation, name=None if makes_vectors else name)
         token = current.set(Batch(is_silent=True))
         try:
             result = wrapped(*args, **kwargs)
@@ -136,15 +137,10 @@ def _scores(model: str | None, result: Any) -> Custom:
 # -- AsyncLLM
 
 
-class Generate:
+class Generate(Endpoint):
     """The endpoint of ``AsyncLLM.generate``, an async generator of outputs of any kind."""
 
-    makes: type[Any] = Inference
-
-    def client(self, instance: Any) -> Any:
-        return instance
-
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:
         model = model_of(client)
         lora = getattr(kwargs.get("lora_request"), "lora_name", None)
         return {
@@ -156,14 +152,14 @@ class Generate:
             "stream": True,
         }
 
-    def carry(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
-        """Our trace, for an engine that writes spans of its own; one that does not would warn of it."""
-        given = kwargs.get("trace_headers")
+    def inject_headers(self, client: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], Headers | None]:
+        """Inject our trace context if the engine writes spans; otherwise vLLM would log a warning."""
+        program_headers = kwargs.get("trace_headers")
         observed = getattr(client, "observability_config", None)
-        if getattr(observed, "otlp_traces_endpoint", None) is None or (given and "traceparent" in given):
+        if getattr(observed, "otlp_traces_endpoint", None) is None or (program_headers and "traceparent" in program_headers):
             return dict(kwargs), None
-        own = dict(given or {})
-        return {**kwargs, "trace_headers": own}, own
+        headers = dict(program_headers or {})
+        return {**kwargs, "trace_headers": headers}, headers
 
     def request(self, kwargs: Mapping[str, Any]) -> tuple[Fields, bool]:
         params = kwargs.get("sampling_params")
@@ -172,12 +168,6 @@ class Generate:
             "parameters": read_parameters(params),
         }, True  # so that the arguments are kept: the reader asks what kind of outputs it gets
 
-    def answer(self, result: Any) -> Fields:
-        raise NotImplementedError
-
-    def settle(self, call: Call, result: Any) -> Any:
-        raise NotImplementedError
-
     def reader(self, call: Call) -> Any:
         return OutputReader(delta=is_delta(call.kwargs.get("sampling_params")))
 
@@ -185,9 +175,9 @@ class Generate:
 class Encode(Generate):
     """The endpoint of ``AsyncLLM.encode``: vectors, of which none is recorded."""
 
-    makes = Embedding
+    operation_type = Embedding
 
-    def outline(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
+    def start_attributes(self, client: Any, kwargs: Mapping[str, Any]) -> Fields:  # noqa: ARG002
         model = model_of(client)
         return {"provider": PROVIDER, "request_model": model, "response_model": model}
 
@@ -198,7 +188,7 @@ class Encode(Generate):
         return _PooledReader()
 
 
-class _PooledReader:
+class _PooledReader(Reader):
     def __init__(self) -> None:
         self._outputs: list[Any] = []
 
@@ -207,17 +197,6 @@ class _PooledReader:
 
     def fields(self) -> Fields:
         return pooled(self._outputs)
-
-
-def by_name(wrapper: Wrapper, *names: str) -> Wrapper:
-    """The same wrapper for arguments that are given by position, too."""
-
-    def named(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        if args and len(args) <= len(names):
-            kwargs, args = {**dict(zip(names, args, strict=False)), **kwargs}, ()
-        return wrapper(wrapped, instance, args, kwargs)
-
-    return named
 
 
 _IN_LLM = "vllm.entrypoints.llm"
@@ -237,6 +216,6 @@ PATCHES = (
     Patch(_IN_ENGINE, "LLMEngine.abort_request", aborting),
     Patch(_IN_CLIENT, "EngineCoreClient.make_client", starting),
     Patch(_IN_CLIENT, "EngineCoreClient.make_async_mp_client", starting),
-    Patch(_IN_ASYNC, "AsyncLLM.generate", by_name(traced_generator(Generate()), "prompt", "sampling_params", "request_id")),
-    Patch(_IN_ASYNC, "AsyncLLM.encode", by_name(traced_generator(Encode()), "prompt", "pooling_params", "request_id")),
+    Patch(_IN_ASYNC, "AsyncLLM.generate", traced_generator(Generate())),
+    Patch(_IN_ASYNC, "AsyncLLM.encode", traced_generator(Encode())),
 )

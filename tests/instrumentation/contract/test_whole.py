@@ -196,7 +196,7 @@ def test_without_a_recorder_nothing_happens(way: Way) -> None:
     """Never configured means never recorded: the wrappers are in place, the call goes through, without a header."""
     with Server(way.kit.whole(Answer())) as server:
         client = way.kit.client(server.url, asynchronous=way.asynchronous)
-        instrumentation.instrument((way.kit.name,))
+        instrumentation.enable((way.kit.name,))
 
         async def main() -> None:
             try:
@@ -207,7 +207,7 @@ def test_without_a_recorder_nothing_happens(way: Way) -> None:
         try:
             way.run(main())
         finally:
-            instrumentation.uninstrument()
+            instrumentation.disable()
         (request,) = server.requests
     assert "traceparent" not in request.headers
 
@@ -231,7 +231,7 @@ def test_everything_is_taken_off_again(way: Way) -> None:
     before = present()
     assert before
     with capture(instrument=(way.kit.name,)):
-        instrumentation.instrument((way.kit.name,))
+        instrumentation.enable((way.kit.name,))
         during = present()
         assert all(during[place][0] is not before[place][0] for place in before)
     after = present()

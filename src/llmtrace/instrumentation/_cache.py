@@ -30,25 +30,25 @@ _LONG, _EDGE = 48, 24
 
 _messages: dict[Any, Any] = {}
 """From an object's id, and from its outline, to (shape, message); of a plain one its role and text are both."""
-_held = 0
+_characters = 0
 """Characters of text in ``_messages``."""
 _tools: dict[bytes, tuple[ToolDefinition, ...]] = {}
 _models: dict[type, bool] = {}
 
 
-def all_known(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
-    """Of each ``read(raw)``, or the message that an equal ``raw`` gave before."""
-    found: list[Message] = []
+def read_messages_cached(raws: Iterable[Any], read: Callable[[Any], Message]) -> tuple[Message, ...]:
+    """Read each raw message, or return what ``read`` returned for an equal one before."""
+    messages: list[Message] = []
     for raw in raws:
         if type(raw) is dict and len(raw) == 2:
             role, content = raw.get("role"), raw.get("content")
             if type(role) is str and type(content) is str:
                 # the usual message is its own key: 1 µs for 1 KB of new text where its shape takes 8
                 entry = _messages.get((role, content))
-                found.append(_plain(role, content, raw, read) if entry is None else entry[1])
+                messages.append(_plain(role, content, raw, read) if entry is None else entry[1])
                 continue
-        found.append(_shaped(raw, read))
-    return tuple(found)
+        messages.append(_shaped(raw, read))
+    return tuple(messages)
 
 
 def _shaped(raw: Any, read: Callable[[Any], Message]) -> Message:
@@ -79,30 +79,30 @@ def _plain(role: str, content: str, raw: Any, read: Callable[[Any], Message]) ->
 
 
 def _make_room(size: int) -> None:
-    global _held
-    if len(_messages) > MOST_MESSAGES or _held + size > MOST_CHARACTERS:
+    global _characters
+    if len(_messages) > MOST_MESSAGES or _characters + size > MOST_CHARACTERS:
         _messages.clear()
-        _held = 0
-    _held += size
+        _characters = 0
+    _characters += size
 
 
-def known_tools(raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]]) -> tuple[ToolDefinition, ...]:
-    """``read(raw)``, or what the same definitions, byte for byte as JSON, gave before in this process."""
+def read_tools_cached(raw: Any, read: Callable[[Any], tuple[ToolDefinition, ...]]) -> tuple[ToolDefinition, ...]:
+    """Read tool definitions, or return what ``read`` returned for the same JSON bytes before."""
     try:
         key = to_json(raw)
     except Exception:  # not plain JSON: it cannot be known again
         return read(raw)
-    found = _tools.get(key)
-    if found is None:
-        found = read(raw)
+    tools = _tools.get(key)
+    if tools is None:
+        tools = read(raw)
         if len(_tools) >= MOST_TOOL_LISTS:
             _tools.clear()
-        _tools[key] = found
-    return found
+        _tools[key] = tools
+    return tools
 
 
 class _Opaque(Exception):
-    """The value holds something whose content cannot be compared, or too much."""
+    """The value holds something that cannot be compared, or too many leaves."""
 
 
 def _flatten(value: Any, into: list[Any]) -> None:
@@ -133,13 +133,13 @@ def _flatten(value: Any, into: list[Any]) -> None:
 
 
 def _is_model(kind: type) -> bool:
-    """Asked of pydantic's metaclass, this takes as long as all the rest of a small model: so it is asked once."""
-    known = _models.get(kind)
-    if known is None:
+    """Return True for a pydantic model. Cached, since pydantic's metaclass answers slowly."""
+    is_model = _models.get(kind)
+    if is_model is None:
         if len(_models) >= _MOST_KINDS:
             _models.clear()
-        known = _models[kind] = hasattr(kind, "model_fields") and hasattr(kind, "__pydantic_extra__")
-    return known
+        is_model = _models[kind] = hasattr(kind, "model_fields") and hasattr(kind, "__pydantic_extra__")
+    return is_model
 
 
 def _flatten_dict(value: dict[Any, Any], into: list[Any]) -> None:

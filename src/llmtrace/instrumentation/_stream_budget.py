@@ -23,7 +23,7 @@ EVERY = 8
 
 
 class Meter:
-    """Tells the budgets over a stream what it has come to: what its server told of the usage, and an estimate until then."""
+    """Reports a stream's usage to its budgets: the server's count, or an estimate until that comes."""
 
     def __init__(self, watch: Watch, spendings: tuple[Spending, ...]) -> None:
         self._watch = watch
@@ -31,7 +31,7 @@ class Meter:
         self._next = 1
 
     def look(self) -> BudgetExceeded | None:
-        """The error that is to end the stream, whose span is ended with it; None while it may go on."""
+        """Return the error that ends the stream, and end its span; None while it may go on."""
         watch = self._watch
         if watch.chunks < self._next or watch.call is None:
             return None
@@ -49,12 +49,12 @@ class Meter:
         usage, recorder = usage_of(seen), active()
         cost = None if recorder is None else recorder.cost_of(replace(seen, usage=usage))
         model = seen.response_model or seen.request_model
-        found = [each.flows(call.recording, model, usage, cost) for each in self._spendings]
-        return next((error for error in found if error is not None), None)
+        errors = [spending.flows(call.recording, model, usage, cost) for spending in self._spendings]
+        return next((error for error in errors if error is not None), None)
 
 
 def _so_far(started: Any, fields: Mapping[str, Any]) -> Inference:
-    """What is known of the answer, without what was asked: the tokens of that are told, or counted at the end."""
+    """Return an inference with the answer so far; input tokens are counted when the stream ends."""
     return Inference(
         getattr(started, "provider", ""),
         request_model=getattr(started, "request_model", None),
@@ -65,17 +65,17 @@ def _so_far(started: Any, fields: Mapping[str, Any]) -> Inference:
 
 
 def meter(watch: Watch) -> Meter | None:
-    """A meter for a stream that a budget may end; None, as for nearly every stream, where there is none."""
+    """Return a meter for a stream that a budget may end; None if no budget may."""
     call = watch.call
     watchers = call.recording.watchers if call is not None else ()
-    stopping = tuple(each for each in watchers if isinstance(each, Spending) and each.stops_streams)
+    stopping = tuple(spending for spending in watchers if isinstance(spending, Spending) and spending.stops_streams)
     return Meter(watch, stopping) if stopping else None
 
 
 def metered(watch: Watch, iterator: Iterator[Any]) -> Iterator[Any]:
-    """``iterator``, or one that raises `BudgetExceeded` once the stream has passed a budget."""
-    found = meter(watch)
-    return iterator if found is None else _metered(found, iterator)
+    """Return ``iterator``, or one that raises `BudgetExceeded` when the stream exceeds a budget."""
+    limit = meter(watch)
+    return iterator if limit is None else _metered(limit, iterator)
 
 
 def _metered(meter: Meter, iterator: Iterator[Any]) -> Iterator[Any]:
@@ -91,8 +91,8 @@ def _metered(meter: Meter, iterator: Iterator[Any]) -> Iterator[Any]:
 
 def ametered(watch: Watch, iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """`metered` for an async iterator."""
-    found = meter(watch)
-    return iterator if found is None else _ametered(found, iterator)
+    limit = meter(watch)
+    return iterator if limit is None else _ametered(limit, iterator)
 
 
 async def _ametered(meter: Meter, iterator: Any) -> AsyncIterator[Any]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmtrace.instrumentation import _memo
-from llmtrace.instrumentation._memo import all_known, known_tools
+from llmtrace.instrumentation import _cache
+from llmtrace.instrumentation._cache import read_messages_cached, read_tools_cached
 from llmtrace.instrumentation._openai_messages import read_message
 
 _CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -27,13 +27,13 @@ _MESSAGE = st.fixed_dictionaries(
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_memo, "_messages", {})
-    monkeypatch.setattr(_memo, "_held", 0)
+    monkeypatch.setattr(_cache, "_messages", {})
+    monkeypatch.setattr(_cache, "_characters", 0)
 
 
 def known(raw: Any, read: Any) -> Any:
     """One message by way of the memo."""
-    return all_known((raw,), read)[0]
+    return read_messages_cached((raw,), read)[0]
 
 
 def _typed(value: Any) -> Any:
@@ -88,22 +88,22 @@ def test_what_cannot_be_compared_is_read_anew() -> None:
     huge = {"role": "user", "content": [{"type": "text", "text": "x"}] * 1000}
     for said in ({"role": "user", "content": object()}, cycle, huge):
         known(said, read_message)
-    assert _memo._messages == {}
+    assert _cache._messages == {}
 
 
 def test_the_memo_stays_bounded() -> None:
     """A run of very many messages does not keep them all."""
-    for number in range(2 * _memo.MOST_MESSAGES):
+    for number in range(2 * _cache.MOST_MESSAGES):
         known({"role": "user", "content": str(number)}, read_message)
-    assert len(_memo._messages) <= 2 * _memo.MOST_MESSAGES
+    assert len(_cache._messages) <= 2 * _cache.MOST_MESSAGES
 
 
 def test_the_memo_holds_little_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long messages make room for each other."""
-    monkeypatch.setattr(_memo, "MOST_CHARACTERS", 10_000)
+    monkeypatch.setattr(_cache, "MOST_CHARACTERS", 10_000)
     for number in range(50):
         known({"role": "user", "content": f"{number:04} " * 300}, read_message)
-    texts = [leaf for shape, _ in _memo._messages.values() for leaf in shape if isinstance(leaf, str)]
+    texts = [leaf for shape, _ in _cache._messages.values() for leaf in shape if isinstance(leaf, str)]
     assert sum(map(len, set(texts))) <= 10_000
 
 
@@ -116,8 +116,8 @@ def test_tools_are_known_by_their_bytes() -> None:
         return (len(read),)
 
     tools: list[Any] = [{"name": "only in this test", "parameters": {}}]
-    assert known_tools(tools, convert) is known_tools(copy.deepcopy(tools), convert)
+    assert read_tools_cached(tools, convert) is read_tools_cached(copy.deepcopy(tools), convert)
     tools[0]["parameters"]["type"] = "object"
-    known_tools(tools, convert)
-    known_tools([object()], lambda raw: ())
+    read_tools_cached(tools, convert)
+    read_tools_cached([object()], lambda raw: ())
     assert len(read) == 2

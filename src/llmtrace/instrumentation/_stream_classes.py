@@ -18,7 +18,7 @@ from llmtrace.recorder.guard import guard
 
 
 def is_patched(stream: Any, method: str) -> bool:
-    """Whether ``method`` of a stream's class is one of ours; a class that is derived from a patched one may have its own."""
+    """Return True if ``method`` of a stream's class is wrapped; a subclass may have overridden it."""
     return isinstance(inspect.getattr_static(type(stream), method, None), wrapt.FunctionWrapper)
 
 
@@ -72,7 +72,7 @@ def closing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> A
     try:
         return wrapped(*args, **kwargs)
     finally:
-        guard(_left, instance)
+        guard(_end_stream, instance)
 
 
 def aclosing(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -84,10 +84,10 @@ async def _closed(waiting: Any, stream: Any) -> Any:
     try:
         return await waiting
     finally:
-        guard(_left, stream)
+        guard(_end_stream, stream)
 
 
-def _left(stream: Any) -> None:
+def _end_stream(stream: Any) -> None:
     watch = watch_of(stream)
     if watch is not None and current_call() is not watch.call:
         watch.leave()

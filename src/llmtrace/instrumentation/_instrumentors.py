@@ -1,0 +1,241 @@
+"""The registry of instrumentors, and the switch that turns them on and off.
+
+Built-in instrumentors are the files of this folder. Other packages add theirs by entry points of the group
+``llmtrace.instrumentors``: the name of the instrumentor, and the module that holds it.
+
+A module states ``LIBRARY, DISTRIBUTION = "module", "name to install"`` at the left margin, which is read from its text, and
+``PATCHES``. It is imported when its library is, and the library itself never by us (see `_patches`): what a program does not
+use costs it nothing. An installed package that is broken is off, with one line in the log.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import logging
+import pkgutil
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.machinery import PathFinder
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import wrapt
+
+from llmtrace import installed
+from llmtrace.instrumentation._patches import Patch, Patches
+from llmtrace.instrumentation._selection import deselect, select
+from llmtrace.instrumentation._streams import end_open
+from llmtrace.recorder.guard import guard
+
+GROUP = "llmtrace.instrumentors"
+
+logger = logging.getLogger("llmtrace")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Instrumentor:
+    """What the module of an instrumentor states."""
+
+    patches: tuple[Patch, ...]
+    """``PATCHES``: the functions to wrap."""
+    supported: tuple[int, ...] = ()
+    """``SUPPORTED``: major versions of the library that are tested; empty for any."""
+    clients: Mapping[str, str] = field(default_factory=dict)
+    """``CLIENTS``: classes whose objects `instrument` takes, as ``module.Class``, each with the attribute of it that
+    `Endpoint.client` returns; empty text for the client object itself."""
+
+
+_PACKAGE = __name__.rpartition(".")[0]
+_STATEMENT = re.compile(r'^LIBRARY, DISTRIBUTION = "(.*)", "(.*)"$', re.MULTILINE)
+
+
+class _Switch:
+    """One instrumentor: off, on, or on for selected clients only. Its module is loaded once its library is."""
+
+    def __init__(self, name: str) -> None:
+        self.is_on = False
+        self._name = name
+        self._library = library_of(name)[0]
+        self._patches: Patches | None = None
+        self._is_awaited = False
+
+    def turn_on(self) -> None:
+        self.is_on = True
+        deselect(self._library)
+        if self._library in sys.modules:
+            self._apply()
+        elif not self._is_awaited:
+            self._is_awaited = True
+            wrapt.register_post_import_hook(self._imported, self._library)
+
+    def turn_on_for(self, client: Any) -> None:
+        """Record the calls of one client, where its library is not recorded as a whole."""
+        if not self.is_on:
+            select(self._library, client)
+            self._apply()
+
+    def turn_off(self) -> None:
+        self.is_on = False
+        deselect(self._library)
+        if self._patches is not None:
+            self._patches.undo()
+
+    def _imported(self, _: object) -> None:
+        if self.is_on:
+            guard(self._apply)
+
+    def _apply(self) -> None:
+        if self._patches is None:
+            instrumentor = load(self._name)
+            if instrumentor is None:
+                return
+            self._patches = Patches(instrumentor.patches)
+        self._patches.apply()
+
+
+_switches: dict[str, _Switch] = {}
+
+
+def available() -> tuple[str, ...]:
+    """Return the names of all instrumentors, built-in and installed, in order."""
+    return tuple(sorted(_modules()))
+
+
+def _modules() -> dict[str, str]:
+    """Return the module of each instrumentor. A built-in one wins over an installed one of the same name."""
+    folder = importlib.import_module(_PACKAGE).__path__
+    built_in = (module.name for module in pkgutil.iter_modules(folder))
+    try:
+        modules = {entry.name: entry.module for entry in installed.entry_points(GROUP)}
+    except Exception as error:  # broken metadata of any installed package must not stop the program
+        _warn_once(f"installed instrumentors cannot be listed: {error}")
+        modules = {}
+    return {**modules, **{name: f"{_PACKAGE}.{name}" for name in built_in if not name.startswith("_")}}
+
+
+def load(name: str) -> Instrumentor | None:
+    """Import the module of an instrumentor; None, and one line in the log, if that fails."""
+    module = _modules()[name]
+    try:
+        statements = vars(importlib.import_module(module))
+        patches = tuple(statements["PATCHES"])
+        if not all(isinstance(patch, Patch) for patch in patches):
+            raise TypeError("PATCHES holds something that is not a Patch")
+        return Instrumentor(patches, tuple(statements.get("SUPPORTED", ())), dict(statements.get("CLIENTS", {})))
+    except Exception as error:  # a third party's import may raise anything
+        _warn_once(f"instrumentor {name} ({module}) cannot be loaded and is off: {type(error).__name__}: {error}")
+        return None
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning("llmtrace: %s", message)
+
+
+@cache
+def library_of(name: str) -> tuple[str, str]:
+    """Return the module and the distribution of an instrumentor's library, without loading either."""
+    module = _modules()[name]
+    try:
+        source = _source_of(module)
+    except Exception as error:  # finding a module of a package imports the package, which may raise anything
+        _warn_once(f"instrumentor {name} ({module}) cannot be loaded and is off: {type(error).__name__}: {error}")
+        source = None
+    statement = _STATEMENT.search(source or "")
+    return (statement[1], statement[2]) if statement else (name, name)
+
+
+def _source_of(module: str) -> str | None:
+    package = module.rpartition(".")[0]
+    spec = PathFinder.find_spec(module, importlib.import_module(package).__path__ if package else None)
+    spec = importlib.util.find_spec(module) if spec is None else spec  # found by a hook: an editable install, say
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {module!r}")
+    source: str | None = spec.loader.get_source(module)  # type: ignore[attr-defined]  # of all loaders of source files
+    return source
+
+
+def enable(names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Turn on the instrumentors with these names, or all. Returns the names of those that are on now.
+
+    No library is imported by it: one that is not loaded is instrumented when it is. An unknown name is logged and ignored.
+    """
+    all_names = available()
+    for name in all_names if names is None else names:
+        if name in all_names:
+            guard(_turn_on, name)
+        else:
+            similar = difflib.get_close_matches(name, all_names, n=1)
+            hint = f"did you mean {similar[0]!r}?" if similar else f"use one of: {', '.join(all_names)}"
+            logger.warning("llmtrace: unknown instrumentor %r (%s); it is ignored", name, hint)
+    return tuple(name for name, switch in sorted(_switches.items()) if switch.is_on)
+
+
+def disable(names: Iterable[str] | None = None) -> None:
+    """Turn off the instrumentors with these names, or all: every function that was wrapped is itself again.
+
+    If all are turned off, streams that are still open end their spans now.
+    """
+    wanted = None if names is None else set(names)
+    for name, switch in _switches.items():
+        if wanted is None or name in wanted:
+            switch.turn_off()
+    if wanted is None:
+        end_open()
+
+
+def is_on(name: str) -> bool:
+    """Return True if this instrumentor is on: a framework above it leaves the model's calls to it."""
+    return name in _switches and _switches[name].is_on
+
+
+def _turn_on(name: str) -> None:
+    _switch(name).turn_on()
+
+
+def _switch(name: str) -> _Switch:
+    if name not in _switches:
+        _switches[name] = _Switch(name)
+    return _switches[name]
+
+
+# -- one client
+
+
+def instrument(client: T) -> T:
+    """Record the calls of one client object, and return it.
+
+    For a program that turned its library off (``configure(instrument=[])``) and wants some of its clients recorded. Where the
+    library is recorded as a whole, or the client is already, nothing changes. Nothing is recorded before `configure`.
+
+    Raises TypeError if ``client`` is not a client object of an instrumented library.
+    """
+    for name in available():
+        if library_of(name)[0] in sys.modules:
+            instrumentor = load(name)
+            for path, attribute in () if instrumentor is None else instrumentor.clients.items():
+                if _is_instance(client, path):
+                    _switch(name).turn_on_for(attrgetter(attribute)(client) if attribute else client)
+                    return client
+    raise TypeError(
+        f"llmtrace.instrument: cannot instrument {type(client).__module__}.{type(client).__qualname__}. "
+        f"Use a client object of one of these classes: {', '.join(_client_classes())}"
+    )
+
+
+def _is_instance(client: object, path: str) -> bool:
+    module, _, name = path.rpartition(".")
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(client, kind)
+
+
+def _client_classes() -> list[str]:
+    instrumentors = [load(name) for name in available()]
+    return [path for instrumentor in instrumentors if instrumentor is not None for path in instrumentor.clients]
