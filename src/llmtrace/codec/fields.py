@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import JsonValue
 
 Attributes: TypeAlias = dict[str, JsonValue]
@@ -172,7 +172,7 @@ def as_texts(value: JsonValue) -> tuple[str, ...] | None:
     if text[0] != "[" or text[-1] != "]":
         return (text,)
     try:
-        held = jsontext.read(text)
+        held = json_text.read(text)
     except ValueError:
         return tuple([item.strip() for item in text[1:-1].split(",") if item.strip()])
     return as_texts(held) if isinstance(held, list) else None
@@ -183,7 +183,7 @@ def as_json(value: JsonValue) -> JsonValue:
     if not isinstance(value, str):
         return value
     try:
-        return jsontext.read(value)
+        return json_text.read(value)
     except ValueError:
         return None
 
@@ -225,9 +225,9 @@ def texts(field: str, key: str) -> Row:
 
 def json(field: str, key: str) -> Row:
     """Any JSON value but null, as JSON text."""
-    return Row(field, key, jsontext.write, as_json)
+    return Row(field, key, json_text.write, as_json)
 
 
 def object_(field: str, key: str) -> Row:
     """A JSON object as JSON text; an empty one is absent."""
-    return Row(field, key, jsontext.write, as_object, absent="empty")
+    return Row(field, key, json_text.write, as_object, absent="empty")

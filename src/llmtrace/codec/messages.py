@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from llmtrace.codec import jsontext, parts, retold
+from llmtrace.codec import json_text, message_cache, parts
 from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolCall, ToolDefinition, ToolResult, changes_by_hints
 
 _TEXT: Final = "codec.messages"
@@ -53,18 +53,18 @@ def _write_message(message: Message) -> str:
     if len(held) == 1 and type(held[0]) is Text and message.name is None and message.finish_reason is None:
         head = _TEXT_OF.get(message.role)
         if head is not None:  # the common message, and the long one
-            return f"{head}{jsontext.write(held[0].content)}}}]}}"
+            return f"{head}{json_text.write(held[0].content)}}}]}}"
     item: dict[str, JsonValue] = {"role": message.role, "parts": [parts.item(part) for part in held]}
     if message.name is not None:
         item["name"] = message.name
     if message.finish_reason is not None:
         item["finish_reason"] = message.finish_reason
-    return jsontext.write_plain(item) or _write_odd(item, held)
+    return json_text.write_plain(item) or _write_odd(item, held)
 
 
 def _write_odd(item: dict[str, JsonValue], held: tuple[Part, ...]) -> str:
     """Part by part, so that one that cannot be written as it is does not cost the others."""
-    members = [f"{jsontext.write(name)}:{jsontext.write(member)}" for name, member in item.items() if name != "parts"]
+    members = [f"{json_text.write(name)}:{json_text.write(member)}" for name, member in item.items() if name != "parts"]
     members.insert(1, f'"parts":{write_parts(held)}')
     return f"{{{','.join(members)}}}"
 
@@ -84,7 +84,7 @@ def _write_definition(tool: ToolDefinition) -> str:
         item["changes"] = tool.changes
     if tool.polls:
         item["polls"] = True
-    return jsontext.write(item)
+    return json_text.write(item)
 
 
 write_messages: Final = _array_of(_write_message)
@@ -97,7 +97,7 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
     """The list that an attribute holds, as JSON text or structured; one object is a list of one. None: it is no list."""
     if isinstance(value, str):
         try:
-            value = jsontext.read(value)
+            value = json_text.read(value)
         except ValueError:
             return None
     if type(value) is list:
@@ -109,7 +109,7 @@ def read_list(value: JsonValue) -> list[JsonValue] | None:
 
 def read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
     """Messages of an attribute; ``role`` where one does not say. None: the value is no list of messages."""
-    return retold.listed(value, role, _read_messages)
+    return message_cache.listed(value, role, _read_messages)
 
 
 def read_output(value: JsonValue) -> tuple[Message, ...] | None:
@@ -124,7 +124,7 @@ def _read_messages(value: JsonValue, role: str) -> tuple[Message, ...] | None:
 
 def read_parts(value: JsonValue) -> tuple[Part, ...] | None:
     """System instructions of an attribute. None: the value is no list of parts."""
-    return retold.same(value, _read_parts)
+    return message_cache.same(value, _read_parts)
 
 
 def _read_parts(value: JsonValue) -> tuple[Part, ...] | None:
@@ -134,7 +134,7 @@ def _read_parts(value: JsonValue) -> tuple[Part, ...] | None:
 
 def read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:
     """Tool definitions of an attribute. None: the value is no list of definitions."""
-    return retold.same(value, _read_definitions)
+    return message_cache.same(value, _read_definitions)
 
 
 def _read_definitions(value: JsonValue) -> tuple[ToolDefinition, ...] | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from llmtrace import semconv as sc
-from llmtrace.codec import fields, messages, requests, tools
+from llmtrace.codec import fields, messages, request_parameters, tool_attributes
 from llmtrace.codec.fields import Attributes, Extra, Row, Rows
 from llmtrace.model import (
     AgentInvocation,
@@ -124,7 +124,7 @@ SHAPES: Final = (
             _OUTPUT,
             _definitions("tools", sc.TOOL_DEFINITIONS),
         ),
-        (_USAGE, _FINGERPRINT, requests.PARAMETERS),
+        (_USAGE, _FINGERPRINT, request_parameters.PARAMETERS),
         title="request_model",
         start=("provider", "request_model", "server_address", "server_port"),
     ),
@@ -140,7 +140,7 @@ SHAPES: Final = (
             fields.flag("inferred", sc.TOOL_INFERRED),
             fields.json("repaired", sc.TOOL_REPAIRED),
         ),
-        tools.EXTRAS,
+        tool_attributes.EXTRAS,
         title="name",
         start=("name", "type", "call_id"),
     ),
@@ -235,7 +235,7 @@ SHAPES: Final = (
         (),
         "internal",
         (fields.json("arguments", sc.OPERATION_ARGUMENTS),),
-        (tools.CUSTOM_RESULT,),
+        (tool_attributes.CUSTOM_RESULT,),
     ),
 )
 

@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from llmtrace.codec import jsontext, protobuf, wire
+from llmtrace.codec import json_text, otlp_protobuf, otlp_values
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 Json: TypeAlias = dict[str, Any]
@@ -25,12 +25,12 @@ Json: TypeAlias = dict[str, Any]
 
 def to_protobuf(spans: Sequence[RawSpan]) -> bytes:
     """One serialised ExportTraceServiceRequest. Raises ValueError on an id that is no hex."""
-    return protobuf.write(spans)
+    return otlp_protobuf.write(spans)
 
 
 def from_protobuf(data: bytes) -> list[RawSpan]:
     """The spans of one serialised ExportTraceServiceRequest. Raises ValueError when it is none."""
-    return protobuf.read(data)
+    return otlp_protobuf.read(data)
 
 
 # -- writing JSON
@@ -46,9 +46,9 @@ def to_json_line(spans: Sequence[RawSpan]) -> bytes:
                 for scope, members in groups
             ],
         }
-        for first, groups in wire.grouped(spans)
+        for first, groups in otlp_values.grouped(spans)
     ]
-    return jsontext.write({"resourceSpans": groups}).encode()
+    return json_text.write({"resourceSpans": groups}).encode()
 
 
 def _span(span: RawSpan) -> Json:
@@ -56,7 +56,7 @@ def _span(span: RawSpan) -> Json:
         "traceId": span.trace_id,
         "spanId": span.span_id,
         "name": span.name,
-        "kind": wire.KIND_NUMBERS[span.kind],
+        "kind": otlp_values.KIND_NUMBERS[span.kind],
         "startTimeUnixNano": str(span.start),
         "endTimeUnixNano": str(span.end or 0),
         "attributes": _attributes(span.attributes),
@@ -73,7 +73,7 @@ def _span(span: RawSpan) -> Json:
             {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _attributes(link.attributes)}
             for link in span.links
         ]
-    out["status"] = {"code": wire.STATUSES.index(span.status)}
+    out["status"] = {"code": otlp_values.STATUSES.index(span.status)}
     if span.status_message:
         out["status"]["message"] = span.status_message
     return out
@@ -91,15 +91,15 @@ def _value(value: JsonValue, depth: int = 0) -> Json:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
-        if wire.is_int64(value):
+        if otlp_values.is_int64(value):
             return {"intValue": str(value)}
-        value = wire.bytes_of_int(value)
+        value = otlp_values.bytes_of_int(value)
     if isinstance(value, float):
         return {"doubleValue": value if math.isfinite(value) else _not_finite(value)}
     if isinstance(value, bytes):
         return {"bytesValue": base64.b64encode(value).decode()}
-    if depth >= wire.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
-        return {"stringValue": jsontext.write(value)}
+    if depth >= otlp_values.MAX_DEPTH or not isinstance(value, (Mapping, list, tuple)):
+        return {"stringValue": json_text.write(value)}
     if isinstance(value, Mapping):
         members = [{"key": str(key), "value": _value(member, depth + 1)} for key, member in value.items()]
         return {"kvlistValue": {"values": members}}
@@ -119,7 +119,7 @@ def from_json(data: bytes | str | Mapping[str, Any]) -> list[RawSpan]:
     Raises ValueError when ``data`` is no JSON object.
     """
     if not isinstance(data, Mapping):
-        data = jsontext.read(data.decode() if isinstance(data, bytes) else data)
+        data = json_text.read(data.decode() if isinstance(data, bytes) else data)
     if not isinstance(data, Mapping):
         raise ValueError("not an OTLP request: no JSON object")
     try:
@@ -152,8 +152,8 @@ def _read_span(item: Mapping[str, Any], resource: Json, scope: Scope) -> RawSpan
         start=_nanoseconds(item, "startTimeUnixNano", "start_time_unix_nano"),
         end=_nanoseconds(item, "endTimeUnixNano", "end_time_unix_nano") or None,
         parent_id=_id(item, 8, "parentSpanId", "parent_span_id"),
-        kind=wire.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *wire.KIND_NUMBERS))],
-        status=wire.STATUSES[_number(status.get("code"), "STATUS_CODE_", wire.STATUSES)],
+        kind=otlp_values.KINDS[_number(item.get("kind"), "SPAN_KIND_", ("unspecified", *otlp_values.KIND_NUMBERS))],
+        status=otlp_values.STATUSES[_number(status.get("code"), "STATUS_CODE_", otlp_values.STATUSES)],
         status_message=_text(status, "message"),
         attributes=_read_attributes(item),
         events=tuple(_read_events(item)),
@@ -217,7 +217,7 @@ def _read_kvlist(held: Any) -> JsonValue:
 
 def _read_bytes(held: Any) -> JsonValue:
     try:
-        return wire.value_of_bytes(base64.b64decode(held))
+        return otlp_values.value_of_bytes(base64.b64decode(held))
     except (ValueError, TypeError):
         return held
 

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from pydantic_core import from_json
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -47,8 +47,8 @@ _MEMBERS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
 def write(part: Part) -> str:
     """The JSON text of a part."""
     if type(part) is Text:  # the common one, and the long one
-        return '{"type":"text","content":' + jsontext.write(part.content) + "}"
-    return jsontext.write(item(part))
+        return '{"type":"text","content":' + json_text.write(part.content) + "}"
+    return json_text.write(item(part))
 
 
 def item(part: Part) -> dict[str, JsonValue]:
@@ -93,7 +93,7 @@ def arguments(value: JsonValue) -> JsonValue:
     """A tool call's arguments: text that is one JSON object without duplicate keys becomes that object, all else stays."""
     if not isinstance(value, str):
         return value
-    found = jsontext.read_object(value)
+    found = json_text.read_object(value)
     if found is None:
         return value
     try:

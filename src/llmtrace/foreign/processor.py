@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
-from llmtrace.codec.calls import said
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.messages import read_definitions
+from llmtrace.codec.reconcile import said
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans

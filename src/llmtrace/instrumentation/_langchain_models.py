@@ -17,7 +17,7 @@ from llmtrace.instrumentation._patches import Patch, Wrapper
 from llmtrace.instrumentation._provider import Call, Fields, Headers, traced, traced_async
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _SDKS = {
     "langchain_openai": "openai",

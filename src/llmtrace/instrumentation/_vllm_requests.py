@@ -13,7 +13,7 @@ from llmtrace.instrumentation._memo import all_known, known_tools
 from llmtrace.instrumentation._openai_messages import read_message
 from llmtrace.instrumentation._provider import Fields
 from llmtrace.model import Generic, JsonValue, Message, Part, Text, ToolDefinition
-from llmtrace.validation.schema import read_definition
+from llmtrace.validation.tool_definitions import read_definition
 
 _DEFAULTS: dict[str, tuple[str, Any]] = {
     "temperature": ("temperature", None),

@@ -26,7 +26,7 @@ from llmtrace.instrumentation._steps import aclosing, astepping, closing, is_pat
 from llmtrace.instrumentation._streams import Reader, watch_stream, watched
 from llmtrace.model import Embedding
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.schema import output_schema
+from llmtrace.validation.tool_definitions import output_schema
 
 LIBRARY, DISTRIBUTION = "litellm", "litellm"
 SUPPORTED = (1,)

@@ -15,12 +15,12 @@ import importlib
 import logging
 import pkgutil
 
+from llmtrace.monitors._alarm_rate import MINIMUM, RUNS_BEFORE
+from llmtrace.monitors._key_state import KINDS
 from llmtrace.monitors._keys import Key
-from llmtrace.monitors._observation import Monitor, Observation
-from llmtrace.monitors._rate import MINIMUM, RUNS_BEFORE
-from llmtrace.monitors._reports import Block, Report, baselines, pinned, reports
-from llmtrace.monitors._row import KINDS
-from llmtrace.monitors._turns import unmixed
+from llmtrace.monitors._monitor import Monitor, Observation
+from llmtrace.monitors._stream_reports import Block, Report, baselines, pinned, reports
+from llmtrace.monitors._turn_kinds import unmixed
 from llmtrace.monitors._watch import MAX_KEYS, Shelf, Watch
 from llmtrace.monitors._wording import PREFIX
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import CANCELLED, Inference, Span, ending
-from llmtrace.monitors._observation import Observation, Plain
+from llmtrace.monitors._monitor import Observation, Plain
 
 
 def observe(span: Span) -> Iterable[Observation]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.monitors._monitor import Observation, Plain, share
 
 _SIGNALS: Final = frozenset({"malformed_output", "leaked_tool_call", "defective_output"})
 

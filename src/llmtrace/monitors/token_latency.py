@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._observation import Observation, Plain
-from llmtrace.monitors._turns import of_turn
+from llmtrace.monitors._monitor import Observation, Plain
+from llmtrace.monitors._turn_kinds import of_turn
 
 
 def observe(span: Span) -> Iterable[Observation]:

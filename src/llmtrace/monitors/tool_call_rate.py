@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmtrace.model import Inference, Span
-from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.monitors._monitor import Observation, Plain, share
 
 
 def observe(span: Span) -> Iterable[Observation]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llmtrace.model import CANCELLED, Span, ToolExecution, ending
-from llmtrace.monitors._observation import Observation, Plain, share
+from llmtrace.monitors._monitor import Observation, Plain, share
 from llmtrace.semconv import CONTENT_TRUNCATED
 
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})

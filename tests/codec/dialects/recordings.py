@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmtrace.codec import otlp
-from llmtrace.codec.calls import settled
 from llmtrace.codec.dialects import decode
+from llmtrace.codec.reconcile import settled
 from llmtrace.model import RawSpan, Trace
 
 FOLDER = Path(__file__).parent / "recorded"

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, cast
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
-from llmtrace.codec.dialects._reading import Reading
+from llmtrace.codec.dialects._span_reader import Reading
 from llmtrace.codec.dialects._vocabulary import in_one_vocabulary
 from llmtrace.model import Operation, RawSpan, Span, replace
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects._messages import ROLES
+from llmtrace.codec.dialects._message_shapes import ROLES
 from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, Text, Workflow, replace
 
 _ROLES: Final = {**ROLES, **{role: role for role in ("system", "developer", "user", "assistant", "tool")}}

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
-from llmtrace.codec.dialects import _messages, _tools
-from llmtrace.codec.dialects._reading import Node, Reading, bare, parsed, stem
+from llmtrace.codec.dialects import _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._span_reader import Node, Reading, bare, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -87,10 +87,10 @@ def _llm(reading: Reading) -> Operation:
         operation=sc.TEXT_COMPLETION if prompts and not given else sc.CHAT,
         request_model=asked if isinstance(asked, str) else model,
         response_model=model,
-        input=given or prompts or _messages.of_text("user", raw_input),
-        output=answered or completions or _messages.of_text("assistant", raw_output),
+        input=given or prompts or _message_shapes.of_text("user", raw_input),
+        output=answered or completions or _message_shapes.of_text("assistant", raw_output),
         tools=tools,
-        parameters=_tools.parameters(said),
+        parameters=_tool_shapes.parameters(said),
         response_id=_id(answer),
         finish_reasons=(finish,) if finish else (),
         usage=_usage(reading),
@@ -110,14 +110,14 @@ def _definitions(reading: Reading, said: dict[str, JsonValue]) -> tuple[ToolDefi
     found = []
     for node in reading.nested("llm.tools.").items():
         schema = node.at("tool", "json_schema")
-        made = _tools.definition(reading.rest.get(schema.key or "")) if schema is not None else None
+        made = _tool_shapes.definition(reading.rest.get(schema.key or "")) if schema is not None else None
         if made is not None and schema is not None:
             schema.value()
             found.append(made)
     listed = [said.pop(name, None) for name in ("tools", "functions")]
     if not found:
         items = [item for held in listed if isinstance(held, list) for item in held]
-        found = [made for made in map(_tools.definition, items) if made is not None]
+        found = [made for made in map(_tool_shapes.definition, items) if made is not None]
     return tuple(found)
 
 
@@ -128,15 +128,15 @@ def _messages_of(reading: Reading, prefix: str) -> tuple[Message, ...]:
 def _message(item: Node) -> Message:
     node = item.at("message") or item
     said = node.text("role") or "user"
-    role = _messages.ROLES.get(said, said)
+    role = _message_shapes.ROLES.get(said, said)
     content: list[Part] = [_content(part) for part in node.items("contents")]
     text = node.value("content")
     answered = node.text("tool_call_id")
     if answered is not None:
-        held = text if text is not None else _messages.plain([{"text": part.content} for part in _texts(content)])
+        held = text if text is not None else _message_shapes.plain([{"text": part.content} for part in _texts(content)])
         return Message(role, (ToolResult(held, answered),), node.text("name"))
     if text is not None and text != "":
-        content.append(_messages.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
+        content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
     content += [_call(call) for call in node.items("tool_calls")]
     old = node.text("function_call_name")
     if old is not None:
@@ -150,7 +150,7 @@ def _serialised(said: JsonValue, name: str) -> list[Message | None]:
     held = held[0] if isinstance(held, list) and len(held) == 1 else held
     if not isinstance(held, list):
         return []
-    return [_messages.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in held]
+    return [_message_shapes.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in held]
 
 
 def _completed(messages: tuple[Message, ...], whole: list[Message | None]) -> tuple[Message, ...]:
@@ -173,7 +173,7 @@ def _texts(content: list[Part]) -> list[Any]:
 
 def _content(item: Node) -> Part:
     held = (item.at("message_content") or item).everything()
-    return _messages.as_part(held)
+    return _message_shapes.as_part(held)
 
 
 def _call(item: Node) -> ToolCall:
@@ -190,8 +190,8 @@ def _completion(reading: Reading) -> tuple[tuple[Message, ...], tuple[Message, .
     prompts = [node.text("prompt", "text") for node in reading.nested("llm.prompts.").items()]
     choices = [node.text("completion", "text") for node in reading.nested("llm.choices.").items()]
     return (
-        tuple(message for text in prompts for message in _messages.of_text("user", text)),
-        tuple(message for text in choices for message in _messages.of_text("assistant", text)),
+        tuple(message for text in prompts for message in _message_shapes.of_text("user", text)),
+        tuple(message for text in choices for message in _message_shapes.of_text("assistant", text)),
     )
 
 
@@ -234,7 +234,7 @@ def _tool(reading: Reading) -> Operation:
     name = reading.text("tool.name") or stem(reading.raw.name)
     known = _tool_definition(reading, name)
     said = reading.rest.pop(_INPUT, None)
-    given = _tools.arguments(said, known)
+    given = _tool_shapes.arguments(said, known)
     if given is None and isinstance(parsed(reading.rest.get("tool.parameters")), Mapping):  # by some, the arguments themselves
         given = parsed(reading.rest.pop("tool.parameters"))
     has_result = _OUTPUT in reading.rest
@@ -242,7 +242,7 @@ def _tool(reading: Reading) -> Operation:
     reading.drop("input.mime_type", "output.mime_type")
     call_id = reading.text("tool_call.id", "tool.id")
     wrapped = result["output"] if isinstance(result, Mapping) and set(result) == {"output"} else result
-    result = _messages.langchain_fields(wrapped) or result
+    result = _message_shapes.langchain_fields(wrapped) or result
     if isinstance(result, Mapping) and isinstance(result.get("tool_call_id"), str) and "content" in result:
         if result.get("status") == "error":
             reading.rest.setdefault(_OUTCOME, "error")
@@ -254,13 +254,13 @@ def _tool(reading: Reading) -> Operation:
 
 def _tool_definition(reading: Reading, name: str) -> ToolDefinition | None:
     description = reading.text("tool.description")
-    whole = _tools.definition(reading.rest.get("tool.json_schema"))
+    whole = _tool_shapes.definition(reading.rest.get("tool.json_schema"))
     schema = whole.parameters if whole is not None and whole.parameters is not None else None
     if schema is None:
-        schema = _tools.schema_of(parsed(reading.rest.get("tool.json_schema")))
+        schema = _tool_shapes.schema_of(parsed(reading.rest.get("tool.json_schema")))
     if schema is not None:
         reading.drop("tool.json_schema")
-    parameters = _tools.schema_of(parsed(reading.rest.get("tool.parameters")))
+    parameters = _tool_shapes.schema_of(parsed(reading.rest.get("tool.parameters")))
     if parameters is not None:
         reading.drop("tool.parameters")
     schema = parameters if schema is None else schema
@@ -274,8 +274,8 @@ def _agent(reading: Reading) -> Operation:
     reading.rename(_OF_AN_AGENT)
     return AgentInvocation(
         reading.text("agent.name", "graph.node.id") or stem(reading.raw.name),
-        input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
-        output=_messages.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
+        input=_message_shapes.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
+        output=_message_shapes.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
     )
 
 
@@ -285,8 +285,8 @@ def _chain(reading: Reading) -> Operation:
         return _step(reading)
     return Workflow(
         reading.raw.name,
-        input=_messages.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
-        output=_messages.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
+        input=_message_shapes.of_text("user", _taken(reading, _INPUT, "input.mime_type")),
+        output=_message_shapes.of_text("assistant", _taken(reading, _OUTPUT, "output.mime_type")),
     )
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
-from llmtrace.codec.dialects import _messages, _names, _tools
-from llmtrace.codec.dialects._reading import Node, Reading, bare, parsed
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._span_reader import Node, Reading, bare, parsed
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -65,7 +65,7 @@ def read(reading: Reading) -> Operation | None:
     kind = reading.rest.get(KIND)
     if kind is not None:
         return _entity(reading, str(kind))
-    _names.renew(reading)
+    _former_names.renew(reading)
     operation = _flattened(reading)
     reading.drop(_TYPE)
     return operation
@@ -82,8 +82,8 @@ def _entity(reading: Reading, kind: str) -> Operation:
     if kind == "task":
         has_result = _OUTPUT in reading.rest
         return Custom(reading.json(_INPUT), bare(reading.rest.pop(_OUTPUT, None)), has_result)
-    given = _messages.of_text("user", _asked(reading.rest.pop(_INPUT, None)))
-    answered = _messages.of_text("assistant", bare(reading.rest.pop(_OUTPUT, None)))
+    given = _message_shapes.of_text("user", _asked(reading.rest.pop(_INPUT, None)))
+    answered = _message_shapes.of_text("assistant", bare(reading.rest.pop(_OUTPUT, None)))
     if kind == "agent":
         return AgentInvocation(reading.text(sc.AGENT_NAME) or name, input=given, output=answered)
     return Workflow(name, input=given, output=answered)
@@ -91,7 +91,7 @@ def _entity(reading: Reading, kind: str) -> Operation:
 
 def _tool(reading: Reading, name: str) -> Operation:
     known = None
-    schema = _tools.schema_of(parsed(reading.rest.get("traceloop.entity.schema")))
+    schema = _tool_shapes.schema_of(parsed(reading.rest.get("traceloop.entity.schema")))
     if schema is not None:
         known = ToolDefinition(name, schema)
         reading.drop("traceloop.entity.schema")
@@ -105,7 +105,7 @@ def _tool(reading: Reading, name: str) -> Operation:
         result = result["output"]
     return ToolExecution(
         reading.text(sc.TOOL_NAME) or name,
-        _tools.arguments(said, known),
+        _tool_shapes.arguments(said, known),
         result=result,
         has_result=has_result,
         call_id=reading.text(sc.TOOL_CALL_ID),
@@ -154,13 +154,13 @@ def _flattened(reading: Reading) -> Operation | None:
 
 def _message(node: Node, role: str) -> Message:
     role = node.text("role") or role
-    role = _messages.ROLES.get(role, role)
+    role = _message_shapes.ROLES.get(role, role)
     content, answered = parsed(node.value("content")), node.text("tool_call_id")
     if answered is not None:
         return Message(role, (ToolResult(content, answered),))
     held: tuple[Part, ...] = ()
     if isinstance(content, list) and all(isinstance(item, Mapping) for item in content):
-        held = tuple([_messages.as_part(item) for item in content])
+        held = tuple([_message_shapes.as_part(item) for item in content])
     elif content is not None and content != "":
         held = (parts.read(content if isinstance(content, str) else {"content": content}),)
     calls = [

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import parts
-from llmtrace.codec.dialects import _messages, _names, _tools
-from llmtrace.codec.dialects._reading import Reading, bare, parsed
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._span_reader import Reading, bare, parsed
 from llmtrace.model import (
     AgentInvocation,
     Embedding,
@@ -50,7 +50,7 @@ def knows(raw: RawSpan) -> bool:
 
 def read(reading: Reading) -> Operation | None:
     name = reading.rest.pop(OPERATION)
-    _names.renew(reading)
+    _former_names.renew(reading)
     if name == "ai.toolCall":
         operation = _tool(reading)
     elif "embed" in name.lower():
@@ -82,22 +82,22 @@ def _outer(reading: Reading, name: str) -> Operation:
 
 def _prompt(asked: JsonValue) -> tuple[Message, ...]:
     if not isinstance(asked, Mapping):
-        return _messages.of_text("user", asked)
+        return _message_shapes.of_text("user", asked)
     listed = asked.get("messages")
-    system = _messages.of_text("system", asked.get("system"))
+    system = _message_shapes.of_text("system", asked.get("system"))
     held = asked.get("prompt")
     listed = held if isinstance(held, list) else listed
     if isinstance(listed, list):
-        return (*system, *_messages.of_items(listed, "user"))
-    return (*system, *_messages.of_text("user", held))
+        return (*system, *_message_shapes.of_items(listed, "user"))
+    return (*system, *_message_shapes.of_text("user", held))
 
 
 def _inference(reading: Reading, name: str) -> Operation:
     listed = parsed(reading.rest.pop("ai.prompt.messages", None))
-    given = _messages.of_items(listed, "user") if isinstance(listed, list) else _messages.of_text("user", listed)
+    given = _message_shapes.of_items(listed, "user") if isinstance(listed, list) else _message_shapes.of_text("user", listed)
     offered = reading.rest.pop("ai.prompt.tools", None)
     offered = parsed(offered) if isinstance(offered, str) else offered
-    tools = [_tools.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
+    tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
     model = reading.text("ai.model.id")
     reason = reading.text("ai.response.finishReason")
     first = reading.number("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")

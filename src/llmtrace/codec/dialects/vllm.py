@@ -1,8 +1,8 @@
-"""vLLM's ``llm_request``: the engine's side of a model call, by its times and token counts, without a word of content.
+"""vLLM's ``llm_request``: the engine's side of a model call, with its times and token counts but without content.
 
-Known by its scope. It has the span kind ``server``: below a span of the caller's it is the same call, which counts once
-(`codec.calls`); on its own, it is the inference. Its latencies in the engine get the names that llmtrace has for them. Where
-the trace was lost on the way to the server, the id of the request, which we gave it, tells which span it belongs below.
+Recognised by its scope and name. It has the span kind ``server``: below a span of the caller it is the same call, which is
+counted once (`codec.reconcile`); on its own, it is the inference. The engine's latencies get llmtrace's names. If the trace id
+was lost on the way to the server, the request id, which llmtrace chose, tells which span it belongs below.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from llmtrace import semconv as sc
 from llmtrace.codec import fields
-from llmtrace.codec.dialects._reading import Reading
+from llmtrace.codec.dialects._span_reader import Reading
 from llmtrace.model import Inference, Link, Operation, RawSpan, Usage, replace
 
 _TIMES = {

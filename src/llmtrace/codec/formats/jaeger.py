@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmtrace.codec.formats import _values
+from llmtrace.codec.formats import _parse
 from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 
 
@@ -18,25 +18,25 @@ def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
 
 
 def _trace(trace: Mapping[str, Any]) -> list[RawSpan | str]:
-    processes = {name: _resource(held) for name, held in _values.mapping(trace["processes"]).items()}
-    return [_span(item, processes, trace.get("traceID")) for item in _values.items(trace["spans"])]
+    processes = {name: _resource(held) for name, held in _parse.mapping(trace["processes"]).items()}
+    return [_span(item, processes, trace.get("traceID")) for item in _parse.items(trace["spans"])]
 
 
 def _resource(process: Any) -> dict[str, JsonValue]:
-    held = _values.mapping(process)
+    held = _parse.mapping(process)
     service = {"service.name": held["serviceName"]} if isinstance(held.get("serviceName"), str) else {}
     return {**service, **_tags(held.get("tags"))}
 
 
 def _span(item: dict[str, Any], processes: dict[str, dict[str, JsonValue]], trace: Any) -> RawSpan | str:
-    trace_id, span_id = _values.id_of(item.get("traceID", trace), 32), _values.id_of(item.get("spanID"), 16)
+    trace_id, span_id = _parse.id_of(item.get("traceID", trace), 32), _parse.id_of(item.get("spanID"), 16)
     if trace_id is None or span_id is None:
         return "a span without a valid traceID and spanID"
     tags = _tags(item.get("tags"))
     start = _micros(item.get("startTime"))
-    kind = _values.kind_of(tags.pop("span.kind", None))
+    kind = _parse.kind_of(tags.pop("span.kind", None))
     error = tags.pop("error", None)
-    status = _values.status_of(tags.pop("otel.status_code", None))
+    status = _parse.status_of(tags.pop("otel.status_code", None))
     parent, links = _references(item, trace_id)
     scope = Scope(str(tags.pop("otel.scope.name", tags.pop("otel.library.name", ""))), str(tags.pop("otel.scope.version", "")))
     message = tags.pop("otel.status_description", "")
@@ -51,7 +51,7 @@ def _span(item: dict[str, Any], processes: dict[str, dict[str, JsonValue]], trac
         "error" if error in (True, "true") else status,
         message if isinstance(message, str) else "",
         tags,
-        tuple([_event(log) for log in _values.items(item.get("logs"))]),
+        tuple([_event(log) for log in _parse.items(item.get("logs"))]),
         links,
         processes.get(str(item.get("processID")), {}),
         scope,
@@ -64,10 +64,10 @@ def _micros(value: JsonValue) -> int:
 
 def _references(item: dict[str, Any], trace_id: str) -> tuple[str | None, tuple[Link, ...]]:
     """The parent is the first reference within the trace; the others are links."""
-    parent = _values.id_of(item.get("parentSpanID"), 16)
+    parent = _parse.id_of(item.get("parentSpanID"), 16)
     links = []
-    for one in _values.items(item.get("references")):
-        other, span_id = _values.id_of(one.get("traceID"), 32), _values.id_of(one.get("spanID"), 16)
+    for one in _parse.items(item.get("references")):
+        other, span_id = _parse.id_of(one.get("traceID"), 32), _parse.id_of(one.get("spanID"), 16)
         if other is None or span_id is None:
             continue
         if parent is None and other == trace_id and one.get("refType") == "CHILD_OF":
@@ -84,7 +84,7 @@ def _event(log: dict[str, Any]) -> Event:
 
 
 def _tags(tags: Any) -> dict[str, JsonValue]:
-    return {str(tag.get("key", "")): _tag(tag) for tag in _values.items(tags)}
+    return {str(tag.get("key", "")): _tag(tag) for tag in _parse.items(tags)}
 
 
 def _tag(tag: dict[str, Any]) -> JsonValue:

@@ -1,0 +1,168 @@
+"""The official GenAI conventions as they were, and what frameworks that follow them say in names of their own.
+
+Known by former names (``gen_ai.system``, ``gen_ai.usage.prompt_tokens`` …), by messages in events, and by names of Pydantic AI,
+Strands and Google ADK. Everything gets today's names, by which it is then read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmtrace import semconv as sc
+from llmtrace.codec import json_text, messages
+from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
+from llmtrace.codec.dialects._span_reader import Reading, parsed
+from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
+
+_PYDANTIC: Final = ("model_request_parameters", "pydantic_ai.all_messages", "all_messages_events")
+_ADK_REQUEST, _ADK_RESPONSE = "gcp.vertex.agent.llm_request", "gcp.vertex.agent.llm_response"
+_ADK_ARGUMENTS, _ADK_RESULT = "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response"
+_ADK_EVENT = "gcp.vertex.agent.event_id"
+_ADK_MERGED = "(merged tools)"
+"""ADK's name for the span of the event that brings several results together: no tool runs there."""
+_MARKS: Final = frozenset(
+    {
+        *_former_names.FORMER,
+        *_PYDANTIC,
+        _ADK_REQUEST,
+        _ADK_RESPONSE,
+        _ADK_ARGUMENTS,
+        _ADK_RESULT,
+        _ADK_EVENT,
+        *("gen_ai.tool.json_schema",),
+    }
+)
+MARKS: Final = _MARKS | _former_names.EVENTS
+_TOKENS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS)
+
+
+def knows(raw: RawSpan) -> bool:
+    if not _MARKS.isdisjoint(raw.attributes):
+        return sc.SAME_CALL not in raw.attributes
+    return any(event.name in _former_names.EVENTS for event in raw.events)
+
+
+def read(reading: Reading) -> Operation | None:
+    _former_names.renew(reading)
+    _adk(reading)
+    if sc.OPERATION_NAME not in reading.rest:
+        name = _operation(reading)
+        if name is not None:
+            reading.rest[sc.OPERATION_NAME] = name
+    _offered(reading)
+    if _ADK_EVENT in reading.rest and reading.rest.get(sc.TOOL_NAME) == _ADK_MERGED:
+        return Custom()
+    if reading.rest.get(sc.OPERATION_NAME) == sc.INVOKE_AGENT:
+        return _agent(reading)
+    return None
+
+
+def _operation(reading: Reading) -> str | None:
+    """What a span of no named operation did, by what it tells of."""
+    rest = reading.rest
+    if sc.TOOL_NAME in rest and (sc.TOOL_CALL_ID in rest or sc.TOOL_CALL_ARGUMENTS in rest):
+        return sc.EXECUTE_TOOL
+    if sc.REQUEST_MODEL in rest and (sc.PROVIDER_NAME in rest or any(key in rest for key in _TOKENS)):
+        return sc.CHAT
+    return None
+
+
+def _offered(reading: Reading) -> None:
+    """The tools on offer out of Pydantic AI's request parameters, which say them again where they stand in an attribute."""
+    asked = parsed(reading.rest.get("model_request_parameters"))
+    if not isinstance(asked, Mapping):
+        return
+    listed = [
+        tool for name in ("function_tools", "output_tools") for tool in asked.get(name) or () if isinstance(tool, Mapping)
+    ]
+    tools = [
+        {
+            "type": "function",
+            "name": tool.get("name"),
+            "description": tool.get("description"),
+            "parameters": tool.get("parameters_json_schema"),
+            "strict": tool.get("strict") is True,
+        }
+        for tool in listed
+    ]
+    if tools and sc.TOOL_DEFINITIONS not in reading.rest:
+        reading.rest[sc.TOOL_DEFINITIONS] = json_text.write(tools)
+    del reading.rest["model_request_parameters"]
+
+
+def _agent(reading: Reading) -> Operation | None:
+    """What an agent was asked and answered, out of the whole conversation that Pydantic AI keeps with it."""
+    held = parsed(reading.rest.get("pydantic_ai.all_messages") or reading.rest.get("all_messages_events"))
+    if not isinstance(held, list) or sc.INPUT_MESSAGES in reading.rest:
+        return None
+    said = _conversation(held)
+    answers = [number for number, message in enumerate(said) if message.role == "assistant"]
+    first = answers[0] if answers else len(said)
+    final = reading.rest.pop("final_result", None)
+    output = _message_shapes.of_text("assistant", final) or (said[answers[-1] :] if answers else ())
+    reading.drop("pydantic_ai.all_messages", "all_messages_events")
+    reading.drop("logfire.json_schema")
+    return AgentInvocation(reading.text(sc.AGENT_NAME, "agent_name") or "", input=said[:first], output=output)
+
+
+def _conversation(held: list[Any]) -> tuple[Message, ...]:
+    """Messages, or the events that stood for them (``event.name`` gen_ai.user.message …)."""
+    return tuple(
+        [_former_names.message_of(item) if isinstance(item, Mapping) and "event.name" in item else _one(item) for item in held]
+    )
+
+
+def _one(item: Any) -> Message:
+    return (messages.read_messages([item], "user") or (Message("user", ()),))[0]
+
+
+# -- Google ADK, whose requests and responses are those of Gemini
+
+
+def _adk(reading: Reading) -> None:
+    rest = reading.rest
+    if rest.get("gcp.vertex.agent.session_id"):
+        reading.rename({"gcp.vertex.agent.session_id": sc.CONVERSATION_ID})
+    given, result = parsed(rest.get(_ADK_ARGUMENTS)), parsed(rest.get(_ADK_RESULT))
+    if isinstance(given, Mapping) and sc.TOOL_NAME in rest and sc.TOOL_CALL_ARGUMENTS not in rest:
+        rest[sc.TOOL_CALL_ARGUMENTS] = rest.pop(_ADK_ARGUMENTS)
+        if isinstance(result, (Mapping, list)):
+            rest[sc.TOOL_CALL_RESULT] = rest.pop(_ADK_RESULT)
+    asked, answered = parsed(rest.get(_ADK_REQUEST)), parsed(rest.get(_ADK_RESPONSE))
+    if isinstance(asked, Mapping) and asked:
+        _gemini_request(reading, asked)
+    if isinstance(answered, Mapping) and isinstance(answered.get("content"), Mapping) and sc.OUTPUT_MESSAGES not in rest:
+        rest[sc.OUTPUT_MESSAGES] = messages.write_messages([_message_shapes.of_gemini(answered["content"])])
+        del rest[_ADK_RESPONSE]
+
+
+def _gemini_request(reading: Reading, asked: Mapping[str, Any]) -> None:
+    rest = reading.rest
+    contents = asked.get("contents")
+    config = asked.get("config")
+    config = config if isinstance(config, Mapping) else {}
+    if isinstance(contents, list) and sc.INPUT_MESSAGES not in rest:
+        said = [_message_shapes.of_gemini(item) for item in contents if isinstance(item, Mapping)]
+        rest[sc.INPUT_MESSAGES] = messages.write_messages(said)
+    system = config.get("system_instruction")
+    if isinstance(system, str) and sc.SYSTEM_INSTRUCTIONS not in rest:
+        rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": system}])
+    listed = [one for group in config.get("tools") or () if isinstance(group, Mapping) for one in _declared(group)]
+    if listed and sc.TOOL_DEFINITIONS not in rest:
+        rest[sc.TOOL_DEFINITIONS] = json_text.write(listed)
+    del rest[_ADK_REQUEST]
+
+
+def _declared(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for one in group.get("function_declarations") or ():
+        if isinstance(one, Mapping):
+            schema = one.get("parameters_json_schema") or one.get("parameters")
+            made = _tool_shapes.definition(
+                {"name": one.get("name"), "description": one.get("description"), "parameters": schema}
+            )
+            if made is not None:
+                item = {"type": "function", "name": made.name, "parameters": made.parameters, "description": made.description}
+                found.append({name: value for name, value in item.items() if value is not None})
+    return found
