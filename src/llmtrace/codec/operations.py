@@ -36,7 +36,7 @@ from llmtrace.model import (
 class Shape(NamedTuple):
     """How one class of operation is written."""
 
-    made: type[Any]
+    operation_class: type[Any]
     names: tuple[str, ...]
     """Values of gen_ai.operation.name; with more than one, the operation itself says which."""
     kind: Kind
@@ -239,25 +239,25 @@ SHAPES: Final = (
     ),
 )
 
-BY_CLASS: Final[dict[type, Shape]] = {shape.made: shape for shape in SHAPES}
+BY_CLASS: Final[dict[type, Shape]] = {shape.operation_class: shape for shape in SHAPES}
 BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
 _CUSTOM: Final = BY_CLASS[Custom]
 _SAID: Final = "its operation field says it"
 _NAMES: Final[dict[type, str | None]] = {
-    shape.made: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _SAID for shape in SHAPES
+    shape.operation_class: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _SAID for shape in SHAPES
 }
 _WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
-    shape.made: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
+    shape.operation_class: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
 }
 _READERS: Final[dict[type, tuple[fields.Read, ...]]] = {
-    shape.made: (fields.reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
+    shape.operation_class: (fields.reader(shape.rows), *(extra.read for extra in shape.extras)) for shape in SHAPES
 }
 _START: Final = {
-    shape.made: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
+    shape.operation_class: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
     for shape in SHAPES
 }
 TAKEN: Final[dict[type, frozenset[str]]] = {
-    shape.made: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
+    shape.operation_class: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
     for shape in SHAPES
 }
 """Attributes that reading an operation of this class may take, gen_ai.operation.name aside."""
@@ -302,7 +302,7 @@ def read(rest: Attributes) -> Operation:
     found = {"operation": name} if len(shape.names) > 1 else {}
     if shape.names:
         del rest[sc.OPERATION_NAME]
-    for read_some in _READERS[shape.made]:
+    for read_some in _READERS[shape.operation_class]:
         found |= read_some(rest)
-    operation: Operation = shape.made(**found)
+    operation: Operation = shape.operation_class(**found)
     return operation

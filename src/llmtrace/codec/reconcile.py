@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from llmtrace import semconv as sc
 from llmtrace.codec import genai, messages
-from llmtrace.codec.dialects import filled
+from llmtrace.codec.dialects import fill_in
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -96,7 +96,7 @@ def _plain(span: Span, counts: Span) -> Span:
 
 def _completed(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
     """The span that counts, with what only its wrapper saw (the tools on offer, content that its writer left out)."""
-    operation = filled(inner.operation, wrapper.operation)
+    operation = fill_in(inner.operation, wrapper.operation)
     if operation != inner.operation:
         inner = changes[inner.span_id] = replace(inner, operation=operation)
     return inner

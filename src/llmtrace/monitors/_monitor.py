@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from llmtrace.model import JsonValue, Span
 from llmtrace.model.value import value
@@ -28,6 +28,7 @@ class Observation:
     """Of a share: the word whose share is reported. Empty: that of the word which changed most."""
 
 
+@runtime_checkable
 class Monitor(Protocol):
     """What is followed over many runs."""
 
@@ -41,7 +42,7 @@ class Monitor(Protocol):
         ...
 
 
-class Plain:
+class PlainMonitor:
     """A monitor that is a function of the span."""
 
     __slots__ = ("name", "observe")

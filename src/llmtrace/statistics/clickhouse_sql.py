@@ -144,7 +144,7 @@ _KINDS = {Inference: "inference", Embedding: "embedding", AgentInvocation: "agen
 
 def _kind() -> str:
     cases = [
-        f"{_at(sc.OPERATION_NAME)} IN ({_list(shape.names)[1:-1]}), '{_KINDS.get(shape.made, 'other')}'"
+        f"{_at(sc.OPERATION_NAME)} IN ({_list(shape.names)[1:-1]}), '{_KINDS.get(shape.operation_class, 'other')}'"
         for shape in operations.SHAPES
         if shape.names
     ]
@@ -236,7 +236,7 @@ _COLUMNS: Final[dict[str, str]] = {
                 JSONExtractArrayRaw({said}))))
         OR lower(SpanId) != SpanId OR lower(ParentSpanId) != ParentSpanId OR lower(TraceId) != TraceId""",
         ours=_has(sc.RUN_ID),
-        marks=_list(sorted(dialects.MARKS)),
+        marks=_list(sorted(dialects.marks())),
         violation=_event(f"n = '{sc.VIOLATION_EVENT}' AND NOT ({_VIOLATION})"),
         evaluation=_event(f"n = '{sc.EVALUATION_EVENT}' AND NOT ({_EVALUATION})"),
         exception=_event(f"n = '{sc.EVENT_PREFIX}{sc.EXCEPTION_EVENT}'"),

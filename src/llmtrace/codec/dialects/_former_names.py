@@ -12,7 +12,7 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import fields, json_text, messages
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes
-from llmtrace.codec.dialects._span_reader import Reading, parsed
+from llmtrace.codec.dialects._span_reader import SpanReader, parsed
 from llmtrace.model import Event, JsonValue, Message, Text
 
 SYSTEM: Final = "gen_ai.system"
@@ -60,29 +60,29 @@ EVENTS: Final = frozenset({*_ROLES, _CHOICE, _DETAILS, _PROMPT, _COMPLETION})
 """Events that hold what was said."""
 
 
-def renew(reading: Reading) -> None:
+def renew(reader: SpanReader) -> None:
     """Give everything in former names today's."""
-    reading.rename(FORMER)
-    rest = reading.rest
+    reader.rename(FORMER)
+    rest = reader.rest
     reasons = fields.as_texts(rest.get(sc.RESPONSE_FINISH_REASONS))
     if reasons:
         rest[sc.RESPONSE_FINISH_REASONS] = list(reasons)
     for key in _COUNTS:
-        count = reading.count(key)
+        count = reader.count(key)
         if count is not None:
             rest[key] = count
     total = fields.as_count(rest.get("gen_ai.usage.total_tokens"))
     known = (rest.get(sc.USAGE_INPUT_TOKENS), rest.get(sc.USAGE_OUTPUT_TOKENS))
     if total is not None and total == sum(count for count in known if isinstance(count, int)):
-        reading.drop("gen_ai.usage.total_tokens")
-    _definition(reading)
-    if any(event.name in EVENTS for event in reading.events):
-        _said(reading)
+        reader.drop("gen_ai.usage.total_tokens")
+    _definition(reader)
+    if any(event.name in EVENTS for event in reader.events):
+        _said(reader)
 
 
-def _definition(reading: Reading) -> None:
+def _definition(reader: SpanReader) -> None:
     """The schema of the one tool that an execution is of; definitions in a shape of their own."""
-    name, rest = reading.rest.get(sc.TOOL_NAME), reading.rest
+    name, rest = reader.rest.get(sc.TOOL_NAME), reader.rest
     listed = parsed(rest.get(sc.TOOL_DEFINITIONS))
     if isinstance(listed, list) and any(isinstance(item, Mapping) and "inputSchema" in item for item in listed):
         made_anew = tuple([found for found in map(_tool_shapes.definition, listed) if found is not None])
@@ -103,21 +103,21 @@ def _definition(reading: Reading) -> None:
 # -- what was said, in events
 
 
-def _said(reading: Reading) -> None:
+def _said(reader: SpanReader) -> None:
     """Messages out of a span's events, those first that came first; what the attributes say already stays as it is."""
-    if reading.rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL:
-        _of_tool(reading)
+    if reader.rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL:
+        _of_tool(reader)
         return
     given: list[Message] = []
     answered: list[Message] = []
-    kept = [event for event in reading.events if not _read(event, given, answered, reading)]
+    kept = [event for event in reader.events if not _read(event, given, answered, reader)]
     for key, found in ((sc.INPUT_MESSAGES, given), (sc.OUTPUT_MESSAGES, answered)):
-        if found and key not in reading.rest:
-            reading.rest[key] = messages.write_messages(found)
-    reading.events[:] = kept
+        if found and key not in reader.rest:
+            reader.rest[key] = messages.write_messages(found)
+    reader.events[:] = kept
 
 
-def _read(event: Event, given: list[Message], answered: list[Message], reading: Reading) -> bool:
+def _read(event: Event, given: list[Message], answered: list[Message], reader: SpanReader) -> bool:
     """Take what an event says. False: it says something else."""
     held = event.attributes
     if event.name in _ROLES:
@@ -127,7 +127,7 @@ def _read(event: Event, given: list[Message], answered: list[Message], reading: 
     elif event.name == _DETAILS:
         for key in (sc.SYSTEM_INSTRUCTIONS, sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.TOOL_DEFINITIONS):
             if key in held:
-                reading.rest.setdefault(key, held[key])
+                reader.rest.setdefault(key, held[key])
     elif event.name == _PROMPT:
         given += _old(held.get("gen_ai.prompt"), "user")
     elif event.name == _COMPLETION:
@@ -182,10 +182,10 @@ def _choice(held: Mapping[str, JsonValue]) -> Message:
     return Message("assistant", message.parts, message.name, reason) if isinstance(reason, str) else message
 
 
-def _of_tool(reading: Reading) -> None:
+def _of_tool(reader: SpanReader) -> None:
     """An execution's arguments and result: the message that asked, the choice that answered."""
     kept = []
-    for event in reading.events:
+    for event in reader.events:
         key, said = "", None
         if event.name == "gen_ai.tool.message":
             key, said = sc.TOOL_CALL_ARGUMENTS, event.attributes.get("content")
@@ -194,13 +194,13 @@ def _of_tool(reading: Reading) -> None:
         elif event.name == _DETAILS:
             for name in (sc.TOOL_CALL_ARGUMENTS, sc.TOOL_CALL_RESULT):
                 if name in event.attributes:
-                    reading.rest.setdefault(name, event.attributes[name])
+                    reader.rest.setdefault(name, event.attributes[name])
             continue
-        if key and said is not None and key not in reading.rest:
-            reading.rest[key] = said if isinstance(said, str) else json_text.write(said)
+        if key and said is not None and key not in reader.rest:
+            reader.rest[key] = said if isinstance(said, str) else json_text.write(said)
             call_id = event.attributes.get("id")
             if isinstance(call_id, str):
-                reading.rest.setdefault(sc.TOOL_CALL_ID, call_id)
+                reader.rest.setdefault(sc.TOOL_CALL_ID, call_id)
         else:
             kept.append(event)
-    reading.events[:] = kept
+    reader.events[:] = kept

@@ -15,7 +15,7 @@ MOST_NUMBERED: Final = 1_000_000
 """Numbers in the names of attributes beyond it are no positions in a list."""
 
 
-class Reading:
+class SpanReader:
     """``rest`` and ``events``: what is still to be understood."""
 
     def __init__(self, raw: RawSpan) -> None:
@@ -85,10 +85,10 @@ class Reading:
 class Node:
     """A part of the tree that dotted names make. What is asked of it is taken out of the attributes."""
 
-    __slots__ = ("_reading", "key", "members")
+    __slots__ = ("_reader", "key", "members")
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, reader: SpanReader) -> None:
+        self._reader = reader
         self.key: str | None = None
         self.members: dict[str, Node] = {}
 
@@ -108,11 +108,11 @@ class Node:
 
     def value(self, *path: str) -> JsonValue:
         node = self.at(*path)
-        return None if node is None or node.key is None else self._reading.rest.pop(node.key, None)
+        return None if node is None or node.key is None else self._reader.rest.pop(node.key, None)
 
     def text(self, *path: str) -> str | None:
         node = self.at(*path)
-        return None if node is None or node.key is None else self._reading.text(node.key)
+        return None if node is None or node.key is None else self._reader.text(node.key)
 
     def everything(self) -> Any:
         """All below, as dicts and lists."""

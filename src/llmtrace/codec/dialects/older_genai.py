@@ -12,7 +12,8 @@ from typing import Any, Final
 from llmtrace import semconv as sc
 from llmtrace.codec import json_text, messages
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
-from llmtrace.codec.dialects._span_reader import Reading, parsed
+from llmtrace.codec.dialects._dialect import Dialect
+from llmtrace.codec.dialects._span_reader import SpanReader, parsed
 from llmtrace.model import AgentInvocation, Custom, Message, Operation, RawSpan
 
 _PYDANTIC: Final = ("model_request_parameters", "pydantic_ai.all_messages", "all_messages_events")
@@ -33,34 +34,36 @@ _MARKS: Final = frozenset(
         *("gen_ai.tool.json_schema",),
     }
 )
-MARKS: Final = _MARKS | _former_names.EVENTS
 _TOKENS: Final = (sc.USAGE_INPUT_TOKENS, sc.USAGE_OUTPUT_TOKENS)
 
 
-def knows(raw: RawSpan) -> bool:
-    if not _MARKS.isdisjoint(raw.attributes):
-        return sc.SAME_CALL not in raw.attributes
-    return any(event.name in _former_names.EVENTS for event in raw.events)
+class OlderGenAI(Dialect):
+    name = "older_genai"
+    marks = _MARKS | _former_names.EVENTS
+
+    def knows(self, raw: RawSpan) -> bool:
+        if not _MARKS.isdisjoint(raw.attributes):
+            return sc.SAME_CALL not in raw.attributes
+        return any(event.name in _former_names.EVENTS for event in raw.events)
+
+    def read(self, reader: SpanReader) -> Operation | None:
+        _former_names.renew(reader)
+        _adk(reader)
+        if sc.OPERATION_NAME not in reader.rest:
+            name = _operation(reader)
+            if name is not None:
+                reader.rest[sc.OPERATION_NAME] = name
+        _offered(reader)
+        if _ADK_EVENT in reader.rest and reader.rest.get(sc.TOOL_NAME) == _ADK_MERGED:
+            return Custom()
+        if reader.rest.get(sc.OPERATION_NAME) == sc.INVOKE_AGENT:
+            return _agent(reader)
+        return None
 
 
-def read(reading: Reading) -> Operation | None:
-    _former_names.renew(reading)
-    _adk(reading)
-    if sc.OPERATION_NAME not in reading.rest:
-        name = _operation(reading)
-        if name is not None:
-            reading.rest[sc.OPERATION_NAME] = name
-    _offered(reading)
-    if _ADK_EVENT in reading.rest and reading.rest.get(sc.TOOL_NAME) == _ADK_MERGED:
-        return Custom()
-    if reading.rest.get(sc.OPERATION_NAME) == sc.INVOKE_AGENT:
-        return _agent(reading)
-    return None
-
-
-def _operation(reading: Reading) -> str | None:
+def _operation(reader: SpanReader) -> str | None:
     """What a span of no named operation did, by what it tells of."""
-    rest = reading.rest
+    rest = reader.rest
     if sc.TOOL_NAME in rest and (sc.TOOL_CALL_ID in rest or sc.TOOL_CALL_ARGUMENTS in rest):
         return sc.EXECUTE_TOOL
     if sc.REQUEST_MODEL in rest and (sc.PROVIDER_NAME in rest or any(key in rest for key in _TOKENS)):
@@ -68,9 +71,9 @@ def _operation(reading: Reading) -> str | None:
     return None
 
 
-def _offered(reading: Reading) -> None:
+def _offered(reader: SpanReader) -> None:
     """The tools on offer out of Pydantic AI's request parameters, which say them again where they stand in an attribute."""
-    asked = parsed(reading.rest.get("model_request_parameters"))
+    asked = parsed(reader.rest.get("model_request_parameters"))
     if not isinstance(asked, Mapping):
         return
     listed = [
@@ -86,24 +89,24 @@ def _offered(reading: Reading) -> None:
         }
         for tool in listed
     ]
-    if tools and sc.TOOL_DEFINITIONS not in reading.rest:
-        reading.rest[sc.TOOL_DEFINITIONS] = json_text.write(tools)
-    del reading.rest["model_request_parameters"]
+    if tools and sc.TOOL_DEFINITIONS not in reader.rest:
+        reader.rest[sc.TOOL_DEFINITIONS] = json_text.write(tools)
+    del reader.rest["model_request_parameters"]
 
 
-def _agent(reading: Reading) -> Operation | None:
+def _agent(reader: SpanReader) -> Operation | None:
     """What an agent was asked and answered, out of the whole conversation that Pydantic AI keeps with it."""
-    held = parsed(reading.rest.get("pydantic_ai.all_messages") or reading.rest.get("all_messages_events"))
-    if not isinstance(held, list) or sc.INPUT_MESSAGES in reading.rest:
+    held = parsed(reader.rest.get("pydantic_ai.all_messages") or reader.rest.get("all_messages_events"))
+    if not isinstance(held, list) or sc.INPUT_MESSAGES in reader.rest:
         return None
     said = _conversation(held)
     answers = [number for number, message in enumerate(said) if message.role == "assistant"]
     first = answers[0] if answers else len(said)
-    final = reading.rest.pop("final_result", None)
+    final = reader.rest.pop("final_result", None)
     output = _message_shapes.of_text("assistant", final) or (said[answers[-1] :] if answers else ())
-    reading.drop("pydantic_ai.all_messages", "all_messages_events")
-    reading.drop("logfire.json_schema")
-    return AgentInvocation(reading.text(sc.AGENT_NAME, "agent_name") or "", input=said[:first], output=output)
+    reader.drop("pydantic_ai.all_messages", "all_messages_events")
+    reader.drop("logfire.json_schema")
+    return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=said[:first], output=output)
 
 
 def _conversation(held: list[Any]) -> tuple[Message, ...]:
@@ -120,10 +123,10 @@ def _one(item: Any) -> Message:
 # -- Google ADK, whose requests and responses are those of Gemini
 
 
-def _adk(reading: Reading) -> None:
-    rest = reading.rest
+def _adk(reader: SpanReader) -> None:
+    rest = reader.rest
     if rest.get("gcp.vertex.agent.session_id"):
-        reading.rename({"gcp.vertex.agent.session_id": sc.CONVERSATION_ID})
+        reader.rename({"gcp.vertex.agent.session_id": sc.CONVERSATION_ID})
     given, result = parsed(rest.get(_ADK_ARGUMENTS)), parsed(rest.get(_ADK_RESULT))
     if isinstance(given, Mapping) and sc.TOOL_NAME in rest and sc.TOOL_CALL_ARGUMENTS not in rest:
         rest[sc.TOOL_CALL_ARGUMENTS] = rest.pop(_ADK_ARGUMENTS)
@@ -131,14 +134,14 @@ def _adk(reading: Reading) -> None:
             rest[sc.TOOL_CALL_RESULT] = rest.pop(_ADK_RESULT)
     asked, answered = parsed(rest.get(_ADK_REQUEST)), parsed(rest.get(_ADK_RESPONSE))
     if isinstance(asked, Mapping) and asked:
-        _gemini_request(reading, asked)
+        _gemini_request(reader, asked)
     if isinstance(answered, Mapping) and isinstance(answered.get("content"), Mapping) and sc.OUTPUT_MESSAGES not in rest:
         rest[sc.OUTPUT_MESSAGES] = messages.write_messages([_message_shapes.of_gemini(answered["content"])])
         del rest[_ADK_RESPONSE]
 
 
-def _gemini_request(reading: Reading, asked: Mapping[str, Any]) -> None:
-    rest = reading.rest
+def _gemini_request(reader: SpanReader, asked: Mapping[str, Any]) -> None:
+    rest = reader.rest
     contents = asked.get("contents")
     config = asked.get("config")
     config = config if isinstance(config, Mapping) else {}
@@ -166,3 +169,6 @@ def _declared(group: Mapping[str, Any]) -> list[dict[str, Any]]:
                 item = {"type": "function", "name": made.name, "parameters": made.parameters, "description": made.description}
                 found.append({name: value for name, value in item.items() if value is not None})
     return found
+
+
+DIALECT = OlderGenAI()
