@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from llmtrace import semconv
-from llmtrace.codec.reconcile import settled
+from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
 from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import moments
@@ -296,7 +296,7 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
     report is counted once (`codec.reconcile`).
     """
     evaluator = evaluator or Evaluator()
-    trace = settled(trace)
+    trace = reconcile(trace)
     runs: dict[str | None, list[Span]] = {}
     for span in trace.spans:
         runs.setdefault(span.run_id, []).append(span)

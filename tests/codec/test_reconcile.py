@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmtrace import semconv as sc
 from llmtrace.codec import genai
 from llmtrace.codec.dialects import decode
-from llmtrace.codec.reconcile import settled
+from llmtrace.codec.reconcile import reconcile
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import (
     AgentInvocation,
@@ -51,18 +51,18 @@ def answer(text: str, tokens: int | None = None, **fields: Any) -> Inference:
 
 
 def kinds(*spans: Span) -> list[str]:
-    return [type(one.operation).__name__ for one in settled(Trace(spans)).spans]
+    return [type(one.operation).__name__ for one in reconcile(Trace(spans)).spans]
 
 
 def test_a_wrapper_becomes_a_plain_step() -> None:
     """A framework's span around the client's, plain spans between: the client's is the inference."""
-    trace = settled(Trace([span(1, answer("a", 5)), span(2, Custom(), 1), span(3, answer("a", 5), 2)]))
+    trace = reconcile(Trace([span(1, answer("a", 5)), span(2, Custom(), 1), span(3, answer("a", 5), 2)]))
     wrapper, _, inner = trace.spans
     assert isinstance(wrapper.operation, Custom)
     assert isinstance(inner.operation, Inference)
     assert wrapper.attributes[sc.SAME_CALL] == inner.span_id
     assert wrapper.attributes[sc.USAGE_OUTPUT_TOKENS] == 5
-    assert settled(trace) == trace
+    assert reconcile(trace) == trace
     for one in trace.spans:
         assert decode(genai.encode(one)) == genai.decode(genai.encode(one)) == one
 
@@ -95,7 +95,7 @@ def test_the_engines_side_counts_where_no_client_is() -> None:
     """A span of kind server below an inference is the same call, even below ours; by itself it is the inference."""
     ours = span(1, answer("a", 5), run_id=RUN)
     engine = span(2, Inference("vllm", usage=Usage(10, 7)), 1, kind="server")
-    trace = settled(Trace([ours, engine]))
+    trace = reconcile(Trace([ours, engine]))
     assert trace.spans[0] is ours
     assert isinstance(trace.spans[1].operation, Custom)
     assert trace.spans[1].attributes[sc.SAME_CALL] == ours.span_id
@@ -105,14 +105,14 @@ def test_the_engines_side_counts_where_no_client_is() -> None:
 def test_ours_counts() -> None:
     """Of another's span and ours about one call, whichever is around the other, ours is the inference, and stays as it is."""
     for outer, inner in ((RUN, None), (None, RUN)):
-        trace = settled(Trace([span(1, answer("a", 5), run_id=outer), span(2, answer("a", 5), 1, run_id=inner)]))
+        trace = reconcile(Trace([span(1, answer("a", 5), run_id=outer), span(2, answer("a", 5), 1, run_id=inner)]))
         counted = [one for one in trace.spans if isinstance(one.operation, Inference)]
         assert [one.run_id for one in counted] == [RUN]
 
 
 def test_what_only_the_wrapper_saw_is_kept() -> None:
     """The tools on offer, say, where the client's instrumentation left content out."""
-    trace = settled(Trace([span(1, answer("a", 5, tools=(TOOL,))), span(2, Inference("openai", usage=Usage(10, 5)), 1)]))
+    trace = reconcile(Trace([span(1, answer("a", 5, tools=(TOOL,))), span(2, Inference("openai", usage=Usage(10, 5)), 1)]))
     assert trace.spans[1].operation == answer("a", 5, tools=(TOOL,)).__class__(
         "openai", usage=Usage(10, 5), tools=(TOOL,), output=answer("a").output
     )
@@ -123,7 +123,7 @@ def test_an_execution_finds_its_call() -> None:
     asked = Inference("p", output=(Message("assistant", (CALL, ToolCall("look_up", {"order_id": "KS-1"}, "call_2"))),))
     runs = [ToolExecution("look_up", {"order_id": "KS-1"}) for _ in range(2)]
     other = ToolExecution("look_up", {"order_id": "KS-2"})
-    trace = settled(
+    trace = reconcile(
         Trace([span(1, asked, start=1, end=2), *(span(n, run, start=n, end=n + 1) for n, run in enumerate([*runs, other], 3))])
     )
     found = [one.operation for one in trace.spans[1:]]
@@ -133,7 +133,7 @@ def test_an_execution_finds_its_call() -> None:
 def test_an_argument_without_its_name_is_the_calls() -> None:
     """Some writers give a tool's only argument by itself: the execution is joined, and keeps what was written."""
     asked = Inference("p", output=(Message("assistant", (CALL,)),))
-    trace = settled(Trace([span(1, asked, start=1, end=2), span(3, ToolExecution("look_up", "KS-1"), start=3, end=4)]))
+    trace = reconcile(Trace([span(1, asked, start=1, end=2), span(3, ToolExecution("look_up", "KS-1"), start=3, end=4)]))
     assert trace.spans[1].operation == ToolExecution("look_up", "KS-1", call_id="call_1", inferred=True)
 
 
@@ -181,8 +181,8 @@ def test_no_order_of_arrival_changes_the_calls(spans: list[Span], data: st.DataO
     again = data.draw(st.lists(st.sampled_from(told), max_size=4))
     early = [replace(one, end=None) for one in data.draw(st.lists(st.sampled_from(told), max_size=2))]
     arrived = data.draw(st.permutations([*told, *again, *early]))
-    trace = settled(Trace(arrived))
-    assert trace == settled(Trace(told))
+    trace = reconcile(Trace(arrived))
+    assert trace == reconcile(Trace(told))
     assert _joined(trace) == _joined(Trace(spans))
 
 
@@ -191,13 +191,13 @@ def test_no_order_of_arrival_changes_the_calls(spans: list[Span], data: st.DataO
 def test_a_clock_of_whole_milliseconds_changes_no_call(spans: list[Span]) -> None:
     """An execution may then seem to begin with the model call after it, and to take no time: it is joined as before."""
     coarse = [replace(one, start=one.start // TICK * TICK, end=(one.end or 0) // TICK * TICK) for one in spans]
-    assert set(_joined(settled(Trace([_without_ids(one) for one in coarse]))).values()) == set(_joined(Trace(spans)).values())
+    assert set(_joined(reconcile(Trace([_without_ids(one) for one in coarse]))).values()) == set(_joined(Trace(spans)).values())
 
 
 @settings(max_examples=100, deadline=None)
 @given(loops())
 def test_ids_that_were_written_are_kept(spans: list[Span]) -> None:
-    assert settled(Trace(spans)) == Trace(spans)
+    assert reconcile(Trace(spans)) == Trace(spans)
 
 
 def test_tools_told_of_with_the_agent_are_on_offer() -> None:
@@ -215,4 +215,4 @@ def test_a_trace_of_ours_is_itself() -> None:
     trace = Trace(
         [span(1, answer("a"), run_id=RUN), span(2, answer("a"), 1, run_id=RUN), span(3, ToolExecution("t"), run_id=RUN)]
     )
-    assert settled(trace) is trace
+    assert reconcile(trace) is trace

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 
 from llmtrace.codec import genai
-from llmtrace.codec.retype import typed
+from llmtrace.codec.retype import restore_types
 from llmtrace.model import Event, Span, replace
 from tests.store.remote.backends import as_texts
 from tests.strategies import alike, spans
@@ -22,8 +22,8 @@ def test_what_the_conventions_name_has_its_type_again(one: Span) -> None:
     raw = genai.encode(one)
     told = [value for held in (raw, *raw.events) for value in held.attributes.values()]
     assume(all(math.isfinite(value) for value in told if isinstance(value, float)))
-    events = tuple(Event(event.name, event.time, typed(as_texts(event.attributes))) for event in raw.events)
-    read = genai.decode(replace(raw, attributes=typed(as_texts(raw.attributes)), events=events))
+    events = tuple(Event(event.name, event.time, restore_types(as_texts(event.attributes))) for event in raw.events)
+    read = genai.decode(replace(raw, attributes=restore_types(as_texts(raw.attributes)), events=events))
     assert alike(read.operation, one.operation)
     assert alike(read.evaluations, one.evaluations)
     assert alike(read.violations, one.violations)
@@ -41,13 +41,13 @@ def test_texts_that_look_like_numbers_stay_texts() -> None:
         "order": "42",
         "gen_ai.tool.call.arguments": "5",
     }
-    assert typed(held) == held
-    assert typed({"gen_ai.usage.input_tokens": "12", "gen_ai.request.temperature": "0.5", "server.port": "443"}) == {
+    assert restore_types(held) == held
+    assert restore_types({"gen_ai.usage.input_tokens": "12", "gen_ai.request.temperature": "0.5", "server.port": "443"}) == {
         "gen_ai.usage.input_tokens": 12,
         "gen_ai.request.temperature": 0.5,
         "server.port": 443,
     }
-    assert typed({"llm.token_count.prompt": "7", "gen_ai.response.finish_reasons": '["stop"]'}) == {
+    assert restore_types({"llm.token_count.prompt": "7", "gen_ai.response.finish_reasons": '["stop"]'}) == {
         "llm.token_count.prompt": 7,
         "gen_ai.response.finish_reasons": ["stop"],
     }

@@ -178,7 +178,7 @@ def test_what_nobody_reads_goes_with_its_span() -> None:
 
 def test_there_is_room_for_all_that_we_write() -> None:
     """No operation has more attributes than are counted on, no finding more on its event."""
-    widest = max(len(keys) for keys in operations.TAKEN.values())
+    widest = max(len(keys) for keys in operations.RESERVED.values())
     assert widest + len(findings.DERIVED) + 4 < late_span.MOST_ATTRIBUTES
     assert max(len(findings._VIOLATION), len(findings._EVALUATION)) <= late_span.MOST_OF_EVENT
 

@@ -20,7 +20,7 @@ _LISTS = 32
 _TEXTS = 64
 
 
-class _Told:
+class _Cache:
     """``lists``: the newest first, by the role that was taken where none was said; with its text without the last bracket."""
 
     def __init__(self) -> None:
@@ -28,59 +28,59 @@ class _Told:
         self.texts: OrderedDict[tuple[Any, str], Any] = OrderedDict()
 
 
-class _Mine(threading.local):
-    told: _Told | None = None
+class _ThreadCache(threading.local):
+    cache: _Cache | None = None
 
 
-_MINE = _Mine()
+_THREAD = _ThreadCache()
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
     """What this thread reads in the block may share its messages and definitions."""
-    outer, _MINE.told = _MINE.told, _Told()
+    outer, _THREAD.cache = _THREAD.cache, _Cache()
     try:
         yield
     finally:
-        _MINE.told = outer
+        _THREAD.cache = outer
 
 
-def listed(value: JsonValue, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]) -> tuple[_T, ...] | None:
+def read_list(value: JsonValue, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]) -> tuple[_T, ...] | None:
     """As ``read`` reads a list, of which the beginning may be known."""
-    told = _MINE.told
-    if told is None or type(value) is not str or value[-1:] != "]":
+    cache = _THREAD.cache
+    if cache is None or type(value) is not str or value[-1:] != "]":
         return read(value, role)
-    lists = told.lists[role]
-    for begun, known in lists:
-        if value.startswith(begun):
-            if len(begun) == len(value) - 1:
-                return known
-            found = _continued(value[len(begun) :], known, value, role, read)
+    lists = cache.lists[role]
+    for beginning, messages in lists:
+        if value.startswith(beginning):
+            if len(beginning) == len(value) - 1:
+                return messages
+            items = _read_rest(value[len(beginning) :], messages, value, role, read)
             break
     else:
-        found = read(value, role)
-    if found:
-        lists.appendleft((value[:-1], found))
-    return found
+        items = read(value, role)
+    if items:
+        lists.appendleft((value[:-1], items))
+    return items
 
 
-def _continued(
-    rest: str, known: tuple[_T, ...], whole: str, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]
+def _read_rest(
+    rest: str, messages: tuple[_T, ...], value: str, role: str, read: Callable[[JsonValue, str], tuple[_T, ...] | None]
 ) -> tuple[_T, ...] | None:
     if rest[:1] != "," or rest[1:].lstrip()[:1] == "]":  # another value that begins alike; what is no JSON
-        return read(whole, role)
+        return read(value, role)
     more = read(f"[{rest[1:]}", role)
-    return None if more is None else (*known, *more)
+    return None if more is None else (*messages, *more)
 
 
-def same(value: JsonValue, read: Callable[[JsonValue], _T]) -> _T:
+def read_once(value: JsonValue, read: Callable[[JsonValue], _T]) -> _T:
     """As ``read`` reads it; a text that was read before is not read again."""
-    told = _MINE.told
-    if told is None or type(value) is not str:
+    cache = _THREAD.cache
+    if cache is None or type(value) is not str:
         return read(value)
-    if (read, value) not in told.texts:
-        told.texts[read, value] = read(value)
-        while len(told.texts) > _TEXTS:
-            told.texts.popitem(last=False)
-    held: _T = told.texts[read, value]
-    return held
+    if (read, value) not in cache.texts:
+        cache.texts[read, value] = read(value)
+        while len(cache.texts) > _TEXTS:
+            cache.texts.popitem(last=False)
+    result: _T = cache.texts[read, value]
+    return result

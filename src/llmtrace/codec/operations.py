@@ -1,6 +1,6 @@
 """An operation as attributes, and back: one table per class of `model.operations`.
 
-Laws: ``read(write(operation)) == operation``; `TAKEN` names every attribute that reading an operation may take, so that a
+Laws: ``read(write(operation)) == operation``; `RESERVED` names every attribute that reading an operation may take, so that a
 user's attribute of such a name can get out of the way. Two things are not told apart from None, since they say as little: a
 `Usage` and a `Fingerprint` of Nones only.
 """
@@ -242,9 +242,10 @@ SHAPES: Final = (
 BY_CLASS: Final[dict[type, Shape]] = {shape.operation_class: shape for shape in SHAPES}
 BY_NAME: Final[dict[str, Shape]] = {name: shape for shape in SHAPES for name in shape.names}
 _CUSTOM: Final = BY_CLASS[Custom]
-_SAID: Final = "its operation field says it"
+_IN_FIELD: Final = "its operation field says it"
 _NAMES: Final[dict[type, str | None]] = {
-    shape.operation_class: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _SAID for shape in SHAPES
+    shape.operation_class: None if not shape.names else shape.names[0] if len(shape.names) == 1 else _IN_FIELD
+    for shape in SHAPES
 }
 _WRITERS: Final[dict[type, tuple[fields.Write, ...]]] = {
     shape.operation_class: (fields.writer(shape.rows), *(extra.write for extra in shape.extras)) for shape in SHAPES
@@ -256,7 +257,7 @@ _START: Final = {
     shape.operation_class: fields.writer(tuple(row for row in shape.rows if row.field in shape.start)) if shape.start else None
     for shape in SHAPES
 }
-TAKEN: Final[dict[type, frozenset[str]]] = {
+RESERVED: Final[dict[type, frozenset[str]]] = {
     shape.operation_class: frozenset([*(row.key for row in shape.rows), *(key for extra in shape.extras for key in extra.keys)])
     for shape in SHAPES
 }
@@ -266,7 +267,7 @@ TAKEN: Final[dict[type, frozenset[str]]] = {
 def name_of(operation: Operation) -> str | None:
     """Value of gen_ai.operation.name; None for what the conventions have no name for."""
     name = _NAMES[type(operation)]
-    return operation.operation if name is _SAID else name  # type: ignore[union-attr]
+    return operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
 
 
 def is_known(name: JsonValue) -> bool:
@@ -278,7 +279,7 @@ def write(operation: Operation, out: Attributes) -> None:
     """Set an operation's attributes."""
     name = _NAMES[type(operation)]
     if name is not None:
-        out[sc.OPERATION_NAME] = operation.operation if name is _SAID else name  # type: ignore[union-attr]
+        out[sc.OPERATION_NAME] = operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
     for write_some in _WRITERS[type(operation)]:
         write_some(operation, out)
 
@@ -288,7 +289,7 @@ def at_start(operation: Operation) -> Attributes:
     out: Attributes = {}
     name = _NAMES[type(operation)]
     if name is not None:
-        out[sc.OPERATION_NAME] = operation.operation if name is _SAID else name  # type: ignore[union-attr]
+        out[sc.OPERATION_NAME] = operation.operation if name is _IN_FIELD else name  # type: ignore[union-attr]
     write_some = _START[type(operation)]
     if write_some is not None:
         write_some(operation, out)
@@ -299,10 +300,10 @@ def read(rest: Attributes) -> Operation:
     """The operation that attributes tell of, `Custom` where they tell of none; what it holds is taken out of ``rest``."""
     name = rest.get(sc.OPERATION_NAME)
     shape = BY_NAME.get(name, _CUSTOM) if isinstance(name, str) else _CUSTOM
-    found = {"operation": name} if len(shape.names) > 1 else {}
+    values = {"operation": name} if len(shape.names) > 1 else {}
     if shape.names:
         del rest[sc.OPERATION_NAME]
     for read_some in _READERS[shape.operation_class]:
-        found |= read_some(rest)
-    operation: Operation = shape.operation_class(**found)
+        values |= read_some(rest)
+    operation: Operation = shape.operation_class(**values)
     return operation

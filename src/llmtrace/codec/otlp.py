@@ -46,7 +46,7 @@ def to_json_line(spans: Sequence[RawSpan]) -> bytes:
                 for scope, members in groups
             ],
         }
-        for first, groups in otlp_values.grouped(spans)
+        for first, groups in otlp_values.group_spans(spans)
     ]
     return json_text.write({"resourceSpans": groups}).encode()
 
@@ -79,8 +79,8 @@ def _span(span: RawSpan) -> Json:
     return out
 
 
-def _attributes(held: Mapping[str, JsonValue]) -> list[Json]:
-    return [{"key": key, "value": _value(value)} for key, value in held.items()]
+def _attributes(attributes: Mapping[str, JsonValue]) -> list[Json]:
+    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
 
 
 def _value(value: JsonValue, depth: int = 0) -> Json:
@@ -132,8 +132,8 @@ def _read_request(data: Mapping[str, Any]) -> Iterator[RawSpan]:
     for group in _objects(data, "resourceSpans", "resource_spans"):
         resource = _read_attributes(_object(group, "resource"))
         for scoped in _objects(group, "scopeSpans", "scope_spans"):
-            said = _object(scoped, "scope")
-            scope = Scope(_text(said, "name"), _text(said, "version"))
+            scope_fields = _object(scoped, "scope")
+            scope = Scope(_text(scope_fields, "name"), _text(scope_fields, "version"))
             for item in _objects(scoped, "spans"):
                 span = _read_span(item, resource, scope)
                 if span is not None:
@@ -186,52 +186,52 @@ def _read_members(pairs: Iterable[Mapping[str, Any]]) -> Json:
 def _read_value(value: Any) -> JsonValue:
     if not isinstance(value, Mapping):
         return value  # a writer that leaves out the wrapping
-    for name, held in value.items():
+    for name, inner in value.items():
         reader = _READERS.get(name)
-        if reader is not None and held is not None:
-            return reader(held)
+        if reader is not None and inner is not None:
+            return reader(inner)
     return None
 
 
-def _read_int(held: Any) -> JsonValue:
+def _read_int(value: Any) -> JsonValue:
     try:
-        return int(held)
+        return int(value)
     except (ValueError, TypeError, OverflowError):
-        return held
+        return value
 
 
-def _read_double(held: Any) -> JsonValue:
+def _read_double(value: Any) -> JsonValue:
     try:
-        return float(held)
+        return float(value)
     except (ValueError, TypeError, OverflowError):
-        return held
+        return value
 
 
-def _read_array(held: Any) -> JsonValue:
-    return [_read_value(item) for item in _list(held, "values")]
+def _read_array(value: Any) -> JsonValue:
+    return [_read_value(item) for item in _list(value, "values")]
 
 
-def _read_kvlist(held: Any) -> JsonValue:
-    return _read_members(_objects(held, "values"))
+def _read_kvlist(value: Any) -> JsonValue:
+    return _read_members(_objects(value, "values"))
 
 
-def _read_bytes(held: Any) -> JsonValue:
+def _read_bytes(value: Any) -> JsonValue:
     try:
-        return otlp_values.value_of_bytes(base64.b64decode(held))
+        return otlp_values.value_of_bytes(base64.b64decode(value))
     except (ValueError, TypeError):
-        return held
+        return value
 
 
 _READERS: Final = {
-    "stringValue": lambda held: held,
-    "boolValue": lambda held: held,
+    "stringValue": lambda value: value,
+    "boolValue": lambda value: value,
     "intValue": _read_int,
     "doubleValue": _read_double,
     "arrayValue": _read_array,
     "kvlistValue": _read_kvlist,
     "bytesValue": _read_bytes,
-    "string_value": lambda held: held,
-    "bool_value": lambda held: held,
+    "string_value": lambda value: value,
+    "bool_value": lambda value: value,
     "int_value": _read_int,
     "double_value": _read_double,
     "array_value": _read_array,
@@ -249,42 +249,42 @@ def _member(item: Any, *names: str) -> Any:
 
 
 def _object(item: Any, *names: str) -> Mapping[str, Any]:
-    found = _member(item, *names)
-    return found if isinstance(found, Mapping) else {}
+    value = _member(item, *names)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _list(item: Any, *names: str) -> Sequence[Any]:
-    found = _member(item, *names)
-    return found if isinstance(found, (list, tuple)) else ()
+    value = _member(item, *names)
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _objects(item: Any, *names: str) -> Iterator[Mapping[str, Any]]:
-    return (found for found in _list(item, *names) if isinstance(found, Mapping))
+    return (value for value in _list(item, *names) if isinstance(value, Mapping))
 
 
 def _text(item: Any, *names: str) -> str:
-    found = _member(item, *names)
-    return found if isinstance(found, str) else ""
+    value = _member(item, *names)
+    return value if isinstance(value, str) else ""
 
 
 def _nanoseconds(item: Any, *names: str) -> int:
-    found = _read_int(_member(item, *names))
-    return found if isinstance(found, int) and 0 <= found < 1 << 64 else 0
+    number = _read_int(_member(item, *names))
+    return number if isinstance(number, int) and 0 <= number < 1 << 64 else 0
 
 
-def _number(held: Any, prefix: str, names: Sequence[str]) -> int:
+def _number(value: Any, prefix: str, names: Sequence[str]) -> int:
     """An enumeration's number: given as such or by its name; 0 for what is neither."""
-    if isinstance(held, str):
-        held = held.removeprefix(prefix).lower()
-        held = names.index(held) if held in names else _read_int(held)
-    return held if isinstance(held, int) and 0 <= held < len(names) else 0
+    if isinstance(value, str):
+        value = value.removeprefix(prefix).lower()
+        value = names.index(value) if value in names else _read_int(value)
+    return value if isinstance(value, int) and 0 <= value < len(names) else 0
 
 
 def _id(item: Any, size: int, *names: str) -> str | None:
     """An id of ``size`` bytes in hex, from hex or base64; None when absent, invalid or all zero."""
-    held = _text(item, *names)
+    text = _text(item, *names)
     try:
-        found = bytes.fromhex(held) if len(held) == 2 * size else base64.b64decode(held, validate=True)
+        data = bytes.fromhex(text) if len(text) == 2 * size else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         return None
-    return found.hex() if len(found) == size and any(found) else None
+    return data.hex() if len(data) == size and any(data) else None

@@ -18,7 +18,7 @@ def write(spans: Sequence[RawSpan]) -> bytes:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     data = TracesData()
-    for first, groups in otlp_values.grouped(spans):
+    for first, groups in otlp_values.group_spans(spans):
         resource_spans = data.resource_spans.add()
         _set_attributes(resource_spans.resource.attributes, first.resource)
         for scope, members in groups:
@@ -39,17 +39,17 @@ def _set_span(out: Any, span: RawSpan) -> None:
     out.status.code, out.status.message = otlp_values.STATUSES.index(span.status), _utf8(span.status_message)
     _set_attributes(out.attributes, span.attributes)
     for event in span.events:
-        made = out.events.add()
-        made.name, made.time_unix_nano = _utf8(event.name), event.time
-        _set_attributes(made.attributes, event.attributes)
+        target = out.events.add()
+        target.name, target.time_unix_nano = _utf8(event.name), event.time
+        _set_attributes(target.attributes, event.attributes)
     for link in span.links:
-        made = out.links.add()
-        made.trace_id, made.span_id = bytes.fromhex(link.trace_id), bytes.fromhex(link.span_id)
-        _set_attributes(made.attributes, link.attributes)
+        target = out.links.add()
+        target.trace_id, target.span_id = bytes.fromhex(link.trace_id), bytes.fromhex(link.span_id)
+        _set_attributes(target.attributes, link.attributes)
 
 
-def _set_attributes(out: Any, held: Mapping[str, JsonValue], depth: int = 0) -> None:
-    for key, value in held.items():
+def _set_attributes(out: Any, attributes: Mapping[str, JsonValue], depth: int = 0) -> None:
+    for key, value in attributes.items():
         pair = out.add()
         pair.key = _utf8(str(key))
         _set_value(pair.value, value, depth)
@@ -152,9 +152,9 @@ def _value(value: Any) -> JsonValue:
     kind = value.WhichOneof("value")
     if kind is None:
         return None
-    held = getattr(value, kind)
+    content = getattr(value, kind)
     if kind == "array_value":
-        return [_value(item) for item in held.values]
+        return [_value(item) for item in content.values]
     if kind == "kvlist_value":
-        return _attributes(held.values)
-    return otlp_values.value_of_bytes(held) if kind == "bytes_value" else held
+        return _attributes(content.values)
+    return otlp_values.value_of_bytes(content) if kind == "bytes_value" else content

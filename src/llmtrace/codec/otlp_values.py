@@ -27,7 +27,7 @@ class Group(NamedTuple):
     spans: list[RawSpan]
 
 
-def grouped(spans: Iterable[RawSpan]) -> list[tuple[RawSpan, list[Group]]]:
+def group_spans(spans: Iterable[RawSpan]) -> list[tuple[RawSpan, list[Group]]]:
     """The spans by resource (that of the span beside the groups) and scope, each in order of first appearance."""
     resources: dict[str, tuple[RawSpan, dict[tuple[str, str], Group]]] = {}
     texts: dict[int, str] = {}  # spans of one process share one resource object; its text is made once
@@ -50,11 +50,11 @@ def bytes_of_int(value: int) -> bytes:
     return _BIG + str(value).encode()
 
 
-def value_of_bytes(held: bytes) -> JsonValue:
+def value_of_bytes(data: bytes) -> JsonValue:
     """An integer that `bytes_of_int` wrote; other bytes as base64, since a JSON value has none."""
-    if held.startswith(_BIG):
+    if data.startswith(_BIG):
         try:
-            return int(held[len(_BIG) :])
+            return int(data[len(_BIG) :])
         except ValueError:
             pass
-    return base64.b64encode(held).decode()
+    return base64.b64encode(data).decode()

@@ -35,7 +35,7 @@ MOST_BELOW = 100
 """Inferences below a wrapper that are looked at."""
 
 
-def settled(trace: Trace) -> Trace:
+def reconcile(trace: Trace) -> Trace:
     """The trace with each model call counted once, its tools known, and executions joined to calls by name and arguments."""
     changes: dict[str, Span] = {}
     trace = _without_copies(trace)
@@ -43,9 +43,9 @@ def settled(trace: Trace) -> Trace:
     if any(isinstance(span.operation, Inference) for span in foreign):
         _count_once(trace, changes)
     if any(isinstance(span.operation, AgentInvocation) and sc.TOOL_DEFINITIONS in span.attributes for span in foreign):
-        _offer(trace, changes)
+        _add_agent_tools(trace, changes)
     if any(isinstance(span.operation, ToolExecution) and span.operation.call_id is None for span in foreign):
-        _join(trace, changes)
+        _join_executions(trace, changes)
     if not changes:
         return trace
     return Trace([changes.get(span.span_id, span) for span in trace.spans], alive=trace.alive)
@@ -55,8 +55,8 @@ def _without_copies(trace: Trace) -> Trace:
     """Each span once: as it came last, ended rather than open."""
     spans: dict[str, Span] = {}
     for span in trace.spans:
-        other = spans.get(span.span_id)
-        if other is None or span.end is not None or other.end is None:
+        earlier = spans.get(span.span_id)
+        if earlier is None or span.end is not None or earlier.end is None:
             spans[span.span_id] = span
     return trace if len(spans) == len(trace.spans) else Trace(list(spans.values()), alive=trace.alive)
 
@@ -68,19 +68,23 @@ def _count_once(trace: Trace, changes: dict[str, Span]) -> None:
     below: dict[str, list[Span]] = {}
     """By span, the inferences that are reached from it through plain spans; its own, if it is one."""
     for _, span in reversed(list(trace.walk())):  # children before their parents
-        inner = [one for child in trace.children(span) for one in below.pop(child.span_id, ())][:MOST_BELOW]
+        inner = [inference for child in trace.children(span) for inference in below.pop(child.span_id, ())][:MOST_BELOW]
         if not isinstance(span.operation, Inference):
             below[span.span_id] = inner if isinstance(span.operation, Custom) else []
             continue
         below[span.span_id] = [span]
-        for one in inner:
-            if one.run_id is None and (one.kind == "server" or (span.run_id is not None and _same([one], span))):
-                changes[one.span_id] = _plain(one, span)
-        clients = [one for one in inner if one.span_id not in changes or not _is_plain(changes[one.span_id])]
-        if span.run_id is None and clients and _same(clients, span):
-            changes[span.span_id] = _plain(span, clients[-1])
+        for inference in inner:
+            if inference.run_id is None and (
+                inference.kind == "server" or (span.run_id is not None and _may_be_same_call([inference], span))
+            ):
+                changes[inference.span_id] = _as_plain_step(inference, span)
+        clients = [
+            inference for inference in inner if inference.span_id not in changes or not _is_plain(changes[inference.span_id])
+        ]
+        if span.run_id is None and clients and _may_be_same_call(clients, span):
+            changes[span.span_id] = _as_plain_step(span, clients[-1])
             if len(clients) == 1 and clients[0].run_id is None:
-                clients = [_completed(clients[0], span, changes)]
+                clients = [_fill_from_wrapper(clients[0], span, changes)]
             below[span.span_id] = clients
 
 
@@ -88,13 +92,13 @@ def _is_plain(span: Span) -> bool:
     return isinstance(span.operation, Custom)
 
 
-def _plain(span: Span, counts: Span) -> Span:
-    said = genai.attributes(replace(span, failure=None, violations=(), evaluations=()))
-    del said[sc.OPERATION_NAME]
-    return replace(span, operation=Custom(), attributes={**said, sc.SAME_CALL: counts.span_id})
+def _as_plain_step(span: Span, counts: Span) -> Span:
+    attributes = genai.attributes(replace(span, failure=None, violations=(), evaluations=()))
+    del attributes[sc.OPERATION_NAME]
+    return replace(span, operation=Custom(), attributes={**attributes, sc.SAME_CALL: counts.span_id})
 
 
-def _completed(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
+def _fill_from_wrapper(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
     """The span that counts, with what only its wrapper saw (the tools on offer, content that its writer left out)."""
     operation = fill_in(inner.operation, wrapper.operation)
     if operation != inner.operation:
@@ -102,58 +106,60 @@ def _completed(inner: Span, wrapper: Span, changes: dict[str, Span]) -> Span:
     return inner
 
 
-def _same(inner: list[Span], outer: Span) -> bool:
+def _may_be_same_call(inner: list[Span], outer: Span) -> bool:
     """Whether these inferences can be the calls that an outer one tells of: nothing that both say is against it.
 
     A tool may call a model while another call is open; then neither the answer's id, nor its length, nor its text is the same.
     """
-    told = outer.operation
-    calls = [one.operation for one in inner if isinstance(one.operation, Inference)]
-    assert isinstance(told, Inference)
-    compared = [found for found in (_ids(calls, told), _tokens(calls, told), _answers(calls, told)) if found is not None]
-    return any(compared) or not compared
+    wrapper = outer.operation
+    calls = [span.operation for span in inner if isinstance(span.operation, Inference)]
+    assert isinstance(wrapper, Inference)
+    results = [
+        result for result in (_ids(calls, wrapper), _tokens(calls, wrapper), _answers(calls, wrapper)) if result is not None
+    ]
+    return any(results) or not results
 
 
-def _ids(calls: list[Inference], told: Inference) -> bool | None:
+def _ids(calls: list[Inference], wrapper: Inference) -> bool | None:
     """None: an id is missing; two that differ prove nothing either, since frameworks make up their own."""
-    return True if told.response_id and any(call.response_id == told.response_id for call in calls) else None
+    return True if wrapper.response_id and any(call.response_id == wrapper.response_id for call in calls) else None
 
 
-def _tokens(calls: list[Inference], told: Inference) -> bool | None:
+def _tokens(calls: list[Inference], wrapper: Inference) -> bool | None:
     counts = [call.usage.output_tokens for call in calls if call.usage is not None and call.usage.output_tokens is not None]
-    said = told.usage.output_tokens if told.usage is not None else None
-    if said is None or len(counts) != len(calls):
+    total = wrapper.usage.output_tokens if wrapper.usage is not None else None
+    if total is None or len(counts) != len(calls):
         return None
-    return said == sum(counts) or said in counts
+    return total == sum(counts) or total in counts
 
 
-def _answers(calls: list[Inference], told: Inference) -> bool | None:
-    answer, answers = said(told.output), [said(call.output) for call in calls]
+def _answers(calls: list[Inference], wrapper: Inference) -> bool | None:
+    answer, answers = answer_texts(wrapper.output), [answer_texts(call.output) for call in calls]
     if not answer or not any(answers):
         return None
     return answer in answers
 
 
-def said(answer: tuple[Message, ...]) -> list[str]:
+def answer_texts(messages: tuple[Message, ...]) -> list[str]:
     """What an answer says, without how it is wrapped: its text, its calls."""
-    texts = [message.text().strip() for message in answer]
+    texts = [message.text().strip() for message in messages]
     return [text for text in texts if text] + [
-        f"{call.name}({call.arguments})" for message in answer for call in message.tool_calls()
+        f"{call.name}({call.arguments})" for message in messages for call in message.tool_calls()
     ]
 
 
 # -- tools that are told of with the agent
 
 
-def _offer(trace: Trace, changes: dict[str, Span]) -> None:
+def _add_agent_tools(trace: Trace, changes: dict[str, Span]) -> None:
     """Tools that a framework names once, on the agent's span, are on offer in each of its inferences."""
     for span in trace.spans:
-        found = changes.get(span.span_id, span)
-        if span.run_id is not None or not isinstance(found.operation, Inference) or found.operation.tools:
+        current = changes.get(span.span_id, span)
+        if span.run_id is not None or not isinstance(current.operation, Inference) or current.operation.tools:
             continue
         tools = _tools_of(trace, span)
         if tools:
-            changes[span.span_id] = replace(found, operation=replace(found.operation, tools=tools))
+            changes[span.span_id] = replace(current, operation=replace(current.operation, tools=tools))
 
 
 def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
@@ -171,33 +177,33 @@ def _tools_of(trace: Trace, span: Span) -> tuple[ToolDefinition, ...]:
 # -- executions and the calls that asked for them
 
 
-class _Asked(NamedTuple):
+class _OpenCall(NamedTuple):
     start: int
     call: ToolCall
 
 
-def _join(trace: Trace, changes: dict[str, Span]) -> None:
+def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
     """Give executions without a call id that of the call with their name and arguments, whichever span came or ended first.
 
     Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
     call that was asked for before it began, so that one whose execution nobody recorded is passed over.
     """
-    taken = {span.operation.call_id for span in trace.spans if isinstance(span.operation, ToolExecution)}
-    asked = _asked(trace, changes, taken)
+    known_ids = {span.operation.call_id for span in trace.spans if isinstance(span.operation, ToolExecution)}
+    open_calls = _open_calls(trace, changes, known_ids)
     for span in sorted(trace.spans, key=_began, reverse=True):
         operation = span.operation
         if span.run_id is not None or not isinstance(operation, ToolExecution) or operation.call_id is not None:
             continue
-        alike = asked.get(_key(operation.name, operation.arguments), [])
+        alike = open_calls.get(_key(operation.name, operation.arguments), [])
         while alike:
             call = alike.pop(_latest_before(alike, span.start)).call
-            if call.id not in taken:
-                taken.add(call.id)
+            if call.id not in known_ids:
+                known_ids.add(call.id)
                 changes[span.span_id] = replace(span, operation=replace(operation, call_id=call.id, inferred=True))
                 break
 
 
-def _latest_before(alike: list[_Asked], start: int) -> int:
+def _latest_before(alike: list[_OpenCall], start: int) -> int:
     """The place of the latest call that began before an execution did.
 
     In one tick of a coarse clock, or by the clock of another machine, a call may seem to begin with or after its execution.
@@ -206,18 +212,18 @@ def _latest_before(alike: list[_Asked], start: int) -> int:
     return max(0, before - 1)
 
 
-def _start(asked: _Asked) -> int:
-    return asked.start
+def _start(open_call: _OpenCall) -> int:
+    return open_call.start
 
 
 def _began(span: Span) -> tuple[int, int, str]:
     return span.start, span.start if span.end is None else span.end, span.span_id
 
 
-def _asked(trace: Trace, changes: dict[str, Span], taken: set[str | None]) -> dict[str, list[_Asked]]:
+def _open_calls(trace: Trace, changes: dict[str, Span], known_ids: set[str | None]) -> dict[str, list[_OpenCall]]:
     """By tool and arguments, the calls that no execution names, in the order in which the model calls began."""
-    found: dict[str, list[_Asked]] = {}
-    seen = set(taken)
+    calls: dict[str, list[_OpenCall]] = {}
+    seen = set(known_ids)
     for span in sorted(trace.spans, key=_began):
         operation = changes.get(span.span_id, span).operation
         for message in operation.output if isinstance(operation, Inference) else ():
@@ -225,11 +231,11 @@ def _asked(trace: Trace, changes: dict[str, Span], taken: set[str | None]) -> di
                 if call.id is None or call.id in seen:
                     continue
                 seen.add(call.id)
-                found.setdefault(_key(call.name, call.arguments), []).append(_Asked(span.start, call))
+                calls.setdefault(_key(call.name, call.arguments), []).append(_OpenCall(span.start, call))
                 if isinstance(call.arguments, Mapping) and len(call.arguments) == 1:  # some writers leave its name out
                     only = next(iter(call.arguments.values()))
-                    found.setdefault(_key(call.name, only), []).append(_Asked(span.start, call))
-    return found
+                    calls.setdefault(_key(call.name, only), []).append(_OpenCall(span.start, call))
+    return calls
 
 
 def _key(name: str, arguments: JsonValue) -> str:

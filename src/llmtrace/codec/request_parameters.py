@@ -55,17 +55,17 @@ def _write(operation: Any, out: Attributes) -> None:
     parameters: Mapping[str, JsonValue] = operation.parameters
     if not parameters:
         return
-    other = {}
+    unnamed = {}
     for name, value in parameters.items():
         key, fit = _KNOWN.get(name, (name, _misfit))
         fitted = fit(value)
         if fitted is None:
-            other[name] = value
+            unnamed[name] = value
         else:
             out[key] = fitted
-    if other:
-        out[sc.REQUEST_OTHER] = json_text.write(other)
-        output = output_type(other)
+    if unnamed:
+        out[sc.REQUEST_OTHER] = json_text.write(unnamed)
+        output = output_type(unnamed)
         if output is not None:
             out[sc.OUTPUT_TYPE] = output
 
@@ -84,11 +84,11 @@ def _read(rest: Attributes) -> dict[str, Any]:
             if fitted is not None:
                 parameters[name] = fitted
                 del rest[key]
-    other = fields.as_object(rest.get(sc.REQUEST_OTHER))
-    if other is not None:
+    unnamed = fields.as_object(rest.get(sc.REQUEST_OTHER))
+    if unnamed is not None:
         del rest[sc.REQUEST_OTHER]
-        parameters = {**other, **parameters}
-        output = output_type(other)
+        parameters = {**unnamed, **parameters}
+        output = output_type(unnamed)
         if output is not None and rest.get(sc.OUTPUT_TYPE) == output:
             del rest[sc.OUTPUT_TYPE]
     return {"parameters": parameters} if parameters else {}
@@ -96,11 +96,11 @@ def _read(rest: Attributes) -> dict[str, Any]:
 
 def output_type(parameters: Mapping[str, JsonValue]) -> str | None:
     """``json`` or ``text``, where the request asks for a format (OpenAI's response_format, or text.format of Responses)."""
-    asked = parameters.get("response_format")
+    form = parameters.get("response_format")
     text = parameters.get("text")
-    if asked is None and isinstance(text, Mapping):
-        asked = text.get("format")
-    kind = asked.get("type") if isinstance(asked, Mapping) else None
+    if form is None and isinstance(text, Mapping):
+        form = text.get("format")
+    kind = form.get("type") if isinstance(form, Mapping) else None
     if kind in ("json_object", "json_schema"):
         return "json"
     return "text" if kind == "text" else None

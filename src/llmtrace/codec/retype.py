@@ -35,7 +35,7 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})(\.\d+)?([eE][+-]?\d+)?")
 _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
-def typed(attributes: Mapping[str, str]) -> dict[str, JsonValue]:
+def restore_types(attributes: Mapping[str, str]) -> dict[str, JsonValue]:
     return {key: _value(text) if _is_typed(key) else text for key, text in attributes.items()}
 
 

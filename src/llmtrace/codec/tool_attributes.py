@@ -30,8 +30,8 @@ def _write_tool_result(operation: ToolExecution, out: Attributes) -> None:
 
 
 def _read_tool_result(rest: Attributes) -> dict[str, Any]:
-    found = _read_object("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, rest)
-    return {**found, "has_result": True} if found else found
+    fields_ = _read_object("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, rest)
+    return {**fields_, "has_result": True} if fields_ else fields_
 
 
 def _write_object(value: JsonValue, key: str, mark: str, out: Attributes) -> None:
@@ -44,24 +44,24 @@ def _write_object(value: JsonValue, key: str, mark: str, out: Attributes) -> Non
 
 
 def _read_object(field: str, key: str, mark: str, rest: Attributes) -> dict[str, Any]:
-    held = rest.get(key)
-    if held is None:
+    value = rest.get(key)
+    if value is None:
         return {}
     if rest.get(mark) is True:
-        wrapper = fields.as_object(held)
+        wrapper = fields.as_object(value)
         if wrapper is None or wrapper.keys() != {"value"}:
             return {}
         del rest[key], rest[mark]
         return {field: wrapper["value"]}
     del rest[key]
-    return {field: _of_text(held, field) if isinstance(held, str) else held}
+    return {field: _of_text(value, field) if isinstance(value, str) else value}
 
 
 def _of_text(text: str, field: str) -> JsonValue:
     """Ours is the text of an object. Another writer's may be anything: what is no object (or a result's list) is itself."""
     if field == "arguments":
-        found = json_text.read_object(text)
-        return text if found is None else found
+        value = json_text.read_object(text)
+        return text if value is None else value
     value = fields.as_json(text)
     return value if isinstance(value, (dict, list)) else text
 
@@ -76,11 +76,11 @@ def _write_definition(operation: ToolExecution, out: Attributes) -> None:
 
 def _read_definition(rest: Attributes) -> dict[str, Any]:
     """The one definition; the description beside it is a copy."""
-    found = messages.read_definitions(rest.get(sc.TOOL_DEFINITIONS))
-    if found is None or len(found) != 1:
+    definitions = messages.read_definitions(rest.get(sc.TOOL_DEFINITIONS))
+    if definitions is None or len(definitions) != 1:
         return {}
     del rest[sc.TOOL_DEFINITIONS]
-    definition = found[0]
+    definition = definitions[0]
     if definition.description is not None and rest.get(sc.TOOL_DESCRIPTION) == definition.description:
         del rest[sc.TOOL_DESCRIPTION]
     return {"definition": definition}
@@ -92,11 +92,11 @@ def _write_result(operation: Custom, out: Attributes) -> None:
 
 
 def _read_result(rest: Attributes) -> dict[str, Any]:
-    held = rest.get(sc.OPERATION_RESULT)
-    if held is None:
+    text = rest.get(sc.OPERATION_RESULT)
+    if text is None:
         return {}
-    value = fields.as_json(held)
-    if value is None and held != "null":
+    value = fields.as_json(text)
+    if value is None and text != "null":
         return {}
     del rest[sc.OPERATION_RESULT]
     return {"result": value, "has_result": True}

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmtrace import semconv as sc
-from llmtrace.codec.retype import typed
+from llmtrace.codec.retype import restore_types
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Event, Link, RawSpan, Scope
@@ -152,9 +152,9 @@ def _span(row: Mapping[str, Any]) -> RawSpan:
         _KINDS.get(str(row["SpanKind"]).lower().removeprefix("span_kind_"), "internal"),
         _STATUSES.get(str(row["StatusCode"]).lower().removeprefix("status_code_"), "unset"),
         str(row["StatusMessage"]),
-        typed(row["attributes"]),
-        tuple([Event(str(name), int(time), typed(said)) for name, time, said in events]),
-        tuple([Link(str(trace), str(span), typed(said)) for trace, span, said in links]),
+        restore_types(row["attributes"]),
+        tuple([Event(str(name), int(time), restore_types(said)) for name, time, said in events]),
+        tuple([Link(str(trace), str(span), restore_types(said)) for trace, span, said in links]),
         resource,
         Scope(str(row["ScopeName"]), str(row["ScopeVersion"])),
     )

@@ -19,7 +19,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import genai, operations
 from llmtrace.codec.dialects._dialect import Dialect
 from llmtrace.codec.dialects._span_reader import SpanReader
-from llmtrace.codec.dialects._vocabulary import in_one_vocabulary
+from llmtrace.codec.dialects._vocabulary import use_standard_words
 from llmtrace.model import Operation, RawSpan, Span, replace
 
 __all__ = ["GROUP", "Dialect", "SpanReader", "decode", "dialects", "fill_in", "knows", "marks"]
@@ -65,10 +65,10 @@ def decode(raw: RawSpan) -> Span:
     dialect = next((dialect for dialect in dialects() if _knows(dialect, raw)), None)
     if dialect is not None:
         try:
-            return in_one_vocabulary(_decode_with(dialect, dialect.place(raw)))
+            return use_standard_words(_decode_with(dialect, dialect.place(raw)))
         except Exception as error:  # an odd span: the conventions alone still read most of it
             _log_failure(dialect, error)
-    return in_one_vocabulary(genai.decode(raw))
+    return use_standard_words(genai.decode(raw))
 
 
 def knows(raw: RawSpan) -> bool:

@@ -60,7 +60,7 @@ EVENTS: Final = frozenset({*_ROLES, _CHOICE, _DETAILS, _PROMPT, _COMPLETION})
 """Events that hold what was said."""
 
 
-def renew(reader: SpanReader) -> None:
+def use_current_names(reader: SpanReader) -> None:
     """Give everything in former names today's."""
     reader.rename(FORMER)
     rest = reader.rest
@@ -72,30 +72,30 @@ def renew(reader: SpanReader) -> None:
         if count is not None:
             rest[key] = count
     total = fields.as_count(rest.get("gen_ai.usage.total_tokens"))
-    known = (rest.get(sc.USAGE_INPUT_TOKENS), rest.get(sc.USAGE_OUTPUT_TOKENS))
-    if total is not None and total == sum(count for count in known if isinstance(count, int)):
+    counts = (rest.get(sc.USAGE_INPUT_TOKENS), rest.get(sc.USAGE_OUTPUT_TOKENS))
+    if total is not None and total == sum(count for count in counts if isinstance(count, int)):
         reader.drop("gen_ai.usage.total_tokens")
-    _definition(reader)
+    _read_tool_definition(reader)
     if any(event.name in EVENTS for event in reader.events):
-        _said(reader)
+        _read_event_messages(reader)
 
 
-def _definition(reader: SpanReader) -> None:
+def _read_tool_definition(reader: SpanReader) -> None:
     """The schema of the one tool that an execution is of; definitions in a shape of their own."""
     name, rest = reader.rest.get(sc.TOOL_NAME), reader.rest
-    listed = parsed(rest.get(sc.TOOL_DEFINITIONS))
-    if isinstance(listed, list) and any(isinstance(item, Mapping) and "inputSchema" in item for item in listed):
-        made_anew = tuple([found for found in map(_tool_shapes.definition, listed) if found is not None])
-        rest[sc.TOOL_DEFINITIONS] = messages.write_definitions(made_anew)
+    tools = parsed(rest.get(sc.TOOL_DEFINITIONS))
+    if isinstance(tools, list) and any(isinstance(item, Mapping) and "inputSchema" in item for item in tools):
+        definitions = tuple([definition for definition in map(_tool_shapes.definition, tools) if definition is not None])
+        rest[sc.TOOL_DEFINITIONS] = messages.write_definitions(definitions)
     if not isinstance(name, str) or sc.TOOL_DEFINITIONS in rest:
         return
     for key in _SCHEMAS:
         schema = _tool_shapes.schema_of(parsed(rest.get(key)))
         if schema is not None:
-            made: dict[str, JsonValue] = {"type": "function", "name": name, "parameters": schema}
+            tool: dict[str, JsonValue] = {"type": "function", "name": name, "parameters": schema}
             if isinstance(rest.get(sc.TOOL_DESCRIPTION), str):
-                made["description"] = rest[sc.TOOL_DESCRIPTION]
-            rest[sc.TOOL_DEFINITIONS] = json_text.write([made])
+                tool["description"] = rest[sc.TOOL_DESCRIPTION]
+            rest[sc.TOOL_DEFINITIONS] = json_text.write([tool])
             del rest[key]
             return
 
@@ -103,56 +103,56 @@ def _definition(reader: SpanReader) -> None:
 # -- what was said, in events
 
 
-def _said(reader: SpanReader) -> None:
+def _read_event_messages(reader: SpanReader) -> None:
     """Messages out of a span's events, those first that came first; what the attributes say already stays as it is."""
     if reader.rest.get(sc.OPERATION_NAME) == sc.EXECUTE_TOOL:
-        _of_tool(reader)
+        _read_tool_events(reader)
         return
-    given: list[Message] = []
-    answered: list[Message] = []
-    kept = [event for event in reader.events if not _read(event, given, answered, reader)]
-    for key, found in ((sc.INPUT_MESSAGES, given), (sc.OUTPUT_MESSAGES, answered)):
-        if found and key not in reader.rest:
-            reader.rest[key] = messages.write_messages(found)
-    reader.events[:] = kept
+    input_messages: list[Message] = []
+    output_messages: list[Message] = []
+    other_events = [event for event in reader.events if not _read_event(event, input_messages, output_messages, reader)]
+    for key, new_messages in ((sc.INPUT_MESSAGES, input_messages), (sc.OUTPUT_MESSAGES, output_messages)):
+        if new_messages and key not in reader.rest:
+            reader.rest[key] = messages.write_messages(new_messages)
+    reader.events[:] = other_events
 
 
-def _read(event: Event, given: list[Message], answered: list[Message], reader: SpanReader) -> bool:
+def _read_event(event: Event, input_messages: list[Message], output_messages: list[Message], reader: SpanReader) -> bool:
     """Take what an event says. False: it says something else."""
-    held = event.attributes
+    attributes = event.attributes
     if event.name in _ROLES:
-        given.append(_message(held, _ROLES[event.name]))
+        input_messages.append(_message(attributes, _ROLES[event.name]))
     elif event.name == _CHOICE:
-        answered.append(_choice(held))
+        output_messages.append(_choice(attributes))
     elif event.name == _DETAILS:
         for key in (sc.SYSTEM_INSTRUCTIONS, sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.TOOL_DEFINITIONS):
-            if key in held:
-                reader.rest.setdefault(key, held[key])
+            if key in attributes:
+                reader.rest.setdefault(key, attributes[key])
     elif event.name == _PROMPT:
-        given += _old(held.get("gen_ai.prompt"), "user")
+        input_messages += _read_content_event(attributes.get("gen_ai.prompt"), "user")
     elif event.name == _COMPLETION:
-        answered += _old(held.get("gen_ai.completion"), "assistant")
+        output_messages += _read_content_event(attributes.get("gen_ai.completion"), "assistant")
     else:
         return False
     return True
 
 
-def _old(said: JsonValue, role: str) -> tuple[Message, ...]:
-    items = parsed(said)
-    return _message_shapes.of_items(items, role) if isinstance(items, list) else _message_shapes.of_text(role, said)
+def _read_content_event(content: JsonValue, role: str) -> tuple[Message, ...]:
+    items = parsed(content)
+    return _message_shapes.of_items(items, role) if isinstance(items, list) else _message_shapes.of_text(role, content)
 
 
-def message_of(held: Mapping[str, JsonValue]) -> Message:
+def message_of(attributes: Mapping[str, JsonValue]) -> Message:
     """A message out of an event that was put in a list (``event.name`` says which)."""
-    name = held.get("event.name")
+    name = attributes.get("event.name")
     if name == _CHOICE:
-        return _choice(held)
-    said = {key: value for key, value in held.items() if not key.startswith(("event.", "gen_ai.message"))}
-    return _message(said, _ROLES.get(name, "user") if isinstance(name, str) else "user")
+        return _choice(attributes)
+    fields_ = {key: value for key, value in attributes.items() if not key.startswith(("event.", "gen_ai.message"))}
+    return _message(fields_, _ROLES.get(name, "user") if isinstance(name, str) else "user")
 
 
-def _message(held: Mapping[str, JsonValue], role: str) -> Message:
-    item: dict[str, Any] = {key: parsed(value) for key, value in held.items()}
+def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:
+    item: dict[str, Any] = {key: parsed(value) for key, value in attributes.items()}
     body = item.get("gen_ai.event.content")  # by some, the whole body as JSON text
     if isinstance(body, Mapping):
         item = dict(body)
@@ -162,45 +162,45 @@ def _message(held: Mapping[str, JsonValue], role: str) -> Message:
     return _message_shapes.of_item(item, role)
 
 
-def _choice(held: Mapping[str, JsonValue]) -> Message:
-    item: dict[str, Any] = {key: parsed(value) for key, value in held.items()}
+def _choice(attributes: Mapping[str, JsonValue]) -> Message:
+    item: dict[str, Any] = {key: parsed(value) for key, value in attributes.items()}
     body = item.get("gen_ai.event.content")
     if isinstance(body, Mapping):
         item = dict(body)
-    said = item.get("message", item.get("content"))
-    if isinstance(said, Mapping):
-        message = _message_shapes.of_item({**said, "role": said.get("role", "assistant")}, "assistant")
-    elif isinstance(said, list):
-        message = _message_shapes.of_item({"role": "assistant", "content": said}, "assistant")
+    content = item.get("message", item.get("content"))
+    if isinstance(content, Mapping):
+        message = _message_shapes.of_item({**content, "role": content.get("role", "assistant")}, "assistant")
+    elif isinstance(content, list):
+        message = _message_shapes.of_item({"role": "assistant", "content": content}, "assistant")
     else:
-        message = Message("assistant", () if said is None else (Text(str(said)),))
+        message = Message("assistant", () if content is None else (Text(str(content)),))
     calls = item.get("tool_calls")
     if isinstance(calls, list) and not message.tool_calls():
         more = messages.read_messages([{"role": "assistant", "tool_calls": calls}], "assistant") or ()
-        message = Message("assistant", (*message.parts, *(part for one in more for part in one.parts)))
-    reason = held.get("finish_reason")
+        message = Message("assistant", (*message.parts, *(part for extra in more for part in extra.parts)))
+    reason = attributes.get("finish_reason")
     return Message("assistant", message.parts, message.name, reason) if isinstance(reason, str) else message
 
 
-def _of_tool(reader: SpanReader) -> None:
+def _read_tool_events(reader: SpanReader) -> None:
     """An execution's arguments and result: the message that asked, the choice that answered."""
-    kept = []
+    other_events = []
     for event in reader.events:
-        key, said = "", None
+        key, content = "", None
         if event.name == "gen_ai.tool.message":
-            key, said = sc.TOOL_CALL_ARGUMENTS, event.attributes.get("content")
+            key, content = sc.TOOL_CALL_ARGUMENTS, event.attributes.get("content")
         elif event.name == _CHOICE:
-            key, said = sc.TOOL_CALL_RESULT, _message_shapes.plain(parsed(event.attributes.get("message")))
+            key, content = sc.TOOL_CALL_RESULT, _message_shapes.unwrap_result(parsed(event.attributes.get("message")))
         elif event.name == _DETAILS:
             for name in (sc.TOOL_CALL_ARGUMENTS, sc.TOOL_CALL_RESULT):
                 if name in event.attributes:
                     reader.rest.setdefault(name, event.attributes[name])
             continue
-        if key and said is not None and key not in reader.rest:
-            reader.rest[key] = said if isinstance(said, str) else json_text.write(said)
+        if key and content is not None and key not in reader.rest:
+            reader.rest[key] = content if isinstance(content, str) else json_text.write(content)
             call_id = event.attributes.get("id")
             if isinstance(call_id, str):
                 reader.rest.setdefault(sc.TOOL_CALL_ID, call_id)
         else:
-            kept.append(event)
-    reader.events[:] = kept
+            other_events.append(event)
+    reader.events[:] = other_events

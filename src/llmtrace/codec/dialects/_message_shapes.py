@@ -42,8 +42,8 @@ def of_item(item: JsonValue, role: str) -> Message:
     """A message; ``role`` where it does not say."""
     if not isinstance(item, Mapping) or isinstance(item.get("parts"), list):
         return (messages.read_messages([item], role) or (Message(role, ()),))[0]
-    said = item.get("role")
-    role = ROLES.get(said, said) if isinstance(said, str) else role
+    item_role = item.get("role")
+    role = ROLES.get(item_role, item_role) if isinstance(item_role, str) else role
     content = item.get("content")
     if isinstance(content, (list, tuple)) and role != "tool":
         content = [as_part(part) for part in content]
@@ -62,22 +62,22 @@ def as_part(item: JsonValue) -> Part:
     if kind is None:
         return _bedrock(item) or parts.read(item)
     reader = _READERS.get(kind) if isinstance(kind, str) else None
-    found = reader(item) if reader is not None else None
-    return found if found is not None else parts.read(item)
+    part = reader(item) if reader is not None else None
+    return part if part is not None else parts.read(item)
 
 
 def _bedrock(item: Mapping[str, Any]) -> Part | None:
     """Parts of Bedrock's Converse API have no type: the one member that each has says what it is."""
-    text, asked, answered = item.get("text"), item.get("toolUse"), item.get("toolResult")
+    text, call, result = item.get("text"), item.get("toolUse"), item.get("toolResult")
     if isinstance(text, str):
         return Text(text)
-    if isinstance(asked, Mapping):
-        return ToolCall(_text(asked, "name") or "", parts.arguments(asked.get("input")), _text(asked, "toolUseId"))
-    if isinstance(answered, Mapping):
-        return ToolResult(plain(answered.get("content")), _text(answered, "toolUseId"))
-    thought = item.get("reasoningContent")
-    said = thought.get("reasoningText") if isinstance(thought, Mapping) else None
-    return Reasoning(str(said.get("text", ""))) if isinstance(said, Mapping) else None
+    if isinstance(call, Mapping):
+        return ToolCall(_text(call, "name") or "", parts.arguments(call.get("input")), _text(call, "toolUseId"))
+    if isinstance(result, Mapping):
+        return ToolResult(unwrap_result(result.get("content")), _text(result, "toolUseId"))
+    reasoning_content = item.get("reasoningContent")
+    reasoning = reasoning_content.get("reasoningText") if isinstance(reasoning_content, Mapping) else None
+    return Reasoning(str(reasoning.get("text", ""))) if isinstance(reasoning, Mapping) else None
 
 
 _LANGCHAIN_ROLES = {"Human": "user", "AI": "assistant", "System": "system", "Tool": "tool", "Function": "tool"}
@@ -87,48 +87,50 @@ def langchain_fields(item: JsonValue) -> Mapping[str, Any] | None:
     """The fields of an object that LangChain serialised, ``{"lc": 1, "id": [… class], "kwargs": {…}}``; None: it is none."""
     if not isinstance(item, Mapping) or "lc" not in item:
         return None
-    held = item.get("kwargs")
-    return held if isinstance(held, Mapping) else None
+    fields = item.get("kwargs")
+    return fields if isinstance(fields, Mapping) else None
 
 
 def of_langchain(item: JsonValue) -> Message | None:
     """A message that LangChain serialised."""
-    held = langchain_fields(item)
-    if held is None or not isinstance(item, Mapping):
+    fields = langchain_fields(item)
+    if fields is None or not isinstance(item, Mapping):
         return None
     path = item.get("id")
     name = path[-1] if isinstance(path, list) and path and isinstance(path[-1], str) else ""
-    asked = held.get("tool_calls")
+    tool_calls = fields.get("tool_calls")
     calls = [
         {"type": "tool_call", "id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
-        for call in (asked if isinstance(asked, list) else ())
+        for call in (tool_calls if isinstance(tool_calls, list) else ())
         if isinstance(call, Mapping)
     ]
-    said = {"content": held.get("content") or None, "tool_call_id": held.get("tool_call_id"), "tool_calls": calls}
-    return of_item(said, _LANGCHAIN_ROLES.get(name.partition("Message")[0], "user"))
+    message = {"content": fields.get("content") or None, "tool_call_id": fields.get("tool_call_id"), "tool_calls": calls}
+    return of_item(message, _LANGCHAIN_ROLES.get(name.partition("Message")[0], "user"))
 
 
 def of_gemini(content: Mapping[str, Any]) -> Message:
     """A content of Google's API: a role and parts without types."""
-    said = content.get("role")
-    role = ROLES.get(said, said) if isinstance(said, str) else "user"
-    held = content.get("parts")
-    return Message(role, tuple([_gemini(part) for part in held if isinstance(part, Mapping)] if isinstance(held, list) else ()))
+    content_role = content.get("role")
+    role = ROLES.get(content_role, content_role) if isinstance(content_role, str) else "user"
+    parts_ = content.get("parts")
+    return Message(
+        role, tuple([_gemini(part) for part in parts_ if isinstance(part, Mapping)] if isinstance(parts_, list) else ())
+    )
 
 
 def _gemini(item: Mapping[str, Any]) -> Part:
     text = item.get("text")
-    asked, answered = item.get("function_call"), item.get("function_response")
+    call, response = item.get("function_call"), item.get("function_response")
     if isinstance(text, str):
         return Reasoning(text) if item.get("thought") is True else Text(text)
-    if isinstance(asked, Mapping):
-        return ToolCall(_text(asked, "name") or "", asked.get("args") or {}, _text(asked, "id"))
-    if isinstance(answered, Mapping):
-        return ToolResult(answered.get("response"), _text(answered, "id"))
+    if isinstance(call, Mapping):
+        return ToolCall(_text(call, "name") or "", call.get("args") or {}, _text(call, "id"))
+    if isinstance(response, Mapping):
+        return ToolResult(response.get("response"), _text(response, "id"))
     return Generic("", dict(item))
 
 
-def plain(content: JsonValue) -> JsonValue:
+def unwrap_result(content: JsonValue) -> JsonValue:
     """What a tool answered, out of its wrapping: a list of one text is that text, of one JSON value that value."""
     if isinstance(content, (list, tuple)) and len(content) == 1 and isinstance(content[0], Mapping):
         only = content[0]
@@ -140,34 +142,34 @@ def plain(content: JsonValue) -> JsonValue:
 
 
 def _vercel_call(item: Mapping[str, Any]) -> Part:
-    asked = item.get("input", item.get("args"))
-    return ToolCall(_text(item, "toolName") or "", parts.arguments(asked), _text(item, "toolCallId"))
+    arguments = item.get("input", item.get("args"))
+    return ToolCall(_text(item, "toolName") or "", parts.arguments(arguments), _text(item, "toolCallId"))
 
 
 def _vercel_result(item: Mapping[str, Any]) -> Part:
-    answered = item.get("output", item.get("result"))
-    if isinstance(answered, Mapping) and isinstance(answered.get("type"), str) and "value" in answered:
-        answered = answered["value"]
-    return ToolResult(answered, _text(item, "toolCallId"))
+    output = item.get("output", item.get("result"))
+    if isinstance(output, Mapping) and isinstance(output.get("type"), str) and "value" in output:
+        output = output["value"]
+    return ToolResult(output, _text(item, "toolCallId"))
 
 
 def _image(item: Mapping[str, Any]) -> Part | None:
     """Vercel's ``image``, OpenInference's ``image.image.url``."""
-    held = item.get("image")
+    image = item.get("image")
     for _ in range(2):
-        held = held.get("url", held.get("image")) if isinstance(held, Mapping) else held
-    if not isinstance(held, str):
+        image = image.get("url", image.get("image")) if isinstance(image, Mapping) else image
+    if not isinstance(image, str):
         return None
-    if held.startswith(("http:", "https:")):
-        return Uri(held, "image", _text(item, "mimeType", "mediaType"))
-    if held.startswith("data:"):
-        return parts.read({"type": "image_url", "image_url": held})
-    return Blob("image", _text(item, "mimeType", "mediaType"), held)
+    if image.startswith(("http:", "https:")):
+        return Uri(image, "image", _text(item, "mimeType", "mediaType"))
+    if image.startswith("data:"):
+        return parts.read({"type": "image_url", "image_url": image})
+    return Blob("image", _text(item, "mimeType", "mediaType"), image)
 
 
 def _reasoning(item: Mapping[str, Any]) -> Part | None:
-    said = _text(item, "text", "content", "thinking")
-    return None if said is None else Reasoning(said)
+    text = _text(item, "text", "content", "thinking")
+    return None if text is None else Reasoning(text)
 
 
 def _text(item: Mapping[str, Any], *names: str) -> str | None:

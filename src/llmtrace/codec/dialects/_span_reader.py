@@ -27,34 +27,34 @@ class SpanReader:
         """The first of these attributes that is text (and not empty); it is taken."""
         for key in keys:
             if isinstance(self.rest.get(key), str) and self.rest[key]:
-                found: str = self.rest.pop(key)
-                return found
+                text: str = self.rest.pop(key)
+                return text
         return None
 
     def count(self, *keys: str) -> int | None:
         """The first of these attributes that is a whole number; it is taken."""
         for key in keys:
-            found = fields.as_count(self.rest.get(key))
-            if found is not None:
+            number = fields.as_count(self.rest.get(key))
+            if number is not None:
                 del self.rest[key]
-                return found
+                return number
         return None
 
     def number(self, *keys: str) -> float | None:
         for key in keys:
-            found = fields.as_number(self.rest.get(key))
-            if found is not None:
+            number = fields.as_number(self.rest.get(key))
+            if number is not None:
                 del self.rest[key]
-                return found
+                return number
         return None
 
     def object(self, *keys: str) -> dict[str, JsonValue] | None:
         """The first of these attributes that is a JSON object, as text or structured; it is taken."""
         for key in keys:
-            found = fields.as_object(self.rest.get(key))
-            if found is not None:
+            value = fields.as_object(self.rest.get(key))
+            if value is not None:
                 del self.rest[key]
-                return found
+                return value
         return None
 
     def json(self, key: str) -> JsonValue:
@@ -133,11 +133,11 @@ def parsed(value: JsonValue) -> JsonValue:
         return value
 
 
-def bare(value: JsonValue) -> JsonValue:
+def parse_text(value: JsonValue) -> JsonValue:
     """As `parsed`; the JSON text of a text is that text too."""
     if isinstance(value, str) and len(value) > 1 and value[0] == '"' == value[-1]:
-        held = parsed(f"[{value}]")
-        return held[0] if isinstance(held, list) and len(held) == 1 else value
+        values = parsed(f"[{value}]")
+        return values[0] if isinstance(values, list) and len(values) == 1 else value
     return parsed(value)
 
 

@@ -47,13 +47,13 @@ class OlderGenAI(Dialect):
         return any(event.name in _former_names.EVENTS for event in raw.events)
 
     def read(self, reader: SpanReader) -> Operation | None:
-        _former_names.renew(reader)
+        _former_names.use_current_names(reader)
         _adk(reader)
         if sc.OPERATION_NAME not in reader.rest:
             name = _operation(reader)
             if name is not None:
                 reader.rest[sc.OPERATION_NAME] = name
-        _offered(reader)
+        _add_offered_tools(reader)
         if _ADK_EVENT in reader.rest and reader.rest.get(sc.TOOL_NAME) == _ADK_MERGED:
             return Custom()
         if reader.rest.get(sc.OPERATION_NAME) == sc.INVOKE_AGENT:
@@ -71,13 +71,13 @@ def _operation(reader: SpanReader) -> str | None:
     return None
 
 
-def _offered(reader: SpanReader) -> None:
+def _add_offered_tools(reader: SpanReader) -> None:
     """The tools on offer out of Pydantic AI's request parameters, which say them again where they stand in an attribute."""
-    asked = parsed(reader.rest.get("model_request_parameters"))
-    if not isinstance(asked, Mapping):
+    parameters = parsed(reader.rest.get("model_request_parameters"))
+    if not isinstance(parameters, Mapping):
         return
-    listed = [
-        tool for name in ("function_tools", "output_tools") for tool in asked.get(name) or () if isinstance(tool, Mapping)
+    offered = [
+        tool for name in ("function_tools", "output_tools") for tool in parameters.get(name) or () if isinstance(tool, Mapping)
     ]
     tools = [
         {
@@ -87,7 +87,7 @@ def _offered(reader: SpanReader) -> None:
             "parameters": tool.get("parameters_json_schema"),
             "strict": tool.get("strict") is True,
         }
-        for tool in listed
+        for tool in offered
     ]
     if tools and sc.TOOL_DEFINITIONS not in reader.rest:
         reader.rest[sc.TOOL_DEFINITIONS] = json_text.write(tools)
@@ -96,27 +96,30 @@ def _offered(reader: SpanReader) -> None:
 
 def _agent(reader: SpanReader) -> Operation | None:
     """What an agent was asked and answered, out of the whole conversation that Pydantic AI keeps with it."""
-    held = parsed(reader.rest.get("pydantic_ai.all_messages") or reader.rest.get("all_messages_events"))
-    if not isinstance(held, list) or sc.INPUT_MESSAGES in reader.rest:
+    items = parsed(reader.rest.get("pydantic_ai.all_messages") or reader.rest.get("all_messages_events"))
+    if not isinstance(items, list) or sc.INPUT_MESSAGES in reader.rest:
         return None
-    said = _conversation(held)
-    answers = [number for number, message in enumerate(said) if message.role == "assistant"]
-    first = answers[0] if answers else len(said)
+    conversation = _conversation(items)
+    answers = [number for number, message in enumerate(conversation) if message.role == "assistant"]
+    first = answers[0] if answers else len(conversation)
     final = reader.rest.pop("final_result", None)
-    output = _message_shapes.of_text("assistant", final) or (said[answers[-1] :] if answers else ())
+    output = _message_shapes.of_text("assistant", final) or (conversation[answers[-1] :] if answers else ())
     reader.drop("pydantic_ai.all_messages", "all_messages_events")
     reader.drop("logfire.json_schema")
-    return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=said[:first], output=output)
+    return AgentInvocation(reader.text(sc.AGENT_NAME, "agent_name") or "", input=conversation[:first], output=output)
 
 
-def _conversation(held: list[Any]) -> tuple[Message, ...]:
+def _conversation(items: list[Any]) -> tuple[Message, ...]:
     """Messages, or the events that stood for them (``event.name`` gen_ai.user.message …)."""
     return tuple(
-        [_former_names.message_of(item) if isinstance(item, Mapping) and "event.name" in item else _one(item) for item in held]
+        [
+            _former_names.message_of(item) if isinstance(item, Mapping) and "event.name" in item else _read_message(item)
+            for item in items
+        ]
     )
 
 
-def _one(item: Any) -> Message:
+def _read_message(item: Any) -> Message:
     return (messages.read_messages([item], "user") or (Message("user", ()),))[0]
 
 
@@ -127,48 +130,55 @@ def _adk(reader: SpanReader) -> None:
     rest = reader.rest
     if rest.get("gcp.vertex.agent.session_id"):
         reader.rename({"gcp.vertex.agent.session_id": sc.CONVERSATION_ID})
-    given, result = parsed(rest.get(_ADK_ARGUMENTS)), parsed(rest.get(_ADK_RESULT))
-    if isinstance(given, Mapping) and sc.TOOL_NAME in rest and sc.TOOL_CALL_ARGUMENTS not in rest:
+    arguments, result = parsed(rest.get(_ADK_ARGUMENTS)), parsed(rest.get(_ADK_RESULT))
+    if isinstance(arguments, Mapping) and sc.TOOL_NAME in rest and sc.TOOL_CALL_ARGUMENTS not in rest:
         rest[sc.TOOL_CALL_ARGUMENTS] = rest.pop(_ADK_ARGUMENTS)
         if isinstance(result, (Mapping, list)):
             rest[sc.TOOL_CALL_RESULT] = rest.pop(_ADK_RESULT)
-    asked, answered = parsed(rest.get(_ADK_REQUEST)), parsed(rest.get(_ADK_RESPONSE))
-    if isinstance(asked, Mapping) and asked:
-        _gemini_request(reader, asked)
-    if isinstance(answered, Mapping) and isinstance(answered.get("content"), Mapping) and sc.OUTPUT_MESSAGES not in rest:
-        rest[sc.OUTPUT_MESSAGES] = messages.write_messages([_message_shapes.of_gemini(answered["content"])])
+    request, response = parsed(rest.get(_ADK_REQUEST)), parsed(rest.get(_ADK_RESPONSE))
+    if isinstance(request, Mapping) and request:
+        _gemini_request(reader, request)
+    if isinstance(response, Mapping) and isinstance(response.get("content"), Mapping) and sc.OUTPUT_MESSAGES not in rest:
+        rest[sc.OUTPUT_MESSAGES] = messages.write_messages([_message_shapes.of_gemini(response["content"])])
         del rest[_ADK_RESPONSE]
 
 
-def _gemini_request(reader: SpanReader, asked: Mapping[str, Any]) -> None:
+def _gemini_request(reader: SpanReader, request: Mapping[str, Any]) -> None:
     rest = reader.rest
-    contents = asked.get("contents")
-    config = asked.get("config")
+    contents = request.get("contents")
+    config = request.get("config")
     config = config if isinstance(config, Mapping) else {}
     if isinstance(contents, list) and sc.INPUT_MESSAGES not in rest:
-        said = [_message_shapes.of_gemini(item) for item in contents if isinstance(item, Mapping)]
-        rest[sc.INPUT_MESSAGES] = messages.write_messages(said)
+        input_messages = [_message_shapes.of_gemini(item) for item in contents if isinstance(item, Mapping)]
+        rest[sc.INPUT_MESSAGES] = messages.write_messages(input_messages)
     system = config.get("system_instruction")
     if isinstance(system, str) and sc.SYSTEM_INSTRUCTIONS not in rest:
         rest[sc.SYSTEM_INSTRUCTIONS] = json_text.write([{"type": "text", "content": system}])
-    listed = [one for group in config.get("tools") or () if isinstance(group, Mapping) for one in _declared(group)]
-    if listed and sc.TOOL_DEFINITIONS not in rest:
-        rest[sc.TOOL_DEFINITIONS] = json_text.write(listed)
+    functions = [
+        function for group in config.get("tools") or () if isinstance(group, Mapping) for function in _declared_functions(group)
+    ]
+    if functions and sc.TOOL_DEFINITIONS not in rest:
+        rest[sc.TOOL_DEFINITIONS] = json_text.write(functions)
     del rest[_ADK_REQUEST]
 
 
-def _declared(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
-    for one in group.get("function_declarations") or ():
-        if isinstance(one, Mapping):
-            schema = one.get("parameters_json_schema") or one.get("parameters")
-            made = _tool_shapes.definition(
-                {"name": one.get("name"), "description": one.get("description"), "parameters": schema}
+def _declared_functions(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    functions = []
+    for declaration in group.get("function_declarations") or ():
+        if isinstance(declaration, Mapping):
+            schema = declaration.get("parameters_json_schema") or declaration.get("parameters")
+            definition = _tool_shapes.definition(
+                {"name": declaration.get("name"), "description": declaration.get("description"), "parameters": schema}
             )
-            if made is not None:
-                item = {"type": "function", "name": made.name, "parameters": made.parameters, "description": made.description}
-                found.append({name: value for name, value in item.items() if value is not None})
-    return found
+            if definition is not None:
+                item = {
+                    "type": "function",
+                    "name": definition.name,
+                    "parameters": definition.parameters,
+                    "description": definition.description,
+                }
+                functions.append({name: value for name, value in item.items() if value is not None})
+    return functions
 
 
 DIALECT = OlderGenAI()

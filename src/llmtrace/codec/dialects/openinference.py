@@ -14,7 +14,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import fields, parts
 from llmtrace.codec.dialects import _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import Node, SpanReader, bare, parsed, stem
+from llmtrace.codec.dialects._span_reader import Node, SpanReader, parse_text, parsed, stem
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -74,26 +74,26 @@ def _llm(reader: SpanReader) -> Operation:
     if _is_helper(reader):
         return _step(reader)
     model = reader.text("llm.model_name")
-    said = reader.object("llm.invocation_parameters") or {}
-    asked = said.pop("model", None)
-    tools = _definitions(reader, said)
-    given, answered = _messages_of(reader, "llm.input_messages."), _messages_of(reader, "llm.output_messages.")
+    parameters = reader.object("llm.invocation_parameters") or {}
+    requested = parameters.pop("model", None)
+    tools = _definitions(reader, parameters)
+    input_messages, output_messages = _messages_of(reader, "llm.input_messages."), _messages_of(reader, "llm.output_messages.")
     prompts, completions = _completion(reader)
     raw_input, raw_output = reader.rest.pop(_INPUT, None), reader.rest.pop(_OUTPUT, None)
     reader.drop("input.mime_type", "output.mime_type")
     answer = parsed(raw_output)
-    given = _completed(given, _serialised(parsed(raw_input), "messages"))
-    answered = _completed(answered, _serialised(answer, "generations"))
-    finish = reader.text("llm.finish_reason") or _finish(answer)
+    input_messages = _completed(input_messages, _serialised_messages(parsed(raw_input), "messages"))
+    output_messages = _completed(output_messages, _serialised_messages(answer, "generations"))
+    finish = reader.text("llm.finish_reason") or _finish_reason(answer)
     return Inference(
         provider=reader.text("llm.provider", "llm.system") or "",
-        operation=sc.TEXT_COMPLETION if prompts and not given else sc.CHAT,
-        request_model=asked if isinstance(asked, str) else model,
+        operation=sc.TEXT_COMPLETION if prompts and not input_messages else sc.CHAT,
+        request_model=requested if isinstance(requested, str) else model,
         response_model=model,
-        input=given or prompts or _message_shapes.of_text("user", raw_input),
-        output=answered or completions or _message_shapes.of_text("assistant", raw_output),
+        input=input_messages or prompts or _message_shapes.of_text("user", raw_input),
+        output=output_messages or completions or _message_shapes.of_text("assistant", raw_output),
         tools=tools,
-        parameters=_tool_shapes.parameters(said),
+        parameters=_tool_shapes.parameters(parameters),
         response_id=_id(answer),
         finish_reasons=(finish,) if finish else (),
         usage=_usage(reader),
@@ -108,20 +108,20 @@ def _is_helper(reader: SpanReader) -> bool:
     return not any(key.startswith(("llm.input_messages.", "llm.token_count.", "llm.prompts.")) for key in reader.rest)
 
 
-def _definitions(reader: SpanReader, said: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
+def _definitions(reader: SpanReader, parameters: dict[str, JsonValue]) -> tuple[ToolDefinition, ...]:
     """The tools on offer, from attributes of their own or, by older versions, from the request's parameters."""
-    found = []
+    definitions = []
     for node in reader.nested("llm.tools.").items():
         schema = node.at("tool", "json_schema")
-        made = _tool_shapes.definition(reader.rest.get(schema.key or "")) if schema is not None else None
-        if made is not None and schema is not None:
+        definition = _tool_shapes.definition(reader.rest.get(schema.key or "")) if schema is not None else None
+        if definition is not None and schema is not None:
             schema.value()
-            found.append(made)
-    listed = [said.pop(name, None) for name in ("tools", "functions")]
-    if not found:
-        items = [item for held in listed if isinstance(held, list) for item in held]
-        found = [made for made in map(_tool_shapes.definition, items) if made is not None]
-    return tuple(found)
+            definitions.append(definition)
+    tool_lists = [parameters.pop(name, None) for name in ("tools", "functions")]
+    if not definitions:
+        items = [item for tools in tool_lists if isinstance(tools, list) for item in tools]
+        definitions = [definition for definition in map(_tool_shapes.definition, items) if definition is not None]
+    return tuple(definitions)
 
 
 def _messages_of(reader: SpanReader, prefix: str) -> tuple[Message, ...]:
@@ -130,14 +130,16 @@ def _messages_of(reader: SpanReader, prefix: str) -> tuple[Message, ...]:
 
 def _message(item: Node) -> Message:
     node = item.at("message") or item
-    said = node.text("role") or "user"
-    role = _message_shapes.ROLES.get(said, said)
+    written_role = node.text("role") or "user"
+    role = _message_shapes.ROLES.get(written_role, written_role)
     content: list[Part] = [_content(part) for part in node.items("contents")]
     text = node.value("content")
-    answered = node.text("tool_call_id")
-    if answered is not None:
-        held = text if text is not None else _message_shapes.plain([{"text": part.content} for part in _texts(content)])
-        return Message(role, (ToolResult(held, answered),), node.text("name"))
+    call_id = node.text("tool_call_id")
+    if call_id is not None:
+        result = (
+            text if text is not None else _message_shapes.unwrap_result([{"text": part.content} for part in _texts(content)])
+        )
+        return Message(role, (ToolResult(result, call_id),), node.text("name"))
     if text is not None and text != "":
         content.append(_message_shapes.as_part(text) if isinstance(text, (str, Mapping)) else parts.read({"value": text}))
     content += [_call(call) for call in node.items("tool_calls")]
@@ -147,21 +149,21 @@ def _message(item: Node) -> Message:
     return Message(role, tuple(content), node.text("name"), node.text("finish_reason"))
 
 
-def _serialised(said: JsonValue, name: str) -> list[Message | None]:
+def _serialised_messages(value: JsonValue, name: str) -> list[Message | None]:
     """The messages that LangChain serialised into a model call's input or output; None for what is none."""
-    held = said.get(name) if isinstance(said, Mapping) else None
-    held = held[0] if isinstance(held, list) and len(held) == 1 else held
-    if not isinstance(held, list):
+    items = value.get(name) if isinstance(value, Mapping) else None
+    items = items[0] if isinstance(items, list) and len(items) == 1 else items
+    if not isinstance(items, list):
         return []
-    return [_message_shapes.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in held]
+    return [_message_shapes.of_langchain(item.get("message", item) if isinstance(item, Mapping) else item) for item in items]
 
 
-def _completed(messages: tuple[Message, ...], whole: list[Message | None]) -> tuple[Message, ...]:
+def _completed(messages: tuple[Message, ...], serialised_messages: list[Message | None]) -> tuple[Message, ...]:
     """Messages as the writer flattened them; in place of one without content or call ids, the serialised one."""
-    if len(messages) != len(whole):
+    if len(messages) != len(serialised_messages):
         return messages
-    pairs = zip(messages, whole, strict=True)
-    return tuple([other if other is not None and _is_lossy(message) else message for message, other in pairs])
+    pairs = zip(messages, serialised_messages, strict=True)
+    return tuple([serialised if serialised is not None and _is_lossy(message) else message for message, serialised in pairs])
 
 
 def _is_lossy(message: Message) -> bool:
@@ -175,8 +177,8 @@ def _texts(content: list[Part]) -> list[Any]:
 
 
 def _content(item: Node) -> Part:
-    held = (item.at("message_content") or item).everything()
-    return _message_shapes.as_part(held)
+    content = (item.at("message_content") or item).everything()
+    return _message_shapes.as_part(content)
 
 
 def _call(item: Node) -> ToolCall:
@@ -198,18 +200,18 @@ def _completion(reader: SpanReader) -> tuple[tuple[Message, ...], tuple[Message,
     )
 
 
-def _finish(answer: JsonValue) -> str | None:
+def _finish_reason(answer: JsonValue) -> str | None:
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
     first = choices[0] if isinstance(choices, list) and choices else answer
     if not isinstance(first, Mapping):
         return None
-    found = first.get("finish_reason") or first.get("stop_reason")
-    return found if isinstance(found, str) else None
+    reason = first.get("finish_reason") or first.get("stop_reason")
+    return reason if isinstance(reason, str) else None
 
 
 def _id(answer: JsonValue) -> str | None:
-    found = answer.get("id") if isinstance(answer, Mapping) else None
-    return found if isinstance(found, str) and found else None
+    answer_id = answer.get("id") if isinstance(answer, Mapping) else None
+    return answer_id if isinstance(answer_id, str) and answer_id else None
 
 
 def _usage(reader: SpanReader) -> Usage | None:
@@ -235,13 +237,15 @@ def _usage(reader: SpanReader) -> Usage | None:
 
 def _tool(reader: SpanReader) -> Operation:
     name = reader.text("tool.name") or stem(reader.raw.name)
-    known = _tool_definition(reader, name)
-    said = reader.rest.pop(_INPUT, None)
-    given = _tool_shapes.arguments(said, known)
-    if given is None and isinstance(parsed(reader.rest.get("tool.parameters")), Mapping):  # by some, the arguments themselves
-        given = parsed(reader.rest.pop("tool.parameters"))
+    definition = _tool_definition(reader, name)
+    recorded = reader.rest.pop(_INPUT, None)
+    arguments = _tool_shapes.arguments(recorded, definition)
+    if arguments is None and isinstance(
+        parsed(reader.rest.get("tool.parameters")), Mapping
+    ):  # by some, the arguments themselves
+        arguments = parsed(reader.rest.pop("tool.parameters"))
     has_result = _OUTPUT in reader.rest
-    result = bare(reader.rest.pop(_OUTPUT, None))
+    result = parse_text(reader.rest.pop(_OUTPUT, None))
     reader.drop("input.mime_type", "output.mime_type")
     call_id = reader.text("tool_call.id", "tool.id")
     wrapped = result["output"] if isinstance(result, Mapping) and set(result) == {"output"} else result
@@ -252,7 +256,7 @@ def _tool(reader: SpanReader) -> Operation:
         call_id, result = call_id or result["tool_call_id"], result["content"]  # LangChain's ToolMessage
     if isinstance(result, Mapping) and "raw_output" in result and "tool_name" in result:
         result = result["raw_output"]  # LlamaIndex's ToolOutput
-    return ToolExecution(name, given, result=result, has_result=has_result, call_id=call_id, definition=known)
+    return ToolExecution(name, arguments, result=result, has_result=has_result, call_id=call_id, definition=definition)
 
 
 def _tool_definition(reader: SpanReader, name: str) -> ToolDefinition | None:
@@ -277,8 +281,8 @@ def _agent(reader: SpanReader) -> Operation:
     reader.rename(_OF_AN_AGENT)
     return AgentInvocation(
         reader.text("agent.name", "graph.node.id") or stem(reader.raw.name),
-        input=_message_shapes.of_text("user", _taken(reader, _INPUT, "input.mime_type")),
-        output=_message_shapes.of_text("assistant", _taken(reader, _OUTPUT, "output.mime_type")),
+        input=_message_shapes.of_text("user", _pop_value(reader, _INPUT, "input.mime_type")),
+        output=_message_shapes.of_text("assistant", _pop_value(reader, _OUTPUT, "output.mime_type")),
     )
 
 
@@ -288,19 +292,19 @@ def _chain(reader: SpanReader) -> Operation:
         return _step(reader)
     return Workflow(
         reader.raw.name,
-        input=_message_shapes.of_text("user", _taken(reader, _INPUT, "input.mime_type")),
-        output=_message_shapes.of_text("assistant", _taken(reader, _OUTPUT, "output.mime_type")),
+        input=_message_shapes.of_text("user", _pop_value(reader, _INPUT, "input.mime_type")),
+        output=_message_shapes.of_text("assistant", _pop_value(reader, _OUTPUT, "output.mime_type")),
     )
 
 
 def _step(reader: SpanReader) -> Operation:
     has_result = _OUTPUT in reader.rest
-    given, result = reader.json(_INPUT), reader.json(_OUTPUT)
+    arguments, result = reader.json(_INPUT), reader.json(_OUTPUT)
     reader.drop("input.mime_type", "output.mime_type")
-    return Custom(given, result, has_result)
+    return Custom(arguments, result, has_result)
 
 
-def _taken(reader: SpanReader, key: str, mime_type: str) -> JsonValue:
+def _pop_value(reader: SpanReader, key: str, mime_type: str) -> JsonValue:
     reader.drop(mime_type)
     return reader.rest.pop(key, None)
 
@@ -313,7 +317,7 @@ def _retriever(reader: SpanReader) -> Operation:
     if documents:
         reader.drop(_OUTPUT, "output.mime_type")
     elif _OUTPUT in reader.rest:
-        documents = _taken(reader, _OUTPUT, "output.mime_type")
+        documents = _pop_value(reader, _OUTPUT, "output.mime_type")
     return Retrieval(query=query if isinstance(query, str) else None, documents=parsed(documents) or None)
 
 

@@ -13,7 +13,7 @@ from llmtrace import semconv as sc
 from llmtrace.codec import parts
 from llmtrace.codec.dialects import _former_names, _message_shapes, _tool_shapes
 from llmtrace.codec.dialects._dialect import Dialect
-from llmtrace.codec.dialects._span_reader import SpanReader, bare, parsed
+from llmtrace.codec.dialects._span_reader import SpanReader, parse_text, parsed
 from llmtrace.model import (
     AgentInvocation,
     Embedding,
@@ -48,18 +48,18 @@ class Vercel(Dialect):
     marks = frozenset({OPERATION})
 
     def knows(self, raw: RawSpan) -> bool:
-        held = raw.attributes.get(OPERATION)
-        return isinstance(held, str) and held.startswith("ai.")
+        operation = raw.attributes.get(OPERATION)
+        return isinstance(operation, str) and operation.startswith("ai.")
 
     def read(self, reader: SpanReader) -> Operation | None:
         name = reader.rest.pop(OPERATION)
-        _former_names.renew(reader)
+        _former_names.use_current_names(reader)
         if name == "ai.toolCall":
             operation = _tool(reader)
         elif "embed" in name.lower():
-            operation = _embedding(reader) if ".do" in name else _outer(reader, name)
+            operation = _embedding(reader) if ".do" in name else _agent(reader, name)
         else:
-            operation = _inference(reader, name) if ".do" in name else _outer(reader, name)
+            operation = _inference(reader, name) if ".do" in name else _agent(reader, name)
         reader.drop(*_SAID_TWICE)
         reader.rename({"ai.telemetry.metadata.sessionId": sc.CONVERSATION_ID, "ai.telemetry.metadata.userId": sc.USER_ID})
         return operation
@@ -70,34 +70,36 @@ def _tool(reader: SpanReader) -> Operation:
     return ToolExecution(
         reader.text("ai.toolCall.name") or "",
         parts.arguments(reader.rest.pop("ai.toolCall.args", reader.rest.pop("ai.toolCall.input", None))),
-        result=bare(reader.rest.pop("ai.toolCall.result", None)),
+        result=parse_text(reader.rest.pop("ai.toolCall.result", None)),
         has_result=has_result,
         call_id=reader.text("ai.toolCall.id"),
     )
 
 
-def _outer(reader: SpanReader, name: str) -> Operation:
+def _agent(reader: SpanReader, name: str) -> Operation:
     """Usage stays an attribute: it is the sum of the model calls', which count theirs."""
-    asked = parsed(reader.rest.pop("ai.prompt", None))
-    given = _prompt(asked)
-    return AgentInvocation(reader.text("ai.telemetry.functionId") or name, input=given, output=_answer(reader, finish=False))
+    prompt = parsed(reader.rest.pop("ai.prompt", None))
+    messages = _prompt(prompt)
+    return AgentInvocation(reader.text("ai.telemetry.functionId") or name, input=messages, output=_answer(reader, finish=False))
 
 
-def _prompt(asked: JsonValue) -> tuple[Message, ...]:
-    if not isinstance(asked, Mapping):
-        return _message_shapes.of_text("user", asked)
-    listed = asked.get("messages")
-    system = _message_shapes.of_text("system", asked.get("system"))
-    held = asked.get("prompt")
-    listed = held if isinstance(held, list) else listed
-    if isinstance(listed, list):
-        return (*system, *_message_shapes.of_items(listed, "user"))
-    return (*system, *_message_shapes.of_text("user", held))
+def _prompt(prompt: JsonValue) -> tuple[Message, ...]:
+    if not isinstance(prompt, Mapping):
+        return _message_shapes.of_text("user", prompt)
+    items = prompt.get("messages")
+    system = _message_shapes.of_text("system", prompt.get("system"))
+    content = prompt.get("prompt")
+    items = content if isinstance(content, list) else items
+    if isinstance(items, list):
+        return (*system, *_message_shapes.of_items(items, "user"))
+    return (*system, *_message_shapes.of_text("user", content))
 
 
 def _inference(reader: SpanReader, name: str) -> Operation:
-    listed = parsed(reader.rest.pop("ai.prompt.messages", None))
-    given = _message_shapes.of_items(listed, "user") if isinstance(listed, list) else _message_shapes.of_text("user", listed)
+    items = parsed(reader.rest.pop("ai.prompt.messages", None))
+    input_messages = (
+        _message_shapes.of_items(items, "user") if isinstance(items, list) else _message_shapes.of_text("user", items)
+    )
     offered = reader.rest.pop("ai.prompt.tools", None)
     offered = parsed(offered) if isinstance(offered, str) else offered
     tools = [_tool_shapes.definition(item) for item in offered] if isinstance(offered, (list, tuple)) else []
@@ -109,7 +111,7 @@ def _inference(reader: SpanReader, name: str) -> Operation:
         request_model=reader.text(sc.REQUEST_MODEL) or model,
         response_model=reader.text(sc.RESPONSE_MODEL, "ai.response.model"),
         response_id=reader.text(sc.RESPONSE_ID, "ai.response.id"),
-        input=given,
+        input=input_messages,
         output=_answer(reader, finish=True),
         tools=tuple([tool for tool in tools if tool is not None]),
         parameters=_settings(reader),
@@ -121,41 +123,41 @@ def _inference(reader: SpanReader, name: str) -> Operation:
 
 
 def _answer(reader: SpanReader, *, finish: bool) -> tuple[Message, ...]:
-    held: list[Part] = []
-    thought = reader.text("ai.response.reasoning")
-    if thought is not None:
-        held.append(parts.read({"type": "reasoning", "content": thought}))
-    said = reader.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
-    if said is not None:
-        held.append(Text(said))
+    content: list[Part] = []
+    reasoning = reader.text("ai.response.reasoning")
+    if reasoning is not None:
+        content.append(parts.read({"type": "reasoning", "content": reasoning}))
+    text = reader.text("ai.response.text", "ai.response.object", "ai.result.text", "ai.result.object")
+    if text is not None:
+        content.append(Text(text))
     calls = reader.rest.pop("ai.response.toolCalls", reader.rest.pop("ai.result.toolCalls", None))
     calls = parsed(calls)
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, Mapping):
-            given: Any = call.get("input", call.get("args"))
-            called, call_id = call.get("toolName"), call.get("toolCallId")
-            held.append(
+            arguments: Any = call.get("input", call.get("args"))
+            tool, call_id = call.get("toolName"), call.get("toolCallId")
+            content.append(
                 ToolCall(
-                    called if isinstance(called, str) else "",
-                    parts.arguments(given),
+                    tool if isinstance(tool, str) else "",
+                    parts.arguments(arguments),
                     call_id if isinstance(call_id, str) else None,
                 )
             )
     if not finish:
         reader.drop("ai.response.finishReason")
-    return (Message("assistant", tuple(held)),) if held else ()
+    return (Message("assistant", tuple(content)),) if content else ()
 
 
 def _settings(reader: SpanReader) -> dict[str, JsonValue]:
-    found = {}
-    for name, ours in _SETTINGS.items():
+    parameters = {}
+    for name, parameter in _SETTINGS.items():
         value = reader.rest.pop(f"ai.settings.{name}", None)
-        if value is not None and f"{sc.REQUEST_PREFIX}{ours}" not in reader.rest:
-            found[ours] = value
+        if value is not None and f"{sc.REQUEST_PREFIX}{parameter}" not in reader.rest:
+            parameters[parameter] = value
     choice = parsed(reader.rest.pop("ai.prompt.toolChoice", None))
     if choice is not None:
-        found["tool_choice"] = choice
-    return {**_official(reader), **found}
+        parameters["tool_choice"] = choice
+    return {**_official(reader), **parameters}
 
 
 def _official(reader: SpanReader) -> dict[str, JsonValue]:
@@ -168,10 +170,10 @@ def _official(reader: SpanReader) -> dict[str, JsonValue]:
         "frequency_penalty": reader.number,
         "presence_penalty": reader.number,
     }
-    found = {name: take(sc.REQUEST_PREFIX + name) for name, take in keys.items()}
+    parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in keys.items()}
     stops = reader.rest.pop(f"{sc.REQUEST_PREFIX}stop_sequences", None)
-    found["stop_sequences"] = list(stops) if isinstance(stops, (list, tuple)) else None
-    return {name: value for name, value in found.items() if value is not None}
+    parameters["stop_sequences"] = list(stops) if isinstance(stops, (list, tuple)) else None
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _usage(reader: SpanReader) -> Usage | None:

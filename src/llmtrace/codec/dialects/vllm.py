@@ -37,9 +37,9 @@ class Vllm(Dialect):
             return None
         request = reader.text(_REQUEST)
         reader.rename(_TIMES)
-        given = {"max_tokens": reader.count, "temperature": reader.number, "top_p": reader.number}
-        found = {name: take(sc.REQUEST_PREFIX + name) for name, take in given.items()}
-        found["choice.count"] = reader.count("gen_ai.request.n")
+        readers = {"max_tokens": reader.count, "temperature": reader.number, "top_p": reader.number}
+        parameters = {name: take(sc.REQUEST_PREFIX + name) for name, take in readers.items()}
+        parameters["choice.count"] = reader.count("gen_ai.request.n")
         counts = (
             reader.count("gen_ai.usage.prompt_tokens", sc.USAGE_INPUT_TOKENS),
             reader.count("gen_ai.usage.completion_tokens", sc.USAGE_OUTPUT_TOKENS),
@@ -47,29 +47,29 @@ class Vllm(Dialect):
         first, decode = reader.number("gen_ai.latency.time_to_first_token"), fields.as_number(reader.rest.get(sc.ENGINE_DECODE))
         if first is not None:
             reader.rest[sc.ENGINE_FIRST_TOKEN] = first
-        made = counts[1] or 0
-        if decode is not None and made > 1:
-            reader.rest[sc.ENGINE_PER_TOKEN] = decode / (made - 1)
+        output_tokens = counts[1] or 0
+        if decode is not None and output_tokens > 1:
+            reader.rest[sc.ENGINE_PER_TOKEN] = decode / (output_tokens - 1)
         return Inference(
             "vllm",
             sc.TEXT_COMPLETION if (request or "").startswith("cmpl-") else sc.CHAT,
             request_model=reader.text(sc.REQUEST_MODEL, sc.RESPONSE_MODEL),
             response_id=request,
-            parameters={name: value for name, value in found.items() if value is not None},
+            parameters={name: value for name, value in parameters.items() if value is not None},
             usage=None if counts == (None, None) else Usage(*counts),
             time_to_first_chunk=first,
         )
 
     def place(self, raw: RawSpan) -> RawSpan:
         """The span below ours that its request id names, with a link to where it was."""
-        said = raw.attributes.get(_REQUEST)
-        ours = _OURS.search(said) if isinstance(said, str) else None
-        if ours is None or ours.groups() == (raw.trace_id, raw.parent_id):
+        request_id = raw.attributes.get(_REQUEST)
+        caller = _OURS.search(request_id) if isinstance(request_id, str) else None
+        if caller is None or caller.groups() == (raw.trace_id, raw.parent_id):
             return raw
-        if ours[1] == raw.trace_id and raw.parent_id is not None:
+        if caller[1] == raw.trace_id and raw.parent_id is not None:
             return raw  # with spans between, a gateway's
         lost = () if raw.parent_id is None else (Link(raw.trace_id, raw.parent_id),)
-        return replace(raw, trace_id=ours[1], parent_id=ours[2], links=(*raw.links, *lost))
+        return replace(raw, trace_id=caller[1], parent_id=caller[2], links=(*raw.links, *lost))
 
 
 DIALECT = Vllm()

@@ -35,9 +35,9 @@ class Form(Protocol):
 
 
 FORMS: Final[tuple[Form, ...]] = tuple(
-    cast("Form", import_module(f"{__name__}.{found.name}"))
-    for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: (found.name == "records", found.name))
-    if not found.name.startswith("_")
+    cast("Form", import_module(f"{__name__}.{module.name}"))
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name == "records", module.name))
+    if not module.name.startswith("_")
 )
 """In the order in which they are asked; `records`, which takes the most, comes last."""
 
@@ -76,13 +76,13 @@ def _documents_of(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:
             yield Unreadable(where, f"not JSON ({document})")
             continue
         try:
-            found = spans_of(document)
+            module = spans_of(document)
         except (ValueError, RecursionError) as error:
             yield Unreadable(where, str(error) or "nested too deeply")
             continue
-        if found is None:
+        if module is None:
             yield Unreadable(where, "JSON, but no spans in a form that is known")
-        for item in found or ():
+        for item in module or ():
             yield Unreadable(where, item) if isinstance(item, str) else item
 
 
@@ -92,8 +92,8 @@ def spans_of(document: JsonValue) -> list[RawSpan | str] | None:
     The value is an object, or a list of such. Raises ValueError where it is nested too deeply.
     """
     if isinstance(document, list):
-        found = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
-        return None if None in found else [item for spans in found for item in spans or ()]
+        span_lists = [spans_of(item) if isinstance(item, Mapping) else None for item in document]
+        return None if None in span_lists else [item for spans in span_lists for item in spans or ()]
     if not isinstance(document, Mapping):
         return None
     for form in FORMS:

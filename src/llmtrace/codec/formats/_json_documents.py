@@ -84,31 +84,31 @@ def _is_bare(line: bytes) -> bool:
 
 def _rest(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
     """What was begun and not ended: documents that follow each other without a line between, or lines that were torn."""
-    found, place = [], 0
+    documents, place = [], 0
     try:
         text = b"".join(block).decode()
         decoder = json.JSONDecoder()
         while text[place:].strip():
             place += len(text[place:]) - len(text[place:].lstrip())
             value, place = decoder.raw_decode(text, place)
-            found.append((begun + text.count("\n", 0, place), value))
+            documents.append((begun + text.count("\n", 0, place), value))
     except (ValueError, RecursionError):
         yield from _torn(block, begun)
         return
-    yield from found
+    yield from documents
 
 
 def _torn(block: list[bytes], begun: int) -> Iterator[tuple[int, JsonValue | ValueError]]:
     """Each line by itself; lines of one document that is broken are told of once."""
-    told = False
+    is_reported = False
     for number, line in enumerate(block, begun):
         value = _value(line) if line.strip() else None
         if isinstance(value, (dict, list)):
             yield number, value
-            told = False
-        elif isinstance(value, ValueError) and (not told or line[:1] in (b"{", b"[")):
+            is_reported = False
+        elif isinstance(value, ValueError) and (not is_reported or line[:1] in (b"{", b"[")):
             yield number, value
-            told = True
+            is_reported = True
 
 
 def _value(text: bytes) -> JsonValue | ValueError:

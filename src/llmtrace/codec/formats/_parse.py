@@ -43,10 +43,10 @@ def time_of(value: JsonValue) -> int | None:
         return _scaled(value)
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 21:
         return _scaled(int(value))
-    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
         return None
-    day, time, fraction, zone = found.groups()
+    day, time, fraction, zone = match.groups()
     try:
         moment = datetime.fromisoformat(f"{day}T{time}{_zone(zone)}").astimezone(timezone.utc)
     except ValueError:
@@ -71,10 +71,10 @@ def _scaled(value: float) -> int | None:
 def duration_of(value: JsonValue) -> int | None:
     """Nanoseconds, of an ISO 8601 duration (``PT1M2.5S``) or of a number of them."""
     if isinstance(value, str) and value.startswith("P"):
-        found = _DURATION.fullmatch(value)
-        if found is None:
+        match = _DURATION.fullmatch(value)
+        if match is None:
             return None
-        days, hours, minutes, seconds, fraction = found.groups()
+        days, hours, minutes, seconds, fraction = match.groups()
         whole = ((int(days or 0) * 24 + int(hours or 0)) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
         return whole * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
     if isinstance(value, str) and value.isascii() and value.isdecimal():
@@ -85,7 +85,7 @@ def duration_of(value: JsonValue) -> int | None:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    return {str(key): held for key, held in value.items()} if isinstance(value, dict) else {}
+    return {str(key): member for key, member in value.items()} if isinstance(value, dict) else {}
 
 
 def items(value: Any) -> list[dict[str, Any]]:

@@ -12,20 +12,20 @@ from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
     data = document.get("data")
     traces = data if isinstance(data, list) else [document]
-    if not traces or not all(isinstance(one, Mapping) and "spans" in one and "processes" in one for one in traces):
+    if not traces or not all(isinstance(trace, Mapping) and "spans" in trace and "processes" in trace for trace in traces):
         return None
     return [span for trace in traces for span in _trace(trace)]
 
 
 def _trace(trace: Mapping[str, Any]) -> list[RawSpan | str]:
-    processes = {name: _resource(held) for name, held in _parse.mapping(trace["processes"]).items()}
+    processes = {name: _resource(process) for name, process in _parse.mapping(trace["processes"]).items()}
     return [_span(item, processes, trace.get("traceID")) for item in _parse.items(trace["spans"])]
 
 
 def _resource(process: Any) -> dict[str, JsonValue]:
-    held = _parse.mapping(process)
-    service = {"service.name": held["serviceName"]} if isinstance(held.get("serviceName"), str) else {}
-    return {**service, **_tags(held.get("tags"))}
+    fields = _parse.mapping(process)
+    service = {"service.name": fields["serviceName"]} if isinstance(fields.get("serviceName"), str) else {}
+    return {**service, **_tags(fields.get("tags"))}
 
 
 def _span(item: dict[str, Any], processes: dict[str, dict[str, JsonValue]], trace: Any) -> RawSpan | str:
@@ -66,21 +66,21 @@ def _references(item: dict[str, Any], trace_id: str) -> tuple[str | None, tuple[
     """The parent is the first reference within the trace; the others are links."""
     parent = _parse.id_of(item.get("parentSpanID"), 16)
     links = []
-    for one in _parse.items(item.get("references")):
-        other, span_id = _parse.id_of(one.get("traceID"), 32), _parse.id_of(one.get("spanID"), 16)
-        if other is None or span_id is None:
+    for reference in _parse.items(item.get("references")):
+        trace, span_id = _parse.id_of(reference.get("traceID"), 32), _parse.id_of(reference.get("spanID"), 16)
+        if trace is None or span_id is None:
             continue
-        if parent is None and other == trace_id and one.get("refType") == "CHILD_OF":
+        if parent is None and trace == trace_id and reference.get("refType") == "CHILD_OF":
             parent = span_id
-        elif (other, span_id) != (trace_id, parent):
-            links.append(Link(other, span_id))
+        elif (trace, span_id) != (trace_id, parent):
+            links.append(Link(trace, span_id))
     return parent, tuple(links)
 
 
 def _event(log: dict[str, Any]) -> Event:
-    held = _tags(log.get("fields"))
-    name = held.pop("event", "")
-    return Event(name if isinstance(name, str) else "", _micros(log.get("timestamp")), held)
+    fields = _tags(log.get("fields"))
+    name = fields.pop("event", "")
+    return Event(name if isinstance(name, str) else "", _micros(log.get("timestamp")), fields)
 
 
 def _tags(tags: Any) -> dict[str, JsonValue]:

@@ -18,12 +18,12 @@ _CHILDREN: Final = ("childspans", "children")
 
 def read(document: Mapping[str, JsonValue]) -> list[RawSpan | str] | None:
     if "spans" in document:
-        held = document["spans"]
-        if held is None:
+        items = document["spans"]
+        if items is None:
             return []
         blobs = _parse.mapping(document.get("blobs"))
-        records = [_fields(item, blobs) for item in _parse.items(held)]
-        if not isinstance(held, list) or not all(_is_record(record) for record in records):
+        records = [_fields(item, blobs) for item in _parse.items(items)]
+        if not isinstance(items, list) or not all(_is_record(record) for record in records):
             return None
         trace = document.get("trace_id")
         return [span for record in records for span in _spans(record, trace, blobs)]
@@ -104,22 +104,22 @@ def _end(record: dict[str, Any], start: int) -> int | None:
 
 def _events(record: dict[str, Any]) -> Iterator[Event]:
     for item in _parse.items(record.get("events")):
-        held = _fields(item, {})
+        fields = _fields(item, {})
         yield Event(
-            str(held.get("name", "")),
-            _parse.time_of(_first(held, "timestamp", "timeunixnano", "time")) or 0,
-            _parse.mapping(held.get("attributes")),
+            str(fields.get("name", "")),
+            _parse.time_of(_first(fields, "timestamp", "timeunixnano", "time")) or 0,
+            _parse.mapping(fields.get("attributes")),
         )
     times, names = record.get("eventstimestamp"), record.get("eventsname")  # ClickHouse's nested columns
     attributes = record.get("eventsattributes")
     if isinstance(times, list) and isinstance(names, list) and isinstance(attributes, list):
-        for time, name, held in zip(times, names, attributes, strict=False):
-            yield Event(str(name), _parse.time_of(time) or 0, _parse.mapping(held))
+        for time, name, fields in zip(times, names, attributes, strict=False):
+            yield Event(str(name), _parse.time_of(time) or 0, _parse.mapping(fields))
 
 
 def _links(record: dict[str, Any]) -> Iterator[Link]:
     for item in _parse.items(record.get("links")):
-        held = _fields(item, {})
-        trace_id, span_id = _parse.id_of(held.get("traceid"), 32), _parse.id_of(held.get("spanid"), 16)
+        fields = _fields(item, {})
+        trace_id, span_id = _parse.id_of(fields.get("traceid"), 32), _parse.id_of(fields.get("spanid"), 16)
         if trace_id is not None and span_id is not None:
-            yield Link(trace_id, span_id, _parse.mapping(held.get("attributes")))
+            yield Link(trace_id, span_id, _parse.mapping(fields.get("attributes")))
