@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmtrace import semconv
-from llmtrace.codec.calls import settled
+from llmtrace.codec.reconcile import reconcile
 from llmtrace.content.placeholders import MORE, holds_placeholder
-from llmtrace.evidence.run import RunEvidence
+from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.lineage import moments
 from llmtrace.model import (
     INVALID_TOOL_CALL,
@@ -35,10 +35,10 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.signals import AnySignal, Signal, UserSignal, load
-from llmtrace.validation.arguments import check_arguments, check_call, check_output, check_result, find_tool
-from llmtrace.validation.pointers import follow, steps
-from llmtrace.validation.schema import output_schema
-from llmtrace.validation.structured import CONSTRAINTS, check_structured
+from llmtrace.validation.check_values import check_arguments, check_call, check_output, check_result, find_tool
+from llmtrace.validation.json_pointers import follow, steps
+from llmtrace.validation.structured_outputs import CONSTRAINTS, check_structured
+from llmtrace.validation.tool_definitions import output_schema
 
 logger = logging.getLogger("llmtrace")
 
@@ -301,10 +301,10 @@ def evaluate_trace(trace: Trace, evaluator: Evaluator | None = None) -> tuple[Tr
 
     Spans of other instrumentations have no run: those of one trace are judged as one run, in the order in which they
     ended, and their evaluations are marked derived. Unfinished spans are passed through. A model call that several of them
-    report is counted once (`codec.calls`).
+    report is counted once (`codec.reconcile`).
     """
     evaluator = evaluator or Evaluator()
-    trace = settled(trace)
+    trace = reconcile(trace)
     runs: dict[str | None, list[Span]] = {}
     for span in trace.spans:
         runs.setdefault(span.run_id, []).append(span)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from llmtrace import semconv as sc
-from llmtrace.codec import genai, jsontext, messages, operations
+from llmtrace.codec import genai, json_text, messages, operations
 from llmtrace.model import Evaluation, Inference, JsonValue, Span, Violation
 from tests import strategies as some
 
@@ -100,10 +100,10 @@ def check(schema: Any, value: JsonValue) -> None:
 @settings(deadline=None, max_examples=50)
 def test_content_has_the_conventions_shapes(inference: Inference) -> None:
     """Messages, instructions and tool definitions validate against the conventions' JSON schemas, whatever is in them."""
-    check(conventions("gen-ai-input-messages.json"), jsontext.read(messages.write_messages(inference.input)))
-    check(conventions("gen-ai-output-messages.json"), jsontext.read(messages.write_messages(inference.output)))
-    check(conventions("gen-ai-system-instructions.json"), jsontext.read(messages.write_parts(inference.system)))
-    check(conventions("gen-ai-tool-definitions.json"), jsontext.read(messages.write_definitions(inference.tools)))
+    check(conventions("gen-ai-input-messages.json"), json_text.read(messages.write_messages(inference.input)))
+    check(conventions("gen-ai-output-messages.json"), json_text.read(messages.write_messages(inference.output)))
+    check(conventions("gen-ai-system-instructions.json"), json_text.read(messages.write_parts(inference.system)))
+    check(conventions("gen-ai-tool-definitions.json"), json_text.read(messages.write_definitions(inference.tools)))
 
 
 @given(some.tool_executions())
@@ -113,4 +113,4 @@ def test_arguments_and_results_are_objects(operation: Any) -> None:
     attributes = genai.attributes(Span("1" * 32, "2" * 16, "", 1, operation=operation))
     for key, schema in ((sc.TOOL_CALL_ARGUMENTS, "arguments"), (sc.TOOL_CALL_RESULT, "result")):
         if key in attributes:
-            check(conventions(f"gen-ai-tool-call-{schema}.json"), jsontext.read(attributes[key]))
+            check(conventions(f"gen-ai-tool-call-{schema}.json"), json_text.read(attributes[key]))

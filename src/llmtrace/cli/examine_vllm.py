@@ -23,8 +23,8 @@ from llmtrace.recorder.identity import Identity
 from llmtrace.semconv import REQUEST_ID_MARK
 from llmtrace.store import Store, open_store
 from llmtrace.store.memory import MemoryStore
-from llmtrace.validation.arguments import check_arguments
-from llmtrace.validation.parsing import parse_arguments
+from llmtrace.validation.check_values import check_arguments
+from llmtrace.validation.parse_arguments import parse_arguments
 
 PATIENCE = 8.0
 """vLLM sends its spans every five seconds."""

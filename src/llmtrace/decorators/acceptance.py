@@ -16,7 +16,7 @@ from llmtrace.errors import ConfigurationError
 from llmtrace.model import ACCEPTANCE, OUTCOME, Evaluation, JsonValue, Operation, Span, ToolDefinition, Violation, replace
 from llmtrace.recorder import Recording
 from llmtrace.recorder.guard import guard
-from llmtrace.validation.arguments import check_output, check_result
+from llmtrace.validation.check_values import check_output, check_result
 
 Check: TypeAlias = Mapping[str, JsonValue] | type | Callable[[Any], Any]
 Judge: TypeAlias = Callable[[Any], Evaluation]

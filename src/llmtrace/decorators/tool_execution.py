@@ -22,9 +22,9 @@ from llmtrace.model.value import value
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.guard import guard
 from llmtrace.semconv import PARTIAL
-from llmtrace.validation import policy as policies
-from llmtrace.validation.arguments import check_arguments, check_call
-from llmtrace.validation.parsing import usable_arguments
+from llmtrace.validation import repair as policies
+from llmtrace.validation.check_values import check_arguments, check_call
+from llmtrace.validation.parse_arguments import usable_arguments
 from llmtrace.validation.signature import Signature
 
 _MOST_JUDGED = 1 << 19

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from llmtrace import semconv
-from llmtrace.codec import jsontext, messages
+from llmtrace.codec import json_text, messages
 from llmtrace.content.truncation import cut_mark, fit, fit_messages, message_size
 from llmtrace.model import Event, JsonValue, RawSpan, replace
 
@@ -90,7 +90,7 @@ def _within(name: str, text: str, limit: int) -> tuple[str, int]:
 
 def _conversation(name: str, text: str, limit: int) -> str | None:
     try:
-        held = messages.read_messages(jsontext.read(text), _ROLES[name])
+        held = messages.read_messages(json_text.read(text), _ROLES[name])
     except ValueError:
         return None
     if held is None:
@@ -109,10 +109,10 @@ def _json(text: str, limit: int) -> str | None:
     if text[:1] not in ("{", "["):
         return None
     try:
-        value = jsontext.read(text)
+        value = json_text.read(text)
     except ValueError:
         return None
-    made = jsontext.write(fit(value, limit)[0])
+    made = json_text.write(fit(value, limit)[0])
     return made if _bytes(made) <= limit else None
 
 

@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
-from llmtrace.codec.calls import said
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.messages import read_definitions
+from llmtrace.codec.reconcile import answer_texts
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
@@ -79,7 +79,7 @@ class ForeignSpans(SpanProcessor, Sink):
                     self._under_way.pop(span.span_id, None)
             if span.parent_id is not None:
                 self._note(span.parent_id)
-            answer = said(span.operation.output) if self._open.some() else []
+            answer = answer_texts(span.operation.output) if self._open.some() else []
             if answer:
                 with self._lock:
                     ended = self._beside.setdefault(_place(span), deque(maxlen=_MOST_BESIDE))
@@ -171,7 +171,7 @@ class ForeignSpans(SpanProcessor, Sink):
         same answer, or that is still open on this very thread, of the same model. So it is where others hold no span current
         while the client makes its request: callbacks, and streams."""
         assert isinstance(span.operation, Inference)
-        answer = said(span.operation.output)
+        answer = answer_texts(span.operation.output)
         with self._lock:
             ours = self._beside.get(_place(span), deque())
             for one in ours if answer else ():

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 
-from llmtrace.codec.writers import PREFIXES
+from llmtrace.codec.unread_writers import PREFIXES
 from llmtrace.recorder import Recording, keys
 from llmtrace.recorder.root import is_program
 from llmtrace.recorder.run import Run

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from llmtrace.codec import jsontext, otlp
+from llmtrace.codec import json_text, otlp
 from llmtrace.model import RawSpan
 
 MAX_BYTES = 64 << 20
@@ -55,7 +55,7 @@ def parse(data: bytes, content_type: str) -> Request:
         if kind == PROTOBUF:
             return Request(otlp.from_protobuf(data), _count_protobuf(data))
         if kind == JSON:
-            said = jsontext.read(data.decode())
+            said = json_text.read(data.decode())
             if not isinstance(said, Mapping):
                 raise Refused(400, "not an OTLP request: no JSON object")
             return Request(otlp.from_json(said), _count_json(said))

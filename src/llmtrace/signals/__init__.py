@@ -8,15 +8,13 @@ a program by `llmtrace.signal`.
 from __future__ import annotations
 
 import difflib
-import importlib
 import logging
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint
-from typing import Any
 
-from llmtrace.installed import entry_points
+from llmtrace import installed
 from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
@@ -53,12 +51,7 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
 
     Never raises: an unknown name and a signal that cannot be imported are each logged once and left out.
     """
-    entries = dict(_built_in())
-    for name, entry in _installed():
-        if name in entries:
-            logger.warning("llmtrace: quality signal %s of %s has a name that is taken; it is off", name, entry.value)
-        else:
-            entries[name] = entry
+    entries = {**_built_in(), **_installed()}
     registered = user_signals.registered
     chosen = _select_known(names, {**entries, **registered})
     signals = [registered[name] if name in registered else _load(name, entries[name]) for name in chosen]
@@ -74,7 +67,7 @@ def load_background(names: tuple[str, ...] | None = None) -> tuple[UserSignal, .
 
 def names() -> tuple[str, ...]:
     """Return the names of all built-in and installed signals."""
-    return (*_built_in(), *(name for name, _ in _installed()))
+    return (*_built_in(), *_installed())
 
 
 def is_built_in(name: str) -> bool:
@@ -84,12 +77,12 @@ def is_built_in(name: str) -> bool:
 
 def origins() -> dict[str, str]:
     """Return all signals by name, and where each comes from; empty text for built-in ones."""
-    found = dict.fromkeys(_built_in(), "")
-    for name, entry in _installed():
-        found.setdefault(name, f"installed: {entry.value}")
+    origin = dict.fromkeys(_built_in(), "")
+    for name, entry in _installed().items():
+        origin.setdefault(name, f"installed: {entry.value}")
     for name, signal in user_signals.registered.items():
-        found[name] = f"registered by {signal.origin}{', in the background' if signal.background else ''}"
-    return found
+        origin[name] = f"registered by {signal.origin}{', in the background' if signal.background else ''}"
+    return origin
 
 
 @lru_cache(maxsize=1)
@@ -102,12 +95,8 @@ def _built_in() -> Mapping[str, EntryPoint]:
     }
 
 
-def _installed() -> Iterator[tuple[str, EntryPoint]]:
-    try:
-        for entry in entry_points(group=GROUP):
-            yield entry.name, entry
-    except Exception as error:  # broken metadata of any installed package must not stop the program
-        logger.warning("llmtrace: installed quality signals cannot be listed: %s", error)
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in installed.entries(GROUP, _built_in())}
 
 
 def _select_known(names: tuple[str, ...] | None, known: Mapping[str, object]) -> list[str]:
@@ -128,19 +117,10 @@ def _select(names: tuple[str, ...] | None, known: Iterable[str]) -> list[str]:
 
 
 def _load(name: str, entry: EntryPoint) -> AnySignal | None:
-    try:
-        module = importlib.import_module(entry.module)
-        return _as_signal(name, getattr(module, entry.attr or "SIGNAL"))
-    except Exception as error:  # a third party's import may raise anything
-        logger.warning("llmtrace: quality signal %s (%s) cannot be loaded and is off: %s", name, entry.value, error)
-        return None
-
-
-def _as_signal(name: str, loaded: Any) -> AnySignal:
-    if isinstance(loaded, Signal):
+    loaded = installed.load(entry)
+    if loaded is None or isinstance(loaded, Signal):
         return loaded
-    if isinstance(loaded, type):
-        raise TypeError("it is a class; name an instance of llmtrace.signals.Signal or a function of a span")
-    if callable(loaded):
+    if callable(loaded) and not isinstance(loaded, type):
         return Stateless(name, loaded)
-    raise TypeError("it is neither an instance of llmtrace.signals.Signal nor a function of a span")
+    installed.log_broken(entry, "it is neither an instance of llmtrace.signals.Signal nor a function of a span")
+    return None

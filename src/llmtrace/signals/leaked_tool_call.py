@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
-from llmtrace.evidence.answers import finish_reason
-from llmtrace.evidence.results import parse_json
+from llmtrace.evidence.answer_endings import finish_reason
+from llmtrace.evidence.result_form import parse_json
 from llmtrace.model import Evaluation, Inference, JsonValue, Span
 from llmtrace.model.operations import CALLED
-from llmtrace.signals._reading import MOST_PLACES, excerpt, fenced_blocks, has_call, is_quoted, user_mentions
+from llmtrace.signals._shared import MOST_PLACES, excerpt, fenced_blocks, has_call, is_quoted, user_mentions
 from llmtrace.signals.base import Stateless
 
 _CALL = re.compile(

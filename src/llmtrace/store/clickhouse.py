@@ -2,7 +2,7 @@
 
 ``clickhouse://USER:PASSWORD@HOST:8123/DATABASE``, ``clickhouse+https://…``; behind a question mark ``table=NAME`` (else
 ``otel_traces``), ``days=N`` (how far back, else 7). Times, agents and words are looked for there, in SQL with parameters; what
-is not asked for (prompts, for statistics) does not leave it. The table keeps attributes as text: `codec.as_text` gives numbers,
+is not asked for (prompts, for statistics) does not leave it. The table keeps attributes as text: `codec.retype` gives numbers,
 flags and lists of the conventions their types back.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmtrace import semconv as sc
-from llmtrace.codec.as_text import typed
+from llmtrace.codec.retype import restore_types
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import Event, Link, RawSpan, Scope
@@ -152,9 +152,9 @@ def _span(row: Mapping[str, Any]) -> RawSpan:
         _KINDS.get(str(row["SpanKind"]).lower().removeprefix("span_kind_"), "internal"),
         _STATUSES.get(str(row["StatusCode"]).lower().removeprefix("status_code_"), "unset"),
         str(row["StatusMessage"]),
-        typed(row["attributes"]),
-        tuple([Event(str(name), int(time), typed(said)) for name, time, said in events]),
-        tuple([Link(str(trace), str(span), typed(said)) for trace, span, said in links]),
+        restore_types(row["attributes"]),
+        tuple([Event(str(name), int(time), restore_types(said)) for name, time, said in events]),
+        tuple([Link(str(trace), str(span), restore_types(said)) for trace, span, said in links]),
         resource,
         Scope(str(row["ScopeName"]), str(row["ScopeVersion"])),
     )

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llmtrace.codec import genai, retold
+from llmtrace.codec import genai, message_cache
 from llmtrace.config import Config
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.store import NEWEST, Query, Store, records, search
@@ -98,7 +98,7 @@ class Spans:
         if trace is None:
             held = self._traces[trace_id].values()
             alive = frozenset(one.raw.span_id for one in held if one.alive)
-            with retold.together():
+            with message_cache.together():
                 trace = self._read[trace_id] = Trace([genai.decode(one.raw) for one in held], alive=alive)
         return trace
 

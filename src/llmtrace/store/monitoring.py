@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import Evaluation, Span, Trace, replace
 from llmtrace.store.notices import say
 
@@ -43,11 +43,11 @@ class Shelf:
 
     def get(self, name: str) -> dict[str, Any] | None:
         row = self._db.execute("SELECT state FROM monitors WHERE name = ?", (name,)).fetchone()
-        return None if row is None else jsontext.read(row[0].decode())
+        return None if row is None else json_text.read(row[0].decode())
 
     def put(self, name: str, state: dict[str, Any], used: int) -> None:
         insert = "INSERT OR REPLACE INTO monitors (name, used, state) VALUES (?, ?, ?)"
-        self._db.execute(insert, (name, used, jsontext.write(state).encode()))
+        self._db.execute(insert, (name, used, json_text.write(state).encode()))
 
 
 class Monitoring:
@@ -116,7 +116,7 @@ class Watching:
         return here
 
     def _keep(self, trace_id: str, span_id: str, found: Evaluation) -> None:
-        data = jsontext.write({name: getattr(found, name) for name in _FIELDS}).encode()
+        data = json_text.write({name: getattr(found, name) for name in _FIELDS}).encode()
         label, pointer = ((text or "").encode("utf-8", "replace").decode() for text in (found.label, found.pointer))
         row = (trace_id, span_id, found.name, label, pointer, data)
         self._db.execute("INSERT OR REPLACE INTO drift VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -149,7 +149,7 @@ def with_found(db: sqlite3.Connection, spans: Iterable[Span], trace_id: str) -> 
     """The spans of a trace with what monitors found. Of a span that was stored with a finding, the newer wording counts."""
     found: dict[str, list[Evaluation]] = {}
     for span_id, data in db.execute("SELECT span, data FROM drift WHERE trace = ?", (trace_id,)):
-        found.setdefault(span_id, []).append(Evaluation(**jsontext.read(data.decode())))
+        found.setdefault(span_id, []).append(Evaluation(**json_text.read(data.decode())))
     if not found:
         return list(spans)
     return [_with(span, found[span.span_id]) if span.span_id in found else span for span in spans]
@@ -170,7 +170,7 @@ def _what(found: Evaluation) -> tuple[str | None, ...]:
 def states(db: sqlite3.Connection) -> list[dict[str, Any]]:
     """The states of all keys, the one that was used last first."""
     rows = db.execute("SELECT state FROM monitors ORDER BY used DESC, name")
-    return [state for (data,) in rows if "key" in (state := jsontext.read(data.decode()))]
+    return [state for (data,) in rows if "key" in (state := json_text.read(data.decode()))]
 
 
 def pin(db: sqlite3.Connection, pins: Pins) -> None:
@@ -179,7 +179,7 @@ def pin(db: sqlite3.Connection, pins: Pins) -> None:
     from llmtrace.monitors import pinned
 
     for name, used, data in db.execute("SELECT name, used, state FROM monitors").fetchall():
-        state: Any = jsontext.read(data.decode())
+        state: Any = json_text.read(data.decode())
         if "key" in state:
             Shelf(db).put(name, pinned(state, pins.get(name, {})), used)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from llmtrace.codec import genai, retold
+from llmtrace.codec import genai, message_cache
 from llmtrace.model import JsonValue, RawSpan, Scope, Trace
 from llmtrace.store import files, monitoring, records
 
@@ -38,7 +38,7 @@ class Reader:
         spans that are wanted (default: all)."""
         running = files.Running(self._journal)
         spans, alive = [], set()
-        with retold.together():
+        with message_cache.together():
             for name, raw in self._raw(trace_id, prompts=prompts, only=only):
                 spans.append(genai.decode(raw))
                 if raw.end is None and running.wrote(name):

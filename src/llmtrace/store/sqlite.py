@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.errors import TraceNotFound, UnreadableStore
 from llmtrace.model import Trace, replace
 from llmtrace.store import Query, files, locks, monitoring, search, wordindex
@@ -272,13 +272,13 @@ def write_summary(db: sqlite3.Connection, trace: Trace, summary: TraceSummary) -
     agents = "\n".join(("", *summary.agents, "")).encode("utf-8", "replace").decode()  # SQLite takes no lone surrogates
     db.execute(
         "UPDATE traces SET stale = 0, open = ?, health = ?, running = ?, agents = ?, summary = ?, form = ? WHERE trace = ?",
-        (len(is_open), summary.health, running, agents, jsontext.write(fields).encode(), FORM, summary.trace_id),
+        (len(is_open), summary.health, running, agents, json_text.write(fields).encode(), FORM, summary.trace_id),
     )
 
 
 def _read_summary(data: bytes) -> TraceSummary:
     held: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in jsontext.read(data.decode()).items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in json_text.read(data.decode()).items()
     }
     return TraceSummary(**held)
 

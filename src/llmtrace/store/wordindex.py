@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from llmtrace.codec import genai, retold
+from llmtrace.codec import genai, message_cache
 from llmtrace.model import Message, Span
 from llmtrace.store import search
 from llmtrace.store.transactions import transaction
@@ -69,7 +69,7 @@ class Words:
             state = db.execute("SELECT words, done FROM files WHERE id = ?", (file,)).fetchone()
             if state is None or state[0] >= state[1]:
                 return False
-            with contextlib.closing(self._index.reader(db)) as reader, retold.together():
+            with contextlib.closing(self._index.reader(db)) as reader, message_cache.together():
                 found = reader.placed(file, state[0], _BATCH)
                 spans = [(number, genai.decode(raw)) for number, _, raw in found if raw is not None]
             table = _made(db, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmtrace.text.identity import normalize
+from llmtrace.text.matching import normalize
 
 _YEAR = r"(?:1[6-9]|2[01])\d\d"
 _WORD = r"[^\W\d_]"

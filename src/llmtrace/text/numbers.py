@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from decimal import Decimal
 from itertools import chain
 
-from llmtrace.text.identity import normalize
+from llmtrace.text.matching import normalize
 
 # that no letter stands before is asked after the first digit, since a pattern that begins with a digit is found faster
 _SPAN = re.compile(r"[0-9](?<![0-9A-Za-z][0-9])[0-9]*(?:[.,'][0-9]+)*")

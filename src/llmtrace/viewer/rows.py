@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     OUTCOME,
@@ -195,10 +195,10 @@ def _same(said: str) -> str:
 def _arguments(arguments: JsonValue) -> str:
     """As in a function call."""
     if isinstance(arguments, dict):
-        return ", ".join([f"{_spelt(name)}={jsontext.write(member)}" for name, member in arguments.items()])
+        return ", ".join([f"{_spelt(name)}={json_text.write(member)}" for name, member in arguments.items()])
     return "" if arguments is None else str(arguments)
 
 
 @lru_cache(maxsize=4096)
 def _spelt(name: str) -> str:
-    return name if _NAME.fullmatch(name) else jsontext.write(name)
+    return name if _NAME.fullmatch(name) else json_text.write(name)

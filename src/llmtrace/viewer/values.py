@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from llmtrace.codec import jsontext
+from llmtrace.codec import json_text
 from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.lineage import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
@@ -96,6 +96,6 @@ def _why(edge: Edge) -> str:
     if edge.use is None or edge.origin is None:
         return _EDGES[edge.via]
     what = f"{edge.use.tool} {edge.use.pointer}" if edge.use.tool else "the answer"
-    value = edge.use.value if isinstance(edge.use.value, str) else jsontext.write(edge.use.value)
+    value = edge.use.value if isinstance(edge.use.value, str) else json_text.write(edge.use.value)
     ungrounded = "found nowhere, and written first in " if edge.use.provenance.first is not None else ""
     return f"{what} = {value[:_LONGEST]}{'…' if len(value) > _LONGEST else ''}: {ungrounded}{edge.origin.place}"
