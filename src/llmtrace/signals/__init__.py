@@ -13,13 +13,15 @@ import logging
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmtrace.installed import entry_points
 from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "AnySignal", "Signal", "Stateless", "advice", "is_built_in", "load", "load_background", "names", "origins"]
 
@@ -46,10 +48,10 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
         if name in entries:
             logger.warning("llmtrace: quality signal %s of %s has a name that is taken; it is off", name, entry.value)
         else:
-            entries[name] = entry
+            entries[name] = entry.module, entry.attr or "SIGNAL"
     registered = user_signals.registered
     chosen = _select_known(names, {**entries, **registered})
-    signals = [registered[name] if name in registered else _load(name, entries[name]) for name in chosen]
+    signals = [registered[name] if name in registered else _load(name, *entries[name]) for name in chosen]
     background = load_background()
     return tuple(signal for signal in signals if signal is not None and signal not in background)
 
@@ -81,13 +83,10 @@ def origins() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _built_in() -> Mapping[str, EntryPoint]:
+def _built_in() -> Mapping[str, tuple[str, str]]:
+    """By name: module and attribute."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return {
-        name: EntryPoint(name, f"{__name__}.{name}:SIGNAL", GROUP)
-        for name in modules
-        if not name.startswith("_") and name not in _NOT_SIGNALS
-    }
+    return {name: (f"{__name__}.{name}", "SIGNAL") for name in modules if not name.startswith("_") and name not in _NOT_SIGNALS}
 
 
 def _installed() -> Iterator[tuple[str, EntryPoint]]:
@@ -115,12 +114,11 @@ def _select(names: tuple[str, ...] | None, known: Iterable[str]) -> list[str]:
     return [name for name in known if name not in without and (name in only or (without and not only))]
 
 
-def _load(name: str, entry: EntryPoint) -> AnySignal | None:
+def _load(name: str, module: str, attribute: str) -> AnySignal | None:
     try:
-        module = importlib.import_module(entry.module)
-        return _as_signal(name, getattr(module, entry.attr or "SIGNAL"))
+        return _as_signal(name, getattr(importlib.import_module(module), attribute))
     except Exception as error:  # a third party's import may raise anything
-        logger.warning("llmtrace: quality signal %s (%s) cannot be loaded and is off: %s", name, entry.value, error)
+        logger.warning("llmtrace: quality signal %s (%s:%s) cannot be loaded and is off: %s", name, module, attribute, error)
         return None
 
 
