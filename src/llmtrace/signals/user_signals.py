@@ -17,6 +17,7 @@ from llmtrace.content import to_json
 from llmtrace.evidence.run import RunEvidence
 from llmtrace.model import Evaluation, Severity, Span, replace
 from llmtrace.signals.base import Signal
+from llmtrace.validation.annotations import written_signature
 
 R = TypeVar("R")
 
@@ -94,11 +95,7 @@ class UserSignal(Signal[Callable[[Span], Any]]):
 
 def is_generator(code: Any) -> bool:
     """True if spans are sent to it. A generator that takes a span as its argument is a function of that span."""
-    if not inspect.isgeneratorfunction(code):
-        return False
-    from llmtrace.validation.annotations import written_signature  # imports pydantic, 20 ms that most programs need not pay
-
-    return not written_signature(code).parameters
+    return inspect.isgeneratorfunction(code) and not written_signature(code).parameters
 
 
 def _run_as_judge(judge: Callable[[], R]) -> R | None:
