@@ -15,11 +15,11 @@ import re
 import sys
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import wrapt
 
 from llmtrace.instrumentation._patches import Patches
-from llmtrace.instrumentation._streams import end_forgotten, end_open
 from llmtrace.recorder.guard import guard
 
 logger = logging.getLogger("llmtrace")
@@ -63,19 +63,26 @@ class _Instrumentor:
 _instrumentors: dict[str, _Instrumentor] = {}
 
 
-@cache
 def stated(name: str) -> tuple[str, str]:
     """The module and the distribution of an instrumentor's library, without loading either."""
-    module = f"{__name__}.{name}"
-    spec = next(found for found in pkgutil.iter_modules(__path__) if found.name == name).module_finder.find_spec(module, None)
-    source = spec.loader.get_source(module) if spec is not None else None  # type: ignore[union-attr]
-    found = _STATED.search(source or "")
-    return (found[1], found[2]) if found else (name, name)
+    return _libraries(tuple(__path__))[name]
 
 
 def available() -> tuple[str, ...]:
     """Names of all instrumentors, in order."""
-    return tuple(sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_")))
+    return tuple(_libraries(tuple(__path__)))
+
+
+@cache
+def _libraries(folders: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    """By the instrumentor's name: the module and the distribution of its library."""
+    libraries = {}
+    for found in sorted(pkgutil.iter_modules(folders), key=lambda found: found.name):
+        if not found.name.startswith("_"):
+            spec: Any = found.module_finder.find_spec(found.name, None)
+            stated = _STATED.search(spec.loader.get_data(spec.origin).decode())
+            libraries[found.name] = (stated[1], stated[2]) if stated else (found.name, found.name)
+    return libraries
 
 
 def instrument(names: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -101,8 +108,23 @@ def uninstrument(names: Iterable[str] | None = None) -> None:
     for name, one in _instrumentors.items():
         if wanted is None or name in wanted:
             one.turn_off()
-    if wanted is None:
+    if wanted is None and _has_streams():
+        from llmtrace.instrumentation._streams import end_open
+
         end_open()
+
+
+def end_forgotten() -> None:
+    """Wait, for a second at most, until every stream that the program has dropped has ended its span."""
+    if _has_streams():
+        from llmtrace.instrumentation import _streams
+
+        _streams.end_forgotten()
+
+
+def _has_streams() -> bool:
+    """False if no provider is loaded that has streams."""
+    return f"{__name__}._streams" in sys.modules
 
 
 def is_on(name: str) -> bool:
@@ -116,4 +138,4 @@ def _turn_on(name: str) -> None:
     _instrumentors[name].turn_on()
 
 
-__all__ = ["available", "end_forgotten", "end_open", "instrument", "is_on", "stated", "uninstrument"]
+__all__ = ["available", "end_forgotten", "instrument", "is_on", "stated", "uninstrument"]

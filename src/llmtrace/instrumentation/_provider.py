@@ -23,6 +23,7 @@ from llmtrace.instrumentation._coroutines import Held, rename, stepwise
 from llmtrace.instrumentation._failures import failure_in_call
 from llmtrace.instrumentation._patches import Wrapper
 from llmtrace.model import Inference
+from llmtrace.prices import preload
 from llmtrace.recorder import Recorder, Recording, active
 from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.keys import GENAI_INFERENCE
@@ -195,6 +196,7 @@ def _begin(
         recording = recorder.start(getattr(endpoint, "makes", Inference)(**fields))
     except LlmtraceError as refusal:
         return refusal
+    preload()  # it takes as long as the request that is about to be made
     call = Call(endpoint, client, recording, fields, kwargs)
     try:
         call.read()
