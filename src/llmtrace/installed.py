@@ -1,6 +1,8 @@
 """Installed packages: their versions, and the extensions that they add by entry points.
 
-Reading the metadata of all packages takes some 20 ms, so results are cached until something is installed or removed.
+`importlib.metadata` takes 40 ms to be imported and to read the metadata of a hundred packages. The names of the metadata
+folders hold the versions, and one small file of each package tells whether it has an entry point. Results are cached until
+something is installed or removed.
 """
 
 from __future__ import annotations
@@ -10,25 +12,29 @@ import os
 import sys
 from collections.abc import Container, Iterator
 from functools import lru_cache
-from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 logger = logging.getLogger("llmtrace")
 
 _SearchPath = tuple[tuple[str, float], ...]
+_SUFFIXES = (".dist-info", ".egg-info")
+_logged: set[str] = set()
 
 
 def versions(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The distributions of these names that are installed, each with its version. Never raises."""
+    """The distributions of these names that are installed in a folder, each with its version. Never raises."""
     return _versions(names, _search_path())
 
 
-def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
+def entry_points(group: str) -> tuple[EntryPoint, ...]:
     """All entry points of a group. Never raises: a package whose metadata cannot be read is logged and left out."""
-    return tuple(_all_entry_points(_search_path()).select(group=group))
+    return _entry_points(group, _search_path())
 
 
-def entries(group: str, taken: Container[str] = ()) -> Iterator[metadata.EntryPoint]:
+def entries(group: str, taken: Container[str] = ()) -> Iterator[EntryPoint]:
     """The extensions that packages add to a group, each name once. ``taken``: names that are in use already."""
     names: set[str] = set()
     for entry in entry_points(group):
@@ -39,7 +45,7 @@ def entries(group: str, taken: Container[str] = ()) -> Iterator[metadata.EntryPo
             yield entry
 
 
-def load(entry: metadata.EntryPoint) -> Any | None:
+def load(entry: EntryPoint) -> Any | None:
     """Import what an entry point names. Never raises: if that fails, one log line says why, and the result is None."""
     try:
         return entry.load()
@@ -48,7 +54,7 @@ def load(entry: metadata.EntryPoint) -> Any | None:
         return None
 
 
-def log_broken(entry: metadata.EntryPoint, reason: str) -> None:
+def log_broken(entry: EntryPoint, reason: str) -> None:
     """Log once that an extension is left out, and why."""
     line = f"{entry.group} {entry.name} ({entry.value}) cannot be loaded and is off: {reason}"
     if line not in _logged:
@@ -56,35 +62,60 @@ def log_broken(entry: metadata.EntryPoint, reason: str) -> None:
         logger.warning("llmtrace: %s", line)
 
 
-_logged: set[str] = set()
-
-
 @lru_cache(maxsize=8)
-def _versions(names: tuple[str, ...], _: _SearchPath) -> tuple[tuple[str, str], ...]:
-    found = []
-    for name in names:
+def _versions(names: tuple[str, ...], path: _SearchPath) -> tuple[tuple[str, str], ...]:
+    installed: dict[str, str] = {}
+    for folder in _metadata_folders(path):
+        name, _, version = os.path.splitext(os.path.basename(folder))[0].partition("-")
+        installed.setdefault(_normalize(name), version.partition("-py")[0])  # an egg's name goes on with Python's version
+    return tuple((name, installed[_normalize(name)]) for name in names if installed.get(_normalize(name)))
+
+
+@lru_cache(maxsize=16)
+def _entry_points(group: str, path: _SearchPath) -> tuple[EntryPoint, ...]:
+    has_archive = any(os.path.isfile(folder) for folder, modified in path if modified)
+    if not has_archive and not any(_mentions(folder, f"[{group}]") for folder in _metadata_folders(path)):
+        return ()
+    from importlib import metadata
+
+    try:
+        return tuple(metadata.entry_points(group=group))
+    except Exception:  # the metadata of one package is broken: read the packages one by one
+        return tuple(_readable_entry_points(group))
+
+
+def _readable_entry_points(group: str) -> Iterator[EntryPoint]:
+    from importlib import metadata
+
+    for distribution in metadata.distributions():
         try:
-            found.append((name, str(metadata.version(name))))
-        except (metadata.PackageNotFoundError, OSError, TypeError, ValueError):
-            continue
-    return tuple(found)
+            yield from distribution.entry_points.select(group=group)
+        except Exception as error:
+            logger.warning("llmtrace: the entry points of %s cannot be read and are ignored: %s", distribution, error)
 
 
 @lru_cache(maxsize=2)
-def _all_entry_points(_: _SearchPath) -> Any:
-    """Of every group: reading the metadata again for each group would cost 20 ms a group."""
-    try:
-        return metadata.entry_points()
-    except Exception:  # the metadata of one package is broken: read the packages one by one
-        return metadata.EntryPoints(_readable_entry_points())
-
-
-def _readable_entry_points() -> Iterator[metadata.EntryPoint]:
-    for distribution in metadata.distributions():
+def _metadata_folders(path: _SearchPath) -> tuple[str, ...]:
+    """The metadata folders of all packages, in the order in which packages are looked for."""
+    folders = []
+    for folder, _ in path:
         try:
-            yield from distribution.entry_points
-        except Exception as error:
-            logger.warning("llmtrace: the entry points of %s cannot be read and are ignored: %s", distribution, error)
+            folders += [os.path.join(folder, name) for name in os.listdir(folder or ".") if name.endswith(_SUFFIXES)]
+        except (OSError, ValueError):  # an archive, or absent
+            continue
+    return tuple(folders)
+
+
+def _mentions(folder: str, header: str) -> bool:
+    try:
+        with open(os.path.join(folder, "entry_points.txt"), encoding="utf-8", errors="replace") as file:
+            return header in file.read()
+    except OSError:
+        return False
+
+
+def _normalize(name: str) -> str:
+    return name.lower().replace("-", "_").replace(".", "_")
 
 
 def _search_path() -> _SearchPath:

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import TracerProvider
 
@@ -18,9 +18,7 @@ from llmtrace.config import Config, ContentLevel, OnInvalid, Profile
 from llmtrace.content import Content
 from llmtrace.errors import StoreError
 from llmtrace.evaluation import Evaluator
-from llmtrace.exporters._destination import standard_sinks
-from llmtrace.exporters._forwarder import EXIT_SECONDS
-from llmtrace.exporters._sending import Sending, sends
+from llmtrace.exporters._destination import named, standard_sinks
 from llmtrace.fingerprints import fingerprint
 from llmtrace.foreign import provider
 from llmtrace.foreign.intake import Intake
@@ -30,7 +28,7 @@ from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
 from llmtrace.metrics import Metrics
 from llmtrace.model import Inference, Operation, Scope, Sink, replace
-from llmtrace.prices import cost_usd, preload
+from llmtrace.prices import cost_usd
 from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
 from llmtrace.recorder import feedback as _feedback  # noqa: F401
@@ -42,6 +40,9 @@ from llmtrace.signals import load
 from llmtrace.store import Store, open_store
 from llmtrace.store.memory import MemoryStore
 from llmtrace.version import __version__
+
+if TYPE_CHECKING:
+    from llmtrace.exporters._sending import Sending
 
 logger = logging.getLogger("llmtrace")
 
@@ -127,7 +128,7 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
         logger.warning("llmtrace: configure(tracer_provider=%r): expected a TracerProvider; it is ignored", tracer_provider)
         tracer_provider = None
     before = _running
-    sending = guard(sends, config, tracer_provider)
+    sending = guard(_sending, config, tracer_provider)
     kept = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
     opened = before.store if before is not None and kept else _open(config, sending)
     others = None if opened is None else guard(_others, config, opened, tracer_provider)
@@ -143,10 +144,19 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
         guard(collected.settle)
         guard(_close, before, kept=opened, again=sending)
     guard(instrumentation.enable, config.instrument)
-    preload()
     if not _at_exit:
         _at_exit = True
         atexit.register(shutdown)
+
+
+def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending | None:
+    """The sending by OTLP that is asked for; None where there is none."""
+    destination, always = named(config.exporters)
+    if destination is None:
+        return None
+    from llmtrace.exporters._sending import Sending
+
+    return Sending(destination, config, always=always, own=tracer_provider is not None)
 
 
 def _others(config: Config, store: Store, tracer_provider: TracerProvider | None) -> ForeignSpans:
@@ -175,6 +185,8 @@ def _close(running: _Running, kept: Store | None = None, again: Sending | None =
     if running.others is not None:
         guard(running.others.close)
     if running.sending is not None:
+        from llmtrace.exporters._forwarder import EXIT_SECONDS
+
         goes_on = again is not None and again.destination.id == running.sending.destination.id and running.sending.journals
         guard(running.sending.close, 0.0 if goes_on else EXIT_SECONDS)
     if running.store is not None and running.store is not kept:

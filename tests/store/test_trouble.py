@@ -189,7 +189,7 @@ def test_without_a_home_spans_stay_in_memory(tmp_path: Path) -> None:
     import os
     from llmtrace.store import open_store
     from tests.store.spans import span
-    import llmtrace.store.local
+    import platformdirs, llmtrace.store.indexing, llmtrace.store.memory, llmtrace.store.local  # that user may not read them
     os.setuid(54321)
     store = open_store("auto")
     store.append(span(1, 1))

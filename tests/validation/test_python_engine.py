@@ -20,7 +20,7 @@ from llmtrace.model import ToolDefinition
 from llmtrace.validation import engines
 from llmtrace.validation.check_values import check_arguments
 from tests.validation.test_check_values import PLANTED, SCHEMA, VALID
-assert (engines.rust_engine is None) is {blocked}
+assert (engines.load_rust_engine() is None) is {blocked}
 tool = ToolDefinition("refund", SCHEMA, cache={{}})
 assert check_arguments(VALID, tool) == ()
 for mutate, *_ in PLANTED:

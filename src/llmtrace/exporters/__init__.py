@@ -22,7 +22,8 @@ OTLP = "otlp"
 
 def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
     """The sinks by these names (``console``, ``jsonl:PATH``); an unknown one is named in a log line and left out."""
-    known = available()
+    names = tuple(names)
+    known = available() if names else []
     for name in names:
         kind, _, argument = name.partition(":")
         if kind == OTLP:

@@ -17,7 +17,7 @@ from opentelemetry.trace import ProxyTracerProvider
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.exporters import _outgoing as outgoing
-from llmtrace.exporters._destination import Destination, named
+from llmtrace.exporters._destination import Destination
 from llmtrace.exporters._forwarder import Forwarder
 from llmtrace.exporters._memory import MemoryQueue
 from llmtrace.exporters._spool import Spool
@@ -97,14 +97,6 @@ class Sending:
     def tidy(self) -> None:
         if self._forwarder is not None:
             self._forwarder.tidy()
-
-
-def sends(config: Config, tracer_provider: object = None) -> Sending | None:
-    """The sending that this configuration asks for; None where there is none."""
-    destination, always = named(config.exporters)
-    if destination is None:
-        return None
-    return Sending(destination, config, always=always, own=tracer_provider is not None)
 
 
 def has_terminal() -> bool:

@@ -15,6 +15,7 @@ from llmtrace.model import JsonValue
 from llmtrace.text.dates import dates_in, lookup_keys, read_date
 from llmtrace.text.matching import SPACELESS, is_email, is_identifier, normalize_each, squash
 from llmtrace.text.numbers import number_key, read_number
+from llmtrace.text.patterns import lazy_pattern
 
 Kind: TypeAlias = Literal["identifier", "email", "number", "date", "url", "path", "text"]
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -28,10 +29,10 @@ LONGEST_TEXT = 20_000
 """Characters up to which a text is looked for as a whole, and of a longer one those in which identifiers are."""
 _DEEPEST = 32
 _SMALL = frozenset(f"={number}" for number in range(11))
-_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)
-_PATH = re.compile(r"\S*[/\\]\S*|\S*\w\.[A-Za-z][A-Za-z0-9]{0,4}")
-_PIECE = re.compile(rf"[^\s\"'`‘’“”<>()\[\]{{}}|;*\\{SPACELESS}]+")
-_SPACED_NUMBER = re.compile(r"(?<![\w.,])\d{1,3}(?:[ \u00a0\u202f\u2009]\d{3})+(?:[.,]\d+)?(?![\w.,]\d)")
+_URL = lazy_pattern(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)
+_PATH = lazy_pattern(r"\S*[/\\]\S*|\S*\w\.[A-Za-z][A-Za-z0-9]{0,4}")
+_PIECE = lazy_pattern(rf"[^\s\"'`‘’“”<>()\[\]{{}}|;*\\{SPACELESS}]+")
+_SPACED_NUMBER = lazy_pattern(r"(?<![\w.,])\d{1,3}(?:[ \u00a0\u202f\u2009]\d{3})+(?:[.,]\d+)?(?![\w.,]\d)")
 _EDGES = ".,:!?…/"
 
 

@@ -8,16 +8,20 @@ a program by `llmtrace.signal`.
 from __future__ import annotations
 
 import difflib
+import importlib
 import logging
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
 from llmtrace import installed
 from llmtrace.signals import user_signals
 from llmtrace.signals.base import AnySignal, Signal, Stateless
 from llmtrace.signals.user_signals import UserSignal
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "GROUP",
@@ -51,10 +55,15 @@ def load(names: tuple[str, ...] | None = None) -> tuple[AnySignal, ...]:
 
     Never raises: an unknown name and a signal that cannot be imported are each logged once and left out.
     """
-    entries = {**_built_in(), **_installed()}
-    registered = user_signals.registered
-    chosen = _select_known(names, {**entries, **registered})
-    signals = [registered[name] if name in registered else _load(name, entries[name]) for name in chosen]
+    built_in, installed_signals, registered = _built_in(), _installed(), user_signals.registered
+    signals: list[AnySignal | None] = []
+    for name in _select_known(names, dict.fromkeys((*built_in, *installed_signals, *registered))):
+        if name in registered:
+            signals.append(registered[name])
+        elif name in built_in:
+            signals.append(_load_built_in(name))
+        else:
+            signals.append(_load_installed(name, installed_signals[name]))
     background = load_background()
     return tuple(signal for signal in signals if signal is not None and signal not in background)
 
@@ -86,13 +95,9 @@ def origins() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _built_in() -> Mapping[str, EntryPoint]:
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return {
-        name: EntryPoint(name, f"{__name__}.{name}:SIGNAL", GROUP)
-        for name in modules
-        if not name.startswith("_") and name not in _NOT_SIGNALS
-    }
+def _built_in() -> tuple[str, ...]:
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(name for name in names if not name.startswith("_") and name not in _NOT_SIGNALS)
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -116,11 +121,20 @@ def _select(names: tuple[str, ...] | None, known: Iterable[str]) -> list[str]:
     return [name for name in known if name not in without and (name in only or (without and not only))]
 
 
-def _load(name: str, entry: EntryPoint) -> AnySignal | None:
-    loaded = installed.load(entry)
-    if loaded is None or isinstance(loaded, Signal):
-        return loaded
-    if callable(loaded) and not isinstance(loaded, type):
-        return Stateless(name, loaded)
+def _load_built_in(name: str) -> AnySignal | None:
+    try:
+        signal: AnySignal = importlib.import_module(f"{__name__}.{name}").SIGNAL
+        return signal
+    except Exception as error:  # a program that has no file descriptor left, say
+        logger.warning("llmtrace: quality signal %s cannot be loaded and is off: %s", name, error)
+        return None
+
+
+def _load_installed(name: str, entry: EntryPoint) -> AnySignal | None:
+    signal = installed.load(entry)
+    if signal is None or isinstance(signal, Signal):
+        return signal
+    if callable(signal) and not isinstance(signal, type):
+        return Stateless(name, signal)
     installed.log_broken(entry, "it is neither an instance of llmtrace.signals.Signal nor a function of a span")
     return None

@@ -18,12 +18,13 @@ from llmtrace.model import Evaluation, Inference, Memory, Message, Retrieval, Sp
 from llmtrace.signals._shared import OWN_PARTS, has_call, is_question
 from llmtrace.signals.base import Signal
 from llmtrace.text.failure_words import mentions_failure
+from llmtrace.text.patterns import lazy_pattern
 
 MOST_SHOWN = 5
 """Facts that the evidence shows at most."""
 
-_FACT = re.compile(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
-_NOT_A_FACT = re.compile(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s|24/7", re.DOTALL | re.MULTILINE)
+_FACT = lazy_pattern(r"https?://\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+|(?<!\w)[#$€£¥]?\w*\d[\w.,:/%-]*")
+_NOT_A_FACT = lazy_pattern(r"```.*?(?:```|\Z)|^[ \t]*(?:#+[ \t]*)?\d+[.)]\s|24/7", re.DOTALL | re.MULTILINE)
 """Code, the numbers of a list, and a phrase."""
 _EXPLANATIONS = {
     "no_lookup": "tools were on offer and none was used",

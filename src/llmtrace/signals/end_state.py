@@ -11,7 +11,6 @@ informational, on the outermost span: what the end is worth is for the program t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -24,12 +23,13 @@ from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, Evaluation, Failure, In
 from llmtrace.signals import _shared
 from llmtrace.signals.base import Signal
 from llmtrace.text.failure_words import mentions_failure
+from llmtrace.text.patterns import lazy_pattern
 
 LAST_RESULTS = 3
 """Results at the end of a run that are looked at."""
 
-_LIMIT = re.compile(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
-_SENTENCE_END = re.compile(r"[.!?:]\s|[。！？؟\n]")
+_LIMIT = lazy_pattern(r"(?i)limit|exceed|max_?(?:imum)?_?(?:turn|step|iter|round|call|token)|recursion")
+_SENTENCE_END = lazy_pattern(r"[.!?:]\s|[。！？؟\n]")
 _EXPLANATIONS = {
     "error": "it ended in an error",
     "timeout": "it ended in a time-out",

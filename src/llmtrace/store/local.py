@@ -9,28 +9,30 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
-
-import platformdirs
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.errors import UnreadableStore
+from llmtrace.imports import importing
 from llmtrace.model import JsonValue, RawSpan, Scope, Span, Trace
-from llmtrace.store import NEWEST, Query, Store, baselines, files, monitoring, records, sent
-from llmtrace.store.indexing import Indexer
+from llmtrace.store import NEWEST, Query, Store, baselines, files, records, sent
 from llmtrace.store.journal import Journal
-from llmtrace.store.memory import Spans
 from llmtrace.store.notices import say
-from llmtrace.store.sqlite import BUSY_SECONDS, Index, IndexUnusable, resolved
 from llmtrace.store.summary import TraceSummary, summarise
-from llmtrace.store.transactions import transaction
+
+if TYPE_CHECKING:  # a program that only writes needs none of these
+    import sqlite3
+
+    from llmtrace.store.indexing import Indexer
+    from llmtrace.store.memory import Spans
+    from llmtrace.store.sqlite import Index
 
 logger = logging.getLogger("llmtrace")
 
@@ -70,7 +72,7 @@ class LocalStore(Store):
         config: Config | None = None,
         may_be_missing: bool = False,
         background: bool = True,
-        busy_seconds: float = BUSY_SECONDS,
+        busy_seconds: float | None = None,
         words: bool = True,
     ) -> None:
         """``folder`` None: there is no place, spans stay in memory. ``may_be_missing``: a folder that is not there reads as an
@@ -85,16 +87,31 @@ class LocalStore(Store):
         self._shared: _Shared = (None, None, "", b"")
         self.mark: Callable[[], str] = str
         """Says of what is appended now where it is to be sent; written beside it (see `records.encode_context`)."""
-        self._index = None if folder is None else Index(folder, busy_seconds=busy_seconds, words=words)
-        self._indexer = None if self._index is None else Indexer(self._index)
+        self._busy_seconds = busy_seconds
+        self._words = words
         self._background = None
-        if background and self._indexer is not None:
+        if background and folder is not None:
             self._background = _Background(self._index_some)
             self._journal.on_look = self._background.wake
 
     @property
     def journal(self) -> Journal:
         return self._journal
+
+    @cached_property
+    def _index(self) -> Index | None:
+        with importing:
+            from llmtrace.store.sqlite import BUSY_SECONDS, Index
+
+        busy_seconds = BUSY_SECONDS if self._busy_seconds is None else self._busy_seconds
+        return None if self.folder is None else Index(self.folder, busy_seconds=busy_seconds, words=self._words)
+
+    @cached_property
+    def _indexer(self) -> Indexer | None:
+        with importing:
+            from llmtrace.store.indexing import Indexer
+
+        return None if self._index is None else Indexer(self._index)
 
     def tell(self, looked: Callable[[], None]) -> None:
         """Have ``looked`` called, too, about once a second by whoever appends then, so it must return at once."""
@@ -141,6 +158,8 @@ class LocalStore(Store):
         """Of the trace that `trace` would give, without reading it. Raises TraceNotFound, UnreadableStore."""
 
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> TraceSummary:
+            from llmtrace.store.sqlite import resolved
+
             indexer.catch_up(db)
             found = resolved(db, trace_id)
             indexer.summarise(db, [found])
@@ -155,6 +174,8 @@ class LocalStore(Store):
 
         self._index_words(query)
         found = self._read(find, lambda spans: spans)
+        from llmtrace.store.memory import Spans
+
         if isinstance(found, Spans):
             for trace_id in found.ids(query):
                 yield from found.of(trace_id, prompts=prompts)
@@ -198,14 +219,19 @@ class LocalStore(Store):
         """What monitors know of each key (`llmtrace.monitors.reports` reads it), the key that was used last first."""
 
         def read(_: Index, indexer: Indexer, db: sqlite3.Connection) -> list[dict[str, Any]]:
+            from llmtrace.store import monitoring
+
             indexer.catch_up(db)
             indexer.watch(db)
             return monitoring.states(db)
 
-        everything = Query(limit=sys.maxsize)
-        return self._read(
-            read, lambda spans: monitoring.learn((spans.trace(one) for one in reversed(spans.ids(everything))), self.pins())
-        )
+        def learn(spans: Spans) -> list[dict[str, Any]]:
+            from llmtrace.store import monitoring
+
+            everything = Query(limit=sys.maxsize)
+            return monitoring.learn((spans.trace(one) for one in reversed(spans.ids(everything))), self.pins())
+
+        return self._read(read, learn)
 
     def pins(self) -> baselines.Pins:
         """The baselines that are pinned."""
@@ -225,6 +251,9 @@ class LocalStore(Store):
         baselines.write(folder, pins)
 
         def change(_index: Index, _indexer: Indexer, db: sqlite3.Connection) -> None:
+            from llmtrace.store import monitoring
+            from llmtrace.store.transactions import transaction
+
             with transaction(db):
                 monitoring.pin(db, pins)
 
@@ -245,6 +274,10 @@ class LocalStore(Store):
         return known[3]
 
     def _read(self, indexed: Callable[[Index, Indexer, sqlite3.Connection], T], direct: Callable[[Spans], T]) -> T:
+        with importing:
+            from llmtrace.store.memory import Spans
+            from llmtrace.store.sqlite import IndexUnusable
+
         waiting = self._journal.waiting()
         if not waiting and not self._is_there():
             return direct(Spans())
@@ -324,6 +357,8 @@ def _few(found: list[tuple[str, int]]) -> Iterator[list[str]]:
 
 def _journaled(journal: Path | None, waiting: list[tuple[int, bytes, bytes]]) -> Spans:
     """All spans of all journal files, and those that wait in this process's memory."""
+    from llmtrace.store.memory import Spans
+
     spans = Spans()
     if journal is not None:
         running = files.Running(journal)
@@ -381,6 +416,8 @@ class _Background:
 
 def default_folder() -> Path | None:
     """The user's data folder for llmtrace; None where there is no home to put it in."""
+    import platformdirs  # 3 ms, that a named store need not pay
+
     try:
         folder = Path(platformdirs.user_data_path("llmtrace", appauthor=False))
     except (OSError, RuntimeError, KeyError):

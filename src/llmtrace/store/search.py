@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import TraceNotFound
 from llmtrace.model import Blob, Span
+from llmtrace.text.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from llmtrace.store import Query
@@ -28,7 +28,7 @@ _LONGEST_WORD = 64
 # Scripts written without spaces: each character is a word of its own, so that any part of a sentence can be found.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _SEPARATING = {code: " " for code in range(128) if not chr(code).isalnum()}
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+_WORD = lazy_pattern(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 
+from llmtrace.text.patterns import lazy_pattern
+
 _START = 200
 """Characters at the beginning of a text within which an error is announced."""
 
-_ERROR_START = re.compile(
+_ERROR_START = lazy_pattern(
     r"""\W{0,4}(?:
         [\w.]{0,80}(?:Error|Exception|Failure|Fault)\s*(?:[:(\[\n]|$)      # an exception's name
       | (?i:(?!no\ |0\ )(?:[a-z_]+\ ){0,2}(?:error|exception)\s*(?:[:!\[\]\-–]|\d|$))   # "Validation error:"
@@ -26,7 +28,7 @@ _ERROR_START = re.compile(
     )""",
     re.VERBOSE,
 )
-_ERROR_FLAG = re.compile(r"\s*(?:meta=|CallToolResult\(|\{).*\b(?:isError|is_error)['\"]?\s*[=:]\s*[Tt]rue\b", re.DOTALL)
+_ERROR_FLAG = lazy_pattern(r"\s*(?:meta=|CallToolResult\(|\{).*\b(?:isError|is_error)['\"]?\s*[=:]\s*[Tt]rue\b", re.DOTALL)
 """The flag of MCP's results, as JSON or as Python prints them."""
 
 
@@ -35,7 +37,7 @@ def begins_as_error(text: str) -> bool:
     return _ERROR_START.match(text, 0, _START) is not None or ("rror" in text and _ERROR_FLAG.match(text) is not None)
 
 
-_FAILURE_WORDS = re.compile(
+_FAILURE_WORDS = lazy_pattern(
     # English; stems, so that tenses and plurals count
     r"error|fail|unable|(?:could|can|did|does|do|is|was|were|are|has|have|would|will)(?:n['’]t| not)\b|cannot|\bcan't|sorry"
     r"|apolog|unfortunate|not (?:found|enough|allowed|possible|available|eligible|valid|permitted|supported|yet)|unavailable"

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from llmtrace.text.patterns import lazy_pattern
+
 SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3000-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
@@ -19,26 +21,26 @@ SPACELESS = (
 LONGEST_IDENTIFIER = 128
 
 _LATIN = "0-9A-Za-zÀ-ÖØ-öø-ɏ"
-_TOKEN = re.compile(rf"[{_LATIN}]+|(?![\W_])[{SPACELESS}]|[^\W_{_LATIN}{SPACELESS}]+")
+_TOKEN = lazy_pattern(rf"[{_LATIN}]+|(?![\W_])[{SPACELESS}]|[^\W_{_LATIN}{SPACELESS}]+")
 _ASCII = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
 _NO_TOKEN = bytes(code for code in range(256) if _ASCII[code] == 32)
-_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_OTHER_DIGIT = lazy_pattern(r"(?![0-9])\d")
 _OTHER_MARKS = {"’": "'", "٫": ".", "٬": ","}
 _SPACES = dict.fromkeys("nrtbf", " ")
-_ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|[^u])")
+_ESCAPE = lazy_pattern(r"\\+(?:u([0-9a-fA-F]{4})|[^u])")
 
-_EMAIL = re.compile(r"[^\W_][\w.+-]*@[\w-]+(?:\.[\w-]+)+")
-_IDENTIFIER = re.compile(rf"#?[^\W{SPACELESS}](?:(?:[.-]|[^\W{SPACELESS}])*[^\W{SPACELESS}])?")
-_OTHER = re.compile(
+_EMAIL = lazy_pattern(r"[^\W_][\w.+-]*@[\w-]+(?:\.[\w-]+)+")
+_IDENTIFIER = lazy_pattern(rf"#?[^\W{SPACELESS}](?:(?:[.-]|[^\W{SPACELESS}])*[^\W{SPACELESS}])?")
+_OTHER = lazy_pattern(
     r".*\.(?:[a-z][a-z0-9]{0,4}|[a-z]+)|v?\d{1,3}(?:\.\w+)*|\d+(?:\.\w+)*(?:e-?\d+)?|p?(?:\d+[ymwd])*t?(?:\d+[dhms])+"
     r"|#(?:[\da-f]{3,4}|[\da-f]{6})",
     re.IGNORECASE,
 )
 """File and host names, versions, numbers, durations, hex colours."""
-_MEASURE = re.compile(r"\d+[^\W\d_]{1,4}|128|192|256|384|512|4096|8192|16384|32768|65536")
+_MEASURE = lazy_pattern(r"\d+[^\W\d_]{1,4}|128|192|256|384|512|4096|8192|16384|32768|65536")
 """A number with its unit, or a size of keys and memory: ``AES-256`` is a standard."""
-_DAY_OR_YEAR = re.compile(r"[^\W\d_]{0,2}(?:19|20)\d\d(?:(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:t\d{4,6}z?)?)?")
-_CHANGE = re.compile(r"\d(?=[^\W\d_])|[^\W\d_](?=\d)")
+_DAY_OR_YEAR = lazy_pattern(r"[^\W\d_]{0,2}(?:19|20)\d\d(?:(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:t\d{4,6}z?)?)?")
+_CHANGE = lazy_pattern(r"\d(?=[^\W\d_])|[^\W\d_](?=\d)")
 
 
 def normalize(text: str) -> str:
