@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     store = open_store(url, config=config)
     try:
         if trace_id is not None:
-            found: Callable[[str], Any] = getattr(store, "summary", store.trace)  # some stores know without reading all of it
-            trace_id = found(trace_id).trace_id
+            trace_id = store.summary(trace_id).trace_id
         yield store, "your data folder" if url == "auto" else url, trace_id
     finally:
         store.close()

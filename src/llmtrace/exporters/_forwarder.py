@@ -36,7 +36,7 @@ from llmtrace.model import RawSpan, replace
 from llmtrace.recorder.guard import report
 from llmtrace.semconv import SAMPLING_RATE
 from llmtrace.store import locks
-from llmtrace.store.sent import FOLDER, STORE, UNSENT, Positions
+from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions
 
 INTERVAL = 1.0
 """Seconds between looks at the journal."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llmtrace.exporters._tails import Tail, concerns
-from llmtrace.store import files, locks, records
-from llmtrace.store.sent import UNSENT, Position, Positions
+from llmtrace.store import journal_files, journal_records, locks
+from llmtrace.store.send_positions import UNSENT, Position, Positions
 
 LOCK = "lock"
 
@@ -53,12 +53,12 @@ class Leftovers:
         return True
 
     def _find(self, journal: Path, own: str) -> None:
-        positions, running = self._positions(journal), files.Running(journal)
-        found = files.listing(journal)
+        positions, running = self._positions(journal), journal_files.RunningWriters(journal)
+        found = journal_files.listing(journal)
         wanted: set[str] = set()
         for file in found:
-            process, position = files.process_of(file.name), positions.read(file.name)
-            if process == own or (position.offset >= file.size and not position.open) or running.wrote(file.name):
+            process, position = journal_files.process_of(file.name), positions.read(file.name)
+            if process == own or (position.offset >= file.size and not position.open) or running.is_running(file.name):
                 continue
             if position.offset or concerns(journal / file.name, self._destination):
                 wanted.add(process)
@@ -70,7 +70,7 @@ class Leftovers:
         positions.forget([name for name in positions.names() if name not in present])
         if only_unsent(journal):
             for file in found:
-                if files.process_of(file.name) not in wanted and not running.wrote(file.name):
+                if journal_files.process_of(file.name) not in wanted and not running.is_running(file.name):
                     remove_sent(journal / file.name, positions, self._destination)
 
     def _clear(self, journal: Path, tail: Tail) -> None:
@@ -97,10 +97,10 @@ def only_unsent(journal: Path) -> bool:
 def remove_sent(path: Path, positions: Positions, destination: str) -> None:
     """Remove a file whose spans are all for this destination, and are all sent."""
     position = positions.read(path.name)
-    with contextlib.suppress(OSError, files.Unusable):
+    with contextlib.suppress(OSError, journal_files.Unusable):
         if position.offset < path.stat().st_size or position.open:
             return
-        found = [record.payload for record in files.outline(path) if record.kind == files.CONTEXT]
-        if all(records.decode_mark(context).startswith(f"{destination}/") for context in found):
+        found = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
+        if all(journal_records.decode_mark(context).startswith(f"{destination}/") for context in found):
             path.unlink(missing_ok=True)
             positions.forget([path.name])

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from llmtrace.exporters import _counts
 from llmtrace.exporters._forwarder import ABOUT
 from llmtrace.exporters._tails import Tail, concerns
-from llmtrace.store import files
-from llmtrace.store.sent import FOLDER, STORE, UNSENT, Positions, removed
+from llmtrace.store import journal_files
+from llmtrace.store.send_positions import FOLDER, STORE, UNSENT, Positions, removed
 
 _MOST = 100_000
 
@@ -43,10 +43,10 @@ def _waiting(home: Path, folder: Path) -> int:
     number = 0
     for journal, positions in ((home / "journal", STORE), (home / UNSENT / "journal", UNSENT)):
         known, processes = Positions(folder / positions), set[str]()
-        for file in files.listing(journal):
+        for file in journal_files.listing(journal):
             position = known.read(file.name)
             if (position.offset < file.size or position.open) and concerns(journal / file.name, folder.name):
-                processes.add(files.process_of(file.name))
+                processes.add(journal_files.process_of(file.name))
         for process in processes:
             tail = Tail(journal, process, folder.name, known, alive=True)
             while (items := tail.read(1 << 20)) and number < _MOST:

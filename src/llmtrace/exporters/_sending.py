@@ -23,7 +23,7 @@ from llmtrace.exporters._memory import MemoryQueue
 from llmtrace.exporters._spool import Spool
 from llmtrace.recorder import Sink
 from llmtrace.store.local import LocalStore, default_folder
-from llmtrace.store.sent import UNSENT
+from llmtrace.store.send_positions import UNSENT
 
 
 class Sending:
@@ -63,7 +63,7 @@ class Sending:
                 stuck=journal.waiting,
             )
             self.journals = True
-            local.tell(self._forwarder.wake)
+            local.on_look(self._forwarder.wake)
             if _left_behind(store.folder):
                 self._forwarder.wake()
             return ()

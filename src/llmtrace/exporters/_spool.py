@@ -15,17 +15,17 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.exporters import _outgoing as outgoing
 from llmtrace.model import RawSpan, Span, Trace
-from llmtrace.store import NEWEST, Query
+from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.local import LocalStore
-from llmtrace.store.sent import UNSENT
+from llmtrace.store.send_positions import UNSENT
 from llmtrace.store.summary import TraceSummary
 
 
-class Spool:
+class Spool(Store):
     """``home``: the folder of the store that is not written to. ``folder`` is the same, since budgets are kept there."""
 
     def __init__(self, home: Path, config: Config) -> None:
-        self.folder = home
+        self.folder: Path = home
         self.local = LocalStore(home / UNSENT, config=config, may_be_missing=True, background=False)
         self._content = Content(config)
         self._begun = False

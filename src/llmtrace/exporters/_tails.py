@@ -14,8 +14,8 @@ from pathlib import Path
 
 from llmtrace.exporters import _outgoing as outgoing
 from llmtrace.model import JsonValue, RawSpan, Scope
-from llmtrace.store import files, records
-from llmtrace.store.sent import Position, Positions
+from llmtrace.store import journal_files, journal_records
+from llmtrace.store.send_positions import Position, Positions
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +79,9 @@ class Tail:
         self._done: set[str] = set()
 
     def names(self) -> list[str]:
-        return [found.name for found in files.listing(self.journal) if files.process_of(found.name) == self.process]
+        return [
+            found.name for found in journal_files.listing(self.journal) if journal_files.process_of(found.name) == self.process
+        ]
 
     def read(self, most_bytes: int) -> list[Item]:
         """The next spans, about so many bytes of them; none where nothing is left. Raises OSError."""
@@ -90,7 +92,7 @@ class Tail:
             if name in self._done:
                 continue
             state = self._state(name)
-            with contextlib.suppress(files.Unusable, FileNotFoundError):
+            with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
                 for item in self._items(name, state, last=number == len(names) - 1):
                     found.append(item)
                     room -= item.size
@@ -108,23 +110,23 @@ class Tail:
         if state is None:
             state = self._files[name] = _File()
             position = self._positions.read(name)
-            if position.offset > files.HEAD.size:
+            if position.offset > journal_files.HEAD.size:
                 self._recall(name, state, position)
         return state
 
     def _recall(self, name: str, state: _File, position: Position) -> None:
         """What an earlier reader knew when it had come so far: contexts, and which spans were open."""
-        with contextlib.suppress(files.Unusable, FileNotFoundError):
-            for record in files.iterate(self.journal / name):
+        with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
+            for record in journal_files.iterate(self.journal / name):
                 if record.offset >= position.offset:
                     break
-                if isinstance(record, files.Record):
-                    self._take(record, state, decode=record.kind == files.START or bool(self._open))
+                if isinstance(record, journal_files.Record):
+                    self._take(record, state, decode=record.kind == journal_files.START or bool(self._open))
         state.offset = position.offset
 
     def _items(self, name: str, state: _File, *, last: bool) -> Iterator[Item]:
-        for record in files.iterate(self.journal / name, state.offset):
-            if isinstance(record, files.Gap):
+        for record in journal_files.iterate(self.journal / name, state.offset):
+            if isinstance(record, journal_files.Gap):
                 if record.tail and last and self.alive:
                     return
                 state.offset = record.offset + record.length
@@ -147,17 +149,17 @@ class Tail:
                     record.ref,
                 )
 
-    def _take(self, record: files.Record, state: _File, *, decode: bool = True) -> tuple[RawSpan | None, str]:
+    def _take(self, record: journal_files.Record, state: _File, *, decode: bool = True) -> tuple[RawSpan | None, str]:
         """What a record says, if it is for our destination."""
-        if record.kind == files.CONTEXT:
-            with contextlib.suppress(records.NoRecord):
-                level = self._marks.get(records.decode_mark(record.payload), "")
-                state.contexts[record.ref] = (*records.decode_context(record.payload), level)
-        elif record.kind in (files.START, files.SPAN) and decode:
+        if record.kind == journal_files.CONTEXT:
+            with contextlib.suppress(journal_records.NoRecord):
+                level = self._marks.get(journal_records.decode_mark(record.payload), "")
+                state.contexts[record.ref] = (*journal_records.decode_context(record.payload), level)
+        elif record.kind in (journal_files.START, journal_files.SPAN) and decode:
             resource, scope, level = state.contexts.get(record.ref, ({}, Scope(), ""))
             if level:
-                with contextlib.suppress(records.NoRecord):
-                    raw = records.decode(record.payload, resource, scope, prompts=level == outgoing.WHOLE)
+                with contextlib.suppress(journal_records.NoRecord):
+                    raw = journal_records.decode(record.payload, resource, scope, prompts=level == outgoing.WHOLE)
                     self._note(raw, level)
                     return raw, level
         return None, ""
@@ -186,11 +188,11 @@ class Tail:
 
     def again(self, item: Item) -> RawSpan | None:
         """Read a span once more."""
-        with contextlib.suppress(OSError, records.NoRecord, KeyError), (self.journal / item.file).open("rb") as file:
-            record = files.read(file, item.offset, item.length)
+        with contextlib.suppress(OSError, journal_records.NoRecord, KeyError), (self.journal / item.file).open("rb") as file:
+            record = journal_files.read(file, item.offset, item.length)
             if record is not None:
                 resource, scope, _ = self._files[item.file].contexts[item.ref]
-                return records.decode(record.payload, resource, scope, prompts=item.whole)
+                return journal_records.decode(record.payload, resource, scope, prompts=item.whole)
         return None
 
     def settle(self, item: Item) -> None:
@@ -216,7 +218,7 @@ class Stuck:
     They come again if they are written after all; who has sent them passes them over then."""
 
     def __init__(self, waiting: list[tuple[int, bytes, bytes]], destination: str) -> None:
-        self._waiting = [(payload, context) for kind, payload, context in waiting if kind == files.SPAN]
+        self._waiting = [(payload, context) for kind, payload, context in waiting if kind == journal_files.SPAN]
         self._destination = destination
 
     def read(self, most_bytes: int) -> list[Item]:  # noqa: ARG002 - the journal's memory is bounded
@@ -226,10 +228,10 @@ class Stuck:
 
     def _items(self, waiting: list[tuple[bytes, bytes]]) -> Iterator[Item]:
         for payload, context in waiting:
-            destination, _, level = records.decode_mark(context).partition("/")
+            destination, _, level = journal_records.decode_mark(context).partition("/")
             if destination == self._destination:
-                with contextlib.suppress(records.NoRecord):
-                    raw = records.decode(payload, *records.decode_context(context))
+                with contextlib.suppress(journal_records.NoRecord):
+                    raw = journal_records.decode(payload, *journal_records.decode_context(context))
                     yield Item(raw, _size(raw), level == outgoing.WHOLE, raw.trace_id, raw.span_id)
 
 
@@ -246,7 +248,7 @@ def _weight(held: JsonValue) -> int:
 def concerns(path: Path, destination: str) -> bool:
     """Whether a journal file may hold spans for a destination."""
     try:
-        found = [record.payload for record in files.outline(path) if record.kind == files.CONTEXT]
-    except (OSError, files.Unusable):
+        found = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
+    except (OSError, journal_files.Unusable):
         return False
-    return any(records.decode_mark(context).startswith(destination + "/") for context in found)
+    return any(journal_records.decode_mark(context).startswith(destination + "/") for context in found)

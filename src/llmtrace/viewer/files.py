@@ -9,12 +9,12 @@ from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import evaluate_trace
 from llmtrace.model import Span, Trace
-from llmtrace.store import NEWEST, Query
+from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.memory import Spans
 from llmtrace.store.summary import TraceSummary
 
 
-class FileStore:
+class FileStore(Store):
     """The spans of a file as a store that nobody adds to. Traces that others recorded are judged first."""
 
     def __init__(self, spans: Iterable[Span], config: Config) -> None:
@@ -32,9 +32,6 @@ class FileStore:
     def append(self, span: Span) -> None:
         self._spans.add(genai.encode(span))
 
-    def flush(self) -> None:
-        pass
-
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         return self._spans.traces(query)
 
@@ -43,7 +40,4 @@ class FileStore:
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         for trace_id in self._spans.ids(query):
-            yield from self._spans.of(trace_id, prompts=prompts)
-
-    def close(self) -> None:
-        pass
+            yield from self._spans.spans_of(trace_id, prompts=prompts)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from llmtrace.model import Span
-from llmtrace.store import Query, Store, TraceSummary, is_elsewhere
+from llmtrace.store import Query, TraceSummary
 from llmtrace.store.tail import Tail
 from llmtrace.viewer.source import Source
 
@@ -25,13 +24,12 @@ class Follower:
     def __init__(self, source: Source, *, every: float = EVERY) -> None:
         self._source = source
         self._every = every
-        journal = _journal(source.store)
-        self._tail = None if journal is None else Tail(journal)
-        path = getattr(source.store, "path", None) if journal is None else None
-        self._path = path if isinstance(path, Path) else None
+        store = source.store
+        self._tail = None if store.folder is None else Tail(store.folder / "journal")
+        self._path = store.path
         self._quiet = 0
         self._stamp = self._stat()
-        self.elsewhere = is_elsewhere(source.store)
+        self.elsewhere = source.store.is_remote
         self._known: dict[str, TraceSummary] | None = None
         self._due = 0.0
 
@@ -73,8 +71,3 @@ class Follower:
         except OSError:
             return None
         return None if found is None else (found.st_mtime_ns, found.st_size)
-
-
-def _journal(store: Store) -> Path | None:
-    folder = getattr(store, "folder", None)
-    return folder / "journal" if isinstance(folder, Path) else None

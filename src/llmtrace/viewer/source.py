@@ -108,8 +108,8 @@ class Source:
         with self._lock:
             opened = self._whole.get(trace_id) or self._lean.get(trace_id)
             summary = self._known.get(trace_id) if opened is None else None
-            if opened is None and summary is None and (ask := getattr(self.store, "summary", None)) is not None:
-                summary = ask(trace_id)  # the trace comes from an address, not from the list
+            if opened is None and summary is None and self.store.has_index:
+                summary = self.store.summary(trace_id)  # the trace comes from an address, not from the list
                 self._known[summary.trace_id] = summary
             if summary is not None and _is_long(summary):
                 if around is not None and (some := self._rows_around(summary, around)):
@@ -120,8 +120,7 @@ class Source:
 
     def _rows_around(self, summary: TraceSummary, around: str) -> list[Row]:
         """A screenful, with all that stands above it; nothing where the store has no outline."""
-        store: Any = self.store
-        outline = store.outline(summary.trace_id) if hasattr(store, "outline") else []
+        outline = self.store.outline(summary.trace_id)
         if not outline:
             return []
         callers = {parent for _, parent, failed in outline if failed}
@@ -129,11 +128,12 @@ class Source:
         at = next((at for at, (span, *_) in enumerate(outline) if span == around), next(began, 0))
         parents = {span: parent for span, parent, _ in outline}
         wanted = set[str]()
-        for span, *_ in (outline[0], *outline[max(0, at - SCREENFUL // 2) : at + SCREENFUL // 2]):
-            while span in parents and span not in wanted:
-                wanted.add(span)
-                span = parents[span]
-        trace = Trace(store.pick(summary.trace_id, wanted, prompts=False))
+        for span_id, *_ in (outline[0], *outline[max(0, at - SCREENFUL // 2) : at + SCREENFUL // 2]):
+            ancestor: str | None = span_id
+            while ancestor in parents and ancestor not in wanted:
+                wanted.add(ancestor)
+                ancestor = parents[ancestor]
+        trace = Trace(self.store.pick(summary.trace_id, wanted, prompts=False))
         return [span_row(span, trace) for span in trace.spans]
 
     def opened(self, trace_id: str) -> Opened:
@@ -152,10 +152,10 @@ class Source:
     def payloads(self, trace_id: str, span_ids: list[str]) -> dict[str, Payload]:
         """Of a long trace of which the whole is not read yet, each with ``early``: what was new in a call is not known so soon.
         Raises TraceNotFound, UnreadableStore."""
-        summary, pick = self._known.get(trace_id), getattr(self.store, "pick", None)
-        if summary is None or not _is_long(summary) or trace_id in self._whole or pick is None:
+        summary = self._known.get(trace_id)
+        if summary is None or not _is_long(summary) or trace_id in self._whole or not self.store.has_index:
             return self.opened(trace_id).payloads(span_ids)
-        picked = Trace(pick(trace_id, span_ids))
+        picked = Trace(self.store.pick(trace_id, span_ids))
         return {span.span_id: payload(span, picked, None) | {"early": True} for span in picked.spans}
 
     def _read_lean(self, summary: TraceSummary) -> Opened:
