@@ -113,7 +113,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
     from llmtrace.cli.lines import BadLine, read  # every dialect: not for those who look at a store
-    from llmtrace.viewer.files import FileStore
+    from llmtrace.viewer.file_store import FileStore
 
     bad: list[BadLine] = []
 
@@ -141,10 +141,10 @@ def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterat
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from llmtrace.content import Content
     from llmtrace.evaluation import Evaluator
-    from llmtrace.foreign.intake import Intake
+    from llmtrace.external.ingest import Ingestor
     from llmtrace.receiver import Receiver
     from llmtrace.signals import load
 
-    intake = Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals)))
-    with Receiver(intake, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
+    ingestor = Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals)))
+    with Receiver(ingestor, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
         yield f"http://127.0.0.1:{receiver.http_port}"

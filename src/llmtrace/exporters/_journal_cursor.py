@@ -1,7 +1,7 @@
-"""What one process has journaled for one destination, read from where it was left, and how far it was dealt with.
+"""Reads the spans that one process has journaled for one destination, and keeps the position up to which they were handled.
 
-Law: a span of another destination is never decoded, let alone sent. A position moves past a span only when that was settled:
-sent, refused, or left out by sampling. Memory holds what is on its way, and start marks; all else stays in the files.
+Law: a span for another destination is never decoded. A position moves past a span only when the span is settled: sent, rejected
+or dropped by sampling. Only start marks and spans on their way are in memory.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmtrace.exporters import _outgoing as outgoing
+from llmtrace.exporters import _export_view as export_view
 from llmtrace.model import JsonValue, RawSpan, Scope
 from llmtrace.store import journal_files, journal_records
 from llmtrace.store.send_positions import Position, Positions
 
 
 @dataclass(slots=True, eq=False)
-class Item:
-    """A span on its way. Its ``raw`` may be dropped from memory: `load` reads it again."""
+class QueuedSpan:
+    """A span that is to be sent. Its ``raw`` may be dropped from memory; `load` reads it again."""
 
     raw: RawSpan | None
     size: int
@@ -28,20 +28,20 @@ class Item:
     trace_id: str
     span_id: str
     open_left: int = 0
-    """Spans of its trace that this process had open when it ended."""
-    tail: Tail | None = None
-    """None: it is in memory only."""
+    """Number of spans of its trace that were open in this process when it ended."""
+    tail: JournalCursor | None = None
+    """The cursor that read it; None: it is in memory only."""
     file: str = ""
     offset: int = 0
     length: int = 0
     ref: int = 0
     rate: float | None = None
-    """The share of traces like its own that are sent, where sampling is on."""
+    """The sampling rate of its trace; None without sampling."""
 
     def load(self) -> RawSpan | None:
-        """The span as journaled; None if it is gone."""
+        """The span as it was journaled; None if it was removed."""
         if self.raw is None and self.tail is not None:
-            self.raw = self.tail.again(self)
+            self.raw = self.tail.read_again(self)
         return self.raw
 
     def release(self) -> None:
@@ -58,19 +58,22 @@ class _File:
     offset: int = 0
     contexts: dict[int, tuple[Mapping[str, JsonValue], Scope, str]] = field(default_factory=dict)
     outstanding: dict[int, None] = field(default_factory=dict)
-    """Offsets of spans that were handed out and are not settled, in order."""
+    """Offsets of spans that were returned and are not settled, in order."""
 
 
-class Tail:
-    """``alive``: the process still runs, so that more may come, and a torn end may become whole."""
+class JournalCursor:
+    """Reads one process's journal files.
+
+    ``alive``: the process still runs, so more records may come, and an incomplete last one may become complete.
+    """
 
     def __init__(self, journal: Path, process: str, destination: str, positions: Positions, *, alive: bool) -> None:
         self.journal = journal
         self.process = process
         self.alive = alive
         self.finished = False
-        """All is read, of a process that has ended."""
-        self._marks = {outgoing.mark(destination, level): level for level in (outgoing.WHOLE, outgoing.BARE)}
+        """True if all files of an ended process were read."""
+        self._marks = {export_view.mark(destination, level): level for level in (export_view.WHOLE, export_view.STRIPPED)}
         self._positions = positions
         self._files: dict[str, _File] = {}
         self._open: dict[tuple[str, str], tuple[RawSpan, str]] = {}
@@ -80,12 +83,12 @@ class Tail:
 
     def names(self) -> list[str]:
         return [
-            found.name for found in journal_files.listing(self.journal) if journal_files.process_of(found.name) == self.process
+            file.name for file in journal_files.listing(self.journal) if journal_files.process_of(file.name) == self.process
         ]
 
-    def read(self, most_bytes: int) -> list[Item]:
-        """The next spans, about so many bytes of them; none where nothing is left. Raises OSError."""
-        found: list[Item] = []
+    def read(self, most_bytes: int) -> list[QueuedSpan]:
+        """The next spans, about ``most_bytes`` of them; empty at the end. Raises OSError."""
+        batch: list[QueuedSpan] = []
         room = most_bytes
         names = self.names()
         for number, name in enumerate(names):
@@ -94,16 +97,16 @@ class Tail:
             state = self._state(name)
             with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
                 for item in self._items(name, state, last=number == len(names) - 1):
-                    found.append(item)
+                    batch.append(item)
                     room -= item.size
                     if room <= 0:
-                        return found
+                        return batch
             if number < len(names) - 1 or not self.alive:
                 self._done.add(name)
         if not self.alive and not self.finished:
             self.finished = True
-            found += self._interrupted(names)
-        return found
+            batch += self._interrupted(names)
+        return batch
 
     def _state(self, name: str) -> _File:
         state = self._files.get(name)
@@ -115,7 +118,7 @@ class Tail:
         return state
 
     def _recall(self, name: str, state: _File, position: Position) -> None:
-        """What an earlier reader knew when it had come so far: contexts, and which spans were open."""
+        """Restore what an earlier reader knew at this position: contexts, and which spans were open."""
         with contextlib.suppress(journal_files.Unusable, FileNotFoundError):
             for record in journal_files.iterate(self.journal / name):
                 if record.offset >= position.offset:
@@ -124,7 +127,7 @@ class Tail:
                     self._take(record, state, decode=record.kind == journal_files.START or bool(self._open))
         state.offset = position.offset
 
-    def _items(self, name: str, state: _File, *, last: bool) -> Iterator[Item]:
+    def _items(self, name: str, state: _File, *, last: bool) -> Iterator[QueuedSpan]:
         for record in journal_files.iterate(self.journal / name, state.offset):
             if isinstance(record, journal_files.Gap):
                 if record.tail and last and self.alive:
@@ -135,10 +138,10 @@ class Tail:
             state.offset = record.offset + record.length
             if raw is not None and raw.end is not None:
                 state.outstanding[record.offset] = None
-                yield Item(
+                yield QueuedSpan(
                     raw,
-                    len(record.payload) if level == outgoing.WHOLE else _size(raw),
-                    level == outgoing.WHOLE,
+                    len(record.payload) if level == export_view.WHOLE else _size(raw),
+                    level == export_view.WHOLE,
                     raw.trace_id,
                     raw.span_id,
                     self._open_in[raw.trace_id],
@@ -150,7 +153,7 @@ class Tail:
                 )
 
     def _take(self, record: journal_files.Record, state: _File, *, decode: bool = True) -> tuple[RawSpan | None, str]:
-        """What a record says, if it is for our destination."""
+        """Decode a record if it is for our destination. Returns the span and its level."""
         if record.kind == journal_files.CONTEXT:
             with contextlib.suppress(journal_records.NoRecord):
                 level = self._marks.get(journal_records.decode_mark(record.payload), "")
@@ -159,7 +162,7 @@ class Tail:
             resource, scope, level = state.contexts.get(record.ref, ({}, Scope(), ""))
             if level:
                 with contextlib.suppress(journal_records.NoRecord):
-                    raw = journal_records.decode(record.payload, resource, scope, prompts=level == outgoing.WHOLE)
+                    raw = journal_records.decode(record.payload, resource, scope, prompts=level == export_view.WHOLE)
                     self._note(raw, level)
                     return raw, level
         return None, ""
@@ -175,18 +178,28 @@ class Tail:
             if not self._open_in[raw.trace_id]:
                 del self._open_in[raw.trace_id]
 
-    def _interrupted(self, names: list[str]) -> list[Item]:
-        made = list[Item]()
+    def _interrupted(self, names: list[str]) -> list[QueuedSpan]:
+        interrupted = list[QueuedSpan]()
         for started, level in self._open.values():
-            raw = outgoing.interrupted(started, self._last)
-            made.append(
-                Item(raw, _size(raw), level == outgoing.WHOLE, raw.trace_id, raw.span_id, 0, self, names[-1], -len(made) - 1)
+            raw = export_view.interrupted(started, self._last)
+            interrupted.append(
+                QueuedSpan(
+                    raw,
+                    _size(raw),
+                    level == export_view.WHOLE,
+                    raw.trace_id,
+                    raw.span_id,
+                    0,
+                    self,
+                    names[-1],
+                    -len(interrupted) - 1,
+                )
             )
         if names:
-            self._files.setdefault(names[-1], _File()).outstanding.update(dict.fromkeys([item.offset for item in made]))
-        return made
+            self._files.setdefault(names[-1], _File()).outstanding.update(dict.fromkeys([item.offset for item in interrupted]))
+        return interrupted
 
-    def again(self, item: Item) -> RawSpan | None:
+    def read_again(self, item: QueuedSpan) -> RawSpan | None:
         """Read a span once more."""
         with contextlib.suppress(OSError, journal_records.NoRecord, KeyError), (self.journal / item.file).open("rb") as file:
             record = journal_files.read(file, item.offset, item.length)
@@ -195,16 +208,16 @@ class Tail:
                 return journal_records.decode(record.payload, resource, scope, prompts=item.whole)
         return None
 
-    def settle(self, item: Item) -> None:
+    def settle(self, item: QueuedSpan) -> None:
         self._files[item.file].outstanding.pop(item.offset, None)
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is on its way."""
+        """True if no span is on its way."""
         return not any(state.outstanding for state in self._files.values())
 
     def save(self) -> None:
-        """Write down how far all is settled. Raises OSError."""
+        """Write the positions up to which all spans are settled. Raises OSError."""
         through = self.finished and self.settled
         for name, state in self._files.items():
             marks = [offset for offset in state.outstanding if offset < 0]
@@ -213,42 +226,44 @@ class Tail:
             self._positions.write(name, Position(first, 0 if through else still))
 
 
-class Stuck:
-    """Spans that the journal holds in memory, since no disk takes them: they may never be written, so they are sent from there.
-    They come again if they are written after all; who has sent them passes them over then."""
+class UnwrittenSpans:
+    """Spans that the journal keeps in memory because the disk takes no records. They are sent from memory.
+
+    If they are written later, they are read a second time; the sampler knows them and skips them.
+    """
 
     def __init__(self, waiting: list[tuple[int, bytes, bytes]], destination: str) -> None:
         self._waiting = [(payload, context) for kind, payload, context in waiting if kind == journal_files.SPAN]
         self._destination = destination
 
-    def read(self, most_bytes: int) -> list[Item]:  # noqa: ARG002 - the journal's memory is bounded
+    def read(self, most_bytes: int) -> list[QueuedSpan]:  # noqa: ARG002 - the journal's memory is bounded
         """All of them, once."""
         waiting, self._waiting = self._waiting, []
         return list(self._items(waiting))
 
-    def _items(self, waiting: list[tuple[bytes, bytes]]) -> Iterator[Item]:
+    def _items(self, waiting: list[tuple[bytes, bytes]]) -> Iterator[QueuedSpan]:
         for payload, context in waiting:
             destination, _, level = journal_records.decode_mark(context).partition("/")
             if destination == self._destination:
                 with contextlib.suppress(journal_records.NoRecord):
                     raw = journal_records.decode(payload, *journal_records.decode_context(context))
-                    yield Item(raw, _size(raw), level == outgoing.WHOLE, raw.trace_id, raw.span_id)
+                    yield QueuedSpan(raw, _size(raw), level == export_view.WHOLE, raw.trace_id, raw.span_id)
 
 
 def _size(raw: RawSpan) -> int:
-    """About its bytes on the wire."""
-    size = 200 + sum(len(name) + _weight(held) for name, held in raw.attributes.items())
-    return size + sum(40 + sum(len(name) + _weight(held) for name, held in event.attributes.items()) for event in raw.events)
+    """The approximate size of a span on the wire, in bytes."""
+    size = 200 + sum(len(name) + _weight(value) for name, value in raw.attributes.items())
+    return size + sum(40 + sum(len(name) + _weight(value) for name, value in event.attributes.items()) for event in raw.events)
 
 
-def _weight(held: JsonValue) -> int:
-    return len(held) + 8 if isinstance(held, str) else len(repr(held)) + 8 if isinstance(held, (list, dict)) else 12
+def _weight(value: JsonValue) -> int:
+    return len(value) + 8 if isinstance(value, str) else len(repr(value)) + 8 if isinstance(value, (list, dict)) else 12
 
 
 def concerns(path: Path, destination: str) -> bool:
-    """Whether a journal file may hold spans for a destination."""
+    """True if a journal file may have spans for a destination."""
     try:
-        found = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
+        contexts = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
     except (OSError, journal_files.Unusable):
         return False
-    return any(journal_records.decode_mark(context).startswith(destination + "/") for context in found)
+    return any(journal_records.decode_mark(context).startswith(destination + "/") for context in contexts)
