@@ -19,10 +19,10 @@ from llmtrace.content import Content
 from llmtrace.errors import StoreError
 from llmtrace.evaluation import Evaluator
 from llmtrace.exporters._destination import named, standard_sinks
+from llmtrace.external import tracer_provider as external_provider
+from llmtrace.external.ingest import Ingestor
+from llmtrace.external.processor import ExternalSpans
 from llmtrace.fingerprints import fingerprint
-from llmtrace.foreign import provider
-from llmtrace.foreign.intake import Intake
-from llmtrace.foreign.processor import ForeignSpans
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.instrumentation import Patch, Patches
@@ -51,7 +51,7 @@ logger = logging.getLogger("llmtrace")
 class _Running:
     config: Config
     store: Store | None
-    others: ForeignSpans | None
+    others: ExternalSpans | None
     """Takes what other instrumentations record; None where there is no store to put it in."""
     sending: Sending | None = None
 
@@ -150,22 +150,22 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
 
 
 def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending | None:
-    """The sending by OTLP that is asked for; None where there is none."""
+    """The sending by OTLP that is configured; None if nothing is sent."""
     destination, always = named(config.exporters)
     if destination is None:
         return None
     from llmtrace.exporters._sending import Sending
 
-    return Sending(destination, config, always=always, own=tracer_provider is not None)
+    return Sending(destination, config, always=always, own_provider=tracer_provider is not None)
 
 
-def _others(config: Config, store: Store, tracer_provider: TracerProvider | None) -> ForeignSpans:
+def _others(config: Config, store: Store, tracer_provider: TracerProvider | None) -> ExternalSpans:
     """Take the spans that other instrumentations make in this process into the store, too."""
-    found = ForeignSpans(Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals))))
-    provider.hand_to(found)
-    provider.stand_in(describe(config.service_name))
-    provider.listen(tracer_provider)
-    provider.listen()
+    found = ExternalSpans(Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals))))
+    external_provider.forward_to(found)
+    external_provider.record_proxies(describe(config.service_name))
+    external_provider.listen(tracer_provider)
+    external_provider.listen()
     _SETTING.apply()
     return found
 
@@ -174,7 +174,7 @@ def _set_provider(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]
     try:
         return wrapped(*args, **kwargs)
     finally:
-        guard(provider.listen)
+        guard(external_provider.listen)
 
 
 _SETTING = Patches([Patch("opentelemetry.trace", "set_tracer_provider", _set_provider)])
@@ -256,8 +256,8 @@ def shutdown() -> None:
         activate(None)
         guard(instrumentation.disable)
         guard(_SETTING.undo)
-        guard(provider.hand_to, None)
-        guard(provider.step_back)
+        guard(external_provider.forward_to, None)
+        guard(external_provider.restore_proxies)
         if running is not None:
             guard(_close, running)
 
@@ -274,9 +274,9 @@ def _open(config: Config, sending: Sending | None) -> Store | None:
     if config.store == "off":
         return None
     try:
-        spool = None if sending is None else sending.spool(config)
-        if spool is not None:
-            return spool
+        queue = None if sending is None else sending.send_queue(config)
+        if queue is not None:
+            return queue
         return open_store(config.store, config=config)
     except StoreError as error:
         logger.warning("llmtrace: %s; spans are kept in memory and are lost when the program ends", error)

@@ -109,8 +109,8 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
         (["--json", "ls"], "llmtrace: options stand after the command.\n  Try: llmtrace ls --json"),
         (["--store", "my store", "show", "last"], "  Try: llmtrace show --store 'my store' last"),
         (["--frob"], "llmtrace: --frob stands where a command is expected; options stand after it. See llmtrace --help."),
-        (["show", "zz"], "llmtrace show: 'zz' is too short: give at least 4 digits of a trace id, or 'last'"),
-        (["show", "4bf92f35aa"], "llmtrace show: no trace '4bf92f35aa'; did you mean 4bf92f3577b34da6a3ce929d0e0e4736?"),
+        (["show", "zz"], "llmtrace show: trace id 'zz' is too short. Give at least 4 digits of it, or 'last'"),
+        (["show", "4bf92f35aa"], "llmtrace show: no trace '4bf92f35aa'. Did you mean 4bf92f3577b34da6a3ce929d0e0e4736?"),
         (["why", "feedbeef"], "llmtrace why: no trace 'feedbeef'"),
         (["ls", "--since", "yesterday"], "expected a time such as 30m, 2h, 7d or 2026-01-31, got 'yesterday'"),
         (["ls", "--limit", "0"], "expected a whole number above 0, got '0'"),
@@ -137,7 +137,7 @@ def test_bad_input_is_one_clear_error(words: list[str], said: str, llmtrace: Cal
 def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that was named and is not there is bad input; the default one, when nothing was traced yet, is empty."""
     code, _, err = llmtrace("ls", "--store", str(tmp_path / "none"))
-    assert (code, err) == (2, f"llmtrace ls: there is no store at {tmp_path / 'none'}\n")
+    assert (code, err) == (2, f"llmtrace ls: no store at {tmp_path / 'none'}: the folder does not exist\n")
     assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
     for command in ("show", "why", "check", "export", "lineage", "feedback"):
         ran = llmtrace(command, *(["--score", "1"] if command == "feedback" else []))
@@ -148,7 +148,7 @@ def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path,
     assert "LLMTRACE_STORE is off" in err
     code, _, err = llmtrace("ls", "--store", "jaegr://here")
     assert code == 2
-    assert "no store goes by 'jaegr'" in err
+    assert "unknown store scheme 'jaegr'" in err
 
 
 def test_a_file_is_no_trace_id(llmtrace: Callable[..., Any], store: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Where spans go besides the store. The folder is the registry: a new sink is one file, with ``open(argument, content)``.
+"""Exporters: where spans go besides the store. A new sink is one file in this folder, with ``open(argument, content)``.
 
-OTLP is no such sink: the `Forwarder` reads what the journal holds, and is the only one that sends. Law: nothing in here waits
-on the calling thread or raises into it, and content goes out only where it may (`Content.exports_content`).
+OTLP is not a sink: the `Forwarder` reads the journal, and nothing else sends. Law: an exporter never waits on the calling
+thread or raises into it, and content leaves only if it may (`Content.exports_content`).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ OTLP = "otlp"
 
 
 def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
-    """The sinks by these names (``console``, ``jsonl:PATH``); an unknown one is named in a log line and left out."""
+    """Open the sinks with these names (``console``, ``jsonl:PATH``). Unknown ones are logged and left out."""
     names = tuple(names)
-    known = available() if names else []
+    sink_kinds = available() if names else []
     for name in names:
         kind, _, argument = name.partition(":")
         if kind == OTLP:
             continue
-        if kind not in known:
-            listed = ", ".join([OTLP, *known])
-            logger.warning("llmtrace: exporters: there is no %r; there are %s. It is left out", kind, listed)
+        if kind not in sink_kinds:
+            listed = ", ".join([OTLP, *sink_kinds])
+            logger.warning("llmtrace: exporters: unknown exporter %r is ignored. Use one of: %s", kind, listed)
             continue
         try:
             sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
         except ValueError as error:
-            logger.warning("llmtrace: exporters: %s: %s. It is left out", kind, error)
+            logger.warning("llmtrace: exporters: %r is ignored: %s", kind, error)
         except Exception as error:
             report(sinks, error)
         else:
@@ -44,5 +44,5 @@ def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
 
 def available() -> list[str]:
     """The names of the sinks."""
-    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    names = sorted(module_info.name for module_info in pkgutil.iter_modules(__path__))
     return [name for name in names if name != OTLP and not name.startswith("_")]

@@ -1,4 +1,4 @@
-"""A file of OTLP as JSON lines, for what picks files up, at the content level of OTLP (the store ``otlp-json:`` has all)."""
+"""Writes OTLP as JSON lines, at OTLP's content level (the store ``otlp-json:`` writes all content), for log collectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from llmtrace.store.otlp_file import OtlpFileStore
 
 
 class Jsonl(Sink):
+    """A sink that appends spans to a file."""
+
     wants_start_marks = False
 
     def __init__(self, path: Path, content: Content) -> None:
@@ -21,7 +23,7 @@ class Jsonl(Sink):
 
 
 def open(argument: str, content: Content) -> Jsonl:  # noqa: A001
-    """Raises ValueError where no file is named."""
+    """Open the sink ``jsonl:PATH``. Raises ValueError without a path."""
     if not argument:
-        raise ValueError("no file is named; write jsonl:PATH")
+        raise ValueError("the file's path is missing. Write jsonl:PATH")
     return Jsonl(Path(argument).expanduser().absolute(), content)

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from llmtrace.guards.account import Account, Amounts
 from llmtrace.store import locks
-from llmtrace.store.notices import say
+from llmtrace.store.warnings import warn_once
 
 FOLDER = "budgets"
 SUFFIX = ".spent"
@@ -141,7 +141,9 @@ class Ledger(Account):
 
     def _trouble(self, error: OSError) -> None:
         del self._waiting[:-1000]
-        say(f"the budget kept in {self.path} cannot be shared with other processes ({error.strerror}): it counts this one only")
+        warn_once(
+            f"the budget kept in {self.path} cannot be shared with other processes ({error.strerror}): it counts this one only"
+        )
 
 
 def _line(spender: str, amounts: Amounts) -> bytes:

@@ -30,7 +30,7 @@ from llmtrace.recorder.recording import Recording
 from llmtrace.signals import load_background
 from llmtrace.signals.user_signals import UserSignal
 from llmtrace.store import Store
-from llmtrace.store.attaching import Unfinished, attach
+from llmtrace.store.late_evaluations import Unfinished, attach
 
 logger = logging.getLogger("llmtrace")
 

@@ -16,7 +16,7 @@ from llmtrace.recorder.current import active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.outcome import number
 from llmtrace.store import Store, open_store
-from llmtrace.store.attaching import Unfinished, attach
+from llmtrace.store.late_evaluations import Unfinished, attach
 
 logger = logging.getLogger("llmtrace")
 

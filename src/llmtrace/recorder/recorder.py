@@ -83,7 +83,7 @@ class Recorder:
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
         self.foreign_run: Callable[[Context], Run | None] | None = None
-        """Gives the run of another instrumentation's agent for a span of ours below it; see `foreign.runs`."""
+        """Gives the run of another instrumentation's agent for a span of ours below it; see `external.open_spans`."""
         self.signal_names: tuple[str, ...] | None = None
         """Which quality signals are on, see `llmtrace.signals.load`."""
         self.vllm_tool_parser = ""

@@ -13,7 +13,7 @@ from llmtrace.statistics.distribution import Distribution, Summed
 from llmtrace.statistics.error_budget import SHARES, Objectives
 from llmtrace.statistics.groups import Amount, By, Group, Statistics, collect, count
 from llmtrace.store import Query, Store
-from llmtrace.store.notices import say
+from llmtrace.store.warnings import warn_once
 
 AT_ONCE = 500_000
 """Spans that one query is to hold in the engine's memory; of more, traces are counted in several."""
@@ -36,7 +36,7 @@ class Engine(Protocol):
     def matching(self, query: Query, since: int, until: int) -> tuple[str, dict[str, Any]]:
         """A SELECT of the ``id`` of each trace that may be what a query asks for, and its parameters."""
 
-    def rows(self, sql: str, told: Mapping[str, Any], *, seconds: float = ...) -> Iterator[dict[str, Any]]:
+    def rows(self, sql: str, parameters: Mapping[str, Any], *, seconds: float = ...) -> Iterator[dict[str, Any]]:
         """What a query answers within these ``seconds``. Raises UnreadableStore."""
 
 
@@ -61,7 +61,7 @@ def gather(store: Store, query: Query, into: Statistics) -> Statistics:
         try:
             rows = _counted(store, query, into)
         except UnreadableStore as error:
-            say(f"statistics are counted here, from all spans: {error}")
+            warn_once(f"statistics are counted here, from all spans: {error}")
         else:
             if rows is not None:
                 return collect(store.spans_of(_add(rows, into), query, prompts=False), into)

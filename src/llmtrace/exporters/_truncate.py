@@ -1,6 +1,6 @@
-"""Spans made smaller for those who take no more: the largest texts are cut with a mark, JSON stays JSON, no span is left out.
+"""Truncates spans for endpoints with size limits: the longest texts are cut, with a mark, and JSON stays JSON.
 
-The cut is counted on the span (`semconv.CONTENT_TRUNCATED`), and touches only what is sent: the local store keeps the whole.
+The number of removed characters is on the span (`semconv.CONTENT_TRUNCATED`). Only the sent span is cut, not the stored one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from llmtrace.content.truncation import cut_mark, fit, fit_messages, message_siz
 from llmtrace.model import Event, JsonValue, RawSpan, replace
 
 TEMPO_BYTES = 2048
-"""What Grafana Tempo takes of an attribute; it cuts off the rest."""
+"""Maximum size of an attribute in Grafana Tempo, which cuts off the rest."""
 LEAST_BYTES = 256
 """No text is cut to less."""
 
@@ -21,12 +21,12 @@ _ROLES = {semconv.INPUT_MESSAGES: "user", semconv.OUTPUT_MESSAGES: "assistant"}
 
 
 def for_tempo(raw: RawSpan) -> RawSpan:
-    """Each text within what Tempo keeps. The same object where all are."""
+    """Cut each text to Tempo's limit. Returns the same object if no text is longer."""
     return _cut(raw, lambda name, text: _within(name, text, TEMPO_BYTES))
 
 
-def halved(raw: RawSpan) -> RawSpan | None:
-    """The span in about half the bytes, by cutting its longest texts; None where nothing is left to cut."""
+def halve(raw: RawSpan) -> RawSpan | None:
+    """Cut the longest texts so that the span has about half the bytes; None if nothing can be cut."""
     sizes = sorted((size for size in map(_bytes, _texts(raw)) if size > LEAST_BYTES), reverse=True)
     if not sizes:
         return None
@@ -34,7 +34,7 @@ def halved(raw: RawSpan) -> RawSpan | None:
 
 
 def _longest(sizes: list[int]) -> int:
-    """The length to which all longer ones must be cut for the sum to halve."""
+    """The length to which all longer texts must be cut to halve the sum."""
     goal, low, high = sum(sizes) // 2, LEAST_BYTES, sizes[0] - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -47,25 +47,25 @@ def _longest(sizes: list[int]) -> int:
 
 def _texts(raw: RawSpan) -> list[str]:
     owners = [raw.attributes, *(event.attributes for event in raw.events), *(link.attributes for link in raw.links)]
-    return [held for owner in owners for held in owner.values() if isinstance(held, str)] + [raw.status_message]
+    return [value for owner in owners for value in owner.values() if isinstance(value, str)] + [raw.status_message]
 
 
 def _cut(raw: RawSpan, within: Callable[[str, str], tuple[str, int]]) -> RawSpan:
     gone = [0]
 
-    def each(owner: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-        made: dict[str, JsonValue] = {}
-        for name, held in owner.items():
-            if isinstance(held, str):
-                text, cut = within(name, held)
+    def cut_texts(owner: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        shortened: dict[str, JsonValue] = {}
+        for name, value in owner.items():
+            if isinstance(value, str):
+                text, cut = within(name, value)
                 if cut:
-                    made[name] = text
+                    shortened[name] = text
                     gone[0] += cut
-        return {**owner, **made} if made else owner
+        return {**owner, **shortened} if shortened else owner
 
-    attributes = each(raw.attributes)
-    events = tuple([Event(event.name, event.time, each(event.attributes)) for event in raw.events])
-    links = tuple([replace(link, attributes=each(link.attributes)) for link in raw.links])
+    attributes = cut_texts(raw.attributes)
+    events = tuple([Event(event.name, event.time, cut_texts(event.attributes)) for event in raw.events])
+    links = tuple([replace(link, attributes=cut_texts(link.attributes)) for link in raw.links])
     message, cut = within("", raw.status_message)
     gone[0] += cut
     if not gone[0]:
@@ -81,26 +81,28 @@ def _bytes(text: str) -> int:
 
 
 def _within(name: str, text: str, limit: int) -> tuple[str, int]:
-    """``text`` in at most ``limit`` bytes, and how many characters are gone. A conversation stays one, JSON stays JSON."""
+    """``text`` in at most ``limit`` bytes, and how many characters were cut. Messages and JSON stay readable as such."""
     if len(text) * 4 <= limit or _bytes(text) <= limit:
         return text, 0
-    made = (_conversation(name, text, limit) if name in _ROLES else None) or _json(text, limit) or _head_and_tail(text, limit)
-    return made, max(len(text) - len(made), 1)
+    shortened = (
+        (_conversation(name, text, limit) if name in _ROLES else None) or _json(text, limit) or _head_and_tail(text, limit)
+    )
+    return shortened, max(len(text) - len(shortened), 1)
 
 
 def _conversation(name: str, text: str, limit: int) -> str | None:
     try:
-        held = messages.read_messages(json_text.read(text), _ROLES[name])
+        conversation = messages.read_messages(json_text.read(text), _ROLES[name])
     except ValueError:
         return None
-    if held is None:
+    if conversation is None:
         return None
     room = limit
     for _ in range(3):  # sizes are estimates
-        kept, _ = fit_messages(held, [message_size(message) for message in held], room)
-        made = messages.write_messages(kept)
-        if _bytes(made) <= limit:
-            return made
+        fitted, _ = fit_messages(conversation, [message_size(message) for message in conversation], room)
+        shortened = messages.write_messages(fitted)
+        if _bytes(shortened) <= limit:
+            return shortened
         room = room * 3 // 4
     return None
 
@@ -112,15 +114,15 @@ def _json(text: str, limit: int) -> str | None:
         value = json_text.read(text)
     except ValueError:
         return None
-    made = json_text.write(fit(value, limit)[0])
-    return made if _bytes(made) <= limit else None
+    shortened = json_text.write(fit(value, limit)[0])
+    return shortened if _bytes(shortened) <= limit else None
 
 
 def _head_and_tail(text: str, limit: int) -> str:
-    kept = min(len(text), limit)
+    length = min(len(text), limit)
     while True:
-        made = text[: kept - kept // 2] + cut_mark(len(text) - kept) + text[len(text) - kept // 2 :]
-        over = _bytes(made) - limit
-        if over <= 0 or kept == 0:
-            return made
-        kept = max(0, kept - max(1, over // 4))
+        shortened = text[: length - length // 2] + cut_mark(len(text) - length) + text[len(text) - length // 2 :]
+        over = _bytes(shortened) - limit
+        if over <= 0 or length == 0:
+            return shortened
+        length = max(0, length - max(1, over // 4))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmtrace.model import AgentInvocation, Evaluation
-from llmtrace.viewer.overtime import DAY, HOUR, over_time
+from llmtrace.viewer.trends import DAY, HOUR, over_time
 from tests.cli.traces import Maker, answers, chat, user
 from tests.viewer.conftest import Served
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmtrace.model import Inference, Message, Span, Text, Trace
-from llmtrace.viewer.context import inputs
+from llmtrace.viewer.call_inputs import inputs
 
 MESSAGES = st.builds(
     Message, st.sampled_from(["system", "user", "assistant"]), st.tuples(st.builds(Text, st.sampled_from("abcde")))
@@ -30,5 +30,5 @@ def test_unfolding_gives_what_was_sent(calls: list[tuple[list[Message], list[Mes
         for piece in given_to.pieces:
             unfolded += [operation.input[piece]] if isinstance(piece, int) else earlier[piece[0] : piece[0] + piece[1]]
         assert unfolded == list(operation.input)
-        assert given_to.gone == len(earlier) - given_to.kept
+        assert given_to.gone == len(earlier) - given_to.repeated
         sequences[span_id] = [*operation.input, *operation.output]

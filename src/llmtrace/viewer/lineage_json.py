@@ -1,4 +1,4 @@
-"""Where the values of a trace came from, and what its diagnosis says, as JSON. Pure; takes long on long traces."""
+"""The lineage of a trace's values, and its diagnosis, as JSON. Pure; slow on long traces."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.lineage import Edge, LineageTracker, Origin, Propagation, Reached, ValueUse
 from llmtrace.model import ToolExecution, Trace
-from llmtrace.viewer.plain import plain
+from llmtrace.viewer.js_numbers import plain
 
 MOST_REACHED = 200
-"""Spans that are listed in each direction."""
+"""Spans that are listed in each direction at most."""
 _LONGEST = 60
 _EDGES = {
-    "call": "asked for it",
-    "handed": "its words were handed on, or its call started that",
-    "returned": "ran within it and gave its answer",
+    "call": "requested this call",
+    "handed": "its text was passed on, or its call started this",
+    "returned": "ran inside it and returned its answer",
 }
 """The words for an edge without a value."""
 
@@ -29,13 +29,12 @@ def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def without_diagnosis(trace: Trace, error: DiagnosisFailed) -> dict[str, Any]:
-    """An empty diagnosis; ``fault`` says why the trace could not be diagnosed, and how to report it."""
+    """An empty diagnosis. ``fault`` says why the trace could not be diagnosed, and how to report it."""
     return {**diagnosis_as_json(Diagnosis(trace.trace_id, trace.health)), "fault": str(error)}
 
 
 def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
-    """By span, the values that a model put into it: of an inference into its calls and its answer, of a tool execution into its
-    arguments."""
+    """The values that a model wrote, by span: in an inference's calls and answer, and in a tool execution's arguments."""
     uses: dict[str, list[ValueUse]] = defaultdict(list)
     executions: dict[str, list[str]] = defaultdict(list)
     for span in trace.spans:
@@ -49,8 +48,7 @@ def uses_of(trace: Trace, flow: Flow) -> dict[str, list[ValueUse]]:
 
 
 def use_as_json(use: ValueUse, lineage: LineageTracker) -> dict[str, Any]:
-    """A value with its characters (``start``, ``end``) in the argument or the answer, and where it came from: ``from`` is the
-    earliest place."""
+    """A value, its position (``start``, ``end``) in the argument or the answer, and its earliest origin (``from``)."""
     provenance = use.provenance
     return {
         "part": use.part,
@@ -78,8 +76,10 @@ def _origin(origin: Origin | None, use: ValueUse, lineage: LineageTracker) -> di
 
 
 def reached(spread: Propagation, span_id: str) -> dict[str, Any]:
-    """What fed a span (``up``) and what it fed (``down``), nearest first, each with what the edge carried. ``more``: how many
-    are not listed."""
+    """The spans that a span's values came from (``up``) and went to (``down``), nearest first, with the reason of each edge.
+
+    ``more``: how many are not listed.
+    """
     own_request = [Reached(span_id, edge, 1) for edge in spread.into(span_id) if edge.source == edge.target]
     up, down = (*own_request, *spread.upstream(span_id)), spread.downstream(span_id)
     more = sum(max(0, len(side) - MOST_REACHED) for side in (up, down))
@@ -92,10 +92,10 @@ def _reached(reached: Reached) -> dict[str, Any]:
 
 def _why(edge: Edge) -> str:
     if edge.via == "vanished":
-        return f"{edge.lost} of its messages were no longer sent"
+        return f"{edge.lost} of its messages were not sent any more"
     if edge.use is None or edge.origin is None:
         return _EDGES[edge.via]
     what = f"{edge.use.tool} {edge.use.pointer}" if edge.use.tool else "the answer"
     value = edge.use.value if isinstance(edge.use.value, str) else json_text.write(edge.use.value)
-    ungrounded = "found nowhere, and written first in " if edge.use.provenance.first is not None else ""
+    ungrounded = "not found anywhere, and first written in " if edge.use.provenance.first is not None else ""
     return f"{what} = {value[:_LONGEST]}{'…' if len(value) > _LONGEST else ''}: {ungrounded}{edge.origin.place}"

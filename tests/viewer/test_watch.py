@@ -8,8 +8,8 @@ import pytest
 
 from llmtrace.model import replace
 from llmtrace.store import open_store
-from llmtrace.viewer.live import Follower
 from llmtrace.viewer.source import Source
+from llmtrace.viewer.watch import Follower
 from tests.cli.traces import RECOVERED, recovered
 from tests.store.remote.backends import FakeJaeger
 

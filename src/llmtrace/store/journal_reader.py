@@ -1,7 +1,7 @@
-"""Reads spans from the journal, where the index says that they lie.
+"""Reads spans from the journal, at the places that the index names.
 
-Law: what is not there any more, or cannot be read, is left out. A reader keeps the last few journal files open, and lives no
-longer than the connection that it was made with.
+Law: a record that was removed or cannot be read is left out. A reader keeps the last few journal files open, and must not be
+used longer than the connection that it was made with.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import BinaryIO, Final
 
 from llmtrace.codec import genai, message_cache
 from llmtrace.model import JsonValue, RawSpan, Scope, Trace
-from llmtrace.store import files, monitoring, records
+from llmtrace.store import journal_files, journal_records, monitoring
 
 _OPEN: Final = 16
-"""Files at once: a store may have thousands, one of each program."""
+"""Open files at most: a store may have thousands, one for each program."""
 
 
 class Reader:
+    """Reads the spans of traces. Close it after use."""
+
     def __init__(self, db: sqlite3.Connection, journal: Path) -> None:
         self._db = db
         self._journal = journal
@@ -34,16 +36,18 @@ class Reader:
         self._files.clear()
 
     def read(self, trace_id: str, *, prompts: bool = True, only: Collection[str] | None = None) -> Trace:
-        """A trace's spans, but those whose file was removed meanwhile. ``prompts``: see `Store.spans`. ``only``: ids of the
-        spans that are wanted (default: all)."""
-        running = files.Running(self._journal)
+        """Read a trace's spans, without those whose file was removed meanwhile.
+
+        ``prompts``: see `Store.spans`. ``only``: ids of the spans to read (default: all).
+        """
+        running = journal_files.RunningWriters(self._journal)
         spans, alive = [], set()
         with message_cache.together():
             for name, raw in self._raw(trace_id, prompts=prompts, only=only):
                 spans.append(genai.decode(raw))
-                if raw.end is None and running.wrote(name):
+                if raw.end is None and running.is_running(name):
                     alive.add(raw.span_id)
-        return Trace(monitoring.with_found(self._db, spans, trace_id), alive=frozenset(alive))
+        return Trace(monitoring.with_findings(self._db, spans, trace_id), alive=frozenset(alive))
 
     def _raw(self, trace_id: str, *, prompts: bool, only: Collection[str] | None) -> Iterator[tuple[str, RawSpan]]:
         wanted = "" if only is None else f" AND s.span IN ({', '.join('?' * len(only))})"
@@ -58,8 +62,7 @@ class Reader:
                 yield name, raw
 
     def placed(self, file: int, start: int, limit: int) -> list[tuple[int, int, RawSpan | None]]:
-        """Spans whose records begin at ``start`` or later in a file, in order: number, offset, and the span where its record
-        can be read."""
+        """Up to ``limit`` spans of a file from offset ``start``: row id, offset, and the span (None if it cannot be read)."""
         statement = "SELECT id, ref, offset, length FROM spans WHERE file = ? AND offset >= ? ORDER BY offset LIMIT ?"
         rows = self._db.execute(statement, (file, start, limit)).fetchall()
         name = self._db.execute("SELECT name FROM files WHERE id = ?", (file,)).fetchone()[0]
@@ -67,12 +70,12 @@ class Reader:
 
     def _span(self, name: str, file: int, ref: int, offset: int, length: int, *, prompts: bool = True) -> RawSpan | None:
         journal = self._opened(name)
-        record = files.read(journal, offset, length) if journal is not None else None
+        record = journal_files.read(journal, offset, length) if journal is not None else None
         if record is None:
             return None
         try:
-            return records.decode(record.payload, *self._contexts.get(file, ref), prompts=prompts)
-        except records.NoRecord:
+            return journal_records.decode(record.payload, *self._contexts.get(file, ref), prompts=prompts)
+        except journal_records.NoRecord:
             return None
 
     def _opened(self, name: str) -> BinaryIO | None:
@@ -86,15 +89,15 @@ class Reader:
 
 
 class Contexts:
-    """Resource and scope by file and number, as the journal refers to them."""
+    """Resource and scope by journal file and context number."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._read: dict[tuple[int, int], tuple[Mapping[str, JsonValue], Scope]] = {}
 
     def get(self, file: int, ref: int) -> tuple[Mapping[str, JsonValue], Scope]:
-        """Empty ones where the record that held them is damaged."""
+        """The resource and scope; empty ones if their record is damaged."""
         if (file, ref) not in self._read:
             row = self._db.execute("SELECT data FROM contexts WHERE file = ? AND ref = ?", (file, ref)).fetchone()
-            self._read[file, ref] = records.decode_context(row[0]) if row else ({}, Scope())
+            self._read[file, ref] = journal_records.decode_context(row[0]) if row else ({}, Scope())
         return self._read[file, ref]

@@ -1,8 +1,8 @@
-"""A `RawSpan` as the payload of a journal record: as JSON, with the long texts of its content raw behind it.
+"""A `RawSpan` as the payload of a journal record: JSON, followed by the long texts of its content as raw bytes.
 
-Law: ``decode(encode(raw), *decode_context(encode_context(raw)))`` equals ``raw`` for every value that JSON can hold, lone
-surrogates and NaN included; what JSON cannot hold becomes a marked text, never an error. Long texts stay out of the JSON
-because escaping 60 KB costs more than writing it.
+Law: ``decode(encode(raw), *decode_context(encode_context(raw)))`` equals ``raw`` for every value that JSON can represent, lone
+surrogates and NaN included. Other values become a marked text, never an error. Long texts are kept out of the JSON because
+escaping 60 KB costs more than writing it.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from llmtrace.model import Event, JsonValue, Link, RawSpan, Scope, replace
 from llmtrace.semconv import CONTENT, INPUT_MESSAGES, REQUEST_OTHER, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS
 
 PROMPTS = frozenset({INPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_OTHER})
-"""What a model was given; most of what a journal holds, since each call repeats the messages before it."""
+"""The models' input: most of a journal, since each call repeats the messages before it."""
 
 _LONG = 256
 _SIZE = struct.Struct("<I")
 
-# On its first call pydantic-core imports modules. Where that fails (no descriptor left, the interpreter's end) it panics, with
-# an exception that is no `Exception`. So the first call is here.
+# On its first call pydantic-core imports modules. If that fails (no file descriptor left, interpreter shutdown) it panics with
+# an exception that is not an `Exception`. So make the first call at import time.
 to_json(())
 
 
 class NoRecord(ValueError):
-    """Bytes that `encode` or `encode_context` did not write."""
+    """The bytes were not written by `encode` or `encode_context`."""
 
 
 def encode(raw: RawSpan) -> bytes:
-    """Everything of ``raw`` but its resource and scope, which `encode_context` holds."""
+    """Encode a span without its resource and scope, which `encode_context` encodes."""
     short: Mapping[str, JsonValue] = raw.attributes
     long: list[tuple[str, int]] = []
     blocks: list[bytes] = []
     for name in sorted(CONTENT & short.keys()):
-        held = short[name]
-        if type(held) is str and len(held) > _LONG:
-            block = held.encode("utf-8", "surrogatepass")
+        value = short[name]
+        if type(value) is str and len(value) > _LONG:
+            block = value.encode("utf-8", "surrogatepass")
             long.append((name, len(block)))
             blocks.append(block)
     if long:
@@ -70,12 +70,13 @@ def encode(raw: RawSpan) -> bytes:
 
 
 def without_prompts(raw: RawSpan) -> RawSpan:
-    kept = {name: held for name, held in raw.attributes.items() if name not in PROMPTS}
-    return raw if len(kept) == len(raw.attributes) else replace(raw, attributes=kept)
+    """The span without `PROMPTS`."""
+    attributes = {name: value for name, value in raw.attributes.items() if name not in PROMPTS}
+    return raw if len(attributes) == len(raw.attributes) else replace(raw, attributes=attributes)
 
 
 def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, prompts: bool = True) -> RawSpan:
-    """The span that `encode` wrote. Raises NoRecord if the payload is no such thing. ``prompts`` False: without `PROMPTS`."""
+    """Decode what `encode` wrote. ``prompts`` False: without `PROMPTS`. Raises NoRecord for any other payload."""
     try:
         (size,) = _SIZE.unpack_from(payload)
         row = _from_json(payload[4 : 4 + size])
@@ -107,12 +108,12 @@ def decode(payload: bytes, resource: Mapping[str, JsonValue], scope: Scope, *, p
 
 
 def encode_context(resource: Mapping[str, JsonValue], scope: Scope, mark: str = "") -> bytes:
-    """What a process's spans share; written once per journal file. ``mark``: where they are to be sent, see `decode_mark`."""
+    """Encode what a process's spans share. ``mark``: where they will be sent, see `decode_mark`."""
     return _to_json((resource, scope.name, scope.version, mark) if mark else (resource, scope.name, scope.version))
 
 
 def decode_mark(data: bytes) -> str:
-    """The mark that `encode_context` was given; empty where there is none, or ``data`` holds no context."""
+    """The mark that was passed to `encode_context`; empty if there is none or ``data`` is not a context."""
     try:
         (mark,) = _from_json(data)[3:4]
     except (TypeError, KeyError, ValueError):
@@ -121,7 +122,7 @@ def decode_mark(data: bytes) -> str:
 
 
 def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:
-    """Resource and scope. Raises NoRecord if ``data`` holds none."""
+    """Decode resource and scope. Raises NoRecord if ``data`` is not a context."""
     try:
         resource, name, version = _from_json(data)[:3]
         return dict(resource), Scope(name, version)
@@ -130,17 +131,17 @@ def decode_context(data: bytes) -> tuple[Mapping[str, JsonValue], Scope]:
 
 
 def richness(raw: RawSpan) -> tuple[bool, int]:
-    """How much a span says, to choose between two versions of it: whether it has ended, then its rough size in characters."""
-    size = sum(_weight(held) for held in raw.attributes.values()) + 2 * len(raw.events) + len(raw.links)
+    """How much a version of a span says: whether it has ended, then its approximate size in characters."""
+    size = sum(_weight(value) for value in raw.attributes.values()) + 2 * len(raw.events) + len(raw.links)
     for event in raw.events:
-        size += sum(_weight(held) for held in event.attributes.values())
+        size += sum(_weight(value) for value in event.attributes.values())
     return raw.end is not None, size
 
 
-def _weight(held: JsonValue) -> int:
-    if isinstance(held, str):
-        return len(held) + 1
-    return len(repr(held)) + 1 if isinstance(held, (list, tuple, dict)) else 1
+def _weight(value: JsonValue) -> int:
+    if isinstance(value, str):
+        return len(value) + 1
+    return len(repr(value)) + 1 if isinstance(value, (list, tuple, dict)) else 1
 
 
 def _to_json(row: Any) -> bytes:
@@ -157,25 +158,25 @@ def _to_ascii(row: Any) -> bytes:
         return json.dumps(_plain(row, frozenset()), default=_show).encode("ascii")
 
 
-def _plain(held: Any, above: frozenset[int]) -> Any:
-    """A copy without what json.dumps chokes on: odd keys, cycles, nesting without end."""
-    if id(held) in above or len(above) > 64:
-        return f"<too deep: {type(held).__name__}>"
-    if isinstance(held, Mapping):
-        return {str(key): _plain(value, above | {id(held)}) for key, value in held.items()}
-    if isinstance(held, (list, tuple)):
-        return [_plain(value, above | {id(held)}) for value in held]
-    return held
+def _plain(value: Any, above: frozenset[int]) -> Any:
+    """A copy that json.dumps accepts: no odd keys, no cycles, no endless nesting."""
+    if id(value) in above or len(above) > 64:
+        return f"<too deep: {type(value).__name__}>"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(member, above | {id(value)}) for key, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(member, above | {id(value)}) for member in value]
+    return value
 
 
-def _show(held: object) -> str:
-    return f"<unserialisable {type(held).__module__}.{type(held).__qualname__}>"
+def _show(value: object) -> str:
+    return f"<unserialisable {type(value).__module__}.{type(value).__qualname__}>"
 
 
 def _from_json(data: bytes) -> Any:
     try:
         return from_json(data)
-    except ValueError:  # lone surrogates and deep nesting are for the standard library
+    except ValueError:  # the standard library can read lone surrogates and deep nesting
         try:
             return json.loads(data)
         except RecursionError as error:

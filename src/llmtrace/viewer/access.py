@@ -1,8 +1,8 @@
-"""Who may ask: the browser that the user opened, and no page of anybody else's.
+"""Access checks: only the viewer's own page in the user's browser may read traces.
 
-Law: a request is answered only if its Host is one that we are known by (a name that leads to loopback, by DNS rebinding, is
-not), its Origin, where there is one, is ours, and, when bound elsewhere than to loopback, it brings the token. Every answer
-says that nothing but our own files may run.
+Law: a request is answered only if its Host is one of the viewer's names (so DNS rebinding does not work), its Origin, if it
+has one, is the viewer, and, unless the viewer is bound to loopback, it has the token. Every response forbids the browser to
+run or load anything but the viewer's own files.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MOST_BYTES = 64 << 10
-"""Of a request's body and of its URL: nothing here takes more."""
+"""Maximum size of a request's body, and of its URL."""
 COOKIE = "llmtrace_token"
 OWN_HEADER = "x-llmtrace"
-"""What a request that writes has to carry: a page of another origin cannot set it without being asked first."""
+"""Header that a writing request must have. A page of another origin cannot send it without a CORS preflight."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -39,7 +39,7 @@ HEADERS = {
 
 
 class Guard:
-    """An ASGI application around another. ``token``: what every request has to bring, once, as ``?token=``; then by cookie."""
+    """Wraps an ASGI application. ``token``: every request must have it, the first as ``?token=…``, later ones in a cookie."""
 
     def __init__(self, app: Any, *, hosts: Iterable[str] = (), token: str | None = None) -> None:
         self._app = app
@@ -65,31 +65,31 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
-            return PlainTextResponse("This viewer does not go by that name. Open it by the address it printed.", 421)
+            return PlainTextResponse("The viewer does not answer for this host name. Open the address that it printed.", 421)
         if len(scope.get("query_string", b"")) > MOST_BYTES or _length(headers) > MOST_BYTES:
-            return PlainTextResponse("This request is larger than any that the viewer takes.", 413)
+            return PlainTextResponse("The request is too large.", 413)
         if _is_foreign(headers, host):
             return PlainTextResponse("Pages of other sites may not read traces.", 403)
         if scope["method"] not in ("GET", "HEAD") and (OWN_HEADER not in headers or "origin" not in headers):
-            return PlainTextResponse("Only the viewer's own page may change anything.", 403)
+            return PlainTextResponse("Only the viewer's own page may write.", 403)
         return self._without_token(scope, headers)
 
     def _without_token(self, scope: Any, headers: Headers) -> Response | None:
         if self._token is None:
             return None
-        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        if _same(given, self._token):
+        query_token = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+        if _same(query_token, self._token):
             response = RedirectResponse(scope["path"] or "/", 303)
             response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
             return response
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if _same(_cookie(headers), self._token) or _same(bearer, self._token):
             return None
-        return PlainTextResponse("Open the viewer by the address that it printed: it ends in ?token=…", 401)
+        return PlainTextResponse("The token is missing. Open the address that the viewer printed; it ends in ?token=…", 401)
 
 
-def _same(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
+def _same(candidate: str, token: str) -> bool:
+    return hmac.compare_digest(candidate.encode("utf-8", "replace"), token.encode())
 
 
 def _name(host: str) -> str:
@@ -119,7 +119,7 @@ def _is_foreign(headers: Headers, host: str) -> bool:
 
 def _cookie(headers: Headers) -> str:
     try:
-        held = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return ""
-    return held.value if held is not None else ""
+    return morsel.value if morsel is not None else ""

@@ -1,8 +1,7 @@
-"""Evaluations that come after their span has ended: a person's feedback, a judge that takes its time.
+"""Evaluations that arrive after their span has ended: a person's feedback, a slow judge.
 
-The span is appended once more with them, and the richer version wins, in every store. Law: who attaches reads the newest
-version first, and only one does at a time, in all processes of a store that has a folder, so that no evaluation is lost to
-another.
+The span is appended again with them; in every store the richer version wins. Law: no evaluation overwrites another. `attach`
+reads the newest version first, and in all processes that use one store folder only one attaches at a time.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from llmtrace.model import Evaluation, Span, replace
 from llmtrace.store import Store, locks
 
 PATIENCE = 2.0
-"""Seconds that another process is waited for; after that it is done without the lock, and one of two may get lost."""
+"""Seconds to wait for another process. After that `attach` goes on without the lock, and one of two evaluations may be lost."""
 
 _lock = threading.Lock()
 
 
 class Unfinished(Exception):
-    """The span has not ended: what is said of it now would give way to its end."""
+    """The span has not ended. Its end would replace an evaluation that is attached now."""
 
 
 def attach(
@@ -35,27 +34,27 @@ def attach(
     span_id: str | None = None,
     clean: Callable[[Span], Span] = lambda span: span,
 ) -> Span:
-    """Put evaluations on a span of the store; gives it with them. ``trace_id``: as `Store.trace` takes it.
+    """Add evaluations to a span of the store and return the new span.
 
-    ``span_id``: default, the trace's root. ``clean``: what a span, here of the evaluations alone, goes through before it is
-    stored (see `Content`); the rest is stored already, perhaps under other rules.
-    Raises TraceNotFound, UnreadableStore, KeyError where the trace has no such span, Unfinished.
+    ``trace_id``: see `Store.trace`. ``span_id``: default, the trace's root. ``clean``: applied to a span that has only the new
+    evaluations (see `Content`); the rest of the span is stored already, perhaps under other rules.
+    Raises TraceNotFound, UnreadableStore, KeyError (the trace has no such span), Unfinished.
     """
-    with _lock, _alone(getattr(store, "folder", None)):
+    with _lock, _locked(store.folder):
         trace = store.trace(trace_id)
         span = trace.root if span_id is None else trace.span(span_id)
         if span.end is None:
             raise Unfinished(f"span {span.span_id} of trace {trace.trace_id} has not ended")
         cleaned = clean(Span(span.trace_id, span.span_id, "", span.start, span.end, evaluations=tuple(evaluations))).evaluations
-        new = tuple(found for found in cleaned if found not in span.evaluations)
-        made = replace(span, evaluations=(*span.evaluations, *new))
+        new = tuple(evaluation for evaluation in cleaned if evaluation not in span.evaluations)
+        updated = replace(span, evaluations=(*span.evaluations, *new))
         if new:
-            store.append(made)
-        return made
+            store.append(updated)
+        return updated
 
 
 @contextlib.contextmanager
-def _alone(folder: Path | None) -> Iterator[None]:
+def _locked(folder: Path | None) -> Iterator[None]:
     descriptor = None if folder is None else _opened(folder / "attach.lock")
     if descriptor is None:
         yield
@@ -72,5 +71,5 @@ def _alone(folder: Path | None) -> Iterator[None]:
 def _opened(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | locks.FLAGS, 0o600)
-    except OSError:  # no store yet, or a read-only one: reading says which
+    except OSError:  # no store yet, or a read-only one: reading raises an error that says which
         return None

@@ -1,4 +1,4 @@
-"""A file's traces, read once and held: what ended ended, and what never ended was interrupted."""
+"""A store for `llmtrace view FILE`: the traces of a file, read once into memory. Unfinished spans count as interrupted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmtrace.store.summary import TraceSummary
 
 
 class FileStore(Store):
-    """The spans of a file as a store that nobody adds to. Traces that others recorded are judged first."""
+    """The spans of a file. Traces of other instrumentations are evaluated first."""
 
     def __init__(self, spans: Iterable[Span], config: Config) -> None:
         content = Content(config)
@@ -23,17 +23,14 @@ class FileStore(Store):
         for span in spans:
             by_trace.setdefault(span.trace_id, []).append(span)
         self._spans = Spans()
-        for held in by_trace.values():
-            foreign = any(span.run_id is None for span in held)
-            judged = evaluate_trace(Trace(held))[0].spans if foreign else held
-            for span in judged:
+        for trace_spans in by_trace.values():
+            foreign = any(span.run_id is None for span in trace_spans)
+            evaluated = evaluate_trace(Trace(trace_spans))[0].spans if foreign else trace_spans
+            for span in evaluated:
                 self._spans.add(genai.encode(content.clean(span) if span.run_id is None else span))
 
     def append(self, span: Span) -> None:
         self._spans.add(genai.encode(span))
-
-    def flush(self) -> None:
-        pass
 
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         return self._spans.traces(query)
@@ -43,7 +40,4 @@ class FileStore(Store):
 
     def spans(self, query: Query = NEWEST, *, prompts: bool = True) -> Iterator[Span]:
         for trace_id in self._spans.ids(query):
-            yield from self._spans.of(trace_id, prompts=prompts)
-
-    def close(self) -> None:
-        pass
+            yield from self._spans.spans_of(trace_id, prompts=prompts)

@@ -1,6 +1,7 @@
-"""Quality, speed and cost over time: the same statistics as `llmtrace stats`, by hour or day and by model or prompt. Pure.
+"""Trends of quality, speed and cost: the statistics of `llmtrace stats` by hour or day, and by model or prompt. Pure.
 
-Law: a trace belongs to the hour or day in which it began; what was not counted is said (``traces`` of ``limit``).
+Law: a trace belongs to the hour or day in which it started. The page shows how many traces were counted (``traces`` of
+``limit``).
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from llmtrace.statistics import By, Group, Statistics
 HOUR = 3600 * 1_000_000_000
 DAY = 24 * HOUR
 MOST_GROUPS = 5
-"""Groups that are told apart: those with the most calls."""
+"""Groups that are shown at most: those with the most calls."""
 
 
 def over_time(spans: Iterable[Span], by: By, size: int, offset: int) -> dict[str, Any]:
-    """``spans``: those of a trace together. ``size``: nanoseconds of one bucket; ``offset``: by which the browser's
-    clock is ahead of UTC."""
+    """Count spans in buckets of time.
+
+    ``spans``: the spans of a trace must be adjacent. ``size``: nanoseconds of one bucket. ``offset``: nanoseconds by which the
+    browser's clock is ahead of UTC.
+    """
     buckets: dict[int, Statistics] = {}
     traces = 0
     for _, together in itertools.groupby(spans, lambda span: span.trace_id):
@@ -33,8 +37,8 @@ def over_time(spans: Iterable[Span], by: By, size: int, offset: int) -> dict[str
         for key, group in statistics.groups.items():
             calls[_name(key)] = calls.get(_name(key), 0) + group.calls
     shown = sorted(calls, key=lambda name: (-calls[name], name))[:MOST_GROUPS]
-    told = [_bucket(start, size, buckets[start], shown) for start in sorted(buckets)]
-    return {"by": by, "groups": shown, "left_out": len(calls) - len(shown), "traces": traces, "buckets": told}
+    bucket_rows = [_bucket(start, size, buckets[start], shown) for start in sorted(buckets)]
+    return {"by": by, "groups": shown, "left_out": len(calls) - len(shown), "traces": traces, "buckets": bucket_rows}
 
 
 def _bucket(start: int, size: int, statistics: Statistics, shown: list[str]) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def _bucket(start: int, size: int, statistics: Statistics, shown: list[str]) -> 
 
 
 def _figures(group: Group) -> dict[str, Any]:
-    """What is plotted. Times in milliseconds; shares from 0 to 1; None where nothing is known."""
+    """The plotted numbers of a group. Times in milliseconds; shares from 0 to 1; None if unknown."""
     common = max(group.lengths.items(), key=lambda item: item[1].count, default=(None, None))
     return {
         "calls": group.calls,

@@ -1,4 +1,4 @@
-"""What programs that have ended left unsent: read by one process at a time for each destination, which holds a lock."""
+"""Finds the unsent spans of programs that have ended. For each destination one process at a time does it, and holds a lock."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llmtrace.exporters._tails import Tail, concerns
-from llmtrace.store import files, locks, records
-from llmtrace.store.sent import UNSENT, Position, Positions
+from llmtrace.exporters._journal_cursor import JournalCursor, concerns
+from llmtrace.store import journal_files, journal_records, locks
+from llmtrace.store.send_positions import UNSENT, Position, Positions
 
 LOCK = "lock"
 
 
-class Leftovers:
-    """``folder``: the destination's; ``positions`` gives those of a folder of journal files."""
+class UnsentRecovery:
+    """Reads the unsent spans of ended processes.
+
+    ``folder``: the destination's folder; ``positions`` returns the positions for a folder of journal files.
+    """
 
     def __init__(self, folder: Path, destination: str, positions: Callable[[Path], Positions]) -> None:
         self._folder = folder
         self._destination = destination
         self._positions = positions
         self._descriptor: int | None = None
-        self._tails: dict[tuple[Path, str], Tail] = {}
+        self._tails: dict[tuple[Path, str], JournalCursor] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether some are being read."""
+        """True if files of an ended process are being read."""
         return bool(self._tails)
 
-    def tails(self, journals: list[Path], *, own: str) -> Iterator[Tail]:
-        """One for each dead process that left something. Raises OSError."""
+    def tails(self, journals: list[Path], *, own_process: str) -> Iterator[JournalCursor]:
+        """A cursor for each ended process with unsent spans. Raises OSError."""
         if not self._take():
             return
         if not self._tails:
             for journal in journals:
-                self._find(journal, own)
+                self._find(journal, own_process)
         for key, tail in list(self._tails.items()):
             yield tail
             if tail.finished and tail.settled:
@@ -52,29 +55,29 @@ class Leftovers:
             self._descriptor = descriptor
         return True
 
-    def _find(self, journal: Path, own: str) -> None:
-        positions, running = self._positions(journal), files.Running(journal)
-        found = files.listing(journal)
+    def _find(self, journal: Path, own_process: str) -> None:
+        positions, running = self._positions(journal), journal_files.RunningWriters(journal)
+        journal_files_present = journal_files.listing(journal)
         wanted: set[str] = set()
-        for file in found:
-            process, position = files.process_of(file.name), positions.read(file.name)
-            if process == own or (position.offset >= file.size and not position.open) or running.wrote(file.name):
+        for file in journal_files_present:
+            process, position = journal_files.process_of(file.name), positions.read(file.name)
+            if process == own_process or (position.offset >= file.size and not position.open) or running.is_running(file.name):
                 continue
             if position.offset or concerns(journal / file.name, self._destination):
                 wanted.add(process)
-            else:  # not looked into again
+            else:  # never read it again
                 positions.write(file.name, Position(file.size, 0))
         for process in sorted(wanted):
-            self._tails[journal, process] = Tail(journal, process, self._destination, positions, alive=False)
-        present = {file.name for file in found}
+            self._tails[journal, process] = JournalCursor(journal, process, self._destination, positions, alive=False)
+        present = {file.name for file in journal_files_present}
         positions.forget([name for name in positions.names() if name not in present])
         if only_unsent(journal):
-            for file in found:
-                if files.process_of(file.name) not in wanted and not running.wrote(file.name):
+            for file in journal_files_present:
+                if journal_files.process_of(file.name) not in wanted and not running.is_running(file.name):
                     remove_sent(journal / file.name, positions, self._destination)
 
-    def _clear(self, journal: Path, tail: Tail) -> None:
-        """Of a folder that keeps only what is to be sent, nothing of this process need stay."""
+    def _clear(self, journal: Path, tail: JournalCursor) -> None:
+        """Remove the sent files of an ended process from a folder of unsent spans."""
         if only_unsent(journal):
             for name in tail.names():
                 remove_sent(journal / name, self._positions(journal), self._destination)
@@ -90,17 +93,17 @@ class Leftovers:
 
 
 def only_unsent(journal: Path) -> bool:
-    """Whether a folder of journal files keeps only what is to be sent."""
+    """True for a folder of journal files that only has unsent spans."""
     return journal.parent.name == UNSENT
 
 
 def remove_sent(path: Path, positions: Positions, destination: str) -> None:
-    """Remove a file whose spans are all for this destination, and are all sent."""
+    """Remove a file if all its spans are for this destination and were sent."""
     position = positions.read(path.name)
-    with contextlib.suppress(OSError, files.Unusable):
+    with contextlib.suppress(OSError, journal_files.Unusable):
         if position.offset < path.stat().st_size or position.open:
             return
-        found = [record.payload for record in files.outline(path) if record.kind == files.CONTEXT]
-        if all(records.decode_mark(context).startswith(f"{destination}/") for context in found):
+        contexts = [record.payload for record in journal_files.outline(path) if record.kind == journal_files.CONTEXT]
+        if all(journal_records.decode_mark(context).startswith(f"{destination}/") for context in contexts):
             path.unlink(missing_ok=True)
             positions.forget([path.name])

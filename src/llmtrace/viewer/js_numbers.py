@@ -1,4 +1,4 @@
-"""JSON for a browser. Law: a number shows as it was written, though a browser's numbers are doubles."""
+"""JSON for a browser. Law: numbers are shown exactly as they were written, although a browser's numbers are doubles."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pydantic_core import to_json
 from llmtrace.model import JsonValue
 
 NUMBER = "\x00number"
-"""The one member of an object that stands for a number which a browser would change: a big integer, 42.0, NaN, infinity.
-Where a program's own data has a member of that name, one more NUL stands before it."""
+"""Name of the only member of an object that represents a number which a browser would change: a big integer, 42.0, NaN,
+infinity. If a program's own data has a member of this name, it gets one more NUL in front."""
 _EXACT = 1 << 53
 DEEPEST = 64
 
 
 def dumps(value: Any) -> bytes:
-    """Strict JSON of what `plain` gave."""
+    """Strict JSON of a value that `plain` returned."""
     try:
         return to_json(value)
     except ValueError:  # lone surrogates, nesting deeper than pydantic-core goes
@@ -28,7 +28,7 @@ def dumps(value: Any) -> bytes:
 
 
 def plain(value: Any, depth: int = 0) -> JsonValue:
-    """A JSON value, or a value of the model by its field names, as what `dumps` takes. What is deeper than 64 is its repr."""
+    """Convert a JSON value, or a value of the model by its field names, for `dumps`. Below 64 levels it returns the repr."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return value

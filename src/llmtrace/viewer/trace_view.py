@@ -1,7 +1,7 @@
-"""One open trace: its rows, and what is worked out of it when it is asked for.
+"""One trace in the viewer: its rows, and its diagnosis, lineage and texts, computed when they are needed.
 
-Laws: a reader that names the version it has gets only the rows that changed since. Rows and payloads need neither signals nor
-lineage nor diagnosis, which take a third of a second to load: these are imported where they are used.
+Laws: a client that names its version gets only the rows that changed since. Rows and payloads need no signals, lineage or
+diagnosis, which take a third of a second to import, so these are imported where they are used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.model import Span, Trace
 from llmtrace.store import TraceSummary, search, summarise
-from llmtrace.viewer.context import Input, fresh, inputs
+from llmtrace.viewer.call_inputs import Input, fresh, inputs
 from llmtrace.viewer.payload import Payload, messages, payload
 from llmtrace.viewer.rows import Row, span_row, trace_row
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from llmtrace.lineage import Propagation, ValueUse
 
 
-class Opened:
-    """One trace, its rows by version, and what is worked out of it when asked for."""
+class TraceView:
+    """One trace, its rows by version, and cached results."""
 
     def __init__(self, trace: Trace, summary: TraceSummary | None = None) -> None:
-        """``summary``: where it is known already."""
+        """``summary``: the trace's summary, if it is known already."""
         self.version = 0
         self._rows: dict[str, tuple[Span, str | None, Row, int]] = {}
         self._take(trace)
@@ -54,86 +54,95 @@ class Opened:
                 self._rows[span.span_id] = (span, alive, row, before[3])
 
     def merge(self, spans: Iterable[Span], *, alive: bool) -> None:
-        """Spans that have just been stored. An unfinished one does not replace one that ended."""
-        held = {span.span_id: span for span in self.trace.spans}
+        """Add spans that were just stored. An unfinished span does not replace an ended one."""
+        spans_by_id = {span.span_id: span for span in self.trace.spans}
         running = set(self.trace.alive)
         for span in spans:
-            before = held.get(span.span_id)
+            before = spans_by_id.get(span.span_id)
             if before is not None and before.end is not None and span.end is None:
                 continue
-            held[span.span_id] = span
+            spans_by_id[span.span_id] = span
             running.discard(span.span_id)
             if span.end is None and alive:
                 running.add(span.span_id)
-        self.replace(Trace(list(held.values()), alive=frozenset(running)))
+        self.replace(Trace(list(spans_by_id.values()), alive=frozenset(running)))
 
     def replace(self, trace: Trace) -> None:
+        """Show another version of the trace."""
         if trace.spans[0].start != self.trace.spans[0].start:
-            self._rows.clear()  # every time in them counts from the first start
+            self._rows.clear()  # their times are relative to the first start
         self._take(trace)
         self.summary = summarise(self.trace)
 
     def rows(self, after: int) -> dict[str, Any]:
+        """The rows that changed after version ``after``."""
         changed = [row for _, _, row, version in self._rows.values() if version > after]
         return {"version": self.version, "trace": trace_row(self.summary), "rows": changed}
 
     def payloads(self, span_ids: Iterable[str]) -> dict[str, Payload]:
-        given = self._given()
-        found: dict[str, Payload] = {}
+        """The payloads of these spans, by id. Unknown ids are left out."""
+        call_inputs = self._call_inputs()
+        payloads: dict[str, Payload] = {}
         for span_id in span_ids:
             try:
                 span = self.trace.span(span_id)
             except KeyError:
                 continue
-            found[span_id] = payload(span, self.trace, given.get(span_id))
-        return found
+            payloads[span_id] = payload(span, self.trace, call_inputs.get(span_id))
+        return payloads
 
     def history(self, span_id: str) -> list[Payload]:
-        """The whole input of an inference. Raises KeyError."""
+        """The full input of an inference. Raises KeyError."""
         return messages(getattr(self.trace.span(span_id).operation, "input", ()))
 
     def diagnosis(self) -> dict[str, Any]:
+        """The diagnosis as JSON; see `lineage_json.without_diagnosis` if it failed."""
         if self._diagnosis is None:
             from llmtrace.diagnosis import diagnose, diagnosing
-            from llmtrace.viewer import values
+            from llmtrace.viewer import lineage_json
 
             try:
                 with diagnosing(self.trace.trace_id):
                     flow = self._flowing()
-                    self._diagnosis = values.diagnosis_as_json(diagnose(self.trace, flow))
+                    self._diagnosis = lineage_json.diagnosis_as_json(diagnose(self.trace, flow))
             except DiagnosisFailed as error:
-                self._diagnosis = values.without_diagnosis(self.trace, error)
+                self._diagnosis = lineage_json.without_diagnosis(self.trace, error)
         return self._diagnosis
 
     def origins(self, span_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-        """Of each span the values that a model put into it, and the place that each came from."""
-        from llmtrace.viewer import values
+        """For each span, the values that a model wrote into it and where each came from."""
+        from llmtrace.viewer import lineage_json
 
         flow = self._flowing()
         if self._uses is None:
-            self._uses = values.uses_of(self.trace, flow)
-        return {one: [values.use_as_json(use, flow.lineage) for use in self._uses.get(one, ())] for one in span_ids}
+            self._uses = lineage_json.uses_of(self.trace, flow)
+        return {
+            span_id: [lineage_json.use_as_json(use, flow.lineage) for use in self._uses.get(span_id, ())]
+            for span_id in span_ids
+        }
 
     def reached(self, span_id: str) -> dict[str, Any]:
-        """What fed a span and what its values went into. Raises KeyError."""
+        """The spans that a span's values came from, and those that they went into. Raises KeyError."""
         from llmtrace.lineage import Propagation
-        from llmtrace.viewer import values
+        from llmtrace.viewer import lineage_json
 
         self.trace.span(span_id)
         if self._propagation is None:
             flow = self._flowing()
             self._propagation = Propagation(self.trace, flow.uses, flow.lost_messages)
-        return values.reached(self._propagation, span_id)
+        return lineage_json.reached(self._propagation, span_id)
 
     def search(self, query: str) -> list[str]:
-        """Ids of the spans that hold each term of a query; of a model call, what was new in it and what it answered."""
+        """Ids of the spans that contain each term of a query. Of a model call, only new messages and its answer count."""
         if self._texts is None:
-            given = self._given()
-            self._texts = [(span.span_id, search.text_of(fresh(span, given.get(span.span_id)))) for span in self.trace.spans]
+            call_inputs = self._call_inputs()
+            self._texts = [
+                (span.span_id, search.text_of(fresh(span, call_inputs.get(span.span_id)))) for span in self.trace.spans
+            ]
         wanted = search.needles(query)
-        return [span_id for span_id, text in self._texts if all(one in text for one in wanted)] if wanted else []
+        return [span_id for span_id, text in self._texts if all(needle in text for needle in wanted)] if wanted else []
 
-    def _given(self) -> dict[str, Input]:
+    def _call_inputs(self) -> dict[str, Input]:
         if self._inputs is None:
             self._inputs = inputs(self.trace)
         return self._inputs
@@ -147,7 +156,7 @@ class Opened:
 
 
 def as_read(trace: Trace) -> Trace:
-    """The trace with what only a reader can see: spans that never ended."""
+    """The trace with evaluations of its interrupted spans, which only a reader can see."""
     if not any(trace.interrupted(span) for span in trace.spans):
         return trace
     from llmtrace.evaluation import on_reading

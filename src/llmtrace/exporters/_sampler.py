@@ -1,8 +1,8 @@
-"""Which spans are sent, and when: sampling by quality, and spans of others that wait for their verdicts.
+"""Decides which spans are sent, and when: sampling by quality, and external spans that wait for their evaluation.
 
-Law: a trace with an error, a finding (a crossed budget is one) or a slow run is sent whole, as far as this process made it;
-of the healthy ones a share, chosen by the trace's id, so that all processes choose alike. The wait is bounded: a trace that is
-not done after `WAIT_SECONDS` is decided by what is known, and sent after all if it goes bad later.
+Law: a trace with an error, a finding (such as an exceeded budget) or a slow run is sent completely, as far as this process made
+it. Of healthy traces a share is sent, chosen by trace id, so that all processes choose the same. A trace that has not ended
+after `WAIT_SECONDS` is decided by what is known, and sent after all if it fails later.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from dataclasses import dataclass, field
 
 from llmtrace import semconv
 from llmtrace.exporters._counts import Counts
-from llmtrace.exporters._tails import Item
+from llmtrace.exporters._journal_cursor import QueuedSpan
 from llmtrace.model import RawSpan
 
 WAIT_SECONDS = 60.0
 FOREIGN_SECONDS = 6.0
-"""How long a span of another instrumentation waits to be judged (see `foreign.intake`), and to come again with its verdicts."""
+"""Seconds that an external span waits to be evaluated (see `external.ingest`) and to come again with its evaluations."""
 MOST_WAITING = 50_000
 MOST_KNOWN = 20_000
-"""Traces and spans that are remembered once they are decided."""
+"""Decided traces and spans that are remembered."""
 SLOW = 0.95
-"""A run that takes longer than this share of the last ones of its name is slow."""
+"""A run is slow if it takes longer than this share of the latest runs of its name."""
 _LEAST_RUNS, _LAST_RUNS = 20, 200
 
 
 @dataclass(slots=True)
 class _Trace:
-    items: dict[str, Item] = field(default_factory=dict)
+    items: dict[str, QueuedSpan] = field(default_factory=dict)
     due: float = 0.0
     foreign: bool = True
 
 
-class Gate:
-    """Items go in as they are read, and come out when they are to be sent."""
+class Sampler:
+    """Takes spans as they are read, and returns them when they are to be sent."""
 
     def __init__(self, share: float, counts: Counts) -> None:
         self._share = share
@@ -44,21 +44,21 @@ class Gate:
         self._waiting: OrderedDict[str, _Trace] = OrderedDict()
         self._number = 0
         self._decided: OrderedDict[str, float] = OrderedDict()
-        """Traces by the share of their like that is sent; 0 for those left out."""
-        self._left: OrderedDict[str, list[Item]] = OrderedDict()
+        """The sampling rate of decided traces; 0 for dropped ones."""
+        self._sampled_out: OrderedDict[str, list[QueuedSpan]] = OrderedDict()
         self._passed: OrderedDict[str, None] = OrderedDict()
         self._runs: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def offer(self, item: Item) -> list[Item]:
-        """Take an item; gives those that are to be sent now."""
+    def offer(self, item: QueuedSpan) -> list[QueuedSpan]:
+        """Take a span. Returns the spans that are to be sent now."""
         raw = item.raw
         if raw is None:
             return []
-        if item.span_id in self._passed:  # it is told again, with what was found since; the local store has that
+        if item.span_id in self._passed:  # journaled again with later findings; the local store has those
             item.settle()
             return []
-        own = semconv.RUN_ID in raw.attributes
-        if self._share >= 1 and own:
+        is_own = semconv.RUN_ID in raw.attributes
+        if self._share >= 1 and is_own:
             return self._pass([item])
         decided = self._decided.get(item.trace_id)
         if decided:
@@ -69,31 +69,31 @@ class Gate:
             return []
         if decided == 0:
             return self._change(item)
-        trace = self._wait(item, own=own)
+        trace = self._wait(item, is_own=is_own)
         if self._share < 1 and _is_bad(raw):
             return self._decide(item.trace_id, 1.0)
-        if self._share < 1 and own and item.open_left == 0:
+        if self._share < 1 and is_own and item.open_left == 0:
             return self._decide(item.trace_id, 1.0 if self._is_slow(raw) else None)
         item.release()
         return self._decide(next(iter(self._waiting)), None) if self._number > MOST_WAITING and trace.items else []
 
-    def due(self) -> list[Item]:
-        """What has waited long enough."""
-        now, ready = time.monotonic(), list[Item]()
+    def due(self) -> list[QueuedSpan]:
+        """The spans of traces that have waited long enough."""
+        now, ready = time.monotonic(), list[QueuedSpan]()
         for trace_id in [trace_id for trace_id, trace in self._waiting.items() if trace.due <= now]:
             ready += self._decide(trace_id, None)
         return ready
 
-    def rest(self) -> list[Item]:
-        """All that waits, decided now."""
+    def rest(self) -> list[QueuedSpan]:
+        """Decide all waiting traces now."""
         return [item for trace_id in list(self._waiting) for item in self._decide(trace_id, None)]
 
-    def _wait(self, item: Item, *, own: bool) -> _Trace:
+    def _wait(self, item: QueuedSpan, *, is_own: bool) -> _Trace:
         now = time.monotonic()
         trace = self._waiting.get(item.trace_id)
         if trace is None:
             trace = self._waiting[item.trace_id] = _Trace(due=now + WAIT_SECONDS)
-        trace.foreign = trace.foreign and not own
+        trace.foreign = trace.foreign and not is_own
         if trace.foreign:
             trace.due = now + FOREIGN_SECONDS
         before = trace.items.pop(item.span_id, None)
@@ -104,8 +104,8 @@ class Gate:
         self._number += 1
         return trace
 
-    def _decide(self, trace_id: str, rate: float | None) -> list[Item]:
-        """``rate`` None: it is healthy, as far as is known."""
+    def _decide(self, trace_id: str, rate: float | None) -> list[QueuedSpan]:
+        """Decide a trace. ``rate`` None: it is healthy, as far as is known."""
         items = list(self._waiting.pop(trace_id).items.values())
         self._number -= len(items)
         if rate is None:
@@ -118,48 +118,48 @@ class Gate:
             self._leave(item)
         return []
 
-    def _change(self, item: Item) -> list[Item]:
-        """A trace that was left out goes bad: what is still in the journal of it is sent after all."""
-        before = self._left.pop(item.trace_id, [])
+    def _change(self, item: QueuedSpan) -> list[QueuedSpan]:
+        """Send a dropped trace after all, because it failed: its spans are still in the journal."""
+        before = self._sampled_out.pop(item.trace_id, [])
         self._counts.traces_late += 1
         self._counts.traces_left -= 1
         self._counts.sampled_out -= len(before)
         return self._keep(item.trace_id, 1.0, [*before, item])
 
-    def _keep(self, trace_id: str, rate: float, items: Iterable[Item]) -> list[Item]:
+    def _keep(self, trace_id: str, rate: float, items: Iterable[QueuedSpan]) -> list[QueuedSpan]:
         if self._share >= 1:
             return self._pass(items)
         _remember(self._decided, trace_id, rate)
         self._counts.traces_kept += 1
-        kept = list(items)
-        for item in kept:
+        passed = list(items)
+        for item in passed:
             item.rate = rate
-        return self._pass(kept)
+        return self._pass(passed)
 
-    def _pass(self, items: Iterable[Item]) -> list[Item]:
+    def _pass(self, items: Iterable[QueuedSpan]) -> list[QueuedSpan]:
         passed = list(items)
         for item in passed:
             _remember(self._passed, item.span_id, None)
         return passed
 
-    def _leave(self, item: Item) -> None:
+    def _leave(self, item: QueuedSpan) -> None:
         item.release()
         item.settle()
         self._counts.sampled_out += 1
-        left = self._left.get(item.trace_id)
-        if left is None:
-            left = self._left[item.trace_id] = []
-            if len(self._left) > MOST_KNOWN // 10:
-                self._left.popitem(last=False)
-        if item.tail is not None and len(left) < MOST_KNOWN:
-            left.append(item)
+        sampled_out = self._sampled_out.get(item.trace_id)
+        if sampled_out is None:
+            sampled_out = self._sampled_out[item.trace_id] = []
+            if len(self._sampled_out) > MOST_KNOWN // 10:
+                self._sampled_out.popitem(last=False)
+        if item.tail is not None and len(sampled_out) < MOST_KNOWN:
+            sampled_out.append(item)
 
     def _is_slow(self, outermost: RawSpan) -> bool:
-        """Whether a run takes longer than nearly all the last ones of its name."""
+        """True if a run takes longer than nearly all of the latest runs of its name."""
         took = ((outermost.end or outermost.start) - outermost.start) / 1e9
         last = self._runs.get(outermost.name)
         if last is None:
-            last = _remember(self._runs, outermost.name, deque(maxlen=_LAST_RUNS), most=1000)
+            last = _remember(self._runs, outermost.name, deque(maxlen=_LAST_RUNS), limit=1000)
         slow = len(last) >= _LEAST_RUNS and took > sorted(last)[int(len(last) * SLOW)]
         last.append(took)
         return slow
@@ -174,8 +174,8 @@ def _is_bad(raw: RawSpan) -> bool:
     )
 
 
-def _remember(known: OrderedDict, key: str, held, most: int = MOST_KNOWN):  # type: ignore[no-untyped-def, type-arg]
-    known[key] = held
-    if len(known) > most:
-        known.popitem(last=False)
-    return held
+def _remember(memory: OrderedDict, key: str, value, limit: int = MOST_KNOWN):  # type: ignore[no-untyped-def, type-arg]
+    memory[key] = value
+    if len(memory) > limit:
+        memory.popitem(last=False)
+    return value

@@ -1,7 +1,7 @@
-"""The store of a program that only sends: nothing is kept but what is still to be sent, and no more of it than may leave.
+"""The store of a program that only sends: it keeps unsent spans only, and no content that must not leave.
 
-It is what ``LLMTRACE_STORE=auto`` means where OTLP is configured and no terminal is there. Its journal lies beside the store's,
-in ``unsent/``; a file goes as soon as all of it was sent.
+It is used for ``LLMTRACE_STORE=auto`` if OTLP is configured and the program does not run in a terminal. Its journal is in
+``unsent/`` in the store's folder; a file is removed as soon as all its spans were sent.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from pathlib import Path
 from llmtrace.codec import genai
 from llmtrace.config import Config
 from llmtrace.content import Content
-from llmtrace.exporters import _outgoing as outgoing
+from llmtrace.exporters import _export_view as export_view
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.store import NEWEST, Query, Store
 from llmtrace.store.local import LocalStore
-from llmtrace.store.sent import UNSENT
+from llmtrace.store.send_positions import UNSENT
 from llmtrace.store.summary import TraceSummary
 
 
-class Spool(Store):
-    """``home``: the folder of the store that is not written to. ``folder`` is the same, since budgets are kept there."""
+class SendQueue(Store):
+    """``home``: the folder of the user's store, which gets no spans. `folder` is the same, since budgets are kept there."""
 
     takes_encoded = True
 
     def __init__(self, home: Path, config: Config) -> None:
-        self.folder = home
+        self.folder: Path = home
         self.local = LocalStore(home / UNSENT, config=config, may_be_missing=True, background=False)
         self._content = Content(config)
         self._begun = False
@@ -44,10 +44,10 @@ class Spool(Store):
         self._begin()
         if self.local.mark():
             raw = genai.encode(span)
-            self.local.append_encoded(raw if self._content.exports_content else outgoing.bare(span, raw, self._content))
+            self.local.append_encoded(raw if self._content.exports_content else export_view.strip(span, raw, self._content))
 
     def append_encoded(self, raw: RawSpan) -> None:
-        """A start mark is small and without content; it goes as it is."""
+        """Keep an encoded span. A start mark has no content, so it is kept unchanged."""
         if raw.end is not None and not self._content.exports_content:
             self.append(genai.decode(raw))
         elif self.local.mark():
@@ -55,10 +55,10 @@ class Spool(Store):
             self.local.append_encoded(raw)
 
     def _begin(self) -> None:
-        """The journal makes its own folder and the one around it, for the user only; this is one more around."""
+        """Create the outer folder, for the user only; the journal creates the inner two."""
         if not self._begun:
             self._begun = True
-            with contextlib.suppress(OSError):  # the journal will say so
+            with contextlib.suppress(OSError):  # the journal will report it
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def flush(self) -> None:

@@ -1,8 +1,8 @@
-"""Journal files: their format, how they are read, which belong to a running process, and how many may stay.
+"""Journal files: their format, how to read them, which belong to a running process, and which are removed to save space.
 
-A file is a head (magic, format version) and records, each with a mark, its length and a CRC-32. Law: whatever happened to a
-file, every record that is whole is read; what cannot be read is skipped or set aside, never removed. The file of a running
-process is never removed either: its writer holds an exclusive ``flock`` on it, readers only ever try a shared one.
+A file has a head (magic bytes, format version) and records, each with a mark, its length and a CRC-32. Law: whatever happened
+to a file, every complete record is read; bytes that cannot be read are skipped or set aside, never removed. The file of a
+running process is never removed either: its writer holds an exclusive ``flock`` on it, and readers only try a shared one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from llmtrace.store import locks
 SUFFIX = ".journal"
 CORRUPT = ".corrupt"
 BOUNDS = ".bounds"
-"""Beside the journal files: bytes and days, as the program that wrote last was configured."""
+"""A file beside the journal files: the limits (bytes, days) of the program that wrote last."""
 VERSION = 1
 MAGIC = b"llmtrace"
 HEAD = struct.Struct("<8sHxxxxxx")
 
 MARK = b"\xffLT\xff"
-"""Starts each record. 0xff is in no UTF-8 text, so no content can be taken for a record while looking for the next one."""
+"""Starts each record. UTF-8 text never contains 0xff, so content cannot be mistaken for the start of a record."""
 RECORD = struct.Struct("<4sBxHII")
 
 CONTEXT, START, SPAN = 1, 2, 3
@@ -39,7 +39,7 @@ _BLOCK = 1 << 20
 class Record(NamedTuple):
     kind: int
     ref: int
-    """Number of the context record (in the same file) that this one refers to, or that this one is; 0: none."""
+    """Number of the context record in this file: the record's own, or the one that it refers to; 0: none."""
     payload: bytes
     offset: int
     length: int
@@ -47,21 +47,21 @@ class Record(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Bytes that are no record. ``tail``: nothing readable follows (yet, if its writer runs)."""
+    """Bytes that are not a record. ``tail``: no record follows (yet, if the writer still runs)."""
 
     offset: int
     length: int
     tail: bool
 
 
-class Found(NamedTuple):
+class JournalFile(NamedTuple):
     name: str
     size: int
     modified: float
 
 
 class Unusable(Exception):
-    """A file that is no journal (``newer`` False), or one of a newer format."""
+    """The file is not a journal, or it has a newer format (``newer`` True)."""
 
     def __init__(self, path: Path, *, newer: bool) -> None:
         super().__init__(path)
@@ -70,14 +70,14 @@ class Unusable(Exception):
 
 
 def frame(kind: int, ref: int, payload: bytes) -> bytes:
-    """One record, ready to be written. Raises struct.error beyond 4 GiB or context 65535."""
+    """The bytes of one record. Raises struct.error for more than 4 GiB or a context number above 65535."""
     return RECORD.pack(MARK, kind, ref, len(payload), zlib.crc32(payload, kind | ref << 8)) + payload
 
 
 def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
-    """The records from ``offset`` (0, or the end of a record) on, with a `Gap` wherever bytes are damaged.
+    """Read the records from ``offset`` (0, or the end of a record), with a `Gap` wherever bytes are damaged.
 
-    Raises `Unusable` if the head is not ours, OSError if the file cannot be opened.
+    Raises `Unusable` for a head that is not a journal's, OSError if the file cannot be opened.
     """
     with path.open("rb", buffering=_BLOCK) as file:
         size = os.fstat(file.fileno()).st_size
@@ -90,7 +90,7 @@ def iterate(path: Path, offset: int = 0) -> Iterator[Record | Gap]:
 
 
 def outline(path: Path) -> Iterator[Record]:
-    """The records of a file, the payloads of contexts only; it ends where damage is in the way.
+    """Read the records of a file without payloads, except for contexts. Stops at the first damaged byte.
 
     Raises `Unusable`, OSError.
     """
@@ -109,7 +109,7 @@ def outline(path: Path) -> Iterator[Record]:
 
 
 def read(file: BinaryIO, offset: int, length: int) -> Record | None:
-    """The record at ``offset``, or None if no whole record of this length is there."""
+    """The record at ``offset``; None if the file has no complete record of this length there."""
     return _record_at(file, offset, offset + length)
 
 
@@ -140,7 +140,7 @@ def _gap(file: BinaryIO, offset: int, size: int) -> Gap:
 
 
 def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
-    """Where the next whole record begins, from ``offset`` on."""
+    """The offset of the next complete record from ``offset``; None if there is none."""
     while offset < size:
         file.seek(offset)
         block = file.read(_BLOCK)
@@ -155,9 +155,9 @@ def _resync(file: BinaryIO, offset: int, size: int) -> int | None:
     return None
 
 
-def listing(folder: Path) -> list[Found]:
-    """The journal files of a folder, oldest first; empty if there is no such folder."""
-    found = []
+def listing(folder: Path) -> list[JournalFile]:
+    """The journal files of a folder, oldest first; empty if the folder does not exist."""
+    files = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -166,67 +166,69 @@ def listing(folder: Path) -> list[Found]:
                         status = entry.stat()
                     except OSError:  # removed meanwhile
                         continue
-                    found.append(Found(entry.name, status.st_size, status.st_mtime))
+                    files.append(JournalFile(entry.name, status.st_size, status.st_mtime))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(found)
+    return sorted(files)
 
 
 def process_of(name: str) -> str:
-    """What all files of one process have in common. A process holds the lock of its newest file only."""
+    """The part of a file name that identifies its process. A process holds the lock of its newest file only."""
     return name.partition("-")[2].partition(".")[0] or name
 
 
-class Running:
-    """Which processes still run, going by the locks on their files; each is looked at once."""
+class RunningWriters:
+    """Tells which processes still run, by the locks on their files. Each process is checked once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._names: dict[str, list[str]] | None = None
-        self._known: dict[str, bool] = {}
+        self._runs: dict[str, bool] = {}
 
-    def wrote(self, name: str) -> bool:
+    def is_running(self, name: str) -> bool:
         """True if the process that wrote this file still runs."""
         process = process_of(name)
-        if process not in self._known:
-            self._known[process] = any(held(self._folder / name) for name in reversed(self._files(process)))
-        return self._known[process]
+        if process not in self._runs:
+            self._runs[process] = any(is_being_written(self._folder / name) for name in reversed(self._files(process)))
+        return self._runs[process]
 
     def _files(self, process: str) -> list[str]:
         if self._names is None:
             self._names = {}
-            for found in listing(self._folder):
-                self._names.setdefault(process_of(found.name), []).append(found.name)
+            for file in listing(self._folder):
+                self._names.setdefault(process_of(file.name), []).append(file.name)
         return self._names.get(process, [])
 
 
-def held(path: Path) -> bool:
-    """True if the process that writes this file still runs; where there are no locks, if it wrote in the last minute."""
+def is_being_written(path: Path) -> bool:
+    """True if the process that writes this file still runs. Without file locks: if it wrote in the last minute."""
     try:
         descriptor = os.open(path, os.O_RDONLY | locks.FLAGS)
     except OSError as error:
-        return error.errno != errno.ENOENT  # not ours to read, so not ours to judge
+        return error.errno != errno.ENOENT  # it exists but we may not read it: assume that it is in use
     try:
-        taken = locks.take(descriptor, exclusive=False)
-        return not taken if taken is not None else time.time() - os.fstat(descriptor).st_mtime < 60
+        locked = locks.take(descriptor, exclusive=False)
+        return not locked if locked is not None else time.time() - os.fstat(descriptor).st_mtime < 60
     finally:
         os.close(descriptor)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file that cannot be read, so that nobody trips over it again. Raises OSError."""
+    """Rename a file that cannot be read, so that it is not read again. Raises OSError."""
     target = path.with_name(path.name + CORRUPT)
     path.rename(target)
     return target
 
 
 Removing: TypeAlias = Callable[[Path], None]
-"""Told of a file that is about to be removed."""
+"""Called with a file that is about to be removed."""
 
 
 def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, removing: Removing | None = None) -> None:
-    """For writers: note the bounds and sweep, at once or once an hour. Even where programs are short and nobody reads, they
-    hold. Raises OSError if the folder cannot be written."""
+    """Write down the limits and remove old files, at once (``now``) or once an hour. For writers.
+
+    So the limits hold even if programs are short and nobody reads the store. Raises OSError if the folder is not writable.
+    """
     stamp, bounds = folder / BOUNDS, f"{max_bytes} {max_days:g}"
     if now or _age(stamp) > 3600 or stamp.read_text() != bounds:
         descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600)
@@ -236,7 +238,7 @@ def keep_bounds(folder: Path, max_bytes: int, max_days: float, *, now: bool, rem
 
 
 def sweep_as_noted(folder: Path, removing: Removing | None = None) -> None:
-    """For readers: sweep by the bounds that the last writer noted (a reader's own may be others), once a minute."""
+    """Remove old files, once a minute, by the limits that the last writer wrote down. For readers, whose own may differ."""
     stamp = folder / BOUNDS
     try:
         if _age(stamp) > 60:
@@ -248,7 +250,7 @@ def sweep_as_noted(folder: Path, removing: Removing | None = None) -> None:
 
 
 def _age(path: Path) -> float:
-    """Seconds since the last change; no end of them if there is no such file."""
+    """Seconds since the last change; infinity if the file does not exist."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:
@@ -256,10 +258,10 @@ def _age(path: Path) -> float:
 
 
 def sweep(folder: Path, max_bytes: int, max_days: float, removing: Removing | None = None) -> list[str]:
-    """Remove whole journal files, oldest first, until the store fits its bounds. Returns their names; never raises.
+    """Remove journal files, oldest first, until the store is within its limits. Returns their names; never raises.
 
-    ``max_bytes`` bounds the journal and what lies beside its folder (the index), of which at most half the bound counts.
-    Files of running processes, and files that cannot be read, stay.
+    ``max_bytes`` limits the journal and the files beside its folder (the index), which count for at most half of it. Files of
+    running processes, and files that cannot be read, are not removed.
     """
     files = sorted(listing(folder), key=lambda file: file.modified)
     room = max_bytes - min(_size_beside(folder), max_bytes // 2)
@@ -284,7 +286,7 @@ def sweep(folder: Path, max_bytes: int, max_days: float, removing: Removing | No
 
 
 def _removable(path: Path) -> bool:
-    if held(path):
+    if is_being_written(path):
         return False
     try:
         with path.open("rb") as file:
@@ -307,10 +309,10 @@ def _size_beside(folder: Path) -> int:
 
 
 def _remove_strays(folder: Path) -> None:
-    """Files whose process died between making them and giving them their name: they hold no record yet."""
+    """Remove files without records, whose process died before it gave them their name."""
     try:
         for path in folder.glob(".*.tmp"):
-            if time.time() - path.stat().st_mtime > 3600 and not held(path):
+            if time.time() - path.stat().st_mtime > 3600 and not is_being_written(path):
                 path.unlink(missing_ok=True)
     except OSError:
         pass

@@ -1,12 +1,12 @@
-"""Spans that other instrumentations make in this process: they get the same signals, and stand in the store beside ours.
+"""Records spans that other instrumentations make in this process: same signals, same store as ours.
 
-One span processor, on the program's own TracerProvider and on our stand-in (`provider`). What is taken: every span that a
-dialect knows, and every span below one of these or of ours; what is below a span that tells of an agent or a model is one run
-with it (`runs`). What else a program traces (its database, its web server) is its own affair.
+One span processor, on the program's own TracerProvider and on our recording proxies (`tracer_provider`). It records every span
+that a dialect knows, and every span below one of these or one of ours. All spans below a span of an agent or a model belong to
+one run (`open_spans`). Other spans of the program (its database, its web server) are ignored.
 
-Law: one inference a call. Where another instrumentation has wrapped the same call, ours is the inference; theirs, inside
-ours, is left out, and around ours, or beside ours with the same answer, it stays as a plain span. So does theirs of an
-execution right inside ours of the same tool.
+Law: one inference per call. If another instrumentation has wrapped the same call, our span is the inference. Their span is
+left out if it is inside ours; around ours, or beside ours with the same answer, it stays as a plain span. Their span of a tool
+execution right inside ours of the same tool also stays as a plain span.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from llmtrace import semconv
 from llmtrace.codec.dialects import decode
 from llmtrace.codec.messages import read_definitions
 from llmtrace.codec.reconcile import answer_texts
-from llmtrace.foreign.intake import Intake
-from llmtrace.foreign.provider import listen
-from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
+from llmtrace.external.ingest import Ingestor
+from llmtrace.external.open_spans import MOST_OPEN, OpenSpans
+from llmtrace.external.tracer_provider import listen
 from llmtrace.model import (
     Custom,
     Event,
@@ -49,37 +49,36 @@ from llmtrace.recorder.run import Run
 _KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
 
 _MOST_BESIDE = 64
-"""Ended inferences of ours that are remembered for each place; those of others that tell of the same call end right after."""
+"""Ended inferences of ours that are remembered per trace. Another instrumentation's span of the same call ends right after."""
 
 
-class ForeignSpans(SpanProcessor, Sink):
-    """Also a sink of the recorder, to see our own inferences."""
+class ExternalSpans(SpanProcessor, Sink):
+    """Records external spans. It is also a sink of the recorder, to see our own inferences."""
 
     wants_start_marks = False
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, ingestor: Ingestor) -> None:
+        self._ingestor = ingestor
         self._open = OpenSpans(_new_run)
         self._around: OrderedDict[str, None] = OrderedDict()
-        """Spans that have an inference of ours right below them."""
+        """Spans with an inference of ours as a direct child."""
         self._beside: OrderedDict[str, deque[tuple[int, int]]] = OrderedDict()
-        """By trace (roots, of whatever trace, by none), of each inference of ours that ended while a span of others was open:
-        when it ended, its answer's hash."""
+        """End time and hash of the answer of our inferences that ended while an external span was open, by `_place`."""
         self._under_way: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
-        """Inferences of ours that are open, and began while a span of others was: the model, the thread."""
+        """Model and thread of our open inferences that started while an external span was open, by span id."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     def skip(self, span: Span) -> bool:
-        """Take note of an ended inference of ours; the span itself is not needed."""
-        listen()  # to a provider that was set in a way that nobody could see
+        """Remember our ended inferences. Return True, since this sink does not need the ended span."""
+        listen()  # the program may have set a provider without `set_tracer_provider`
         if isinstance(span.operation, Inference):
             if self._under_way:
                 with self._lock:
                     self._under_way.pop(span.span_id, None)
             if span.parent_id is not None:
                 self._note(span.parent_id)
-            answer = answer_texts(span.operation.output) if self._open.some() else []
+            answer = answer_texts(span.operation.output) if self._open.any_open() else []
             if answer:
                 with self._lock:
                     ended = self._beside.setdefault(_place(span), deque(maxlen=_MOST_BESIDE))
@@ -92,8 +91,8 @@ class ForeignSpans(SpanProcessor, Sink):
         self.skip(span)
 
     def on_span_start(self, span_id: str, operation: Operation) -> None:
-        """An inference of ours begins."""
-        if isinstance(operation, Inference) and self._open.some():
+        """Remember an inference of ours that starts."""
+        if isinstance(operation, Inference) and self._open.any_open():
             with self._lock:
                 self._under_way[span_id] = operation.request_model, threading.get_ident()
                 if len(self._under_way) > MOST_OPEN:
@@ -106,12 +105,12 @@ class ForeignSpans(SpanProcessor, Sink):
         guard(self._end, span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's signature
-        """Judge what waits for its verdicts."""
-        guard(self._intake.judge_all)
+        """Evaluate the traces that wait for it."""
+        guard(self._ingestor.evaluate_all)
         return True
 
     def close(self) -> None:
-        self._intake.close()
+        self._ingestor.close()
 
     def run_at(self, context: Context) -> Run | None:
         """See `OpenSpans.run_at`."""
@@ -122,40 +121,40 @@ class ForeignSpans(SpanProcessor, Sink):
             self._open.add(span, context)
 
     def _end(self, span: ReadableSpan) -> None:
-        own = span.get_span_context()
-        if own is None or _is_ours(span):
+        span_context = span.get_span_context()
+        if span_context is None or _is_ours(span):
             return
-        place = self._open.remove(own.span_id)
-        found = decode(self._raw(span))
-        if place.owner is None and place.run is None and isinstance(found.operation, Custom):
-            return  # in the run of an agent it stays, whatever it is: else what is below it has no parent
-        inference = found.operation
+        place = self._open.remove(span_context.span_id)
+        external = decode(self._raw(span))
+        if place.owner is None and place.run is None and isinstance(external.operation, Custom):
+            return  # within an agent's run every span stays, since others may have it as their parent
+        inference = external.operation
         if isinstance(inference, Inference):
-            if place.owner is not None and _is_same_call(place.owner, found):
+            if place.owner is not None and _is_same_call(place.owner, external):
                 return
-            if self._is_around_ours(found) or self._is_beside_ours(found):
-                self._note(found.parent_id)  # one more of theirs may be around this one
-                found = replace(found, operation=Custom())
+            if self._is_around_ours(external) or self._is_beside_ours(external):
+                self._note(external.parent_id)  # another external span of the same call may be around this one
+                external = replace(external, operation=Custom())
             elif span.parent is not None:
-                found = replace(found, operation=self._offered(inference, span.parent.span_id))
-        elif place.owner is not None and _is_same_execution(place.owner, found):
-            found = replace(found, operation=Custom())  # it stays, since what the tool did stands below it
+                external = replace(external, operation=self._offered(inference, span.parent.span_id))
+        elif place.owner is not None and _is_same_execution(place.owner, external):
+            external = replace(external, operation=Custom())  # it stays, since the tool's own spans are below it
         recorder, run = active(), place.owner.run if place.run is None and place.owner is not None else place.run
         if recorder is not None and run is not None:
             watchers = place.watchers if place.owner is None else place.owner.watchers
-            recorder.adopt(found, run, watchers, outermost=place.is_outermost)
+            recorder.adopt(external, run, watchers, outermost=place.is_outermost)
         else:
-            self._intake.take_span(found)
+            self._ingestor.ingest_span(external)
 
     def _offered(self, inference: Inference, parent_id: int) -> Inference:
-        """With the tools that a framework names once, with the agent."""
+        """Add the tool definitions that a framework records only once, on the agent's span."""
         if inference.tools:
             return inference
-        tools = read_definitions(self._open.told_around(parent_id, semconv.TOOL_DEFINITIONS))
+        tools = read_definitions(self._open.inherited_attribute(parent_id, semconv.TOOL_DEFINITIONS))
         return replace(inference, tools=tools) if tools else inference
 
     def _note(self, parent_id: str | None) -> None:
-        """An inference of ours is right below this span."""
+        """Remember that this span has an inference of ours as a direct child."""
         with self._lock:
             if parent_id is not None:
                 self._around[parent_id] = None
@@ -167,16 +166,18 @@ class ForeignSpans(SpanProcessor, Sink):
             return self._around.pop(span.span_id, self) is None
 
     def _is_beside_ours(self, span: Span) -> bool:
-        """Whether it tells of a call of ours that it is neither around nor inside: one that ended while it was open, with the
-        same answer, or that is still open on this very thread, of the same model. So it is where others hold no span current
-        while the client makes its request: callbacks, and streams."""
+        """True if the span is about a call of ours that it is neither around nor inside.
+
+        Such a call ended while the span was open, with the same answer, or is still open on this thread, with the same model.
+        This happens if an instrumentation keeps no span current during the request: with callbacks and streams.
+        """
         assert isinstance(span.operation, Inference)
         answer = answer_texts(span.operation.output)
         with self._lock:
             ours = self._beside.get(_place(span), deque())
-            for one in ours if answer else ():
-                if one[0] >= span.start and one[1] == hash(tuple(answer)):
-                    ours.remove(one)
+            for ended in ours if answer else ():
+                if ended[0] >= span.start and ended[1] == hash(tuple(answer)):
+                    ours.remove(ended)
                     return True
             models = {span.operation.request_model, span.operation.response_model} - {None}
             for span_id, (model, thread) in self._under_way.items():
@@ -186,12 +187,12 @@ class ForeignSpans(SpanProcessor, Sink):
         return False
 
     def _raw(self, span: ReadableSpan) -> RawSpan:
-        own, parent = span.get_span_context(), span.parent
-        assert own is not None
+        span_context, parent = span.get_span_context(), span.parent
+        assert span_context is not None
         scope = span.instrumentation_scope
         return RawSpan(
-            f"{own.trace_id:032x}",
-            f"{own.span_id:016x}",
+            f"{span_context.trace_id:032x}",
+            f"{span_context.span_id:016x}",
             span.name,
             span.start_time or 0,
             span.end_time,
@@ -207,11 +208,11 @@ class ForeignSpans(SpanProcessor, Sink):
         )
 
     def _resource(self, span: ReadableSpan) -> dict[str, Any]:
-        """One dict for a resource, since stores write each only once."""
-        known = self._resources.get(id(span.resource))
-        if known is None:
-            known = self._resources[id(span.resource)] = span.resource, dict(span.resource.attributes)
-        return known[1]
+        """The resource's attributes: the same dict for the same resource, since stores write each dict only once."""
+        cached = self._resources.get(id(span.resource))
+        if cached is None:
+            cached = self._resources[id(span.resource)] = span.resource, dict(span.resource.attributes)
+        return cached[1]
 
 
 def _new_run() -> Run | None:
@@ -220,19 +221,19 @@ def _new_run() -> Run | None:
 
 
 def _is_same_call(owner: Recording, span: Span) -> bool:
-    """Whether an inference is the very call that ours, right around it, stands for."""
+    """True if an inference is the same call as our inference right around it."""
     return owner.span_id == span.parent_id and isinstance(owner.operation, Inference)
 
 
 def _is_same_execution(owner: Recording, span: Span) -> bool:
-    """The same of an execution of a tool."""
+    """True if a tool execution is the same as our tool execution right around it."""
     ours, theirs = owner.operation, span.operation
     of_tools = isinstance(ours, ToolExecution) and isinstance(theirs, ToolExecution) and ours.name == theirs.name
     return of_tools and owner.span_id == span.parent_id
 
 
 def _place(span: Span) -> str:
-    """Where its like is looked for: in its trace; roots are each a trace of their own."""
+    """The key under which spans of the same call are compared: the trace id; "" for roots, which each have their own trace."""
     return "" if span.parent_id is None else span.trace_id
 
 
