@@ -1,4 +1,4 @@
-"""docs/attributes.md names what is written, and nothing else; the names are the conventions' where it says so."""
+"""The pages of attributes name what is written, and nothing else; the names are the conventions' where they say so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_WRITTEN = {sc.USAGE_CACHE_CREATION, sc.OTEL_STATUS_CODE, sc.OTEL_STATUS_DESC
 
 
 def page() -> str:
-    return (ROOT / "docs/attributes.md").read_text(encoding="utf-8")
+    return "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("attributes.md", "attributes_more.md"))
 
 
 def rows() -> dict[str, str]:
