@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import llmtrace
+from llmtrace import cli
 from llmtrace.config import Config
 from llmtrace.demo.server import ModelServer
 from llmtrace.store import open_store
@@ -101,6 +102,21 @@ def test_every_page_is_in_the_index() -> None:
     links = re.findall(r"\]\(([a-z_]+\.md)\)", (ROOT / "docs/README.md").read_text(encoding="utf-8"))
     assert pages <= set(links)
     assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"^(?:\w+=\S+ )*llmtrace ([^#&|\n]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_the_pages_are_commands(page: str) -> None:
+    """Each line of a shell block that calls llmtrace names a command, and arguments that the command takes."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in COMMAND.findall(block):
+            name, *arguments = shlex.split(line)
+            parser, _ = cli.parser_of(cli.commands()[name])
+            parser.parse_args(arguments)
 
 
 def blocks(page: str, language: str = "python") -> list[str]:
