@@ -181,6 +181,7 @@ def test_what_the_readme_says_of_why_is_what_why_says(tmp_path: Path) -> None:
     assert said in shown
 
 
+@pytest.mark.timeout(300)
 def test_the_tutorial_runs(tmp_path: Path) -> None:
     """Its programs and commands, in its order, print what the page shows; ids, times and ages may differ."""
     pytest.importorskip("openai")
