@@ -263,14 +263,14 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
 
 
 def documented() -> dict[str, str]:
-    """The sections of docs/cli.md by command."""
-    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    """The sections of docs/cli.md and docs/cli_operate.md by command."""
+    page = "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "cli_operate.md"))
     parts = re.split(r"^## `llmtrace ([a-z]+)`.*$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_every_command_and_option_is_documented() -> None:
-    """docs/cli.md has a section for each command and no other; it lists each argument and option of the parser and no other."""
+    """The pages have a section for each command and no other; it lists each argument and option of the parser and no other."""
     sections = documented()
     known = cli.commands()
     assert sorted(sections) == sorted(known)
