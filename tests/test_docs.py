@@ -49,7 +49,6 @@ def test_public_names_are_pinned() -> None:
         "Tools",
         "__version__",
         "agent",
-        "budget",
         "configure",
         "context",
         "extract",

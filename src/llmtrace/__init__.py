@@ -13,7 +13,7 @@ from llmtrace.version import __version__
 if TYPE_CHECKING:
     from llmtrace.decorators import agent, span, tool, workflow
     from llmtrace.decorators.signal import signal
-    from llmtrace.guards.budget import Budget, budget
+    from llmtrace.guards.budget import Budget
     from llmtrace.guards.slo import slo
     from llmtrace.recorder.context import context, extract, inject, wrap
     from llmtrace.recorder.feedback import feedback
@@ -25,7 +25,6 @@ _HOME = {
     "Budget": "llmtrace.guards.budget",
     "Tools": "llmtrace.tools",
     "agent": "llmtrace.decorators",
-    "budget": "llmtrace.guards.budget",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
     "extract": "llmtrace.recorder.context",
@@ -47,7 +46,6 @@ __all__ = [
     "Tools",
     "__version__",
     "agent",
-    "budget",
     "configure",
     "context",
     "extract",

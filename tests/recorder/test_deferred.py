@@ -129,7 +129,7 @@ def test_somebody_who_looks_at_each_end_sees_it_at_once(app_provider: Any) -> No
 
 @pytest.mark.usefixtures("held")
 def test_a_budget_counts_at_once() -> None:
-    with capture() as captured, llmtrace.budget(calls=1):
+    with capture() as captured, llmtrace.Budget(calls=1):
         (first,) = begin(1)
         first.end_later(lambda: says("one"))
         assert numbers(captured) == ["one"]

@@ -118,7 +118,7 @@ def run(recorder: Recorder, calls: int = 8) -> None:
         llmtrace.outcome("failure", reason="nothing was found")
         return ""
 
-    with llmtrace.budget(calls=3):
+    with llmtrace.Budget(calls=3, on_exceed="record"):
         support("Where is my order?")
 
 

@@ -244,7 +244,7 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
         recorder = active()
         assert recorder is not None
         recorder.evaluator = Evaluator([Collects()])
-        with llmtrace.workflow("w"), llmtrace.budget(calls=5):
+        with llmtrace.workflow("w"), llmtrace.Budget(calls=5):
             held: list[Any] = [items()]
             held.append(held)
             next(held[0])

@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator
 
 from llmtrace.content import Content
+from llmtrace.errors import ConfigurationError
 from llmtrace.recorder import Sink
 from llmtrace.recorder.guard import report
 
@@ -20,8 +21,11 @@ logger = logging.getLogger("llmtrace")
 OTLP = "otlp"
 
 
-def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
-    """The sinks by these names (``console``, ``jsonl:PATH``); an unknown one is named in a log line and left out."""
+def sinks(names: Iterable[str], content: Content, *, strict: bool = False) -> Iterator[Sink]:
+    """The sinks by these names (``console``, ``jsonl:PATH``); one that cannot work is named in a log line and left out.
+
+    ``strict``: it raises `ConfigurationError` instead.
+    """
     known = available()
     for name in names:
         kind, _, argument = name.partition(":")
@@ -29,11 +33,15 @@ def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
             continue
         if kind not in known:
             listed = ", ".join([OTLP, *known])
+            if strict:
+                raise ConfigurationError(f"configure(exporters=[{name!r}]): unknown exporter {kind!r}; expected {listed}")
             logger.warning("llmtrace: exporters: there is no %r; there are %s. It is left out", kind, listed)
             continue
         try:
             sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
         except ValueError as error:
+            if strict:
+                raise ConfigurationError(f"configure(exporters=[{name!r}]): {error}") from None
             logger.warning("llmtrace: exporters: %s: %s. It is left out", kind, error)
         except Exception as error:
             report(sinks, error)

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import BudgetExceeded
-from llmtrace.guards.estimates import usage_of
-from llmtrace.guards.spending import Spending
+from llmtrace.guards.budget_tracker import BudgetTracker
+from llmtrace.guards.token_estimate import usage_of
 from llmtrace.model import Inference, replace
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
@@ -25,7 +25,7 @@ EVERY = 8
 class Meter:
     """Tells the budgets over a stream what it has come to: what its server told of the usage, and an estimate until then."""
 
-    def __init__(self, watch: Watch, spendings: tuple[Spending, ...]) -> None:
+    def __init__(self, watch: Watch, spendings: tuple[BudgetTracker, ...]) -> None:
         self._watch = watch
         self._spendings = spendings
         self._next = 1
@@ -68,7 +68,7 @@ def meter(watch: Watch) -> Meter | None:
     """A meter for a stream that a budget may end; None, as for nearly every stream, where there is none."""
     call = watch.call
     watchers = call.recording.watchers if call is not None else ()
-    stopping = tuple(each for each in watchers if isinstance(each, Spending) and each.stops_streams)
+    stopping = tuple(each for each in watchers if isinstance(each, BudgetTracker) and each.stops_streams)
     return Meter(watch, stopping) if stopping else None
 
 
