@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.version import __version__
 
 if TYPE_CHECKING:
-    from llmtrace.decorators import agent, span, tool, workflow
+    from llmtrace.decorators import agent, inference, retrieval, span, tool, workflow
     from llmtrace.decorators.signal import signal
     from llmtrace.guards.budget import Budget
     from llmtrace.guards.slo import slo
-    from llmtrace.recorder.context import context, extract, inject, wrap
+    from llmtrace.recorder.context import context, extract, inject, suppress, wrap
     from llmtrace.recorder.feedback import feedback
+    from llmtrace.recorder.open_span import current_span
     from llmtrace.recorder.outcome import outcome
     from llmtrace.runtime import configure, flush, shutdown
     from llmtrace.tools import Tools
@@ -27,15 +28,19 @@ _HOME = {
     "agent": "llmtrace.decorators",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
+    "current_span": "llmtrace.recorder.open_span",
     "extract": "llmtrace.recorder.context",
     "feedback": "llmtrace.recorder.feedback",
     "flush": "llmtrace.runtime",
+    "inference": "llmtrace.decorators",
     "inject": "llmtrace.recorder.context",
     "outcome": "llmtrace.recorder.outcome",
+    "retrieval": "llmtrace.decorators",
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
     "slo": "llmtrace.guards.slo",
     "span": "llmtrace.decorators",
+    "suppress": "llmtrace.recorder.context",
     "tool": "llmtrace.decorators",
     "workflow": "llmtrace.decorators",
     "wrap": "llmtrace.recorder.context",
@@ -48,15 +53,19 @@ __all__ = [
     "agent",
     "configure",
     "context",
+    "current_span",
     "extract",
     "feedback",
     "flush",
+    "inference",
     "inject",
     "outcome",
+    "retrieval",
     "shutdown",
     "signal",
     "slo",
     "span",
+    "suppress",
     "testing",
     "tool",
     "workflow",
@@ -67,12 +76,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("testing", "errors"):
         return importlib.import_module(f"llmtrace.{name}")
-    home = _HOME.get(name)
-    if home is None:
+    module = _HOME.get(name)
+    if module is None:
         raise AttributeError(f"module 'llmtrace' has no attribute {name!r}")
-    found = getattr(importlib.import_module(home), name)
-    globals()[name] = found
-    return found
+    member = getattr(importlib.import_module(module), name)
+    globals()[name] = member
+    return member
 
 
 def __dir__() -> list[str]:

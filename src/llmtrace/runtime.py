@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from llmtrace.evaluation import Evaluator
 from llmtrace.exporters._destination import is_enabled, named, standard_sinks
 from llmtrace.exporters._forwarder import EXIT_SECONDS
 from llmtrace.exporters._sending import Sending, sends
+from llmtrace.exporters._spool import Spool
 from llmtrace.fingerprints import fingerprint
 from llmtrace.foreign import provider
 from llmtrace.foreign.intake import Intake
@@ -46,6 +48,7 @@ from llmtrace.semconv import SCOPE_NAME
 from llmtrace.signals import load, user_signals
 from llmtrace.signals import names as signal_names
 from llmtrace.store import Store, open_store
+from llmtrace.store.local import LocalStore
 from llmtrace.store.memory import MemoryStore
 from llmtrace.version import __version__
 
@@ -64,6 +67,8 @@ class _Running:
 _running: _Running | None = None
 _lock = threading.Lock()
 _at_exit = False
+FLUSH_SECONDS = 5.0
+"""How long `flush` waits by default."""
 
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -277,26 +282,42 @@ def build(
     return recorder
 
 
-def flush() -> None:
-    """Hand everything recorded so far to the operating system and send what is to be sent (two seconds at most are waited for
-    that); signals in the background are waited for, some seconds at most. Never raises."""
+def flush(timeout: float = FLUSH_SECONDS) -> bool:
+    """Hand over everything recorded so far, and return True if that was done within ``timeout`` seconds (default 5).
+
+    That is: written to the store, judged by the signals that run in the background, and taken by the OTLP endpoint, where there
+    is one. False: some of it waits; it is not lost, and is handed over later. Not needed in normal use: each finished span is
+    with the operating system already. A TracerProvider of your own has its own ``force_flush``. Raises only
+    `ConfigurationError`, for a timeout that is not a number of 0 or more.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise ConfigurationError(f"flush(timeout={timeout!r}): expected seconds, 0 or more")
+    deadline = time.monotonic() + timeout
     running = _running
     guard(instrumentation.end_forgotten)
     guard(deferred.settle)
-    guard(background.drain)
-    if running is not None and running.external is not None:
+    is_judged = guard(background.drain, timeout)
+    if running is None:
+        return bool(is_judged)
+    if running.external is not None:
         guard(running.external.force_flush)
-    if running is not None and running.store is not None:
+    if running.store is not None:
         guard(running.store.flush)
-    if running is not None and running.sending is not None:
-        guard(running.sending.flush)
+    is_written = running.store is None or guard(_is_written, running.store)
+    is_sent = running.sending is None or guard(running.sending.flush, max(0.0, deadline - time.monotonic()))
+    return bool(is_judged and is_written and is_sent)
+
+
+def _is_written(store: Store) -> bool:
+    local = store.local if isinstance(store, Spool) else store
+    return not (isinstance(local, LocalStore) and local.folder is not None and local.journal.waiting())
 
 
 def shutdown() -> None:
-    """Turn recording off: flush, close the store, take the instrumentation off. Called at exit; never raises."""
+    """Turn recording off: flush, close the store, take the instrumentation off. Called when the program ends. Never raises."""
     global _running
     guard(deferred.settle)
-    guard(background.drain)
+    guard(background.drain_at_exit)
     with _lock:
         running, _running = _running, None
         activate(None)

@@ -438,8 +438,8 @@ def test_blocks_with_and_async_with() -> None:
     async def main() -> None:
         async with llmtrace.workflow("nightly"):
             with llmtrace.agent("sorter") as opened:
-                opened.set(colour="blue")
-                opened.event("seen", count=2)
+                opened.set_attribute("colour", "blue")
+                opened.add_event("seen", {"count": 2})
                 opened.output = {"sorted": 3}
 
     with capture() as captured:

@@ -13,41 +13,15 @@ from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
 from llmtrace.decorators.wrapper import Wrapper, check_text, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
-from llmtrace.model import AgentInvocation, Custom, JsonValue, Message, Operation, Text, Workflow, replace
+from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, Retrieval, Text, Workflow, replace
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.guard import guard
+from llmtrace.recorder.open_span import OpenBlock, OpenSpan
 from llmtrace.semconv import PARTIAL
 from llmtrace.validation.signature import Signature, signature_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class OpenSpan:
-    """What a ``with`` block gets. Every method is safe to call when nothing is recorded."""
-
-    def __init__(self, recording: Recording | None) -> None:
-        self._recording = recording
-        self.output: Any = None
-        """Set this to what the block came to; it is recorded as its output."""
-
-    @property
-    def trace_id(self) -> str | None:
-        return self._recording.trace_id if self._recording is not None else None
-
-    @property
-    def span_id(self) -> str | None:
-        return self._recording.span_id if self._recording is not None else None
-
-    def set(self, **attributes: str | bool | int | float | list[str]) -> None:
-        """Put attributes of your own on the span."""
-        if self._recording is not None:
-            self._recording.set(to_json(attributes))
-
-    def event(self, name: str, **attributes: str | bool | int | float) -> None:
-        """Record that something happened, now."""
-        if self._recording is not None:
-            self._recording.add_event(str(name), to_json(attributes))
 
 
 class _Step:
@@ -83,16 +57,24 @@ class _Step:
             self.recording.end(self.operation, exception=error)
 
 
-class _Block:
-    """A ``with`` block that is open."""
+class Block:
+    """A ``with`` block that is open. ``opened``: what the program gets of it; default, an `OpenBlock`."""
 
-    def __init__(self, operation: Operation, name: str | None, budgets: tuple[Budget, ...], judge: Judge | None) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        name: str | None,
+        *,
+        budgets: tuple[Budget, ...] = (),
+        judge: Judge | None = None,
+        opened: OpenSpan | None = None,
+    ) -> None:
         self._tracking: AbstractContextManager[Any] = track(budgets) if budgets else nullcontext()
         self._tracking.__enter__()
         self.step = _Step(operation, name, (), {}, judge)
         recording = self.step.recording
         self._token = recording.attach() if recording is not None else None
-        self.opened = OpenSpan(recording)
+        self.opened = OpenBlock(recording) if opened is None else opened
 
     def leave(self, error: BaseException | None) -> None:
         recording, left_early = self.step.recording, isinstance(error, GeneratorExit)
@@ -102,7 +84,7 @@ class _Block:
         if recording is not None and functions.is_collected(error):
             recording.is_collected = True
         if error is None or left_early:  # so was the generator that holds the block
-            self.step.returned(self.opened.output, partial=left_early)
+            self.step.returned(getattr(self.opened, "output", None), partial=left_early)
         else:
             self.step.raised(error)
 
@@ -123,7 +105,7 @@ class Traced:
         self._name = name
         self._budgets = budgets
         self._judge = judge
-        self._blocks: list[_Block] = []
+        self._blocks: list[Block] = []
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         inner: Any = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
@@ -152,10 +134,12 @@ class Traced:
         decorated: Any = Wrapper(function, call)
         return decorated  # type: ignore[no-any-return]
 
-    def __enter__(self) -> OpenSpan:
+    def __enter__(self) -> OpenBlock:
         operation = self._make(self._name or "")
-        block = _Block(operation, self._name if isinstance(operation, Custom) else None, self._budgets, self._judge)
+        name = self._name if isinstance(operation, Custom) else None
+        block = Block(operation, name, budgets=self._budgets, judge=self._judge)
         self._blocks.append(block)
+        assert isinstance(block.opened, OpenBlock)
         return block.opened
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -164,7 +148,7 @@ class Traced:
         self._blocks.remove(block)
         block.leave(error)
 
-    async def __aenter__(self) -> OpenSpan:
+    async def __aenter__(self) -> OpenBlock:
         return self.__enter__()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -277,6 +261,8 @@ def _is_thing(given: Any, shown: JsonValue) -> bool:
 
 
 def _with_output(operation: Operation, result: Any) -> Operation:
+    if isinstance(operation, (Inference, Retrieval)):  # complete already: see `manual`
+        return operation
     snapshot = to_json(result)
     if isinstance(operation, Custom):
         return replace(operation, result=snapshot, has_result=True)

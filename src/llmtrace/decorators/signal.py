@@ -10,7 +10,8 @@ from typing import Any, TypeVar, get_args, overload
 from llmtrace.decorators.wrapper import check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import Operation, Severity
-from llmtrace.recorder import active, background
+from llmtrace.recorder import background
+from llmtrace.recorder.current import configured
 from llmtrace.signals import names as built_in_names
 from llmtrace.signals import user_signals
 from llmtrace.signals.user_signals import UserSignal
@@ -131,7 +132,7 @@ def _check_form(code: Any, signal_name: str, background: bool) -> None:
 
 def _add_to_recorder(new: UserSignal) -> None:
     """Let it look at what is recorded from now on. Runs that have begun keep their signals."""
-    recorder = active()
+    recorder = configured()
     if recorder is None:
         return
     if new.background:

@@ -93,6 +93,7 @@ class Forwarder:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._asked, self._answered = 0, 0
+        self._is_drained = True
         self._deadline = float("inf")
         self._saved = self._looked = 0.0
 
@@ -113,7 +114,7 @@ class Forwarder:
                         otel_context.detach(outside)
 
     def flush(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Have all that is journaled sent now, and wait for it so long at most. Whether it was tried."""
+        """Have all that is journaled sent now, and wait for it so long at most. Return whether the other side took it all."""
         self.wake()
         deadline = time.monotonic() + seconds
         with self._changed:
@@ -122,7 +123,7 @@ class Forwarder:
             self._changed.notify_all()
             while self._answered < asked and self._alive() and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            return self._answered >= asked
+            return self._answered >= asked and self._is_drained
 
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Send what can be sent in so many seconds, and stop. What is not sent stays in the journal."""
@@ -181,10 +182,12 @@ class Forwarder:
 
     def _forward(self, *, all_of_it: bool) -> None:
         """Send what is there, until the other side takes no more. ``all_of_it``: also what waits for something else."""
+        self._is_drained = False
         while not self._breaker.seconds and self._seconds() > LEAST_SECONDS:
             if not self._pending:
                 self._pending = self._collected(all_of_it=all_of_it)
             if not self._pending:
+                self._is_drained = True
                 break
             self._send()
         if all_of_it or time.monotonic() - self._saved > SAVE_EVERY:

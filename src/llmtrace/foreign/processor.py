@@ -30,6 +30,7 @@ from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
 from llmtrace.model import Custom, Event, Inference, Kind, Link, Operation, RawSpan, Scope, Span, ToolExecution, replace
 from llmtrace.recorder import Recording, active
+from llmtrace.recorder.current import is_suppressed
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.run import Run
 
@@ -55,6 +56,8 @@ class ForeignSpans(SpanProcessor):
         self._under_way: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
         """Inferences of ours that are open, and began while a span of others was: the model, the thread."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
+        self._suppressed: OrderedDict[int, None] = OrderedDict()
+        """Open spans that began inside `llmtrace.suppress`."""
         self._lock = threading.Lock()
 
     def passes(self, span: Span) -> bool:
@@ -108,12 +111,24 @@ class ForeignSpans(SpanProcessor):
         return self._open.run_at(context)
 
     def _start(self, span: SdkSpan, context: Context) -> None:
-        if not _is_ours(span):
+        if is_suppressed(context):
+            self._remember_suppressed(span)
+        elif not _is_ours(span):
             self._open.add(span, context)
+
+    def _remember_suppressed(self, span: SdkSpan) -> None:
+        with self._lock:
+            self._suppressed[span.get_span_context().span_id] = None
+            if len(self._suppressed) > MOST_OPEN:
+                self._suppressed.popitem(last=False)
+
+    def _was_suppressed(self, span_id: int) -> bool:
+        with self._lock:
+            return self._suppressed.pop(span_id, self) is None
 
     def _end(self, span: ReadableSpan) -> None:
         own = span.get_span_context()
-        if own is None or _is_ours(span):
+        if own is None or _is_ours(span) or self._was_suppressed(own.span_id):
             return
         place = self._open.remove(own.span_id)
         found = decode(self._raw(span))

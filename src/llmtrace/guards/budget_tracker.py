@@ -34,6 +34,7 @@ from llmtrace.model import (
 )
 from llmtrace.model.budgets import BudgetLimits, Spender
 from llmtrace.recorder import Recording, active, keys
+from llmtrace.recorder.current import configured
 
 logger = logging.getLogger("llmtrace")
 
@@ -292,7 +293,7 @@ def _who(scope: str) -> str:
 
 def _folder() -> Path | None:
     """The folder of the store that is written to."""
-    recorder = active()
+    recorder = configured()
     for sink in recorder.sinks if recorder is not None else ():
         folder: Path | None = getattr(sink, "folder", None)
         if folder is not None:

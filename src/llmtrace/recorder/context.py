@@ -54,14 +54,35 @@ def context(
         tags = [tags]
     if not isinstance(tags, (list, tuple, set, frozenset)):
         raise ConfigurationError(f"context(tags={tags!r}): expected a list of texts, as in tags=['beta']")
-    return ContextBlock(lambda outer: guard(_merged, outer, user, conversation, tuple(tags), attributes))
+
+    def change(outer: Context) -> Context:
+        merged = guard(_merged, _attributes(), user, conversation, tuple(tags), attributes)
+        return outer if merged is None else otel_context.set_value(keys.ATTRIBUTES, merged, outer)
+
+    return ContextBlock(change)
+
+
+def suppress() -> ContextBlock:
+    """Record nothing in the ``with`` or ``async with`` block, or in the function that this decorates, and all below.
+
+    Instrumented libraries, decorated functions and blocks run as without llmtrace; tools still check their arguments. What runs
+    there does not count for a budget. OpenTelemetry's and OpenInference's instrumentations record nothing either; theirs
+    (``suppress_instrumentation``, ``suppress_tracing``) have the same effect here.
+    """
+
+    def change(outer: Context) -> Context:
+        for key in keys.SUPPRESS:
+            outer = otel_context.set_value(key, True, outer)
+        return outer
+
+    return ContextBlock(change)
 
 
 class ContextBlock:
-    """What `context` returns: open it with ``with``, or apply it to a function; also many times at once."""
+    """What `context` and `suppress` return: open it with ``with``, or apply it to a function; also many times at once."""
 
-    def __init__(self, merge: Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue] | None]) -> None:
-        self._merge = merge
+    def __init__(self, change: Callable[[Context], Context]) -> None:
+        self._change = change
         self._key = f"{keys.OPENED}-{next(_numbers)}"
 
     def __enter__(self) -> None:
@@ -80,9 +101,7 @@ class ContextBlock:
         return _within(_Decorated, function, lambda: _FixedContext(self._context()))
 
     def _context(self) -> Context:
-        outer = _attributes()
-        merged = self._merge(outer)
-        return otel_context.set_value(keys.ATTRIBUTES, outer if merged is None else merged)
+        return self._change(otel_context.get_current())
 
 
 def enter_block(key: str, context: Context) -> None:
