@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar, overload
 
-from pydantic_core import to_json as dump
-
-from llmtrace.content import UNSERIALISABLE, to_json
+from llmtrace.content import to_json
 from llmtrace.decorators.acceptance import Check, Judge, accept, judge_of
+from llmtrace.decorators.conversation import read_answer, read_task
 from llmtrace.decorators.wrapper import Wrapper, check_text, without_receiver
 from llmtrace.errors import ConfigurationError
 from llmtrace.guards.budget import Budget, Budgets, check_budgets, track
-from llmtrace.model import AgentInvocation, Custom, Inference, JsonValue, Message, Operation, Retrieval, Text, Workflow, replace
+from llmtrace.model import AgentInvocation, Custom, Inference, Operation, Retrieval, Workflow, replace
 from llmtrace.recorder import Recording, active, current, functions
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.open_span import OpenBlock, OpenSpan
@@ -247,17 +246,11 @@ def _traced(
 
 
 def _with_input(operation: Operation, signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
-    given = signature.arguments(args, kwargs)
-    arguments = to_json(given)
+    values = signature.arguments(args, kwargs)
+    arguments = to_json(values)
     if isinstance(operation, Custom):
         return replace(operation, arguments=arguments)
-    said = {name: held for name, held in arguments.items() if not _is_thing(given.get(name), held)} or arguments
-    return replace(operation, input=(_message("user", _said(said)),)) if said else operation
-
-
-def _is_thing(given: Any, shown: JsonValue) -> bool:
-    """Whether an argument is what a task is done with, as a client or an engine is, and no part of what was asked."""
-    return type(shown) is str and not isinstance(given, str) and shown.startswith(UNSERIALISABLE)
+    return replace(operation, input=read_task(values, arguments)) if arguments else operation
 
 
 def _with_output(operation: Operation, result: Any) -> Operation:
@@ -266,20 +259,4 @@ def _with_output(operation: Operation, result: Any) -> Operation:
     snapshot = to_json(result)
     if isinstance(operation, Custom):
         return replace(operation, result=snapshot, has_result=True)
-    return operation if snapshot is None else replace(operation, output=(_message("assistant", _text(snapshot)),))
-
-
-def _said(arguments: Mapping[str, JsonValue]) -> str:
-    """The arguments as a message: the one text if there is only one, else all of them as JSON."""
-    only = next(iter(arguments.values())) if len(arguments) == 1 else None
-    return only if isinstance(only, str) else _text(arguments)
-
-
-def _text(snapshot: JsonValue) -> str:
-    if isinstance(snapshot, list) and snapshot and all(isinstance(item, str) for item in snapshot):
-        return "".join(snapshot)  # the chunks of a generator
-    return snapshot if isinstance(snapshot, str) else dump(snapshot).decode()
-
-
-def _message(role: str, text: str) -> Message:
-    return Message(role, (Text(text),))
+    return operation if snapshot is None else replace(operation, output=read_answer(snapshot))
