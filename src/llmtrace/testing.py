@@ -59,10 +59,12 @@ def counting_identity(*, tick_ns: int = 1_000_000, start_ns: int = 1_700_000_000
 def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **options: Any) -> Iterator[Captured]:
     """Record into memory within the ``with`` block, instead of what ``configure()`` may have set up.
 
-    ``options`` are those of ``configure()``; ``identity``: default, `counting_identity`. What is installed is instrumented.
+    ``options`` are those of ``configure()``, and raise the same errors; ``identity``: default, `counting_identity`. What is
+    installed is instrumented.
     """
     store = MemoryStore()
     config = Config.read(**options)
+    runtime.check_values(config, [name for name, value in options.items() if value is not None], tracer_provider)
     recorder = runtime.build(config, sinks=[store], identity=identity or counting_identity(), tracer_provider=tracer_provider)
     before = activate(recorder)
     instrumentation.enable(config.instrument)

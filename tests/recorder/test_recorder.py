@@ -204,8 +204,8 @@ def test_attributes_events_and_outcomes_of_any_kind_are_recorded() -> None:
     """What a program hands over is snapshotted: an odd value is named by its type, and costs no span."""
     with capture() as captured, llmtrace.agent("a") as opened:
         grown = [1]
-        opened.set(odd=Odd(), grown=grown)  # type: ignore[arg-type]
-        opened.event("seen", odd=Odd())  # type: ignore[arg-type]
+        opened.set_attributes({"odd": Odd(), "grown": grown})  # type: ignore[dict-item]
+        opened.add_event("seen", {"odd": Odd()})  # type: ignore[dict-item]
         llmtrace.outcome("failure", score="high", reason=ValueError("x"))  # type: ignore[arg-type]
         grown.append(2)
     [span] = captured.spans
@@ -248,7 +248,7 @@ def test_a_span_that_the_collector_ends_in_the_middle_of_a_step() -> None:
         recorder = active()
         assert recorder is not None
         recorder.evaluator = Evaluator([Collects()])
-        with llmtrace.workflow("w"), llmtrace.budget(calls=5):
+        with llmtrace.workflow("w"), llmtrace.Budget(calls=5):
             held: list[Any] = [items()]
             held.append(held)
             next(held[0])
@@ -273,8 +273,8 @@ def test_a_recording_that_could_not_be_started_stands_in(monkeypatch: pytest.Mon
         recording.set({"x": 1})
         recording.add_event("seen")
         with recording.use(), llmtrace.agent("b") as opened:
-            opened.set(x=1)
-            opened.event("seen")
+            opened.set_attribute("x", 1)
+            opened.add_event("seen")
             llmtrace.outcome("success")
             assert look_up("A")["total"] == 12.5
             assert len(llmtrace.Tools(look_up).run([{"id": "c", "function": {"name": "look_up", "arguments": "{}"}}])) == 1

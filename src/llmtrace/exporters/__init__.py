@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator
 
 from llmtrace.content import Content
+from llmtrace.errors import ConfigurationError
 from llmtrace.model import Sink
 from llmtrace.recorder.guard import report
 
@@ -20,22 +21,28 @@ logger = logging.getLogger("llmtrace")
 OTLP = "otlp"
 
 
-def sinks(names: Iterable[str], content: Content) -> Iterator[Sink]:
-    """Open the sinks with these names (``console``, ``jsonl:PATH``). Unknown ones are logged and left out."""
-    names = tuple(names)
-    sink_kinds = available() if names else []
+def sinks(names: Iterable[str], content: Content, *, strict: bool = False) -> Iterator[Sink]:
+    """The sinks by these names (``console``, ``jsonl:PATH``); one that cannot work is named in a log line and left out.
+
+    ``strict``: it raises `ConfigurationError` instead.
+    """
+    known = available()
     for name in names:
         kind, _, argument = name.partition(":")
         if kind == OTLP:
             continue
-        if kind not in sink_kinds:
-            listed = ", ".join([OTLP, *sink_kinds])
-            logger.warning("llmtrace: exporters: unknown exporter %r is ignored. Use one of: %s", kind, listed)
+        if kind not in known:
+            listed = ", ".join([OTLP, *known])
+            if strict:
+                raise ConfigurationError(f"configure(exporters=[{name!r}]): unknown exporter {kind!r}; expected {listed}")
+            logger.warning("llmtrace: exporters: there is no %r; there are %s. It is left out", kind, listed)
             continue
         try:
             sink: Sink = importlib.import_module(f"{__name__}.{kind}").open(argument, content)
         except ValueError as error:
-            logger.warning("llmtrace: exporters: %r is ignored: %s", kind, error)
+            if strict:
+                raise ConfigurationError(f"configure(exporters=[{name!r}]): {error}") from None
+            logger.warning("llmtrace: exporters: %s: %s. It is left out", kind, error)
         except Exception as error:
             report(sinks, error)
         else:

@@ -55,12 +55,17 @@ class Destination:
         return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
+def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return False if ``OTEL_SDK_DISABLED`` turns sending off."""
+    return environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+
+
 def named(names: Sequence[str] | None, environment: Mapping[str, str] = os.environ) -> tuple[Destination | None, bool]:
     """The destination of these exporters, and True if the program itself named it rather than a variable.
 
     ``names`` None: what ``OTEL_TRACES_EXPORTER`` says, else OTLP if an endpoint is set.
     """
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if not is_enabled(environment):
         return None, False
     if names is not None:
         for name in names:

@@ -96,6 +96,7 @@ class Forwarder:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._requested, self._answered = 0, 0
+        self._is_drained = True
         self._deadline = float("inf")
         self._saved = self._looked = 0.0
 
@@ -116,7 +117,7 @@ class Forwarder:
                         otel_context.detach(outside)
 
     def flush(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Send the whole journal now, and wait for it at most ``seconds``. Returns True if it was tried in time."""
+        """Send the whole journal now, and wait for it at most ``seconds``. Returns True if the destination took all of it."""
         self.wake()
         deadline = time.monotonic() + seconds
         with self._changed:
@@ -125,7 +126,7 @@ class Forwarder:
             self._changed.notify_all()
             while self._answered < request and self._alive() and (remaining := deadline - time.monotonic()) > 0:
                 self._changed.wait(remaining)
-            return self._answered >= request
+            return self._answered >= request and self._is_drained
 
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Send what can be sent in ``seconds``, then stop. Unsent spans stay in the journal."""
@@ -183,11 +184,13 @@ class Forwarder:
         return min(self._deadline - time.monotonic(), self.destination.timeout)
 
     def _forward(self, *, all_of_it: bool) -> None:
-        """Send until nothing is left or the endpoint takes no more. ``all_of_it``: also spans that wait to be sampled."""
+        """Send what is there, until the other side takes no more. ``all_of_it``: also what waits for something else."""
+        self._is_drained = False
         while not self._breaker.seconds and self._seconds() > LEAST_SECONDS:
             if not self._pending:
                 self._pending = self._collected(all_of_it=all_of_it)
             if not self._pending:
+                self._is_drained = True
                 break
             self._send()
         if all_of_it or time.monotonic() - self._saved > SAVE_EVERY:

@@ -61,6 +61,9 @@ class SendQueue(Store):
             with contextlib.suppress(OSError):  # the journal will report it
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def has_unwritten(self) -> bool:
+        return self.local.has_unwritten()
+
     def flush(self) -> None:
         self.local.flush()
 

@@ -89,9 +89,9 @@ class Sending:
         # a provider that the program sets later sends for itself from then on
         return lambda: mark if isinstance(current(), ProxyTracerProvider) else ""
 
-    def flush(self) -> None:
-        if self._forwarder is not None:
-            self._forwarder.flush()
+    def flush(self, seconds: float) -> bool:
+        """Send all that is journaled, in so many seconds at most. Return whether the other side has taken it all."""
+        return self._forwarder is None or self._forwarder.flush(seconds)
 
     def close(self, seconds: float) -> None:
         if self._forwarder is not None:

@@ -43,6 +43,7 @@ from llmtrace.model import (
     replace,
 )
 from llmtrace.recorder import Recording, active
+from llmtrace.recorder.current import is_suppressed
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.run import Run
 
@@ -67,6 +68,8 @@ class ExternalSpans(SpanProcessor, Sink):
         self._under_way: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
         """Model and thread of our open inferences that started while an external span was open, by span id."""
         self._resources: dict[int, tuple[object, dict[str, Any]]] = {}
+        self._suppressed: OrderedDict[int, None] = OrderedDict()
+        """Open spans that began inside `llmtrace.suppress`."""
         self._lock = threading.Lock()
 
     def skip(self, span: Span) -> bool:
@@ -117,12 +120,24 @@ class ExternalSpans(SpanProcessor, Sink):
         return self._open.run_at(context)
 
     def _start(self, span: SdkSpan, context: Context) -> None:
-        if not _is_ours(span):
+        if is_suppressed(context):
+            self._remember_suppressed(span)
+        elif not _is_ours(span):
             self._open.add(span, context)
+
+    def _remember_suppressed(self, span: SdkSpan) -> None:
+        with self._lock:
+            self._suppressed[span.get_span_context().span_id] = None
+            if len(self._suppressed) > MOST_OPEN:
+                self._suppressed.popitem(last=False)
+
+    def _was_suppressed(self, span_id: int) -> bool:
+        with self._lock:
+            return self._suppressed.pop(span_id, self) is None
 
     def _end(self, span: ReadableSpan) -> None:
         span_context = span.get_span_context()
-        if span_context is None or _is_ours(span):
+        if span_context is None or _is_ours(span) or self._was_suppressed(span_context.span_id):
             return
         place = self._open.remove(span_context.span_id)
         external = decode(self._raw(span))

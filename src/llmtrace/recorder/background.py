@@ -147,10 +147,17 @@ class _Pool:
 _pool = _Pool()
 
 
-def drain(seconds: float = EXIT_SECONDS) -> None:
-    """Wait for what is still to be judged in the background, so long at most; one line says what was left."""
-    if not _pool.drain(seconds):
-        logger.warning("llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", seconds)
+def drain(seconds: float = EXIT_SECONDS) -> bool:
+    """Wait so many seconds at most until all signals in the background are done. Return whether they are."""
+    return _pool.drain(seconds)
+
+
+def drain_at_exit() -> None:
+    """Wait for the signals in the background for the last time; one line says that some were not done."""
+    if not _pool.drain(EXIT_SECONDS):
+        logger.warning(
+            "llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", EXIT_SECONDS
+        )
 
 
 def _judge(job: _Job) -> None:

@@ -12,7 +12,7 @@ from llmtrace.config import Config
 from llmtrace.content import Content, to_json
 from llmtrace.errors import LlmtraceError
 from llmtrace.model import FEEDBACK, Evaluation, JsonValue, Severity
-from llmtrace.recorder.current import active
+from llmtrace.recorder.current import configured
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.outcome import number
 from llmtrace.store import Store, open_store
@@ -107,7 +107,7 @@ def _hex(value: Any, digits: int) -> str | None:
 @contextmanager
 def _opened() -> Iterator[tuple[Store, Content]]:
     """The store that is written to; where nothing is recorded here, the one that is configured. Raises UnreadableStore."""
-    recorder = active()
+    recorder = configured()
     for sink in recorder.sinks if recorder is not None else ():
         if recorder is not None and isinstance(sink, Store):
             yield sink, recorder.content

@@ -110,6 +110,10 @@ class Store(Sink, ABC):
             traces.setdefault(span.trace_id, []).append(span)
         return learn((Trace(spans) for spans in reversed(traces.values())), {})
 
+    def has_unwritten(self) -> bool:
+        """Return True if spans wait in memory to be written, such as on a full disk."""
+        return False
+
     def close(self) -> None:
         """Close files and connections. A later call opens them again."""
 

@@ -143,6 +143,9 @@ class LocalStore(Store):
     def flush(self) -> None:
         self._journal.flush()
 
+    def has_unwritten(self) -> bool:
+        return self.folder is not None and bool(self._journal.waiting())
+
     def traces(self, query: Query = NEWEST) -> list[TraceSummary]:
         def read(index: Index, indexer: Indexer, db: sqlite3.Connection) -> list[TraceSummary]:
             if not indexer.ready(db, query) and self._background is not None:

@@ -104,7 +104,7 @@ def summarise(trace: Trace) -> TraceSummary:
 
 
 def _task(trace: Trace) -> str | None:
-    """The first user message. If a framework recorded it as data, the input of its first inference."""
+    """The newest user message of the outermost agent or workflow; where that is data, of its first inference."""
     first: str | None = None
     for _, span in trace.walk():
         if isinstance(span.operation, (AgentInvocation, Workflow, Inference)) and (text := _asked_in(span.operation)):
@@ -117,7 +117,7 @@ def _task(trace: Trace) -> str | None:
 
 
 def _asked_in(operation: AgentInvocation | Workflow | Inference) -> str | None:
-    texts = (unwrap_task(message.text()) for message in operation.input if message.role == "user")
+    texts = (unwrap_task(message.text()) for message in reversed(operation.input) if message.role == "user")
     return next((text[:TEXT_LIMIT] for text in texts if text), None)
 
 

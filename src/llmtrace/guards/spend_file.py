@@ -1,9 +1,9 @@
-"""An account that outlives its run: a small file of its own in the store's folder, which all processes add to and read.
+"""A spend window that outlives its run: a small file in the store's folder, which all processes add to and read.
 
 Each call that has ended adds a line, in one ``write`` of less than a page to the end of the file, and each call that is to
 start reads what is new. Laws: nobody waits for another process, no write is synced; a line that was torn costs itself; a file
-stays below `MOST_BYTES` by being summed up into a new one, and the folder below `MOST_FILES`. Who it is about is in no file:
-the file's name is a digest.
+stays below `MAX_BYTES` by being summed up into a new one, and the folder below `MAX_FILES`. No file names a user:
+its name is a digest.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pathlib import Path
 
 from pydantic_core import from_json
 
-from llmtrace.guards.account import Account, Amounts
+from llmtrace.guards.spend_window import Amounts, SpendWindow
 from llmtrace.store import locks
 from llmtrace.store.warnings import warn_once
 
 FOLDER = "budgets"
 SUFFIX = ".spent"
-MOST_BYTES = 256 << 10
-MOST_FILES = 4096
-KEPT_DAYS = 40.0
-"""How long a file stays that nobody adds to, one of no period excepted: longer than the longest period."""
+MAX_BYTES = 256 << 10
+MAX_FILES = 4096
+MAX_DAYS = 40.0
+"""A file that nobody has added to for so long is removed, unless it has no period. Longer than the longest period."""
 
 _PERIODS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _HEAD = 24
@@ -39,8 +39,8 @@ def period(per: str | None, now: float | None = None) -> str:
     return "ever" if per is None else time.strftime(_PERIODS[per], time.gmtime(time.time() if now is None else now))
 
 
-class Ledger(Account):
-    """One account's file. ``path`` None: there is no folder to put it in, so that it lives and dies with the process."""
+class SpendFile(SpendWindow):
+    """One window's file. ``path`` None: no store has a folder, so the sums live and die with the process."""
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
@@ -62,13 +62,13 @@ class Ledger(Account):
             self._trouble(error)
             return
         try:
-            self._take_in(descriptor)
+            self._read_new(descriptor)
         except OSError as error:
             self._trouble(error)
         finally:
             os.close(descriptor)
 
-    def _take_in(self, descriptor: int) -> None:
+    def _read_new(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
         file = (status.st_ino, _pread(descriptor, _HEAD, 0))
         if file != self._file:  # summed up, or seen for the first time: read it all
@@ -81,9 +81,9 @@ class Ledger(Account):
             whole = data.rfind(b"]") + 1
             self._read += whole
             for line in data[:whole].split(b"\n"):
-                self._take_line(line)
+                self._read_line(line)
 
-    def _take_line(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> None:
         try:
             spender, usd, calls, tokens, output_tokens, seconds = from_json(line)
             self._count(str(spender), Amounts(float(usd), int(calls), int(tokens), int(output_tokens), float(seconds)))
@@ -96,7 +96,7 @@ class Ledger(Account):
             return
         self._waiting.append((spender, amounts))
         try:
-            if self._write(b"".join(_line(*each) for each in self._waiting)):
+            if self._write(b"".join(_line(spender, amounts) for spender, amounts in self._waiting)):
                 if len(self._waiting) > 1:  # those before the last are counted already: count anew
                     self._file = None
                 self._waiting.clear()
@@ -123,17 +123,17 @@ class Ledger(Account):
 
     def _bound(self) -> None:
         """Sum the file up where it has grown too long, unless somebody is writing to it right now: then the next one does."""
-        if self._read < MOST_BYTES or self.path is None:
+        if self._read < MAX_BYTES or self.path is None:
             return
         descriptor = os.open(self.path, os.O_RDONLY | locks.FLAGS)
         fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             if locks.take(descriptor, exclusive=True) is not True or os.fstat(descriptor).st_nlink == 0:
                 return
-            self._take_in(descriptor)
+            self._read_new(descriptor)
             with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | locks.FLAGS, 0o600), "wb") as file:
                 file.write(b"\n#" + os.urandom(_HEAD // 2).hex().encode())
-                file.write(b"".join(_line(*each) for each in self.spenders.items()))
+                file.write(b"".join(_line(spender, amounts) for spender, amounts in self.spenders.items()))
             fresh.replace(self.path)
         finally:
             fresh.unlink(missing_ok=True)
@@ -172,36 +172,36 @@ def sweep(folder: Path) -> None:
         if stamp.exists() and now - stamp.stat().st_mtime < 3600:
             return
         stamp.touch(mode=0o600)
-        found = sorted((each.stat().st_mtime, each.name) for each in os.scandir(folder) if each.name.endswith(SUFFIX))
-        for place, (modified, name) in enumerate(found):
-            old = now - modified > KEPT_DAYS * 86400 and not name.startswith("ever")
-            if old or place < len(found) - MOST_FILES:
+        files = sorted((file.stat().st_mtime, file.name) for file in os.scandir(folder) if file.name.endswith(SUFFIX))
+        for place, (modified, name) in enumerate(files):
+            old = now - modified > MAX_DAYS * 86400 and not name.startswith("ever")
+            if old or place < len(files) - MAX_FILES:
                 (folder / name).unlink(missing_ok=True)
     except OSError:
         return
 
 
-_MOST_OPEN = 1024
-_open: dict[tuple[Path | None, str], Ledger] = {}
+_MAX_OPEN = 1024
+_open: dict[tuple[Path | None, str], SpendFile] = {}
 _process = os.getpid()
 _lock = threading.Lock()
 
 
-def ledger(store: Path | None, name: str, scope: str, who: str, period: str) -> Ledger:
-    """The account of ``who`` in ``period``, shared by all budgets of this process that have the same name and scope.
+def spend_file(store: Path | None, name: str, scope: str, who: str, period: str) -> SpendFile:
+    """The spend file of ``who`` in ``period``, shared by all budgets of this process that have the same name and scope.
 
     ``store``: the store's folder, or None.
     """
     global _process
     digest = hashlib.sha256(json.dumps([name, scope, who]).encode()).hexdigest()[:24]
-    file = f"{period}-{digest}{SUFFIX}"
+    file_name = f"{period}-{digest}{SUFFIX}"
     with _lock:
         if _process != os.getpid():  # a fork: what is under way there is its parent's
             _process = os.getpid()
             _open.clear()
-        found = _open.get((store, file))
-        if found is None:
-            if len(_open) >= _MOST_OPEN:
+        file = _open.get((store, file_name))
+        if file is None:
+            if len(_open) >= _MAX_OPEN:
                 del _open[next(iter(_open))]
-            found = _open[store, file] = Ledger(None if store is None else store / FOLDER / file)
-        return found
+            file = _open[store, file_name] = SpendFile(None if store is None else store / FOLDER / file_name)
+        return file

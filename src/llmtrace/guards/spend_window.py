@@ -1,7 +1,7 @@
-"""What was spent, and by whom: the sums that one or several budgets look at.
+"""What was spent, and by whom, in one run or one period: the sums that budgets compare with their limits.
 
-Law: an account is bounded however long the run; amounts only grow. Who is not among the first `NAMES` spenders counts with the
-others.
+Law: a window is bounded however long the run; amounts only grow. Spenders after the first `MAX_SPENDERS` are summed up as
+`REST`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from llmtrace.guards.wording import Spender
+from llmtrace.model.budgets import Spender
 
-NAMES = 64
-"""Spenders that are told apart."""
-OTHERS = "others"
+MAX_SPENDERS = 64
+REST = "others"
+"""Name of all spenders after the first `MAX_SPENDERS`."""
 
 
 @dataclass(slots=True)
@@ -32,8 +32,8 @@ class Amounts:
         self.seconds += more.seconds
 
 
-class Account:
-    """The sums of one run, in memory. Whoever looks or changes holds ``lock``."""
+class SpendWindow:
+    """The sums of one run, in memory. Readers and writers hold ``lock``."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # reentrant: the collector may end a span while we are in here
@@ -42,20 +42,20 @@ class Account:
         self.under_way = 0
         """Model calls that have started and not ended."""
         self.flowing: dict[str, tuple[str, Amounts]] = {}
-        """Whose the streams under way are and what they have come to, as far as known, by the id of their span."""
+        """Spender and amounts so far of each stream under way, by the id of its span."""
 
     def refresh(self) -> None:
-        """Take in what others have spent meanwhile: nobody, here."""
+        """Read what other processes have spent since; a window in memory has none."""
 
     def add(self, spender: str, amounts: Amounts) -> None:
         self._count(spender, amounts)
 
     def _count(self, spender: str, amounts: Amounts) -> None:
         self.spent.add(amounts)
-        known = self.spenders.get(spender)
-        if known is None:
-            known = self.spenders.setdefault(spender if len(self.spenders) < NAMES else OTHERS, Amounts())
-        known.add(amounts)
+        total = self.spenders.get(spender)
+        if total is None:
+            total = self.spenders.setdefault(spender if len(self.spenders) < MAX_SPENDERS else REST, Amounts())
+        total.add(amounts)
 
     def total(self, limit: str) -> float:
         """What was spent of ``limit``, the streams under way included."""
@@ -63,11 +63,11 @@ class Account:
         spent: float = getattr(self.spent, limit) + flowing
         return spent
 
-    def top(self, limit: str, most: int = 3) -> tuple[Spender, ...]:
+    def top(self, limit: str, count: int = 3) -> tuple[Spender, ...]:
         """The greatest spenders of ``limit``."""
-        of_each: dict[str, float] = {}
+        spent_by_name: dict[str, float] = {}
         for name, amounts in (*self.spenders.items(), *self.flowing.values()):
-            of_each[name] = of_each.get(name, 0.0) + getattr(amounts, limit)
-        total = sum(of_each.values())
-        found = sorted((each for each in of_each.items() if each[1] > 0), key=lambda each: -each[1])
-        return tuple(Spender(name, spent / total, spent) for name, spent in found[:most])
+            spent_by_name[name] = spent_by_name.get(name, 0.0) + getattr(amounts, limit)
+        total = sum(spent_by_name.values())
+        ranked = sorted(((name, spent) for name, spent in spent_by_name.items() if spent > 0), key=lambda pair: -pair[1])
+        return tuple(Spender(name, spent / total, spent) for name, spent in ranked[:count])

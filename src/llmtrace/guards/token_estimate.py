@@ -1,4 +1,4 @@
-"""Tokens of texts whose usage nobody has told (yet): a stream under way, or one whose server tells none.
+"""Estimated tokens where the server has not reported usage: a stream under way, or a server that never reports it.
 
 Rule: four bytes of UTF-8 are a token. So English text of 400 characters counts as 100 tokens, and a Chinese character as 0.75.
 Text, reasoning and the arguments of calls count; images and audio do not.
@@ -28,22 +28,24 @@ def _bytes(part: Part) -> int:
     return _length(part.response) if isinstance(part, ToolResult) else 0
 
 
-def _length(held: object) -> int:
-    if held is None:
+def _length(content: object) -> int:
+    if content is None:
         return 0
-    if isinstance(held, str):
-        return len(held) if held.isascii() else len(held.encode("utf-8", "replace"))
+    if isinstance(content, str):
+        return len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
     try:
-        return len(to_json(held))
+        return len(to_json(content))
     except ValueError:
-        return len(repr(held))
+        return len(repr(content))
 
 
 def usage_of(inference: Inference) -> Usage:
-    """The usage of an inference: what was told of it, and an estimate of what was not."""
-    told = inference.usage or Usage()
-    if told.input_tokens is not None and told.output_tokens is not None:
-        return told
-    given = tokens_of(inference.input) if told.input_tokens is None else told.input_tokens
-    made = tokens_of(inference.output) if told.output_tokens is None else told.output_tokens
-    return replace(told, input_tokens=given, output_tokens=made)
+    """The usage of an inference: as reported, and estimated where it was not."""
+    usage = inference.usage or Usage()
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        return usage
+    return replace(
+        usage,
+        input_tokens=tokens_of(inference.input) if usage.input_tokens is None else usage.input_tokens,
+        output_tokens=tokens_of(inference.output) if usage.output_tokens is None else usage.output_tokens,
+    )
