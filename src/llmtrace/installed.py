@@ -28,11 +28,11 @@ def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
     return _entry_points(group, _search_path())
 
 
-def entries(group: str, taken: Container[str] = ()) -> Iterator[metadata.EntryPoint]:
-    """The extensions that packages add to a group, each name once. ``taken``: names that are in use already."""
+def entries(group: str, reserved: Container[str] = ()) -> Iterator[metadata.EntryPoint]:
+    """The extensions that packages add to a group, each name once. ``reserved``: names that are in use already."""
     names: set[str] = set()
     for entry in entry_points(group):
-        if entry.name in taken or entry.name in names:
+        if entry.name in reserved or entry.name in names:
             log_broken(entry, "another extension has this name")
         else:
             names.add(entry.name)
@@ -61,13 +61,13 @@ _logged: set[str] = set()
 
 @lru_cache(maxsize=8)
 def _versions(names: tuple[str, ...], _: _SearchPath) -> tuple[tuple[str, str], ...]:
-    found = []
+    installed = []
     for name in names:
         try:
-            found.append((name, str(metadata.version(name))))
+            installed.append((name, str(metadata.version(name))))
         except (metadata.PackageNotFoundError, OSError, TypeError, ValueError):
             continue
-    return tuple(found)
+    return tuple(installed)
 
 
 @lru_cache(maxsize=8)

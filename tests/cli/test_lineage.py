@@ -16,8 +16,8 @@ from tests.lineage_story import Story
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     """A run in which one order number is made up, and a total comes from a result."""
-    story = Story().user("Refund my kettle").calls("look_up", {"total": 42.0}, order_id="KS-20431")
-    story.calls("refund", {}, order_id="KS-20431", amount=42.0)
+    story = Story().user("Refund my kettle").call("look_up", {"total": 42.0}, order_id="KS-20431")
+    story.call("refund", {}, order_id="KS-20431", amount=42.0)
     opened = open_store(str(tmp_path / "store"))
     for span in story.trace().spans:
         opened.append(span)

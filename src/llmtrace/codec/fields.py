@@ -22,17 +22,17 @@ class Row(NamedTuple):
     field: str
     key: str
     write: Callable[[Any], JsonValue] | None
-    """From the field's value to the attribute's (None: absent after all); None: they are the same."""
+    """Turns the field's value into the attribute's, or into None if the attribute is absent. None: both are the same."""
     read: Callable[[JsonValue], Any]
-    """From the attribute's value to the field's; None: it does not fit."""
+    """Turns the attribute's value into the field's, or into None if it does not fit."""
     default: str | None = None
-    """What a required field is when no attribute holds it."""
+    """Value of a required field that no attribute holds."""
     absent: Literal["", "empty", "True", "False"] = ""
-    """Which value, besides None, says nothing and is not written."""
+    """Which value besides None is not written."""
 
 
 class Extra(NamedTuple):
-    """Fields that take more than one attribute, or take part in none of their own."""
+    """Fields that use several attributes, or share one."""
 
     write: Callable[[Any, Attributes], None]
     read: Callable[[Attributes], dict[str, Any]]
@@ -81,7 +81,7 @@ Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
 
 
 def reader(rows: Rows) -> Read:
-    """A function that gives the fields which attributes hold, and takes the attributes out of what it is given.
+    """Return a function that reads fields from attributes, and removes those attributes.
 
     Generated as that of `writer`, when it is first called: a program that only records reads nothing.
     """

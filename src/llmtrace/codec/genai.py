@@ -1,7 +1,7 @@
 """A `Span` as OpenTelemetry sees it, by today's GenAI conventions and llmtrace's own names, and back.
 
 Laws: ``decode(encode(span)) == span``; `decode` takes any span of any writer, and what it does not understand stays in
-``attributes`` and ``events``. A span that tells of no operation known here is a `Custom` one and encodes back as it came.
+``attributes`` and ``events``. A span without a known operation is a `Custom` one and encodes back as it came.
 
 Content is JSON text. A user's attribute whose name llmtrace writes or reads itself on such a span goes out under
 `semconv.ATTRIBUTE_PREFIX`, a user's event that reads like one of llmtrace's under `semconv.EVENT_PREFIX`. A status ``ok``,
@@ -162,10 +162,10 @@ def _user_attributes(rest: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 class Opening(NamedTuple):
-    """What is known of a span when it starts."""
+    """The name, kind and attributes of a span when it starts."""
 
     name: str
-    """By the conventions: the operation's name and what it is about (``chat gpt-4o``, ``execute_tool refund``)."""
+    """Name by the conventions: the operation and its object (``chat gpt-4o``, ``execute_tool refund``)."""
     kind: Kind
     """``client`` for what a service answers, ``internal`` for what happens in this process."""
     attributes: dict[str, JsonValue]

@@ -58,7 +58,7 @@ def _read_object(field: str, key: str, mark: str, rest: Attributes) -> dict[str,
 
 
 def _of_text(text: str, field: str) -> JsonValue:
-    """Ours is the text of an object. Another writer's may be anything: what is no object (or a result's list) is itself."""
+    """Parse the text of an object, or of a result's list. Any other text, which only other writers record, stays text."""
     if field == "arguments":
         value = json_text.read_object(text)
         return text if value is None else value

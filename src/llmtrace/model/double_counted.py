@@ -13,23 +13,23 @@ from llmtrace.model.spans import Span
 from llmtrace.model.traces import Trace
 
 
-def counted_elsewhere(trace: Trace) -> frozenset[str]:
+def double_counted_spans(trace: Trace) -> frozenset[str]:
     """Ids of the inferences and embeddings whose tokens and cost another span of the trace stands for."""
     within: dict[str, list[Span]] = {}
     for _, span in trace.walk():
-        outer = _around(trace, span) if isinstance(span.operation, (Inference, Embedding)) else None
+        outer = _enclosing_inference(trace, span) if isinstance(span.operation, (Inference, Embedding)) else None
         if outer is not None:
             within.setdefault(outer.span_id, []).append(span)
     hidden: set[str] = set()
     for outer_id, inner in within.items():
-        if any(_says(span, within) for span in inner) or not _has_usage(trace.span(outer_id)):
+        if any(_reports_usage(span, within) for span in inner) or not _has_usage(trace.span(outer_id)):
             hidden.add(outer_id)
         else:
             hidden.update(_all_within(inner, within))
     return frozenset(hidden)
 
 
-def _around(trace: Trace, span: Span) -> Span | None:
+def _enclosing_inference(trace: Trace, span: Span) -> Span | None:
     """The inference that a call is a part of: nothing but plain spans stands between the two."""
     above = trace.parent(span)
     while above is not None and isinstance(above.operation, Custom):
@@ -37,9 +37,9 @@ def _around(trace: Trace, span: Span) -> Span | None:
     return above if above is not None and isinstance(above.operation, Inference) else None
 
 
-def _says(span: Span, within: Mapping[str, list[Span]]) -> bool:
+def _reports_usage(span: Span, within: Mapping[str, list[Span]]) -> bool:
     """Whether the call, or one within it, says what was used."""
-    return _has_usage(span) or any(_says(inner, within) for inner in within.get(span.span_id, ()))
+    return _has_usage(span) or any(_reports_usage(inner, within) for inner in within.get(span.span_id, ()))
 
 
 def _has_usage(span: Span) -> bool:

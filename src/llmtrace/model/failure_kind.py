@@ -28,13 +28,13 @@ CANCELLING: Final = frozenset({"cancelled", "CancelledError", "Cancelled", "Gene
 """Classes of exceptions that say `CANCELLED`."""
 
 
-def ending(failure: Failure) -> str:
+def failure_kind(failure: Failure) -> str:
     """`TIMEOUT`, `DEADLINE`, `CANCELLED` or `BUDGET_EXCEEDED`; any other failure goes by its own type."""
-    return _ending(failure.type)
+    return _kind_of_type(failure.type)
 
 
 @functools.lru_cache(maxsize=1024)
-def _ending(type_: str) -> str:
+def _kind_of_type(type_: str) -> str:
     name = type_.rpartition(".")[2]
     lower = name.lower()
     if "deadline" in lower:

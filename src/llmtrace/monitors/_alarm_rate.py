@@ -15,7 +15,7 @@ MINIMUM: Final = 20
 
 RUNS_BEFORE: Final = 5
 RUNS_SINCE: Final = 3
-"""Runs that the calls before and since a change must come from: one run that goes its own way is no drift."""
+"""Runs that the calls before and since a change must come from: one unusual run is not drift."""
 
 HEAD_START: Final = 500
 """A call at which the model, the prompt, the tools … changed counts as so many places at which the stream may have changed, if
@@ -41,5 +41,5 @@ class Places:
             self.saved = min(HEAD_START, round(self.saved + SAVED, 1))
         if not hinted:
             return 1 - SAVED
-        taken, self.saved = self.saved, 0.0
-        return 1 - SAVED + taken
+        saved, self.saved = self.saved, 0.0
+        return 1 - SAVED + saved

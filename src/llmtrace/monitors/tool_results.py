@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from llmtrace.model import CANCELLED, Span, ToolExecution, ending
+from llmtrace.model import CANCELLED, Span, ToolExecution, failure_kind
 from llmtrace.monitors._monitor import Observation, PlainMonitor, share
 from llmtrace.semconv import CONTENT_TRUNCATED
 
@@ -22,7 +22,7 @@ def observe(span: Span) -> Iterator[Observation]:
     execution = span.operation
     if not isinstance(execution, ToolExecution) or not execution.executed:
         return
-    if span.failure is not None and (ending(span.failure) == CANCELLED or span.violations):
+    if span.failure is not None and (failure_kind(span.failure) == CANCELLED or span.violations):
         return
     result = _read(execution.result)
     failed = span.failure is not None or _says_error(result)

@@ -31,12 +31,12 @@ MAX_OBJECTIVES = 256
 @value
 class Objective:
     name: str
-    """Of the agent, workflow, tool or operation that it is about."""
+    """Name of the agent, workflow, tool or operation that has this objective."""
     measure: str
     """p50, p95 or p99 of the duration, or ttft."""
     seconds: float
     share: float
-    """Of all calls, those that must keep to it: 0.99."""
+    """Share of calls that must meet the objective: 0.99."""
 
 
 class Burn:
@@ -76,10 +76,10 @@ class Objectives:
                 burn.breaches[window] += breach
 
     def report(self) -> list[tuple[Objective, Burn]]:
-        """By name, the fastest burning first."""
+        """Return the objectives by name, for each name the fastest burning first."""
         shares = dict(SHARES.values())
-        found = [(Objective(*key, shares[key[1]]), burn) for key, burn in self.burns.items()]
-        return sorted(found, key=lambda pair: (pair[0].name, -(burn_rate(pair[0], pair[1], "all") or 0)))
+        pairs = [(Objective(*key, shares[key[1]]), burn) for key, burn in self.burns.items()]
+        return sorted(pairs, key=lambda pair: (pair[0].name, -(burn_rate(pair[0], pair[1], "all") or 0)))
 
 
 def burn_rate(objective: Objective, burn: Burn, window: str) -> float | None:
@@ -93,5 +93,5 @@ def is_few(objective: Objective, burn: Burn, window: str) -> bool:
     return burn.calls[window] < needed(objective.share)
 
 
-def _number(held: JsonValue) -> float | None:
-    return float(held) if isinstance(held, (int, float)) and not isinstance(held, bool) else None
+def _number(value: JsonValue) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

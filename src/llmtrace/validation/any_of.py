@@ -23,29 +23,29 @@ def nearest(fault: Fault) -> tuple[Fault, ...]:
     # Alternatives may hold alternatives: the inner ones first.
     branches = [tuple(plain for inner in branch for plain in nearest(inner)) for branch in fault.branches]
     for branch in branches:
-        for found in branch:
-            if found.keyword == NOT_CHECKED:
-                return (found,)  # this alternative may fit
+        for branch_fault in branch:
+            if branch_fault.keyword == NOT_CHECKED:
+                return (branch_fault,)  # this alternative may fit
     if all(_shows(branch, len(fault.path), ("type",)) for branch in branches):
         return (_wrong_type(fault, branches),)
-    left = branches
+    candidates = branches
     for below, keywords in _STEPS:
-        left = [branch for branch in left if not _shows(branch, len(fault.path) + below, keywords)] or left
-    fewest = min(map(len, left))
-    left = [branch for branch in left if len(branch) == fewest]
-    return left[0] if len(left) == 1 else (fault,)
+        candidates = [branch for branch in candidates if not _shows(branch, len(fault.path) + below, keywords)] or candidates
+    fewest = min(map(len, candidates))
+    candidates = [branch for branch in candidates if len(branch) == fewest]
+    return candidates[0] if len(candidates) == 1 else (fault,)
 
 
 def _shows(branch: _Branch, depth: int, keywords: tuple[str, ...]) -> bool:
-    return any(found.keyword in keywords and len(found.path) == depth for found in branch)
+    return any(fault.keyword in keywords and len(fault.path) == depth for fault in branch)
 
 
 def _wrong_type(fault: Fault, branches: list[_Branch]) -> Fault:
     """No alternative takes a value of this type: one fault that lists the types they take."""
     types: dict[str, None] = {}
     for branch in branches:
-        for found in branch:
-            if found.keyword == "type" and found.path == fault.path:
-                types.update(dict.fromkeys(found.limit if isinstance(found.limit, list) else [found.limit]))
+        for inner in branch:
+            if inner.keyword == "type" and inner.path == fault.path:
+                types.update(dict.fromkeys(inner.limit if isinstance(inner.limit, list) else [inner.limit]))
     ordered = sorted(types, key="null".__eq__)
     return replace(fault, keyword="type", limit=ordered if len(ordered) > 1 else ordered[0], branches=())

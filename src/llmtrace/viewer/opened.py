@@ -94,11 +94,11 @@ class Opened:
 
     def diagnosis(self) -> dict[str, Any]:
         if self._diagnosis is None:
-            from llmtrace.diagnosis import diagnose, diagnosing
+            from llmtrace.diagnosis import diagnose, wrap_errors
             from llmtrace.viewer import values
 
             try:
-                with diagnosing(self.trace.trace_id):
+                with wrap_errors(self.trace.trace_id):
                     flow = self._flowing()
                     self._diagnosis = values.diagnosis_as_json(diagnose(self.trace, flow))
             except DiagnosisFailed as error:

@@ -1,4 +1,4 @@
-"""What a tool was given, as instrumentations write it: bare arguments, or a Python call's ``args`` and ``kwargs``."""
+"""Tool arguments and definitions as instrumentations write them: as JSON, or as a Python call's ``args`` and ``kwargs``."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def schema_of(parameters: JsonValue) -> dict[str, Any] | None:
 
 
 def _property(parameter: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A type that JSON Schema has no word for (any, image, audio) says nothing that can be checked."""
+    """Return one parameter's schema without types that JSON Schema does not have (any, image, audio)."""
     schema = dict(parameter)
     kind = schema.get("type")
     kinds = kind if isinstance(kind, list) else [kind]
@@ -94,10 +94,10 @@ def _property(parameter: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def arguments(recorded: JsonValue, definition: ToolDefinition | None) -> JsonValue:
-    """The arguments that an input tells of: an object, or what the writer wrote instead of one, as it is.
+    """Return the arguments that a recorded input holds: an object, or what the writer wrote instead of one.
 
-    Some writers give a tool's only argument without its name. It stays as it is, since a value that was wrapped on the way in
-    must not be judged by the tool's schema (`ToolExecution.arguments`).
+    Some writers record a tool's only argument without its name. It is not wrapped in an object, since the tool's schema must
+    not be applied to an object that llmtrace made (`ToolExecution.arguments`).
     """
     recorded = parsed(recorded)
     if isinstance(recorded, str):
