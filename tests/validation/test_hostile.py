@@ -24,10 +24,10 @@ def refuse(*_, **__):
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
 from llmtrace.model import ToolDefinition
-from llmtrace.validation import engines
+from llmtrace.validation import validators
 from llmtrace.validation.check_values import check_arguments
 from llmtrace.validation.parse_arguments import parse_arguments
-assert (engines.rust_engine is None) is {blocked}
+assert (validators.rust_engine is None) is {blocked}
 
 def nested(times, leaf=1, name="a"):
     for _ in range(times):
@@ -127,7 +127,7 @@ CASES = {
     """,
     "values that are huge": """
         texts = {"properties": {"a": {"items": {"type": "string"}}}}
-        check(texts, {"a": list(range(300_000))}, "wrong_type" if engines.rust_engine else "schema")
+        check(texts, {"a": list(range(300_000))}, "wrong_type" if validators.rust_engine else "schema")
         check({"properties": {"a": {"type": "integer"}}}, {"a": 10**5000}, None)
     """,
 }

@@ -204,7 +204,7 @@ def _failure_from_events(error_type: str | None, message: str, events: Sequence[
 
 
 def says_failure(key: str, value: JsonValue) -> bool:
-    """Whether an attribute of another writer's span says that it failed."""
+    """Return True if an attribute of another writer's span says that it failed."""
     if not isinstance(value, str):
         return False
     if key == sc.ERROR_TYPE:

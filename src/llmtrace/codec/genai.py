@@ -92,7 +92,7 @@ def _escaped_key(key: str, value: JsonValue, span: Span, out: dict[str, JsonValu
 
 
 def _is_misread(key: str, value: JsonValue, span: Span) -> bool:
-    """Whether a user's attribute would be read as the failure, or as its type."""
+    """Return True if a user's attribute would be read as the failure, or as its type."""
     if span.failure is not None:
         return key == sc.ERROR_TYPE and isinstance(value, str)
     return span.run_id is None and findings.says_failure(key, value)

@@ -1,4 +1,4 @@
-"""What a tool's result shows by its form: an error, nothing at all, or JSON that ends in the middle."""
+"""Recognises by a tool result's form whether it is an error, empty, or JSON that was cut."""
 
 from __future__ import annotations
 

@@ -142,8 +142,8 @@ def _read_piece(piece: str, start: int) -> Iterator[Reading]:
 
 
 def parts_of(identifier: Value) -> list[str]:
-    """What stands between the signs of an identifier, squashed, the longest first. An e-mail address is one part: to put one
-    together of a name and a host is to make it up."""
+    """Split an identifier at its punctuation and return the squashed parts, the longest first. An e-mail address is one part,
+    since an address put together from a known name and host is made up."""
     if identifier.kind == "email":
         return [identifier.keys[0]]
     words = {squash(word) for word in re.split(r"[\W_]+", str(identifier.content))} - {""}

@@ -1,4 +1,4 @@
-"""Which sources hold a value, for a trace that is known as a whole.
+"""Finds the sources that hold a value, in a trace that is complete.
 
 What models put into calls and answers is gathered first (`want`). Each source is then read once, and only its wanted values are
 kept. The cost is linear in the length of the sources, however many values are wanted.

@@ -191,7 +191,7 @@ class VisibleContext:
         return newest
 
     def _add_other(self, span: Span) -> None:
-        """What other operations brought in. The model may have had a hand in it, so nothing that it made up counts there."""
+        """Add the content of other operations. The model may have influenced it, so values that it made up do not count."""
         operation, brought = span.operation, dict[str, JsonValue]()
         if isinstance(operation, (AgentInvocation, Workflow)):
             self.begin(span)

@@ -1,4 +1,4 @@
-"""Which model calls of a trace are counted elsewhere, because two instrumentations saw one call.
+"""Finds model calls that would be counted twice, because two instrumentations recorded one call.
 
 Law: of an inference around another one, with no agent, workflow or tool between them, the inner counts; unless only the outer
 one says what was used.
@@ -14,7 +14,7 @@ from llmtrace.model.traces import Trace
 
 
 def double_counted_spans(trace: Trace) -> frozenset[str]:
-    """Ids of the inferences and embeddings whose tokens and cost another span of the trace stands for."""
+    """Return the ids of inferences and embeddings whose tokens and cost another span of the trace records as well."""
     within: dict[str, list[Span]] = {}
     for _, span in trace.walk():
         outer = _enclosing_inference(trace, span) if isinstance(span.operation, (Inference, Embedding)) else None
@@ -30,7 +30,7 @@ def double_counted_spans(trace: Trace) -> frozenset[str]:
 
 
 def _enclosing_inference(trace: Trace, span: Span) -> Span | None:
-    """The inference that a call is a part of: nothing but plain spans stands between the two."""
+    """Return the inference around a call, with only plain spans between."""
     above = trace.parent(span)
     while above is not None and isinstance(above.operation, Custom):
         above = trace.parent(above)
@@ -38,7 +38,7 @@ def _enclosing_inference(trace: Trace, span: Span) -> Span | None:
 
 
 def _reports_usage(span: Span, within: Mapping[str, list[Span]]) -> bool:
-    """Whether the call, or one within it, says what was used."""
+    """Return True if the call, or one within it, reports usage."""
     return _has_usage(span) or any(_reports_usage(inner, within) for inner in within.get(span.span_id, ()))
 
 

@@ -174,7 +174,7 @@ _CANCELLED = frozenset({"cancelled", "CancelledError", "asyncio.exceptions.Cance
 
 
 def _passed_on(below: Failure, failure: Failure) -> bool:
-    """Whether a failure is that of a child: the same, under whichever name; one raised from it; or a group that holds it."""
+    """Return True if the failure came from this child: the same failure, one raised from it, or a group that holds it."""
     if below.type == failure.type or (below.message and below.message == failure.message):
         return True
     named = _NAMED.findall(below.stacktrace)

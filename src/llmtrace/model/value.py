@@ -1,4 +1,4 @@
-"""How a value is declared: slots, equality, keyword-friendly; frozen for the type checker.
+"""`value`, the decorator of all value classes: slots and equality; frozen for the type checker.
 
 Law: nobody assigns to a value's field after it was made; `replace` makes a changed copy. The type checker holds this. The
 run time does not, since a frozen dataclass takes three times as long to build and values are built on the calling thread.

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from llmtrace.model import Evaluation, Span, Trace
+from llmtrace.monitors._call_keys import Key, KeyedCall, Place, key_of
 from llmtrace.monitors._key_state import Mark, Pins, Row, row_of
-from llmtrace.monitors._keys import Key, KeyedCall, Place, key_of
 from llmtrace.monitors._monitor import Monitor, Observation
 
 logger = logging.getLogger("llmtrace")

@@ -1,4 +1,4 @@
-"""Steps of traces counted inside a ClickHouse: `steps.steps_of`, and what `Group` counts of a step, said in SQL.
+"""Counts the steps of traces inside ClickHouse: `counted_steps.steps_of`, and what `Group` counts of a step, in SQL.
 
 One query reads the spans of each trace, finds what is around each (a fold over the trace, parents first), makes of every step
 the facts that groups count, and sums them up; no span leaves the database. Law: what is counted so is what would be counted

@@ -13,8 +13,8 @@ from typing import Final
 from llmtrace.model import JsonValue
 from llmtrace.model.value import value
 from llmtrace.semconv import SLO_NAME, SLO_P50, SLO_P95, SLO_P99, SLO_TIME_TO_FIRST_TOKEN
+from llmtrace.statistics.counted_steps import Step
 from llmtrace.statistics.distribution import needed
-from llmtrace.statistics.steps import Step
 
 SHARES: Final[Mapping[str, tuple[str, float]]] = {
     SLO_P50: ("p50", 0.5),

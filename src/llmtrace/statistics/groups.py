@@ -25,9 +25,9 @@ from llmtrace.model import (
     Workflow,
     failure_kind,
 )
+from llmtrace.statistics.counted_steps import Step, steps_of
 from llmtrace.statistics.distribution import Distribution
 from llmtrace.statistics.error_budget import Objectives
-from llmtrace.statistics.steps import Step, steps_of
 
 By: TypeAlias = Literal["agent", "operation", "model", "tool", "prompt", "name"]
 Key: TypeAlias = "tuple[str | None, ...]"

@@ -23,7 +23,7 @@ PATIENCE = 300.0
 _MODELS = ("inference", "embedding")
 
 Row: TypeAlias = Mapping[str, Any]
-"""One of those that `in_clickhouse.counting` answers with."""
+"""One of those that `clickhouse_sql.counting` returns."""
 
 
 @runtime_checkable

@@ -88,8 +88,8 @@ def scope_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def adapt_annotation(annotation: Any) -> Any:
-    """The annotation with what pydantic does not take from JSON as it stands: members of an enum that are literals and, before
-    3.12, each `typing.TypedDict`, which is one of typing_extensions then."""
+    """Adapt what pydantic cannot read from JSON: literals that are enum members and, before Python 3.12, `typing.TypedDict`,
+    which becomes that of typing_extensions."""
     if sys.version_info < (3, 12) and typing.is_typeddict(annotation):
         return _adapt_typed_dict(annotation)
     origin: Any = typing.get_origin(annotation)

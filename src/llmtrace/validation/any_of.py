@@ -1,4 +1,4 @@
-"""Which alternative of anyOf or oneOf was meant: its faults say more than that none of them fits.
+"""Finds the alternative of anyOf or oneOf that was meant, since its faults say more than "none fits".
 
 Law: alternatives are left out in steps, each only while another stays: those of another type; of another constant; whose
 discriminating member has another constant; with more faults than the best. If one is left, it is the nearest; if none is
@@ -13,11 +13,11 @@ from llmtrace.validation.schema_errors import NOT_CHECKED, Fault
 _Branch = tuple[Fault, ...]
 
 _STEPS = ((0, ("type",)), (0, ("const", "enum")), (1, ("const", "enum")))
-"""How far below the value itself, and by which keywords, an alternative shows that it was not meant."""
+"""Depth below the value and keywords of the faults by which an alternative is excluded, step by step."""
 
 
 def nearest(fault: Fault) -> tuple[Fault, ...]:
-    """The faults that stand for one fault: itself, or those against the nearest of its alternatives."""
+    """Return the faults against the nearest alternative, or the fault itself if no alternative is nearest."""
     if fault.keyword not in ("anyOf", "oneOf") or not fault.branches or not all(fault.branches):
         return (fault,)
     # Alternatives may hold alternatives: the inner ones first.
@@ -41,7 +41,7 @@ def _shows(branch: _Branch, depth: int, keywords: tuple[str, ...]) -> bool:
 
 
 def _wrong_type(fault: Fault, branches: list[_Branch]) -> Fault:
-    """No alternative takes a value of this type: one fault that lists the types they take."""
+    """Return one fault that lists the types of all alternatives, if none accepts a value of this type."""
     types: dict[str, None] = {}
     for branch in branches:
         for inner in branch:

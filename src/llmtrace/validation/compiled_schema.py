@@ -14,7 +14,7 @@ from functools import lru_cache
 from pydantic_core import from_json, to_json
 
 from llmtrace.model import JsonValue
-from llmtrace.validation import engines
+from llmtrace.validation import validators
 from llmtrace.validation.limits import MAX_VISITS, Limits, TooCostlyError, limits_of
 from llmtrace.validation.schema_errors import NOT_CHECKED, BrokenSchemaError, Engine, Fault
 from llmtrace.validation.strict_schema import close
@@ -54,14 +54,14 @@ class Compiled:
         if text.count(b'"pattern') > _MAX_PATTERNS:
             raise BrokenSchemaError(f"it has more than {_MAX_PATTERNS} patterns")
         self._limits = limits_of(self.schema, text)
-        self._written, visits = engines.compile_schema(self.schema, formats=False)
+        self._written, visits = validators.compile_schema(self.schema, formats=False)
         if visits != MAX_VISITS:
             self._limits = limits_of(self.schema, text, budget=visits)
         self._passes_written = self._written.is_valid
         self._closed: Engine | None = None
         closed = close(self.schema)
         if closed is not self.schema or b'"format"' in text:
-            self._closed, _ = engines.compile_schema(closed, formats=True)
+            self._closed, _ = validators.compile_schema(closed, formats=True)
             self._passes_closed = self._closed.is_valid
 
     def passes(self, value: JsonValue) -> bool:
@@ -109,7 +109,7 @@ def _report_once(line: str) -> None:
 
 
 def _name_unusable_pattern(faults: Iterable[Fault]) -> bool:
-    """Whether one of them is a pattern that no engine knows: it is named. One that took too long for a value is not."""
+    """Return True if a fault names a pattern that no engine supports. A pattern that only took too long is not named."""
     return any(
         (fault.keyword == NOT_CHECKED and fault.limit is not None) or any(map(_name_unusable_pattern, fault.branches))
         for fault in faults

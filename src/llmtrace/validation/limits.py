@@ -116,7 +116,7 @@ class _Reached:
         self._weigh()
 
     def recursive(self) -> bool:
-        """Whether a subschema can apply to a value inside a value to which it applies."""
+        """Return True if a subschema can apply to a value inside a value to which it applies."""
         if self.outside:
             return True
         graph = {node: {*map(id, applied.same_value), *_targets(applied)} for node, applied in self.applied.items()}

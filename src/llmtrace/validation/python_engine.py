@@ -1,4 +1,4 @@
-"""The validator where jsonschema-rs has no wheel, or does not know a pattern: python-jsonschema, about 100 times slower.
+"""python-jsonschema, about 100 times slower: used where jsonschema-rs has no wheel or does not support a pattern.
 
 Law: nothing is fetched, and no pattern backtracks: patterns run on the linear engine inside pydantic. One that this engine
 does not know (look-around, back-references) is not checked, and each value that it was meant for says so.
@@ -112,7 +112,7 @@ def _unchecked(pattern: str) -> jsonschema.ValidationError:
 
 @lru_cache(maxsize=1024)
 def _matcher(pattern: str) -> Callable[[str], bool] | None:
-    """Whether a text contains a match, in time linear in its length; None for a pattern that cannot be had so."""
+    """Return a function that searches a text for the pattern in linear time; None for a pattern that needs backtracking."""
     # Python's end of text is spelt \\z there, and "$" means just that.
     try:
         schema = core_schema.str_schema(pattern=pattern.replace(r"\Z", r"\z"), regex_engine="rust-regex")

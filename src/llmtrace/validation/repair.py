@@ -174,7 +174,7 @@ def _as_array(text: str) -> JsonValue:
 
 
 def _same(option: JsonValue, value: JsonValue) -> bool:
-    """Whether a text and a number, or a word, are written alike."""
+    """Return True if a text and a number, or a word, are written alike."""
     if isinstance(value, str):
         return not isinstance(option, str) and shown(option) == value
     return type(value) is int and option == str(value)

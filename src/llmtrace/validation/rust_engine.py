@@ -1,6 +1,6 @@
 """The validator that runs in line: jsonschema-rs, 0.2 to 2 µs a call, patterns with a limit on backtracking.
 
-Law: nothing is fetched, and nothing that `bounds` allows takes it off its stack.
+Law: nothing is fetched, and nothing that `limits` allows overflows its stack.
 """
 
 from __future__ import annotations

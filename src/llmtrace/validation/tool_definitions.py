@@ -37,7 +37,7 @@ def read_definition(raw: Any) -> ToolDefinition:
 
 
 def is_definition(raw: Mapping[str, JsonValue]) -> bool:
-    """Whether an object is a tool's definition, and not a JSON Schema."""
+    """Return True if an object is a tool's definition, and not a JSON Schema."""
     named = isinstance(raw.get("name"), str) and any(key in raw for key in (*_PARAMETERS, "description"))
     return named or any(isinstance(raw.get(wrapper), Mapping) for wrapper in _WRAPPERS)
 
@@ -75,7 +75,7 @@ def type_schema(annotation: Any) -> JsonValue | None:
 
 
 def may_have_schema(annotation: Any) -> bool:
-    """Whether pydantic has a JSON Schema for a type, or may have one when what the type names is defined."""
+    """Return True if pydantic has a JSON Schema for a type, or may have one when what the type names is defined."""
     if isinstance(annotation, str):  # never the name of a type here, and pydantic would evaluate it
         return False
     try:

@@ -120,7 +120,7 @@ def _unbound(positional: Sequence[JsonValue], keywords: Mapping[str, JsonValue])
 
 
 def _takes(name: str, definition: ToolDefinition | None) -> bool:
-    """Whether a parameter of the tool has this name."""
+    """Return True if a parameter of the tool has this name."""
     schema = definition.parameters if definition is not None else None
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     return isinstance(properties, Mapping) and name in properties

@@ -36,10 +36,10 @@ class Form(Protocol):
 
 FORMS: Final[tuple[Form, ...]] = tuple(
     cast("Form", import_module(f"{__name__}.{module.name}"))
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name == "records", module.name))
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name == "span_records", module.name))
     if not module.name.startswith("_")
 )
-"""In the order in which they are asked; `records`, which takes the most, comes last."""
+"""In the order in which they are asked; `span_records`, which accepts the most, comes last."""
 
 
 def read(file: BinaryIO) -> Iterator[RawSpan | Unreadable]:

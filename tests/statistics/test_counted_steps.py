@@ -20,7 +20,7 @@ from llmtrace.model import (
     Workflow,
     replace,
 )
-from llmtrace.statistics.steps import Step, steps_of
+from llmtrace.statistics.counted_steps import Step, steps_of
 from tests.statistics.spans import call, span, trace
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.lineage_story import TRACE_ID, Story, tool
 
 from llmtrace.lineage import LiveLineage
-from llmtrace.lineage.live import MOST_CHARACTERS
+from llmtrace.lineage.live_lineage import MOST_CHARACTERS
 from llmtrace.model import Custom, Inference, Message, Span, Text, ToolCall, ToolExecution, replace
 
 WORDS = st.sampled_from(
@@ -119,7 +119,7 @@ def test_an_execution_that_ended_before_its_inference_is_not_evidence() -> None:
 
 def test_a_call_without_an_identifier_costs_no_reading(monkeypatch: Any) -> None:
     """No message, result or definition is looked at."""
-    monkeypatch.setattr("llmtrace.lineage.live.VisibleContext.end", None)
+    monkeypatch.setattr("llmtrace.lineage.live_lineage.VisibleContext.end", None)
     story = Story(system="You help.").user("The weather?").call("weather", "sunny", city="Ghent", days=5, unit="celsius")
     assert story.live() == []
     story = Story().user("Cancel KS-20418").call("look_up", {"ref": "RF-99120"}, it="KS-20418").call("act", "", it="RF-99120")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from llmtrace.model import Evaluation
-from llmtrace.monitors._causes import Cause, when
+from llmtrace.monitors._change_causes import Cause, when
 from llmtrace.monitors._monitor import Observation
 from llmtrace.monitors._number_stream import Shift
 
