@@ -1,4 +1,4 @@
-"""How fields of a value become attributes, as tables: one `Row` per field, written and read by the same line.
+"""Tables that map the fields of a value to attributes: one `Row` per field, used for writing and reading.
 
 Law: a field that holds nothing (None; empty text, an empty list or the default, where its kind says so) is absent. Reading
 takes an attribute out of the rest only when its value fits; what does not fit stays there, so nothing is lost.

@@ -34,7 +34,7 @@ from llmtrace.model import (
 
 
 class Shape(NamedTuple):
-    """How one class of operation is written."""
+    """The attributes of one class of operation."""
 
     operation_class: type[Any]
     names: tuple[str, ...]

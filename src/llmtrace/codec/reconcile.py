@@ -183,7 +183,7 @@ class _OpenCall(NamedTuple):
 
 
 def _join_executions(trace: Trace, changes: dict[str, Span]) -> None:
-    """Give executions without a call id that of the call with their name and arguments, whichever span came or ended first.
+    """Set the call id of executions without one, by the call with the same name and arguments, whatever the order of spans.
 
     Several calls alike are joined in order. The executions are looked at from the last to the first; each takes the latest
     call that was asked for before it began, so that one whose execution nobody recorded is passed over.

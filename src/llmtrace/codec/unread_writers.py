@@ -1,4 +1,4 @@
-"""Who wrote the spans of a trace, and whose are not understood."""
+"""Finds the instrumentations whose spans llmtrace cannot read."""
 
 from __future__ import annotations
 

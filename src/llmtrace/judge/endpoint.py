@@ -1,4 +1,4 @@
-"""One question to an endpoint that speaks OpenAI's chat wire format, and its answer as text.
+"""Sends one question to an endpoint with OpenAI's chat API, and returns the answer as text.
 
 Law: one deadline for all of it, however slowly the other side speaks; no more is read than an answer needs; a redirect is not
 followed and no message of ours holds the key. `requests` is the one that OpenTelemetry's exporters send by.

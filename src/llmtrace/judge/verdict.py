@@ -45,7 +45,7 @@ class Verdict:
 
 
 def read(text: str, suspects: int) -> tuple[Verdict, ...]:
-    """One for each of so many suspects, in their order; a sum above 1 is scaled to 1. Raises JudgeFailed."""
+    """Read one verdict for each suspect, in order. A sum of probabilities above 1 is scaled to 1. Raises JudgeFailed."""
     text = _THOUGHTS.sub("", text, count=1) if _THOUGHTS.match(text) else text
     fenced = _FENCED.fullmatch(text)  # as models without a response format like to write
     try:

@@ -1,4 +1,4 @@
-"""Where inside a source a value stands: the member that holds it, as JSON Pointer, and its characters."""
+"""Finds the places of a value in a source: the member, as JSON Pointer, and the characters."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _keys_of(use: ValueUse) -> tuple[str, ...]:
 
 
 def _places_in(text: str, keys: tuple[str, ...]) -> Iterable[tuple[int, int]]:
-    """Each place once."""
+    """Return the ranges of characters of these keys, each once."""
     plain = normalize_each(text)
     spans: dict[tuple[int, int], None] = {}
     for key in keys:

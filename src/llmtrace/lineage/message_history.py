@@ -1,4 +1,4 @@
-"""Which messages of a request are new, and what in them the model said itself. An agent sends its whole history every time.
+"""Finds the new messages of a request, since an agent sends its whole history every time, and the model's own words in them.
 
 Law: a message seen before costs a look-up, not a search. A request that begins with the last one costs only its new messages.
 """
@@ -44,7 +44,7 @@ class MessageHistory:
 
 
 class Conversations:
-    """Which conversation of a run an inference belongs to: by its parent and its system prompts."""
+    """Assigns inferences to the conversations of a run, by parent and system prompts."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}

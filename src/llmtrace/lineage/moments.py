@@ -11,7 +11,7 @@ from llmtrace.model import AgentInvocation, FetchResponse, Inference, Span, Tool
 
 
 class CallJoins:
-    """Which inference asked for which execution: by call id, else by the tool's name and equal arguments."""
+    """Finds the inference that requested an execution: by call id, else by the tool's name and equal arguments."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
         self._calls: defaultdict[object, list[tuple[Span, ToolCall]]] = defaultdict(list)

@@ -81,7 +81,7 @@ class VisibleContext:
                     self._add_message(span, message, f"input of {operation.name}")
 
     def end(self, span: Span) -> None:
-        """Take in what a span that has ended shows to what comes after it; of an inference, what it was sent."""
+        """Add the content that an ended span makes visible to later spans; of an inference, its request."""
         if span.attributes and any(span.attributes.get(name) for name in _CUT):
             self.hidden.setdefault("content was cut, redacted or left out", span.span_id)
         operation = span.operation

@@ -1,4 +1,4 @@
-"""How often a monitor may be wrong, and from how many calls on it speaks: for all sequential tests alike."""
+"""The rate of false alarms, and the calls that a baseline needs: the same for all sequential tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ RECENT: Final = 200
 
 
 class Places:
-    """At how many places a call counts, on average one at most: most of it at once, the rest when something else changed."""
+    """The weight of a call as a possible place of a change, one at most on average. Part of it is saved for calls at which
+    another setting changed."""
 
     __slots__ = ("saved",)
 

@@ -1,4 +1,4 @@
-"""Which key a span belongs to: agent, operation, model, prompt, or tool. What one key does is compared with its own past.
+"""Finds the key of a span: agent, operation, model, prompt, or tool. Each key is compared with its own past.
 
 A prompt or a model that takes the place of another (which had made all of the last calls at this place) succeeds it: its key
 inherits the baseline, so that what the new prompt changed is seen, and named. Where each call has a prompt of its own, the

@@ -1,4 +1,4 @@
-"""How a stream went since it began, in a bounded number of blocks of calls: for a line of little bars.
+"""The history of a stream in a bounded number of blocks of calls, for a sparkline.
 
 Law: at most `BLOCKS` blocks; when they are full, neighbours are joined, so that each always holds equally many calls but the
 last.

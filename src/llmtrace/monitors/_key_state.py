@@ -73,7 +73,7 @@ class Row:
         return copy.deepcopy(self.state() | {"changes": []})
 
     def compare(self, pins: Pins) -> None:
-        """Before a call: what pinned baselines were learned with is what was in force until then."""
+        """Treat the settings with which pinned baselines were learned as those before the next call."""
         for pin in pins.values():
             self.in_force.compare(pin.get("learned_with") or {}, self.calls + 1)
 

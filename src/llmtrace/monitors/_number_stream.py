@@ -40,7 +40,7 @@ _WAYS: Final = (
     (-1.25, 0.6, 0.06),
     (0.0, 2.0, 0.08),
 )
-"""How scores may come after a change: their mean, their spread, and the weight of this way."""
+"""The distributions of scores after a change that are tested: mean, spread and weight of each."""
 _WEIGHTS: Final = [weight for _, _, weight in _WAYS]
 _SHAPES: Final = [(mean, spread, math.log(spread)) for mean, spread, _ in _WAYS]
 _LOG: Final = {spread: math.log(spread) for _, spread, _ in _WAYS}
@@ -83,7 +83,7 @@ class At(NamedTuple):
     """Number of the call among those of its key."""
     run: int
     alike: int
-    """Its run's number, and that of the calls which it may resemble (`_runs.Runs`)."""
+    """The number of its run, and of the group of calls that it may resemble (`_run_similarity.Runs`)."""
     hinted: bool = False
     """Whether something that shapes answers changed since the stream's last call."""
 
@@ -99,7 +99,7 @@ class _Bins:
         self.counts = [count for _, count in pairs]
 
     def add(self, place: int) -> tuple[int, int]:
-        """One more at this place. Gives how many are below it, and how many at it."""
+        """Count one number in this bin. Returns how many are in lower bins, and how many in this one."""
         at = bisect.bisect_left(self.places, place)
         if at == len(self.places) or self.places[at] != place:
             self.places.insert(at, place)
@@ -155,7 +155,7 @@ class Numbers:
         }
 
     def observe(self, number: Any, tie: float, at: At) -> Shift | None:
-        """Take in a number. ``tie``: uniform in (0, 1), to rank it among its equals."""
+        """Process a number. ``tie``: uniform in (0, 1), to rank it among equal numbers."""
         if type(number) not in (int, float) or not math.isfinite(number):
             return None
         height = math.log(max(number, _LOWEST))

@@ -83,7 +83,7 @@ class Shapes:
         return self.count - self.last >= max(MINIMUM, self.count // 3)
 
     def observe(self, content: Any, at: At, mark: Sequence[str]) -> Iterator[tuple[Shift, Sequence[str]]]:
-        """Take in a value. Gives what is new in it, and what turned out to stay, each with the ``mark`` (any texts) that came
+        """Process a value. Yields new changes and confirmed ones, each with the ``mark`` (any texts) that came
         with the value that had it first."""
         paths: dict[str, dict[str, int]] = {}
         within: dict[str, str] = {}

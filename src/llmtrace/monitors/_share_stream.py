@@ -50,7 +50,7 @@ class _Place:
         self.time, self.call, self.run = time, call, run
         """Time, number and run of its first call."""
         self.stands = stands
-        """For how many places."""
+        """Number of calls that this place represents."""
         self.counts = counts or {}
         """Count of each word since then. While there is only one word, it is updated by `Shares._settle`."""
         self.before, self.after = before, after
@@ -131,7 +131,7 @@ class Shares:
                 place.counts = dict.fromkeys(self.counts, self.count - place.began)
 
     def _add(self, word: str, new: bool) -> float:
-        """Take a word in at each place. A mixture over one more word weighs all that came before anew. Gives the logarithm of
+        """Count a word at every place. With a new word, the probability of all earlier words changes. Returns the logarithm of
         the greatest probability of all that came, if it changed at a place."""
         last, half, best = self.count - 1, len(self.counts) / 2, -math.inf
         for place in self.places:

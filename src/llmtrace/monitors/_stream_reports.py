@@ -27,7 +27,7 @@ class Block(NamedTuple):
 
 @value
 class Report:
-    """One stream of one key, as it stands."""
+    """The current state of one stream of one key."""
 
     key: Key
     monitor: str
@@ -55,7 +55,7 @@ class Report:
     needed: int | None
     """For numbers: calls that the baseline needs so that a change by a fifth is found."""
     history: tuple[Block, ...]
-    """How it went since the stream began, at most 32 blocks of equally many calls, but for the last."""
+    """The stream's history in at most 32 blocks of equally many calls, except the last."""
     changes: tuple[Mapping[str, JsonValue], ...]
     """The last ones, oldest first."""
 

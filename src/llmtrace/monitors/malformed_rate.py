@@ -1,4 +1,4 @@
-"""How often an answer or a tool call in it is not in the form it should have, as validation and quality signals found."""
+"""The share of answers that are malformed, or hold a malformed tool call, by validation and quality signals."""
 
 from __future__ import annotations
 

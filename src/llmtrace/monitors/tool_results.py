@@ -1,6 +1,6 @@
-"""What a tool gives: the fields and types of its results, their size, how often they are empty, how often it fails.
+"""A tool's results: their fields and types, their size, the share of empty ones, and the share of failures.
 
-An API can shift without an exception. The shape is told by the first result that breaks it; the others are rates.
+An API can change without an exception. A change of shape shows in the first such result; the others are rates.
 """
 
 from __future__ import annotations

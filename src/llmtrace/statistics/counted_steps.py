@@ -61,7 +61,7 @@ class Step:
 
 
 def steps_of(trace: Trace) -> Iterator[Step]:
-    """Each ended span of a trace, parents before children; a call that is counted elsewhere is left out."""
+    """Yield each ended span of a trace, parents before children, without duplicates of model calls."""
     places = _places(trace)
     hidden = double_counted_spans(trace)
     first = _first_tokens(trace)

@@ -107,7 +107,7 @@ class Distribution:
         return self.count < needed(share)
 
     def over(self, bounds: list[float]) -> list[int]:
-        """How many numbers are in each interval ``bounds[i] < number <= bounds[i + 1]``; the outer ones take the rest."""
+        """Count the numbers in each interval ``bounds[i] < number <= bounds[i + 1]``. The outer intervals include the rest."""
         counts = [0] * (len(bounds) - 1)
         for number, times in self._weighted():
             for place in range(len(counts)):

@@ -1,4 +1,4 @@
-"""How fast the error budget of each objective is used, going by what the spans say.
+"""The burn rate of each objective's error budget, computed from spans.
 
 An objective is on every span that it is about (`llmtrace.slo`), so it is known to whoever reads the store. "99 % within 8
 seconds" lets 1 % of the calls take longer: that is the error budget. Burn rate 1 uses it up exactly; 5 means that five times

@@ -39,7 +39,7 @@ _KINDS = 32
 MALFORMED = frozenset({"malformed_output", "leaked_tool_call"})
 """Quality signals that say that an answer is not in the form it should have."""
 NO_QUALITY = (OUTCOME, "slo", "budget_", "drift.")
-"""How evaluations begin that say nothing about how good an answer is."""
+"""Prefixes of evaluations that are not about the quality of an answer."""
 
 USAGE_KINDS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 """Parts of the input and output tokens that are counted apart, where the provider tells them."""
@@ -72,7 +72,7 @@ class Amount:
 
 
 class Turns:
-    """How long the output of one kind of turns is, and how fast it comes."""
+    """The length and speed of the output of one kind of turns."""
 
     __slots__ = ("per_token", "tokens")
 

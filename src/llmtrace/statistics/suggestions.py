@@ -22,7 +22,7 @@ FEW = 100
 MARGIN = 1.5
 TIMEOUT_MARGIN = 2.0
 FAR = 10
-"""How many times what is suggested a limit is far over what the prompt ever needed."""
+"""Multiple of the suggestion from which on a limit is far too high."""
 _MOST_CUT = 0.01
 """Greatest share of answers that may have ended at their limit."""
 
@@ -62,7 +62,7 @@ def _set_to(limit: float | None, tokens: int) -> str:
 
 
 def usual_turns(group: Group) -> Turns:
-    """Those that answer; those that call tools where the model does nothing else."""
+    """Return the turns that answer, or those that call tools if there are no others."""
     return group.answers if group.answers.tokens.count else group.called
 
 
@@ -81,12 +81,12 @@ def _timeout(group: Group, turns: Turns, tokens: int) -> tuple[float | None, str
 
 
 def _rounded(tokens: float) -> int:
-    """Up to two binary digits, so that it reads as a limit that somebody chose: 96, 128, 192, 256 …"""
+    """Round up to two binary digits, so that it looks like a chosen limit: 96, 128, 192, 256 …"""
     power = 1 << max(5, math.ceil(tokens).bit_length() - 1)
     return next(size for size in (power, power * 3 // 2, power * 2) if size >= tokens)
 
 
 def _up(seconds: float) -> float:
-    """Up to whole seconds, and above ten to multiples of five."""
+    """Round up to whole seconds, and above ten to multiples of five."""
     step = 1 if seconds <= 10 else 5
     return float(max(1, math.ceil(seconds / step) * step))

@@ -90,8 +90,7 @@ class Compiled:
         return written, _beyond(written, closed), ""
 
     def report(self, owner: str, faults: Iterable[Fault] = ()) -> None:
-        """One line in the log for a schema that cannot be used, however often it is asked, or for a pattern that these
-        ``faults`` say cannot be."""
+        """Log once that a schema cannot be used, or that, by these ``faults``, a pattern in it cannot."""
         if self.problem:
             _report_once(f"{owner} goes unvalidated: its schema cannot be used: {self.problem}")
         elif _name_unusable_pattern(faults):

@@ -1,4 +1,4 @@
-"""Which keywords hold subschemas, to what they apply them, and where a local reference leads.
+"""The keywords that hold subschemas, the values to which they apply them, and the targets of local references.
 
 Deliberately wider than any one draft: a keyword that a draft does not know costs the readers of this table nothing.
 """

@@ -64,7 +64,7 @@ def measure(root: JsonValue, *, limit: int = MAX_VISITS) -> Size:
 
 
 class Limits:
-    """Which values a schema may be asked about. `limits_of` makes one, or None where every value is cheap."""
+    """The limits on values that may be checked against a schema. `limits_of` returns None if every value is cheap."""
 
     def __init__(self, visits: list[int], *, grows: bool, recursive: bool, stack: int, budget: int = MAX_VISITS) -> None:
         self.visits = visits

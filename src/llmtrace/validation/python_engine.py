@@ -89,7 +89,7 @@ def _fault(error: Any) -> Fault:
 
 
 def _index(inner: Any, branches: list[list[Fault]], alternatives: list[JsonValue]) -> int:
-    """To which alternative an inner error belongs. Errors against ``false`` do not say: to the first such that has none."""
+    """Return the index of the alternative of an inner error. An error against ``false`` does not say it: the first such."""
     if inner.schema_path:
         return int(inner.schema_path[0])
     return next(at for at, alternative in enumerate(alternatives) if alternative is False and not branches[at])

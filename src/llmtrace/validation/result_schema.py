@@ -91,7 +91,7 @@ def _open(schema: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
 
 
 def _by_name(schema: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Also the object of a tuple's fields: what is said of arrays says nothing of objects, and the other way round."""
+    """Allow a named tuple as an object of its fields, too."""
     if schema.get("type") != "array":
         return schema
     fields = dict(zip(names, schema.get("prefixItems", ()), strict=False))

@@ -190,7 +190,7 @@ def _names(keyword: str, details: dict[str, Any], instance: JsonValue) -> tuple[
 
 
 def _indices(unexpected: Iterable[str], items: list[JsonValue]) -> list[int]:
-    """Which elements are meant: the validator shows them, mostly the last ones, without their positions."""
+    """Return the indices of unexpected elements: the validator shows them, mostly the last ones, without their positions."""
     unmatched = [json.loads(shown) for shown in unexpected]
     indices = []
     for index in range(len(items) - 1, -1, -1):

@@ -229,7 +229,7 @@ def _spread(parameter: Parameter, items: Any) -> list[Any]:
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    """Its name as providers take one: letters, digits, underscores and dashes, 64 at most."""
+    """Return a function's name as providers accept it: letters, digits, underscores and dashes, 64 at most."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__

@@ -22,7 +22,7 @@ _WRAPPERS = ("function", "custom", "toolSpec")
 
 
 def read_definition(raw: Any) -> ToolDefinition:
-    """One tool on offer, from any of these forms; what is in none of them becomes a definition by its name or type only.
+    """Read the definition of an offered tool in any of these forms. In any other form only its name or type is read.
 
     OpenAI chat ``{type, function: {name, parameters, strict}}`` and Responses ``{type, name, parameters, strict}``, Anthropic
     ``{name, input_schema}``, one of Google's ``function_declarations``, Bedrock ``{toolSpec: …}``, MCP
