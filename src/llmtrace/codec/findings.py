@@ -124,17 +124,17 @@ def events(span: Span) -> tuple[Event, ...]:
     ]
     time = span.start if span.end is None else span.end
     if span.failure is not None and _needs_event(span):
-        attributes_: Attributes = {}
-        _WRITE_FAILURE(span.failure, attributes_)
-        written.append(Event(sc.EXCEPTION_EVENT, time, attributes_ | {sc.FAILURE_MARK: True}))
+        event_attributes: Attributes = {}
+        _WRITE_FAILURE(span.failure, event_attributes)
+        written.append(Event(sc.EXCEPTION_EVENT, time, event_attributes | {sc.FAILURE_MARK: True}))
     for violation in span.violations:
-        attributes_ = {}
-        _WRITE_VIOLATION(violation, attributes_)
-        written.append(Event(sc.VIOLATION_EVENT, time, attributes_))
+        event_attributes = {}
+        _WRITE_VIOLATION(violation, event_attributes)
+        written.append(Event(sc.VIOLATION_EVENT, time, event_attributes))
     for evaluation in span.evaluations:
-        attributes_ = {}
-        _WRITE_EVALUATION(evaluation, attributes_)
-        written.append(Event(sc.EVALUATION_EVENT, time, attributes_))
+        event_attributes = {}
+        _WRITE_EVALUATION(evaluation, event_attributes)
+        written.append(Event(sc.EVALUATION_EVENT, time, event_attributes))
     return tuple(written)
 
 

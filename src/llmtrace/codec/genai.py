@@ -120,7 +120,7 @@ def decode(raw: RawSpan) -> Span:
         rest.pop(key, None)
     run_fields = _READ_RUN(rest)
     operation = operations.read(rest)
-    findings_ = findings.read(raw, rest, is_foreign=run_fields.get("run_id") is None)
+    verdicts = findings.read(raw, rest, is_foreign=run_fields.get("run_id") is None)
     if raw.status != "error":
         _keep_status(raw, rest)
     return Span(
@@ -133,7 +133,7 @@ def decode(raw: RawSpan) -> Span:
         kind=raw.kind,
         operation=operation,
         **run_fields,
-        **findings_,
+        **verdicts,
         attributes=_user_attributes(rest),
         links=raw.links,
         resource=raw.resource,
@@ -174,7 +174,7 @@ class Opening(NamedTuple):
 
 def opening(operation: Operation) -> Opening:
     shape = operations.BY_CLASS[type(operation)]
-    attributes_ = operations.at_start(operation)
-    name = attributes_.get(sc.OPERATION_NAME)
+    start_attributes = operations.at_start(operation)
+    name = start_attributes.get(sc.OPERATION_NAME)
     about = getattr(operation, shape.title) if shape.title else None
-    return Opening(f"{name} {about}" if about else name or "span", shape.kind, attributes_)
+    return Opening(f"{name} {about}" if about else name or "span", shape.kind, start_attributes)

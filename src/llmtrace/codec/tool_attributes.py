@@ -30,8 +30,8 @@ def _write_tool_result(operation: ToolExecution, out: Attributes) -> None:
 
 
 def _read_tool_result(rest: Attributes) -> dict[str, Any]:
-    fields_ = _read_object("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, rest)
-    return {**fields_, "has_result": True} if fields_ else fields_
+    result_fields = _read_object("result", sc.TOOL_CALL_RESULT, sc.TOOL_RESULT_WRAPPED, rest)
+    return {**result_fields, "has_result": True} if result_fields else result_fields
 
 
 def _write_object(value: JsonValue, key: str, mark: str, out: Attributes) -> None:

@@ -147,8 +147,8 @@ def message_of(attributes: Mapping[str, JsonValue]) -> Message:
     name = attributes.get("event.name")
     if name == _CHOICE:
         return _choice(attributes)
-    fields_ = {key: value for key, value in attributes.items() if not key.startswith(("event.", "gen_ai.message"))}
-    return _message(fields_, _ROLES.get(name, "user") if isinstance(name, str) else "user")
+    body = {key: value for key, value in attributes.items() if not key.startswith(("event.", "gen_ai.message"))}
+    return _message(body, _ROLES.get(name, "user") if isinstance(name, str) else "user")
 
 
 def _message(attributes: Mapping[str, JsonValue], role: str) -> Message:

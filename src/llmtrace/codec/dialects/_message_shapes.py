@@ -112,9 +112,12 @@ def of_gemini(content: Mapping[str, Any]) -> Message:
     """A content of Google's API: a role and parts without types."""
     content_role = content.get("role")
     role = ROLES.get(content_role, content_role) if isinstance(content_role, str) else "user"
-    parts_ = content.get("parts")
+    content_parts = content.get("parts")
     return Message(
-        role, tuple([_gemini(part) for part in parts_ if isinstance(part, Mapping)] if isinstance(parts_, list) else ())
+        role,
+        tuple(
+            [_gemini(part) for part in content_parts if isinstance(part, Mapping)] if isinstance(content_parts, list) else ()
+        ),
     )
 
 

@@ -28,13 +28,13 @@ _NAMES: Final = {
 
 def parameters(request: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Request parameters under the conventions' names; those that are null were not given."""
-    parameters_: dict[str, JsonValue] = {}
+    renamed: dict[str, JsonValue] = {}
     for name, value in request.items():
         if value is not None:
-            parameters_.setdefault(_NAMES.get(name, name), value)
-    if isinstance(parameters_.get("stop_sequences"), str):
-        parameters_["stop_sequences"] = [parameters_["stop_sequences"]]
-    return parameters_
+            renamed.setdefault(_NAMES.get(name, name), value)
+    if isinstance(renamed.get("stop_sequences"), str):
+        renamed["stop_sequences"] = [renamed["stop_sequences"]]
+    return renamed
 
 
 def definition(item: JsonValue) -> ToolDefinition | None:
