@@ -1,4 +1,4 @@
-"""How fields of a value become attributes, as tables: one `Row` per field, written and read by the same line.
+"""Tables that map the fields of a value to attributes: one `Row` per field, used for writing and reading.
 
 Law: a field that holds nothing (None; empty text, an empty list or the default, where its kind says so) is absent. Reading
 takes an attribute out of the rest only when its value fits; what does not fit stays there, so nothing is lost.
@@ -22,17 +22,17 @@ class Row(NamedTuple):
     field: str
     key: str
     write: Callable[[Any], JsonValue] | None
-    """From the field's value to the attribute's (None: absent after all); None: they are the same."""
+    """Turns the field's value into the attribute's, or into None if the attribute is absent. None: both are the same."""
     read: Callable[[JsonValue], Any]
-    """From the attribute's value to the field's; None: it does not fit."""
+    """Turns the attribute's value into the field's, or into None if it does not fit."""
     default: str | None = None
-    """What a required field is when no attribute holds it."""
+    """Value of a required field that no attribute holds."""
     absent: Literal["", "empty", "True", "False"] = ""
-    """Which value, besides None, says nothing and is not written."""
+    """Which value besides None is not written."""
 
 
 class Extra(NamedTuple):
-    """Fields that take more than one attribute, or take part in none of their own."""
+    """Fields that use several attributes, or share one."""
 
     write: Callable[[Any, Attributes], None]
     read: Callable[[Attributes], dict[str, Any]]
@@ -69,7 +69,7 @@ Read: TypeAlias = Callable[[Attributes], dict[str, Any]]
 
 
 def reader(rows: Rows) -> Read:
-    """Return a function that reads the fields that attributes hold, and removes those attributes from its argument."""
+    """Return a function that reads fields from attributes, and removes those attributes."""
 
     def read(rest: Attributes) -> dict[str, Any]:
         fields: dict[str, Any] = {}
