@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.version import __version__
 
 if TYPE_CHECKING:
-    from llmtrace.decorators import agent, span, tool, workflow
+    from llmtrace.decorators.operations import agent, span, workflow
     from llmtrace.decorators.signal import signal
+    from llmtrace.decorators.tool_function import tool
     from llmtrace.guards.budget import Budget, budget
     from llmtrace.guards.slo import slo
     from llmtrace.recorder.context import context, extract, inject, wrap
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Budget": "llmtrace.guards.budget",
     "Tools": "llmtrace.tools",
-    "agent": "llmtrace.decorators",
+    "agent": "llmtrace.decorators.operations",
     "budget": "llmtrace.guards.budget",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
@@ -36,9 +37,9 @@ _HOME = {
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
     "slo": "llmtrace.guards.slo",
-    "span": "llmtrace.decorators",
-    "tool": "llmtrace.decorators",
-    "workflow": "llmtrace.decorators",
+    "span": "llmtrace.decorators.operations",
+    "tool": "llmtrace.decorators.tool_function",
+    "workflow": "llmtrace.decorators.operations",
     "wrap": "llmtrace.recorder.context",
 }
 

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import TracerProvider
 
@@ -17,7 +17,6 @@ from llmtrace import instrumentation
 from llmtrace.config import Config, ContentLevel, OnInvalid, Profile
 from llmtrace.content import Content
 from llmtrace.errors import StoreError
-from llmtrace.evaluation import Evaluator
 from llmtrace.exporters._destination import named, standard_sinks
 from llmtrace.fingerprints import fingerprint
 from llmtrace.foreign import provider
@@ -25,9 +24,10 @@ from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.processor import ForeignSpans
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
+from llmtrace.imports import importing
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, Operation, Scope, replace
+from llmtrace.model import Inference, Operation, Scope, Span, replace
 from llmtrace.prices import cost_usd
 from llmtrace.recorder import Recorder, Sink, activate, background, deferred
 from llmtrace.recorder import context as _context  # noqa: F401
@@ -36,13 +36,14 @@ from llmtrace.recorder.guard import guard
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.resource import describe
 from llmtrace.semconv import SCOPE_NAME
-from llmtrace.signals import load
 from llmtrace.store import Store, open_store
 from llmtrace.store.memory import MemoryStore
 from llmtrace.version import __version__
 
 if TYPE_CHECKING:
+    from llmtrace.evaluation import Evaluator, RunState
     from llmtrace.exporters._sending import Sending
+    from llmtrace.signals import AnySignal
 
 logger = logging.getLogger("llmtrace")
 
@@ -161,7 +162,7 @@ def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending 
 
 def _others(config: Config, store: Store, tracer_provider: TracerProvider | None) -> ForeignSpans:
     """Take the spans that other instrumentations make in this process into the store, too."""
-    found = ForeignSpans(Intake(store, content=Content(config), evaluator=Evaluator(load(config.signals))))
+    found = ForeignSpans(Intake(store, content=Content(config), evaluator=_evaluator(config)))
     provider.hand_to(found)
     provider.stand_in(describe(config.service_name))
     provider.listen(tracer_provider)
@@ -195,6 +196,48 @@ def _close(running: _Running, kept: Store | None = None, again: Sending | None =
         guard(running.sending.tidy)
 
 
+class _LazyEvaluator:
+    """An `Evaluator` that imports validation and the quality signals when the first run begins, and not by `configure`.
+
+    While they cannot be imported, since the program has no file descriptor left, runs are recorded and not evaluated.
+    """
+
+    def __init__(self, names: tuple[str, ...] | None) -> None:
+        self._names = names
+        self._evaluator: Evaluator | None = None
+
+    def _load(self) -> Evaluator | None:
+        if self._evaluator is None:
+            with importing:
+                from llmtrace.evaluation import Evaluator
+                from llmtrace.signals import load
+
+                self._evaluator = Evaluator(load(self._names))
+        return self._evaluator
+
+    @property
+    def signals(self) -> tuple[AnySignal, ...]:
+        evaluator = guard(self._load)
+        return () if evaluator is None else evaluator.signals
+
+    def start(self) -> RunState | None:
+        evaluator = guard(self._load)
+        return None if evaluator is None else evaluator.start()
+
+    def validate(self, state: RunState | None, span: Span) -> Span:
+        return span if state is None or self._evaluator is None else self._evaluator.validate(state, span)
+
+    def evaluate(self, state: RunState | None, span: Span) -> Span:
+        return span if state is None or self._evaluator is None else self._evaluator.evaluate(state, span)
+
+    def finish(self, state: RunState | None, span: Span) -> Span:
+        return span if state is None or self._evaluator is None else self._evaluator.finish(state, span)
+
+
+def _evaluator(config: Config) -> Evaluator:
+    return cast("Evaluator", _LazyEvaluator(config.signals))
+
+
 def build(
     config: Config,
     *,
@@ -215,7 +258,7 @@ def build(
 
     recorder = Recorder(
         content=Content(config),
-        evaluator=Evaluator(load(config.signals)),
+        evaluator=_evaluator(config),
         sinks=sinks,
         enrich=enrich,
         resource=describe(config.service_name),
@@ -226,7 +269,7 @@ def build(
     )
     recorder.signal_names = config.signals
     recorder.vllm_tool_parser = config.vllm_tool_parser
-    recorder.renewed = lambda: Evaluator(load(config.signals))
+    recorder.renewed = lambda: _evaluator(config)
     background.join(recorder)
     return recorder
 

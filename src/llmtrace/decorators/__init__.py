@@ -3,8 +3,3 @@
 Each works bare or with arguments, on plain, async, generator and async-generator functions, methods, class methods and static
 methods; all but ``tool`` also as ``with`` and ``async with`` blocks. Law: what is decorated behaves as without us.
 """
-
-from llmtrace.decorators.operations import OpenSpan, agent, span, workflow
-from llmtrace.decorators.tool_function import tool, tool_spec
-
-__all__ = ["OpenSpan", "agent", "span", "tool", "tool_spec", "workflow"]

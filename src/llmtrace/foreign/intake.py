@@ -11,14 +11,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from llmtrace.codec.dialects import decode
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
-from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.imports import importing
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.recorder.guard import guard
 from llmtrace.store import Store
+
+if TYPE_CHECKING:
+    from llmtrace.evaluation import Evaluator
 
 QUIET_SECONDS = 5.0
 MOST_WAITING = 10_000
@@ -41,7 +45,7 @@ class Intake:
     ) -> None:
         self._store = store
         self._content = content
-        self._evaluator = evaluator or Evaluator()
+        self._evaluator = evaluator
         self._quiet = quiet
         self._judged = judged
         self._closed = False
@@ -116,6 +120,9 @@ class Intake:
         except LlmtraceError:  # it is gone already, or the store cannot be read here: `check` can judge it later
             return
         came = Trace([held.get(span.span_id, span) for span in stored.spans], alive=stored.alive)
+        with importing:
+            from llmtrace.evaluation import evaluate_trace
+
         after, _ = evaluate_trace(came, self._evaluator)
         before = {span.span_id: span for span in stored.spans}
         judged = [self._content.clean(span) if span.span_id in held else span for span in after.spans]
