@@ -27,7 +27,7 @@ from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
 from llmtrace.imports import importing
 from llmtrace.instrumentation._patches import Patch, Patches
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, Operation, Scope, Span, replace
+from llmtrace.model import Inference, JsonValue, Operation, Scope, Span, replace
 from llmtrace.prices import cost_usd
 from llmtrace.recorder import Recorder, Sink, activate, background, deferred
 from llmtrace.recorder import context as _context  # noqa: F401
@@ -132,12 +132,13 @@ def _configure(config: Config, tracer_provider: TracerProvider | None) -> None:
     sending = guard(_sending, config, tracer_provider)
     kept = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
     opened = before.store if before is not None and kept else _open(config, sending)
-    others = None if opened is None else guard(_others, config, opened, tracer_provider)
+    content, resource = Content(config), describe(config.service_name)  # once: their patterns and detectors take 20 ms
+    others = None if opened is None else guard(_others, config, opened, tracer_provider, content, resource)
     sinks: list[Sink] = [sink for sink in (opened, others, Metrics(older=config.older_metrics)) if sink is not None]
     if sending is not None:
         sinks += guard(sending.join, opened) or ()
-    sinks += exporting.sinks(standard_sinks(config.exporters, tracer_provider), Content(config))
-    recorder = build(config, sinks=sinks, tracer_provider=tracer_provider)
+    sinks += exporting.sinks(standard_sinks(config.exporters, tracer_provider), content)
+    recorder = build(config, sinks=sinks, tracer_provider=tracer_provider, content=content, resource=resource)
     recorder.foreign_run = None if others is None else others.run_at
     activate(recorder)
     _running = _Running(config, opened, others, sending)
@@ -160,11 +161,17 @@ def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending 
     return Sending(destination, config, always=always, own=tracer_provider is not None)
 
 
-def _others(config: Config, store: Store, tracer_provider: TracerProvider | None) -> ForeignSpans:
+def _others(
+    config: Config,
+    store: Store,
+    tracer_provider: TracerProvider | None,
+    content: Content,
+    resource: Mapping[str, JsonValue],
+) -> ForeignSpans:
     """Take the spans that other instrumentations make in this process into the store, too."""
-    found = ForeignSpans(Intake(store, content=Content(config), evaluator=_evaluator(config)))
+    found = ForeignSpans(Intake(store, content=content, evaluator=_evaluator(config)))
     provider.hand_to(found)
-    provider.stand_in(describe(config.service_name))
+    provider.stand_in(resource)
     provider.listen(tracer_provider)
     provider.listen()
     _SETTING.apply()
@@ -244,6 +251,8 @@ def build(
     sinks: Sequence[Sink],
     tracer_provider: TracerProvider | None = None,
     identity: Identity | None = None,
+    content: Content | None = None,
+    resource: Mapping[str, JsonValue] | None = None,
 ) -> Recorder:
     """A recorder with all its parts, for `configure` and for tests."""
 
@@ -257,11 +266,11 @@ def build(
         return replace(operation, cost_usd=cost, fingerprint=operation.fingerprint or fingerprint(operation))
 
     recorder = Recorder(
-        content=Content(config),
+        content=content or Content(config),
         evaluator=_evaluator(config),
         sinks=sinks,
         enrich=enrich,
-        resource=describe(config.service_name),
+        resource=describe(config.service_name) if resource is None else resource,
         scope=Scope(SCOPE_NAME, __version__),
         identity=identity,
         tracer_provider=tracer_provider,
