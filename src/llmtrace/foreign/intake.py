@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from llmtrace.codec.dialects import decode
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
 from llmtrace.imports import importing
@@ -67,6 +66,9 @@ class Intake:
         return sum([guard(self._take, raw) is not None for raw in spans])
 
     def _take(self, raw: RawSpan) -> Span:
+        with importing:
+            from llmtrace.codec.dialects import decode
+
         return self.take_span(decode(raw))
 
     def take_span(self, span: Span) -> Span:

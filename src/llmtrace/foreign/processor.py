@@ -22,12 +22,11 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
-from llmtrace.codec.calls import said
-from llmtrace.codec.dialects import decode
 from llmtrace.codec.messages import read_definitions
 from llmtrace.foreign.intake import Intake
 from llmtrace.foreign.provider import listen
 from llmtrace.foreign.runs import MOST_OPEN, OpenSpans
+from llmtrace.imports import importing
 from llmtrace.model import Custom, Event, Inference, Kind, Link, Operation, RawSpan, Scope, Span, ToolExecution, replace
 from llmtrace.recorder import Recording, active
 from llmtrace.recorder.guard import guard
@@ -66,7 +65,7 @@ class ForeignSpans(SpanProcessor):
                     self._under_way.pop(span.span_id, None)
             if span.parent_id is not None:
                 self._note(span.parent_id)
-            answer = said(span.operation.output) if self._open.some() else []
+            answer = _said(span.operation) if self._open.some() else []
             if answer:
                 with self._lock:
                     ended = self._beside.setdefault(_place(span), deque(maxlen=_MOST_BESIDE))
@@ -116,6 +115,9 @@ class ForeignSpans(SpanProcessor):
         if own is None or _is_ours(span):
             return
         place = self._open.remove(own.span_id)
+        with importing:
+            from llmtrace.codec.dialects import decode  # all dialects, which a program without others' spans need not load
+
         found = decode(self._raw(span))
         if place.owner is None and place.run is None and isinstance(found.operation, Custom):
             return  # in the run of an agent it stays, whatever it is: else what is below it has no parent
@@ -161,7 +163,7 @@ class ForeignSpans(SpanProcessor):
         same answer, or that is still open on this very thread, of the same model. So it is where others hold no span current
         while the client makes its request: callbacks, and streams."""
         assert isinstance(span.operation, Inference)
-        answer = said(span.operation.output)
+        answer = _said(span.operation)
         with self._lock:
             ours = self._beside.get(_place(span), deque())
             for one in ours if answer else ():
@@ -233,3 +235,10 @@ def _is_ours(span: ReadableSpan) -> bool:
 
 def _link(link: Any) -> Link:
     return Link(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", dict(link.attributes or {}))
+
+
+def _said(inference: Inference) -> list[str]:
+    with importing:
+        from llmtrace.codec.calls import said
+
+    return said(inference.output)
