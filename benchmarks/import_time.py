@@ -3,6 +3,14 @@
 python benchmarks/import_time.py [--repeats N] [--json]
 .venv-vllm/bin/python benchmarks/import_time.py --vllm --repeats 3    # import vllm, with and without llmtrace's hooks
 
+Each set-up ends with a first span, as its library's own documentation makes one; the provider of OpenTelemetry has no exporter,
+llmtrace has its default store in a temporary folder. Libraries that are not installed are left out. An environment for all:
+
+    python -m venv .venv-import
+    .venv-import/bin/pip install -e . openai logfire openinference-instrumentation-openai
+    .venv-import/bin/pip install opentelemetry-instrumentation-openai-v2 opentelemetry-util-genai==1.0b0
+    .venv-import/bin/python benchmarks/import_time.py
+
 Importing vLLM takes so long that whole processes differ by more than what the hooks cost; so that is measured by itself, too:
 the time spent in the finder that waits for its modules, and in wrapping their functions.
 """
@@ -10,21 +18,60 @@ the time spent in the finder that waits for its modules, and in wrapping their f
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 
 import report
 
+_PROVIDER = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+"""
+_SPAN = "\nwith trace.get_tracer('program').start_as_current_span('step'): pass"
+_CONFIGURED = "import llmtrace; llmtrace.configure()"
+_SDK, _OPENAI = "import opentelemetry.sdk.trace\n", "import openai, opentelemetry.sdk.trace\n"
 CASES = {
-    "import opentelemetry.sdk.trace": "import opentelemetry.sdk.trace",
-    "… and import llmtrace": "import opentelemetry.sdk.trace, llmtrace",
-    "import openai": "import openai, opentelemetry.sdk.trace",
-    "… and llmtrace.configure()": "import openai, opentelemetry.sdk.trace, llmtrace; llmtrace.configure(store='memory:')",
-    "… and @llmtrace.tool": "import openai, opentelemetry.sdk.trace, llmtrace; llmtrace.configure(store='memory:')\n"
-    "@llmtrace.tool\ndef add(a: int) -> int: return a",
+    "import opentelemetry.sdk.trace": _SDK,
+    "… and import llmtrace": f"{_SDK}import llmtrace",
+    "… and llmtrace.configure()": f"{_SDK}{_CONFIGURED}",
+    "… and a first span": f"{_SDK}{_CONFIGURED}\nwith llmtrace.span('step'): pass",
+    "… and a first call of a tool": f"{_SDK}{_CONFIGURED}\n@llmtrace.tool\ndef add(a: int) -> int: return a\nadd(1)",
+    "import openai, opentelemetry.sdk.trace": _OPENAI,
+    "openai, a provider of OpenTelemetry, a span": f"{_OPENAI}{_PROVIDER}{_SPAN}",
+    "openai, llmtrace.configure()": f"{_OPENAI}{_CONFIGURED}",
+    "openai, llmtrace, a span": f"{_OPENAI}{_CONFIGURED}\nwith llmtrace.span('step'): pass",
 }
+SET_UPS = {
+    "openinference.instrumentation.openai": (
+        "openai, openinference-instrumentation-openai, a span",
+        (
+            f"{_OPENAI}{_PROVIDER}from openinference.instrumentation.openai import OpenAIInstrumentor\n"
+            f"OpenAIInstrumentor().instrument(){_SPAN}"
+        ),
+    ),
+    "opentelemetry.instrumentation.openai_v2": (
+        "openai, opentelemetry-instrumentation-openai-v2, a span",
+        (
+            f"{_OPENAI}{_PROVIDER}from opentelemetry.instrumentation.openai_v2 import OpenAIInstrumentor\n"
+            f"OpenAIInstrumentor().instrument(){_SPAN}"
+        ),
+    ),
+    "logfire": (
+        "openai, logfire, a span",
+        (
+            f"{_OPENAI}import logfire\nlogfire.configure(send_to_logfire=False, console=False)\nlogfire.instrument_openai()\n"
+            "with logfire.span('step'): pass"
+        ),
+    ),
+}
+"""By the module of a library: a name, and a program that turns it on for `openai` and makes a first span."""
+BASES = {"import opentelemetry.sdk.trace": "…", "import openai, opentelemetry.sdk.trace": "openai,"}
+"""The programs that others add to, and how the names of those begin."""
 
 _VLLM = "import vllm; from vllm import LLM, AsyncLLMEngine"
 VLLM = {
@@ -75,6 +122,13 @@ def cpu_ms(program: str) -> float:
     return (after.children_user - before.children_user + after.children_system - before.children_system) * 1e3
 
 
+def is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def told_by(program: str) -> str:
     """The last word that ``program`` prints."""
     ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
@@ -87,19 +141,21 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--vllm", action="store_true", help="import vllm instead, in an environment that has it")
     arguments = parser.parse_args()
-    cases = VLLM if arguments.vllm else CASES
+    cases = VLLM if arguments.vllm else CASES | dict(case for module, case in SET_UPS.items() if is_installed(module))
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles all of llmtrace anew
     times: dict[str, list[float]] = {case: [] for case in cases}
     for _ in range(arguments.repeats):
         for case, program in cases.items():
-            times[case].append(cpu_ms(program))
+            with tempfile.TemporaryDirectory() as folder:
+                os.environ["LLMTRACE_STORE"] = folder
+                times[case].append(cpu_ms(program))
     least = {case: min(found) for case, found in times.items()}
-    added = {case: least[case] - before for before, case in zip([0, *least.values()], least, strict=False)}
     if arguments.vllm:
+        added = {case: least[case] - before for before, case in zip([0, *least.values()], least, strict=False)}
         spent = [float(told_by(IN_HOOKS)) for _ in range(arguments.repeats)]
         least["of it in the hooks"] = statistics.median(spent)
     else:
-        added["import openai"] = least["import openai"]
+        added = {case: least[case] - least[base] for base, begins in BASES.items() for case in least if case.startswith(begins)}
     body = [[case, f"{ms:.0f}", f"{added[case]:+.0f}" if case in added else ""] for case, ms in least.items()]
     report.done(
         {"least_ms": least}, [report.table("CPU time of a fresh process", ["program", "ms", "added"], body)], arguments.json

@@ -1,9 +1,13 @@
 """The cost of tracing, beside other libraries: an uninstrumented and an instrumented process of the same environment take
 turns, block by block; a cell is the median over blocks of the difference.
 
-    benchmarks/overhead/install.sh base otel llmtrace otelgenai openinference logfire
+    benchmarks/overhead/install.sh otel llmtrace otelv2 openinference logfire langfuse
+    python benchmarks/overhead/bench.py --rounds 5 --pairs 2
     python benchmarks/overhead/bench.py --adapters llmtrace_all,otel,logfire --workloads chat_tools,agent_turn
     python benchmarks/overhead/bench.py --spans logfire:agent_turn      # what a library records
+
+Every library's spans are encoded to OTLP protobuf by the exporter that reads them. ``chat_20ms`` goes to a server on this
+machine that answers after 20 ms: what a call takes longer by the wall clock, where other threads work while it waits.
 
 It subtracts two processes: it cannot resolve 200 µs on stream200 nor 150 on long60k. Use it to rank libraries; for our own cost
 see direct.py.
@@ -29,11 +33,12 @@ import report
 
 HOME = Path(os.environ.get("BENCH_HOME") or Path.home() / ".cache/llmtrace-bench")
 COUNTS = {
-    "chat_tools": 60, "chat_fresh": 60, "chat_bad": 60, "achat_tools": 60,
+    "chat_20ms": 40, "chat_tools": 60, "chat_fresh": 60, "chat_bad": 60, "achat_tools": 60,
     "stream200": 12, "stream200_close5": 30, "stream_tools": 30, "astream200": 12,
     "long60k": 60, "long60k_distinct": 40, "long60k_fresh": 30, "loop20": 4,
     "deco_sync": 400, "deco_async": 200, "deco_child": 20, "agent_turn": 25,
 }  # fmt: skip
+ON_WALL_CLOCK = ("chat_20ms",)
 PER_CALL = {"deco_child": 20, "loop20": 20}
 
 
@@ -106,6 +111,16 @@ def measure(adapter: str, workloads: Sequence[str], rounds: int, pairs: int, sin
     return {"label": described(adapter)["LABEL"], "blocks": blocks, "init_ms": statistics.median(init)}
 
 
+def served() -> subprocess.Popen[str]:
+    """Start ``model_server.py``; its address goes to the workers by the environment."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "model_server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    os.environ["BENCH_SERVER"] = process.stdout.readline().strip()
+    return process
+
+
 def cell(differences: list[float]) -> str:
     low, _, high = statistics.quantiles(differences, n=4) if len(differences) > 1 else (0, 0, 0)
     return f"{statistics.median(differences):.0f} [{low:.0f}..{high:.0f}]"
@@ -113,11 +128,10 @@ def cell(differences: list[float]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapters", default="llmtrace_spans,llmtrace_all,llmtrace_journal,otel")
-    parser.add_argument("--workloads", default="chat_tools,agent_turn,deco_sync,deco_child,stream200,long60k_fresh")
+    parser.add_argument("--adapters", default="otel,llmtrace_default,otelv2,openinference,logfire,langfuse")
+    parser.add_argument("--workloads", default="chat_20ms,chat_tools,agent_turn,deco_sync,stream200,long60k_fresh")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--sink", default="noop", choices=("noop", "otlp"), help="drop spans, or encode them to OTLP first")
     parser.add_argument("--spans", metavar="ADAPTER:WORKLOAD", help="print what is recorded, and end")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -128,18 +142,29 @@ def main() -> int:
             print(json.dumps(worker.ask("spans")["spans"], indent=1))
         return 0
     names = arguments.workloads.split(",")
-    results = {
-        adapter: measure(adapter, names, arguments.rounds, arguments.pairs, arguments.sink)
-        for adapter in arguments.adapters.split(",")
-    }
+    server = served()
+    try:
+        results = {
+            adapter: measure(adapter, names, arguments.rounds, arguments.pairs, "otlp")
+            for adapter in arguments.adapters.split(",")
+        }
+    finally:
+        server.kill()
+        server.wait()
     tables = []
-    for clock, whose in (("thread", "the calling thread's CPU"), ("process", "all threads' CPU, with the flush after a block")):
+    for clock, whose in (
+        ("thread", "the calling thread's CPU"),
+        ("process", "all threads' CPU, with the flush after a block"),
+        ("wall", "wall time"),
+    ):
+        shown = [name for name in names if clock != "wall" or name in ON_WALL_CLOCK]
         body = [
-            [found["label"], *(cell(found["blocks"][name][clock]) for name in names), f"{found['init_ms']:.0f}"]
+            [found["label"], *(cell(found["blocks"][name][clock]) for name in shown), f"{found['init_ms']:.0f}"]
             for found in results.values()
         ]
-        title = f"Added µs of {whose} a call, median [quartiles]; spans are {arguments.sink} exported; start-up in ms"
-        tables.append(report.table(title, ["library", *names, "init ms"], body))
+        if shown:
+            title = f"Added µs of {whose} a call, median [quartiles]; start-up in ms"
+            tables.append(report.table(title, ["library", *shown, "init ms"], body))
     report.done(results, tables, arguments.json)
     return 0
 

@@ -81,7 +81,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    _otelsink.provider("noop")
+    _otelsink.provider("otlp")
     results = {name: counted(options) for name, options in MEASURES.items()}
     body = [[name, *(f"{found[each]:.0f}" for each in NAMES)] for name, found in results.items()]
     report.done(results, [report.table("Python functions run for one operation", ["llmtrace", *NAMES], body)], arguments.json)

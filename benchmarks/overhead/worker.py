@@ -62,7 +62,8 @@ def main(name: str, state: str, sink: str) -> None:
     import workload
 
     client, aclient = workload.clients()
-    _ = client.chat.completions, aclient.chat.completions  # openai loads these lazily
+    server = workload.server_client()
+    _ = client.chat.completions, server.chat.completions, aclient.chat.completions  # openai loads these lazily
     began, cpu_began = time.perf_counter(), time.process_time()
     adapter: Any = importlib.import_module(f"adapters.{name}") if state == "on" else None
     if adapter is not None:
@@ -71,7 +72,7 @@ def main(name: str, state: str, sink: str) -> None:
     wrap = getattr(adapter, "wrap_client", lambda client: client)
     decorate = getattr(adapter, "decorate", lambda function, _: function)
     flush = getattr(adapter, "flush", lambda: None)
-    workloads = workload.Workloads(wrap(client), wrap(aclient), decorate)
+    workloads = workload.Workloads(wrap(client), wrap(aclient), decorate, wrap(server))
     tell(**init)
     for line in sys.stdin:
         command, count = line.split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,12 @@ def clients() -> tuple[openai.OpenAI, openai.AsyncOpenAI]:
     return plain, asynchronous
 
 
+def server_client() -> openai.OpenAI:
+    """A client of ``model_server.py``, whose address is in the environment; no request is made before a workload wants one."""
+    base_url = os.environ.get("BENCH_SERVER", "http://127.0.0.1:9/v1")
+    return openai.OpenAI(api_key="sk-test", base_url=base_url, max_retries=0)
+
+
 def tool(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"ok": True, "n": arguments["limit"]}
 
@@ -55,7 +62,9 @@ async def atool(arguments: dict[str, Any]) -> dict[str, Any]:
 class Workloads:
     """Each public method does one operation."""
 
-    def __init__(self, client: Any, aclient: Any, decorate: Callable[[Any, str], Any]) -> None:
+    def __init__(self, client: Any, aclient: Any, decorate: Callable[[Any, str], Any], server: Any = None) -> None:
+        """``server``: a `server_client`, for the workload `chat_20ms` only."""
+        self._server = server
         self._create = client.chat.completions.create
         self._acreate = aclient.chat.completions.create
         self._tool, self._atool = decorate(tool, "tool"), decorate(atool, "tool")
@@ -68,6 +77,10 @@ class Workloads:
 
     def chat_tools(self) -> None:
         self._create(messages=payloads.MESSAGES_2K, tools=payloads.TOOLS, **REQUEST)
+
+    def chat_20ms(self) -> None:
+        """The same by a real connection to a server that takes 20 ms."""
+        self._server.chat.completions.create(messages=payloads.MESSAGES_2K, tools=payloads.TOOLS, **REQUEST)
 
     def chat_fresh(self) -> None:
         self._create(messages=json.loads(self._json[0]), tools=json.loads(self._json[1]), **REQUEST)

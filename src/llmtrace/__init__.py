@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from llmtrace.version import __version__
 
 if TYPE_CHECKING:
-    from llmtrace.decorators import agent, inference, retrieval, span, tool, workflow
+    from llmtrace.decorators.manual import inference, retrieval
+    from llmtrace.decorators.operations import agent, span, workflow
     from llmtrace.decorators.signal import signal
+    from llmtrace.decorators.tool_function import tool
     from llmtrace.guards.budget import Budget
     from llmtrace.guards.slo import slo
     from llmtrace.instrumentation import instrument
@@ -26,25 +28,25 @@ if TYPE_CHECKING:
 _HOME = {
     "Budget": "llmtrace.guards.budget",
     "Tools": "llmtrace.tools",
-    "agent": "llmtrace.decorators",
+    "agent": "llmtrace.decorators.operations",
     "configure": "llmtrace.runtime",
     "context": "llmtrace.recorder.context",
     "current_span": "llmtrace.recorder.open_span",
     "extract": "llmtrace.recorder.context",
     "feedback": "llmtrace.recorder.feedback",
     "flush": "llmtrace.runtime",
-    "inference": "llmtrace.decorators",
+    "inference": "llmtrace.decorators.manual",
     "inject": "llmtrace.recorder.context",
     "instrument": "llmtrace.instrumentation",
     "outcome": "llmtrace.recorder.outcome",
-    "retrieval": "llmtrace.decorators",
+    "retrieval": "llmtrace.decorators.manual",
     "shutdown": "llmtrace.runtime",
     "signal": "llmtrace.decorators.signal",
     "slo": "llmtrace.guards.slo",
-    "span": "llmtrace.decorators",
+    "span": "llmtrace.decorators.operations",
     "suppress": "llmtrace.recorder.context",
-    "tool": "llmtrace.decorators",
-    "workflow": "llmtrace.decorators",
+    "tool": "llmtrace.decorators.tool_function",
+    "workflow": "llmtrace.decorators.operations",
     "wrap": "llmtrace.recorder.context",
 }
 

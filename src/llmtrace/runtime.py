@@ -23,7 +23,6 @@ from llmtrace.content import Content
 from llmtrace.content.keys import words as key_words
 from llmtrace.content.paths import parse_path
 from llmtrace.errors import ConfigurationError, StoreError
-from llmtrace.evaluation import Evaluator
 from llmtrace.exporters._destination import is_enabled, named, standard_sinks
 from llmtrace.external import tracer_provider as external_provider
 from llmtrace.external.ingest import Ingestor
@@ -31,9 +30,10 @@ from llmtrace.external.processor import ExternalSpans
 from llmtrace.fingerprints import fingerprint
 from llmtrace.guards import budget as _budget  # noqa: F401 - what a program may use first when it has no descriptor left …
 from llmtrace.guards import slo as _slo  # noqa: F401 - … to import it with
+from llmtrace.imports import importing
 from llmtrace.instrumentation import Patch, Patches
 from llmtrace.metrics import Metrics
-from llmtrace.model import Inference, Operation, Scope, Sink, replace
+from llmtrace.model import Inference, JsonValue, Operation, Scope, Sink, replace
 from llmtrace.prices import cost_usd
 from llmtrace.recorder import Recorder, activate, background, collected
 from llmtrace.recorder import context as _context  # noqa: F401
@@ -42,13 +42,14 @@ from llmtrace.recorder.guard import guard, report
 from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.resource import describe
 from llmtrace.semconv import SCOPE_NAME
-from llmtrace.signals import load, user_signals
 from llmtrace.signals import names as signal_names
+from llmtrace.signals import user_signals
 from llmtrace.store import Store, open_store
 from llmtrace.store.memory import MemoryStore
 from llmtrace.version import __version__
 
 if TYPE_CHECKING:
+    from llmtrace.evaluation import Evaluator
     from llmtrace.exporters._sending import Sending
 
 logger = logging.getLogger("llmtrace")
@@ -145,12 +146,12 @@ def _configure(config: Config, tracer_provider: TracerProvider | None, arguments
     sending = guard(_sending, config, tracer_provider)
     is_same = before is not None and _same_store(before.config, config) and sending is None and before.sending is None
     store = before.store if before is not None and is_same else _open(config, sending, strict="store" in arguments)
-    evaluator = Evaluator(load(config.signals))
-    external = None if store is None else guard(_external, config, store, evaluator, tracer_provider)
+    content, resource = Content(config), describe(config.service_name)
+    external = None if store is None else guard(_external, config, store, content, resource, tracer_provider)
     sinks: list[Sink] = [sink for sink in (store, external, Metrics(older=config.older_metrics)) if sink is not None]
     if sending is not None:
         sinks += guard(sending.join, store) or ()
-    recorder = build(config, sinks=[*sinks, *exporters], evaluator=evaluator, tracer_provider=tracer_provider)
+    recorder = build(config, sinks=[*sinks, *exporters], tracer_provider=tracer_provider, content=content, resource=resource)
     recorder.foreign_run = None if external is None else external.run_at
     activate(recorder)
     _running = _Running(config, store, external, sending)
@@ -217,11 +218,17 @@ def _sending(config: Config, tracer_provider: TracerProvider | None) -> Sending 
     return Sending(destination, config, always=always, own_provider=tracer_provider is not None)
 
 
-def _external(config: Config, store: Store, evaluator: Evaluator, tracer_provider: TracerProvider | None) -> ExternalSpans:
+def _external(
+    config: Config,
+    store: Store,
+    content: Content,
+    resource: Mapping[str, JsonValue],
+    tracer_provider: TracerProvider | None,
+) -> ExternalSpans:
     """Take the spans that other instrumentations make in this process into the store, too."""
-    spans = ExternalSpans(Ingestor(store, content=Content(config), evaluator=evaluator))
+    spans = ExternalSpans(Ingestor(store, content=content, make_evaluator=lambda: _make_evaluator(config)))
     external_provider.forward_to(spans)
-    external_provider.record_proxies(describe(config.service_name))
+    external_provider.record_proxies(resource)
     external_provider.listen(tracer_provider)
     external_provider.listen()
     _SETTING.apply()
@@ -255,13 +262,23 @@ def _close(running: _Running, keep: Store | None = None, successor: Sending | No
         guard(running.sending.tidy)
 
 
+def _make_evaluator(config: Config) -> Evaluator:
+    """Import validation and the quality signals. The first span needs them, `configure` does not."""
+    with importing:
+        from llmtrace.evaluation import Evaluator
+        from llmtrace.signals import load
+
+        return Evaluator(load(config.signals))
+
+
 def build(
     config: Config,
     *,
     sinks: Sequence[Sink],
-    evaluator: Evaluator | None = None,
     tracer_provider: TracerProvider | None = None,
     identity: Identity | None = None,
+    content: Content | None = None,
+    resource: Mapping[str, JsonValue] | None = None,
 ) -> Recorder:
     """A recorder with all its parts, for `configure` and for tests."""
 
@@ -275,11 +292,11 @@ def build(
         return replace(operation, cost_usd=cost, fingerprint=operation.fingerprint or fingerprint(operation))
 
     recorder = Recorder(
-        content=Content(config),
-        evaluator=evaluator or Evaluator(load(config.signals)),
+        content=content or Content(config),
+        make_evaluator=lambda: _make_evaluator(config),
         sinks=sinks,
         enrich=enrich,
-        resource=describe(config.service_name),
+        resource=describe(config.service_name) if resource is None else resource,
         scope=Scope(SCOPE_NAME, __version__),
         identity=identity,
         tracer_provider=tracer_provider,
@@ -287,7 +304,6 @@ def build(
     )
     recorder.signal_names = config.signals
     recorder.vllm_tool_parser = config.vllm_tool_parser
-    recorder.renewed = lambda: Evaluator(load(config.signals))
     background.join(recorder)
     return recorder
 

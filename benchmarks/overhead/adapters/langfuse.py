@@ -1,3 +1,5 @@
+"""langfuse: its patched OpenAI client for calls of the model, ``observe`` for tools and workflows."""
+
 VENV = "langfuse"
 LABEL = "langfuse"
 lf = None
@@ -5,11 +7,12 @@ lf = None
 
 def setup(sink):
     global lf
-    from langfuse import Langfuse
+    import langfuse
+    import langfuse.openai  # patches the client
 
     from . import _otelsink
 
-    lf = Langfuse(
+    lf = langfuse.Langfuse(
         public_key="pk-lf-1", secret_key="sk-lf-1", base_url="http://127.0.0.1:9", span_exporter=_otelsink.exporter(sink)
     )
 
@@ -21,9 +24,7 @@ def decorate(fn, kind):
 
 
 def flush():
-    from opentelemetry import trace
-
-    trace.get_tracer_provider().force_flush()
+    lf.flush()
 
 
 def spans():

@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     progress = _Progress(Screen(sys.stderr))
     config = Config.read(store=args.store)
     with opened(args) as store:
-        ingestor = Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals)), quiet=_NEVER)
+        ingestor = Ingestor(
+            store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)), quiet=_NEVER
+        )
         for path in args.file:
             progress.of(path)
             try:

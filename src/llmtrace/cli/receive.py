@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
             _tell(screen, summarise(trace), as_json=args.json)
 
     store = open_store(config.store, config=config)
-    ingestor = Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals)), on_evaluated=judged)
+    ingestor = Ingestor(
+        store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)), on_evaluated=judged
+    )
     try:
         with Receiver(ingestor, http_port=args.http_port, grpc_port=None if args.no_grpc else args.grpc_port) as receiver:
             with said:

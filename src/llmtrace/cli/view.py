@@ -145,6 +145,6 @@ def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterat
     from llmtrace.receiver import Receiver
     from llmtrace.signals import load
 
-    ingestor = Ingestor(store, content=Content(config), evaluator=Evaluator(load(config.signals)))
+    ingestor = Ingestor(store, content=Content(config), make_evaluator=lambda: Evaluator(load(config.signals)))
     with Receiver(ingestor, http_port=args.http_port, grpc_port=args.grpc_port) as receiver:
         yield f"http://127.0.0.1:{receiver.http_port}"

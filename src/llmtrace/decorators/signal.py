@@ -137,8 +137,8 @@ def _add_to_recorder(new: UserSignal) -> None:
         return
     if new.background:
         background.join(recorder)
-    elif recorder.renewed is not None:
-        recorder.evaluator = recorder.renewed()
+    else:
+        recorder.renew_evaluator()
 
 
 def _snake(name: str) -> str:

@@ -11,6 +11,8 @@ from llmtrace.decorators.wrapper import BoundWrapper, Wrapper, check_text
 from llmtrace.errors import ConfigurationError
 from llmtrace.model import JsonValue
 from llmtrace.recorder import functions
+from llmtrace.validation import parameters as _parameters  # noqa: F401 - a tool's first call may find no descriptor left …
+from llmtrace.validation import result_schema as _results  # noqa: F401 - … to import them with
 from llmtrace.validation.signature import signature_of
 
 P = ParamSpec("P")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 from llmtrace.errors import ConfigurationError
-from llmtrace.validation.signature import Signature
+
+if TYPE_CHECKING:
+    from llmtrace.validation.signature import Signature
 
 
 class BoundWrapper(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not generic at run time before wrapt 2

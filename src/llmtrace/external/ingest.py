@@ -11,14 +11,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from llmtrace.codec.dialects import decode
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
-from llmtrace.evaluation import Evaluator, evaluate_trace
+from llmtrace.imports import importing
 from llmtrace.model import RawSpan, Span, Trace
 from llmtrace.recorder.guard import guard
 from llmtrace.store import Store
+
+if TYPE_CHECKING:
+    from llmtrace.evaluation import Evaluator
 
 QUIET_SECONDS = 5.0
 MOST_WAITING = 10_000
@@ -30,6 +33,7 @@ MOST_HELD = 20_000
 class Ingestor:
     """Puts external spans into a store.
 
+    ``make_evaluator``: called when the first trace is evaluated (default: an evaluator with all quality signals).
     ``quiet``: seconds without a new span after which a trace is evaluated. ``on_evaluated``: called with each trace after that.
     """
 
@@ -38,13 +42,14 @@ class Ingestor:
         store: Store,
         *,
         content: Content,
-        evaluator: Evaluator | None = None,
+        make_evaluator: Callable[[], Evaluator] | None = None,
         quiet: float = QUIET_SECONDS,
         on_evaluated: Callable[[Trace], None] | None = None,
     ) -> None:
         self._store = store
         self._content = content
-        self._evaluator = evaluator or Evaluator()
+        self._make_evaluator = make_evaluator
+        self._evaluator: Evaluator | None = None
         self._quiet = quiet
         self._on_evaluated = on_evaluated
         self._closed = False
@@ -66,6 +71,9 @@ class Ingestor:
         return sum([guard(self._ingest, raw) is not None for raw in spans])
 
     def _ingest(self, raw: RawSpan) -> Span:
+        with importing:
+            from llmtrace.codec.dialects import decode
+
         return self.ingest_span(decode(raw))
 
     def ingest_span(self, span: Span) -> Span:
@@ -119,6 +127,11 @@ class Ingestor:
         except LlmtraceError:  # it was removed, or the store cannot be read here; `llmtrace check` can evaluate it later
             return
         arrived = Trace([waiting_spans.get(span.span_id, span) for span in stored.spans], alive=stored.alive)
+        with importing:
+            from llmtrace.evaluation import evaluate_trace
+
+        if self._evaluator is None and self._make_evaluator is not None:
+            self._evaluator = self._make_evaluator()
         after, _ = evaluate_trace(arrived, self._evaluator)
         before = {span.span_id: span for span in stored.spans}
         evaluated = [self._content.clean(span) if span.span_id in waiting_spans else span for span in after.spans]

@@ -22,12 +22,11 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace.status import StatusCode
 
 from llmtrace import semconv
-from llmtrace.codec.dialects import decode
 from llmtrace.codec.messages import read_definitions
-from llmtrace.codec.reconcile import answer_texts
 from llmtrace.external.ingest import Ingestor
 from llmtrace.external.open_spans import MOST_OPEN, OpenSpans
 from llmtrace.external.tracer_provider import listen
+from llmtrace.imports import importing
 from llmtrace.model import (
     Custom,
     Event,
@@ -81,7 +80,7 @@ class ExternalSpans(SpanProcessor, Sink):
                     self._under_way.pop(span.span_id, None)
             if span.parent_id is not None:
                 self._note(span.parent_id)
-            answer = answer_texts(span.operation.output) if self._open.any_open() else []
+            answer = _answer_texts(span.operation) if self._open.any_open() else []
             if answer:
                 with self._lock:
                     ended = self._beside.setdefault(_place(span), deque(maxlen=_MOST_BESIDE))
@@ -140,6 +139,9 @@ class ExternalSpans(SpanProcessor, Sink):
         if span_context is None or _is_ours(span) or self._was_suppressed(span_context.span_id):
             return
         place = self._open.remove(span_context.span_id)
+        with importing:
+            from llmtrace.codec.dialects import decode  # all dialects: a program without external spans need not load them
+
         external = decode(self._raw(span))
         if place.owner is None and place.run is None and isinstance(external.operation, Custom):
             return  # within an agent's run every span stays, since others may have it as their parent
@@ -187,7 +189,7 @@ class ExternalSpans(SpanProcessor, Sink):
         This happens if an instrumentation keeps no span current during the request: with callbacks and streams.
         """
         assert isinstance(span.operation, Inference)
-        answer = answer_texts(span.operation.output)
+        answer = _answer_texts(span.operation)
         with self._lock:
             ours = self._beside.get(_place(span), deque())
             for ended in ours if answer else ():
@@ -259,3 +261,10 @@ def _is_ours(span: ReadableSpan) -> bool:
 
 def _link(link: Any) -> Link:
     return Link(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", dict(link.attributes or {}))
+
+
+def _answer_texts(inference: Inference) -> list[str]:
+    with importing:
+        from llmtrace.codec.reconcile import answer_texts
+
+    return answer_texts(inference.output)

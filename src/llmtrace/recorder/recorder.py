@@ -9,7 +9,7 @@ Sinks never see raw content; nothing of theirs reaches the program.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -20,7 +20,6 @@ from llmtrace.codec import genai
 from llmtrace.config import OnInvalid
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError
-from llmtrace.evaluation import Evaluator
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -46,6 +45,9 @@ from llmtrace.recorder.identity import Identity
 from llmtrace.recorder.recording import NoRecording, Recording
 from llmtrace.recorder.run import Run
 
+if TYPE_CHECKING:
+    from llmtrace.evaluation import Evaluator
+
 
 class Watcher(Protocol):
     """Sees every span below the place where it was set; may stop the program, where the program asked it to."""
@@ -66,7 +68,7 @@ class Recorder:
         self,
         *,
         content: Content,
-        evaluator: Evaluator,
+        make_evaluator: Callable[[], Evaluator],
         sinks: Sequence[Sink] = (),
         enrich: Callable[[Operation], Operation] = lambda operation: operation,
         resource: Mapping[str, JsonValue] | None = None,
@@ -75,10 +77,12 @@ class Recorder:
         tracer_provider: TracerProvider | None = None,
         on_invalid: OnInvalid = "record",
     ) -> None:
-        """``enrich`` adds what is computed from an operation (cost, fingerprint). ``tracer_provider``: default, the
-        global one if the program has set it, by the time that a span starts; else no OpenTelemetry span is recorded."""
+        """``make_evaluator``: called with the first span, and again after `renew_evaluator`. ``enrich`` adds what is computed
+        from an operation (cost, fingerprint). ``tracer_provider``: default, the global one if the program has set it by the
+        time that a span starts; else no OpenTelemetry span is recorded."""
         self.content = content
-        self.evaluator = evaluator
+        self._make_evaluator = make_evaluator
+        self._evaluator: Evaluator | None = None
         self.sinks = tuple(sinks)
         self.identity = identity or Identity()
         self.on_invalid: OnInvalid = on_invalid
@@ -88,12 +92,21 @@ class Recorder:
         """Which quality signals are on, see `llmtrace.signals.load`."""
         self.vllm_tool_parser = ""
         """See `Config`; the instrumentor of vLLM asks for it."""
-        self.renewed: Callable[[], Evaluator] | None = None
-        """Makes the evaluator anew, when the program has registered another signal."""
         self._enrich = enrich
         self._resource = dict(resource or {})
         self._scope = scope or Scope()
         self._tracers = otel.Tracers(tracer_provider, self._scope)
+
+    @property
+    def evaluator(self) -> Evaluator | None:
+        """The evaluator; None while it cannot be imported, since the program has no file descriptor left."""
+        if self._evaluator is None:
+            self._evaluator = guard(self._make_evaluator)
+        return self._evaluator
+
+    def renew_evaluator(self) -> None:
+        """Have the evaluator made again: the program has registered another signal."""
+        self._evaluator = None
 
     def start(
         self,

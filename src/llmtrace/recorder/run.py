@@ -6,11 +6,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from llmtrace.evaluation import Evaluator
 from llmtrace.model import Evaluation, FetchResponse, Inference, JsonValue, Span, ToolCall
 from llmtrace.recorder.guard import report
 from llmtrace.signals.user_signals import is_judging
+
+if TYPE_CHECKING:
+    from llmtrace.evaluation import Evaluator
 
 PENDING_CALLS = 256
 """Calls of the model that wait to be run; older ones are forgotten (only the match by arguments is lost)."""
@@ -23,14 +26,15 @@ class Run:
     steps of our own only, never across I/O or the program's code.
     """
 
-    def __init__(self, run_id: str, evaluator: Evaluator) -> None:
+    def __init__(self, run_id: str, evaluator: Evaluator | None) -> None:
+        """``evaluator`` None: spans are numbered and recorded, and not judged."""
         self.id = run_id
         self.evaluator = evaluator
         self.outcome: Evaluation | None = None
         """What the program said of the run's success."""
         self.outcomes: dict[str, Evaluation] = {}
         """Outcomes of spans other than the outermost one, by span id: see `outcome`."""
-        self._state = evaluator.start()
+        self._state: Any = None if evaluator is None else evaluator.start()
         self._sequence = 0
         self._pending: deque[ToolCall] = deque(maxlen=PENDING_CALLS)
         self._lock = threading.RLock()
@@ -43,12 +47,13 @@ class Run:
         """False in a fork: the run, with its spans and their order, belongs to the process that began it."""
         return self._process == os.getpid()
 
-    def renew(self, evaluator: Evaluator) -> None:
+    def renew(self, evaluator: Evaluator | None) -> None:
         """Use another evaluator if no span has ended yet: a program under ``llmtrace run`` has its run before it says which
         quality signals it wants."""
         with self._lock:
             if self._sequence == 0:
-                self.evaluator, self._state = evaluator, evaluator.start()
+                self.evaluator = evaluator
+                self._state = None if evaluator is None else evaluator.start()
 
     def end_span(self, make: Callable[[int], Span], *, outermost: bool) -> Span:
         """Return a span that has ended with its verdicts. ``make`` builds it, given its position among the ended spans.
@@ -63,12 +68,13 @@ class Run:
                 if isinstance(span.operation, (Inference, FetchResponse)):
                     for message in span.operation.output:
                         self._pending.extend(part for part in message.parts if type(part) is ToolCall)
-                span = evaluator.evaluate(self._state, evaluator.validate(self._state, span))
-                if outermost:
-                    span = evaluator.finish(self._state, span)
+                if evaluator is not None:
+                    span = evaluator.evaluate(self._state, evaluator.validate(self._state, span))
+                    if outermost:
+                        span = evaluator.finish(self._state, span)
             except Exception as error:  # a verdict is lost, never the span
-                report(evaluator.evaluate, error)
-        if evaluator.has_user_signals and not is_judging.get():
+                report(Run.end_span, error)
+        if evaluator is not None and evaluator.has_user_signals and not is_judging.get():
             with self._user_lock:
                 span = evaluator.evaluate_with_user_signals(self._state, span, outermost=outermost)
         return span

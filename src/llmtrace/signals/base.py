@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Span, Trace
+
+if TYPE_CHECKING:
+    from llmtrace.evidence.run_evidence import RunEvidence
 
 State = TypeVar("State")
 

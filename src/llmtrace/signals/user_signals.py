@@ -11,13 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmtrace.content import to_json
-from llmtrace.evidence.run_evidence import RunEvidence
 from llmtrace.model import Evaluation, Severity, Span, replace
 from llmtrace.signals.base import Signal
 from llmtrace.validation.annotations import written_signature
+
+if TYPE_CHECKING:
+    from llmtrace.evidence.run_evidence import RunEvidence
 
 R = TypeVar("R")
 

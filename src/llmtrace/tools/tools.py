@@ -12,8 +12,8 @@ from pydantic_core import to_json as dump
 
 from llmtrace.config import OnInvalid
 from llmtrace.content import to_json
-from llmtrace.decorators import tool, tool_spec
 from llmtrace.decorators.tool_execution import Execution, ToolSpec, asked_for, unknown_tool
+from llmtrace.decorators.tool_function import tool, tool_spec
 from llmtrace.errors import BudgetExceeded, ConfigurationError, InvalidToolCall
 from llmtrace.model import JsonValue, ToolCall, ToolDefinition
 from llmtrace.recorder import functions

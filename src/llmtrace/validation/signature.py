@@ -12,17 +12,18 @@ import re
 import reprlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
-
-from pydantic import BaseModel
+from inspect import _ParameterKind as Kind
+from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import ConfigurationError
+from llmtrace.imports import importing
 from llmtrace.model import JsonValue, ToolDefinition, replace
 from llmtrace.validation.annotations import hints_of, scope_of, target_of, written_signature
 from llmtrace.validation.docstrings import Docstring, parse_docstring
-from llmtrace.validation.parameters import Kind, Parameter, object_schema, parameters_of
-from llmtrace.validation.result_schema import result_schema
 from llmtrace.validation.tool_definitions import is_definition, may_have_schema, read_definition, type_schema, unusable_member
+
+if TYPE_CHECKING:  # they import pydantic, which takes 70 ms, and functions that are no tools need not pay
+    from llmtrace.validation.parameters import Parameter
 
 _POSITIONAL = (Kind.POSITIONAL_ONLY, Kind.POSITIONAL_OR_KEYWORD)
 
@@ -94,6 +95,9 @@ class Signature:
             polls=self._polls or (provided is not None and provided.polls),
         )
         if definition.output is None and not _is_stream(self.function):
+            with importing:
+                from llmtrace.validation.result_schema import result_schema
+
             definition = replace(definition, output=result_schema(self._annotations.get("return", inspect.Parameter.empty)))
         return definition
 
@@ -132,6 +136,9 @@ class Signature:
         """
         if self._signature is not None and self._takes_all is not None and len(args) + len(kwargs) == 1:
             whole = args[0] if args else next(iter(kwargs.values()))
+            with importing:
+                from pydantic import BaseModel
+
             if isinstance(whole, BaseModel):
                 return {name: getattr(whole, name) for name in type(whole).model_fields if name in whole.model_fields_set}
             if isinstance(whole, Mapping):
@@ -148,6 +155,9 @@ class Signature:
 
     @cached_property
     def _parameters(self) -> tuple[Parameter, ...]:
+        with importing:
+            from llmtrace.validation.parameters import parameters_of
+
         return parameters_of(self._signature, self._annotations) if self._signature is not None else ()
 
     @cached_property
@@ -178,6 +188,9 @@ class Signature:
 
     def _by_model(self, arguments: Mapping[str, JsonValue]) -> dict[str, Any]:
         """The arguments as the fields of a given model, converted by it; as they came where it refuses them."""
+        with importing:
+            from pydantic import BaseModel
+
         model = self._schema
         if isinstance(model, type) and issubclass(model, BaseModel):
             try:
@@ -190,6 +203,9 @@ class Signature:
     def _parameter_schema(self, docstring: Docstring) -> JsonValue:
         if self._signature is None:
             return {"type": "object"}
+        with importing:
+            from llmtrace.validation.parameters import object_schema
+
         return object_schema(self._parameters, docstring.parameters)
 
 

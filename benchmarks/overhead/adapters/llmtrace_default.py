@@ -2,7 +2,7 @@ from . import _llmtrace
 from ._llmtrace import decorate, flush, spans
 
 VENV = "llmtrace"
-LABEL = "llmtrace, all and journal"
+LABEL = "llmtrace: store on, content kept"
 __all__ = ["LABEL", "VENV", "decorate", "flush", "setup", "spans"]
 
 
