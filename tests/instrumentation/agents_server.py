@@ -27,9 +27,9 @@ Script = Callable[[Told], "str | list[Call]"]
 def _by_chat(body: Mapping[str, Any]) -> Told:
     messages = body["messages"]
     return Told(
-        "".join(str(each["content"]) for each in messages if each["role"] in ("system", "developer")),
-        tuple(each["function"]["name"] for each in body.get("tools") or ()),
-        tuple(str(each["content"]) for each in messages if each["role"] == "tool"),
+        "".join(str(message["content"]) for message in messages if message["role"] in ("system", "developer")),
+        tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
+        tuple(str(message["content"]) for message in messages if message["role"] == "tool"),
     )
 
 
@@ -37,8 +37,8 @@ def _by_responses(body: Mapping[str, Any]) -> Told:
     items: Sequence[Any] = body["input"] if isinstance(body["input"], list) else []
     return Told(
         body.get("instructions") or "",
-        tuple(each["name"] for each in body.get("tools") or ()),
-        tuple(str(each["output"]) for each in items if each.get("type") == "function_call_output"),
+        tuple(tool["name"] for tool in body.get("tools") or ()),
+        tuple(str(item["output"]) for item in items if item.get("type") == "function_call_output"),
     )
 
 

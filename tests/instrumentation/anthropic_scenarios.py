@@ -63,7 +63,7 @@ def observe(name: str) -> tuple[list[Any], list[Any]]:
             _watch(function(client), seen)
     else:
         asyncio.run(_awatch(function, server, seen))
-    kept = [describe(one.seen) if isinstance(one, Detail) else one for one in seen]
+    kept = [describe(value.seen) if isinstance(value, Detail) else value for value in seen]
     return kept, [_request(request) for request in server.requests]
 
 

@@ -71,7 +71,11 @@ def observe(name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
             _watch(function(client), seen)
     else:
         asyncio.run(_awatch(function, server, seen))
-    kept = [describe(one.seen) if isinstance(one, Detail) else one for one in seen if details or not isinstance(one, Detail)]
+    kept = [
+        describe(value.seen) if isinstance(value, Detail) else value
+        for value in seen
+        if details or not isinstance(value, Detail)
+    ]
     return kept, [_request(request) for request in server.requests]
 
 

@@ -27,5 +27,5 @@ def tree(captured: Captured) -> list[str]:
 
 
 def only(captured: Captured, kind: type) -> Any:
-    (span,) = (each for each in captured.spans if isinstance(each.operation, kind))
+    (span,) = (span for span in captured.spans if isinstance(span.operation, kind))
     return span

@@ -170,7 +170,7 @@ def test_an_answer_goes_back_as_it_came(captured: Captured) -> None:
     client.messages.create(**{**GIVEN, "messages": later})
     first_span, second = spans(captured)
     assert second.operation.input[1].parts == first_span.operation.output[0].parts  # type: ignore[union-attr]
-    assert [one.role for one in second.operation.input] == ["user", "assistant", "user"]  # type: ignore[union-attr]
+    assert [message.role for message in second.operation.input] == ["user", "assistant", "user"]  # type: ignore[union-attr]
 
 
 def test_iterators_are_the_sdks_to_consume(captured: Captured) -> None:
@@ -287,7 +287,9 @@ def test_a_bad_call_is_found_at_once(captured: Captured) -> None:
     """The verdict names the field, by the definitions of that very request."""
     ask(answered(tool_use({"order_id": 7}), stop="tool_use"), tools=TOOLS)
     (span,) = spans(captured)
-    assert [(found.code, found.pointer, found.call_id) for found in span.violations] == [("wrong_type", "/order_id", "toolu_1")]
+    assert [(violation.code, violation.pointer, violation.call_id) for violation in span.violations] == [
+        ("wrong_type", "/order_id", "toolu_1")
+    ]
 
 
 class City(pydantic.BaseModel):
@@ -307,7 +309,7 @@ def test_parse_keeps_the_answer_that_does_not_fit(captured: Captured) -> None:
     assert isinstance(bad.operation, Inference)
     assert bad.operation.parameters["response_format"]["type"] == "json_schema"
     assert bad.operation.output[0].text() == '{"city": "Oslo"}'
-    assert [(found.code, found.pointer) for found in bad.violations] == [("missing", "/days")]
+    assert [(violation.code, violation.pointer) for violation in bad.violations] == [("missing", "/days")]
 
 
 def test_beta_and_async_record_the_same() -> None:
@@ -437,11 +439,11 @@ def test_everything_is_restored() -> None:
     from anthropic.lib.vertex import _beta_messages as vertex
 
     classes = [one for module in (*modules, bedrock, vertex) for one in (module.Messages, module.AsyncMessages)]
-    before = [vars(one)[name] for one in classes for name in ("create", "parse", "stream")]
+    before = [vars(kind)[name] for kind in classes for name in ("create", "parse", "stream")]
     instrumentation.enable(("anthropic",))
     assert vars(classes[0])["create"] is not before[0]
     instrumentation.disable()
-    after = [vars(one)[name] for one in classes for name in ("create", "parse", "stream")]
+    after = [vars(kind)[name] for kind in classes for name in ("create", "parse", "stream")]
     assert [now is then for now, then in zip(after, before, strict=True)] == [True] * len(before)
 
 

@@ -193,7 +193,7 @@ def test_tool_calls_in_deltas_are_judged(captured: Captured) -> None:
         ToolCall("look_up", {"order_id": "7"}, "toolu_1"),
         ToolCall("look_up", {"order_id": 8, "why": "x"}, "toolu_2"),
     )
-    found = {(one.code, one.pointer, one.call_id) for one in span.violations}
+    found = {(violation.code, violation.pointer, violation.call_id) for violation in span.violations}
     assert found == {("wrong_type", "/order_id", "toolu_2"), ("unexpected", "/why", "toolu_2")}
 
 

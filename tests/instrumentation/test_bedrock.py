@@ -112,7 +112,7 @@ def test_what_a_request_asks_for_is_named_as_the_conventions_do(recorded: Captur
     given = {name: found.parameters[name] for name in ("top_p", "stop_sequences", "top_k", "tool_choice")}
     assert given == {"top_p": 0.5, "stop_sequences": ["."], "top_k": 7, "tool_choice": {"any": {}}}
     assert [tool.name for tool in found.tools] == ["f"]
-    assert [(one.code, one.pointer) for one in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+    assert [(violation.code, violation.pointer) for violation in recorded.spans[0].violations] == [("wrong_type", "/eta")]
 
 
 def test_usage_includes_what_was_cached(recorded: Captured) -> None:
@@ -152,7 +152,7 @@ def test_a_tool_that_bedrock_runs_is_not_judged(recorded: Captured) -> None:
         ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"toolResult": [{"json": {"out": 1}}]}}),
         ("messageStop", {"stopReason": "end_turn"}),
     ]
-    with Server(Reply(tuple(encoded(*one) for one in events), content_type=EVENTS)) as server:
+    with Server(Reply(tuple(encoded(*event) for event in events), content_type=EVENTS)) as server:
         list(KIT.stream(KIT.client(server.url), Question()))
     call, result = only(recorded).output[0].parts
     assert call == ServerToolCall("run", {"type": "run", "input": {"code": "1"}}, "a")
@@ -255,8 +255,8 @@ def test_each_familys_body_is_read(recorded: Captured, family: str) -> None:
         assert recorded.spans == ()  # until it is read
         assert json.load(result["body"]) == said
     found = only(recorded)
-    assert [(one.role, one.text()) for one in found.input] == [("user", "Where?")]
-    assert [(one.text(), one.finish_reason) for one in found.output] == [("Yes.", "stop")]
+    assert [(message.role, message.text()) for message in found.input] == [("user", "Where?")]
+    assert [(message.text(), message.finish_reason) for message in found.output] == [("Yes.", "stop")]
     assert found.finish_reasons == ("stop",)
     assert found.parameters["max_tokens"] == 5
     assert found.usage is not None
@@ -290,7 +290,7 @@ def test_each_familys_chunks_are_read(recorded: Captured, family: str) -> None:
         body = KIT.client(server.url).invoke_model_with_response_stream(modelId="m", body=asked)["body"]
         assert len(list(body)) == len(chunks)
     found = only(recorded)
-    assert [(one.text(), one.finish_reason) for one in found.output] == [("Yes.", "stop")]
+    assert [(message.text(), message.finish_reason) for message in found.output] == [("Yes.", "stop")]
     assert (found.usage, found.stream, found.partial, found.chunks) == (Usage(3, 4), True, False, len(chunks))
 
 

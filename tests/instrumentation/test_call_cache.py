@@ -49,7 +49,7 @@ def _typed(value: Any) -> Any:
 @given(st.lists(_MESSAGE, min_size=1, max_size=6))
 def test_equal_messages_and_only_they_are_one(messages: list[Any]) -> None:
     """What the memo gives is what reading anew gives, for any messages in any order, copies and edits among them."""
-    for message in messages + [copy.deepcopy(one) for one in messages]:
+    for message in messages + [copy.deepcopy(message) for message in messages]:
         assert _typed(known(message, copy.deepcopy)) == _typed(message)
 
 

@@ -124,7 +124,7 @@ def test_a_history_with_tools_is_read(captured: Captured) -> None:
     with Server(json_reply(CITED)) as server:
         chat(server, messages=messages, documents=["Orders are quick.", {"id": "d", "data": {"text": "7 is late."}}])
     found = only(captured)
-    assert [one.parts for one in found.input] == [
+    assert [message.parts for message in found.input] == [
         (Text("Where?"),),
         (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1")),
         (ToolResult("gone", "c1"),),
@@ -148,7 +148,9 @@ def test_structured_output_is_validated(captured: Captured) -> None:
     with Server(json_reply(reply)) as server:
         chat(server, response_format={"type": "json_object", "json_schema": schema})
     (span,) = captured.spans
-    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in span.violations] == [
+        ("output", "wrong_type", "/people")
+    ]
 
 
 def test_an_error_at_the_end_of_a_stream_is_a_failure(captured: Captured) -> None:

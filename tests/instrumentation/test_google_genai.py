@@ -55,8 +55,8 @@ _clients: list[Any] = []
 def captured() -> Iterator[Captured]:
     with capture(instrument=("google_genai",), redact=False) as found:
         yield found
-    for one in _clients:
-        one.close()
+    for client in _clients:
+        client.close()
     _clients.clear()
 
 
@@ -111,7 +111,7 @@ def test_every_form_of_contents_is_read(captured: Captured) -> None:
     generate(json_reply(answer("ok")), contents=contents, system_instruction="Be brief.")
     found = only(captured)
     assert found.system == (Text("Be brief."),)
-    assert [(one.role, one.parts) for one in found.input] == [
+    assert [(message.role, message.parts) for message in found.input] == [
         (
             "user",
             (Text("Look."), image, Uri(sound, "audio", "audio/wav")),
@@ -146,7 +146,7 @@ def test_tools_of_all_kinds_are_read(captured: Captured) -> None:
     }
     (look_up,) = [tool for tool in found.tools if tool.name == "look_up"]
     assert look_up.parameters == {"type": "object", "properties": {"id": {"type": "string"}}}
-    assert [(one.code, one.pointer) for one in captured.spans[0].violations] == [("wrong_type", "/id")]
+    assert [(violation.code, violation.pointer) for violation in captured.spans[0].violations] == [("wrong_type", "/id")]
 
 
 def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> None:
@@ -179,7 +179,9 @@ def test_structured_output_is_validated(captured: Captured, schema: dict[str, An
     text = json.dumps({"name": "Rom", "people": "many"})
     generate(json_reply(answer(text)), response_mime_type="application/json", **schema)
     (span,) = captured.spans
-    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in span.violations] == [
+        ("output", "wrong_type", "/people")
+    ]
 
 
 def test_cached_content_is_context_that_is_not_visible(captured: Captured) -> None:
@@ -361,7 +363,7 @@ def looped(spans: tuple[Span, ...], *, around: type = Workflow) -> None:
     assert (good.operation.arguments, good.operation.result) == ({"order_id": "7"}, "order 7 is on its way")
     assert bad.failure is not None
     assert "no order 8" in bad.failure.message
-    assert [one.role for one in second.operation.input] == ["user", "assistant", "tool"]
+    assert [message.role for message in second.operation.input] == ["user", "assistant", "tool"]
     assert second.operation.output[0].text() == "On its way."
 
 
@@ -404,7 +406,7 @@ def test_a_streamed_loop_is_seen(captured: Captured) -> None:
     spans = [span for span in captured.spans if span.name != "between"]
     assert all(span.parent_id is None for span in captured.spans if span.name == "between")
     streams = [span.operation for span in spans if isinstance(span.operation, Inference)]
-    assert [(one.stream, one.partial) for one in streams] == [(True, False), (True, False)]
+    assert [(stream.stream, stream.partial) for stream in streams] == [(True, False), (True, False)]
     looped((*sorted(spans[:-1], key=lambda span: span.start), spans[-1]))
 
 
@@ -439,7 +441,7 @@ def test_a_tool_of_ours_records_itself(captured: Captured) -> None:
     with Server(*LOOP) as server:
         client(server).models.generate_content(model=MODEL, contents="Where?", config={"tools": [llmtrace.tool(look_up)]})
     executions = [span.operation for span in captured.spans if isinstance(span.operation, ToolExecution)]
-    assert [one.arguments for one in executions] == [{"order_id": "7"}, {"order_id": "8"}]
+    assert [execution.arguments for execution in executions] == [{"order_id": "7"}, {"order_id": "8"}]
 
 
 # -- embeddings

@@ -139,7 +139,10 @@ def test_a_call_that_groq_rejects_is_recorded_and_judged(captured: Captured) -> 
     assert span.failure is not None
     assert (span.failure.type, found.finish_reasons) == ("tool_use_failed", ("error",))
     assert found.output == (Message("assistant", (ToolCall("look_up", {"order": "7"}),)),)
-    assert {(one.code, one.pointer) for one in span.violations} == {("missing", "/order_id"), ("unexpected", "/order")}
+    assert {(violation.code, violation.pointer) for violation in span.violations} == {
+        ("missing", "/order_id"),
+        ("unexpected", "/order"),
+    }
 
 
 def test_also_in_the_middle_of_a_stream(captured: Captured) -> None:
@@ -152,7 +155,7 @@ def test_also_in_the_middle_of_a_stream(captured: Captured) -> None:
     assert span.failure is not None
     assert span.failure.type == "tool_use_failed"
     assert found.output[0].parts == (Reasoning("Hm."), ToolCall("look_up", {"order": "7"}))
-    assert {one.pointer for one in span.violations} == {"/order_id", "/order"}
+    assert {violation.pointer for violation in span.violations} == {"/order_id", "/order"}
 
 
 @pytest.mark.parametrize(

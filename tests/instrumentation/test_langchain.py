@@ -48,8 +48,8 @@ class Fake(GenericFakeChatModel):
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
         definitions = [
-            {"type": "function", "function": {"name": each.name, "parameters": each.tool_call_schema.model_json_schema()}}
-            for each in tools
+            {"type": "function", "function": {"name": tool.name, "parameters": tool.tool_call_schema.model_json_schema()}}
+            for tool in tools
         ]
         return self.bind(tools=definitions)
 
@@ -131,7 +131,7 @@ def test_a_bad_call_is_found_where_it_was_made_and_where_it_ran(captured: Captur
     """The model's call breaks the tool's schema: on the inference and on the execution, with the field."""
     agent = shop([asks("look_up", {"order": 7})], "Sorry.")
     agent.invoke({"messages": [("user", "Where is order 7?")]})
-    wrong = [[found.code for found in span.violations] for span in captured.spans if span.violations]
+    wrong = [[violation.code for violation in span.violations] for span in captured.spans if span.violations]
     assert wrong == [["missing", "unexpected"]] * 2 or wrong == [["missing"]] * 2
     assert only(captured, ToolExecution).failure is not None
 
@@ -336,9 +336,9 @@ def test_a_model_whose_sdk_is_instrumented_has_one_inference(way: str, chat_open
     lines = [line.replace("chat gpt-4o", "chat") for line in tree(captured)]
     assert lines == AGENT
     inferences = [span.operation for span in captured.spans if isinstance(span.operation, Inference)]
-    assert [each.server_address for each in inferences] == ["127.0.0.1"] * 2
+    assert [inference.server_address for inference in inferences] == ["127.0.0.1"] * 2
     if sys.version_info >= (3, 11):  # before, the framework does not know that it streams
-        assert {each.stream for each in inferences} == {way.endswith("stream")}
+        assert {inference.stream for inference in inferences} == {way.endswith("stream")}
 
 
 def test_a_model_whose_sdk_is_not_instrumented_has_one_inference_too(chat_openai: Any) -> None:
@@ -445,7 +445,7 @@ async def everything() -> list[Any]:
         list(shop().stream(question, stream_mode=["updates", "values"])),
         await shop().ainvoke(question),
         [each async for each in shop("Hi there.").astream(question, stream_mode="messages")],
-        [each async for each in shop("Hi there.").astream_events(question, version="v2")],
+        [astream_event async for astream_event in shop("Hi there.").astream_events(question, version="v2")],
         chain.invoke({"q": "x"}),
         chain.batch([{"q": "x"}, {"q": "y"}]),
         list(chain.stream({"q": "x"})),

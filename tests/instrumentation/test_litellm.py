@@ -205,7 +205,7 @@ def test_answers_that_are_made_up_need_no_network(recorded: Captured) -> None:
     whole, streamed = (span.operation for span in recorded.spans)
     assert isinstance(whole, Inference)
     assert isinstance(streamed, Inference)
-    assert [one.text() for one in whole.output] == ["Here.", "Here."]
+    assert [message.text() for message in whole.output] == ["Here.", "Here."]
     assert (streamed.output[0].text(), streamed.usage, streamed.attempts) == ("Here.", None, None)
 
 

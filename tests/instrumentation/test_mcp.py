@@ -106,7 +106,7 @@ def test_the_servers_schema_judges_the_arguments(captured: Captured) -> None:
 
     run(work)
     for span in (*calls(captured), *calls(captured, "server")):
-        assert [(found.pointer, found.code) for found in span.violations] == [
+        assert [(violation.pointer, violation.code) for violation in span.violations] == [
             ("/order_id", "wrong_type"),
             ("/limit", "wrong_type"),
         ]
@@ -163,7 +163,7 @@ def test_the_servers_schema_judges_the_result(captured: Captured) -> None:
     (client_span,), (server_span,) = calls(captured), calls(captured, "server")
     assert client_span.failure is not None
     assert client_span.failure.type == "RuntimeError"
-    assert [(found.pointer, found.where) for found in server_span.violations] == [("/status", "result")]
+    assert [(violation.pointer, violation.where) for violation in server_span.violations] == [("/status", "result")]
 
 
 def methods_seen() -> list[str]:

@@ -150,7 +150,9 @@ def test_a_parsed_answer_is_validated(captured: Captured, asynchronous: bool) ->
         with pytest.raises(pydantic.ValidationError):
             asyncio.run(chat.parse_async(City, **ASK)) if asynchronous else chat.parse(City, **ASK)
     (span,) = captured.spans
-    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in span.violations] == [
+        ("output", "wrong_type", "/people")
+    ]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -243,7 +245,7 @@ def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
     ]
     converse(stream=streamed, inputs=answers, completion_args={"random_seed": 3})
     found = only(captured)
-    assert [(one.role, one.parts) for one in found.input] == [
+    assert [(message.role, message.parts) for message in found.input] == [
         ("tool", (ToolResult("late", "c0"),)),
         ("user", (Text("And now?"),)),
     ]

@@ -67,7 +67,7 @@ def test_functions_of_the_program_are_the_tools_on_offer(recorded: Captured) -> 
         Message("tool", (ToolResult("gone"),), "look_up"),
     )
     assert found.output[0].parts == (Reasoning("hm"), ToolCall("look_up", {"order": 7}))
-    assert ("missing", "/order_id") in [(one.code, one.pointer) for one in recorded.spans[0].violations]
+    assert ("missing", "/order_id") in [(violation.code, violation.pointer) for violation in recorded.spans[0].violations]
 
 
 def test_an_answer_that_does_not_fit_its_format_is_found(recorded: Captured) -> None:
@@ -84,7 +84,7 @@ def test_an_answer_that_does_not_fit_its_format_is_found(recorded: Captured) -> 
         "top_k": 3,
         "reasoning.level": "high",
     }
-    assert [(one.code, one.pointer) for one in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+    assert [(violation.code, violation.pointer) for violation in recorded.spans[0].violations] == [("wrong_type", "/eta")]
 
 
 def test_generate_is_a_text_completion(recorded: Captured) -> None:

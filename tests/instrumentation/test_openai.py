@@ -103,7 +103,7 @@ def test_choices_are_kept_apart(captured: Captured) -> None:
     """n > 1: one output message per choice, in order."""
     ask(Server(whole(completion(message("a"), message("b"), message("c")))).client(), n=3)
     found = inference(captured)
-    assert [one.text() for one in found.output] == ["a", "b", "c"]
+    assert [message.text() for message in found.output] == ["a", "b", "c"]
     assert found.finish_reasons == ("stop", "stop", "stop")
 
 

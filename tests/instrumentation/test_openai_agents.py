@@ -125,8 +125,8 @@ def test_a_run_is_a_tree_of_what_it_did(way: str, api: str, shop: Any, captured:
         assert asyncio.run(run(agent, way)) == "It is on its way."
     assert tree(captured) == RUN
     inferences = [span.operation for span in captured.spans if isinstance(span.operation, Inference)]
-    assert [each.server_address for each in inferences] == ["127.0.0.1"] * 2
-    assert {each.stream for each in inferences} == {way == "run_streamed"}
+    assert [inference.server_address for inference in inferences] == ["127.0.0.1"] * 2
+    assert {inference.stream for inference in inferences} == {way == "run_streamed"}
 
 
 def test_a_run_says_what_it_was_asked_and_what_it_came_to(shop: Any, captured: Captured) -> None:
@@ -149,7 +149,9 @@ def test_a_bad_call_is_found_where_it_was_made_and_where_it_ran(shop: Any, captu
         return "Sorry." if told.results else [("look_up", {"order_id": 7})]
 
     asyncio.run(run(shop(script).agent()))
-    wrong = [[(found.pointer, found.code) for found in span.violations] for span in captured.spans if span.violations]
+    wrong = [
+        [(violation.pointer, violation.code) for violation in span.violations] for span in captured.spans if span.violations
+    ]
     assert wrong == [[("/order_id", "wrong_type")]] * 2
     assert only(captured, ToolExecution).failure is not None
 

@@ -91,7 +91,10 @@ def test_recorded_answers_are_read(captured: Captured, data: Path) -> None:
     """Recorded exchanges with a real server, through the real client: model, tokens and dimensions as the bytes say."""
     lines = (data / "cassettes" / "azure-openai.jsonl").read_text("utf-8").splitlines()
     exchanges = [
-        one for line in lines for one in json.loads(line)["interactions"] if one["uri"].split("?")[0].endswith("/embeddings")
+        interaction
+        for line in lines
+        for interaction in json.loads(line)["interactions"]
+        if interaction["uri"].split("?")[0].endswith("/embeddings")
     ]
     assert len(exchanges) == 8
     for exchange in exchanges:

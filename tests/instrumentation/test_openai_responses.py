@@ -287,7 +287,10 @@ def test_calls_are_checked_at_once(captured: Captured) -> None:
         tools=[TOOL],  # type: ignore[list-item]
     )
     (span,) = spans(captured)
-    assert {(found.code, found.call_id) for found in span.violations} >= {("missing", "call_1"), ("malformed_json", "c2")}
+    assert {(violation.code, violation.call_id) for violation in span.violations} >= {
+        ("missing", "call_1"),
+        ("malformed_json", "c2"),
+    }
 
 
 def test_an_iterator_is_the_sdks_to_consume(captured: Captured) -> None:
@@ -327,7 +330,7 @@ def test_values_from_hidden_context_are_not_called_made_up() -> None:
         with capture(instrument=("openai",), redact=False) as captured:
             client = Server(answered(call('{"order_id": "KS-20457-9931"}'))).client()
             client.responses.create(model=MODEL, input="Refund it.", tools=[TOOL], **given)  # type: ignore[list-item]
-        found.append([one.name for one in captured.spans[0].evaluations])
+        found.append([evaluation.name for evaluation in captured.spans[0].evaluations])
     assert found == [["ungrounded_argument"], [], []]
 
 
@@ -413,7 +416,7 @@ def test_a_background_answer_is_fetched_later(captured: Captured) -> None:
     assert (fetch.provider, fetch.response_id, fetch.status, fetch.attempts) == ("openai", "resp_1", "completed", 1)
     assert fetch.output[0].tool_calls() == (ToolCall("look_up", {"order": 7}, "call_1"),)
     assert fetch.finish_reasons == ("tool_call",)
-    assert "missing" in {found.code for found in late.violations}
+    assert "missing" in {violation.code for violation in late.violations}
     assert (late.name, late.kind) == ("fetch_response", "client")
 
 
@@ -680,7 +683,9 @@ def test_the_schema_asked_for_is_held(captured: Captured) -> None:
     parsed = client.responses.parse(model=MODEL, input="?", text_format=Where)
     assert parsed.output_parsed == Where(city="Oslo", days=2)
     wrong, right = spans(captured)
-    assert [(found.where, found.code, found.pointer) for found in wrong.violations] == [("output", "missing", "/days")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in wrong.violations] == [
+        ("output", "missing", "/days")
+    ]
     assert right.violations == ()
     assert isinstance(right.operation, Inference)
     assert right.operation.parameters["text"]["format"]["schema"]["required"] == ["city", "days"]
@@ -694,7 +699,7 @@ def test_an_answer_that_cannot_be_parsed_is_on_the_span(captured: Captured) -> N
     (span,) = spans(captured)
     assert isinstance(span.operation, Inference)
     assert span.operation.output[0].text() == '{"city": "Oslo"}'
-    assert [found.pointer for found in span.violations] == ["/days"]
+    assert [violation.pointer for violation in span.violations] == ["/days"]
     assert span.failure is not None
 
 

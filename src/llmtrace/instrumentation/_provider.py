@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Fields: TypeAlias = dict[str, Any]
 """Fields of the operation, by name. Two more: ``failure``, where the server reported one and the library raises nothing, and
-``attributes`` of the span that the operation has no field for. Other operations than `Inference` ignore fields that they lack."""
+``attributes`` of the span that the operation has no field for. Other operations than `Inference` ignore what they lack."""
 Headers: TypeAlias = dict[str, str]
 
 

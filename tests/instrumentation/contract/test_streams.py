@@ -58,7 +58,7 @@ def test_a_stream_is_one_inference(way: Way) -> None:
     span, found = watched.span, watched.inference
     assert program.text == LONG.text
     assert (span.name, span.kind, span.failure) == (f"{found.operation} {MODEL}", "client", None)
-    assert [(one.role, one.text()) for one in found.output] == [("assistant", LONG.text)]
+    assert [(message.role, message.text()) for message in found.output] == [("assistant", LONG.text)]
     assert found.finish_reasons == ("stop",)
     assert (found.stream, found.partial, found.attempts) == (True, False, 1)
     assert found.chunks == len(watched.seen)
@@ -97,7 +97,7 @@ def test_streamed_choices_are_kept_apart(way: Way) -> None:
     if not way.kit.has_choices:
         pytest.skip(f"{way.kit.name} gives one choice")
     found = way.watch(Reading(Question(n=2)), way.kit.streamed(Answer(n=2))).inference
-    assert [one.text() for one in found.output] == [Answer().text] * 2
+    assert [message.text() for message in found.output] == [Answer().text] * 2
     assert found.finish_reasons == ("stop", "stop")
 
 
@@ -267,7 +267,7 @@ def _is_partial(watched: Watched, text: str) -> None:
     found = watched.inference
     assert (found.stream, found.partial) == (True, True)
     assert text
-    assert "".join(one.text() for one in found.output) == text
+    assert "".join(message.text() for message in found.output) == text
 
 
 def test_a_stream_never_read_is_partial(way: Way) -> None:

@@ -31,7 +31,10 @@ async def ask_with_tools(way: Way, client: Any) -> Any:
 
 def instructions(inference: Inference) -> str:
     """The system prompt, whichever place its provider has for it."""
-    said = [*inference.system, *(part for one in inference.input if one.role in ("system", "developer") for part in one.parts)]
+    said = [
+        *inference.system,
+        *(part for message in inference.input if message.role in ("system", "developer") for part in message.parts),
+    ]
     return "".join(part.content for part in said if isinstance(part, Text))
 
 
@@ -45,7 +48,9 @@ def test_a_call_is_one_inference(way: Way) -> None:
     assert (found.provider, found.request_model) == (way.kit.provider, MODEL)
     assert instructions(found) == SYSTEM
     assert (found.input[-1].role, found.input[-1].text()) == ("user", QUESTION)
-    assert [(one.role, one.text(), one.finish_reason) for one in found.output] == [("assistant", Answer().text, "stop")]
+    assert [(message.role, message.text(), message.finish_reason) for message in found.output] == [
+        ("assistant", Answer().text, "stop")
+    ]
     assert found.finish_reasons == ("stop",)
     assert found.parameters.get("max_tokens") == 100
     assert (found.stream, found.partial, found.chunks, found.attempts) == (False, False, None, 1)
@@ -106,7 +111,7 @@ def test_an_invalid_call_is_found_while_the_program_runs(way: Way, said: Said, c
 
     answer = Answer(text="", calls=(said,), finish="tool_call")
     span = way.watch(program, way.kit.streamed(answer) if streamed else way.kit.whole(answer)).span
-    assert [(one.code, one.pointer) for one in span.violations] == [(code, pointer)]
+    assert [(violation.code, violation.pointer) for violation in span.violations] == [(code, pointer)]
     assert span.failure is None
 
 
@@ -119,7 +124,7 @@ def test_choices_are_kept_apart(way: Way) -> None:
         return way.kit.seen(await way.ask(client, Question(n=3)))
 
     found = way.watch(program, way.kit.whole(Answer(n=3))).inference
-    assert [one.text() for one in found.output] == [Answer().text] * 3
+    assert [message.text() for message in found.output] == [Answer().text] * 3
     assert found.finish_reasons == ("stop",) * 3
     assert found.parameters["choice.count"] == 3
 

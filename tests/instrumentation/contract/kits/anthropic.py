@@ -46,7 +46,7 @@ class Anthropic:
 
     def whole(self, answer: Answer) -> Reply:
         content: list[Any] = [{"type": "text", "text": answer.text}] if answer.text else []
-        content += [_call(one, json.loads(one.arguments)) for one in answer.calls]
+        content += [_call(call, json.loads(call.arguments)) for call in answer.calls]
         message = {**_about(answer), "content": content, "stop_reason": _FINISH[answer.finish]}
         return json_reply({**message, "usage": {**_input(answer), "output_tokens": answer.output_tokens}})
 
@@ -93,9 +93,9 @@ def _events(answer: Answer) -> Iterator[dict[str, Any]]:
         pieces = [{"type": "text_delta", "text": piece} for piece in pieces_of(answer.text)]
         yield from _block(index, {"type": "text", "text": ""}, pieces)
         index += 1
-    for said in answer.calls:
-        pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *pieces_of(said.arguments))]
-        yield from _block(index, _call(said, {}), pieces)
+    for call in answer.calls:
+        pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *pieces_of(call.arguments))]
+        yield from _block(index, _call(call, {}), pieces)
         index += 1
     delta = {"stop_reason": _FINISH[answer.finish], "stop_sequence": None}
     yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": answer.output_tokens}}

@@ -62,7 +62,7 @@ class Bedrock:
     def whole(self, answer: Answer) -> Reply:
         content: list[dict[str, Any]] = [{"text": answer.text}] if answer.text else []
         content += [
-            {"toolUse": {"toolUseId": said.id, "name": said.name, "input": json.loads(said.arguments)}} for said in answer.calls
+            {"toolUse": {"toolUseId": call.id, "name": call.name, "input": json.loads(call.arguments)}} for call in answer.calls
         ]
         message = {"role": "assistant", "content": content}
         return json_reply({"output": {"message": message}, "stopReason": _FINISH[answer.finish], "usage": _usage(answer)})
@@ -103,10 +103,10 @@ def _events(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
             yield "contentBlockDelta", {"contentBlockIndex": index, "delta": {"text": piece}}
         yield "contentBlockStop", {"contentBlockIndex": index}
         index += 1
-    for said in answer.calls:
-        tool = {"toolUseId": said.id, "name": said.name}
+    for call in answer.calls:
+        tool = {"toolUseId": call.id, "name": call.name}
         yield "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": tool}}
-        for piece in pieces_of(said.arguments):
+        for piece in pieces_of(call.arguments):
             yield "contentBlockDelta", {"contentBlockIndex": index, "delta": {"toolUse": {"input": piece}}}
         yield "contentBlockStop", {"contentBlockIndex": index}
         index += 1

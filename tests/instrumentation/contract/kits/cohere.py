@@ -53,7 +53,7 @@ class Cohere:
         if answer.text:
             message["content"] = [{"type": "text", "text": answer.text}]
         if answer.calls:
-            message["tool_calls"] = [_call(said, said.arguments) for said in answer.calls]
+            message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
         body = {"id": "chat-1", "message": message, "finish_reason": _FINISH[answer.finish], "usage": _usage(answer)}
         return json_reply(body)
 

@@ -61,7 +61,7 @@ class GoogleGenai:
 
     def whole(self, answer: Answer) -> Reply:
         parts = [{"text": answer.text}] if answer.text else []
-        parts += [_call(said) for said in answer.calls]
+        parts += [_call(call) for call in answer.calls]
         candidates = [_candidate(index, parts, answer) for index in range(answer.n)]
         return json_reply({**_ABOUT, "candidates": candidates, "usageMetadata": _usage(answer)})
 
@@ -96,8 +96,8 @@ def _chunks(answer: Answer) -> Iterator[dict[str, Any]]:
     for index in range(answer.n):
         for piece in pieces_of(answer.text):
             yield {"candidates": [_candidate(index, [{"text": piece}])]}
-        for said in answer.calls:
-            yield {"candidates": [_candidate(index, [_call(said)])]}
+        for call in answer.calls:
+            yield {"candidates": [_candidate(index, [_call(call)])]}
         yield {"candidates": [_candidate(index, [{"text": ""}], answer)]}
 
 

@@ -69,7 +69,7 @@ def _request(question: Question) -> dict[str, Any]:
 
 
 def _calls(answer: Answer) -> list[dict[str, Any]]:
-    return [{"function": {"name": said.name, "arguments": json.loads(said.arguments)}} for said in answer.calls]
+    return [{"function": {"name": call.name, "arguments": json.loads(call.arguments)}} for call in answer.calls]
 
 
 def _done(answer: Answer) -> dict[str, Any]:

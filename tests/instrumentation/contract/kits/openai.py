@@ -46,7 +46,7 @@ class OpenAI:
     def whole(self, answer: Answer) -> Reply:
         message = {"role": "assistant", "content": answer.text or None}
         if answer.calls:
-            message["tool_calls"] = [_call(one, one.arguments) for one in answer.calls]
+            message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
         choices = [{"index": index, "message": message, "finish_reason": _finish(answer)} for index in range(answer.n)]
         return json_reply({**_ABOUT, "object": "chat.completion", "choices": choices, "usage": _usage(answer)})
 

@@ -49,7 +49,7 @@ def _response(answer: Answer) -> dict[str, Any]:
         **_ABOUT,
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-        "output": [*([_message(answer.text)] if answer.text else ()), *(_call(said, said.arguments) for said in answer.calls)],
+        "output": [*([_message(answer.text)] if answer.text else ()), *(_call(call, call.arguments) for call in answer.calls)],
         "usage": {
             "input_tokens": answer.input_tokens,
             "output_tokens": answer.output_tokens,
