@@ -24,8 +24,8 @@ from server import Server as Loopback
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as found:
-        yield found
+    with capture(instrument=("anthropic",), redact=False) as recording:
+        yield recording
 
 
 def kinds(captured: Captured) -> list[type]:

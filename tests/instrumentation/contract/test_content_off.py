@@ -55,8 +55,8 @@ def test_nothing_is_in_the_span(way: Way, number: int) -> None:
     way.options = {"content": "none"}
     watched = way.watch(program, reply)
     (span,) = watched.spans
-    kept = json.dumps(asdict(genai.encode(span)), default=str)
-    assert [secret for secret in secrets(watched) if secret in kept] == []
+    span_json = json.dumps(asdict(genai.encode(span)), default=str)
+    assert [secret for secret in secrets(watched) if secret in span_json] == []
     assert span.operation.provider == way.kit.provider  # type: ignore[union-attr]
 
 

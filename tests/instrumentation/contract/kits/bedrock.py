@@ -83,7 +83,7 @@ def session() -> Any:
 
 
 def _request(question: Question) -> dict[str, Any]:
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "modelId": MODEL,
         "system": [{"text": SYSTEM}],
         "messages": [{"role": "user", "content": [{"text": question.text}]}],
@@ -91,8 +91,8 @@ def _request(question: Question) -> dict[str, Any]:
     }
     if question.tools:
         tool = {"name": TOOL["name"], "description": TOOL["description"], "inputSchema": {"json": TOOL["parameters"]}}
-        asked["toolConfig"] = {"tools": [{"toolSpec": tool}]}
-    return asked
+        request["toolConfig"] = {"tools": [{"toolSpec": tool}]}
+    return request
 
 
 def _events(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -127,8 +127,8 @@ def _usage(answer: Answer) -> dict[str, int]:
 
 def encoded(name: str, event: Any, kind: str = "event") -> bytes:
     """One message of an event stream: lengths, their checksum, headers, payload, checksum. ``kind``: event or exception."""
-    told = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
-    headers = b"".join(_header(key, value) for key, value in told.items())
+    fields = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    headers = b"".join(_header(key, value) for key, value in fields.items())
     payload = json.dumps(event).encode()
     prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
     message = prelude + struct.pack("!I", zlib.crc32(prelude)) + headers + payload
