@@ -27,9 +27,9 @@ Script = Callable[[Told], "str | list[Call]"]
 def _by_chat(body: Mapping[str, Any]) -> Told:
     messages = body["messages"]
     return Told(
-        "".join(str(each["content"]) for each in messages if each["role"] in ("system", "developer")),
-        tuple(each["function"]["name"] for each in body.get("tools") or ()),
-        tuple(str(each["content"]) for each in messages if each["role"] == "tool"),
+        "".join(str(message["content"]) for message in messages if message["role"] in ("system", "developer")),
+        tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
+        tuple(str(message["content"]) for message in messages if message["role"] == "tool"),
     )
 
 
@@ -37,19 +37,19 @@ def _by_responses(body: Mapping[str, Any]) -> Told:
     items: Sequence[Any] = body["input"] if isinstance(body["input"], list) else []
     return Told(
         body.get("instructions") or "",
-        tuple(each["name"] for each in body.get("tools") or ()),
-        tuple(str(each["output"]) for each in items if each.get("type") == "function_call_output"),
+        tuple(tool["name"] for tool in body.get("tools") or ()),
+        tuple(str(item["output"]) for item in items if item.get("type") == "function_call_output"),
     )
 
 
-def _chat(said: str | list[Call], model: str, turn: int) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": said if isinstance(said, str) else None}
-    if not isinstance(said, str):
+def _chat(content: str | list[Call], model: str, turn: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": content if isinstance(content, str) else None}
+    if not isinstance(content, str):
         message["tool_calls"] = [
             {"id": f"c{turn}{i}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
-            for i, (name, arguments) in enumerate(said)
+            for i, (name, arguments) in enumerate(content)
         ]
-    reason = "stop" if isinstance(said, str) else "tool_calls"
+    reason = "stop" if isinstance(content, str) else "tool_calls"
     details = {"prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}}
     usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14, **details}
     return {
@@ -75,9 +75,9 @@ def _chat_events(whole: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _response(said: str | list[Call], model: str, turn: int) -> dict[str, Any]:
-    if isinstance(said, str):
-        content = [{"type": "output_text", "text": said, "annotations": []}]
+def _response(answer: str | list[Call], model: str, turn: int) -> dict[str, Any]:
+    if isinstance(answer, str):
+        content = [{"type": "output_text", "text": answer, "annotations": []}]
         output: list[Any] = [{"type": "message", "id": "m1", "role": "assistant", "status": "completed", "content": content}]
     else:
         output = [
@@ -89,7 +89,7 @@ def _response(said: str | list[Call], model: str, turn: int) -> dict[str, Any]:
                 "arguments": json.dumps(arguments),
                 "status": "completed",
             }
-            for i, (name, arguments) in enumerate(said)
+            for i, (name, arguments) in enumerate(answer)
         ]
     return {
         "id": "resp_1",
@@ -128,16 +128,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         chat = self.path.endswith("/chat/completions")
-        told = _by_chat(body) if chat else _by_responses(body)
-        made = (_chat if chat else _response)(self.server.script(told), body["model"], len(told.results))
+        request = _by_chat(body) if chat else _by_responses(body)
+        answer = (_chat if chat else _response)(self.server.script(request), body["model"], len(request.results))
         if body.get("stream"):
-            events = _chat_events(made) if chat else _response_events(made)
+            events = _chat_events(answer) if chat else _response_events(answer)
             lines = [
                 (f"event: {event['type']}\n" if "type" in event else "") + f"data: {json.dumps(event)}\n\n" for event in events
             ]
             self._send("".join([*lines, "data: [DONE]\n\n"] if chat else lines), "text/event-stream")
         else:
-            self._send(json.dumps(made), "application/json")
+            self._send(json.dumps(answer), "application/json")
 
     def _send(self, text: str, kind: str) -> None:
         data = text.encode()

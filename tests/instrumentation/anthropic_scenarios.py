@@ -63,8 +63,8 @@ def observe(name: str) -> tuple[list[Any], list[Any]]:
             _watch(function(client), seen)
     else:
         asyncio.run(_awatch(function, server, seen))
-    kept = [describe(one.seen) if isinstance(one, Detail) else one for one in seen]
-    return kept, [_request(request) for request in server.requests]
+    descriptions = [describe(value.seen) if isinstance(value, Detail) else value for value in seen]
+    return descriptions, [_request(request) for request in server.requests]
 
 
 def everything() -> Any:
@@ -226,8 +226,8 @@ def stream_left(client: anthropic.Anthropic) -> Iterator[Any]:
 @scenario(streamed)
 def stream_in_two_goes(client: anthropic.Anthropic) -> Iterator[Any]:
     result = client.messages.create(stream=True, **GIVEN)
-    for one in result:
-        yield one
+    for chunk in result:
+        yield chunk
         break
     yield list(result)
 
@@ -343,17 +343,17 @@ def _runner_tool() -> Any:
 def tool_runner(client: anthropic.Anthropic) -> Iterator[Any]:
     runner = client.beta.messages.tool_runner(tools=[_runner_tool()], **GIVEN)
     yield runner
-    for one in runner:
-        yield one
+    for chunk in runner:
+        yield chunk
         yield runner.generate_tool_call_response()
     yield runner.until_done()
 
 
 @scenario(lambda: streamed(events(message(tool_use(), stop="tool_use"))), streamed)
 def tool_runner_streaming(client: anthropic.Anthropic) -> Iterator[Any]:
-    for one in client.beta.messages.tool_runner(tools=[_runner_tool()], stream=True, **GIVEN):
-        yield [event.type for event in one]
-        yield one.get_final_message()
+    for chunk in client.beta.messages.tool_runner(tools=[_runner_tool()], stream=True, **GIVEN):
+        yield [event.type for event in chunk]
+        yield chunk.get_final_message()
 
 
 # -- async
@@ -421,8 +421,8 @@ async def astream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     result = await client.messages.create(stream=True, **GIVEN)
     yield result
     yield isinstance(result, anthropic.AsyncStream), type(result._iterator).__name__
-    yield [one async for one in result]
-    yield [one async for one in result], result.response.is_closed
+    yield [chunk async for chunk in result]
+    yield [chunk async for chunk in result], result.response.is_closed
     yield await result.close()
 
 
@@ -435,15 +435,15 @@ async def astream_left(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
 
 @scenario(lambda: streamed(events()[:4], breaks=http.ReadTimeout("slow")))
 async def astream_breaks(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
-    async for one in await client.messages.create(stream=True, **GIVEN):
-        yield one
+    async for chunk in await client.messages.create(stream=True, **GIVEN):
+        yield chunk
 
 
 @scenario(everything)
 async def araw_stream(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
     response = await client.messages.with_raw_response.create(stream=True, **GIVEN)
     yield response
-    yield [one async for one in await response.parse()]
+    yield [chunk async for chunk in await response.parse()]
 
 
 @scenario(streamed)
@@ -488,8 +488,8 @@ async def atool_runner(client: anthropic.AsyncAnthropic) -> AsyncIterator[Any]:
         return json.dumps({"order": int(order_id) // (8 - int(order_id))})
 
     runner = client.beta.messages.tool_runner(tools=[look_up], **GIVEN)
-    async for one in runner:
-        yield one
+    async for chunk in runner:
+        yield chunk
         yield await runner.generate_tool_call_response()
 
 

@@ -31,12 +31,12 @@ USAGE = {"input_tokens": 9, "cache_read_input_tokens": 8, "cache_creation_input_
 # -- answers
 
 
-def text(said: str = "On its way.", **fields: Any) -> dict[str, Any]:
-    return {"type": "text", "text": said, **fields}
+def text(content: str = "On its way.", **fields: Any) -> dict[str, Any]:
+    return {"type": "text", "text": content, **fields}
 
 
-def tool_use(given: Any = None, *, id: str = "toolu_1", name: str = "look_up") -> dict[str, Any]:  # noqa: A002
-    return {"type": "tool_use", "id": id, "name": name, "input": {"order_id": "7"} if given is None else given}
+def tool_use(tool_input: Any = None, *, id: str = "toolu_1", name: str = "look_up") -> dict[str, Any]:  # noqa: A002
+    return {"type": "tool_use", "id": id, "name": name, "input": {"order_id": "7"} if tool_input is None else tool_input}
 
 
 def message(*content: dict[str, Any], stop: str = "end_turn", **fields: Any) -> dict[str, Any]:
@@ -100,17 +100,19 @@ def _block(index: int, block: dict[str, Any], size: int) -> Iterator[dict[str, A
     yield {"type": "content_block_stop", "index": index}
 
 
-def _pieces(said: str, size: int) -> list[str]:
-    return [said[start : start + size] for start in range(0, len(said), size)]
+def _pieces(text: str, size: int) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-def sse(told: list[dict[str, Any]]) -> list[bytes]:
-    return [b"event: %s\ndata: %s\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in told]
+def sse(stream_events: list[dict[str, Any]]) -> list[bytes]:
+    return [b"event: %s\ndata: %s\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in stream_events]
 
 
-def streamed(told: list[dict[str, Any]] | None = None, *, breaks: BaseException | None = None) -> Reply:
+def streamed(stream_events: list[dict[str, Any]] | None = None, *, breaks: BaseException | None = None) -> Reply:
     return http.Response(
-        200, headers={"content-type": "text/event-stream"}, stream=Body(sse(events() if told is None else told), breaks)
+        200,
+        headers={"content-type": "text/event-stream"},
+        stream=Body(sse(events() if stream_events is None else stream_events), breaks),
     )
 
 

@@ -13,8 +13,8 @@ from llmtrace.testing import Captured, capture
 @pytest.fixture
 def captured() -> Iterator[Captured]:
     """Recording is on for the test, into memory."""
-    with capture(instrument=("openai",), redact=False) as found:
-        yield found
+    with capture(instrument=("openai",), redact=False) as recording:
+        yield recording
 
 
 @pytest.fixture(autouse=True)

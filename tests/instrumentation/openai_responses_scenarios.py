@@ -18,8 +18,8 @@ from openai_responses_server import (
     events,
     refused,
     response,
-    said,
     streamed,
+    text_item,
     thought,
     waiting,
 )
@@ -36,7 +36,7 @@ EVERYTHING = response(
     call(),
     custom(),
     refused(),
-    said("Well.", [{"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1}]),
+    text_item("Well.", [{"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1}]),
 )
 EMBEDDED = {
     "object": "list",
@@ -107,7 +107,7 @@ def responses_raw(client: openai.OpenAI) -> Iterator[Any]:
         yield streaming.parse()
 
 
-@scenario(lambda: answered(said('{"city": "Oslo", "days": 2}')), lambda: answered(said('{"city": "Oslo"}')))
+@scenario(lambda: answered(text_item('{"city": "Oslo", "days": 2}')), lambda: answered(text_item('{"city": "Oslo"}')))
 def responses_parse(client: openai.OpenAI) -> Iterator[Any]:
     result = client.responses.parse(text_format=Answer, **GIVEN)
     yield result
@@ -157,7 +157,7 @@ def responses_stream_refused(client: openai.OpenAI) -> Iterator[Any]:
     yield list(client.responses.create(stream=True, **GIVEN))
 
 
-@scenario(lambda: streamed(response(said("Well."))), streamed)
+@scenario(lambda: streamed(response(text_item("Well."))), streamed)
 def responses_helper(client: openai.OpenAI) -> Iterator[Any]:
     with client.responses.stream(**GIVEN) as stream:
         yield stream
@@ -168,7 +168,7 @@ def responses_helper(client: openai.OpenAI) -> Iterator[Any]:
     yield stream._response.is_closed
 
 
-@scenario(lambda: streamed(response(said('{"city": "Oslo"}'))))
+@scenario(lambda: streamed(response(text_item('{"city": "Oslo"}'))))
 def responses_helper_parse_fails(client: openai.OpenAI) -> Iterator[Any]:
     with client.responses.stream(text_format=Answer, **GIVEN) as stream:
         stream.until_done()
@@ -183,11 +183,11 @@ def responses_raw_stream(client: openai.OpenAI) -> Iterator[Any]:
 
 @scenario(lambda: whole(waiting()), lambda: whole(waiting("in_progress")), answered, streamed)
 def responses_in_the_background(client: openai.OpenAI) -> Iterator[Any]:
-    made = client.responses.create(background=True, **GIVEN)
-    yield made
-    yield client.responses.retrieve(made.id)
-    yield client.responses.retrieve(response_id=made.id, include=["reasoning.encrypted_content"])
-    yield list(client.responses.retrieve(made.id, stream=True, starting_after=3))
+    response = client.responses.create(background=True, **GIVEN)
+    yield response
+    yield client.responses.retrieve(response.id)
+    yield client.responses.retrieve(response_id=response.id, include=["reasoning.encrypted_content"])
+    yield list(client.responses.retrieve(response.id, stream=True, starting_after=3))
 
 
 @scenario(answered, streamed, answered)
@@ -232,7 +232,7 @@ async def aresponses_helper(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield stream._response.is_closed
 
 
-@scenario(answered, streamed, lambda: answered(said('{"city": "Oslo"}')))
+@scenario(answered, streamed, lambda: answered(text_item('{"city": "Oslo"}')))
 async def aresponses_retrieve(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     yield await client.responses.retrieve("resp_1")
     yield [event async for event in await client.responses.retrieve("resp_1", stream=True)]

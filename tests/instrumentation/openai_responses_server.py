@@ -29,18 +29,18 @@ USAGE = {
 }
 
 
-def said(text: str = "On its way.", annotations: Sequence[Any] = (), **fields: Any) -> dict[str, Any]:
+def text_item(text: str = "On its way.", annotations: Sequence[Any] = (), **fields: Any) -> dict[str, Any]:
     content = [{"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}]
     return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content, **fields}
 
 
 def refused(text: str = "I would rather not.") -> dict[str, Any]:
-    return said(content=[{"type": "refusal", "refusal": text}])
+    return text_item(content=[{"type": "refusal", "refusal": text}])
 
 
 def call(arguments: str = '{"order_id": "7"}', *, call_id: str = "call_1", name: str = "look_up") -> dict[str, Any]:
-    told = {"arguments": arguments, "call_id": call_id, "name": name}
-    return {"type": "function_call", "id": f"fc_{call_id}", "status": "completed", **told}
+    fields = {"arguments": arguments, "call_id": call_id, "name": name}
+    return {"type": "function_call", "id": f"fc_{call_id}", "status": "completed", **fields}
 
 
 def custom(text: str = "SELECT 1") -> dict[str, Any]:
@@ -112,7 +112,7 @@ def response(*items: dict[str, Any], **fields: Any) -> dict[str, Any]:
         "temperature": 1.0,
         "top_p": 1.0,
         "usage": USAGE,
-        "output": [_numbered(number, item) for number, item in enumerate(items or (said(),))],
+        "output": [_numbered(number, item) for number, item in enumerate(items or (text_item(),))],
         **fields,
     }
 
@@ -131,14 +131,14 @@ def events(answer: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     whole_answer = response() if answer is None else answer
     begun = {**whole_answer, "status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
     last = {"failed": "response.failed", "incomplete": "response.incomplete"}.get(whole_answer["status"], "response.completed")
-    told: list[dict[str, Any]] = [
+    stream_events: list[dict[str, Any]] = [
         {"type": "response.created", "response": begun},
         {"type": "response.in_progress", "response": begun},
     ]
     for index, item in enumerate(whole_answer["output"]):
-        told += _item_events(index, item)
-    told.append({"type": last, "response": whole_answer})
-    return [{**event, "sequence_number": number} for number, event in enumerate(told)]
+        stream_events += _item_events(index, item)
+    stream_events.append({"type": last, "response": whole_answer})
+    return [{**event, "sequence_number": number} for number, event in enumerate(stream_events)]
 
 
 _GROWING = {
@@ -185,8 +185,8 @@ def _part_events(about: dict[str, Any], part: dict[str, Any]) -> Iterator[dict[s
     for piece in _pieces(part[member]):
         yield {"type": f"{prefix}.delta", "delta": piece, "logprobs": [], **about}
     for number, annotation in enumerate(part.get("annotations") or ()):
-        told = {"annotation": annotation, "annotation_index": number}
-        yield {"type": "response.output_text.annotation.added", **told, **about}
+        event = {"annotation": annotation, "annotation_index": number}
+        yield {"type": "response.output_text.annotation.added", **event, **about}
     yield {"type": f"{prefix}.done", member: part[member], "logprobs": [], **about}
     yield {"type": "response.content_part.done", "part": part, **about}
 
@@ -197,8 +197,10 @@ def _pieces(text: str) -> list[str]:
 
 def streamed(answer: Any = None, *, first: int | None = None, breaks: BaseException | None = None) -> Any:
     """``answer``: an answer, or a list of events; ``first``: how many of them come before the stream ends."""
-    told = answer if isinstance(answer, list) else events(answer)
-    pieces = [b"event: %s\ndata: %s\n\n" % (one["type"].encode(), json.dumps(one).encode()) for one in told[:first]]
+    stream_events = answer if isinstance(answer, list) else events(answer)
+    pieces = [
+        b"event: %s\ndata: %s\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in stream_events[:first]
+    ]
     return http.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(pieces, breaks))
 
 

@@ -71,8 +71,12 @@ def observe(name: str, *, details: bool = True) -> tuple[list[Any], list[Any]]:
             _watch(function(client), seen)
     else:
         asyncio.run(_awatch(function, server, seen))
-    kept = [describe(one.seen) if isinstance(one, Detail) else one for one in seen if details or not isinstance(one, Detail)]
-    return kept, [_request(request) for request in server.requests]
+    descriptions = [
+        describe(value.seen) if isinstance(value, Detail) else value
+        for value in seen
+        if details or not isinstance(value, Detail)
+    ]
+    return descriptions, [_request(request) for request in server.requests]
 
 
 def _watch(steps: Any, seen: list[Any]) -> None:
@@ -102,12 +106,14 @@ def describe(thing: Any) -> Any:
     kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
     if isinstance(thing, BaseException):
         cause = describe(thing.__cause__) if thing.__cause__ is not None else None
-        known = {name: repr(getattr(thing, name, None)) for name in ("message", "code", "status_code", "body", "request_id")}
-        return kind, str(thing), known, cause
+        attributes = {
+            name: repr(getattr(thing, name, None)) for name in ("message", "code", "status_code", "body", "request_id")
+        }
+        return kind, str(thing), attributes, cause
     if isinstance(thing, pydantic.BaseModel):
         return kind, thing.model_dump(), sorted(thing.model_fields_set)
     if isinstance(thing, (list, tuple)):
-        return [describe(one) for one in thing]
+        return [describe(value) for value in thing]
     if thing is None or isinstance(thing, (str, int, bytes, dict, bool, Detail)):
         return thing
     return kind, sorted(name for name in dir(thing) if not name.startswith("__"))
@@ -145,9 +151,9 @@ def create_with_headers(client: openai.OpenAI) -> Iterator[Any]:
 
 @scenario(whole)
 def create_with_objects(client: openai.OpenAI) -> Iterator[Any]:
-    said = openai.types.chat.ChatCompletionMessage(role="assistant", content="Hm.")
-    yield client.chat.completions.create(model=MODEL, messages=[*ASK, said], timeout=5, stop=openai.NOT_GIVEN)  # type: ignore[list-item]
-    yield said
+    message = openai.types.chat.ChatCompletionMessage(role="assistant", content="Hm.")
+    yield client.chat.completions.create(model=MODEL, messages=[*ASK, message], timeout=5, stop=openai.NOT_GIVEN)  # type: ignore[list-item]
+    yield message
 
 
 _TEXT = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": MODEL, "usage": USAGE}
@@ -317,8 +323,8 @@ def stream_left(client: openai.OpenAI) -> Iterator[Any]:
 @scenario(streamed)
 def stream_in_two_goes(client: openai.OpenAI) -> Iterator[Any]:
     result = client.chat.completions.create(stream=True, **GIVEN)
-    for one in result:
-        yield one
+    for piece in result:
+        yield piece
         break
     yield list(result)
 
@@ -394,7 +400,7 @@ async def aretries(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
 
 @scenario(lambda: streamed([_SAID, _SAID]), lambda: whole(_SAID))
 async def acompletions(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    yield [chunk async for chunk in await client.completions.create(model=MODEL, prompt="Where", stream=True)]
+    yield [chunk async for piece in await client.completions.create(model=MODEL, prompt="Where", stream=True)]
     yield await client.completions.with_raw_response.create(model=MODEL, prompt="Where")
 
 
@@ -437,8 +443,8 @@ async def astream(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
     result = await client.chat.completions.create(stream=True, **GIVEN)
     yield result
     yield isinstance(result, openai.AsyncStream), sorted(vars(result)), type(result._iterator).__name__
-    yield [one async for one in result]
-    yield [one async for one in result], result.response.is_closed
+    yield [chunk async for piece in result]
+    yield [chunk async for piece in result], result.response.is_closed
     yield await result.close()
 
 
@@ -451,8 +457,8 @@ async def astream_left(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
 
 @scenario(lambda: streamed(text_chunks()[:2], breaks=http.ReadTimeout("slow")))
 async def astream_breaks(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
-    async for one in await client.chat.completions.create(stream=True, **GIVEN):
-        yield one
+    async for piece in await client.chat.completions.create(stream=True, **GIVEN):
+        yield piece
 
 
 @scenario(streamed)

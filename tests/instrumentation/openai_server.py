@@ -63,8 +63,8 @@ def tool_call(arguments: str = '{"order_id": "7"}', *, id: str = "call_1", name:
 
 def completion(*messages: dict[str, Any], finish: str = "stop", **fields: Any) -> dict[str, Any]:
     choices = [
-        {"index": index, "message": one, "finish_reason": finish, "logprobs": None}
-        for index, one in enumerate(messages or (message(),))
+        {"index": index, "message": value, "finish_reason": finish, "logprobs": None}
+        for index, value in enumerate(messages or (message(),))
     ]
     return {
         "id": "chatcmpl-1",
@@ -155,7 +155,7 @@ def whole(answer: Any = None, status: int = 200, **headers: str) -> Reply:
 
 
 def streamed(chunks: Sequence[Any] | None = None, *, breaks: BaseException | None = None, done: bool = True) -> Reply:
-    pieces = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in (text_chunks() if chunks is None else chunks)]
+    pieces = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in (text_chunks() if chunks is None else chunks)]
     if done and breaks is None:
         pieces.append(b"data: [DONE]\n\n")
     return http.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(pieces, breaks))

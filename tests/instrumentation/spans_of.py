@@ -18,7 +18,7 @@ def tree(captured: Captured) -> list[str]:
             below.setdefault(span.parent_id if span.parent_id in ids else None, []).append(span)
 
         def walk(parent: str | None, depth: int, below: dict[str | None, list[Span]] = below) -> None:
-            for span in sorted(below.get(parent, []), key=lambda each: each.start):
+            for span in sorted(below.get(parent, []), key=lambda value: value.start):
                 lines.append("  " * depth + span.name)
                 walk(span.span_id, depth + 1)
 
@@ -27,5 +27,5 @@ def tree(captured: Captured) -> list[str]:
 
 
 def only(captured: Captured, kind: type) -> Any:
-    (span,) = (each for each in captured.spans if isinstance(each.operation, kind))
+    (span,) = (span for span in captured.spans if isinstance(span.operation, kind))
     return span

@@ -109,8 +109,8 @@ def test_one_client_of_the_page(site: Path) -> None:
     acme = importlib.import_module("acme")
     with capture(instrument=[]) as captured:
         client = llmtrace.instrument(acme.Client())
-        for asked in (client, acme.Client()):
-            asked.ask("a-1", "Where is order 7?")
+        for asked_client in (client, acme.Client()):
+            asked_client.ask("a-1", "Where is order 7?")
     assert len(captured.spans) == 1
 
 

@@ -52,19 +52,19 @@ from llmtrace.testing import Captured, capture
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as found:
-        yield found
+    with capture(instrument=("anthropic",), redact=False) as recording:
+        yield recording
 
 
-def ask(reply: Any = None, **given: Any) -> Any:
+def ask(reply: Any = None, **options: Any) -> Any:
     client = Server(reply or answered()).client()
-    return client.messages.create(**{**GIVEN, **given})
+    return client.messages.create(**{**GIVEN, **options})
 
 
 def parts_of(captured: Captured) -> tuple[Any, ...]:
     """Of the only message of the answer."""
-    (said,) = inference(captured).output
-    return said.parts
+    (message,) = inference(captured).output
+    return message.parts
 
 
 # -- requests
@@ -142,13 +142,13 @@ def test_a_call_is_one_inference(captured: Captured) -> None:
 def test_blocks_of_a_request(captured: Captured, block: dict[str, Any], parts: Any) -> None:
     """Every kind of block has its part; one that is not known, or is not in the form of its kind, is kept whole."""
     ask(messages=[{"role": "user", "content": [block]}])
-    (said,) = inference(captured).input
+    (message,) = inference(captured).input
     if parts == "image":
-        (blob,) = said.parts
+        (blob,) = message.parts
         assert isinstance(blob, Blob)
         assert (blob.modality, blob.mime_type, blob.size) == ("image", "image/png", 3)
     else:
-        assert said.parts == parts
+        assert message.parts == parts
 
 
 def test_images_in_a_tools_result_are_blobs(captured: Captured) -> None:
@@ -170,23 +170,30 @@ def test_an_answer_goes_back_as_it_came(captured: Captured) -> None:
     client.messages.create(**{**GIVEN, "messages": later})
     first_span, second = spans(captured)
     assert second.operation.input[1].parts == first_span.operation.output[0].parts  # type: ignore[union-attr]
-    assert [one.role for one in second.operation.input] == ["user", "assistant", "user"]  # type: ignore[union-attr]
+    assert [message.role for message in second.operation.input] == ["user", "assistant", "user"]  # type: ignore[union-attr]
 
 
 def test_iterators_are_the_sdks_to_consume(captured: Captured) -> None:
     """Messages, tools and system given as iterators are read from the body that is sent."""
     ask(messages=iter(ASK), tools=iter(TOOLS), system=iter([text("Be brief.")]))
-    found = inference(captured)
-    assert (found.input[0].text(), found.system, found.tools[0].name) == ("Where is order 7?", (Text("Be brief."),), "look_up")
+    operation = inference(captured)
+    assert (operation.input[0].text(), operation.system, operation.tools[0].name) == (
+        "Where is order 7?",
+        (Text("Be brief."),),
+        "look_up",
+    )
 
 
 def test_system_blocks_and_server_tools(captured: Captured) -> None:
     """System prompts in blocks; the provider's own tools by name and type."""
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     ask(system=[text("A", cache_control={"type": "ephemeral"}), text("B")], tools=[*TOOLS, search])
-    found = inference(captured)
-    assert found.system == (Text("A"), Text("B"))
-    assert [(tool.name, tool.type) for tool in found.tools] == [("look_up", "function"), ("web_search", "web_search_20250305")]
+    operation = inference(captured)
+    assert operation.system == (Text("A"), Text("B"))
+    assert [(tool.name, tool.type) for tool in operation.tools] == [
+        ("look_up", "function"),
+        ("web_search", "web_search_20250305"),
+    ]
 
 
 def test_parameters_have_the_conventions_names(captured: Captured) -> None:
@@ -216,10 +223,10 @@ def test_parameters_have_the_conventions_names(captured: Captured) -> None:
 def test_every_block_of_an_answer(captured: Captured) -> None:
     """Thoughts with their signature, tools of the server, citations and calls, in order."""
     ask(answered(*SEARCHED, stop="tool_use"))
-    thought, signature, redacted, said, called, result, sent, citations, *calls = parts_of(captured)
+    thought, signature, redacted, spoken, called, result, sent, citations, *calls = parts_of(captured)
     assert (thought, signature) == (Reasoning("Hm."), Generic("signature", {"signature": "c2ln"}))
     assert redacted == Generic("redacted_thinking", {"data": "eHh4"})
-    assert (said, sent) == (Text("Let me look."), Text("Sent."))
+    assert (spoken, sent) == (Text("Let me look."), Text("Sent."))
     assert called == ServerToolCall("web_search", {"type": "web_search", "input": {"query": "order 7"}}, "srv_1")
     assert isinstance(result, ServerToolResult)
     assert (result.id, result.server_tool_call_response["type"]) == ("srv_1", "web_search_tool_result")
@@ -260,7 +267,7 @@ def test_a_refusal_keeps_its_details(captured: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "usage"),
+    ("raw_usage", "usage"),
     [
         ({"input_tokens": 5, "output_tokens": 1}, Usage(5, 1)),
         ({"input_tokens": 5, "output_tokens": 1, "cache_read_input_tokens": 0}, Usage(5, 1, 0)),
@@ -277,9 +284,9 @@ def test_a_refusal_keeps_its_details(captured: Captured) -> None:
         ({"input_tokens": 5, "output_tokens": 9, "output_tokens_details": {"thinking_tokens": 3}}, Usage(5, 9, None, None, 3)),
     ],
 )
-def test_usage(captured: Captured, told: dict[str, Any], usage: Usage) -> None:
+def test_usage(captured: Captured, raw_usage: dict[str, Any], usage: Usage) -> None:
     """Input counts what was read from and written to a cache; what the provider does not say is not 0."""
-    ask(answered(usage=told))
+    ask(answered(usage=raw_usage))
     assert inference(captured).usage == usage
 
 
@@ -287,7 +294,9 @@ def test_a_bad_call_is_found_at_once(captured: Captured) -> None:
     """The verdict names the field, by the definitions of that very request."""
     ask(answered(tool_use({"order_id": 7}), stop="tool_use"), tools=TOOLS)
     (span,) = spans(captured)
-    assert [(found.code, found.pointer, found.call_id) for found in span.violations] == [("wrong_type", "/order_id", "toolu_1")]
+    assert [(violation.code, violation.pointer, violation.call_id) for violation in span.violations] == [
+        ("wrong_type", "/order_id", "toolu_1")
+    ]
 
 
 class City(pydantic.BaseModel):
@@ -307,12 +316,12 @@ def test_parse_keeps_the_answer_that_does_not_fit(captured: Captured) -> None:
     assert isinstance(bad.operation, Inference)
     assert bad.operation.parameters["response_format"]["type"] == "json_schema"
     assert bad.operation.output[0].text() == '{"city": "Oslo"}'
-    assert [(found.code, found.pointer) for found in bad.violations] == [("missing", "/days")]
+    assert [(violation.code, violation.pointer) for violation in bad.violations] == [("missing", "/days")]
 
 
 def test_beta_and_async_record_the_same() -> None:
     """Plain or beta, sync or async, raw or not: one inference, the same one."""
-    found = []
+    originals = []
 
     async def later(client: Any) -> None:
         await client.messages.create(**GIVEN, tools=TOOLS)
@@ -330,9 +339,9 @@ def test_beta_and_async_record_the_same() -> None:
         with client.beta.messages.with_streaming_response.create(**GIVEN, tools=TOOLS) as response:
             response.parse()
         asyncio.run(later(server.aclient()))
-        found = [span.operation for span in spans(captured)]
-    assert len(found) == 8
-    assert all(one == found[0] for one in found)
+        originals = [span.operation for span in spans(captured)]
+    assert len(originals) == 8
+    assert all(value == originals[0] for value in originals)
 
 
 def test_count_tokens_is_no_inference(captured: Captured) -> None:
@@ -368,9 +377,9 @@ def test_traceparent_is_sent_and_attempts_are_counted(captured: Captured) -> Non
 @pytest.mark.parametrize("always", [False, True])
 def test_a_traceparent_of_the_programs_own_stays(captured: Captured, always: bool) -> None:
     """Whether it is given with the call or with the client."""
-    server, own = Server(answered()), {"Traceparent": "00-1-2-01"}
-    client = server.client(default_headers=own) if always else server.client()
-    client.messages.create(**GIVEN, **({} if always else {"extra_headers": own}))
+    server, headers = Server(answered()), {"Traceparent": "00-1-2-01"}
+    client = server.client(default_headers=headers) if always else server.client()
+    client.messages.create(**GIVEN, **({} if always else {"extra_headers": headers}))
     assert server.requests[0].headers["traceparent"] == "00-1-2-01"
 
 
@@ -423,10 +432,10 @@ def test_bedrock_and_vertex(captured: Captured, make: Any, provider: str, beta: 
     server = Server(refused(503, "api_error"), answered())
     client = make(server, max_retries=1)
     (client.beta.messages if beta else client.messages).create(**{**GIVEN, "messages": ASK if beta else iter(ASK)})
-    found = inference(captured)
-    assert (found.provider, found.request_model, found.attempts) == (provider, MODEL, 2)
-    assert found.input[0].text() == "Where is order 7?"
-    assert found.parameters == {"max_tokens": 100}
+    operation = inference(captured)
+    assert (operation.provider, operation.request_model, operation.attempts) == (provider, MODEL, 2)
+    assert operation.input[0].text() == "Where is order 7?"
+    assert operation.parameters == {"max_tokens": 100}
     assert all(request.headers["traceparent"].startswith("00-") for request in server.requests)
 
 
@@ -436,12 +445,12 @@ def test_everything_is_restored() -> None:
     from anthropic.lib.bedrock import _beta_messages as bedrock
     from anthropic.lib.vertex import _beta_messages as vertex
 
-    classes = [one for module in (*modules, bedrock, vertex) for one in (module.Messages, module.AsyncMessages)]
-    before = [vars(one)[name] for one in classes for name in ("create", "parse", "stream")]
+    classes = [value for module in (*modules, bedrock, vertex) for value in (module.Messages, module.AsyncMessages)]
+    before = [vars(kind)[name] for kind in classes for name in ("create", "parse", "stream")]
     instrumentation.enable(("anthropic",))
     assert vars(classes[0])["create"] is not before[0]
     instrumentation.disable()
-    after = [vars(one)[name] for one in classes for name in ("create", "parse", "stream")]
+    after = [vars(kind)[name] for kind in classes for name in ("create", "parse", "stream")]
     assert [now is then for now, then in zip(after, before, strict=True)] == [True] * len(before)
 
 
@@ -454,7 +463,7 @@ def test_whole_messages_as_json(captured: Captured) -> None:
     """A raw response whose body the program reads by itself is read from its bytes."""
     with Server(answered(*SEARCHED, stop="tool_use")).client().messages.with_streaming_response.create(**GIVEN) as response:
         assert b"".join(response.iter_bytes()).startswith(b'{"id"')
-    found = inference(captured)
-    assert found.finish_reasons == ("tool_call",)
-    assert len(found.output[0].tool_calls()) == 3
-    assert message()["id"] == found.response_id
+    operation = inference(captured)
+    assert operation.finish_reasons == ("tool_call",)
+    assert len(operation.output[0].tool_calls()) == 3
+    assert message()["id"] == operation.response_id

@@ -39,8 +39,8 @@ EVERYTHING = message(*SEARCHED, stop="tool_use")
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as found:
-        yield found
+    with capture(instrument=("anthropic",), redact=False) as recording:
+        yield recording
 
 
 # -- every way to read a stream
@@ -129,18 +129,18 @@ def test_streamed_is_whole(captured: Captured, way: Any) -> None:
     """Whichever way a stream is read, what is recorded is what a whole answer would have left, timing and chunks apart."""
     Server(answered(*SEARCHED, stop="tool_use")).client().messages.create(**GIVEN)
     run(way, streamed(events(EVERYTHING)))
-    whole, found = (span.operation for span in spans(captured))
+    whole, recorded_spans = (span.operation for span in spans(captured))
     assert isinstance(whole, Inference)
-    assert isinstance(found, Inference)
-    assert found.chunks == len(events(EVERYTHING)) - 1  # a ping is none
-    assert found.time_to_first_chunk is not None
-    timing = {"stream": True, "chunks": found.chunks, "time_to_first_chunk": found.time_to_first_chunk}
-    assert found == replace(whole, **timing)
+    assert isinstance(recorded_spans, Inference)
+    assert recorded_spans.chunks == len(events(EVERYTHING)) - 1  # a ping is none
+    assert recorded_spans.time_to_first_chunk is not None
+    timing = {"stream": True, "chunks": recorded_spans.chunks, "time_to_first_chunk": recorded_spans.time_to_first_chunk}
+    assert recorded_spans == replace(whole, **timing)
 
 
-def _reader(told: list[dict[str, Any]]) -> EventReader:
+def _reader(stream_events: list[dict[str, Any]]) -> EventReader:
     reader = EventReader()
-    for event in told:
+    for event in stream_events:
         reader.add(event)
     return reader
 
@@ -150,14 +150,14 @@ _json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-_said = st.text(min_size=1, max_size=12)
+_texts = st.text(min_size=1, max_size=12)
 _blocks = st.one_of(
-    _said.map(text),
-    st.tuples(_said, _said).map(lambda both: {"type": "thinking", "thinking": both[0], "signature": both[1]}),
+    _texts.map(text),
+    st.tuples(_texts, _texts).map(lambda both: {"type": "thinking", "thinking": both[0], "signature": both[1]}),
     st.dictionaries(st.text(max_size=4), _json, max_size=3).map(tool_use),
     st.just({"type": "redacted_thinking", "data": "x"}),
     st.just({"type": "of_tomorrow", "what": [1]}),
-    _said.map(lambda name: {"type": "server_tool_use", "id": "s", "name": name, "input": {"q": name}}),
+    _texts.map(lambda name: {"type": "server_tool_use", "id": "s", "name": name, "input": {"q": name}}),
 )
 
 
@@ -176,14 +176,14 @@ def test_any_message_is_read_alike_from_its_stream(blocks: list[dict[str, Any]],
 
 def test_tool_calls_in_deltas_are_judged(captured: Captured) -> None:
     """Interleaved with text and a thought; the raw text of each call is put together and judged by its definition."""
-    said = message(
+    answer = message(
         {"type": "thinking", "thinking": "Two orders.", "signature": "c2ln"},
         text("I look both up."),
         tool_use({"order_id": "7"}),
         tool_use({"order_id": 8, "why": "x"}, id="toolu_2"),
         stop="tool_use",
     )
-    list(Server(streamed(events(said, size=2))).client().messages.create(stream=True, tools=TOOLS, **GIVEN))
+    list(Server(streamed(events(answer, size=2))).client().messages.create(stream=True, tools=TOOLS, **GIVEN))
     (span,) = spans(captured)
     assert isinstance(span.operation, Inference)
     assert span.operation.output[0].parts == (
@@ -193,8 +193,8 @@ def test_tool_calls_in_deltas_are_judged(captured: Captured) -> None:
         ToolCall("look_up", {"order_id": "7"}, "toolu_1"),
         ToolCall("look_up", {"order_id": 8, "why": "x"}, "toolu_2"),
     )
-    found = {(one.code, one.pointer, one.call_id) for one in span.violations}
-    assert found == {("wrong_type", "/order_id", "toolu_2"), ("unexpected", "/why", "toolu_2")}
+    violations = {(violation.code, violation.pointer, violation.call_id) for violation in span.violations}
+    assert violations == {("wrong_type", "/order_id", "toolu_2"), ("unexpected", "/why", "toolu_2")}
 
 
 @pytest.mark.parametrize(
@@ -210,38 +210,44 @@ def test_tool_calls_in_deltas_are_judged(captured: Captured) -> None:
 )
 def test_raw_text_of_arguments_is_kept(captured: Captured, raw: str, arguments: Any) -> None:
     """What is no JSON object stays as the model wrote it; no text at all is a call without arguments."""
-    said = events(message(tool_use(raw), stop="tool_use"), size=5)
-    list(Server(streamed(said)).client().messages.create(stream=True, tools=TOOLS, **GIVEN))
+    stream_events = events(message(tool_use(raw), stop="tool_use"), size=5)
+    list(Server(streamed(stream_events)).client().messages.create(stream=True, tools=TOOLS, **GIVEN))
     assert inference(captured).output[0].tool_calls() == (ToolCall("look_up", arguments, "toolu_1"),)
 
 
 def test_blocks_may_come_mixed(captured: Captured) -> None:
     """Deltas are put to their block by index, whatever the order in which they come."""
-    told = events(message(tool_use({"order_id": "7"}), tool_use({"order_id": "8"}, id="toolu_2"), stop="tool_use"))
-    starts = [event for event in told if event["type"] == "content_block_start"]
-    deltas = [[event for event in told if event["type"] == "content_block_delta" and event["index"] == i] for i in (0, 1)]
+    stream_events = events(message(tool_use({"order_id": "7"}), tool_use({"order_id": "8"}, id="toolu_2"), stop="tool_use"))
+    starts = [event for event in stream_events if event["type"] == "content_block_start"]
+    deltas = [
+        [event for event in stream_events if event["type"] == "content_block_delta" and event["index"] == i] for i in (0, 1)
+    ]
     mixed = [event for pair in zip(*deltas, strict=True) for event in pair]
-    list(Server(streamed([told[0], *starts, *mixed, *told[-2:]])).client().messages.create(stream=True, **GIVEN))
+    list(
+        Server(streamed([stream_events[0], *starts, *mixed, *stream_events[-2:]]))
+        .client()
+        .messages.create(stream=True, **GIVEN)
+    )
     assert [call.arguments for call in inference(captured).output[0].tool_calls()] == [{"order_id": "7"}, {"order_id": "8"}]
 
 
 def test_odd_events_are_taken(captured: Captured) -> None:
     """Events and deltas of kinds that are not known here cost nothing of the rest."""
-    told = events()
+    stream_events = events()
     odd = [
         {"type": "content_block_delta", "index": 9, "delta": {"type": "text_delta", "text": "?"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "of_tomorrow", "text": "?"}},
         {"type": "of_tomorrow", "index": 0},
     ]
-    list(Server(streamed([*told[:4], *odd, *told[4:]])).client().messages.create(stream=True, **GIVEN))
+    list(Server(streamed([*stream_events[:4], *odd, *stream_events[4:]])).client().messages.create(stream=True, **GIVEN))
     assert inference(captured).output[0].text() == "On its way."
 
 
 def test_counts_of_the_end_replace_those_of_the_start(captured: Captured) -> None:
     """Tools that run on the server add to the input; what is told last is what is billed."""
-    told = events()
-    told[-2]["usage"] = {"input_tokens": 100, "output_tokens": 50, "cache_read_input_tokens": 30}
-    list(Server(streamed(told)).client().messages.create(stream=True, **GIVEN))
+    stream_events = events()
+    stream_events[-2]["usage"] = {"input_tokens": 100, "output_tokens": 50, "cache_read_input_tokens": 30}
+    list(Server(streamed(stream_events)).client().messages.create(stream=True, **GIVEN))
     assert inference(captured).usage == Usage(133, 50, 30, 3)
 
 
@@ -279,11 +285,11 @@ def test_a_stream_that_is_left_is_partial(captured: Captured, way: Any) -> None:
     """Closed, left, forgotten or raised over: the text so far, no error, no output tokens that nobody told."""
     way(Server(streamed()).client())
     (span,) = spans(captured)
-    found = span.operation
-    assert isinstance(found, Inference)
-    assert (span.failure, found.partial, found.finish_reasons) == (None, True, ())
-    assert found.output[0].text() == "On "
-    assert found.usage == Usage(20, None, 8, 3)
+    operation = span.operation
+    assert isinstance(operation, Inference)
+    assert (span.failure, operation.partial, operation.finish_reasons) == (None, True, ())
+    assert operation.output[0].text() == "On "
+    assert operation.usage == Usage(20, None, 8, 3)
 
 
 def test_a_stream_left_after_its_stop_reason_is_whole(captured: Captured) -> None:
@@ -292,14 +298,14 @@ def test_a_stream_left_after_its_stop_reason_is_whole(captured: Captured) -> Non
     while next(stream).type != "message_delta":
         pass
     stream.close()
-    found = inference(captured)
-    assert (found.partial, found.finish_reasons, found.output[0].text()) == (False, ("stop",), "On its way.")
+    operation = inference(captured)
+    assert (operation.partial, operation.finish_reasons, operation.output[0].text()) == (False, ("stop",), "On its way.")
 
 
 def test_a_call_that_was_cut_is_not_judged(captured: Captured) -> None:
     """Half a call is kept as text and breaks no schema."""
-    told = events(message(tool_use(), stop="tool_use"), size=4)
-    stream = Server(streamed(told)).client().messages.create(stream=True, tools=TOOLS, **GIVEN)
+    stream_events = events(message(tool_use(), stop="tool_use"), size=4)
+    stream = Server(streamed(stream_events)).client().messages.create(stream=True, tools=TOOLS, **GIVEN)
     for _ in range(4):
         next(stream)
     stream.close()
@@ -392,10 +398,10 @@ def test_bedrocks_event_stream(captured: Captured) -> None:
     keys = {"aws_access_key": "a", "aws_secret_key": "b", "aws_region": "us-east-1"}
     with server.client(anthropic.AnthropicBedrock, **keys).messages.stream(**GIVEN) as stream:
         stream.until_done()
-    found = inference(captured)
-    assert found.provider == "aws.bedrock"
-    assert found.output == (read_message(EVERYTHING, "tool_use"),)
-    assert any(isinstance(part, ServerToolCall) for part in found.output[0].parts)
+    operation = inference(captured)
+    assert operation.provider == "aws.bedrock"
+    assert operation.output == (read_message(EVERYTHING, "tool_use"),)
+    assert any(isinstance(part, ServerToolCall) for part in operation.output[0].parts)
 
 
 def _framed(event: dict[str, Any]) -> bytes:

@@ -24,8 +24,8 @@ from server import Server as Loopback
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("anthropic",), redact=False) as found:
-        yield found
+    with capture(instrument=("anthropic",), redact=False) as recording:
+        yield recording
 
 
 def kinds(captured: Captured) -> list[type]:
@@ -65,17 +65,19 @@ def test_tools_of_llmtrace_with_the_real_client(captured: Captured) -> None:
     trace = captured.trace
     assert trace.health == "recovered"
     agent, first, refused, second, ran, last = trace.spans
-    assert [type(one.operation) for one in trace.spans] == [
+    assert [type(span.operation) for span in trace.spans] == [
         AgentInvocation, Inference, ToolExecution, Inference, ToolExecution, Inference,
     ]  # fmt: skip
-    assert all(one.parent_id == agent.span_id for one in trace.spans[1:])
-    assert [(one.code, one.pointer, one.call_id) for one in first.violations] == [("wrong_type", "/amount", "toolu_1")]
-    assert [(one.code, one.executed) for one in refused.violations] == [("wrong_type", False)]
+    assert all(span.parent_id == agent.span_id for span in trace.spans[1:])
+    assert [(violation.code, violation.pointer, violation.call_id) for violation in first.violations] == [
+        ("wrong_type", "/amount", "toolu_1")
+    ]
+    assert [(violation.code, violation.executed) for violation in refused.violations] == [("wrong_type", False)]
     assert (second.violations, ran.failure, ran.violations) == ((), None, ())
     assert isinstance(ran.operation, ToolExecution)
     assert (ran.operation.call_id, ran.operation.result) == ("toolu_2", {"order_id": "7", "amount": 42.0})
     assert isinstance(last.operation, Inference)
-    assert [one.role for one in last.operation.input] == ["user", "assistant", "user", "assistant", "user"]
+    assert [message.role for message in last.operation.input] == ["user", "assistant", "user", "assistant", "user"]
 
 
 # -- the beta tool runner
@@ -145,7 +147,7 @@ def test_invalid_arguments_are_found_before_the_tool_runs(captured: Captured) ->
     client = Server(answered(tool_use({"order": "7"}), stop="tool_use"), answered()).client()
     client.beta.messages.tool_runner(tools=[look_up], **GIVEN).until_done()
     (ran,) = [span for span in spans(captured) if isinstance(span.operation, ToolExecution)]
-    assert ("missing", "/order_id") in {(found.code, found.pointer) for found in ran.violations}
+    assert ("missing", "/order_id") in {(violation.code, violation.pointer) for violation in ran.violations}
     assert ran.failure is not None
 
 

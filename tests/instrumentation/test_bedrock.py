@@ -41,12 +41,12 @@ USAGE = {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}
 
 @pytest.fixture
 def recorded() -> Iterator[Captured]:
-    with capture(instrument=("bedrock",), redact=False) as found:
-        yield found
+    with capture(instrument=("bedrock",), redact=False) as recording:
+        yield recording
 
 
-def converse(server: Server, **given: Any) -> Any:
-    return KIT.client(server.url).converse(**{"modelId": "m", "messages": ASK, **given})
+def converse(server: Server, **options: Any) -> Any:
+    return KIT.client(server.url).converse(**{"modelId": "m", "messages": ASK, **options})
 
 
 def answer(*blocks: dict[str, Any], **more: Any) -> Reply:
@@ -81,9 +81,9 @@ def test_blocks_of_a_request_are_read(recorded: Captured) -> None:
     ]
     with Server(answer({"text": "Yes."})) as server:
         converse(server, messages=[*ASK, {"role": "assistant", "content": thought}, {"role": "user", "content": content}])
-    _, said, told = only(recorded).input
-    assert said.parts == (Reasoning("hm"), ToolCall("f", {}, "a"))
-    blob, *rest = told.parts
+    _, message, answered = only(recorded).input
+    assert message.parts == (Reasoning("hm"), ToolCall("f", {}, "a"))
+    blob, *rest = answered.parts
     assert isinstance(blob, Blob)
     assert (blob.modality, blob.mime_type, blob.size) == ("image", "image/png", 3)
     assert rest == [
@@ -108,11 +108,11 @@ def test_what_a_request_asks_for_is_named_as_the_conventions_do(recorded: Captur
             toolConfig={"tools": tools, "toolChoice": {"any": {}}},
             outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema, "name": "n"}}}},
         )
-    found = only(recorded)
-    given = {name: found.parameters[name] for name in ("top_p", "stop_sequences", "top_k", "tool_choice")}
-    assert given == {"top_p": 0.5, "stop_sequences": ["."], "top_k": 7, "tool_choice": {"any": {}}}
-    assert [tool.name for tool in found.tools] == ["f"]
-    assert [(one.code, one.pointer) for one in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+    operation = only(recorded)
+    arguments = {name: operation.parameters[name] for name in ("top_p", "stop_sequences", "top_k", "tool_choice")}
+    assert arguments == {"top_p": 0.5, "stop_sequences": ["."], "top_k": 7, "tool_choice": {"any": {}}}
+    assert [tool.name for tool in operation.tools] == ["f"]
+    assert [(violation.code, violation.pointer) for violation in recorded.spans[0].violations] == [("wrong_type", "/eta")]
 
 
 def test_usage_includes_what_was_cached(recorded: Captured) -> None:
@@ -135,9 +135,9 @@ def test_a_guardrail_and_a_prompt_router_are_told(recorded: Captured) -> None:
     trace = {"guardrail": {"actionReason": "No action."}, "promptRouter": {"invokedModelId": "m-small"}}
     with Server(answer({"text": "Yes."}, trace=trace, stopReason="guardrail_intervened")) as server:
         converse(server)
-    found = only(recorded)
-    assert (found.response_model, found.finish_reasons) == ("m-small", ("content_filter",))
-    assert found.output[0].parts == (Text("Yes."), Generic("guardrail", {"trace": trace["guardrail"]}))
+    operation = only(recorded)
+    assert (operation.response_model, operation.finish_reasons) == ("m-small", ("content_filter",))
+    assert operation.output[0].parts == (Text("Yes."), Generic("guardrail", {"trace": trace["guardrail"]}))
 
 
 def test_a_tool_that_bedrock_runs_is_not_judged(recorded: Captured) -> None:
@@ -152,7 +152,7 @@ def test_a_tool_that_bedrock_runs_is_not_judged(recorded: Captured) -> None:
         ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"toolResult": [{"json": {"out": 1}}]}}),
         ("messageStop", {"stopReason": "end_turn"}),
     ]
-    with Server(Reply(tuple(encoded(*one) for one in events), content_type=EVENTS)) as server:
+    with Server(Reply(tuple(encoded(*event) for event in events), content_type=EVENTS)) as server:
         list(KIT.stream(KIT.client(server.url), Question()))
     call, result = only(recorded).output[0].parts
     assert call == ServerToolCall("run", {"type": "run", "input": {"code": "1"}}, "a")
@@ -231,14 +231,14 @@ COUNTED = [("x-amzn-bedrock-input-token-count", "3"), ("x-amzn-bedrock-output-to
 def test_a_global_profile_has_a_price_of_its_own(recorded: Captured) -> None:
     """Though the body names the model without it."""
     pytest.importorskip("genai_prices", exc_type=ImportError)
-    asked, said = BODIES["anthropic"]
+    request, answer_body = BODIES["anthropic"]
     costs = {}
     with Server(
-        json_reply({**said, "model": "claude-sonnet-4-5-20250929"}),
+        json_reply({**answer_body, "model": "claude-sonnet-4-5-20250929"}),
     ) as server:
         for prefix in ("global.", "us.", ""):
             model = f"{prefix}anthropic.claude-sonnet-4-5-20250929-v1:0"
-            KIT.client(server.url).invoke_model(modelId=model, body=json.dumps(asked))["body"].read()
+            KIT.client(server.url).invoke_model(modelId=model, body=json.dumps(request))["body"].read()
             operation = recorded.spans[-1].operation
             assert isinstance(operation, Inference)
             assert operation.cost_usd is not None
@@ -249,19 +249,19 @@ def test_a_global_profile_has_a_price_of_its_own(recorded: Captured) -> None:
 @pytest.mark.parametrize("family", BODIES)
 def test_each_familys_body_is_read(recorded: Captured, family: str) -> None:
     """One inference by ``invoke_model``; tokens that the model does not tell, Bedrock does, in headers."""
-    asked, said = BODIES[family]
-    with Server(json_reply(said, headers=COUNTED)) as server:
-        result = KIT.client(server.url).invoke_model(modelId="m", body=json.dumps(asked))
+    request, answer_body = BODIES[family]
+    with Server(json_reply(answer_body, headers=COUNTED)) as server:
+        result = KIT.client(server.url).invoke_model(modelId="m", body=json.dumps(request))
         assert recorded.spans == ()  # until it is read
-        assert json.load(result["body"]) == said
-    found = only(recorded)
-    assert [(one.role, one.text()) for one in found.input] == [("user", "Where?")]
-    assert [(one.text(), one.finish_reason) for one in found.output] == [("Yes.", "stop")]
-    assert found.finish_reasons == ("stop",)
-    assert found.parameters["max_tokens"] == 5
-    assert found.usage is not None
-    assert (found.usage.input_tokens, found.usage.output_tokens) == (3, 4)
-    assert (found.stream, found.partial, found.attempts) == (False, False, 1)
+        assert json.load(result["body"]) == answer_body
+    operation = only(recorded)
+    assert [(message.role, message.text()) for message in operation.input] == [("user", "Where?")]
+    assert [(message.text(), message.finish_reason) for message in operation.output] == [("Yes.", "stop")]
+    assert operation.finish_reasons == ("stop",)
+    assert operation.parameters["max_tokens"] == 5
+    assert operation.usage is not None
+    assert (operation.usage.input_tokens, operation.usage.output_tokens) == (3, 4)
+    assert (operation.stream, operation.partial, operation.attempts) == (False, False, 1)
 
 
 CHUNKS = {
@@ -285,13 +285,13 @@ def test_each_familys_chunks_are_read(recorded: Captured, family: str) -> None:
     chunks: list[dict[str, Any]] = [*CHUNKS[family]]
     chunks[-1] = {**chunks[-1], "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 4}}
     pieces = [encoded("chunk", {"bytes": base64.b64encode(json.dumps(chunk).encode()).decode()}) for chunk in chunks]
-    asked = json.dumps(BODIES[family][0])
+    request = json.dumps(BODIES[family][0])
     with Server(Reply(tuple(pieces), content_type=EVENTS)) as server:
-        body = KIT.client(server.url).invoke_model_with_response_stream(modelId="m", body=asked)["body"]
+        body = KIT.client(server.url).invoke_model_with_response_stream(modelId="m", body=request)["body"]
         assert len(list(body)) == len(chunks)
-    found = only(recorded)
-    assert [(one.text(), one.finish_reason) for one in found.output] == [("Yes.", "stop")]
-    assert (found.usage, found.stream, found.partial, found.chunks) == (Usage(3, 4), True, False, len(chunks))
+    operation = only(recorded)
+    assert [(message.text(), message.finish_reason) for message in operation.output] == [("Yes.", "stop")]
+    assert (operation.usage, operation.stream, operation.partial, operation.chunks) == (Usage(3, 4), True, False, len(chunks))
 
 
 def test_a_body_may_be_read_in_any_way(recorded: Captured) -> None:
@@ -300,9 +300,9 @@ def test_a_body_may_be_read_in_any_way(recorded: Captured) -> None:
         client, body = KIT.client(server.url), json.dumps(BODIES["anthropic"][0])
         invoke = lambda: client.invoke_model(modelId="m", body=body)["body"]  # noqa: E731
         for read in (
-            lambda one: b"".join(one.iter_chunks(7)),
-            lambda one: b"".join(one.iter_lines()),
-            lambda one: b"".join(one.readlines()),
+            lambda value: b"".join(value.iter_chunks(7)),
+            lambda value: b"".join(value.iter_lines()),
+            lambda value: b"".join(value.readlines()),
         ):
             assert json.loads(read(invoke())) == ANTHROPIC
         invoke().close()

@@ -31,7 +31,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cache, "_characters", 0)
 
 
-def known(raw: Any, read: Any) -> Any:
+def read_cached(raw: Any, read: Any) -> Any:
     """One message by way of the memo."""
     return read_messages_cached((raw,), read)[0]
 
@@ -49,22 +49,22 @@ def _typed(value: Any) -> Any:
 @given(st.lists(_MESSAGE, min_size=1, max_size=6))
 def test_equal_messages_and_only_they_are_one(messages: list[Any]) -> None:
     """What the memo gives is what reading anew gives, for any messages in any order, copies and edits among them."""
-    for message in messages + [copy.deepcopy(one) for one in messages]:
-        assert _typed(known(message, copy.deepcopy)) == _typed(message)
+    for message in messages + [copy.deepcopy(message) for message in messages]:
+        assert _typed(read_cached(message, copy.deepcopy)) == _typed(message)
 
 
 def test_a_copy_is_known() -> None:
     """Frameworks build their dicts anew at every turn: an equal one is the same message."""
-    said = {"role": "assistant", "content": "x" * 500, "tool_calls": [_CALL]}
-    assert known(said, read_message) is known(copy.deepcopy(said), read_message)
+    message = {"role": "assistant", "content": "x" * 500, "tool_calls": [_CALL]}
+    assert read_cached(message, read_message) is read_cached(copy.deepcopy(message), read_message)
 
 
 def test_an_edit_inside_is_seen() -> None:
     """Arguments edited in place, deep in an old message."""
-    said: dict[str, Any] = {"role": "assistant", "tool_calls": [copy.deepcopy(_CALL)]}
-    assert known(said, read_message).tool_calls()[0].arguments == {"a": 1}
-    said["tool_calls"][0]["function"]["arguments"] = '{"a": 2}'
-    assert known(said, read_message).tool_calls()[0].arguments == {"a": 2}
+    message: dict[str, Any] = {"role": "assistant", "tool_calls": [copy.deepcopy(_CALL)]}
+    assert read_cached(message, read_message).tool_calls()[0].arguments == {"a": 1}
+    message["tool_calls"][0]["function"]["arguments"] = '{"a": 2}'
+    assert read_cached(message, read_message).tool_calls()[0].arguments == {"a": 2}
 
 
 def test_models_are_known_too() -> None:
@@ -74,11 +74,11 @@ def test_models_are_known_too() -> None:
         role: str
         content: str
 
-    said = Said(role="assistant", content="Hi", reasoning_content="a")  # type: ignore[call-arg]
-    first = known(said, read_message)
-    assert known(said, read_message) is first
-    said.reasoning_content = "b"  # type: ignore[attr-defined]
-    assert known(said, read_message) != first
+    call = Said(role="assistant", content="Hi", reasoning_content="a")  # type: ignore[call-arg]
+    first = read_cached(call, read_message)
+    assert read_cached(call, read_message) is first
+    call.reasoning_content = "b"  # type: ignore[attr-defined]
+    assert read_cached(call, read_message) != first
 
 
 def test_what_cannot_be_compared_is_read_anew() -> None:
@@ -86,15 +86,15 @@ def test_what_cannot_be_compared_is_read_anew() -> None:
     cycle: dict[str, Any] = {"role": "user"}
     cycle["content"] = [cycle]
     huge = {"role": "user", "content": [{"type": "text", "text": "x"}] * 1000}
-    for said in ({"role": "user", "content": object()}, cycle, huge):
-        known(said, read_message)
+    for message in ({"role": "user", "content": object()}, cycle, huge):
+        read_cached(message, read_message)
     assert _cache._messages == {}
 
 
 def test_the_memo_stays_bounded() -> None:
     """A run of very many messages does not keep them all."""
     for number in range(2 * _cache.MOST_MESSAGES):
-        known({"role": "user", "content": str(number)}, read_message)
+        read_cached({"role": "user", "content": str(number)}, read_message)
     assert len(_cache._messages) <= 2 * _cache.MOST_MESSAGES
 
 
@@ -102,7 +102,7 @@ def test_the_memo_holds_little_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long messages make room for each other."""
     monkeypatch.setattr(_cache, "MOST_CHARACTERS", 10_000)
     for number in range(50):
-        known({"role": "user", "content": f"{number:04} " * 300}, read_message)
+        read_cached({"role": "user", "content": f"{number:04} " * 300}, read_message)
     texts = [leaf for shape, _ in _cache._messages.values() for leaf in shape if isinstance(leaf, str)]
     assert sum(map(len, set(texts))) <= 10_000
 

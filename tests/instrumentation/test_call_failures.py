@@ -54,7 +54,7 @@ class Grouped(Exception):
         (ValueError("x"), "ValueError"),
         (Grouped(), f"{Grouped.__module__}.Grouped"),
     ],
-    ids=lambda one: getattr(one, "__class__", type(one)).__name__ if isinstance(one, BaseException) else one,
+    ids=lambda value: getattr(value, "__class__", type(value)).__name__ if isinstance(value, BaseException) else value,
 )
 def test_words(error: BaseException, word: str) -> None:
     """Causes count, through groups; what has no word has its class name."""
@@ -63,9 +63,9 @@ def test_words(error: BaseException, word: str) -> None:
 
 def test_causes_in_a_circle_end() -> None:
     """An exception that is its own cause's cause."""
-    one, two = APIConnectionError(), OSError()
-    one.__cause__, two.__cause__ = two, one
-    assert failure_in_call(one).type == "connection"
+    first, two = APIConnectionError(), OSError()
+    first.__cause__, two.__cause__ = two, first
+    assert failure_in_call(first).type == "connection"
 
 
 @pytest.mark.parametrize("sdk", [openai, anthropic], ids=lambda sdk: sdk.__name__)

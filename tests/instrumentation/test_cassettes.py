@@ -36,7 +36,7 @@ def test_recorded_answers_are_read_whole(name: str, bench: Any, data: Path) -> N
         pytest.skip("no recorded exchanges")
     rows, _ = bench.run(data / "cassettes", name)
     assert sum(row.driven for row in rows.values()) > 0
-    assert [str(one) for row in rows.values() for one in row.unexplained] == []
+    assert [str(value) for row in rows.values() for value in row.unexplained] == []
 
 
 def test_a_difference_is_found(bench: Any) -> None:
@@ -50,6 +50,6 @@ def test_a_difference_is_found(bench: Any) -> None:
     with bench.replaying() as server:
         spans = bench.drive(driver, exchange, server)
         assert bench.compare(driver, exchange, spans) == []
-        other = bench.Exchange(*(*vars(exchange).values(),)[:8], exchange.body.replace(b"Hm.", b"No."))
-        (found,) = bench.compare(driver, other, spans)
-    assert (found.field, found.told, found.found) == ("output", ["No."], ["Hm."])
+        changed_exchange = bench.Exchange(*(*vars(exchange).values(),)[:8], exchange.body.replace(b"Hm.", b"No."))
+        (difference,) = bench.compare(driver, changed_exchange, spans)
+    assert (difference.field, difference.told, difference.found) == ("output", ["No."], ["Hm."])

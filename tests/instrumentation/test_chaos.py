@@ -99,21 +99,21 @@ def plain() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def passes(plain: dict[str, Any]) -> dict[str, set[tuple[Any, str]]]:
     """The hooks that each scenario comes through."""
-    found: dict[str, set[tuple[Any, str]]] = {}
+    hooks_by_scenario: dict[str, set[tuple[Any, str]]] = {}
     with pytest.MonkeyPatch.context() as monkeypatch, capture(instrument=("openai",)):
         calls = {hook: _replace(*hook, monkeypatch, broken=False) for hook in HOOKS}
         for scenario, seen in plain.items():
             with pytest.MonkeyPatch.context() as once:
                 _forget(once)
                 assert contextvars.copy_context().run(observe, scenario, details=False) == seen
-            found[scenario] = {hook for hook, called in calls.items() if called}
+            hooks_by_scenario[scenario] = {hook for hook, called in calls.items() if called}
             for called in calls.values():
                 called.clear()
         instrumentation.end_forgotten()
-    return found
+    return hooks_by_scenario
 
 
-@pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize(("owner", "name"), HOOKS, ids=lambda value: getattr(value, "__name__", value))
 def test_a_hook_that_raises_changes_nothing(
     plain: dict[str, Any], passes: dict[str, set[tuple[Any, str]]], owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,8 +28,8 @@ USAGE = {"billed_units": {"input_tokens": 5, "output_tokens": 2}, "tokens": {"in
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("cohere",), redact=False) as found:
-        yield found
+    with capture(instrument=("cohere",), redact=False) as recording:
+        yield recording
 
 
 def client(server: Server) -> Any:
@@ -41,16 +41,16 @@ def answer(finish: str = "COMPLETE", **message: Any) -> dict[str, Any]:
 
 
 def events(*deltas: tuple[str, dict[str, Any]], finish: str = "COMPLETE", **end: Any) -> Any:
-    told = [{"type": kind, "index": 0, "delta": {"message": message}} for kind, message in deltas]
+    delta_events = [{"type": kind, "index": 0, "delta": {"message": message}} for kind, message in deltas]
     start = {"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant"}}}
     return sse_reply(
-        [start, *told, {"type": "message-end", "delta": {"finish_reason": finish, "usage": USAGE, **end}}], named=True
+        [start, *delta_events, {"type": "message-end", "delta": {"finish_reason": finish, "usage": USAGE, **end}}], named=True
     )
 
 
-def chat(server: Server, *, stream: bool = False, **given: Any) -> Any:
-    asked = {"model": MODEL, "messages": [{"role": "user", "content": "Hi."}], **given}
-    return list(client(server).chat_stream(**asked)) if stream else client(server).chat(**asked)
+def chat(server: Server, *, stream: bool = False, **options: Any) -> Any:
+    request = {"model": MODEL, "messages": [{"role": "user", "content": "Hi."}], **options}
+    return list(client(server).chat_stream(**request)) if stream else client(server).chat(**request)
 
 
 def only(captured: Captured) -> Inference:
@@ -78,9 +78,9 @@ def test_a_plan_is_reasoning_before_the_calls(captured: Captured, streamed: bool
     )
     with Server(reply if streamed else json_reply(PLANNED)) as server:
         chat(server, stream=streamed)
-    found = only(captured)
-    assert found.output[0].parts == (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1"))
-    assert found.finish_reasons == ("tool_call",)
+    operation = only(captured)
+    assert operation.output[0].parts == (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1"))
+    assert operation.finish_reasons == ("tool_call",)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -123,14 +123,14 @@ def test_a_history_with_tools_is_read(captured: Captured) -> None:
     ]
     with Server(json_reply(CITED)) as server:
         chat(server, messages=messages, documents=["Orders are quick.", {"id": "d", "data": {"text": "7 is late."}}])
-    found = only(captured)
-    assert [one.parts for one in found.input] == [
+    operation = only(captured)
+    assert [message.parts for message in operation.input] == [
         (Text("Where?"),),
         (Reasoning("I look it up."), ToolCall("look_up", {"id": "7"}, "c1")),
         (ToolResult("gone", "c1"),),
     ]
-    assert found.system[0] == Text("Orders are quick.")
-    assert isinstance(found.system[1], Generic)
+    assert operation.system[0] == Text("Orders are quick.")
+    assert isinstance(operation.system[1], Generic)
 
 
 def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> None:
@@ -148,7 +148,9 @@ def test_structured_output_is_validated(captured: Captured) -> None:
     with Server(json_reply(reply)) as server:
         chat(server, response_format={"type": "json_object", "json_schema": schema})
     (span,) = captured.spans
-    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in span.violations] == [
+        ("output", "wrong_type", "/people")
+    ]
 
 
 def test_an_error_at_the_end_of_a_stream_is_a_failure(captured: Captured) -> None:
@@ -156,36 +158,36 @@ def test_an_error_at_the_end_of_a_stream_is_a_failure(captured: Captured) -> Non
     reply = events(("content-start", {"content": {"type": "text", "text": "On"}}), finish="ERROR", error="overloaded")
     with Server(reply) as server:
         chat(server, stream=True)
-    found = only(captured)
+    operation = only(captured)
     failure = captured.spans[0].failure
     assert failure is not None
     assert (failure.type, failure.message) == ("server_error", "overloaded")
-    assert (found.output[0].text(), found.finish_reasons) == ("On", ("error",))
+    assert (operation.output[0].text(), operation.finish_reasons) == ("On", ("error",))
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_raw_responses_are_the_same_inference(captured: Captured, streamed: bool) -> None:
     """``with_raw_response`` gives what it gives, and one span."""
-    asked: Any = {"model": MODEL, "messages": [{"role": "user", "content": "Hi."}]}
+    request: Any = {"model": MODEL, "messages": [{"role": "user", "content": "Hi."}]}
     reply = events(("content-start", {"content": {"type": "text", "text": "On."}})) if streamed else json_reply(CITED)
     with Server(reply) as server:
         raw = client(server).v2.with_raw_response if hasattr(cohere.ClientV2, "v2") else client(server).with_raw_response
         if streamed:
-            with raw.chat_stream(**asked) as response:
+            with raw.chat_stream(**request) as response:
                 assert response.headers["content-type"] == "text/event-stream"
                 assert len(list(response.data)) == 3
         else:
-            assert raw.chat(**asked).data.id == "c"
+            assert raw.chat(**request).data.id == "c"
     assert only(captured).output[0].text() == "On."
 
 
 def test_a_client_made_before_is_recorded_too() -> None:
     """A client binds its methods when it is made; below them all is looked up anew."""
     with Server(json_reply(CITED)) as server:
-        made = client(server)
+        new_client = client(server)
         with capture(instrument=("cohere",)) as captured:
-            made.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
-        made.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
+            new_client.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
+        new_client.chat(model=MODEL, messages=[{"role": "user", "content": "Hi."}])
     assert len(captured.spans) == 1
 
 
@@ -208,8 +210,13 @@ def test_embeddings_are_recorded_without_their_text(captured: Captured, version:
             client(server).embed(texts=["a"], model="embed-test", input_type="search_query", embedding_types=["float"])
     (span,) = captured.spans
     assert isinstance(span.operation, Embedding)
-    found = span.operation
-    assert (found.provider, found.request_model, found.dimensions, found.usage) == ("cohere", "embed-test", 3, Usage(4))
+    operation = span.operation
+    assert (operation.provider, operation.request_model, operation.dimensions, operation.usage) == (
+        "cohere",
+        "embed-test",
+        3,
+        Usage(4),
+    )
 
 
 RANKED = {"id": "r", "results": [{"index": 2, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.2}]}
@@ -220,8 +227,8 @@ def test_reranking_is_a_retrieval_from_what_was_given(captured: Captured, name: 
     """By both APIs, sync and async: the documents in their new order, whole as the program gave them."""
     documents = ["On time.", "Lost.", "7 is late."]
     with Server(json_reply(RANKED)) as server:
-        made = getattr(cohere, name)(api_key="none", base_url=server.url)
-        answer = made.rerank(model="rerank-test", query="Where is 7?", documents=documents, top_n=2)
+        new_client = getattr(cohere, name)(api_key="none", base_url=server.url)
+        answer = new_client.rerank(model="rerank-test", query="Where is 7?", documents=documents, top_n=2)
         if name.startswith("Async"):
             answer = asyncio.run(_awaited(answer))
         assert "traceparent" in server.requests[0].headers

@@ -83,26 +83,26 @@ def test_a_decorator_around_it_takes_nothing_away() -> None:
         return who()
 
     async def outer() -> Any:
-        found = await isolated(OURS, inner())  # type: ignore[misc]
-        return found, who()
+        values = await isolated(OURS, inner())  # type: ignore[misc]
+        return values, who()
 
     assert finish(stepwise(Context({"who": "outer"}), outer())) == ("inner", "outer")
 
 
 def test_a_coroutine_that_is_closed_closes_the_library_s() -> None:
     """GeneratorExit reaches it, and what it does on its way out."""
-    left: list[object] = []
+    leftovers: list[object] = []
 
     async def inner() -> None:
         try:
             await pause()
         finally:
-            left.append(who())
+            leftovers.append(who())
 
     steps = stepwise(OURS, inner())
     next(steps)
     steps.close()
-    assert len(left) == 1
+    assert len(leftovers) == 1
 
 
 def test_a_coroutine_that_is_never_awaited_warns_once_by_its_own_name() -> None:
@@ -123,5 +123,5 @@ def test_a_coroutine_that_is_never_awaited_warns_once_by_its_own_name() -> None:
         del coroutine
         gc.collect()
     assert [
-        str(one.message).endswith("Library.work' was never awaited") for one in caught if one.category is RuntimeWarning
+        str(value.message).endswith("Library.work' was never awaited") for value in caught if value.category is RuntimeWarning
     ] == [True]

@@ -66,33 +66,33 @@ def _mcp() -> Callable[[], Any]:
 
 def _langchain() -> Callable[[], Any]:
     pytest.importorskip("langchain")
-    import test_langchain as here
+    import test_langchain as scenarios
 
     async def some() -> Any:
         question, config = {"messages": [("user", "Where is order 7?")]}, {"configurable": {"thread_id": "T"}}
-        desk = here.asking()
+        desk = scenarios.asking()
         seen = [
-            here.shop().invoke(question),
-            [each async for each in here.shop("Hi there.").astream(question, stream_mode="messages")],
-            [each.content for each in here.says("a b").stream("x")],
-            await here.Shelf().ainvoke("x"),
+            scenarios.shop().invoke(question),
+            [chunk async for chunk in scenarios.shop("Hi there.").astream(question, stream_mode="messages")],
+            [chunk.content for chunk in scenarios.says("a b").stream("x")],
+            await scenarios.Shelf().ainvoke("x"),
             desk.invoke({"seen": []}, config),
-            desk.invoke(here.Command(resume="yes"), config),
+            desk.invoke(scenarios.Command(resume="yes"), config),
         ]
-        return here.without_ids(seen)
+        return scenarios.without_ids(seen)
 
     return lambda: asyncio.run(some())
 
 
 def _openai_agents() -> Callable[[], Any]:
     pytest.importorskip("agents")
-    import test_openai_agents as here
+    import test_openai_agents as scenarios
 
-    here.agents.set_trace_processors([])
-    server = here.AgentsServer(here.once).__enter__()
+    scenarios.agents.set_trace_processors([])
+    server = scenarios.AgentsServer(scenarios.once).__enter__()
 
     async def some() -> Any:
-        return [await here.run(here.Shop(server, "chat").agent(), way) for way in ("run", "run_streamed")]
+        return [await scenarios.run(scenarios.Shop(server, "chat").agent(), way) for way in ("run", "run_streamed")]
 
     return lambda: asyncio.run(some())
 
@@ -104,9 +104,9 @@ def test_a_hook_that_raises_changes_nothing(framework: str, monkeypatch: pytest.
     with capture(instrument=()):
         plain = observe()
     hit: set[tuple[Any, str]] = set()
-    with capture(instrument=(framework,)), monkeypatch.context() as told:
+    with capture(instrument=(framework,)), monkeypatch.context() as patched:
         for hook in list(_hooks(framework)):
-            replace(*hook, told, hit)
+            replace(*hook, patched, hit)
         assert observe() == plain
     wrong = []
     for owner, name in sorted(hit, key=str):

@@ -53,23 +53,23 @@ _clients: list[Any] = []
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("google_genai",), redact=False) as found:
-        yield found
-    for one in _clients:
-        one.close()
+    with capture(instrument=("google_genai",), redact=False) as recording:
+        yield recording
+    for client in _clients:
+        client.close()
     _clients.clear()
 
 
 def client(server: Server, **options: Any) -> Any:
-    made = genai.Client(**{"api_key": "none", "http_options": types.HttpOptions(base_url=server.url), **options})
-    _clients.append(made)
-    return made
+    new_client = genai.Client(**{"api_key": "none", "http_options": types.HttpOptions(base_url=server.url), **options})
+    _clients.append(new_client)
+    return new_client
 
 
 def answer(*parts: Any, finish: str | None = "STOP", usage: Any = None, **beside: Any) -> dict[str, Any]:
     """A whole answer, or a chunk of one."""
-    told = [{"text": part} if isinstance(part, str) else part for part in parts]
-    candidate = {"content": {"role": "model", "parts": told}, **({"finishReason": finish} if finish else {}), **beside}
+    contents = [{"text": part} if isinstance(part, str) else part for part in parts]
+    candidate = {"content": {"role": "model", "parts": contents}, **({"finishReason": finish} if finish else {}), **beside}
     counts = usage or {"promptTokenCount": 5, "candidatesTokenCount": 2}
     return {"candidates": [candidate], "usageMetadata": counts, "modelVersion": MODEL, "responseId": "r"}
 
@@ -89,8 +89,8 @@ def inferences(captured: Captured) -> list[Inference]:
 
 
 def only(captured: Captured) -> Inference:
-    (found,) = inferences(captured)
-    return found
+    (operation,) = inferences(captured)
+    return operation
 
 
 # -- requests
@@ -109,9 +109,9 @@ def test_every_form_of_contents_is_read(captured: Captured) -> None:
         {"role": "user", "parts": [{"text": "And?"}]},
     ]
     generate(json_reply(answer("ok")), contents=contents, system_instruction="Be brief.")
-    found = only(captured)
-    assert found.system == (Text("Be brief."),)
-    assert [(one.role, one.parts) for one in found.input] == [
+    operation = only(captured)
+    assert operation.system == (Text("Be brief."),)
+    assert [(message.role, message.parts) for message in operation.input] == [
         (
             "user",
             (Text("Look."), image, Uri(sound, "audio", "audio/wav")),
@@ -138,15 +138,15 @@ def test_tools_of_all_kinds_are_read(captured: Captured) -> None:
     }
     tools = [{"function_declarations": [declared]}, {"google_search": {}}, {"code_execution": {}}]
     generate(json_reply(answer(call("look_up", id=7))), tools=tools)
-    found = only(captured)
-    assert {tool.name: tool.type for tool in found.tools} == {
+    operation = only(captured)
+    assert {tool.name: tool.type for tool in operation.tools} == {
         "look_up": "function",
         "google_search": "google_search",
         "code_execution": "code_execution",
     }
-    (look_up,) = [tool for tool in found.tools if tool.name == "look_up"]
+    (look_up,) = [tool for tool in operation.tools if tool.name == "look_up"]
     assert look_up.parameters == {"type": "object", "properties": {"id": {"type": "string"}}}
-    assert [(one.code, one.pointer) for one in captured.spans[0].violations] == [("wrong_type", "/id")]
+    assert [(violation.code, violation.pointer) for violation in captured.spans[0].violations] == [("wrong_type", "/id")]
 
 
 def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> None:
@@ -159,9 +159,9 @@ def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> Non
         stop_sequences=["END"],
         safety_settings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
     )
-    given = dict(only(captured).parameters)
-    assert given.pop("safety_settings")
-    assert given == {"max_tokens": 9, "top_k": 40, "choice.count": 1, "stop_sequences": ["END"]}
+    arguments = dict(only(captured).parameters)
+    assert arguments.pop("safety_settings")
+    assert arguments == {"max_tokens": 9, "top_k": 40, "choice.count": 1, "stop_sequences": ["END"]}
 
 
 class City(pydantic.BaseModel):
@@ -179,7 +179,9 @@ def test_structured_output_is_validated(captured: Captured, schema: dict[str, An
     text = json.dumps({"name": "Rom", "people": "many"})
     generate(json_reply(answer(text)), response_mime_type="application/json", **schema)
     (span,) = captured.spans
-    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in span.violations] == [
+        ("output", "wrong_type", "/people")
+    ]
 
 
 def test_cached_content_is_context_that_is_not_visible(captured: Captured) -> None:
@@ -193,9 +195,9 @@ def test_the_provider_is_the_service(captured: Captured, vertex: bool) -> None:
     """The Gemini API, or Vertex AI."""
     with Server(json_reply(answer("ok"))) as server:
         client(server, vertexai=vertex).models.generate_content(model=MODEL, contents="Hi.")
-    found = only(captured)
-    assert found.provider == ("gcp.vertex_ai" if vertex else "gcp.gemini")
-    assert found.output[0].text() == "ok"
+    operation = only(captured)
+    assert operation.provider == ("gcp.vertex_ai" if vertex else "gcp.gemini")
+    assert operation.output[0].text() == "ok"
 
 
 # -- answers
@@ -223,9 +225,9 @@ def test_thoughts_are_reasoning(captured: Captured) -> None:
         "thoughtsTokenCount": 7,
     }
     generate(json_reply(answer({"text": "Hm.", "thought": True, "thoughtSignature": "c2ln"}, "Yes", ".", usage=usage)))
-    found = only(captured)
-    assert found.output[0].parts == (Reasoning("Hm."), Text("Yes."))
-    assert found.usage == Usage(8, 9, 4, None, 7)
+    operation = only(captured)
+    assert operation.output[0].parts == (Reasoning("Hm."), Text("Yes."))
+    assert operation.usage == Usage(8, 9, 4, None, 7)
 
 
 def test_what_google_runs_is_a_server_tool(captured: Captured) -> None:
@@ -238,18 +240,18 @@ def test_what_google_runs_is_a_server_tool(captured: Captured) -> None:
     code = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
     result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}}
     generate(json_reply(answer(code, result, "One.", groundingMetadata=grounding)))
-    called, told, text, searched, found = only(captured).output[0].parts
+    called, tool_result, text, searched, operation = only(captured).output[0].parts
     assert called == ServerToolCall("code_execution", {"type": "code_execution", "language": "PYTHON", "code": "print(1)"})
-    assert told == ServerToolResult({"type": "code_execution", "outcome": "OUTCOME_OK", "output": "1\n"})
+    assert tool_result == ServerToolResult({"type": "code_execution", "outcome": "OUTCOME_OK", "output": "1\n"})
     assert text == Text("One.")
     assert searched == ServerToolCall("google_search", {"type": "google_search", "queries": ["weather"]})
-    assert isinstance(found, ServerToolResult)
-    (chunk,) = found.server_tool_call_response["grounding_chunks"]
+    assert isinstance(operation, ServerToolResult)
+    (chunk,) = operation.server_tool_call_response["grounding_chunks"]
     assert chunk["web"]["uri"] == "https://x"
 
 
 @pytest.mark.parametrize(
-    ("said", "word"),
+    ("raw", "word"),
     [
         ("STOP", "stop"),
         ("MAX_TOKENS", "length"),
@@ -258,9 +260,9 @@ def test_what_google_runs_is_a_server_tool(captured: Captured) -> None:
         ("LANGUAGE", "language"),
     ],
 )
-def test_finish_reasons_are_in_the_words_of_the_conventions(captured: Captured, said: str, word: str) -> None:
+def test_finish_reasons_are_in_the_words_of_the_conventions(captured: Captured, raw: str, word: str) -> None:
     """Where they have one."""
-    generate(json_reply(answer("ok", finish=said)))
+    generate(json_reply(answer("ok", finish=raw)))
     assert only(captured).finish_reasons == (word,)
     assert only(captured).output[0].finish_reason == word
 
@@ -275,21 +277,21 @@ def test_a_prompt_that_is_blocked_has_a_reason(captured: Captured, streamed: boo
             list(models.generate_content_stream(model=MODEL, contents="Hi."))
         else:
             models.generate_content(model=MODEL, contents="Hi.")
-    found = only(captured)
-    assert (found.finish_reasons, found.partial, found.usage) == (("content_filter",), False, Usage(5))
-    (part,) = found.output[0].parts
+    operation = only(captured)
+    assert (operation.finish_reasons, operation.partial, operation.usage) == (("content_filter",), False, Usage(5))
+    (part,) = operation.output[0].parts
     assert isinstance(part, Generic)
     assert part.type == "prompt_feedback"
 
 
-@pytest.mark.parametrize(("finish", "kept"), [("SAFETY", True), ("STOP", False)])
-def test_an_answer_that_was_filtered_keeps_its_ratings(captured: Captured, finish: str, kept: bool) -> None:
+@pytest.mark.parametrize(("finish", "has_text"), [("SAFETY", True), ("STOP", False)])
+def test_an_answer_that_was_filtered_keeps_its_ratings(captured: Captured, finish: str, has_text: bool) -> None:
     """They say which filter it was; of an answer that passed they say nothing."""
     ratings = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
     generate(json_reply(answer("ok", finish=finish, safetyRatings=ratings)))
     text, *more = only(captured).output[0].parts
     assert text == Text("ok")
-    assert more == ([Generic("safety_ratings", {"ratings": [{**ratings[0]}]})] if kept else [])
+    assert more == ([Generic("safety_ratings", {"ratings": [{**ratings[0]}]})] if has_text else [])
 
 
 def test_the_raw_response_is_read(captured: Captured) -> None:
@@ -361,7 +363,7 @@ def looped(spans: tuple[Span, ...], *, around: type = Workflow) -> None:
     assert (good.operation.arguments, good.operation.result) == ({"order_id": "7"}, "order 7 is on its way")
     assert bad.failure is not None
     assert "no order 8" in bad.failure.message
-    assert [one.role for one in second.operation.input] == ["user", "assistant", "tool"]
+    assert [message.role for message in second.operation.input] == ["user", "assistant", "tool"]
     assert second.operation.output[0].text() == "On its way."
 
 
@@ -404,7 +406,7 @@ def test_a_streamed_loop_is_seen(captured: Captured) -> None:
     spans = [span for span in captured.spans if span.name != "between"]
     assert all(span.parent_id is None for span in captured.spans if span.name == "between")
     streams = [span.operation for span in spans if isinstance(span.operation, Inference)]
-    assert [(one.stream, one.partial) for one in streams] == [(True, False), (True, False)]
+    assert [(stream.stream, stream.partial) for stream in streams] == [(True, False), (True, False)]
     looped((*sorted(spans[:-1], key=lambda span: span.start), spans[-1]))
 
 
@@ -415,11 +417,11 @@ def test_an_async_loop_is_seen(captured: Captured, function: Any, streamed: bool
 
     async def run(server: Server) -> str:
         aio = client(server).aio
-        given: Any = {"model": MODEL, "contents": "Where?", "config": {"tools": [function]}}
+        arguments: Any = {"model": MODEL, "contents": "Where?", "config": {"tools": [function]}}
         if streamed:
-            text = "".join([chunk.text or "" async for chunk in await aio.models.generate_content_stream(**given)])
+            text = "".join([chunk.text or "" async for chunk in await aio.models.generate_content_stream(**arguments)])
         else:
-            text = (await aio.models.generate_content(**given)).text
+            text = (await aio.models.generate_content(**arguments)).text
         await aio.aclose()
         return text
 
@@ -439,7 +441,7 @@ def test_a_tool_of_ours_records_itself(captured: Captured) -> None:
     with Server(*LOOP) as server:
         client(server).models.generate_content(model=MODEL, contents="Where?", config={"tools": [llmtrace.tool(look_up)]})
     executions = [span.operation for span in captured.spans if isinstance(span.operation, ToolExecution)]
-    assert [one.arguments for one in executions] == [{"order_id": "7"}, {"order_id": "8"}]
+    assert [execution.arguments for execution in executions] == [{"order_id": "7"}, {"order_id": "8"}]
 
 
 # -- embeddings

@@ -40,8 +40,8 @@ MODEL = "gemini-test"
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("google_genai",), redact=False) as found:
-        yield found
+    with capture(instrument=("google_genai",), redact=False) as recording:
+        yield recording
 
 
 def interaction(*steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -57,12 +57,12 @@ def output(*content: dict[str, Any]) -> dict[str, Any]:
 YES = output({"type": "text", "text": "Yes."})
 
 
-def create(*replies: Reply, raw: bool = False, **asked: Any) -> tuple[Any, Server]:
+def create(*replies: Reply, raw: bool = False, **options: Any) -> tuple[Any, Server]:
     with Server(*replies) as server:
         client = genai.Client(api_key="none", http_options=genai.types.HttpOptions(base_url=server.url))
         resource = client.interactions.with_raw_response if raw else client.interactions
-        result = resource.create(**{"input": "Hi.", **({} if "agent" in asked else {"model": MODEL}), **asked})
-        if asked.get("stream"):
+        result = resource.create(**{"input": "Hi.", **({} if "agent" in options else {"model": MODEL}), **options})
+        if options.get("stream"):
             result = list(result.parse() if raw else result)
         client.close()
     instrumentation.end_forgotten()
@@ -93,23 +93,23 @@ def test_a_request_is_read_from_what_is_sent(captured: Captured) -> None:
         generation_config={"max_output_tokens": 9, "temperature": 0.5, "thinking_level": "low"},
         response_format={"type": "text", "mime_type": "application/json", "schema": schema},
     )
-    found = only(captured)
-    assert found.system == (Text("Be brief."),)
-    assert [message.role for message in found.input] == ["user", "assistant", "tool"]
-    assert found.input[0].parts[0] == Text("Where?")
-    assert isinstance(found.input[0].parts[1], Blob)
-    assert [message.parts for message in found.input[1:]] == [
+    operation = only(captured)
+    assert operation.system == (Text("Be brief."),)
+    assert [message.role for message in operation.input] == ["user", "assistant", "tool"]
+    assert operation.input[0].parts[0] == Text("Where?")
+    assert isinstance(operation.input[0].parts[1], Blob)
+    assert [message.parts for message in operation.input[1:]] == [
         (ToolCall("look_up", {"id": 7}, "c"),),
         (ToolResult("gone", "c"),),
     ]
-    assert [tool.name for tool in found.tools] == ["look_up", "google_search"]
-    assert found.parameters == {
+    assert [tool.name for tool in operation.tools] == ["look_up", "google_search"]
+    assert operation.parameters == {
         "max_tokens": 9,
         "temperature": 0.5,
         "reasoning.level": "low",
         "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
     }
-    assert (found.previous_response_id, found.request_model, found.provider) == ("v1_0", MODEL, "gcp.gemini")
+    assert (operation.previous_response_id, operation.request_model, operation.provider) == ("v1_0", MODEL, "gcp.gemini")
     assert server.requests[0].headers["traceparent"].split("-")[2] == captured.spans[0].span_id
 
 
@@ -129,20 +129,20 @@ def test_steps_of_an_answer(captured: Captured) -> None:
             )
         )
     )
-    found = only(captured)
-    thought, asked, brought, text, citations, picture, unknown = found.output[0].parts
+    operation = only(captured)
+    thought, search_call, brought, text, citations, picture, unknown = operation.output[0].parts
     assert (thought, text) == (Reasoning("Hm."), Text("Yes."))
-    assert asked == ServerToolCall("google_search", {"type": "google_search", "arguments": {"queries": ["q"]}}, "g")
+    assert search_call == ServerToolCall("google_search", {"type": "google_search", "arguments": {"queries": ["q"]}}, "g")
     assert isinstance(brought, ServerToolResult)
     assert citations == Generic("annotations", {"annotations": cited})
     assert isinstance(picture, Blob)
     assert isinstance(unknown, Generic)
-    assert found.usage == Usage(12, 8, None, None, 3)
-    assert (found.finish_reasons, found.status, found.response_id) == (("stop",), "completed", "v1_1")
+    assert operation.usage == Usage(12, 8, None, None, 3)
+    assert (operation.finish_reasons, operation.status, operation.response_id) == (("stop",), "completed", "v1_1")
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("value", "message"),
     [
         (["bare"], Message("user", (Text("bare"),))),
         ([{"type": "model_output", "content": "Hello"}], Message("assistant", (Text("Hello"),))),
@@ -157,8 +157,8 @@ def test_steps_of_an_answer(captured: Captured) -> None:
         ),
     ],
 )
-def test_nothing_is_lost_of_a_step_in_a_form_of_its_own(given: list[Any], message: Message) -> None:
-    assert read_input(given) == (message,)
+def test_nothing_is_lost_of_a_step_in_a_form_of_its_own(value: list[Any], message: Message) -> None:
+    assert read_input(value) == (message,)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,14 @@ def test_a_thought_keeps_what_is_no_text(captured: Captured, streamed: bool) -> 
 def test_one_that_runs_in_the_background_has_not_ended(captured: Captured) -> None:
     """By an agent: no model is named, no finish reason, and that is no empty answer."""
     create(json_reply(interaction(status="in_progress", model=None, usage=None)), agent="deep-research", background=True)
-    found = only(captured)
-    assert (found.status, found.finish_reasons, found.output, found.request_model) == ("in_progress", (), (), None)
-    assert found.parameters == {"agent": "deep-research", "background": True}
+    operation = only(captured)
+    assert (operation.status, operation.finish_reasons, operation.output, operation.request_model) == (
+        "in_progress",
+        (),
+        (),
+        None,
+    )
+    assert operation.parameters == {"agent": "deep-research", "background": True}
     assert captured.spans[0].evaluations == ()
 
 
@@ -247,10 +252,10 @@ def test_a_stream_is_put_together(captured: Captured, raw: bool) -> None:
     """Step by step, also of one that the program took raw."""
     last = {"event_type": "interaction.completed", "interaction": {"id": "v1_1", "status": "completed", "model": MODEL}}
     create(sse_reply([*EVENTS, last]), stream=True, raw=raw)
-    found = only(captured)
+    operation = only(captured)
     search = ServerToolCall("google_search", {"type": "google_search", "arguments": {"queries": ["q"]}}, "g")
-    assert found.output == (Message("assistant", (Reasoning("Hm."), search, Text("Yes.")), finish_reason="stop"),)
-    assert (found.partial, found.finish_reasons, found.stream) == (False, ("stop",), True)
+    assert operation.output == (Message("assistant", (Reasoning("Hm."), search, Text("Yes.")), finish_reason="stop"),)
+    assert (operation.partial, operation.finish_reasons, operation.stream) == (False, ("stop",), True)
 
 
 def test_an_error_within_a_stream_is_a_failure(captured: Captured) -> None:

@@ -47,8 +47,8 @@ EXECUTED = {"index": 0, "type": "search", "arguments": '{"query": "order 7"}', "
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("groq",), redact=False) as found:
-        yield found
+    with capture(instrument=("groq",), redact=False) as recording:
+        yield recording
 
 
 def chunk(delta: dict[str, Any], *, finish: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def chunk(delta: dict[str, Any], *, finish: str | None = None, **fields: Any) ->
     return {**ABOUT, "object": "chat.completion.chunk", "choices": [choice], **fields}
 
 
-def whole(said: dict[str, Any], finish: str = "stop") -> Reply:
-    choice = {"index": 0, "message": {"role": "assistant", "content": None, **said}, "finish_reason": finish}
+def whole(message: dict[str, Any], finish: str = "stop") -> Reply:
+    choice = {"index": 0, "message": {"role": "assistant", "content": None, **message}, "finish_reason": finish}
     return json_reply({**ABOUT, "object": "chat.completion", "choices": [choice], "usage": USAGE})
 
 
@@ -69,10 +69,10 @@ def client(server: Server, **options: Any) -> groq.Groq:
     return groq.Groq(api_key="gsk-test", base_url=server.url, max_retries=0, **options)
 
 
-def ask(reply: Reply, **given: Any) -> Any:
+def ask(reply: Reply, **options: Any) -> Any:
     with Server(reply) as server, client(server) as asking:
-        answer: Any = asking.chat.completions.create(**GIVEN, **given)
-        return list(answer) if given.get("stream") else answer
+        answer: Any = asking.chat.completions.create(**GIVEN, **options)
+        return list(answer) if options.get("stream") else answer
 
 
 def only(captured: Captured) -> tuple[Span, Inference]:
@@ -89,18 +89,18 @@ def test_usage_of_a_stream_stands_in_x_groq(captured: Captured) -> None:
     """Groq tells it in the last chunk, also where the program did not ask for it."""
     first = chunk({"role": "assistant", "content": ""}, x_groq={"id": "req_1", "seed": 1})
     ask(streamed(first, chunk({"content": "Sent."}), chunk({}, finish="stop", x_groq=END)), stream=True)
-    span, found = only(captured)
-    assert (found.provider, span.name) == ("groq", "chat openai/gpt-oss-120b")
-    assert found.usage == Usage(20, 9, None, None, 3)
-    assert (found.output[0].text(), found.partial) == ("Sent.", False)
+    span, operation = only(captured)
+    assert (operation.provider, span.name) == ("groq", "chat openai/gpt-oss-120b")
+    assert operation.usage == Usage(20, 9, None, None, 3)
+    assert (operation.output[0].text(), operation.partial) == ("Sent.", False)
 
 
 def test_an_error_in_x_groq(captured: Captured) -> None:
     """A stream that Groq stopped early is an error, though the SDK raises nothing."""
     ask(streamed(chunk({"content": "Se"}), chunk({}, x_groq={"id": "req_1", "error": "over capacity"})), stream=True)
-    span, found = only(captured)
+    span, operation = only(captured)
     assert span.failure == Failure("server_error", "over capacity")
-    assert (found.partial, found.output[0].text()) == (True, "Se")
+    assert (operation.partial, operation.output[0].text()) == (True, "Se")
 
 
 def test_tools_of_the_server(captured: Captured) -> None:
@@ -108,8 +108,8 @@ def test_tools_of_the_server(captured: Captured) -> None:
     begun = {name: EXECUTED[name] for name in ("index", "type", "arguments")}
     deltas = [{"role": "assistant", "reasoning": "Hm."}, {"executed_tools": [begun]}, {"executed_tools": [EXECUTED]}]
     ask(whole({"content": "Sent.", "reasoning": "Hm.", "executed_tools": [EXECUTED]}))
-    told = streamed(*map(chunk, deltas), chunk({"content": "Sent."}), chunk({}, finish="stop", x_groq=END))
-    ask(told, stream=True)
+    reply = streamed(*map(chunk, deltas), chunk({"content": "Sent."}), chunk({}, finish="stop", x_groq=END))
+    ask(reply, stream=True)
     first, second = (span.operation for span in captured.spans)
     assert isinstance(first, Inference)
     assert isinstance(second, Inference)
@@ -135,11 +135,14 @@ def test_a_call_that_groq_rejects_is_recorded_and_judged(captured: Captured) -> 
     """The error goes through; the span has the call that was generated, and the verdict names the field."""
     with pytest.raises(groq.BadRequestError):
         ask(json_reply(rejected(GENERATED), 400))
-    span, found = only(captured)
+    span, operation = only(captured)
     assert span.failure is not None
-    assert (span.failure.type, found.finish_reasons) == ("tool_use_failed", ("error",))
-    assert found.output == (Message("assistant", (ToolCall("look_up", {"order": "7"}),)),)
-    assert {(one.code, one.pointer) for one in span.violations} == {("missing", "/order_id"), ("unexpected", "/order")}
+    assert (span.failure.type, operation.finish_reasons) == ("tool_use_failed", ("error",))
+    assert operation.output == (Message("assistant", (ToolCall("look_up", {"order": "7"}),)),)
+    assert {(violation.code, violation.pointer) for violation in span.violations} == {
+        ("missing", "/order_id"),
+        ("unexpected", "/order"),
+    }
 
 
 def test_also_in_the_middle_of_a_stream(captured: Captured) -> None:
@@ -148,11 +151,11 @@ def test_also_in_the_middle_of_a_stream(captured: Captured) -> None:
     thought = sse_reply([chunk({"role": "assistant", "reasoning": "Hm."})], done=broken)
     with pytest.raises(groq.APIError):
         ask(thought, stream=True)
-    span, found = only(captured)
+    span, operation = only(captured)
     assert span.failure is not None
     assert span.failure.type == "tool_use_failed"
-    assert found.output[0].parts == (Reasoning("Hm."), ToolCall("look_up", {"order": "7"}))
-    assert {one.pointer for one in span.violations} == {"/order_id", "/order"}
+    assert operation.output[0].parts == (Reasoning("Hm."), ToolCall("look_up", {"order": "7"}))
+    assert {violation.pointer for violation in span.violations} == {"/order_id", "/order"}
 
 
 @pytest.mark.parametrize(
@@ -162,13 +165,16 @@ def test_what_is_no_call_stays_text(captured: Captured, generated: str) -> None:
     """Models of older kinds write their calls otherwise; nothing is guessed."""
     with pytest.raises(groq.BadRequestError):
         ask(json_reply(rejected(generated), 400))
-    _, found = only(captured)
-    assert found.output == (Message("assistant", (Generic("failed_generation", {"content": generated}),)),)
+    _, operation = only(captured)
+    assert operation.output == (Message("assistant", (Generic("failed_generation", {"content": generated}),)),)
 
 
 def test_raw_and_async_record_the_same(captured: Captured) -> None:
     """Raw, streaming, async: one inference each, the same one."""
-    said = {"content": "Sent.", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}]}
+    message = {
+        "content": "Sent.",
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}],
+    }
 
     async def later(url: str) -> None:
         async with groq.AsyncGroq(api_key="gsk-test", base_url=url, max_retries=0) as asking:
@@ -177,15 +183,15 @@ def test_raw_and_async_record_the_same(captured: Captured) -> None:
             async with asking.chat.completions.with_streaming_response.create(**GIVEN) as response:
                 await response.parse()
 
-    with Server(whole(said, "tool_calls")) as server, client(server) as asking:
+    with Server(whole(message, "tool_calls")) as server, client(server) as asking:
         asking.chat.completions.create(**GIVEN)
         asking.chat.completions.with_raw_response.create(**GIVEN).parse()
         with asking.chat.completions.with_streaming_response.create(**GIVEN) as response:
             response.parse()
         asyncio.run(later(server.url))
-    found = [span.operation for span in captured.spans]
-    assert len(found) == 6
-    assert all(one == found[0] for one in found)
+    operations = [span.operation for span in captured.spans]
+    assert len(operations) == 6
+    assert all(value == operations[0] for value in operations)
 
 
 def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
@@ -195,9 +201,14 @@ def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
     with Server(json_reply({"object": "list", "data": data, "model": "nomic", "usage": usage})) as server:
         client(server).embeddings.create(model="nomic", input="a secret")
     (span,) = captured.spans
-    found = span.operation
-    assert isinstance(found, Embedding)
-    assert (found.provider, found.response_model, found.dimensions, found.usage) == ("groq", "nomic", 2, Usage(4))
+    operation = span.operation
+    assert isinstance(operation, Embedding)
+    assert (operation.provider, operation.response_model, operation.dimensions, operation.usage) == (
+        "groq",
+        "nomic",
+        2,
+        Usage(4),
+    )
     assert "secret" not in repr(span)
 
 

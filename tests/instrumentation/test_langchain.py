@@ -38,8 +38,8 @@ from llmtrace.testing import Captured, capture
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("langchain", "openai"), redact=False) as found:
-        yield found
+    with capture(instrument=("langchain", "openai"), redact=False) as recording:
+        yield recording
     assert _langchain_runs._runs == {}
 
 
@@ -48,8 +48,8 @@ class Fake(GenericFakeChatModel):
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
         definitions = [
-            {"type": "function", "function": {"name": each.name, "parameters": each.tool_call_schema.model_json_schema()}}
-            for each in tools
+            {"type": "function", "function": {"name": tool.name, "parameters": tool.tool_call_schema.model_json_schema()}}
+            for tool in tools
         ]
         return self.bind(tools=definitions)
 
@@ -131,7 +131,7 @@ def test_a_bad_call_is_found_where_it_was_made_and_where_it_ran(captured: Captur
     """The model's call breaks the tool's schema: on the inference and on the execution, with the field."""
     agent = shop([asks("look_up", {"order": 7})], "Sorry.")
     agent.invoke({"messages": [("user", "Where is order 7?")]})
-    wrong = [[found.code for found in span.violations] for span in captured.spans if span.violations]
+    wrong = [[violation.code for violation in span.violations] for span in captured.spans if span.violations]
     assert wrong == [["missing", "unexpected"]] * 2 or wrong == [["missing"]] * 2
     assert only(captured, ToolExecution).failure is not None
 
@@ -227,7 +227,7 @@ def test_graphs_in_graphs_are_nested(captured: Captured) -> None:
 def test_small_chains_make_no_noise(captured: Captured) -> None:
     """Prompts, parsers, lambdas and sequences: one span for the whole, one for the model; none where there is one around."""
     chain = (
-        RunnableParallel(q=RunnableLambda(lambda given: given["q"]), more=RunnableLambda(len))
+        RunnableParallel(q=RunnableLambda(lambda value: value["q"]), more=RunnableLambda(len))
         | ChatPromptTemplate.from_messages([("user", "{q} {more}")])
         | says("a b", "c d")
         | StrOutputParser()
@@ -248,9 +248,9 @@ class Shelf(BaseRetriever):
 def test_a_retriever_is_a_retrieval(captured: Captured) -> None:
     """Its query and its documents."""
     Shelf().invoke("orders")
-    found = only(captured, Retrieval).operation
-    assert found.query == "orders"
-    assert found.documents == [{"id": "d1", "content": "about orders", "metadata": {"page": 3}}]
+    operation = only(captured, Retrieval).operation
+    assert operation.query == "orders"
+    assert operation.documents == [{"id": "d1", "content": "about orders", "metadata": {"page": 3}}]
 
 
 # -- interrupts
@@ -336,9 +336,9 @@ def test_a_model_whose_sdk_is_instrumented_has_one_inference(way: str, chat_open
     lines = [line.replace("chat gpt-4o", "chat") for line in tree(captured)]
     assert lines == AGENT
     inferences = [span.operation for span in captured.spans if isinstance(span.operation, Inference)]
-    assert [each.server_address for each in inferences] == ["127.0.0.1"] * 2
+    assert [inference.server_address for inference in inferences] == ["127.0.0.1"] * 2
     if sys.version_info >= (3, 11):  # before, the framework does not know that it streams
-        assert {each.stream for each in inferences} == {way.endswith("stream")}
+        assert {inference.stream for inference in inferences} == {way.endswith("stream")}
 
 
 def test_a_model_whose_sdk_is_not_instrumented_has_one_inference_too(chat_openai: Any) -> None:
@@ -424,12 +424,12 @@ def without_ids(thing: Any) -> Any:
     """Values of any kind as comparable ones, without what is new each time."""
     if isinstance(thing, dict):
         return {
-            key: without_ids(each)
-            for key, each in thing.items()
+            key: without_ids(value)
+            for key, value in thing.items()
             if key not in ("id", "run_id", "parent_ids", "ts", "callbacks", "checkpoint_id", "metadata", *NAMESPACES)
         }
     if isinstance(thing, (list, tuple)):
-        return [without_ids(each) for each in thing]
+        return [without_ids(value) for value in thing]
     if hasattr(thing, "model_dump"):
         return type(thing).__name__, without_ids(thing.model_dump())
     return thing if isinstance(thing, (str, int, float, type(None))) else type(thing).__name__
@@ -444,13 +444,13 @@ async def everything() -> list[Any]:
         shop().invoke(question),
         list(shop().stream(question, stream_mode=["updates", "values"])),
         await shop().ainvoke(question),
-        [each async for each in shop("Hi there.").astream(question, stream_mode="messages")],
-        [each async for each in shop("Hi there.").astream_events(question, version="v2")],
+        [chunk async for chunk in shop("Hi there.").astream(question, stream_mode="messages")],
+        [astream_event async for astream_event in shop("Hi there.").astream_events(question, version="v2")],
         chain.invoke({"q": "x"}),
         chain.batch([{"q": "x"}, {"q": "y"}]),
         list(chain.stream({"q": "x"})),
-        [each async for each in chain.astream({"q": "x"})],
-        [type(each).__name__ for each in says("a b").stream("x")],
+        [chunk async for chunk in chain.astream({"q": "x"})],
+        [type(chunk).__name__ for chunk in says("a b").stream("x")],
         says("a").generate([[HumanMessage("x")]]).generations[0][0].text,
         look_up.invoke({"order_id": "7"}),
         await look_up.ainvoke({"order_id": "7"}),
@@ -501,14 +501,14 @@ def test_uninstrument_restores_the_very_objects() -> None:
     from llmtrace.instrumentation.langchain import PATCHES
 
     def present() -> list[Any]:
-        found = []
+        originals = []
         for patch in PATCHES:
             owner: Any = sys.modules[patch.module]
             *path, name = patch.path.split(".")
             for step in path:
                 owner = getattr(owner, step)
-            found.append(vars(owner)[name])
-        return found
+            originals.append(vars(owner)[name])
+        return originals
 
     before = present()
     with capture(instrument=("langchain",)):

@@ -30,28 +30,28 @@ ASK: list[Any] = [{"role": "user", "content": "Where is order 7?"}]
 def recorded() -> Iterator[Captured]:
     """litellm and what is below it, both instrumented."""
     litellm.in_memory_llm_clients_cache.flush_cache()
-    with capture(instrument=("litellm", "openai", "anthropic"), redact=False) as found:
-        yield found
+    with capture(instrument=("litellm", "openai", "anthropic"), redact=False) as recording:
+        yield recording
 
 
-def at(server: Server, **given: Any) -> dict[str, Any]:
+def at(server: Server, **options: Any) -> dict[str, Any]:
     return {
         "model": f"openai/{MODEL}",
         "messages": ASK,
         "api_base": f"{server.url}/v1",
         "api_key": "sk-secret",
         "max_retries": 0,
-        **given,
+        **options,
     }
 
 
-def router(*servers: Server, **given: Any) -> Any:
+def router(*servers: Server, **options: Any) -> Any:
     """A group of models for each server; the first falls back to the second."""
     groups = [
         {"model_name": name, "litellm_params": {key: value for key, value in at(server).items() if key != "messages"}}
         for name, server in zip(("main", "second"), servers, strict=False)
     ]
-    return litellm.Router(model_list=groups, fallbacks=[{"main": ["second"]}], retry_after=0, **given)
+    return litellm.Router(model_list=groups, fallbacks=[{"main": ["second"]}], retry_after=0, **options)
 
 
 def only(recorded: Captured) -> tuple[Span, Inference]:
@@ -69,20 +69,28 @@ def test_the_sdk_below_makes_no_second_span(recorded: Captured, how: str) -> Non
     """Nor does its stream, whenever it is read; its requests are the call's attempts, and carry the call's ``traceparent``."""
     reply = KIT.streamed(CALLS) if "stream" in how else KIT.whole(CALLS)
     with Server(reply) as server:
-        given = at(server, stream="stream" in how)
+        arguments = at(server, stream="stream" in how)
         if how == "whole":
-            litellm.completion(**given)
+            litellm.completion(**arguments)
         elif how == "stream":
-            list(litellm.completion(**given))
+            list(litellm.completion(**arguments))
         elif how == "awhole":
-            asyncio.run(litellm.acompletion(**given))
+            asyncio.run(litellm.acompletion(**arguments))
         else:
-            asyncio.run(read(litellm.acompletion(**given)))
-    span, found = only(recorded)
-    assert (found.provider, found.request_model, found.attempts, found.server_address) == ("openai", MODEL, 1, "127.0.0.1")
-    assert [call.name for call in found.output[0].tool_calls()] == ["look_up", "look_up"]
-    assert found.usage is not None
-    assert (found.usage.input_tokens, found.usage.output_tokens) == (20, 9)  # though a stream's program did not ask for it
+            asyncio.run(read(litellm.acompletion(**arguments)))
+    span, operation = only(recorded)
+    assert (operation.provider, operation.request_model, operation.attempts, operation.server_address) == (
+        "openai",
+        MODEL,
+        1,
+        "127.0.0.1",
+    )
+    assert [call.name for call in operation.output[0].tool_calls()] == ["look_up", "look_up"]
+    assert operation.usage is not None
+    assert (operation.usage.input_tokens, operation.usage.output_tokens) == (
+        20,
+        9,
+    )  # though a stream's program did not ask for it
     assert server.requests[0].headers["traceparent"].split("-")[2] == span.span_id
     assert "sk-secret" not in repr(span)
 
@@ -97,8 +105,8 @@ def test_retries_of_litellm_are_one_span(recorded: Captured) -> None:
     """``num_retries`` asks anew, from above the SDK."""
     with Server(KIT.error(503), KIT.error(503), KIT.whole(Answer())) as server:
         litellm.completion(**at(server, num_retries=2))
-    span, found = only(recorded)
-    assert (span.failure, found.attempts) == (None, 3)
+    span, operation = only(recorded)
+    assert (span.failure, operation.attempts) == (None, 3)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -113,19 +121,24 @@ def test_a_router_that_falls_back_is_one_span(recorded: Captured, stream: bool, 
         else:
             answer = routing.completion(model="main", messages=ASK, stream=stream)
             list(answer) if stream else None
-        asked = len(bad.requests) + len(good.requests)
-    span, found = only(recorded)
-    assert (span.failure, found.request_model, found.response_model, found.attempts) == (None, "main", MODEL, asked)
-    assert (found.provider, found.stream, found.partial) == ("openai", stream, False)
-    assert found.output[0].text() == Answer().text
+        request_count = len(bad.requests) + len(good.requests)
+    span, operation = only(recorded)
+    assert (span.failure, operation.request_model, operation.response_model, operation.attempts) == (
+        None,
+        "main",
+        MODEL,
+        request_count,
+    )
+    assert (operation.provider, operation.stream, operation.partial) == ("openai", stream, False)
+    assert operation.output[0].text() == Answer().text
 
 
 def test_a_model_that_fails_says_whose_it_is(recorded: Captured) -> None:
     with Server(KIT.error(429)) as server, pytest.raises(litellm.RateLimitError):
         litellm.completion(**at(server))
-    span, found = only(recorded)
+    span, operation = only(recorded)
     assert span.failure is not None
-    assert (span.failure.type, found.provider) == ("rate_limit", "openai")
+    assert (span.failure.type, operation.provider) == ("rate_limit", "openai")
 
 
 def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> None:
@@ -137,7 +150,7 @@ def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> 
         "output_tokens": 3,
     }
     usage["cache_creation"] = {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1}
-    said = {
+    message = {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
@@ -145,11 +158,11 @@ def test_other_providers_are_named_as_the_conventions_do(recorded: Captured) -> 
         "stop_reason": "end_turn",
         "usage": usage,
     }
-    with Server(json_reply({**said, "content": [{"type": "text", "text": "Yes."}]})) as server:
+    with Server(json_reply({**message, "content": [{"type": "text", "text": "Yes."}]})) as server:
         litellm.completion("anthropic/claude-1", ASK, api_base=server.url, api_key="k")
-    span, found = only(recorded)
-    assert (found.provider, found.request_model, found.attempts) == ("anthropic", "claude-1", 1)
-    assert (found.usage, found.output[0].text()) == (Usage(11, 3, 4, 2, None, 1), "Yes.")
+    span, operation = only(recorded)
+    assert (operation.provider, operation.request_model, operation.attempts) == ("anthropic", "claude-1", 1)
+    assert (operation.usage, operation.output[0].text()) == (Usage(11, 3, 4, 2, None, 1), "Yes.")
     assert server.requests[0].headers["traceparent"].split("-")[2] == span.span_id
 
 
@@ -164,38 +177,38 @@ def test_plain_text_is_one_span(recorded: Captured, model: str, asynchronous: bo
     choice = {"text": Answer().text, "index": 0, "finish_reason": "stop", "logprobs": None}
     reply = chat if model == "openai/gpt-4o" else {**TEXT, "choices": [choice], "usage": chat["usage"]}
     with Server(json_reply(reply)) as server:
-        asked: dict[str, Any] = {"model": model, "api_base": f"{server.url}/v1", "api_key": "k"}
+        request: dict[str, Any] = {"model": model, "api_base": f"{server.url}/v1", "api_key": "k"}
         if asynchronous:
-            answer = asyncio.run(litellm.atext_completion(prompt="Where?", **asked))
+            answer = asyncio.run(litellm.atext_completion(prompt="Where?", **request))
         else:
-            answer = litellm.text_completion("Where?", **asked)
+            answer = litellm.text_completion("Where?", **request)
     assert answer.choices[0].text == Answer().text
-    span, found = only(recorded)
-    assert (span.name, found.input[0].text()) == (f"text_completion {model.partition('/')[2]}", "Where?")
-    assert (found.output[0].text(), found.finish_reasons, found.attempts) == (Answer().text, ("stop",), 1)
-    assert found.usage is not None
-    assert found.usage.input_tokens == 20
+    span, operation = only(recorded)
+    assert (span.name, operation.input[0].text()) == (f"text_completion {model.partition('/')[2]}", "Where?")
+    assert (operation.output[0].text(), operation.finish_reasons, operation.attempts) == (Answer().text, ("stop",), 1)
+    assert operation.usage is not None
+    assert operation.usage.input_tokens == 20
 
 
 def test_a_stream_of_plain_text(recorded: Captured) -> None:
     """To its end; and left, which is partial."""
     with Server(KIT.streamed(Answer())) as server:
-        for most in (1_000, 2):
+        for chunk_count in (1_000, 2):
             stream = litellm.text_completion(
                 "Where?", model="openai/gpt-4o", api_base=f"{server.url}/v1", api_key="k", stream=True
             )
             for number, _ in enumerate(stream, 1):
-                if number == most:
+                if number == chunk_count:
                     break
             del stream
             gc.collect()
     instrumentation.end_forgotten()
-    whole, left = (span.operation for span in recorded.spans)
+    whole, partial_operation = (span.operation for span in recorded.spans)
     assert isinstance(whole, Inference)
-    assert isinstance(left, Inference)
+    assert isinstance(partial_operation, Inference)
     assert (whole.output[0].text(), whole.partial, whole.finish_reasons) == (Answer().text, False, ("stop",))
-    assert left.partial
-    assert Answer().text.startswith(left.output[0].text())
+    assert partial_operation.partial
+    assert Answer().text.startswith(partial_operation.output[0].text())
 
 
 def test_answers_that_are_made_up_need_no_network(recorded: Captured) -> None:
@@ -205,16 +218,16 @@ def test_answers_that_are_made_up_need_no_network(recorded: Captured) -> None:
     whole, streamed = (span.operation for span in recorded.spans)
     assert isinstance(whole, Inference)
     assert isinstance(streamed, Inference)
-    assert [one.text() for one in whole.output] == ["Here.", "Here."]
+    assert [message.text() for message in whole.output] == ["Here.", "Here."]
     assert (streamed.output[0].text(), streamed.usage, streamed.attempts) == ("Here.", None, None)
 
 
 def test_embeddings_are_no_inference(recorded: Captured) -> None:
     vectors = {"object": "list", "model": "e", "data": [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]}
     with Server(json_reply({**vectors, "usage": {"prompt_tokens": 3, "total_tokens": 3}})) as server:
-        given = {"model": "openai/e", "input": ["secret"], "api_base": f"{server.url}/v1", "api_key": "k"}
-        litellm.embedding(**given)
-        asyncio.run(litellm.aembedding(**given))
+        arguments = {"model": "openai/e", "input": ["secret"], "api_base": f"{server.url}/v1", "api_key": "k"}
+        litellm.embedding(**arguments)
+        asyncio.run(litellm.aembedding(**arguments))
     for span in recorded.spans:
         assert isinstance(span.operation, Embedding)
         assert (span.operation.provider, span.operation.request_model, span.operation.dimensions) == ("openai", "e", 2)
@@ -245,13 +258,13 @@ RESPONSE = {
 
 def test_the_responses_api_is_traced(recorded: Captured) -> None:
     with Server(json_reply(RESPONSE)) as server:
-        given = {key: value for key, value in at(server).items() if key not in ("messages", "max_retries")}
-        litellm.responses(input="Where?", instructions="Be brief.", **given)
-        asyncio.run(litellm.aresponses(input="Where?", instructions="Be brief.", **given))
+        arguments = {key: value for key, value in at(server).items() if key not in ("messages", "max_retries")}
+        litellm.responses(input="Where?", instructions="Be brief.", **arguments)
+        asyncio.run(litellm.aresponses(input="Where?", instructions="Be brief.", **arguments))
     assert len(recorded.spans) == 2
     for span in recorded.spans:
-        found = span.operation
-        assert isinstance(found, Inference)
-        assert (found.request_model, found.input[0].text(), found.output[0].text()) == (MODEL, "Where?", "Yes.")
-        assert found.usage is not None
-        assert (found.usage.input_tokens, found.usage.output_tokens) == (3, 4)
+        operation = span.operation
+        assert isinstance(operation, Inference)
+        assert (operation.request_model, operation.input[0].text(), operation.output[0].text()) == (MODEL, "Where?", "Yes.")
+        assert operation.usage is not None
+        assert (operation.usage.input_tokens, operation.usage.output_tokens) == (3, 4)

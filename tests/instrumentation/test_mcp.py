@@ -34,8 +34,8 @@ NEW_REVISION = "2026-07-28"
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("mcp",), redact=False) as found:
-        yield found
+    with capture(instrument=("mcp",), redact=False) as recording:
+        yield recording
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_servers_schema_judges_the_arguments(captured: Captured) -> None:
 
     run(work)
     for span in (*calls(captured), *calls(captured, "server")):
-        assert [(found.pointer, found.code) for found in span.violations] == [
+        assert [(violation.pointer, violation.code) for violation in span.violations] == [
             ("/order_id", "wrong_type"),
             ("/limit", "wrong_type"),
         ]
@@ -163,7 +163,7 @@ def test_the_servers_schema_judges_the_result(captured: Captured) -> None:
     (client_span,), (server_span,) = calls(captured), calls(captured, "server")
     assert client_span.failure is not None
     assert client_span.failure.type == "RuntimeError"
-    assert [(found.pointer, found.where) for found in server_span.violations] == [("/status", "result")]
+    assert [(violation.pointer, violation.where) for violation in server_span.violations] == [("/status", "result")]
 
 
 def methods_seen() -> list[str]:
@@ -381,14 +381,14 @@ def test_uninstrument_restores_the_very_objects() -> None:
     from llmtrace.instrumentation.mcp import PATCHES
 
     def present() -> list[Any]:
-        found = []
+        originals = []
         for patch in PATCHES:
             owner: Any = sys.modules.get(patch.module)
             *path, name = patch.path.split(".")
             for step in path:
                 owner = getattr(owner, step, None)
-            found.append(None if owner is None else vars(owner).get(name))
-        return found
+            originals.append(None if owner is None else vars(owner).get(name))
+        return originals
 
     run(lambda client: client.call_tool("look_up", {"order_id": "7"}))
     before = present()
@@ -444,8 +444,8 @@ def test_what_a_server_asks_of_the_clients_model_belongs_to_the_call(captured: C
 
     async def answer(context: Any, params: Any) -> Any:
         with llmtrace.span("the client's model"):
-            said = types.TextContent(type="text", text="42")
-        return types.CreateMessageResult(role="assistant", content=said, model="m")
+            message = types.TextContent(type="text", text="42")
+        return types.CreateMessageResult(role="assistant", content=message, model="m")
 
     async def main() -> Any:
         parameters = StdioServerParameters(command=sys.executable, args=program, env=dict(os.environ))
@@ -456,10 +456,10 @@ def test_what_a_server_asks_of_the_clients_model_belongs_to_the_call(captured: C
     assert wire(asyncio.run(main()))["structuredContent"] == {"result": "42"}
     (client,) = calls(captured)
     (model,) = (span for span in captured.spans if span.name == "the client's model")
-    there = open_store(str(tmp_path / "store")).trace(client.trace_id)
-    (server,) = (span for span in there.spans if span.name == "tools/call ask_back")
+    server_trace = open_store(str(tmp_path / "store")).trace(client.trace_id)
+    (server,) = (span for span in server_trace.spans if span.name == "tools/call ask_back")
     below = {server.span_id} | {
-        span.span_id for span in there.spans if span.parent_id == server.span_id
+        span.span_id for span in server_trace.spans if span.parent_id == server.span_id
     }  # the SDK's own request
     assert model.trace_id == client.trace_id
     assert model.parent_id in below
@@ -541,9 +541,9 @@ def test_what_is_current_on_the_transport_is_linked(captured: Captured) -> None:
             app = server.streamable_http_app
 
             def with_ambient() -> Any:
-                made = app()
-                made.add_middleware(Ambient)
-                return made
+                server_app = app()
+                server_app.add_middleware(Ambient)
+                return server_app
 
             server.streamable_http_app = with_ambient
             return server

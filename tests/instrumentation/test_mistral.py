@@ -50,8 +50,8 @@ DONE = b"data: [DONE]\n\n"
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("mistral",), redact=False) as found:
-        yield found
+    with capture(instrument=("mistral",), redact=False) as recording:
+        yield recording
 
 
 def client(server: Server) -> Any:
@@ -59,10 +59,10 @@ def client(server: Server) -> Any:
 
 
 def answer(content: Any, finish: str = "stop", **message: Any) -> dict[str, Any]:
-    told = {"role": "assistant", "content": content, **message}
+    full_message = {"role": "assistant", "content": content, **message}
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     about = {"id": "c", "created": 1, "model": "mistral-test-1", "object": "chat.completion"}
-    return {**about, "choices": [{"index": 0, "message": told, "finish_reason": finish}], "usage": usage}
+    return {**about, "choices": [{"index": 0, "message": full_message, "finish_reason": finish}], "usage": usage}
 
 
 def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def test_arguments_may_be_an_object(captured: Captured, streamed: bool) -> None:
             list(chat.stream(**ASK))
         else:
             chat.complete(**ASK)
-    found = only(captured)
-    assert found.output[0].parts == (ToolCall("f", {"x": 1}, "a"), ToolCall("g", {"y": 2}))
-    assert found.finish_reasons == ("tool_call",)
+    operation = only(captured)
+    assert operation.output[0].parts == (ToolCall("f", {"x": 1}, "a"), ToolCall("g", {"y": 2}))
+    assert operation.finish_reasons == ("tool_call",)
 
 
 def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> None:
@@ -125,9 +125,9 @@ def test_parameters_have_the_names_of_the_conventions(captured: Captured) -> Non
             **ASK, random_seed=3, stop="END", safe_prompt=True, timeout_ms=9000, http_headers={"x": "y"}
         )
         assert server.requests[0].headers["x"] == "y"
-    found = only(captured)
-    assert found.parameters == {"seed": 3, "stop_sequences": ["END"], "safe_prompt": True}
-    assert found.finish_reasons == ("length",)
+    operation = only(captured)
+    assert operation.parameters == {"seed": 3, "stop_sequences": ["END"], "safe_prompt": True}
+    assert operation.finish_reasons == ("length",)
 
 
 def test_messages_that_can_be_read_once_are_read_from_the_request(captured: Captured) -> None:
@@ -150,7 +150,9 @@ def test_a_parsed_answer_is_validated(captured: Captured, asynchronous: bool) ->
         with pytest.raises(pydantic.ValidationError):
             asyncio.run(chat.parse_async(City, **ASK)) if asynchronous else chat.parse(City, **ASK)
     (span,) = captured.spans
-    assert [(one.where, one.code, one.pointer) for one in span.violations] == [("output", "wrong_type", "/people")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in span.violations] == [
+        ("output", "wrong_type", "/people")
+    ]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -163,10 +165,10 @@ def test_an_agent_is_an_inference(captured: Captured, streamed: bool) -> None:
             list(agents.stream(agent_id="ag:1", messages=ASK["messages"]))
         else:
             agents.complete(agent_id="ag:1", messages=ASK["messages"])
-    found = only(captured)
-    assert (found.request_model, found.response_model) == (None, "mistral-test-1")
-    assert found.parameters["agent_id"] == "ag:1"
-    assert found.output[0].text() == "ok"
+    operation = only(captured)
+    assert (operation.request_model, operation.response_model) == (None, "mistral-test-1")
+    assert operation.parameters["agent_id"] == "ag:1"
+    assert operation.output[0].text() == "ok"
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -175,14 +177,22 @@ def test_code_that_is_filled_in(captured: Captured, streamed: bool) -> None:
     events = [chunk(role="assistant", content="ret"), chunk(content="urn"), chunk("stop")]
     reply = sse_reply(events, done=DONE) if streamed else json_reply(answer("return"))
     with Server(reply) as server:
-        asked: Any = {"model": "codestral-test", "prompt": "def f():", "suffix": " 1", "max_tokens": 9}
+        parameters: Any = {"model": "codestral-test", "prompt": "def f():", "suffix": " 1", "max_tokens": 9}
         if streamed:
-            list(client(server).fim.stream(**asked))
+            list(client(server).fim.stream(**parameters))
         else:
-            client(server).fim.complete(**asked)
-    found = only(captured)
-    assert (found.operation, found.input[0].text(), found.output[0].text()) == ("text_completion", "def f():", "return")
-    assert (found.parameters["suffix"], found.parameters["max_tokens"], found.finish_reasons) == (" 1", 9, ("stop",))
+            client(server).fim.complete(**parameters)
+    operation = only(captured)
+    assert (operation.operation, operation.input[0].text(), operation.output[0].text()) == (
+        "text_completion",
+        "def f():",
+        "return",
+    )
+    assert (operation.parameters["suffix"], operation.parameters["max_tokens"], operation.finish_reasons) == (
+        " 1",
+        9,
+        ("stop",),
+    )
 
 
 EXECUTED: Any = {
@@ -221,17 +231,17 @@ TURN: list[dict[str, Any]] = [
 ]
 
 
-def converse(*, stream: bool, events: list[dict[str, Any]] = TURN, turn: str = "append", **asked: Any) -> None:
+def converse(*, stream: bool, events: list[dict[str, Any]] = TURN, turn: str = "append", **options: Any) -> None:
     outputs = [EXECUTED, HANDED, {**THOUGHT, "content": [*THINKING, CITED]}, ASKED]
     whole = {"conversation_id": "conv_2", "outputs": outputs, "usage": SPENT}
-    told = tuple(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
-    with Server(Reply(told, content_type="text/event-stream") if stream else json_reply(whole)) as server:
+    stream_events = tuple(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+    with Server(Reply(stream_events, content_type="text/event-stream") if stream else json_reply(whole)) as server:
         resource = client(server).beta.conversations
-        given = {**({"from_entry_id": "m_0"} if turn == "restart" else {}), "conversation_id": "conv_1", **asked}
+        arguments = {**({"from_entry_id": "m_0"} if turn == "restart" else {}), "conversation_id": "conv_1", **options}
         if stream:
-            list(getattr(resource, f"{turn}_stream")(**given))
+            list(getattr(resource, f"{turn}_stream")(**arguments))
         else:
-            getattr(resource, turn)(**given)
+            getattr(resource, turn)(**arguments)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -242,13 +252,13 @@ def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
         {"role": "user", "content": [{"type": "text", "text": "And now?"}]},
     ]
     converse(stream=streamed, inputs=answers, completion_args={"random_seed": 3})
-    found = only(captured)
-    assert [(one.role, one.parts) for one in found.input] == [
+    operation = only(captured)
+    assert [(message.role, message.parts) for message in operation.input] == [
         ("tool", (ToolResult("late", "c0"),)),
         ("user", (Text("And now?"),)),
     ]
-    (said,) = found.output
-    assert said.parts == (
+    (last_message,) = operation.output
+    assert last_message.parts == (
         ServerToolCall("web_search", {"type": "web_search", "arguments": {"query": "7"}}, "te_1"),
         ServerToolResult({"type": "web_search", "info": {"hits": 3}}, "te_1"),
         Generic("agent.handoff", {key: HANDED[key] for key in list(HANDED)[1:]}),
@@ -257,20 +267,24 @@ def test_a_conversation_goes_on(captured: Captured, streamed: bool) -> None:
         Generic("tool_reference", {key: CITED[key] for key in list(CITED)[1:]}),
         ToolCall("f", {"x": 1}, "c"),
     )
-    assert (found.finish_reasons, found.usage, found.response_model) == (("tool_call",), Usage(15, 2), "mistral-test-1")
-    assert found.parameters == {"conversation": "conv_1", "seed": 3}
-    assert found.is_continued
+    assert (operation.finish_reasons, operation.usage, operation.response_model) == (
+        ("tool_call",),
+        Usage(15, 2),
+        "mistral-test-1",
+    )
+    assert operation.parameters == {"conversation": "conv_1", "seed": 3}
+    assert operation.is_continued
     assert captured.spans[0].attributes["gen_ai.conversation.id"] == "conv_2"
-    assert (found.partial, found.stream) == (False, streamed)
+    assert (operation.partial, operation.stream) == (False, streamed)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_conversation_begins_anew_from_an_entry(captured: Captured, streamed: bool) -> None:
     """It is told by the entry's id."""
     converse(stream=streamed, turn="restart", inputs="Again.")
-    found = only(captured)
-    assert found.input[0].text() == "Again."
-    assert found.parameters == {"conversation": "conv_1", "from_entry_id": "m_0"}
+    operation = only(captured)
+    assert operation.input[0].text() == "Again."
+    assert operation.parameters == {"conversation": "conv_1", "from_entry_id": "m_0"}
 
 
 def test_an_error_within_a_conversation_is_a_failure(captured: Captured) -> None:
@@ -280,10 +294,10 @@ def test_an_error_within_a_conversation_is_a_failure(captured: Captured) -> None
         inputs="Go on.",
         events=[*TURN[:8], {"type": "conversation.response.error", "message": "broken", "code": 500}],
     )
-    found, failure = only(captured), captured.spans[0].failure
+    operation, failure = only(captured), captured.spans[0].failure
     assert failure is not None
     assert (failure.type, failure.message) == ("server_error", "broken")
-    assert (found.partial, found.output[0].text()) == (True, "Y")
+    assert (operation.partial, operation.output[0].text()) == (True, "Y")
 
 
 def called(order_id: str, number: int) -> dict[str, Any]:
@@ -293,9 +307,9 @@ def called(order_id: str, number: int) -> dict[str, Any]:
 def run(captured: Captured, *functions: Any, **context: Any) -> list[Span]:
     """A run whose model asks for two orders at once, and answers; what was recorded."""
     contexts = pytest.importorskip("mistralai.extra.run.context")
-    asked = [called('{"order_id": "7"}', 1), called('{"order_id": "8"}', 2)]
-    said = {"type": "message.output", "id": "m", "model": "mistral-test-1", "content": "It is sent."}
-    replies = [json_reply({"conversation_id": "c", "outputs": outputs, "usage": SPENT}) for outputs in (asked, [said])]
+    calls = [called('{"order_id": "7"}', 1), called('{"order_id": "8"}', 2)]
+    message = {"type": "message.output", "id": "m", "model": "mistral-test-1", "content": "It is sent."}
+    replies = [json_reply({"conversation_id": "c", "outputs": outputs, "usage": SPENT}) for outputs in (calls, [message])]
 
     @llmtrace.agent
     async def support(url: str) -> str:
@@ -365,7 +379,7 @@ def test_a_tool_of_llmtrace_in_a_run_makes_its_span_itself(captured: Captured) -
 
     spans = run(captured, look_up)
     ran = [span.operation for span in spans if isinstance(span.operation, ToolExecution)]
-    assert [(one.call_id, one.result) for one in ran] == [("call_1", "7: sent"), ("call_2", "8: sent")]
+    assert [(chunk.call_id, chunk.result) for chunk in ran] == [("call_1", "7: sent"), ("call_2", "8: sent")]
 
 
 def test_an_entry_in_a_form_of_its_own_is_kept_whole() -> None:
@@ -383,9 +397,9 @@ def test_embeddings_are_recorded_without_their_text(captured: Captured) -> None:
         client(server).embeddings.create(model="embed-test", inputs=["a"])
     (span,) = captured.spans
     assert isinstance(span.operation, Embedding)
-    found = span.operation
-    assert (found.provider, found.response_model, found.dimensions) == ("mistral_ai", "embed-test", 2)
-    assert found.usage == Usage(4, 0)
+    operation = span.operation
+    assert (operation.provider, operation.response_model, operation.dimensions) == ("mistral_ai", "embed-test", 2)
+    assert operation.usage == Usage(4, 0)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -26,11 +26,11 @@ DONE = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "done": True, "done_
 
 @pytest.fixture
 def recorded() -> Iterator[Captured]:
-    with capture(instrument=("ollama",), redact=False) as found:
-        yield found
+    with capture(instrument=("ollama",), redact=False) as recording:
+        yield recording
 
 
-def said(**message: Any) -> Reply:
+def answered_with(**message: Any) -> Reply:
     return json_reply({**DONE, "message": {"role": "assistant", "content": "", **message}})
 
 
@@ -58,33 +58,33 @@ def test_functions_of_the_program_are_the_tools_on_offer(recorded: Captured) -> 
     """As the SDK sends them; a call's arguments are judged by them, and a tool's result is read."""
     call = {"function": {"name": "look_up", "arguments": {"order": 7}}}
     earlier = [*ASK, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "gone", "tool_name": "look_up"}]
-    with Server(said(tool_calls=[call], thinking="hm")) as server:
+    with Server(answered_with(tool_calls=[call], thinking="hm")) as server:
         ollama.Client(server.url).chat("m", earlier, tools=[look_up])
-    found = only(recorded)
-    assert [tool.name for tool in found.tools] == ["look_up"]
-    assert found.input[1:] == (
+    operation = only(recorded)
+    assert [tool.name for tool in operation.tools] == ["look_up"]
+    assert operation.input[1:] == (
         Message("assistant", (ToolCall("look_up", {"order": 7}),)),
         Message("tool", (ToolResult("gone"),), "look_up"),
     )
-    assert found.output[0].parts == (Reasoning("hm"), ToolCall("look_up", {"order": 7}))
-    assert ("missing", "/order_id") in [(one.code, one.pointer) for one in recorded.spans[0].violations]
+    assert operation.output[0].parts == (Reasoning("hm"), ToolCall("look_up", {"order": 7}))
+    assert ("missing", "/order_id") in [(violation.code, violation.pointer) for violation in recorded.spans[0].violations]
 
 
 def test_an_answer_that_does_not_fit_its_format_is_found(recorded: Captured) -> None:
     """``format`` as a JSON Schema; options by the conventions' names."""
     schema = {"type": "object", "properties": {"eta": {"type": "integer"}}, "required": ["eta"]}
-    with Server(said(content='{"eta": "soon"}')) as server:
+    with Server(answered_with(content='{"eta": "soon"}')) as server:
         ollama.Client(server.url).chat(
             "m", ASK, format=schema, think="high", options={"num_predict": 5, "stop": ["."], "top_k": 3}
         )
-    given = only(recorded).parameters
-    assert {name: given[name] for name in ("max_tokens", "stop_sequences", "top_k", "reasoning.level")} == {
+    parameters = only(recorded).parameters
+    assert {name: parameters[name] for name in ("max_tokens", "stop_sequences", "top_k", "reasoning.level")} == {
         "max_tokens": 5,
         "stop_sequences": ["."],
         "top_k": 3,
         "reasoning.level": "high",
     }
-    assert [(one.code, one.pointer) for one in recorded.spans[0].violations] == [("wrong_type", "/eta")]
+    assert [(violation.code, violation.pointer) for violation in recorded.spans[0].violations] == [("wrong_type", "/eta")]
 
 
 def test_generate_is_a_text_completion(recorded: Captured) -> None:
@@ -94,10 +94,14 @@ def test_generate_is_a_text_completion(recorded: Captured) -> None:
         client.generate("m", "Where?", system="Be brief.")
         list(client.generate("m", "Where?", system="Be brief.", stream=True))
     for span in recorded.spans:
-        found = span.operation
-        assert isinstance(found, Inference)
-        assert (found.operation, found.system, found.input[0].text()) == ("text_completion", (Text("Be brief."),), "Where?")
-        assert (found.output[0].text(), found.finish_reasons, found.usage) == ("Here.", ("stop",), Usage(None, 2))
+        operation = span.operation
+        assert isinstance(operation, Inference)
+        assert (operation.operation, operation.system, operation.input[0].text()) == (
+            "text_completion",
+            (Text("Be brief."),),
+            "Where?",
+        )
+        assert (operation.output[0].text(), operation.finish_reasons, operation.usage) == ("Here.", ("stop",), Usage(None, 2))
     assert len(recorded.spans) == 2
 
 
@@ -114,7 +118,7 @@ def test_embeddings_are_no_inference(recorded: Captured) -> None:
 
 def test_functions_of_the_module_are_traced(recorded: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are methods of a client that was made when the module was imported."""
-    with Server(said(content="Here.")) as server:
+    with Server(answered_with(content="Here.")) as server:
         monkeypatch.setattr(ollama._client, "_client", ollama.Client(server.url)._client)
         ollama.chat("m", ASK)
     assert only(recorded).output[0].text() == "Here."

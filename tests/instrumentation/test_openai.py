@@ -56,19 +56,23 @@ def test_a_call_is_recorded_whole(captured: Captured) -> None:
     server = Server(whole(completion(message(None, tool_calls=[tool_call()]), finish="tool_calls")))
     ask(server.client(), tools=TOOLS, temperature=0.5, max_completion_tokens=9, n=1, stop="END", seed=3, user="u")
     (span,) = spans(captured)
-    found = span.operation
-    assert isinstance(found, Inference)
+    operation = span.operation
+    assert isinstance(operation, Inference)
     assert (span.name, span.kind, span.failure) == ("chat gpt-4o", "client", None)
-    assert (found.provider, found.operation, found.request_model) == ("openai", "chat", MODEL)
-    assert (found.server_address, found.server_port) == ("llm.local", 8000)
-    assert (found.response_id, found.response_model, found.system_fingerprint) == ("chatcmpl-1", "gpt-4o-2024-08-06", "fp_1")
-    assert found.input[0].parts == (Text("Where is order 7?"),)
-    assert found.output[0].parts == (ToolCall("look_up", {"order_id": "7"}, "call_1"),)
-    assert found.finish_reasons == ("tool_call",)
-    assert found.output[0].finish_reason == "tool_call"
-    assert found.usage == Usage(20, 9, 8, None, 3)
-    assert [tool.name for tool in found.tools] == ["look_up"]
-    assert found.parameters == {
+    assert (operation.provider, operation.operation, operation.request_model) == ("openai", "chat", MODEL)
+    assert (operation.server_address, operation.server_port) == ("llm.local", 8000)
+    assert (operation.response_id, operation.response_model, operation.system_fingerprint) == (
+        "chatcmpl-1",
+        "gpt-4o-2024-08-06",
+        "fp_1",
+    )
+    assert operation.input[0].parts == (Text("Where is order 7?"),)
+    assert operation.output[0].parts == (ToolCall("look_up", {"order_id": "7"}, "call_1"),)
+    assert operation.finish_reasons == ("tool_call",)
+    assert operation.output[0].finish_reason == "tool_call"
+    assert operation.usage == Usage(20, 9, 8, None, 3)
+    assert [tool.name for tool in operation.tools] == ["look_up"]
+    assert operation.parameters == {
         "temperature": 0.5,
         "max_tokens": 9,
         "choice.count": 1,
@@ -76,7 +80,7 @@ def test_a_call_is_recorded_whole(captured: Captured) -> None:
         "seed": 3,
         "user": "u",
     }
-    assert (found.attempts, found.stream, found.partial, found.chunks) == (1, False, False, None)
+    assert (operation.attempts, operation.stream, operation.partial, operation.chunks) == (1, False, False, None)
 
 
 def test_members_of_an_enum_are_what_is_sent_for_them(captured: Captured) -> None:
@@ -86,10 +90,10 @@ def test_members_of_an_enum_are_what_is_sent_for_them(captured: Captured) -> Non
     server = Server(whole(completion(message(None, tool_calls=[tool_call()]), finish="tool_calls")))
     ask(server.client(), model=names.ASKED, messages=[{**ASK[0], "role": names.USER}], tools=tools)
     (span,) = spans(captured)
-    found = span.operation
-    assert isinstance(found, Inference)
-    assert (span.name, repr(found.request_model), found.input[0].role) == ("chat gpt-4o", "'gpt-4o'", "user")
-    assert (found.tools[0].name, span.violations) == ("look_up", ())
+    operation = span.operation
+    assert isinstance(operation, Inference)
+    assert (span.name, repr(operation.request_model), operation.input[0].role) == ("chat gpt-4o", "'gpt-4o'", "user")
+    assert (operation.tools[0].name, span.violations) == ("look_up", ())
 
 
 def test_arguments_that_are_no_object_stay_text(captured: Captured) -> None:
@@ -102,16 +106,16 @@ def test_arguments_that_are_no_object_stay_text(captured: Captured) -> None:
 def test_choices_are_kept_apart(captured: Captured) -> None:
     """n > 1: one output message per choice, in order."""
     ask(Server(whole(completion(message("a"), message("b"), message("c")))).client(), n=3)
-    found = inference(captured)
-    assert [one.text() for one in found.output] == ["a", "b", "c"]
-    assert found.finish_reasons == ("stop", "stop", "stop")
+    operation = inference(captured)
+    assert [message.text() for message in operation.output] == ["a", "b", "c"]
+    assert operation.finish_reasons == ("stop", "stop", "stop")
 
 
 _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title": "X", "start_index": 0, "end_index": 4}}
 
 
 @pytest.mark.parametrize(
-    ("said", "parts"),
+    ("raw", "parts"),
     [
         (message(None, refusal="I cannot."), (Generic("refusal", {"content": "I cannot."}),)),
         (message("Hm.", reasoning_content="think"), (Reasoning("think"), Text("Hm."))),
@@ -134,9 +138,9 @@ _CITATION = {"type": "url_citation", "url_citation": {"url": "http://x", "title"
         ),
     ],
 )
-def test_every_form_of_answer_is_read(captured: Captured, said: dict[str, Any], parts: tuple[Any, ...]) -> None:
+def test_every_form_of_answer_is_read(captured: Captured, raw: dict[str, Any], parts: tuple[Any, ...]) -> None:
     """Refusal, reasoning, audio, legacy and custom calls, citations each have their part."""
-    ask(Server(whole(completion(said))).client())
+    ask(Server(whole(completion(raw))).client())
     assert inference(captured).output[0].parts == parts
 
 
@@ -190,10 +194,10 @@ def test_legacy_functions_are_tools(captured: Captured) -> None:
 def test_one_shot_iterators_reach_the_sdk_unread_and_are_still_recorded(captured: Captured) -> None:
     """A generator of messages is consumed by the SDK alone; what was sent is recorded."""
     server = Server(whole())
-    ask(server.client(), messages=(one for one in ASK), tools=iter(TOOLS))
-    found = inference(captured)
-    assert found.input[0].text() == ASK[0]["content"]
-    assert found.tools[0].name == "look_up"
+    ask(server.client(), messages=(value for value in ASK), tools=iter(TOOLS))
+    operation = inference(captured)
+    assert operation.input[0].text() == ASK[0]["content"]
+    assert operation.tools[0].name == "look_up"
     assert json.loads(server.requests[0].content)["messages"] == ASK
 
 
@@ -221,8 +225,12 @@ def test_azure_clients_are_told_apart(captured: Captured) -> None:
         http_client=http.Client(transport=http.MockTransport(server)),
     )
     ask(client)
-    found = inference(captured)
-    assert (found.provider, found.server_address, found.server_port) == ("azure.ai.openai", "mine.openai.azure.com", 443)
+    operation = inference(captured)
+    assert (operation.provider, operation.server_address, operation.server_port) == (
+        "azure.ai.openai",
+        "mine.openai.azure.com",
+        443,
+    )
 
 
 def test_an_error_in_a_good_answer_is_a_failure(captured: Captured) -> None:
@@ -276,9 +284,9 @@ def _beta_parse(client: openai.OpenAI) -> Any:
 def test_every_way_to_call_is_one_span(captured: Captured, call: Callable[[openai.OpenAI], Any]) -> None:
     """Plain, raw, streaming raw and parsed calls are each recorded once, with the whole answer."""
     call(Server(whole()).client())
-    found = inference(captured)
-    assert found.output[0].text() == "On its way."
-    assert (found.usage, found.partial, found.attempts) == (Usage(20, 9, 8, None, 3), False, 1)
+    operation = inference(captured)
+    assert operation.output[0].text() == "On its way."
+    assert (operation.usage, operation.partial, operation.attempts) == (Usage(20, 9, 8, None, 3), False, 1)
 
 
 def test_every_async_way_to_call_is_one_span(captured: Captured) -> None:
@@ -286,27 +294,27 @@ def test_every_async_way_to_call_is_one_span(captured: Captured) -> None:
 
     async def main() -> None:
         client = Server(*(whole() for _ in range(5))).aclient()
-        given: dict[str, Any] = {"model": MODEL, "messages": ASK}
-        await client.chat.completions.create(**given)
-        (await client.chat.completions.with_raw_response.create(**given)).parse()
-        await client.chat.completions.parse(**given)
-        async with client.chat.completions.with_streaming_response.create(**given) as response:
+        arguments: dict[str, Any] = {"model": MODEL, "messages": ASK}
+        await client.chat.completions.create(**arguments)
+        (await client.chat.completions.with_raw_response.create(**arguments)).parse()
+        await client.chat.completions.parse(**arguments)
+        async with client.chat.completions.with_streaming_response.create(**arguments) as response:
             await response.parse()
-        async with client.chat.completions.with_streaming_response.create(**given) as response:
+        async with client.chat.completions.with_streaming_response.create(**arguments) as response:
             assert [line async for line in response.iter_lines()]
 
     run(main())
-    found = [span.operation for span in spans(captured)]
-    assert [one.output[0].text() for one in found] == ["On its way."] * 5  # type: ignore[union-attr]
-    assert {one.partial for one in found} == {False}  # type: ignore[union-attr]
+    operations = [span.operation for span in spans(captured)]
+    assert [operation.output[0].text() for operation in operations] == ["On its way."] * 5  # type: ignore[union-attr]
+    assert {operation.partial for operation in operations} == {False}  # type: ignore[union-attr]
 
 
 def test_a_raw_body_left_unread_is_partial(captured: Captured) -> None:
     """A streaming raw response that is closed before its body was read has no answer to record."""
     with Server(whole()).client().chat.completions.with_streaming_response.create(model=MODEL, messages=ASK):
         pass
-    found = inference(captured)
-    assert (found.partial, found.output) == (True, ())
+    operation = inference(captured)
+    assert (operation.partial, operation.output) == (True, ())
 
 
 def test_parsed_answers_carry_the_schema_that_was_sent(captured: Captured) -> None:
@@ -360,39 +368,39 @@ def test_a_cut_answer_that_does_not_parse_is_recorded(captured: Captured) -> Non
 def test_the_trace_goes_with_the_request(captured: Captured) -> None:
     """``traceparent`` names the inference's span; no baggage, and the caller's headers are kept."""
     server = Server(whole())
-    given = {"x-mine": "1"}
+    own_headers = {"x-mine": "1"}
     with llmtrace.context(user="u", conversation="c"):
-        ask(server.client(), extra_headers=given)
+        ask(server.client(), extra_headers=own_headers)
     (span,) = spans(captured)
     headers = server.requests[0].headers
     assert headers["traceparent"].split("-")[1:3] == [span.trace_id, span.span_id]
     assert headers["x-mine"] == "1"
     assert "baggage" not in headers
-    assert given == {"x-mine": "1"}
+    assert own_headers == {"x-mine": "1"}
 
 
 @pytest.mark.parametrize("where", ["call", "client"])
 def test_a_traceparent_of_the_callers_stands(captured: Captured, where: str) -> None:
     """Who sets the header knows why, in whatever case it is spelt."""
-    server, own = Server(whole()), {"Traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}
+    server, headers = Server(whole()), {"Traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}
     if where == "call":
-        ask(server.client(), extra_headers=own)
+        ask(server.client(), extra_headers=headers)
     else:
-        ask(server.client(default_headers=own))
-    assert server.requests[0].headers["traceparent"] == own["Traceparent"]
+        ask(server.client(default_headers=headers))
+    assert server.requests[0].headers["traceparent"] == headers["Traceparent"]
 
 
 def test_nothing_of_the_callers_is_changed(captured: Captured) -> None:
     """Arguments, and whatever is in them, are left as they were."""
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "model": MODEL,
         "messages": json.loads(json.dumps(ASK)),
         "tools": TOOLS,
         "extra_headers": {"a": "b"},
     }
-    before = json.dumps(given)
-    Server(whole()).client().chat.completions.create(**given)
-    assert json.dumps(given) == before
+    before = json.dumps(arguments)
+    Server(whole()).client().chat.completions.create(**arguments)
+    assert json.dumps(arguments) == before
 
 
 # -- attempts
@@ -403,9 +411,9 @@ def test_async_attempts_are_counted_apart(captured: Captured) -> None:
 
     async def main() -> None:
         retried, direct = Server(error(503), error(503), whole()), Server(whole())
-        one, two = retried.aclient(max_retries=3), direct.aclient()
-        given: dict[str, Any] = {"model": MODEL, "messages": ASK}
-        await asyncio.gather(one.chat.completions.create(**given), two.chat.completions.create(**given))
+        first, two = retried.aclient(max_retries=3), direct.aclient()
+        arguments: dict[str, Any] = {"model": MODEL, "messages": ASK}
+        await asyncio.gather(first.chat.completions.create(**arguments), two.chat.completions.create(**arguments))
 
     run(main())
     assert sorted(span.operation.attempts for span in spans(captured)) == [1, 3]  # type: ignore[union-attr]
@@ -431,7 +439,7 @@ _FAILURES: list[tuple[Any, type[BaseException], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("reply", "raised", "word"), _FAILURES, ids=lambda one: getattr(one, "__name__", None))
+@pytest.mark.parametrize(("reply", "raised", "word"), _FAILURES, ids=lambda value: getattr(value, "__name__", None))
 def test_failures_are_told_apart(captured: Captured, reply: Any, raised: type[BaseException], word: str) -> None:
     """Each kind of failure has its word, and the program gets the SDK's own exception."""
     with pytest.raises(raised) as caught:
@@ -504,17 +512,19 @@ def test_what_happens_inside_the_call_is_below_its_span(captured: Captured) -> N
     by_name: dict[str, list[Any]] = {}
     for span in spans(captured):
         by_name.setdefault(span.name, []).append(span)
-    assert [one.parent_id for one in by_name["inside"]] == [one.span_id for one in by_name["chat gpt-4o"]]
+    assert [each_span.parent_id for each_span in by_name["inside"]] == [
+        each_span.span_id for each_span in by_name["chat gpt-4o"]
+    ]
     assert by_name["after"][0].parent_id is None
 
 
 def test_a_call_within_a_call_to_another_client_has_its_own_span(captured: Captured) -> None:
     """An application served in-process that asks another model is not taken for a part of the outer call."""
-    other = Server(whole()).client()
+    other_client = Server(whole()).client()
 
     class Outer(Server):
         def __call__(self, request: Any) -> Any:
-            ask(other)
+            ask(other_client)
             return super().__call__(request)
 
     ask(Outer(whole()).client())
@@ -573,8 +583,8 @@ def test_an_async_call_is_a_coroutine_that_begins_when_awaited(captured: Capture
             await waiting
 
     run(main())
-    chat, here = spans(captured)
-    assert chat.parent_id == here.span_id
+    chat, inner_span = spans(captured)
+    assert chat.parent_id == inner_span.span_id
 
 
 def test_wrong_arguments_are_refused_at_the_same_moment(captured: Captured) -> None:

@@ -38,8 +38,8 @@ from llmtrace.testing import Captured, capture
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("openai_agents", "openai"), redact=False) as found:
-        yield found
+    with capture(instrument=("openai_agents", "openai"), redact=False) as recording:
+        yield recording
     assert openai_agents._attached == {}
 
 
@@ -56,9 +56,9 @@ def look_up(order_id: str) -> str:
         return f"{order_id} is on its way"
 
 
-def once(told: Told) -> Any:
+def once(request: Told) -> Any:
     """Calls the tool, then answers."""
-    return "It is on its way." if told.results else [("look_up", {"order_id": "7"})]
+    return "It is on its way." if request.results else [("look_up", {"order_id": "7"})]
 
 
 _KEPT: list[AsyncOpenAI] = []
@@ -125,8 +125,8 @@ def test_a_run_is_a_tree_of_what_it_did(way: str, api: str, shop: Any, captured:
         assert asyncio.run(run(agent, way)) == "It is on its way."
     assert tree(captured) == RUN
     inferences = [span.operation for span in captured.spans if isinstance(span.operation, Inference)]
-    assert [each.server_address for each in inferences] == ["127.0.0.1"] * 2
-    assert {each.stream for each in inferences} == {way == "run_streamed"}
+    assert [inference.server_address for inference in inferences] == ["127.0.0.1"] * 2
+    assert {inference.stream for inference in inferences} == {way == "run_streamed"}
 
 
 def test_a_run_says_what_it_was_asked_and_what_it_came_to(shop: Any, captured: Captured) -> None:
@@ -145,11 +145,13 @@ def test_a_run_says_what_it_was_asked_and_what_it_came_to(shop: Any, captured: C
 def test_a_bad_call_is_found_where_it_was_made_and_where_it_ran(shop: Any, captured: Captured) -> None:
     """The model's call breaks the tool's schema: on the inference and on the execution, with the field."""
 
-    def script(told: Told) -> Any:
-        return "Sorry." if told.results else [("look_up", {"order_id": 7})]
+    def script(request: Told) -> Any:
+        return "Sorry." if request.results else [("look_up", {"order_id": 7})]
 
     asyncio.run(run(shop(script).agent()))
-    wrong = [[(found.pointer, found.code) for found in span.violations] for span in captured.spans if span.violations]
+    wrong = [
+        [(violation.pointer, violation.code) for violation in span.violations] for span in captured.spans if span.violations
+    ]
     assert wrong == [[("/order_id", "wrong_type")]] * 2
     assert only(captured, ToolExecution).failure is not None
 
@@ -170,9 +172,9 @@ def test_a_tools_error_is_a_failure_of_the_execution_only(shop: Any, captured: C
 def test_parallel_tools_keep_their_parents(shop: Any, captured: Captured) -> None:
     """Six calls at once, in threads and tasks: what each does is below it."""
 
-    def script(told: Told) -> Any:
+    def script(request: Told) -> Any:
         calls = [("slow" if i % 2 else "aslow", {"order_id": str(i)}) for i in range(6)]
-        return "Done." if told.results else calls
+        return "Done." if request.results else calls
 
     @function_tool
     def slow(order_id: str) -> str:
@@ -200,12 +202,12 @@ def test_parallel_tools_keep_their_parents(shop: Any, captured: Captured) -> Non
 def test_a_hand_off_leads_to_the_next_agent(shop: Any, captured: Captured) -> None:
     """Both agents are below the trace; the hand-off says from whom and to whom."""
 
-    def script(told: Told) -> Any:
-        return [("transfer_to_refunds", {})] if "You are desk" in told.instructions else "Refunded."
+    def script(request: Told) -> Any:
+        return [("transfer_to_refunds", {})] if "You are desk" in request.instructions else "Refunded."
 
-    made = shop(script)
-    refunds = made.agent("refunds", tools=[])
-    assert asyncio.run(run(made.agent("desk", tools=[], handoffs=[refunds]))) == "Refunded."
+    agents = shop(script)
+    refunds = agents.agent("refunds", tools=[])
+    assert asyncio.run(run(agents.agent("desk", tools=[], handoffs=[refunds]))) == "Refunded."
     assert tree(captured) == [
         "invoke_workflow Agent workflow",
         "  invoke_agent desk",
@@ -221,14 +223,14 @@ def test_a_hand_off_leads_to_the_next_agent(shop: Any, captured: Captured) -> No
 def test_an_agent_as_a_tool_is_below_the_tool(shop: Any, captured: Captured) -> None:
     """Its run belongs to the run that called it: no second trace."""
 
-    def script(told: Told) -> Any:
-        if "You are helper" in told.instructions:
+    def script(request: Told) -> Any:
+        if "You are helper" in request.instructions:
             return "Helped."
-        return "Done." if told.results else [("ask", {"input": "help"})]
+        return "Done." if request.results else [("ask", {"input": "help"})]
 
-    made = shop(script)
-    helper = made.agent("helper", tools=[]).as_tool("ask", "Ask the helper.")
-    asyncio.run(run(made.agent(tools=[helper])))
+    agents = shop(script)
+    helper = agents.agent("helper", tools=[]).as_tool("ask", "Ask the helper.")
+    asyncio.run(run(agents.agent(tools=[helper])))
     assert tree(captured) == [
         "invoke_workflow Agent workflow",
         "  invoke_agent shop",
@@ -244,7 +246,7 @@ def test_a_guardrail_that_triggers_is_seen(shop: Any, captured: Captured) -> Non
     """Its span says so; the agent and the trace failed by it."""
 
     @input_guardrail(name="no orders")
-    async def no_orders(context: Any, agent: Any, given: Any) -> GuardrailFunctionOutput:
+    async def no_orders(context: Any, agent: Any, value: Any) -> GuardrailFunctionOutput:
         return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
 
     with pytest.raises(InputGuardrailTripwireTriggered):
@@ -302,7 +304,7 @@ def test_a_trace_of_the_programs_holds_its_runs(shop: Any, captured: Captured) -
             await asyncio.sleep(0)
             await run(agent)
 
-    def script(told: Told) -> Any:
+    def script(request: Told) -> Any:
         return "Hello."
 
     shop_ = shop
@@ -407,9 +409,9 @@ def test_a_tool_of_an_mcp_server_has_one_execution(shop: Any) -> None:
     """The client's call adds to the agent's own span: the method on it, judged by the server's schema, and its error seen."""
     pytest.importorskip("mcp")
 
-    def script(told: Told) -> Any:
+    def script(request: Told) -> Any:
         turns = [[("look_up", {"order_id": "7"})], [("look_up", {"order_id": "none"})], "Done."]
-        return turns[len(told.results)]
+        return turns[len(request.results)]
 
     async def main() -> None:
         program = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py"))], "env": dict(os.environ)}
@@ -490,14 +492,14 @@ def test_uninstrument_restores_the_very_objects() -> None:
     """Every function and method is itself again."""
 
     def present() -> list[Any]:
-        found = []
+        originals = []
         for patch in openai_agents.PATCHES:
             owner: Any = sys.modules[patch.module]
             *path, name = patch.path.split(".")
             for step in path:
                 owner = getattr(owner, step)
-            found.append(vars(owner).get(name))
-        return found
+            originals.append(vars(owner).get(name))
+        return originals
 
     before = present()
     with capture(instrument=("openai_agents",)):
@@ -508,8 +510,8 @@ def test_uninstrument_restores_the_very_objects() -> None:
 def test_off_content_is_nowhere(shop: Any, app_provider: Any) -> None:
     """With content off no message, argument or result is on any span that leaves."""
 
-    def script(told: Told) -> Any:
-        return "canary-5150" if told.results else [("look_up", {"order_id": "canary-5150"})]
+    def script(request: Told) -> Any:
+        return "canary-5150" if request.results else [("look_up", {"order_id": "canary-5150"})]
 
     with capture(instrument=("openai_agents", "openai"), content="none"):
         asyncio.run(run(shop(script).agent()))

@@ -36,11 +36,11 @@ def test_a_completion_is_recorded(captured: Captured) -> None:
     server = Server(whole(completion(choice(" a time."))))
     answer = server.client().completions.create(model=MODEL, prompt="Once upon", max_tokens=5, stop="\n", echo=False)
     assert answer.choices[0].text == " a time."
-    found = only(captured)
-    assert found.input == (Message("user", (Text("Once upon"),)),)
-    assert found.output == (Message("assistant", (Text(" a time."),), finish_reason="stop"),)
-    assert found.parameters == {"max_tokens": 5, "stop_sequences": ["\n"], "echo": False}
-    assert (found.usage, found.response_model, found.attempts) == (Usage(20, 9, 8, None, 3), "davinci-002-x", 1)
+    operation = only(captured)
+    assert operation.input == (Message("user", (Text("Once upon"),)),)
+    assert operation.output == (Message("assistant", (Text(" a time."),), finish_reason="stop"),)
+    assert operation.parameters == {"max_tokens": 5, "stop_sequences": ["\n"], "echo": False}
+    assert (operation.usage, operation.response_model, operation.attempts) == (Usage(20, 9, 8, None, 3), "davinci-002-x", 1)
     assert server.requests[0].headers["traceparent"].split("-")[2] == captured.spans[0].span_id
 
 
@@ -69,20 +69,20 @@ def test_a_stream_is_recorded_as_the_whole_answer_is(captured: Captured) -> None
         completion(),
     ]
 
-    async def main(most: int) -> None:
+    async def main(limit: int) -> None:
         async with Server(streamed(chunks)).aclient() as client:
             stream = await client.completions.create(model=MODEL, prompt=["x", "y"], stream=True)
             seen = 0
             async for _ in stream:
                 seen += 1
-                if seen == most:
+                if seen == limit:
                     break
             await stream.close()
 
     asyncio.run(main(9))
-    found = only(captured)
-    assert [message.text() for message in found.output] == ["aA", "bB"]
-    assert (found.finish_reasons, found.partial, found.chunks, found.usage) == (
+    operation = only(captured)
+    assert [message.text() for message in operation.output] == ["aA", "bB"]
+    assert (operation.finish_reasons, operation.partial, operation.chunks, operation.usage) == (
         ("stop", "length"),
         False,
         5,
@@ -96,8 +96,8 @@ def test_a_stream_is_recorded_as_the_whole_answer_is(captured: Captured) -> None
 
 def test_log_probabilities_and_raw_answers(captured: Captured) -> None:
     """Their older form; by ``with_raw_response`` too."""
-    told = {"tokens": [" a", " time"], "token_logprobs": [-0.5, -1.5], "top_logprobs": None, "text_offset": [9, 11]}
-    client = Server(whole(completion(choice(" a time", logprobs=told)))).client()
+    logprobs = {"tokens": [" a", " time"], "token_logprobs": [-0.5, -1.5], "top_logprobs": None, "text_offset": [9, 11]}
+    client = Server(whole(completion(choice(" a time", logprobs=logprobs)))).client()
     client.completions.with_raw_response.create(model=MODEL, prompt="Once upon", logprobs=0)
     (span,) = spans(captured)
     assert (span.attributes["llmtrace.logprob.mean"], span.attributes["llmtrace.logprob.tokens"]) == (-1.0, 2)

@@ -91,14 +91,17 @@ def test_recorded_answers_are_read(captured: Captured, data: Path) -> None:
     """Recorded exchanges with a real server, through the real client: model, tokens and dimensions as the bytes say."""
     lines = (data / "cassettes" / "azure-openai.jsonl").read_text("utf-8").splitlines()
     exchanges = [
-        one for line in lines for one in json.loads(line)["interactions"] if one["uri"].split("?")[0].endswith("/embeddings")
+        interaction
+        for line in lines
+        for interaction in json.loads(line)["interactions"]
+        if interaction["uri"].split("?")[0].endswith("/embeddings")
     ]
     assert len(exchanges) == 8
     for exchange in exchanges:
         reply = http.Response(
             exchange["status"], headers={"content-type": "application/json"}, stream=Body([exchange["resp_body"].encode()])
         )
-        asked = json.loads(exchange["req_body"])
+        request = json.loads(exchange["req_body"])
         client = openai.AzureOpenAI(
             api_key="none",
             azure_endpoint="https://test-resource.openai.azure.com",
@@ -107,13 +110,13 @@ def test_recorded_answers_are_read(captured: Captured, data: Path) -> None:
             http_client=http.Client(transport=http.MockTransport(Server(reply))),
         )
         try:
-            client.embeddings.create(**asked)
+            client.embeddings.create(**request)
         except openai.AuthenticationError:
             assert exchange["status"] == 401
-    found = spans(captured)
-    assert len(found) == len(exchanges)
-    for span, exchange in zip(found, exchanges, strict=True):
-        operation, said = span.operation, json.loads(exchange["resp_body"])
+    recorded_spans = spans(captured)
+    assert len(recorded_spans) == len(exchanges)
+    for span, exchange in zip(recorded_spans, exchanges, strict=True):
+        operation, response = span.operation, json.loads(exchange["resp_body"])
         assert isinstance(operation, Embedding)
         assert operation.provider == "azure.ai.openai"
         assert operation.request_model == json.loads(exchange["req_body"])["model"]
@@ -121,8 +124,8 @@ def test_recorded_answers_are_read(captured: Captured, data: Path) -> None:
             assert span.failure is not None
             continue
         assert span.failure is None
-        assert (operation.response_model, operation.usage) == (said["model"], Usage(said["usage"]["prompt_tokens"]))
-        vector = said["data"][0]["embedding"]
+        assert (operation.response_model, operation.usage) == (response["model"], Usage(response["usage"]["prompt_tokens"]))
+        vector = response["data"][0]["embedding"]
         length = len(vector) if isinstance(vector, list) else len(base64.b64decode(vector)) // 4
         assert operation.dimensions == length
 

@@ -27,8 +27,8 @@ from openai_responses_server import (
     events,
     refused,
     response,
-    said,
     streamed,
+    text_item,
     thought,
     waiting,
 )
@@ -70,7 +70,7 @@ def fetched(captured: Captured) -> FetchResponse:
 
 def test_request_and_answer_are_recorded(captured: Captured) -> None:
     """Instructions, input, tools, parameters by the conventions' names; text, tokens, finish, ids, server, attempts."""
-    Server(answered(thought("Hm."), said())).client().responses.create(
+    Server(answered(thought("Hm."), text_item())).client().responses.create(
         model=MODEL,
         instructions="Be brief.",
         input="Where is order 7?",
@@ -80,30 +80,35 @@ def test_request_and_answer_are_recorded(captured: Captured) -> None:
         reasoning={"effort": "low", "summary": "auto"},
         metadata={"a": "b"},
     )
-    found = inference(captured)
-    assert (found.provider, found.operation, found.request_model) == ("openai", "chat", MODEL)
-    assert found.system == (Text("Be brief."),)
-    assert found.input == (Message("user", (Text("Where is order 7?"),)),)
-    assert [tool.name for tool in found.tools] == ["look_up"]
-    assert found.parameters == {
+    operation = inference(captured)
+    assert (operation.provider, operation.operation, operation.request_model) == ("openai", "chat", MODEL)
+    assert operation.system == (Text("Be brief."),)
+    assert operation.input == (Message("user", (Text("Where is order 7?"),)),)
+    assert [tool.name for tool in operation.tools] == ["look_up"]
+    assert operation.parameters == {
         "max_tokens": 50,
         "temperature": 0,
         "reasoning.level": "low",
         "reasoning": {"summary": "auto"},
         "metadata": {"a": "b"},
     }
-    assert found.output == (Message("assistant", (Reasoning("Hm."), Text("On its way.")), finish_reason="stop"),)
-    assert found.usage == Usage(20, 9, 8, 2, 3)
-    assert (found.response_id, found.response_model, found.status) == ("resp_1", "gpt-4o-2024-08-06", "completed")
-    assert (found.finish_reasons, found.attempts, found.server_address, found.server_port) == (("stop",), 1, "llm.local", 8000)
-    assert not found.partial
-    assert not found.stream
+    assert operation.output == (Message("assistant", (Reasoning("Hm."), Text("On its way.")), finish_reason="stop"),)
+    assert operation.usage == Usage(20, 9, 8, 2, 3)
+    assert (operation.response_id, operation.response_model, operation.status) == ("resp_1", "gpt-4o-2024-08-06", "completed")
+    assert (operation.finish_reasons, operation.attempts, operation.server_address, operation.server_port) == (
+        ("stop",),
+        1,
+        "llm.local",
+        8000,
+    )
+    assert not operation.partial
+    assert not operation.stream
 
 
 ITEMS: list[tuple[Any, Message]] = [
     ({"role": "user", "content": "Hello"}, Message("user", (Text("Hello"),))),
     ({"role": "developer", "content": [{"type": "input_text", "text": "Hi"}]}, Message("developer", (Text("Hi"),))),
-    (said("Yes", CITED), Message("assistant", (Text("Yes"), Generic("annotations", {"annotations": CITED})))),
+    (text_item("Yes", CITED), Message("assistant", (Text("Yes"), Generic("annotations", {"annotations": CITED})))),
     (refused("No."), Message("assistant", (Generic("refusal", {"content": "No."}),))),
     (call('{"a": 1}'), Message("assistant", (ToolCall("look_up", {"a": 1}, "call_1"),))),
     (call('{"a": 1'), Message("assistant", (ToolCall("look_up", '{"a": 1', "call_1"),))),
@@ -238,7 +243,7 @@ ITEMS: list[tuple[Any, Message]] = [
 ]
 
 
-@pytest.mark.parametrize(("item", "expected"), ITEMS, ids=lambda one: one.get("type") if isinstance(one, dict) else "")
+@pytest.mark.parametrize(("item", "expected"), ITEMS, ids=lambda value: value.get("type") if isinstance(value, dict) else "")
 def test_an_item_is_a_message(item: Any, expected: Message) -> None:
     """Every kind of item in the model's words; one that is not known, or broken, is kept whole."""
     if item is None:
@@ -249,7 +254,7 @@ def test_an_item_is_a_message(item: Any, expected: Message) -> None:
 
 def test_the_sdks_own_objects_read_like_dicts(captured: Captured) -> None:
     """An answer's items go back into the next request as the SDK's models."""
-    items = (thought("Hm."), *EVERY_TOOL, call(), said("Well.", CITED))
+    items = (thought("Hm."), *EVERY_TOOL, call(), text_item("Well.", CITED))
     client = Server(answered(*items), answered(), answered()).client()
     answer = client.responses.create(model=MODEL, input="Where?")
     client.responses.create(model=MODEL, input=[{"role": "user", "content": "Where?"}, *answer.output])  # type: ignore[list-item]
@@ -287,7 +292,10 @@ def test_calls_are_checked_at_once(captured: Captured) -> None:
         tools=[TOOL],  # type: ignore[list-item]
     )
     (span,) = spans(captured)
-    assert {(found.code, found.call_id) for found in span.violations} >= {("missing", "call_1"), ("malformed_json", "c2")}
+    assert {(violation.code, violation.call_id) for violation in span.violations} >= {
+        ("missing", "call_1"),
+        ("malformed_json", "c2"),
+    }
 
 
 def test_an_iterator_is_the_sdks_to_consume(captured: Captured) -> None:
@@ -297,9 +305,9 @@ def test_an_iterator_is_the_sdks_to_consume(captured: Captured) -> None:
         input="Where?",
         tools=iter([TOOL]),  # type: ignore[arg-type]
     )
-    found = inference(captured)
-    assert found.input == (Message("user", (Text("Where?"),)),)
-    assert [tool.name for tool in found.tools] == ["look_up"]
+    operation = inference(captured)
+    assert operation.input == (Message("user", (Text("Where?"),)),)
+    assert [tool.name for tool in operation.tools] == ["look_up"]
 
 
 # -- context that is not visible
@@ -321,14 +329,14 @@ def test_earlier_context_is_marked(captured: Captured) -> None:
 
 def test_values_from_hidden_context_are_not_called_made_up() -> None:
     """Where earlier context is kept by the provider, a value found nowhere is unknown, not ungrounded."""
-    asked: list[dict[str, Any]] = [{}, {"previous_response_id": "resp_0"}, {"conversation": {"id": "conv_1"}}]
-    found = []
-    for given in asked:
+    variants: list[dict[str, Any]] = [{}, {"previous_response_id": "resp_0"}, {"conversation": {"id": "conv_1"}}]
+    originals = []
+    for options in variants:
         with capture(instrument=("openai",), redact=False) as captured:
             client = Server(answered(call('{"order_id": "KS-20457-9931"}'))).client()
-            client.responses.create(model=MODEL, input="Refund it.", tools=[TOOL], **given)  # type: ignore[list-item]
-        found.append([one.name for one in captured.spans[0].evaluations])
-    assert found == [["ungrounded_argument"], [], []]
+            client.responses.create(model=MODEL, input="Refund it.", tools=[TOOL], **options)  # type: ignore[list-item]
+        originals.append([evaluation.name for evaluation in captured.spans[0].evaluations])
+    assert originals == [["ungrounded_argument"], [], []]
 
 
 def test_the_programs_own_conversation_counts(captured: Captured) -> None:
@@ -345,7 +353,7 @@ ENDS = [
     (response(), ("stop",), "completed"),
     (response(call()), ("tool_call",), "completed"),
     (response(custom()), ("tool_call",), "completed"),
-    (response(SEARCH, said()), ("stop",), "completed"),
+    (response(SEARCH, text_item()), ("stop",), "completed"),
     (response(status="incomplete", incomplete_details={"reason": "max_output_tokens"}), ("length",), "incomplete"),
     (response(status="incomplete", incomplete_details={"reason": "content_filter"}), ("content_filter",), "incomplete"),
     (response(status="failed", output=[], error={"code": "server_error", "message": "down"}), ("error",), "failed"),
@@ -354,7 +362,7 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "reasons", "status"), ENDS, ids=lambda one: str(one)[:20])
+@pytest.mark.parametrize(("answer", "reasons", "status"), ENDS, ids=lambda value: str(value)[:20])
 def test_how_an_answer_ends(captured: Captured, answer: Any, reasons: tuple[str, ...], status: str) -> None:
     """Finish reason in the conventions' words; the provider's status beside it; a failed answer is a failure of the span."""
     Server(whole(answer)).client().responses.create(model=MODEL, input="?")
@@ -397,9 +405,9 @@ def test_a_background_answer_is_fetched_later(captured: Captured) -> None:
     @llmtrace.workflow
     def program() -> None:
         client = server.client()
-        made = client.responses.create(model=MODEL, input="?", tools=[TOOL], background=True)  # type: ignore[list-item]
-        client.responses.retrieve(made.id)
-        client.responses.retrieve(response_id=made.id)
+        response = client.responses.create(model=MODEL, input="?", tools=[TOOL], background=True)  # type: ignore[list-item]
+        client.responses.retrieve(response.id)
+        client.responses.retrieve(response_id=response.id)
 
     program()
     created, early, late = spans(captured)[:3]
@@ -413,7 +421,7 @@ def test_a_background_answer_is_fetched_later(captured: Captured) -> None:
     assert (fetch.provider, fetch.response_id, fetch.status, fetch.attempts) == ("openai", "resp_1", "completed", 1)
     assert fetch.output[0].tool_calls() == (ToolCall("look_up", {"order": 7}, "call_1"),)
     assert fetch.finish_reasons == ("tool_call",)
-    assert "missing" in {found.code for found in late.violations}
+    assert "missing" in {violation.code for violation in late.violations}
     assert (late.name, late.kind) == ("fetch_response", "client")
 
 
@@ -440,7 +448,7 @@ def test_wrong_arguments_of_retrieve_are_refused_as_ever(captured: Captured) -> 
 
 def test_a_streamed_fetch_equals_the_whole_one(captured: Captured) -> None:
     """Also where it is taken up again in the middle of the stream."""
-    answer = response(thought("Hm."), said("Well then."))
+    answer = response(thought("Hm."), text_item("Well then."))
     later = [event for event in events(answer) if event["sequence_number"] > 6]
     client = Server(whole(answer), streamed(answer), streamed(later)).client()
     client.responses.retrieve("resp_1")
@@ -455,29 +463,29 @@ def test_a_streamed_fetch_equals_the_whole_one(captured: Captured) -> None:
 
 ANSWERS = {
     "text": response(),
-    "two texts": response(said("One."), said("Two.")),
-    "cited": response(said("Here.", CITED)),
-    "reasoning": response(thought("so", "and so"), thought(content=["be", "cause"]), said()),
+    "two texts": response(text_item("One."), text_item("Two.")),
+    "cited": response(text_item("Here.", CITED)),
+    "reasoning": response(thought("so", "and so"), thought(content=["be", "cause"]), text_item()),
     "calls": response(call(), call('{"order_id": "8"}', call_id="call_2")),
     "broken call": response(call('{"order_id": ')),
     "custom": response(custom()),
     "refusal": response(refused()),
-    "every tool": response(*EVERY_TOOL, CLICK, said()),
+    "every tool": response(*EVERY_TOOL, CLICK, text_item()),
     "incomplete": response(status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
     "failed": response(status="failed", output=[], error={"code": "rate_limit_exceeded", "message": "slow down"}),
     "nothing": response(output=[]),
 }
 
 
-def _helper(client: openai.OpenAI, **given: Any) -> None:
-    with client.responses.stream(**given) as stream:
+def _helper(client: openai.OpenAI, **options: Any) -> None:
+    with client.responses.stream(**options) as stream:
         stream.until_done()
 
 
 READ: dict[str, Callable[..., Any]] = {
-    "stream": lambda client, **given: list(client.responses.create(stream=True, **given)),
+    "stream": lambda client, **options: list(client.responses.create(stream=True, **options)),
     "helper": _helper,
-    "raw": lambda client, **given: list(client.responses.with_raw_response.create(stream=True, **given).parse()),
+    "raw": lambda client, **options: list(client.responses.with_raw_response.create(stream=True, **options).parse()),
 }
 
 
@@ -501,26 +509,26 @@ def test_a_streamed_answer_equals_the_whole_one(captured: Captured, name: str, h
 
 def test_a_stream_whose_last_event_has_no_items(captured: Captured) -> None:
     """Some servers do not repeat the items: they were seen."""
-    told = events(response(said("Here.", CITED)))
-    told[-1]["response"] = {**told[-1]["response"], "output": []}
-    list(Server(streamed(told)).client().responses.create(model=MODEL, input="?", stream=True))
-    found = inference(captured)
-    assert found.output[0].parts == (Text("Here."), Generic("annotations", {"annotations": CITED}))
-    assert not found.partial
+    stream_events = events(response(text_item("Here.", CITED)))
+    stream_events[-1]["response"] = {**stream_events[-1]["response"], "output": []}
+    list(Server(streamed(stream_events)).client().responses.create(model=MODEL, input="?", stream=True))
+    operation = inference(captured)
+    assert operation.output[0].parts == (Text("Here."), Generic("annotations", {"annotations": CITED}))
+    assert not operation.partial
 
 
 def test_every_prefix_of_a_stream_tells_what_was_seen() -> None:
     """Left after any event, a stream is partial with its text so far, its calls' raw arguments so far, and no finish."""
-    answer = response(thought("so", content=["be"]), said("Well then.", CITED), call(), custom(), refused(), CODE, MCP)
-    told = events(answer)
-    for count in range(1, len(told)):
+    answer = response(thought("so", content=["be"]), text_item("Well then.", CITED), call(), custom(), refused(), CODE, MCP)
+    stream_events = events(answer)
+    for count in range(1, len(stream_events)):
         with capture(instrument=("openai",), redact=False) as captured:
             stream = Server(streamed(answer)).client().responses.create(model=MODEL, input="?", stream=True)
             seen = [next(stream) for _ in range(count)]
             stream.close()
-        found = inference(captured)
-        assert (found.partial, found.chunks, found.finish_reasons, found.usage) == (True, count, (), None)
-        parts = [part for message in found.output for part in message.parts]
+        operation = inference(captured)
+        assert (operation.partial, operation.chunks, operation.finish_reasons, operation.usage) == (True, count, (), None)
+        parts = [part for message in operation.output for part in message.parts]
         deltas = dict.fromkeys(("response.output_text.delta", "response.function_call_arguments.delta"), "")
         for event in seen:
             if event.type in deltas:
@@ -529,13 +537,13 @@ def test_every_prefix_of_a_stream_tells_what_was_seen() -> None:
         raw = [part.arguments for part in parts if isinstance(part, ToolCall) and part.name == "look_up"]
         wrote = deltas["response.function_call_arguments.delta"]
         assert raw == (
-            [] if count < _place(told, "look_up") else [{"order_id": "7"} if wrote == '{"order_id": "7"}' else wrote]
+            [] if count < _place(stream_events, "look_up") else [{"order_id": "7"} if wrote == '{"order_id": "7"}' else wrote]
         )
 
 
-def _place(told: list[dict[str, Any]], name: str) -> int:
+def _place(stream_events: list[dict[str, Any]], name: str) -> int:
     """How many events it takes until a call of this tool has begun."""
-    return next(number for number, event in enumerate(told, 1) if event.get("item", {}).get("name") == name)
+    return next(number for number, event in enumerate(stream_events, 1) if event.get("item", {}).get("name") == name)
 
 
 def test_a_stream_that_is_dropped_is_partial(captured: Captured) -> None:
@@ -546,8 +554,8 @@ def test_a_stream_that_is_dropped_is_partial(captured: Captured) -> None:
             break
     del stream, event
     gc.collect()
-    found = inference(captured)
-    assert (found.partial, found.output) == (True, (Message("assistant", (Text("On "),)),))
+    operation = inference(captured)
+    assert (operation.partial, operation.output) == (True, (Message("assistant", (Text("On "),)),))
 
 
 def test_a_helper_that_is_left_is_partial(captured: Captured) -> None:
@@ -556,8 +564,8 @@ def test_a_helper_that_is_left_is_partial(captured: Captured) -> None:
         for event in stream:
             if event.type == "response.output_text.delta":
                 break
-    found = inference(captured)
-    assert (found.partial, found.output[0].text(), found.status) == (True, "On ", "in_progress")
+    operation = inference(captured)
+    assert (operation.partial, operation.output[0].text(), operation.status) == (True, "On ", "in_progress")
 
 
 def test_a_stream_that_ends_without_its_last_event_is_partial(captured: Captured) -> None:
@@ -583,8 +591,8 @@ def test_a_lost_connection_is_partial_with_its_failure(captured: Captured) -> No
 
 def test_an_error_event_is_the_spans_failure(captured: Captured) -> None:
     """The library gives it as an event and raises nothing; the span tells of it."""
-    told = [*events()[:6], {"type": "error", "code": "rate_limit_exceeded", "message": "slow", "param": None}]
-    seen = list(Server(streamed(told)).client().responses.create(model=MODEL, input="?", stream=True))
+    stream_events = [*events()[:6], {"type": "error", "code": "rate_limit_exceeded", "message": "slow", "param": None}]
+    seen = list(Server(streamed(stream_events)).client().responses.create(model=MODEL, input="?", stream=True))
     assert seen[-1].type == "error"
     (span,) = spans(captured)
     assert span.failure is not None
@@ -661,26 +669,28 @@ class Where(pydantic.BaseModel):
 
 def test_a_compaction_is_a_call_of_the_model(captured: Captured) -> None:
     """Its tokens count; what it keeps of the user's is no answer."""
-    kept = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Where is order 7?"}]}
-    output = [kept, {"type": "compaction", "id": "cmp_1", "encrypted_content": "…"}]
+    kept_message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Where is order 7?"}]}
+    output = [kept_message, {"type": "compaction", "id": "cmp_1", "encrypted_content": "…"}]
     answer = {"id": "resp_1", "object": "response.compaction", "created_at": 1, "output": output, "usage": USAGE}
     Server(whole(answer)).client().responses.compact(model=MODEL, input="Where is order 7?")
-    found = inference(captured)
-    assert found.output == (Message("assistant", (Compaction(None, "cmp_1"),), finish_reason="stop"),)
-    assert found.usage is not None
-    assert found.usage.input_tokens == USAGE["input_tokens"]
+    operation = inference(captured)
+    assert operation.output == (Message("assistant", (Compaction(None, "cmp_1"),), finish_reason="stop"),)
+    assert operation.usage is not None
+    assert operation.usage.input_tokens == USAGE["input_tokens"]
     assert captured.spans[0].evaluations == ()
 
 
 def test_the_schema_asked_for_is_held(captured: Captured) -> None:
     """`text.format`, and `parse`'s class as it is sent, are what the answer is judged by."""
     form: Any = {"format": {"type": "json_schema", "name": "where", "schema": Where.model_json_schema()}}
-    client = Server(answered(said('{"city": "Oslo"}')), answered(said('{"city": "Oslo", "days": 2}'))).client()
+    client = Server(answered(text_item('{"city": "Oslo"}')), answered(text_item('{"city": "Oslo", "days": 2}'))).client()
     client.responses.create(model=MODEL, input="?", text=form)
     parsed = client.responses.parse(model=MODEL, input="?", text_format=Where)
     assert parsed.output_parsed == Where(city="Oslo", days=2)
     wrong, right = spans(captured)
-    assert [(found.where, found.code, found.pointer) for found in wrong.violations] == [("output", "missing", "/days")]
+    assert [(violation.where, violation.code, violation.pointer) for violation in wrong.violations] == [
+        ("output", "missing", "/days")
+    ]
     assert right.violations == ()
     assert isinstance(right.operation, Inference)
     assert right.operation.parameters["text"]["format"]["schema"]["required"] == ["city", "days"]
@@ -690,11 +700,11 @@ def test_the_schema_asked_for_is_held(captured: Captured) -> None:
 def test_an_answer_that_cannot_be_parsed_is_on_the_span(captured: Captured) -> None:
     """`parse` raises over it; the span has the answer, its violation and the failure."""
     with pytest.raises(pydantic.ValidationError):
-        Server(answered(said('{"city": "Oslo"}'))).client().responses.parse(model=MODEL, input="?", text_format=Where)
+        Server(answered(text_item('{"city": "Oslo"}'))).client().responses.parse(model=MODEL, input="?", text_format=Where)
     (span,) = spans(captured)
     assert isinstance(span.operation, Inference)
     assert span.operation.output[0].text() == '{"city": "Oslo"}'
-    assert [found.pointer for found in span.violations] == ["/days"]
+    assert [violation.pointer for violation in span.violations] == ["/days"]
     assert span.failure is not None
 
 
@@ -725,7 +735,9 @@ def test_tools_are_offered_run_and_answered(captured: Captured) -> None:
         "Look an order up."
         return {"order_id": order_id, "state": "sent"}
 
-    server = Server(answered(thought("Hm."), call('{"order": 7}')), answered(call(call_id="call_2")), answered(said("Sent.")))
+    server = Server(
+        answered(thought("Hm."), call('{"order": 7}')), answered(call(call_id="call_2")), answered(text_item("Sent."))
+    )
     client, tools = server.client(), llmtrace.Tools(look_up)
 
     @llmtrace.agent

@@ -65,50 +65,50 @@ def test_a_stream_is_recorded_as_the_whole_answer_is(captured: Captured) -> None
         )
         if isinstance(result, openai.Stream):
             list(result)
-    one, other = (span.operation for span in spans(captured))
-    assert isinstance(one, Inference)
-    assert isinstance(other, Inference)
-    assert other.stream
+    whole_operation, streamed_operation = (span.operation for span in spans(captured))
+    assert isinstance(whole_operation, Inference)
+    assert isinstance(streamed_operation, Inference)
+    assert streamed_operation.stream
     for field in ("input", "output", "tools", "usage", "finish_reasons", "response_id", "response_model", "system_fingerprint"):
-        assert getattr(one, field) == getattr(other, field), field
+        assert getattr(whole_operation, field) == getattr(streamed_operation, field), field
 
 
 def test_a_stream_tells_its_timing(captured: Captured) -> None:
     """Time to the first chunk, number of chunks, attempts."""
     for _ in ask(Server(streamed()).client()):
         pass
-    found = inference(captured)
-    assert found.chunks == len(text_chunks())
-    assert found.time_to_first_chunk is not None
-    assert 0 < found.time_to_first_chunk < 60
-    assert (found.attempts, found.partial, found.output[0].text()) == (1, False, "On its way.")
-    assert found.usage == Usage(20, 9, 8, None, 3)
+    operation = inference(captured)
+    assert operation.chunks == len(text_chunks())
+    assert operation.time_to_first_chunk is not None
+    assert 0 < operation.time_to_first_chunk < 60
+    assert (operation.attempts, operation.partial, operation.output[0].text()) == (1, False, "On its way.")
+    assert operation.usage == Usage(20, 9, 8, None, 3)
 
 
 def test_a_chunk_with_text_and_a_call_loses_neither(captured: Captured) -> None:
     """Some servers send both in one chunk."""
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
-    (said,) = output(
+    (message,) = output(
         captured,
         chunk({"role": "assistant", "content": "One "}),
         chunk({"content": "moment.", "tool_calls": [call]}),
         chunk({}, finish="tool_calls"),
     )
-    assert said.parts == (Text("One moment."), ToolCall("look_up", {}, "c"))
+    assert message.parts == (Text("One moment."), ToolCall("look_up", {}, "c"))
 
 
 def test_citations_and_images_are_streamed_too(captured: Captured) -> None:
     """As in a whole answer."""
     cited = [{"type": "url_citation", "url_citation": {"url": f"http://{name}", "title": name}} for name in "ab"]
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}, "index": 0}
-    (said,) = output(
+    (message,) = output(
         captured,
         chunk({"role": "assistant", "content": "See."}),
         chunk({"annotations": cited[:1]}),
         chunk({"annotations": cited[1:], "images": [picture]}),
         chunk({}, finish="stop"),
     )
-    content, image, citations = said.parts
+    content, image, citations = message.parts
     assert content == Text("See.")
     assert isinstance(image, Blob)
     assert (image.modality, image.mime_type, image.size) == ("image", "image/png", 3)
@@ -130,7 +130,7 @@ def test_the_tier_and_the_bill_are_what_the_server_says(captured: Captured) -> N
 
 def test_choices_are_kept_apart(captured: Captured) -> None:
     """n > 1: chunks of different choices come in any order."""
-    said = output(
+    messages = output(
         captured,
         chunk({"role": "assistant", "content": "a"}),
         chunk({"role": "assistant", "content": "b"}, index=1),
@@ -139,8 +139,8 @@ def test_choices_are_kept_apart(captured: Captured) -> None:
         chunk({}, finish="stop", index=1),
         chunk({}, finish="length"),
     )
-    assert [one.text() for one in said] == ["aA", "bB"]
-    assert [one.finish_reason for one in said] == ["length", "stop"]
+    assert [message.text() for message in messages] == ["aA", "bB"]
+    assert [message.finish_reason for message in messages] == ["length", "stop"]
 
 
 def _unidentified(name: str | None, arguments: str) -> dict[str, Any]:
@@ -222,16 +222,16 @@ def _unidentified(name: str | None, arguments: str) -> dict[str, Any]:
 )
 def test_every_form_of_delta_is_put_together(captured: Captured, deltas: list[dict[str, Any]], parts: tuple[Any, ...]) -> None:
     """Refusal, reasoning, audio, legacy and custom calls, and the ways in which servers number calls."""
-    (said,) = output(captured, chunk({"role": "assistant", "content": ""}), *map(chunk, deltas), chunk({}, finish="stop"))
-    assert said.parts == parts
+    (message,) = output(captured, chunk({"role": "assistant", "content": ""}), *map(chunk, deltas), chunk({}, finish="stop"))
+    assert message.parts == parts
 
 
 def test_usage_on_every_chunk_counts_once(captured: Captured) -> None:
     """vLLM can send the usage so far with every chunk: the last one counts."""
     chunks = [chunk({"content": "a"}, usage={**USAGE, "completion_tokens": count}) for count in range(1, 9)]
     assert output(captured, chunk({"role": "assistant", "content": ""}), *chunks, chunk({}, finish="stop"))[0].text() == "a" * 8
-    found = spans(captured)[0].operation
-    assert found.usage == Usage(20, 8, 8, None, 3)  # type: ignore[union-attr]
+    operation = spans(captured)[0].operation
+    assert operation.usage == Usage(20, 8, 8, None, 3)  # type: ignore[union-attr]
 
 
 # -- ways to read a stream
@@ -269,8 +269,8 @@ def _with(stream: Any) -> None:
 def test_however_it_is_read(captured: Captured, read: Callable[[Any], None]) -> None:
     """A stream read to its end is whole, whoever reads it in however many goes."""
     read(ask(Server(streamed()).client()))
-    found = inference(captured)
-    assert (found.output[0].text(), found.partial) == ("On its way.", False)
+    operation = inference(captured)
+    assert (operation.output[0].text(), operation.partial) == ("On its way.", False)
 
 
 def _raw(client: openai.OpenAI) -> None:
@@ -301,11 +301,11 @@ def _helper(client: openai.OpenAI) -> None:
 def test_every_way_to_stream_is_one_span(captured: Captured, call: Callable[[openai.OpenAI], None]) -> None:
     """Raw streams, their lines and bytes, and the ``.stream()`` helper are each recorded once, whole."""
     call(Server(streamed()).client())
-    found = inference(captured)
-    assert (found.output[0].text(), found.partial, found.stream) == ("On its way.", False, True)
-    assert found.usage == Usage(20, 9, 8, None, 3)
-    assert found.chunks == len(text_chunks())
-    assert found.time_to_first_chunk is not None
+    operation = inference(captured)
+    assert (operation.output[0].text(), operation.partial, operation.stream) == ("On its way.", False, True)
+    assert operation.usage == Usage(20, 9, 8, None, 3)
+    assert operation.chunks == len(text_chunks())
+    assert operation.time_to_first_chunk is not None
 
 
 def test_every_async_way_to_stream_is_one_span(captured: Captured) -> None:
@@ -313,23 +313,23 @@ def test_every_async_way_to_stream_is_one_span(captured: Captured) -> None:
 
     async def main() -> None:
         client = Server(*(streamed() for _ in range(5))).aclient()
-        given: dict[str, Any] = {"model": MODEL, "messages": ASK}
+        arguments: dict[str, Any] = {"model": MODEL, "messages": ASK}
         async for _ in await aask(client):
             pass
         async with await aask(client) as stream:
             async for _ in stream:
                 pass
-        async for _ in (await client.chat.completions.with_raw_response.create(stream=True, **given)).parse():
+        async for _ in (await client.chat.completions.with_raw_response.create(stream=True, **arguments)).parse():
             pass
-        async with client.chat.completions.with_streaming_response.create(stream=True, **given) as response:
+        async with client.chat.completions.with_streaming_response.create(stream=True, **arguments) as response:
             assert [line async for line in response.iter_lines()]
-        async with client.chat.completions.stream(**given) as stream:
+        async with client.chat.completions.stream(**arguments) as stream:
             await stream.get_final_completion()
 
     asyncio.run(main())
-    found = [span.operation for span in spans(captured)]
-    assert [one.output[0].text() for one in found] == ["On its way."] * 5  # type: ignore[union-attr]
-    assert {one.partial for one in found} == {False}  # type: ignore[union-attr]
+    operations = [span.operation for span in spans(captured)]
+    assert [operation.output[0].text() for operation in operations] == ["On its way."] * 5  # type: ignore[union-attr]
+    assert {operation.partial for operation in operations} == {False}  # type: ignore[union-attr]
 
 
 # -- ways to leave a stream
@@ -340,8 +340,8 @@ def test_a_stream_never_read_is_partial(captured: Captured) -> None:
     ask(Server(streamed()).client()).close()
     ask(Server(streamed()).client())
     gc.collect()
-    found = [span.operation for span in spans(captured)]
-    assert [(one.partial, one.output, one.chunks) for one in found] == [(True, (), 0)] * 2  # type: ignore[union-attr]
+    operations = [span.operation for span in spans(captured)]
+    assert [(operation.partial, operation.output, operation.chunks) for operation in operations] == [(True, (), 0)] * 2  # type: ignore[union-attr]
 
 
 def test_the_helper_left_early_is_partial(captured: Captured) -> None:
@@ -350,18 +350,18 @@ def test_the_helper_left_early_is_partial(captured: Captured) -> None:
         for event in stream:
             if event.type == "content.delta" and event.snapshot == "On ":
                 break
-    found = inference(captured)
-    assert (found.partial, found.output[0].text()) == (True, "On ")
+    operation = inference(captured)
+    assert (operation.partial, operation.output[0].text()) == (True, "On ")
 
 
 def test_an_answer_that_was_seen_whole_is_not_partial(captured: Captured) -> None:
     """Who stops reading at the finish reason has missed nothing of the answer."""
     with ask(Server(streamed()).client()) as stream:
-        for one in stream:
-            if one.choices[0].finish_reason:
+        for chunk in stream:
+            if chunk.choices[0].finish_reason:
                 break
-    found = inference(captured)
-    assert (found.partial, found.output[0].text(), found.usage) == (False, "On its way.", None)
+    operation = inference(captured)
+    assert (operation.partial, operation.output[0].text(), operation.usage) == (False, "On its way.", None)
 
 
 @pytest.mark.parametrize(
@@ -375,9 +375,9 @@ def test_a_broken_stream_keeps_what_was_seen(captured: Captured, breaks: BaseExc
     with pytest.raises((openai.APIConnectionError, http.TransportError)) as caught:  # the SDK's own in 3.x, httpx's in 2.x
         _loop(stream)
     (span,) = spans(captured)
-    found = span.operation
-    assert isinstance(found, Inference)
-    assert (found.partial, found.output[0].text()) == (True, "On its")
+    operation = span.operation
+    assert isinstance(operation, Inference)
+    assert (operation.partial, operation.output[0].text()) == (True, "On its")
     assert span.failure is not None
     assert (span.failure.type, span.failure.message) == (word, str(caught.value))
     assert next(stream, None) is None
@@ -414,8 +414,8 @@ def test_a_stream_still_open_when_recording_ends_is_recorded(captured: Captured)
     next(stream)
     next(stream)
     instrumentation.disable()
-    found = inference(captured)
-    assert (found.partial, found.output[0].text()) == (True, "On ")
+    operation = inference(captured)
+    assert (operation.partial, operation.output[0].text()) == (True, "On ")
     assert len(list(stream)) == len(text_chunks()) - 2
 
 
@@ -428,10 +428,10 @@ def test_reading_the_body_leaves_no_trace_on_the_response(captured: Captured) ->
 
 def test_a_stream_without_a_private_iterator_still_works(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should a future SDK keep its iterator elsewhere: a proxy that is the stream in all but its iteration."""
-    made = openai.Stream.__init__
+    original_init = openai.Stream.__init__
 
     def without(self: Any, **kwargs: Any) -> None:
-        made(self, **kwargs)
+        original_init(self, **kwargs)
         self._moved = self.__dict__.pop("_iterator")
 
     monkeypatch.setattr(openai.Stream, "__init__", without)
@@ -441,5 +441,5 @@ def test_a_stream_without_a_private_iterator_still_works(captured: Captured, mon
         assert isinstance(stream, openai.Stream)
         assert stream.response.status_code == 200
         _loop(stream)
-    found = inference(captured)
-    assert (found.output[0].text(), found.partial) == ("On its way.", False)
+    operation = inference(captured)
+    assert (operation.output[0].text(), operation.partial) == ("On its way.", False)

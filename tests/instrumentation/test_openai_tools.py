@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from openai_responses_server import MODEL, TOOL, answered, call, said
+from openai_responses_server import MODEL, TOOL, answered, call, text_item
 from openai_server import Server, spans
 
 import llmtrace
@@ -57,7 +57,7 @@ def test_a_function_is_an_execution_inside_an_agent(captured: Captured, is_async
     with llmtrace.agent("a"):
         run(
             answered(call(), call('{"order_id": "9"}', call_id="call_2")),
-            answered(said()),
+            answered(text_item()),
             functions=registered(is_async=is_async),
             is_async=is_async,
         )
@@ -65,8 +65,8 @@ def test_a_function_is_an_execution_inside_an_agent(captured: Captured, is_async
     assert all(span.parent_id == agent.span_id for span in (first, *ran, last))
     assert isinstance(first.operation, Inference)
     assert isinstance(last.operation, Inference)
-    found = [span.operation for span in ran]
-    assert found == [
+    operations = [span.operation for span in ran]
+    assert operations == [
         ToolExecution(
             "look_up", {"order_id": number}, f"order {number}: sent", True, call_id, definition=first.operation.tools[0]
         )
@@ -79,9 +79,9 @@ def test_what_a_function_raises_is_its_failure(captured: Captured, is_async: boo
     """The runner stops with an error of its own."""
     with pytest.raises(runner.ToolRunnerError):
         run(answered(call('{"order_id": "8"}')), functions=registered(is_async=is_async), is_async=is_async)
-    ((span, found),) = executions(captured)
-    assert found.call_id == "call_1"
-    assert not found.has_result
+    ((span, operation),) = executions(captured)
+    assert operation.call_id == "call_1"
+    assert not operation.has_result
     assert span.failure is not None
     assert (span.failure.type, span.failure.message) == ("LookupError", "no such order")
 
@@ -96,14 +96,14 @@ def test_a_tool_of_llmtrace_makes_its_span_itself(captured: Captured) -> None:
 
     functions = [runner.RegisteredFunction(STRICT, look_up)]
     with llmtrace.agent("a"):
-        run(answered(call()), answered(said()), functions=functions, is_async=False)
+        run(answered(call()), answered(text_item()), functions=functions, is_async=False)
     assert len(executions(captured)) == 1
 
 
 def test_a_budget_stops_the_runner(captured: Captured) -> None:
     """What the program asked to be raised is what stops it."""
     with pytest.raises((BudgetExceeded, runner.ToolRunnerError)), llmtrace.Budget(calls=1):
-        run(answered(call()), answered(said()), functions=registered(is_async=False), is_async=False)
+        run(answered(call()), answered(text_item()), functions=registered(is_async=False), is_async=False)
     assert isinstance(spans(captured)[0].operation, Inference)
 
 
@@ -136,15 +136,15 @@ def test_an_action_of_a_browser_is_an_execution(captured: Captured, is_async: bo
     run(
         answered(call('{"tab_id": "t"}', name=name)),
         answered(call('{"tab_id": "none"}', name=name, call_id="call_2")),
-        answered(said()),
+        answered(text_item()),
         browser=toolset,
         is_async=is_async,
     )
-    (fine, read), (failed, other) = executions(captured)
+    (fine, read), (failed, failed_read) = executions(captured)
     assert (read.name, read.arguments, read.call_id, fine.failure) == (name, {"tab_id": "t"}, "call_1", None)
     assert "Order 7 is late." in str(read.result)
     assert read.definition is not None
-    assert other.call_id == "call_2"
+    assert failed_read.call_id == "call_2"
     assert failed.failure == Failure("tool_error", "no such tab")
 
 
@@ -162,15 +162,15 @@ class Screen:
 def test_an_action_of_a_computer_is_an_execution(captured: Captured, in_runner: bool) -> None:
     """In the runner, and in the loop of its own."""
     click = {"type": "click", "button": "left", "x": 1, "y": 2}
-    asked = {"type": "computer_call", "id": "cu_1", "call_id": "call_u", "status": "completed", "actions": [click]}
-    replies = answered({**asked, "pending_safety_checks": []}), answered(said())
+    request = {"type": "computer_call", "id": "cu_1", "call_id": "call_u", "status": "completed", "actions": [click]}
+    replies = answered({**request, "pending_safety_checks": []}), answered(text_item())
     toolset = computer.ComputerToolset(Screen())
     if in_runner:
         run(*replies, computer=toolset, is_async=False)
     else:
         toolset.run(Server(*replies).client(), {**ASK, "tools": [{"type": "computer"}]})
-    ((_, found),) = executions(captured)
-    assert (found.name, found.call_id) == ("computer", "call_u")
-    assert found.arguments["actions"][0]["x"] == 1
-    assert found.result["type"] == "computer_screenshot"
-    assert "QUJD" not in str(found.result)
+    ((_, operation),) = executions(captured)
+    assert (operation.name, operation.call_id) == ("computer", "call_u")
+    assert operation.arguments["actions"][0]["x"] == 1
+    assert operation.result["type"] == "computer_screenshot"
+    assert "QUJD" not in str(operation.result)

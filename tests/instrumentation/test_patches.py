@@ -47,18 +47,18 @@ _PATHS = ("function", "Class.method", "Class.inherited", "Class.static", "Class.
 
 
 def _all(module: Any) -> list[str]:
-    one = module.Class()
-    return [module.function(), one.method(), one.inherited(), module.Class.static(), module.Class.classy()]
+    instance = module.Class()
+    return [module.function(), instance.method(), instance.inherited(), module.Class.static(), module.Class.classy()]
 
 
 def test_what_is_wrapped_is_shown_copied_and_pickled_as_it_was(library: Any) -> None:
     """A function handed to another process, a method in an object that is copied: as with llmtrace off."""
     module = library()
-    one = module.Class()
+    instance = module.Class()
     takes: list[Any] = [
         lambda: module.function,
-        lambda: one.method,
-        lambda: one.inherited,
+        lambda: instance.method,
+        lambda: instance.inherited,
         lambda: module.Class.method,
         lambda: module.Class.static,
         lambda: module.Class.classy,
@@ -67,11 +67,11 @@ def test_what_is_wrapped_is_shown_copied_and_pickled_as_it_was(library: Any) -> 
     patches = Patches(Patch("a_library", path, loud) for path in _PATHS)
     patches.apply()
     assert [repr(take()) for take in takes] == shown
-    for made in (lambda it: pickle.loads(pickle.dumps(it)), copy.copy, copy.deepcopy):
-        function, method, inherited, of_class, static, classy = (made(take()) for take in takes)
-        again = [function(), method(), inherited(), of_class(one), static(), classy()]
+    for copied in (lambda it: pickle.loads(pickle.dumps(it)), copy.copy, copy.deepcopy):
+        function, method, inherited, of_class, static, classy = (copied(take()) for take in takes)
+        again = [function(), method(), inherited(), of_class(instance), static(), classy()]
         assert again == ["<function>", "<method>", "<inherited>", "<method>", "<static>", "<Class>"], "and wrapped still"
-    assert copy.deepcopy(one.method).__self__ is not one
+    assert copy.deepcopy(instance.method).__self__ is not instance
     assert copy.deepcopy(module.function) is module.function
     patches.undo()
 
@@ -86,8 +86,8 @@ def test_what_is_loaded_is_patched_and_given_back(library: Any) -> None:
     assert _all(module) == ["<function>", "<method>", "<inherited>", "<static>", "<Class>"]
     patches.undo()
     after = dict(vars(module)), dict(vars(module.Class))
-    assert [{name: id(thing) for name, thing in one.items()} for one in before] == [
-        {name: id(thing) for name, thing in one.items()} for one in after
+    assert [{name: id(thing) for name, thing in value.items()} for value in before] == [
+        {name: id(thing) for name, thing in value.items()} for value in after
     ]
 
 
@@ -135,11 +135,11 @@ def test_several_of_ours_go_in_any_order(library: Any, path: str, first: int) ->
     several = [Patches([Patch("a_library", path, _say(letter))]) for letter in "XYZ"]
     for patches in several:
         patches.apply()
-    said = f"{name}XYZ"
+    expected = f"{name}XYZ"
     for place in (first, *{0, 1, 2} - {first}):
-        assert getattr(owner() if classes else owner, name)() == said
+        assert getattr(owner() if classes else owner, name)() == expected
         several[place].undo()
-        said = said.replace("XYZ"[place], "")
+        expected = expected.replace("XYZ"[place], "")
     assert vars(owner).get(name) is before
 
 

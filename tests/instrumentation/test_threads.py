@@ -19,8 +19,8 @@ from llmtrace.testing import Captured, capture
 
 @pytest.fixture
 def captured() -> Iterator[Captured]:
-    with capture(instrument=("threads",)) as found:
-        yield found
+    with capture(instrument=("threads",)) as recording:
+        yield recording
 
 
 def work(name: str) -> None:
@@ -81,7 +81,7 @@ def by_task() -> None:
 @pytest.mark.parametrize(
     "hand_over",
     [by_thread, by_subclass, by_timer, by_pool, by_map, by_executor_of_a_loop, by_task],
-    ids=lambda one: one.__name__,
+    ids=lambda value: value.__name__,
 )
 def test_work_is_below_where_it_was_handed_over(captured: Captured, hand_over: Callable[[], None]) -> None:
     with llmtrace.span("above"):
@@ -106,11 +106,11 @@ def test_a_pools_thread_forgets_whom_it_worked_for(captured: Captured) -> None:
 
 def test_other_context_variables_stay_where_they_are(captured: Captured) -> None:
     """A thread sees the program's own context variables as it does without llmtrace: not at all."""
-    own: contextvars.ContextVar[str] = contextvars.ContextVar("own", default="unset")
-    own.set("set")
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("own", default="unset")
+    variable.set("set")
     seen: list[str] = []
     with llmtrace.span("above"):
-        thread = threading.Thread(target=lambda: seen.append(own.get()))
+        thread = threading.Thread(target=lambda: seen.append(variable.get()))
         thread.start()
         thread.join()
     assert seen == ["unset"]

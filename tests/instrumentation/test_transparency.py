@@ -49,7 +49,7 @@ def test_a_call_never_awaited_warns_once(captured: Captured) -> None:
         warnings.simplefilter("always")
         client.chat.completions.create(model=MODEL, messages=ASK)
         gc.collect()
-    messages = [str(one.message) for one in warned if "never awaited" in str(one.message)]
+    messages = [str(warning.message) for warning in warned if "never awaited" in str(warning.message)]
     assert messages == ["coroutine 'AsyncCompletions.create' was never awaited"]
 
 

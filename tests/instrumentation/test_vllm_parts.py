@@ -68,15 +68,15 @@ def test_unlikely_tokens_are_found_in_the_text() -> None:
     for token, logprob in tokens:
         confidence.add(0, token, logprob)
     confidence.fit(0, "The year 187 was a b")
-    found = confidence.attributes()
-    assert found[semconv.LOGPROB_LOW] == [0, 9, 12]
-    assert found[semconv.LOGPROB_MIN] == -9.0
-    assert found[semconv.LOGPROB_MEAN] == pytest.approx(-27.4 / 8)
+    attributes = confidence.attributes()
+    assert attributes[semconv.LOGPROB_LOW] == [0, 9, 12]
+    assert attributes[semconv.LOGPROB_MIN] == -9.0
+    assert attributes[semconv.LOGPROB_MEAN] == pytest.approx(-27.4 / 8)
     assert Confidence().attributes() == {}
 
 
 @pytest.mark.parametrize(
-    ("asked", "text", "codes"),
+    ("parameters", "text", "codes"),
     [
         ({"structured_outputs": {"choice": ["yes", "no"]}}, "no", []),
         ({"structured_outputs": {"choice": ["yes", "no"]}}, "nope", ["not_allowed"]),
@@ -87,9 +87,9 @@ def test_unlikely_tokens_are_found_in_the_text() -> None:
         ({"structured_outputs": {"grammar": "root ::= 'a'"}}, "b", []),
     ],
 )
-def test_structured_outputs(asked: dict[str, object], text: str, codes: list[str]) -> None:
+def test_structured_outputs(parameters: dict[str, object], text: str, codes: list[str]) -> None:
     """What vLLM was told to hold an answer to is checked, by whatever way it was told."""
-    inference = Inference("vllm", parameters=asked, output=(Message("assistant", (Text(text),)),))
+    inference = Inference("vllm", parameters=parameters, output=(Message("assistant", (Text(text),)),))
     evaluator = Evaluator(())
     judged = evaluator.step(evaluator.start(), Span("0" * 32, "0" * 16, "chat", 0, 1, operation=inference))
     assert [violation.code for violation in judged.violations] == codes
@@ -167,8 +167,8 @@ def generate(prompts: list[Any]) -> Any:
     """``LLM.generate`` over the engine, both wrapped."""
     engine, params = FakeEngine(), SimpleNamespace(max_tokens=5, temperature=0.5)
 
-    def run(given: list[Any]) -> None:
-        for number, prompt in enumerate(given):
+    def run(batch: list[Any]) -> None:
+        for number, prompt in enumerate(batch):
             _vllm_engine.adding(engine.add_request, engine, (str(number), prompt, params), {})
         while engine.waiting:
             _vllm_engine.stepping(engine.step, engine, (), {})

@@ -39,7 +39,7 @@ def same_on_and_off(library: str, observe: Callable[[], Any], caplog: pytest.Log
 
 
 def _texts(warned: list[warnings.WarningMessage]) -> list[str]:
-    return [str(one.message) for one in warned]
+    return [str(warning.message) for warning in warned]
 
 
 def _logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Fields: TypeAlias = dict[str, Any]
 """Fields of the operation, by name. Two more: ``failure``, where the server reported one and the library raises nothing, and
-``attributes`` of the span that the operation has no field for. Fields that the operation's class does not have are left out."""
+``attributes`` of the span that the operation has no field for. Other operations than `Inference` ignore what they lack."""
 Headers: TypeAlias = dict[str, str]
 
 
@@ -109,19 +109,19 @@ _current: ContextVar[Call | None] = ContextVar("llmtrace_call", default=None)
 
 
 class Call:
-    """One call of a model: the open span, and what is known of it so far."""
+    """One call of a model: its open span (``recording``), and what is known of it so far (``fields``)."""
 
     __slots__ = (
-        "answered",
         "attempts",
         "client",
-        "counted",
         "endpoint",
         "fields",
         "kwargs",
+        "last_request",
         "needs_body",
         "open",
         "recording",
+        "refused_answer",
         "started",
     )
 
@@ -135,11 +135,11 @@ class Call:
         self.kwargs = kwargs
         self.started = time.perf_counter()
         self.attempts = 0
-        self.counted: tuple[Any, ...] = ()
+        self.last_request: tuple[Any, ...] = ()
         """The request that was counted last, since two instrumentors may see the same."""
         self.needs_body = False
-        self.answered: Any = None
-        """The library's own answer, where a hook saw it before the library refused it (``.parse()``)."""
+        self.refused_answer: Any = None
+        """The answer that a hook saw before the library refused it (``.parse()``)."""
         self.open = True
 
     @property
@@ -149,13 +149,14 @@ class Call:
         return count if isinstance(count, int) else 1
 
     def read(self) -> None:
+        """Read the content of the request from its arguments."""
         fields, self.needs_body = self.endpoint.request(self.kwargs)
         self.fields.update(fields)
         if not self.needs_body:
             self.kwargs = {}
 
     def attempt(self, body: Any) -> None:
-        """A request goes out: the first, or one of the client's own retries."""
+        """Count one HTTP request, the first or a retry; read ``body`` (a mapping) if the arguments did not hold all content."""
         self.attempts += 1
         if self.needs_body and isinstance(body, Mapping):
             self.needs_body = False
@@ -167,6 +168,7 @@ class Call:
         return otel_context.attach(self.recording.context), _current.set(self)
 
     def leave(self, tokens: tuple[Any, Token[Call | None]]) -> None:
+        """Undo `enter`."""
         theirs, ours = tokens
         try:
             _current.reset(ours)
@@ -174,6 +176,7 @@ class Call:
             self.recording.detach(theirs)
 
     def on_response(self, result: Any) -> Any:
+        """End the call with what the library returned, or have its stream end it."""
         try:
             return self.endpoint.on_response(self, result)
         except BaseException:
@@ -182,8 +185,8 @@ class Call:
 
     def fail(self, error: BaseException) -> None:
         """End the span: the call raised ``error``."""
-        answered = getattr(error, "completion", None) or self.answered
-        fields = guard(self.endpoint.answer, answered) if answered is not None else None
+        answer = getattr(error, "completion", None) or self.refused_answer
+        fields = guard(self.endpoint.answer, answer) if answer is not None else None
         self.end(fields or {}, error)
 
     def end(self, fields: Fields, error: BaseException | None = None) -> None:
@@ -447,8 +450,8 @@ def _count(client: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     if call is None:
         return
     body, retry = getattr(args[0], "json_data", None) if args else None, kwargs.get("retries_taken")
-    if retry is None or not call.counted or call.counted[0] is not body or call.counted[1] != retry:
-        call.counted = body, retry
+    if retry is None or not call.last_request or call.last_request[0] is not body or call.last_request[1] != retry:
+        call.last_request = body, retry
         call.attempt(body)
 
 
@@ -461,4 +464,4 @@ def note_answer(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) 
 def _note_answer(kwargs: Mapping[str, Any]) -> None:
     call = _current.get()
     if call is not None:
-        call.answered = kwargs.get("chat_completion") or kwargs.get("response")
+        call.refused_answer = kwargs.get("chat_completion") or kwargs.get("response")

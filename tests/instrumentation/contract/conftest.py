@@ -46,6 +46,6 @@ def _silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def _is_theirs(text: str) -> bool:
-    known = text.startswith("an error occurred during closing of asynchronous generator")
-    known = known or "RuntimeError('aclose(): asynchronous generator is already running')" in text
-    return known and "llmtrace/instrumentation" not in text and "apump" not in text
+    is_known_noise = text.startswith("an error occurred during closing of asynchronous generator")
+    is_known_noise = is_known_noise or "RuntimeError('aclose(): asynchronous generator is already running')" in text
+    return is_known_noise and "llmtrace/instrumentation" not in text and "apump" not in text

@@ -95,12 +95,12 @@ class _Handler(BaseHTTPRequestHandler):
         """A body sent in chunks."""
         if "chunked" not in (self.headers.get("transfer-encoding") or ""):
             return b""
-        found = b""
+        data = b""
         while size := int(self.rfile.readline().strip() or b"0", 16):
-            found += self.rfile.read(size)
+            data += self.rfile.read(size)
             self.rfile.readline()
         self.rfile.readline()
-        return found
+        return data
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Always the same: it may stand in the text of an exception."""

@@ -55,8 +55,8 @@ def test_nothing_is_in_the_span(way: Way, number: int) -> None:
     way.options = {"content": "none"}
     watched = way.watch(program, reply)
     (span,) = watched.spans
-    kept = json.dumps(asdict(genai.encode(span)), default=str)
-    assert [secret for secret in secrets(watched) if secret in kept] == []
+    span_json = json.dumps(asdict(genai.encode(span)), default=str)
+    assert [secret for secret in secrets(watched) if secret in span_json] == []
     assert span.operation.provider == way.kit.provider  # type: ignore[union-attr]
 
 
@@ -68,7 +68,9 @@ def test_nothing_leaves_by_default(way: Way, number: int, app_provider: Any) -> 
     (span,) = watched.spans
     assert CANARY in json.dumps(asdict(genai.encode(span)), default=str)
     finished = app_provider.exported.get_finished_spans()
-    (exported,) = [one for one in finished if one.instrumentation_scope.name == "llmtrace"]  # some SDKs make spans of their own
+    (exported,) = [
+        span for span in finished if span.instrumentation_scope.name == "llmtrace"
+    ]  # some SDKs make spans of their own
     assert exported.attributes["gen_ai.provider.name"] == way.kit.provider
     sent = exported.to_json()
     assert [secret for secret in secrets(watched) if secret in sent] == []

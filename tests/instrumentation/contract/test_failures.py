@@ -41,8 +41,8 @@ def test_an_error_status_is_a_failure(way: Way, status: int, program: Any) -> No
     assert failure is not None
     assert (failure.type, failure.message) == (WORDS[status], text)
     assert kind.rpartition(".")[2] in failure.stacktrace
-    found = watched.inference
-    assert (found.output, found.usage, found.attempts) == ((), None, 1)
+    operation = watched.inference
+    assert (operation.output, operation.usage, operation.attempts) == ((), None, 1)
 
 
 @BOTH

@@ -46,13 +46,13 @@ def _silence(caplog: pytest.LogCaptureFixture) -> None:
 
 def modules(name: str) -> list[ModuleType]:
     """The provider's file and those that it is made of, and so on; the engine apart."""
-    own = importlib.import_module(f"llmtrace.instrumentation.{name}")
-    found, waiting = {own.__name__: own}, [own]
+    provider_module = importlib.import_module(f"llmtrace.instrumentation.{name}")
+    modules_by_name, waiting = {provider_module.__name__: provider_module}, [provider_module]
     while waiting:
-        for part in _parts(waiting.pop()) - found.keys():
-            found[part] = importlib.import_module(part)
-            waiting.append(found[part])
-    return [found[part] for part in sorted(found)]
+        for part in _parts(waiting.pop()) - modules_by_name.keys():
+            modules_by_name[part] = importlib.import_module(part)
+            waiting.append(modules_by_name[part])
+    return [modules_by_name[part] for part in sorted(modules_by_name)]
 
 
 def _parts(module: ModuleType) -> set[str]:
@@ -60,7 +60,7 @@ def _parts(module: ModuleType) -> set[str]:
     used = {thing.__name__ for thing in vars(module).values() if inspect.ismodule(thing)}
     for thing in vars(module).values():
         used |= {
-            str(getattr(each, "__module__", "")) for each in (inspect.getmro(thing) if inspect.isclass(thing) else (thing,))
+            str(getattr(value, "__module__", "")) for value in (inspect.getmro(thing) if inspect.isclass(thing) else (thing,))
         }
     return {part for part in used if part.startswith("llmtrace.instrumentation._") and part.rpartition(".")[2] not in ENGINE}
 
@@ -90,7 +90,7 @@ def _stands_in(way: Way, function: Any) -> bool:
 async def program(way: Way, client: Any) -> list[Any]:
     """Everything once: whole, with tools, streamed to the end and left, refused."""
     seen: list[Any] = []
-    for step in (_whole, _with_tools, _streamed, _streamed_with_tools, _left, _refused):
+    for step in (_whole, _with_tools, _streamed, _streamed_with_tools, _left_early, _refused):
         try:
             seen.append(await step(way, client))
         except Exception as raised:
@@ -114,7 +114,7 @@ async def _streamed_with_tools(way: Way, client: Any) -> Any:
     return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
 
 
-async def _left(way: Way, client: Any) -> Any:
+async def _left_early(way: Way, client: Any) -> Any:
     stream = await way.open(client)
     seen = [way.kit.seen(chunk) for chunk in await way.read(stream, 2)]
     close = getattr(stream, "aclose" if way.asynchronous else "close", None) or getattr(stream, "close", None)

@@ -26,12 +26,12 @@ class Reading:
 
     async def __call__(self, way: Way, client: Any) -> Any:
         stream = await way.open(client, self.question)
-        return self.told(way, await self.read(way, stream))
+        return self.texts_of(way, await self.read(way, stream))
 
     async def read(self, way: Way, stream: Any) -> list[Any]:
         return await way.read(stream)
 
-    def told(self, way: Way, chunks: list[Any]) -> list[Any]:
+    def texts_of(self, way: Way, chunks: list[Any]) -> list[Any]:
         self.text = way.text(chunks)
         return [way.kit.seen(chunk) for chunk in chunks]
 
@@ -55,14 +55,14 @@ def test_a_stream_is_one_inference(way: Way) -> None:
     """Text, finish reason, usage, and that it was a stream."""
     program = Reading()
     watched = way.watch(program, way.kit.streamed(LONG))
-    span, found = watched.span, watched.inference
+    span, operation = watched.span, watched.inference
     assert program.text == LONG.text
-    assert (span.name, span.kind, span.failure) == (f"{found.operation} {MODEL}", "client", None)
-    assert [(one.role, one.text()) for one in found.output] == [("assistant", LONG.text)]
-    assert found.finish_reasons == ("stop",)
-    assert (found.stream, found.partial, found.attempts) == (True, False, 1)
-    assert found.chunks == len(watched.seen)
-    assert found.time_to_first_chunk is not None
+    assert (span.name, span.kind, span.failure) == (f"{operation.operation} {MODEL}", "client", None)
+    assert [(message.role, message.text()) for message in operation.output] == [("assistant", LONG.text)]
+    assert operation.finish_reasons == ("stop",)
+    assert (operation.stream, operation.partial, operation.attempts) == (True, False, 1)
+    assert operation.chunks == len(watched.seen)
+    assert operation.time_to_first_chunk is not None
 
 
 @pytest.mark.parametrize("answer", [LONG, CALLS, Answer(text="Wait.", calls=CALLS.calls[:1], finish="tool_call")])
@@ -96,32 +96,32 @@ def test_streamed_choices_are_kept_apart(way: Way) -> None:
     """n > 1: one output message a choice."""
     if not way.kit.has_choices:
         pytest.skip(f"{way.kit.name} gives one choice")
-    found = way.watch(Reading(Question(n=2)), way.kit.streamed(Answer(n=2))).inference
-    assert [one.text() for one in found.output] == [Answer().text] * 2
-    assert found.finish_reasons == ("stop", "stop")
+    operation = way.watch(Reading(Question(n=2)), way.kit.streamed(Answer(n=2))).inference
+    assert [message.text() for message in operation.output] == [Answer().text] * 2
+    assert operation.finish_reasons == ("stop", "stop")
 
 
 def test_sync_and_async_streams_record_the_same(way: Way) -> None:
     """The async client's span is the sync client's span, ids and times apart."""
     if not (way.kit.has_sync and way.kit.has_async) or way.asynchronous:
         pytest.skip("needs both, once")
-    one, two = (
+    first, two = (
         Way(way.kit, asynchronous).watch(Reading(Question(tools=True)), way.kit.streamed(CALLS)).span
         for asynchronous in (False, True)
     )
-    assert isinstance(one.operation, Inference)
+    assert isinstance(first.operation, Inference)
     assert isinstance(two.operation, Inference)
     operation = replace(
         two.operation,
-        server_port=one.operation.server_port,
-        time_to_first_chunk=one.operation.time_to_first_chunk,
+        server_port=first.operation.server_port,
+        time_to_first_chunk=first.operation.time_to_first_chunk,
     )
-    assert replace(two, start=one.start, end=one.end, operation=operation) == one
+    assert replace(two, start=first.start, end=first.end, operation=operation) == first
 
 
 def test_two_streams_at_once_are_told_apart(way: Way) -> None:
     """Read in turns by one program: each span has its own text."""
-    other = Answer(text="Something else, quite another thing. " * 4)
+    other_answer = Answer(text="Something else, quite another thing. " * 4)
 
     async def program(way: Way, client: Any) -> Any:
         iterators = [way.iterate(await way.open(client)) for _ in range(2)]
@@ -136,9 +136,9 @@ def test_two_streams_at_once_are_told_apart(way: Way) -> None:
                     texts[place] += way.kit.text(chunk)
         return texts
 
-    watched = way.watch(program, way.kit.streamed(LONG), way.kit.streamed(other))
-    found = [span.operation.output[0].text() for span in watched.spans if isinstance(span.operation, Inference)]
-    assert sorted(found) == sorted(watched.seen) == sorted([LONG.text, other.text])
+    watched = way.watch(program, way.kit.streamed(LONG), way.kit.streamed(other_answer))
+    operations = [span.operation.output[0].text() for span in watched.spans if isinstance(span.operation, Inference)]
+    assert sorted(operations) == sorted(watched.seen) == sorted([LONG.text, other_answer.text])
 
 
 def test_a_span_between_two_chunks_is_no_child_of_the_inference(way: Way) -> None:
@@ -216,12 +216,12 @@ class Forgotten(Reading):
     async def __call__(self, way: Way, client: Any) -> Any:
         stream = await way.open(client)
         iterator = way.iterate(stream)
-        told = self.told(way, await until_text(way, iterator))
+        texts = self.texts_of(way, await until_text(way, iterator))
         cycle: list[Any] = [stream, iterator]
         cycle.append(cycle)
         del stream, iterator, cycle
         gc.collect()
-        return told
+        return texts
 
 
 class Elsewhere(Reading):
@@ -264,10 +264,10 @@ def test_a_stream_left_early_is_partial(way: Way, leave: type[Reading]) -> None:
 
 
 def _is_partial(watched: Watched, text: str) -> None:
-    found = watched.inference
-    assert (found.stream, found.partial) == (True, True)
+    operation = watched.inference
+    assert (operation.stream, operation.partial) == (True, True)
     assert text
-    assert "".join(one.text() for one in found.output) == text
+    assert "".join(message.text() for message in operation.output) == text
 
 
 def test_a_stream_never_read_is_partial(way: Way) -> None:
@@ -343,8 +343,8 @@ class Cut(Reading):
             while (chunk := await way.next(iterator)) is not END:
                 chunks.append(chunk)
         except Exception as raised:
-            return self.told(way, chunks), see(raised)
-        return self.told(way, chunks), None
+            return self.texts_of(way, chunks), see(raised)
+        return self.texts_of(way, chunks), None
 
 
 def test_a_stream_that_is_cut_off_keeps_what_was_seen(way: Way) -> None:

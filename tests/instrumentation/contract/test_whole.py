@@ -31,26 +31,31 @@ async def ask_with_tools(way: Way, client: Any) -> Any:
 
 def instructions(inference: Inference) -> str:
     """The system prompt, whichever place its provider has for it."""
-    said = [*inference.system, *(part for one in inference.input if one.role in ("system", "developer") for part in one.parts)]
-    return "".join(part.content for part in said if isinstance(part, Text))
+    system_parts = [
+        *inference.system,
+        *(part for message in inference.input if message.role in ("system", "developer") for part in message.parts),
+    ]
+    return "".join(part.content for part in system_parts if isinstance(part, Text))
 
 
 def test_a_call_is_one_inference(way: Way) -> None:
     """Request, answer, usage, server and attempts of one call are on one span."""
     watched = way.watch(ask, way.kit.whole(Answer()))
-    span, found = watched.span, watched.inference
+    span, operation = watched.span, watched.inference
     assert (span.kind, span.failure, span.violations) == ("client", None, ())
-    assert found.operation in ("chat", "generate_content")
-    assert span.name == f"{found.operation} {MODEL}"
-    assert (found.provider, found.request_model) == (way.kit.provider, MODEL)
-    assert instructions(found) == SYSTEM
-    assert (found.input[-1].role, found.input[-1].text()) == ("user", QUESTION)
-    assert [(one.role, one.text(), one.finish_reason) for one in found.output] == [("assistant", Answer().text, "stop")]
-    assert found.finish_reasons == ("stop",)
-    assert found.parameters.get("max_tokens") == 100
-    assert (found.stream, found.partial, found.chunks, found.attempts) == (False, False, None, 1)
-    assert found.server_address == "127.0.0.1"
-    assert found.server_port is not None
+    assert operation.operation in ("chat", "generate_content")
+    assert span.name == f"{operation.operation} {MODEL}"
+    assert (operation.provider, operation.request_model) == (way.kit.provider, MODEL)
+    assert instructions(operation) == SYSTEM
+    assert (operation.input[-1].role, operation.input[-1].text()) == ("user", QUESTION)
+    assert [(message.role, message.text(), message.finish_reason) for message in operation.output] == [
+        ("assistant", Answer().text, "stop")
+    ]
+    assert operation.finish_reasons == ("stop",)
+    assert operation.parameters.get("max_tokens") == 100
+    assert (operation.stream, operation.partial, operation.chunks, operation.attempts) == (False, False, None, 1)
+    assert operation.server_address == "127.0.0.1"
+    assert operation.server_port is not None
 
 
 def test_usage_counts_everything(way: Way) -> None:
@@ -62,8 +67,11 @@ def test_usage_counts_everything(way: Way) -> None:
         assert usage.cache_read_input_tokens == 8
 
 
-def calls_of(way: Way, said: tuple[Said, ...]) -> list[ToolCall]:
-    return [ToolCall(one.name, _json(one.arguments), one.id if way.kit.has_call_ids else None) for one in said]
+def calls_of(way: Way, expected_calls: tuple[Said, ...]) -> list[ToolCall]:
+    return [
+        ToolCall(execution.name, _json(execution.arguments), execution.id if way.kit.has_call_ids else None)
+        for execution in expected_calls
+    ]
 
 
 def _json(text: str) -> Any:
@@ -71,24 +79,24 @@ def _json(text: str) -> Any:
 
 
 def found_calls(way: Way, inference: Inference) -> list[ToolCall]:
-    found = [call for message in inference.output for call in message.tool_calls()]
-    return found if way.kit.has_call_ids else [replace(call, id=None) for call in found]
+    tool_calls = [call for message in inference.output for call in message.tool_calls()]
+    return tool_calls if way.kit.has_call_ids else [replace(call, id=None) for call in tool_calls]
 
 
 def test_parallel_tool_calls_are_read(way: Way) -> None:
     """Names, arguments as the model wrote them, and ids, in order; the definitions of the request beside them."""
     watched = way.watch(ask_with_tools, way.kit.whole(CALLS))
-    found = watched.inference
-    assert found_calls(way, found) == calls_of(way, CALLS.calls)
-    assert found.finish_reasons == ("tool_call",)
-    (tool,) = found.tools
+    operation = watched.inference
+    assert found_calls(way, operation) == calls_of(way, CALLS.calls)
+    assert operation.finish_reasons == ("tool_call",)
+    (tool,) = operation.tools
     assert (tool.name, tool.description) == (TOOL["name"], TOOL["description"])
     assert tool.parameters["properties"]["order_id"] == {"type": "string"}
     assert watched.span.violations == ()
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "pointer"),
+    ("call", "code", "pointer"),
     [
         (Said('{"order_id": 7}'), "wrong_type", "/order_id"),
         (Said("{}"), "missing", "/order_id"),
@@ -96,7 +104,7 @@ def test_parallel_tool_calls_are_read(way: Way) -> None:
     ],
 )
 @pytest.mark.parametrize("streamed", [False, True])
-def test_an_invalid_call_is_found_while_the_program_runs(way: Way, said: Said, code: str, pointer: str, streamed: bool) -> None:
+def test_an_invalid_call_is_found_while_the_program_runs(way: Way, call: Said, code: str, pointer: str, streamed: bool) -> None:
     """The verdict is on the inference, from whole and from streamed answers."""
 
     async def program(way: Way, client: Any) -> Any:
@@ -104,9 +112,9 @@ def test_an_invalid_call_is_found_while_the_program_runs(way: Way, said: Said, c
             return way.kit.seen(await way.ask(client, Question(tools=True)))
         return [way.kit.seen(chunk) for chunk in await way.read(await way.open(client, Question(tools=True)))]
 
-    answer = Answer(text="", calls=(said,), finish="tool_call")
+    answer = Answer(text="", calls=(call,), finish="tool_call")
     span = way.watch(program, way.kit.streamed(answer) if streamed else way.kit.whole(answer)).span
-    assert [(one.code, one.pointer) for one in span.violations] == [(code, pointer)]
+    assert [(violation.code, violation.pointer) for violation in span.violations] == [(code, pointer)]
     assert span.failure is None
 
 
@@ -118,10 +126,10 @@ def test_choices_are_kept_apart(way: Way) -> None:
     async def program(way: Way, client: Any) -> Any:
         return way.kit.seen(await way.ask(client, Question(n=3)))
 
-    found = way.watch(program, way.kit.whole(Answer(n=3))).inference
-    assert [one.text() for one in found.output] == [Answer().text] * 3
-    assert found.finish_reasons == ("stop",) * 3
-    assert found.parameters["choice.count"] == 3
+    operation = way.watch(program, way.kit.whole(Answer(n=3))).inference
+    assert [message.text() for message in operation.output] == [Answer().text] * 3
+    assert operation.finish_reasons == ("stop",) * 3
+    assert operation.parameters["choice.count"] == 3
 
 
 def test_a_huge_prompt_goes_through(way: Way) -> None:
@@ -133,19 +141,19 @@ def test_a_huge_prompt_goes_through(way: Way) -> None:
 
     watched = way.watch(program, way.kit.whole(Answer()))
     assert watched.inference.output[0].text() == Answer().text
-    kept = watched.inference.input[-1].text()
-    assert kept == text or (len(kept) < len(text) and watched.span.attributes["llmtrace.content.truncated"])
+    recorded_text = watched.inference.input[-1].text()
+    assert recorded_text == text or (len(recorded_text) < len(text) and watched.span.attributes["llmtrace.content.truncated"])
 
 
 def test_sync_and_async_record_the_same(way: Way) -> None:
     """The async client's span is the sync client's span, ids and times apart."""
     if not (way.kit.has_sync and way.kit.has_async) or way.asynchronous:
         pytest.skip("needs both, once")
-    other = Way(way.kit, True)
+    async_way = Way(way.kit, True)
     for program, reply in ((ask, way.kit.whole(Answer())), (ask_with_tools, way.kit.whole(CALLS))):
-        one, two = (which.watch(program, reply).span for which in (way, other))
-        operation = replace(two.operation, server_port=one.operation.server_port)
-        assert replace(two, start=one.start, end=one.end, operation=operation) == one
+        first, two = (which.watch(program, reply).span for which in (way, async_way))
+        operation = replace(two.operation, server_port=first.operation.server_port)
+        assert replace(two, start=first.start, end=first.end, operation=operation) == first
 
 
 def test_the_server_is_told_of_the_span(way: Way) -> None:
@@ -164,19 +172,19 @@ def test_parallel_calls_keep_their_parent(way: Way) -> None:
     kit = way.kit
 
     async def in_tasks(client: Any) -> None:
-        async def one(name: str) -> None:
+        async def work(name: str) -> None:
             with llmtrace.workflow(name):
                 await asyncio.gather(*(settled(kit.ask(client, Question())) for _ in range(2)))
 
-        await asyncio.gather(one("a"), one("b"))
+        await asyncio.gather(work("a"), work("b"))
 
     def in_threads(client: Any) -> None:
-        def one(name: str) -> None:
+        def work(name: str) -> None:
             with llmtrace.workflow(name):
                 for _ in range(2):
                     kit.ask(client, Question())
 
-        threads = [threading.Thread(target=one, args=(name,)) for name in ("a", "b")]
+        threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -217,15 +225,15 @@ def test_everything_is_taken_off_again(way: Way) -> None:
     patches = importlib.import_module(f"llmtrace.instrumentation.{way.kit.name}").PATCHES
 
     def present() -> dict[tuple[str, str], tuple[Any, bool]]:
-        found = {}
+        originals = {}
         for patch in patches:
             owner: Any = sys.modules.get(patch.module)
             *path, name = patch.path.split(".")
             for step in path:
                 owner = getattr(owner, step, None)
             if owner is not None and hasattr(owner, name):
-                found[patch.module, patch.path] = inspect.getattr_static(owner, name), name in vars(owner)
-        return found
+                originals[patch.module, patch.path] = inspect.getattr_static(owner, name), name in vars(owner)
+        return originals
 
     way.kit.client("http://127.0.0.1:9", asynchronous=way.asynchronous)
     before = present()

@@ -158,10 +158,10 @@ class Way:
         except StopAsyncIteration:
             return END
 
-    async def read(self, stream: Any, most: int = 1_000_000) -> list[Any]:
-        """The chunks of a stream, to its end or ``most`` of them."""
+    async def read(self, stream: Any, limit: int = 1_000_000) -> list[Any]:
+        """The chunks of a stream, to its end or ``limit`` of them."""
         iterator, chunks = self.iterate(stream), list[Any]()
-        while len(chunks) < most and (chunk := await self.next(iterator)) is not END:
+        while len(chunks) < limit and (chunk := await self.next(iterator)) is not END:
             chunks.append(chunk)
         return chunks
 

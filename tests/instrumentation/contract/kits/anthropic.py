@@ -25,8 +25,8 @@ class Anthropic:
     retries = True
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
-        made: Any = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
-        return made(api_key="sk-test", base_url=url, max_retries=retries)
+        client_class: Any = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
+        return client_class(api_key="sk-test", base_url=url, max_retries=retries)
 
     def close(self, client: Any) -> Any:
         return client.close()
@@ -46,7 +46,7 @@ class Anthropic:
 
     def whole(self, answer: Answer) -> Reply:
         content: list[Any] = [{"type": "text", "text": answer.text}] if answer.text else []
-        content += [_call(one, json.loads(one.arguments)) for one in answer.calls]
+        content += [_call(call, json.loads(call.arguments)) for call in answer.calls]
         message = {**_about(answer), "content": content, "stop_reason": _FINISH[answer.finish]}
         return json_reply({**message, "usage": {**_input(answer), "output_tokens": answer.output_tokens}})
 
@@ -54,12 +54,12 @@ class Anthropic:
         return sse_reply(list(_events(answer)), named=True)
 
     def error(self, status: int) -> Reply:
-        told = {"type": _ERRORS.get(status, "api_error"), "message": f"refused with {status}"}
-        return json_reply({"type": "error", "error": told}, status, [("retry-after-ms", "1")])
+        error = {"type": _ERRORS.get(status, "api_error"), "message": f"refused with {status}"}
+        return json_reply({"type": "error", "error": error}, status, [("retry-after-ms", "1")])
 
 
 def _request(question: Question) -> dict[str, Any]:
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "model": MODEL,
         "max_tokens": question.max_tokens,
         "system": SYSTEM,
@@ -67,8 +67,8 @@ def _request(question: Question) -> dict[str, Any]:
     }
     if question.tools:
         schema = {"input_schema": TOOL["parameters"]}
-        asked["tools"] = [{"name": TOOL["name"], "description": TOOL["description"], **schema}]
-    return asked
+        request["tools"] = [{"name": TOOL["name"], "description": TOOL["description"], **schema}]
+    return request
 
 
 def _about(answer: Answer) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def _input(answer: Answer) -> dict[str, Any]:
     return {"input_tokens": answer.input_tokens - cached, "cache_read_input_tokens": cached, "cache_creation_input_tokens": 0}
 
 
-def _call(said: Said, given: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": said.id, "name": said.name, "input": given}
+def _call(call: Said, tool_input: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": tool_input}
 
 
 def _events(answer: Answer) -> Iterator[dict[str, Any]]:
@@ -93,9 +93,9 @@ def _events(answer: Answer) -> Iterator[dict[str, Any]]:
         pieces = [{"type": "text_delta", "text": piece} for piece in pieces_of(answer.text)]
         yield from _block(index, {"type": "text", "text": ""}, pieces)
         index += 1
-    for said in answer.calls:
-        pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *pieces_of(said.arguments))]
-        yield from _block(index, _call(said, {}), pieces)
+    for call in answer.calls:
+        pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *pieces_of(call.arguments))]
+        yield from _block(index, _call(call, {}), pieces)
         index += 1
     delta = {"stop_reason": _FINISH[answer.finish], "stop_sequence": None}
     yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": answer.output_tokens}}

@@ -62,7 +62,7 @@ class Bedrock:
     def whole(self, answer: Answer) -> Reply:
         content: list[dict[str, Any]] = [{"text": answer.text}] if answer.text else []
         content += [
-            {"toolUse": {"toolUseId": said.id, "name": said.name, "input": json.loads(said.arguments)}} for said in answer.calls
+            {"toolUse": {"toolUseId": call.id, "name": call.name, "input": json.loads(call.arguments)}} for call in answer.calls
         ]
         message = {"role": "assistant", "content": content}
         return json_reply({"output": {"message": message}, "stopReason": _FINISH[answer.finish], "usage": _usage(answer)})
@@ -83,7 +83,7 @@ def session() -> Any:
 
 
 def _request(question: Question) -> dict[str, Any]:
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "modelId": MODEL,
         "system": [{"text": SYSTEM}],
         "messages": [{"role": "user", "content": [{"text": question.text}]}],
@@ -91,8 +91,8 @@ def _request(question: Question) -> dict[str, Any]:
     }
     if question.tools:
         tool = {"name": TOOL["name"], "description": TOOL["description"], "inputSchema": {"json": TOOL["parameters"]}}
-        asked["toolConfig"] = {"tools": [{"toolSpec": tool}]}
-    return asked
+        request["toolConfig"] = {"tools": [{"toolSpec": tool}]}
+    return request
 
 
 def _events(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -103,10 +103,10 @@ def _events(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
             yield "contentBlockDelta", {"contentBlockIndex": index, "delta": {"text": piece}}
         yield "contentBlockStop", {"contentBlockIndex": index}
         index += 1
-    for said in answer.calls:
-        tool = {"toolUseId": said.id, "name": said.name}
+    for call in answer.calls:
+        tool = {"toolUseId": call.id, "name": call.name}
         yield "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": tool}}
-        for piece in pieces_of(said.arguments):
+        for piece in pieces_of(call.arguments):
             yield "contentBlockDelta", {"contentBlockIndex": index, "delta": {"toolUse": {"input": piece}}}
         yield "contentBlockStop", {"contentBlockIndex": index}
         index += 1
@@ -127,8 +127,8 @@ def _usage(answer: Answer) -> dict[str, int]:
 
 def encoded(name: str, event: Any, kind: str = "event") -> bytes:
     """One message of an event stream: lengths, their checksum, headers, payload, checksum. ``kind``: event or exception."""
-    told = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
-    headers = b"".join(_header(key, value) for key, value in told.items())
+    fields = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    headers = b"".join(_header(key, value) for key, value in fields.items())
     payload = json.dumps(event).encode()
     prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
     message = prelude + struct.pack("!I", zlib.crc32(prelude)) + headers + payload

@@ -26,8 +26,8 @@ class Cohere:
     guards = ("_stepped", "_astepped", "_first", "_unhooked")
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
-        made: Any = cohere.AsyncClientV2 if asynchronous else cohere.ClientV2
-        client = made(api_key="none", base_url=url)
+        client_class: Any = cohere.AsyncClientV2 if asynchronous else cohere.ClientV2
+        client = client_class(api_key="none", base_url=url)
         client.options = {"max_retries": retries}
         return client
 
@@ -53,7 +53,7 @@ class Cohere:
         if answer.text:
             message["content"] = [{"type": "text", "text": answer.text}]
         if answer.calls:
-            message["tool_calls"] = [_call(said, said.arguments) for said in answer.calls]
+            message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
         body = {"id": "chat-1", "message": message, "finish_reason": _FINISH[answer.finish], "usage": _usage(answer)}
         return json_reply(body)
 
@@ -66,14 +66,14 @@ class Cohere:
 
 def _request(question: Question) -> dict[str, Any]:
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
-    asked: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
+    request: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
     if question.tools:
-        asked["tools"] = [{"type": "function", "function": TOOL}]
-    return asked
+        request["tools"] = [{"type": "function", "function": TOOL}]
+    return request
 
 
-def _call(said: Said, arguments: str) -> dict[str, Any]:
-    return {"id": said.id, "type": "function", "function": {"name": said.name, "arguments": arguments}}
+def _call(call: Said, arguments: str) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _events(answer: Answer) -> Iterator[dict[str, Any]]:
@@ -86,9 +86,9 @@ def _events(answer: Answer) -> Iterator[dict[str, Any]]:
         for piece in pieces_of(answer.text):
             yield event("content-delta", {"content": {"text": piece}})
         yield {"type": "content-end", "index": 0}
-    for index, said in enumerate(answer.calls):
-        yield event("tool-call-start", {"tool_calls": _call(said, "")}, index)
-        for piece in pieces_of(said.arguments):
+    for index, call in enumerate(answer.calls):
+        yield event("tool-call-start", {"tool_calls": _call(call, "")}, index)
+        for piece in pieces_of(call.arguments):
             yield event("tool-call-delta", {"tool_calls": {"function": {"arguments": piece}}}, index)
         yield {"type": "tool-call-end", "index": index}
     end = {"finish_reason": _FINISH[answer.finish], "usage": _usage(answer)}

@@ -52,8 +52,8 @@ class GoogleGenai:
 
     def seen(self, answer: Any) -> Any:
         assert isinstance(answer, pydantic.BaseModel)
-        told = answer.model_dump(exclude={"sdk_http_response"})
-        return type(answer).__qualname__, told, sorted(answer.model_fields_set)
+        fields = answer.model_dump(exclude={"sdk_http_response"})
+        return type(answer).__qualname__, fields, sorted(answer.model_fields_set)
 
     def text(self, chunk: Any) -> str:
         content = chunk.candidates[0].content if chunk.candidates else None
@@ -61,7 +61,7 @@ class GoogleGenai:
 
     def whole(self, answer: Answer) -> Reply:
         parts = [{"text": answer.text}] if answer.text else []
-        parts += [_call(said) for said in answer.calls]
+        parts += [_call(call) for call in answer.calls]
         candidates = [_candidate(index, parts, answer) for index in range(answer.n)]
         return json_reply({**_ABOUT, "candidates": candidates, "usageMetadata": _usage(answer)})
 
@@ -69,8 +69,8 @@ class GoogleGenai:
         return sse_reply([{**_ABOUT, **chunk, "usageMetadata": _usage(answer)} for chunk in _chunks(answer)])
 
     def error(self, status: int) -> Reply:
-        told = {"code": status, "message": f"refused with {status}", "status": _STATUS.get(status, "INTERNAL")}
-        return json_reply({"error": told}, status)
+        error = {"code": status, "message": f"refused with {status}", "status": _STATUS.get(status, "INTERNAL")}
+        return json_reply({"error": error}, status)
 
 
 def _request(question: Question) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def _request(question: Question) -> dict[str, Any]:
     return {"model": MODEL, "contents": question.text, "config": config}
 
 
-def _call(said: Said) -> dict[str, Any]:
-    return {"functionCall": {"id": said.id, "name": said.name, "args": json.loads(said.arguments)}}
+def _call(call: Said) -> dict[str, Any]:
+    return {"functionCall": {"id": call.id, "name": call.name, "args": json.loads(call.arguments)}}
 
 
 def _candidate(index: int, parts: list[dict[str, Any]], answer: Answer | None = None) -> dict[str, Any]:
@@ -96,8 +96,8 @@ def _chunks(answer: Answer) -> Iterator[dict[str, Any]]:
     for index in range(answer.n):
         for piece in pieces_of(answer.text):
             yield {"candidates": [_candidate(index, [{"text": piece}])]}
-        for said in answer.calls:
-            yield {"candidates": [_candidate(index, [_call(said)])]}
+        for call in answer.calls:
+            yield {"candidates": [_candidate(index, [_call(call)])]}
         yield {"candidates": [_candidate(index, [{"text": ""}], answer)]}
 
 

@@ -33,8 +33,8 @@ class GoogleInteractions(GoogleGenai):
     has_choices = False
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
-        made: Any = super().client(url, retries=retries)
-        return _Async(made) if asynchronous else made
+        new_client: Any = super().client(url, retries=retries)
+        return _Async(new_client) if asynchronous else new_client
 
     def close(self, client: Any) -> Any:
         return client.client.aio.aclose() if isinstance(client, _Async) else client.close()
@@ -53,25 +53,25 @@ class GoogleInteractions(GoogleGenai):
         return str(chunk.delta.text) if chunk.event_type == "step.delta" and chunk.delta.type == "text" else ""
 
     def whole(self, answer: Answer) -> Reply:
-        said = [{"type": "model_output", "content": [{"type": "text", "text": answer.text}]}] if answer.text else []
-        return json_reply({**_ABOUT, **_end(answer), "steps": [*said, *map(_call, answer.calls)]})
+        steps = [{"type": "model_output", "content": [{"type": "text", "text": answer.text}]}] if answer.text else []
+        return json_reply({**_ABOUT, **_end(answer), "steps": [*steps, *map(_call, answer.calls)]})
 
     def streamed(self, answer: Answer) -> Reply:
         return sse_reply(list(_events(answer)))
 
 
 def _request(question: Question) -> dict[str, Any]:
-    asked = {
+    request = {
         "model": MODEL,
         "system_instruction": SYSTEM,
         "input": question.text,
         "generation_config": {"max_output_tokens": question.max_tokens},
     }
-    return {**asked, "tools": [{"type": "function", **TOOL}]} if question.tools else asked
+    return {**request, "tools": [{"type": "function", **TOOL}]} if question.tools else request
 
 
-def _call(said: Said) -> dict[str, Any]:
-    return {"type": "function_call", "id": said.id, "name": said.name, "arguments": json.loads(said.arguments)}
+def _call(call: Said) -> dict[str, Any]:
+    return {"type": "function_call", "id": call.id, "name": call.name, "arguments": json.loads(call.arguments)}
 
 
 def _events(answer: Answer) -> Iterator[dict[str, Any]]:
@@ -83,9 +83,9 @@ def _events(answer: Answer) -> Iterator[dict[str, Any]]:
             yield {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": piece}}
         yield {"event_type": "step.stop", "index": 0}
         steps = 1
-    for index, said in enumerate(answer.calls, steps):
-        yield {"event_type": "step.start", "index": index, "step": {**_call(said), "arguments": {}}}
-        for piece in pieces_of(said.arguments):
+    for index, call in enumerate(answer.calls, steps):
+        yield {"event_type": "step.start", "index": index, "step": {**_call(call), "arguments": {}}}
+        for piece in pieces_of(call.arguments):
             yield {"event_type": "step.delta", "index": index, "delta": {"type": "arguments_delta", "arguments": piece}}
         yield {"event_type": "step.stop", "index": index}
     yield {"event_type": "interaction.completed", "interaction": {**_ABOUT, **_end(answer)}}

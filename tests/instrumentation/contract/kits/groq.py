@@ -17,8 +17,8 @@ class Groq(OpenAI):
     provider = "groq"
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
-        made: Any = groq.AsyncGroq if asynchronous else groq.Groq
-        return made(api_key="gsk-test", base_url=url, max_retries=retries)
+        client_class: Any = groq.AsyncGroq if asynchronous else groq.Groq
+        return client_class(api_key="gsk-test", base_url=url, max_retries=retries)
 
     def ask(self, client: Any, question: Question) -> Any:
         return client.chat.completions.create(**_request(question))
@@ -30,8 +30,8 @@ class Groq(OpenAI):
         *chunks, last, done = super().streamed(answer).pieces
         usage = json.loads(last[len("data: ") :])["usage"]
         final = json.loads(chunks[-1][len("data: ") :])
-        (told,) = sse_reply([{**final, "x_groq": {"id": "req_1", "usage": usage}}]).pieces
-        return replace(super().streamed(answer), pieces=(*chunks[:-1], told, done))
+        (piece,) = sse_reply([{**final, "x_groq": {"id": "req_1", "usage": usage}}]).pieces
+        return replace(super().streamed(answer), pieces=(*chunks[:-1], piece, done))
 
 
 KIT = Groq()

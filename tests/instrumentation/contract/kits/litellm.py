@@ -61,11 +61,11 @@ class LiteLLM(OpenAI):
 
     def seen(self, answer: Any) -> Any:
         assert isinstance(answer, pydantic.BaseModel)
-        said = answer.model_dump()
-        said.pop("created", None)
-        if said.get("id") != "chatcmpl-1":
-            said["id"] = "made up by litellm"
-        return type(answer).__qualname__, said
+        fields = answer.model_dump()
+        fields.pop("created", None)
+        if fields.get("id") != "chatcmpl-1":
+            fields["id"] = "made up by litellm"
+        return type(answer).__qualname__, fields
 
 
 def warm_up() -> None:

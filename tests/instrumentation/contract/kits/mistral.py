@@ -40,8 +40,8 @@ class Mistral:
         return client
 
     def close(self, client: Any) -> Any:
-        made = client.sdk_configuration
-        return (made.async_client.aclose if client.is_async else made.client.close)()
+        configuration = client.sdk_configuration
+        return (configuration.async_client.aclose if client.is_async else configuration.client.close)()
 
     def ask(self, client: Any, question: Question) -> Any:
         chat = client.chat
@@ -70,24 +70,24 @@ class Mistral:
         return sse_reply([*chunks[:-1], {**chunks[-1], "usage": _usage(answer)}], done=b"data: [DONE]\n\n")
 
     def error(self, status: int) -> Reply:
-        told = {"object": "error", "message": f"refused with {status}", "type": "error", "code": str(status)}
-        return json_reply(told, status)
+        error = {"object": "error", "message": f"refused with {status}", "type": "error", "code": str(status)}
+        return json_reply(error, status)
 
 
 def _request(question: Question) -> dict[str, Any]:
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
-    asked: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
+    request: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
     if question.tools:
-        asked["tools"] = [{"type": "function", "function": TOOL}]
+        request["tools"] = [{"type": "function", "function": TOOL}]
     if question.n > 1:
-        asked["n"] = question.n
-    return asked
+        request["n"] = question.n
+    return request
 
 
 def _calls(answer: Answer) -> dict[str, Any]:
     called = [
-        {"id": said.id, "index": index, "function": {"name": said.name, "arguments": said.arguments}}
-        for index, said in enumerate(answer.calls)
+        {"id": call.id, "index": index, "function": {"name": call.name, "arguments": call.arguments}}
+        for index, call in enumerate(answer.calls)
     ]
     return {"tool_calls": called} if called else {}
 

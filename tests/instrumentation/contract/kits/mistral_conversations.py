@@ -30,9 +30,9 @@ class MistralConversations(Mistral):
         return str(chunk.data.content) if chunk.event == "message.output.delta" else ""
 
     def whole(self, answer: Answer) -> Reply:
-        said = [{"type": "message.output", "id": "msg_1", "model": MODEL, "content": answer.text}] if answer.text else []
+        steps = [{"type": "message.output", "id": "msg_1", "model": MODEL, "content": answer.text}] if answer.text else []
         calls = [{"type": "function.call", **about, "arguments": arguments} for about, arguments in _calls(answer)]
-        return json_reply({"conversation_id": "conv_1", "outputs": [*said, *calls], "usage": _usage(answer)})
+        return json_reply({"conversation_id": "conv_1", "outputs": [*steps, *calls], "usage": _usage(answer)})
 
     def streamed(self, answer: Answer) -> Reply:
         pieces = [b"event: %s\ndata: %s\n\n" % (event["type"].encode(), _json(event)) for event in _events(answer)]
@@ -44,15 +44,15 @@ def _json(event: dict[str, Any]) -> bytes:
 
 
 def _request(question: Question) -> dict[str, Any]:
-    asked = {"model": MODEL, "instructions": SYSTEM, "inputs": question.text}
-    asked["completion_args"] = {"max_tokens": question.max_tokens}
-    return {**asked, "tools": [{"type": "function", "function": TOOL}]} if question.tools else asked
+    request = {"model": MODEL, "instructions": SYSTEM, "inputs": question.text}
+    request["completion_args"] = {"max_tokens": question.max_tokens}
+    return {**request, "tools": [{"type": "function", "function": TOOL}]} if question.tools else request
 
 
 def _calls(answer: Answer) -> list[tuple[dict[str, Any], str]]:
     return [
-        ({"id": f"fc_{said.id}", "tool_call_id": said.id, "name": said.name, "model": MODEL}, said.arguments)
-        for said in answer.calls
+        ({"id": f"fc_{call.id}", "tool_call_id": call.id, "name": call.name, "model": MODEL}, call.arguments)
+        for call in answer.calls
     ]
 
 

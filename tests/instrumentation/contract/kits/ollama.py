@@ -24,8 +24,8 @@ class Ollama:
     retries = False
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
-        made: Any = ollama.AsyncClient if asynchronous else ollama.Client
-        return made(host=url)
+        client_class: Any = ollama.AsyncClient if asynchronous else ollama.Client
+        return client_class(host=url)
 
     def close(self, client: Any) -> Any:
         return client.close()
@@ -62,14 +62,14 @@ class Ollama:
 
 def _request(question: Question) -> dict[str, Any]:
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
-    asked: dict[str, Any] = {"model": MODEL, "messages": messages, "options": {"num_predict": question.max_tokens}}
+    request: dict[str, Any] = {"model": MODEL, "messages": messages, "options": {"num_predict": question.max_tokens}}
     if question.tools:
-        asked["tools"] = [{"type": "function", "function": TOOL}]
-    return asked
+        request["tools"] = [{"type": "function", "function": TOOL}]
+    return request
 
 
 def _calls(answer: Answer) -> list[dict[str, Any]]:
-    return [{"function": {"name": said.name, "arguments": json.loads(said.arguments)}} for said in answer.calls]
+    return [{"function": {"name": call.name, "arguments": json.loads(call.arguments)}} for call in answer.calls]
 
 
 def _done(answer: Answer) -> dict[str, Any]:

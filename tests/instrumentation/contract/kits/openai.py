@@ -24,8 +24,8 @@ class OpenAI:
     retries = True
 
     def client(self, url: str, *, asynchronous: bool = False, retries: int = 0) -> Any:
-        made: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
-        return made(api_key="sk-test", base_url=f"{url}/v1", max_retries=retries)
+        client_class: Any = openai.AsyncOpenAI if asynchronous else openai.OpenAI
+        return client_class(api_key="sk-test", base_url=f"{url}/v1", max_retries=retries)
 
     def close(self, client: Any) -> Any:
         return client.close()
@@ -46,7 +46,7 @@ class OpenAI:
     def whole(self, answer: Answer) -> Reply:
         message = {"role": "assistant", "content": answer.text or None}
         if answer.calls:
-            message["tool_calls"] = [_call(one, one.arguments) for one in answer.calls]
+            message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
         choices = [{"index": index, "message": message, "finish_reason": _finish(answer)} for index in range(answer.n)]
         return json_reply({**_ABOUT, "object": "chat.completion", "choices": choices, "usage": _usage(answer)})
 
@@ -63,16 +63,16 @@ class OpenAI:
 
 def _request(question: Question) -> dict[str, Any]:
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.text}]
-    asked: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
+    request: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": question.max_tokens}
     if question.tools:
-        asked["tools"] = [{"type": "function", "function": TOOL}]
+        request["tools"] = [{"type": "function", "function": TOOL}]
     if question.n > 1:
-        asked["n"] = question.n
-    return asked
+        request["n"] = question.n
+    return request
 
 
-def _call(said: Said, arguments: str) -> dict[str, Any]:
-    return {"id": said.id, "type": "function", "function": {"name": said.name, "arguments": arguments}}
+def _call(call: Said, arguments: str) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _deltas(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
@@ -84,9 +84,9 @@ def _deltas(answer: Answer, index: int) -> Iterator[dict[str, Any]]:
     yield choice({"role": "assistant", "content": "" if answer.text else None})
     for piece in pieces_of(answer.text):
         yield choice({"content": piece})
-    for number, said in enumerate(answer.calls):
-        yield choice({"tool_calls": [{"index": number, **_call(said, "")}]})
-        for piece in pieces_of(said.arguments):
+    for number, call in enumerate(answer.calls):
+        yield choice({"tool_calls": [{"index": number, **_call(call, "")}]})
+        for piece in pieces_of(call.arguments):
             yield choice({"tool_calls": [{"index": number, "function": {"arguments": piece}}]})
     yield choice({}, _finish(answer))
 

@@ -39,8 +39,8 @@ class OpenAIResponses(OpenAI):
 
 
 def _request(question: Question) -> dict[str, Any]:
-    asked = {"model": MODEL, "instructions": SYSTEM, "input": question.text, "max_output_tokens": question.max_tokens}
-    return {**asked, "tools": [{"type": "function", **TOOL}]} if question.tools else asked
+    request = {"model": MODEL, "instructions": SYSTEM, "input": question.text, "max_output_tokens": question.max_tokens}
+    return {**request, "tools": [{"type": "function", **TOOL}]} if question.tools else request
 
 
 def _response(answer: Answer) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _response(answer: Answer) -> dict[str, Any]:
         **_ABOUT,
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-        "output": [*([_message(answer.text)] if answer.text else ()), *(_call(said, said.arguments) for said in answer.calls)],
+        "output": [*([_message(answer.text)] if answer.text else ()), *(_call(call, call.arguments) for call in answer.calls)],
         "usage": {
             "input_tokens": answer.input_tokens,
             "output_tokens": answer.output_tokens,
@@ -65,8 +65,8 @@ def _message(text: str) -> dict[str, Any]:
     return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
 
 
-def _call(said: Said, arguments: str) -> dict[str, Any]:
-    about = {"type": "function_call", "id": f"fc_{said.id}", "call_id": said.id, "name": said.name, "status": "completed"}
+def _call(call: Said, arguments: str) -> dict[str, Any]:
+    about = {"type": "function_call", "id": f"fc_{call.id}", "call_id": call.id, "name": call.name, "status": "completed"}
     return {**about, "arguments": arguments}
 
 
