@@ -47,7 +47,7 @@ def test_what_changed_is_said_with_its_cause(llmtrace: Callable[..., Ran], updat
     assert "support · chat · m · prompt aaaaaaaa" in said
     assert re.search(r"! 2026-09-21 15:\d\d UTC model changed m-1 -> m-2: response length fell [89]\d %", said)
     assert "the result lacks a field (/total) that all of the 80 before had, and so it is in others" in said
-    assert "told by 3 calls against 80 before: llmtrace show 00000000" in said
+    assert "from 3 calls, compared with 80 before: llmtrace show 00000000" in said
 
 
 def test_json_has_every_number(llmtrace: Callable[..., Ran], updated: str) -> None:
@@ -81,7 +81,7 @@ def test_not_enough_data_is_said(llmtrace: Callable[..., Ran], tmp_path: Path) -
     assert "tokens  13 calls more" in out
     assert "Not enough data yet for 9 of 9 monitors: each needs 20 calls in 5 runs." in " ".join(out.split())
     empty = fill(str(tmp_path / "none"), (Trace([one.spans[0]]) for one in update(1, 0)))
-    assert "Nothing is followed yet" in llmtrace("drift", "--store", empty).out
+    assert "No calls of a model or tool yet" in llmtrace("drift", "--store", empty).out
     assert "Nothing of nobody is followed" in llmtrace("drift", "--agent", "nobody", "--store", few).out
 
 

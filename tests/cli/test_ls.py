@@ -180,7 +180,7 @@ def test_filters_and_order(llmtrace: Callable[..., Any], store: str, options: li
 
 def test_nothing_found(llmtrace: Callable[..., Any], store: str) -> None:
     """No trace is told apart from no such trace."""
-    assert llmtrace("ls", "--store", store, "--health", "failed").out == "No trace is like that.\n"
+    assert llmtrace("ls", "--store", store, "--health", "failed").out == "No trace matches these filters.\n"
     assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
 
 

@@ -208,7 +208,7 @@ def test_since_and_agent(llmtrace: Callable[..., Any], store: str) -> None:
     assert json.loads(llmtrace("stats", "--json", "--since", "65m", "--store", store).out)["traces"] == 6
     assert json.loads(llmtrace("stats", "--json", "--agent", "support", "--store", store).out)["model_calls"]["calls"] == 80
     assert json.loads(llmtrace("stats", "--json", "--agent", "other", "--store", store).out)["traces"] == 0
-    assert llmtrace("stats", "--agent", "other", "--store", store).out == "No trace is like that.\n"
+    assert llmtrace("stats", "--agent", "other", "--store", store).out == "No trace matches these filters.\n"
     assert llmtrace("stats").out == "No traces yet. Try: llmtrace demo\n"
 
 
@@ -221,7 +221,7 @@ def test_few_calls_are_said(llmtrace: Callable[..., Any], tmp_path: Path) -> Non
     opened.close()
     out = llmtrace("stats", "--by", "name", "--store", str(tmp_path)).out
     assert out == snapshot("""\
-2 traces, 1 model call, cost not known
+2 traces, 1 model call, cost unknown
 
 CALLS      P50      P95      P99  TTFT P95  TOKEN  OUT P95  NAME
     1  1.00 s*  1.00 s*  1.00 s*         -      -        -  evil\\x1b[2J name

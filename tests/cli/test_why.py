@@ -15,7 +15,7 @@ from inline_snapshot import snapshot
 
 from llmtrace import semconv
 from llmtrace.cli import why
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Place, Step, Suspect
 from llmtrace.model import AgentInvocation, Evaluation, Trace
 from llmtrace.store import open_store
@@ -336,7 +336,7 @@ def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
 
 
 def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> None:
-    assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"
+    assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace matches these filters.\n"
 
 
 def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
             ]
         looked_up = next(span.span_id for span in whole.spans if span.name == "look_up")
         told = served.ask(f"/api/traces/{whole.trace_id}/reached?span={looked_up}").json
-        assert told["up"][0]["why"] == "asked for it"
+        assert told["up"][0]["why"] == "requested this call"
         assert "refund /amount = 42.0: result of look_up" in {one["why"] for one in told["down"]}
         assert served.ask(f"/api/traces/{whole.trace_id}/reached?span=none").status == 404
     store.close()
