@@ -18,8 +18,8 @@ import pkgutil
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, cast
 
 from llmtrace.cli.help_formatter import EXAMPLE, Formatter
 from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
@@ -55,9 +55,19 @@ def commands() -> dict[str, Command]:
     return commands_by_name
 
 
-def parser_of(command: Command) -> tuple[argparse.ArgumentParser, Any]:
+class CommandModule(Protocol):
+    """What a command's module provides, see this module's docstring."""
+
+    EXAMPLE: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+def parser_of(command: Command) -> tuple[argparse.ArgumentParser, CommandModule]:
     """Import a command's module. Returns its parser and the module."""
-    module = importlib.import_module(command.module)
+    module = cast("CommandModule", importlib.import_module(command.module))
     parser = argparse.ArgumentParser(
         prog=f"llmtrace {command.name}",
         description=f"{command.help[:1].upper()}{command.help[1:]}.",
@@ -102,7 +112,7 @@ def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
 def _call(command: Command, words: Sequence[str]) -> int:
     parser, module = parser_of(command)
     args = parser.parse_args(words)
-    code: int = module.run(args)
+    code = module.run(args)
     if "later" in args:  # work that is done after the output
         _flush()
         args.later()
@@ -131,10 +141,10 @@ def _overview(commands_by_name: dict[str, Command]) -> int:
     return FINE
 
 
-def _guarded(work: Any, name: str) -> int:
+def _guarded(work: Callable[[], int], name: str) -> int:
     """Run ``work``. Errors that the user can fix become one message; Ctrl-C and a closed pipe are silent."""
     try:
-        code: int = work()
+        code = work()
         _flush()
     except BrokenPipeError:
         _abandon_stdout()
