@@ -12,7 +12,7 @@ from llmtrace.cli.show import headline, title_of
 from llmtrace.cli.stores import opened
 from llmtrace.cli.terminal import Screen, Style, short
 from llmtrace.diagnosis.difference import Difference, Pair, compare
-from llmtrace.model import Inference, Span, ToolExecution, Trace
+from llmtrace.model import AgentInvocation, FetchResponse, Inference, Message, Span, ToolExecution, Trace, Workflow
 
 NAME = "diff"
 HELP = "compare two traces step by step: where they first differ"
@@ -101,8 +101,12 @@ def _lines(span: Span) -> list[str]:
         result = [f"→ {format_text.value(operation.result)}"] if operation.has_result else []
         return [format_text.call(operation.name, operation.arguments), *result, *_failure(span)]
     texts = []
-    input_messages = () if isinstance(operation, Inference) else getattr(operation, "input", ())
-    for message in (*input_messages, *getattr(operation, "output", ())):
+    messages: tuple[Message, ...] = ()
+    if isinstance(operation, (AgentInvocation, Workflow)):
+        messages = (*operation.input, *operation.output)
+    elif isinstance(operation, (Inference, FetchResponse)):
+        messages = operation.output
+    for message in messages:
         thoughts = reasoning_text(message)
         texts += [f"(thinks) {thoughts}"] if thoughts else []
         texts += [text for text in (message_text(message),) if text] + [

@@ -13,8 +13,10 @@ from llmtrace.cli.terminal import Style, clean
 from llmtrace.model import (
     FEEDBACK,
     INVALID_TOOL_CALL,
+    Embedding,
     Evaluation,
     Failure,
+    Inference,
     JsonValue,
     Operation,
     Part,
@@ -152,12 +154,11 @@ def usage_of(trace: Trace) -> tuple[int | None, float | None]:
     for span in trace.spans:
         if span.span_id in hidden:
             continue
-        usage = getattr(span.operation, "usage", None)
-        if usage is not None:
-            counted += [usage.input_tokens, usage.output_tokens]
-        paid = getattr(span.operation, "cost_usd", None)
-        if paid is not None:
-            costs.append(paid)
+        operation = span.operation
+        if isinstance(operation, (Inference, Embedding)) and operation.usage is not None:
+            counted += [operation.usage.input_tokens, operation.usage.output_tokens]
+        if isinstance(operation, Inference) and operation.cost_usd is not None:
+            costs.append(operation.cost_usd)
     return tokens(*counted), sum(costs) if costs else None
 
 

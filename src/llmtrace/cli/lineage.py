@@ -13,7 +13,7 @@ from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
 from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.lineage import Edge, LineageResult, Origin, Reached, ValueUse, analyze
-from llmtrace.model import Span, Trace
+from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
 
 NAME = "lineage"
 HELP = "show where each value came from, or what fed one step and what it fed"
@@ -63,12 +63,12 @@ def _find_span(trace: Trace, wanted: str) -> Span:
     by_id = [span for span in trace.spans if span.span_id.startswith(wanted)]
     if len(by_id) == 1:
         return by_id[0]
-    by_name = next((span for span in trace.spans if getattr(span.operation, "name", None) == wanted), None)
+    by_name = next((span for span in trace.spans if _operation_name(span) == wanted), None)
     if by_name is not None:
         return by_name
     if by_id:
         raise BadInput(f"in trace {trace.trace_id} {len(by_id)} spans begin with {wanted!r}.\nGive more digits.")
-    names = dict.fromkeys(name for span in trace.spans if (name := getattr(span.operation, "name", None)))
+    names = dict.fromkeys(name for span in trace.spans if (name := _operation_name(span)))
     shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
     raise BadInput(
         f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
@@ -148,7 +148,12 @@ def _full_name(trace: Trace, span_id: str) -> str:
 
 def _name(trace: Trace, span_id: str) -> str:
     span = trace.span(span_id)
-    return getattr(span.operation, "name", "") or span.name
+    return _operation_name(span) or span.name
+
+
+def _operation_name(span: Span) -> str:
+    """The name of a tool, agent or workflow; empty for other operations."""
+    return span.operation.name if isinstance(span.operation, (ToolExecution, AgentInvocation, Workflow)) else ""
 
 
 def _describe_edge(trace: Trace, result: LineageResult, edge: Edge) -> str:

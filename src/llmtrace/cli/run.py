@@ -35,7 +35,7 @@ from llmtrace.diagnosis import Diagnosis, diagnose
 from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, spending
 from llmtrace.launch import environment
-from llmtrace.model import Failure, Trace, Workflow
+from llmtrace.model import AgentInvocation, Failure, ToolExecution, Trace, Workflow
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
@@ -250,7 +250,8 @@ def _summary(trace: Trace) -> tuple[str, str, str]:
     cost = "cost not known" if summary.cost_usd is None else worded.cost(summary.cost_usd)
     has_name = [*tokens, cost] if summary.models else ["no model was called"]
     counted = ", ".join([worded.plural(summary.spans, "span"), *has_name, worded.duration(summary.duration)])
-    name = getattr(trace.root.operation, "name", trace.root.name)
+    operation = trace.root.operation
+    name = operation.name if isinstance(operation, (Workflow, AgentInvocation, ToolExecution)) else trace.root.name
     return f"{name}: {counted}", f"{summary.health}; {verdict}", f"llmtrace {command} {trace.trace_id[:8]}"
 
 

@@ -127,12 +127,13 @@ class _Tree:
 
     def _generic_operation(self, span: Span, operation: Operation, prefix: str) -> None:
         """Print the input and output of agents, workflows, retrievals, memories and functions."""
-        for message in getattr(operation, "input", ()):
-            self._thoughts(message, prefix)
-            self._line("task", unwrap_task(message_text(message)), prefix)
-        for message in getattr(operation, "output", ()):
-            self._thoughts(message, prefix)
-            self._line("answer", self._answered(span, message_text(message)), prefix)
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            for message in operation.input:
+                self._thoughts(message, prefix)
+                self._line("task", unwrap_task(message_text(message)), prefix)
+            for message in operation.output:
+                self._thoughts(message, prefix)
+                self._line("answer", self._answered(span, message_text(message)), prefix)
         for label, field in _CONTENT:
             content = getattr(operation, field, None)
             if content is not None:

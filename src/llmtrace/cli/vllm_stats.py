@@ -132,8 +132,8 @@ def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
 
 
 def _named(span: Span) -> str:
-    usage = getattr(span.operation, "usage", None)
-    output_tokens = getattr(usage, "output_tokens", None)
+    usage = span.operation.usage if isinstance(span.operation, Inference) else None
+    output_tokens = None if usage is None else usage.output_tokens
     return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {span.trace_id[:8]}")
 
 
