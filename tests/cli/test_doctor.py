@@ -67,7 +67,7 @@ def test_corrupt_files(store: str) -> None:
     (Path(store) / "index.db.corrupt").write_bytes(b"x")
     found = wrong(doctor_checks.everything(store))
     assert len(found) == 1
-    assert found[0].startswith("store: 2 file(s) could not be read and were set aside: ")
+    assert found[0].startswith("store: 2 file(s) could not be read and were renamed: ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
@@ -75,7 +75,7 @@ def test_a_store_that_others_can_read(store: str) -> None:
     """Content that other users can read is wrong."""
     Path(store).chmod(0o755)
     assert wrong(doctor_checks.everything(store)) == [
-        "store: other users of this machine can look into it, and it holds content"
+        "store: other users of this machine can read it, and it contains content"
     ]
 
 
@@ -83,7 +83,7 @@ def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     """A store below a file can neither be made nor written."""
     (tmp_path / "file").write_text("x")
     found = wrong(doctor_checks.everything(str(tmp_path / "file" / "store")))
-    assert any("cannot be written" in line for line in found)
+    assert any("is not writable" in line for line in found)
 
 
 def test_no_such_store_and_no_store(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_the_other_llmtrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The distribution called llmtrace is another project's, and shares our folder."""
     distribution(tmp_path, "llmtrace", "0.3.1")
     monkeypatch.syspath_prepend(tmp_path)
-    assert any("llmtrace 0.3.1 is installed" in line for line in wrong(doctor_checks.everything()))
+    assert any("llmtrace 0.3.1, another project, is installed" in line for line in wrong(doctor_checks.everything()))
 
 
 def test_rivals_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
