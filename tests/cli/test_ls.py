@@ -71,7 +71,7 @@ def test_a_trace_that_cannot_be_diagnosed_costs_its_own_line(
     assert silent.startswith("4bf92f35")
     told = " ".join(" ".join(below).split())
     assert re.search(
-        r"\? not diagnosed because of a bug in llmtrace: KeyError \('order_id'\) at conftest\.py:\d+. See llmtrace why 4bf92f35",
+        r"\? not diagnosed because of a bug in llmtrace: KeyError \('order_id'\) at conftest\.py:\d+. See llmtrace why 4bf9",
         told,
     )
     assert "wrong type" in ran.out.split("0af76519")[1]

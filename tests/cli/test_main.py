@@ -106,7 +106,7 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
     ("words", "said"),
     [
         (["lss"], "llmtrace: unknown command 'lss'. Did you mean ls? See llmtrace --help."),
-        (["--json", "ls"], "llmtrace: options stand after the command.\n  Try: llmtrace ls --json"),
+        (["--json", "ls"], "llmtrace: options come after the command.\n  Try: llmtrace ls --json"),
         (["--store", "my store", "show", "last"], "  Try: llmtrace show --store 'my store' last"),
         (["--frob"], "llmtrace: expected a command before --frob. Options come after the command. See llmtrace --help."),
         (["show", "zz"], "llmtrace show: trace id 'zz' is too short. Give at least 4 digits of it, or 'last'"),
@@ -117,11 +117,11 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
         (["ls", "--frob"], "unrecognized arguments: --frob"),
         (["check", "none.jsonl"], "llmtrace check: cannot read none.jsonl: No such file or directory."),
         (["import", "none.jsonl"], "llmtrace import: cannot read none.jsonl: No such file or directory."),
-        (["export", "--all", "4bf92f35"], "llmtrace export: --all and trace ids exclude each other."),
+        (["export", "--all", "4bf92f35"], "llmtrace export: --all cannot be combined with trace ids."),
         (["export", "-o", "/nowhere/x.jsonl"], "llmtrace export: cannot write /nowhere/x.jsonl: No such file or directory."),
-        (["run"], "llmtrace run: no program was named."),
+        (["run"], "llmtrace run: no program to run."),
         (["run", "none.py"], "llmtrace run: there is no none.py"),
-        (["demo", "--model", "gpt-9"], "llmtrace demo: --model gpt-9 needs a server to ask."),
+        (["demo", "--model", "gpt-9"], "llmtrace demo: --model gpt-9 needs a server."),
     ],
 )
 def test_bad_input_is_one_clear_error(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:

@@ -41,7 +41,7 @@ def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={RECOVERED},{SILENT}").json
     assert told[RECOVERED] is None
-    assert "by a fault of llmtrace: KeyError ('order_id') at conftest.py:" in told[SILENT]["title"]
+    assert "because of a bug in llmtrace: KeyError ('order_id') at conftest.py:" in told[SILENT]["title"]
     found = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json
     assert found["suspects"] == []
     assert "report it" in found["fault"]

@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("opentelemetry.exporter.prometheus") is None:
-        raise BadInput('llmtrace metrics needs one more package.\nInstall it: pip install "llmtrace-otel[prometheus]"')
+        raise BadInput('one more package is needed.\nInstall it: pip install "llmtrace-otel[prometheus]"')
     from opentelemetry.exporter.prometheus import PrometheusMetricReader
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.resources import Resource
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         folder = store.folder
         if folder is None:
-            raise BadInput("llmtrace metrics needs a local store.\nName its folder with --store FOLDER.")
+            raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
         provider = MeterProvider(
             [PrometheusMetricReader()], resource=Resource.create({SERVICE_NAME: NAME_THERE}), shutdown_on_exit=False
         )

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
-        raise BadInput('llmtrace view needs two more packages.\nInstall them: pip install "llmtrace-otel[viewer]"')
+        raise BadInput('two more packages are needed.\nInstall them: pip install "llmtrace-otel[viewer]"')
     from llmtrace.viewer.serving import Serving
     from llmtrace.viewer.source import Source
 

@@ -321,7 +321,7 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     err = Screen(sys.stderr)
     _warn_undiagnosed(err, undiagnosed)
     if more and not args.json:
-        err.prose(f"llmtrace why: only the newest {format_text.plural(limit, 'run')} were read. Use --limit N for more.")
+        err.prose(f"llmtrace why: stopped after the newest {format_text.plural(limit, 'run')}. Use --limit N for more.")
     return FINE
 
 
