@@ -74,9 +74,7 @@ def test_corrupt_files(store: str) -> None:
 def test_a_store_that_others_can_read(store: str) -> None:
     """Content that other users can read is wrong."""
     Path(store).chmod(0o755)
-    assert wrong(doctor_checks.everything(store)) == [
-        "store: other users of this machine can read it, and it contains content"
-    ]
+    assert wrong(doctor_checks.everything(store)) == ["store: other users of this machine can read it, and it contains content"]
 
 
 def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_bad_input_is_refused(llmtrace: Callable[..., Ran], updated: str, tmp_pa
     spans = fill(str(tmp_path / "spans.jsonl"), update(1, 0))
     for words, told in (
         (("base",), "unknown argument 'base'"),
-        (("baseline", "ship"), "a baseline cannot be 'ship'"),
+        (("baseline", "ship"), "unknown action 'ship' for baseline"),
         (("baseline", "export"), "takes one file"),
         (("baseline", "import", str(tmp_path / "other.json")), "no file of baselines"),
         (("baseline", "import", str(tmp_path / "absent.json")), "cannot read"),

@@ -309,7 +309,7 @@ def test_a_budget_that_is_none(ceilings: str, what: str, tmp_path: Path) -> None
     code, out, err = traced("--budget", ceilings, "agent.py", cwd=tmp_path)
     assert (code, out) == (2, b"")
     assert what in err.decode()
-    assert "Give ceilings, as in:" in err.decode()
+    assert "Give limits, as in:" in err.decode()
 
 
 def test_a_sitecustomize_of_ones_own_is_imported_too(tmp_path: Path) -> None:
