@@ -138,7 +138,7 @@ def test_bad_input_is_refused(llmtrace: Callable[..., Ran], updated: str, tmp_pa
         (("base",), "unknown argument 'base'"),
         (("baseline", "ship"), "unknown action 'ship' for baseline"),
         (("baseline", "export"), "takes one file"),
-        (("baseline", "import", str(tmp_path / "other.json")), "no file of baselines"),
+        (("baseline", "import", str(tmp_path / "other.json")), "not a baseline file"),
         (("baseline", "import", str(tmp_path / "absent.json")), "cannot read"),
         (("baseline", "show", "--store", spans), "local store"),
     ):
