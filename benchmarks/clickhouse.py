@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from tests.store.remote.backends import ClickHouseEngine
 
 import report
-from llmtrace.cli import figures
+from llmtrace.cli import format_stats
 from llmtrace.model import (
     AgentInvocation,
     Custom,
@@ -114,7 +114,7 @@ def main() -> None:
             streamed = collect(store.spans(ALL, prompts=False), Statistics(by, now=now))
             took["spans"].append(time.perf_counter() - began)
             told = [
-                {key: figures.as_json(group, by, suggested=True) for key, group in found.groups.items()}
+                {key: format_stats.as_json(group, by, suggested=True) for key, group in found.groups.items()}
                 for found in (counted, streamed)
             ]
             assert json.dumps(_rounded(told[0]), sort_keys=True) == json.dumps(_rounded(told[1]), sort_keys=True)

@@ -1,4 +1,4 @@
-"""For tests of agents: `capture` what is recorded, with ids and a clock that repeat. The fixture is in `pytest_plugin`."""
+"""Tools for tests of agents: `capture` records spans with repeatable ids and times. The fixture is in `pytest_plugin`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmtrace.store.memory import MemoryStore
 
 
 class Captured:
-    """What was recorded in a `capture` block, redacted as it would be stored."""
+    """The spans of a `capture` block, redacted like stored spans."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -32,20 +32,20 @@ class Captured:
     def traces(self) -> tuple[Trace, ...]:
         """The traces, oldest first."""
         collected.settle()
-        found = [self._store.trace(summary.trace_id) for summary in self._store.traces(Query(limit=1_000_000))]
-        return tuple(sorted(found, key=lambda trace: trace.root.start))
+        traces = [self._store.trace(summary.trace_id) for summary in self._store.traces(Query(limit=1_000_000))]
+        return tuple(sorted(traces, key=lambda trace: trace.root.start))
 
     @property
     def trace(self) -> Trace:
-        """The only trace. Raises ValueError when there is none, or more than one."""
+        """The only trace. Raises ValueError if there is not exactly one."""
         traces = self.traces
         if len(traces) != 1:
-            raise ValueError(f"expected one trace, {len(traces)} were recorded")
+            raise ValueError(f"expected one trace, but {len(traces)} were recorded")
         return traces[0]
 
 
 def counting_identity(*, tick_ns: int = 1_000_000, start_ns: int = 1_700_000_000_000_000_000) -> Identity:
-    """Ids that count up from 1, and a clock that goes on by ``tick_ns`` at each look: traces that repeat exactly."""
+    """Ids that count up from 1, and a clock that advances by ``tick_ns`` at each reading, for repeatable traces."""
     spans, traces, runs, ticks = itertools.count(1), itertools.count(1), itertools.count(1), itertools.count()
     return Identity(
         trace_id=lambda: f"{next(traces):032x}",
@@ -57,10 +57,10 @@ def counting_identity(*, tick_ns: int = 1_000_000, start_ns: int = 1_700_000_000
 
 @contextmanager
 def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **options: Any) -> Iterator[Captured]:
-    """Record into memory within the ``with`` block, instead of what ``configure()`` may have set up.
+    """Record into memory within the ``with`` block, instead of the store of ``configure()``.
 
-    ``options`` are those of ``configure()``, and raise the same errors; ``identity``: default, `counting_identity`. What is
-    installed is instrumented.
+    ``options``: those of ``configure()``, which raise the same errors. ``identity``: default `counting_identity`. Installed
+    libraries are instrumented.
     """
     store = MemoryStore()
     config = Config.read(**options)

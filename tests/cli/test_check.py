@@ -107,7 +107,7 @@ def test_what_is_not_whole_keeps_its_verdicts(llmtrace: Callable[..., Any], stor
     opened.close()
     ran = llmtrace("check", "--store", store)
     assert ran.code == 0
-    assert "content was cut, redacted or left out" in ran.out
+    assert "Content was cut, redacted or left out" in ran.out
 
 
 def test_nothing_to_judge_has_an_exit_code_of_its_own(llmtrace: Callable[..., Any], store: str) -> None:

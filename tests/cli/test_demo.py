@@ -78,7 +78,7 @@ def test_any_server(llmtrace: Callable[..., Any], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ModelServer(script, pace=0) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        assert "no model is named" in llmtrace("demo").err
+        assert "--model is missing" in llmtrace("demo").err
         assert "OPENAI_API_KEY is not set" in llmtrace("demo", "--model", "mine").err
         monkeypatch.setenv("OPENAI_API_KEY", "any")
         code, out, _ = llmtrace("demo", "--model", "mine", "--store", str(tmp_path / "store"))

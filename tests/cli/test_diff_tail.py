@@ -17,13 +17,13 @@ from tests.cli.traces import RECOVERED, SILENT, silent
 def test_diff_says_where_they_part(llmtrace: Callable[..., Any], store: str) -> None:
     """The step in which they part stands on top; what only one has is marked."""
     out = llmtrace("diff", SILENT[:8], RECOVERED[:8], "--store", store).out
-    assert "They part at step 1: agent support" in out
+    assert "The first difference is at step 1: agent support" in out
     assert '    + refund(order_id="KS-20457", amount=42.0)' in out
     assert '    - look_up(order_id="KS-20431")' in out
     told = json.loads(llmtrace("diff", SILENT, SILENT, "--json", "--store", store).out)
     assert (told["first"], {pair["what"] for pair in told["pairs"]}) == (None, {"same"})
     same = llmtrace("diff", SILENT, SILENT, "--store", store).out
-    assert "They are the same" in same
+    assert "Both traces have the same steps" in same
     assert "4 steps the same in both" in same
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from llmtrace.cli import examine
+from llmtrace.cli import doctor_checks
 from llmtrace.config import Config
 from llmtrace.testing import capture
 
 
-def wrong(found: list[examine.Finding]) -> list[str]:
+def wrong(found: list[doctor_checks.Finding]) -> list[str]:
     """What is wrong; every such thing says what to do."""
     assert all(finding.advice for finding in found if finding.status != "ok")
     return [f"{finding.about}: {finding.text}" for finding in found if finding.status == "wrong"]
@@ -37,7 +37,7 @@ def test_a_sound_place(llmtrace: Callable[..., Any], store: str) -> None:
     assert (code, err) == (0, "")
     assert store.rpartition("/")[2] in out
     assert "writable" in out
-    assert "nothing is wrong" in out
+    assert "no problems" in out
     assert max(map(len, out.splitlines()[1:])) <= 80
 
 
@@ -58,40 +58,40 @@ def test_wrong_variables(monkeypatch: pytest.MonkeyPatch, llmtrace: Callable[...
     assert "LLMTRACE_STROE" in out
     assert "LLMTRACE_CONTENT='some'" in out
     assert "openia" in out
-    assert "3 things to mend" in out
+    assert "3 problems to fix" in out
 
 
 def test_corrupt_files(store: str) -> None:
     """Files that were set aside are named."""
     (Path(store) / "journal" / "20260101T000000-1-aa.00000.journal.corrupt").write_bytes(b"x")
     (Path(store) / "index.db.corrupt").write_bytes(b"x")
-    found = wrong(examine.everything(store))
+    found = wrong(doctor_checks.everything(store))
     assert len(found) == 1
-    assert found[0].startswith("store: 2 file(s) could not be read and were set aside: ")
+    assert found[0].startswith("store: 2 file(s) could not be read and were renamed: ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_a_store_that_others_can_read(store: str) -> None:
     """Content that other users can read is wrong."""
     Path(store).chmod(0o755)
-    assert wrong(examine.everything(store)) == ["store: other users of this machine can look into it, and it holds content"]
+    assert wrong(doctor_checks.everything(store)) == ["store: other users of this machine can read it, and it contains content"]
 
 
 def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     """A store below a file can neither be made nor written."""
     (tmp_path / "file").write_text("x")
-    found = wrong(examine.everything(str(tmp_path / "file" / "store")))
-    assert any("cannot be written" in line for line in found)
+    found = wrong(doctor_checks.everything(str(tmp_path / "file" / "store")))
+    assert any("is not writable" in line for line in found)
 
 
 def test_no_such_store_and_no_store(tmp_path: Path) -> None:
     """A store that is not there yet is fine; one that is off is a note; a scheme that nobody knows is wrong."""
-    assert wrong(examine.everything(str(tmp_path / "later"))) == []
-    assert [finding.status for finding in examine.everything("off") if finding.about == "store"] == ["note"]
-    assert any("unknown store scheme 'jaegr'" in line for line in wrong(examine.everything("jaegr://x")))
+    assert wrong(doctor_checks.everything(str(tmp_path / "later"))) == []
+    assert [finding.status for finding in doctor_checks.everything("off") if finding.about == "store"] == ["note"]
+    assert any("unknown store scheme 'jaegr'" in line for line in wrong(doctor_checks.everything("jaegr://x")))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "holiday.jpg").write_text("x")
-    assert any("is not an llmtrace store" in line for line in wrong(examine.everything(str(tmp_path / "other"))))
+    assert any("is not an llmtrace store" in line for line in wrong(doctor_checks.everything(str(tmp_path / "other"))))
 
 
 def test_a_damaged_index_is_told(llmtrace: Callable[..., Any], store: str) -> None:
@@ -101,7 +101,7 @@ def test_a_damaged_index_is_told(llmtrace: Callable[..., Any], store: str) -> No
     assert files
     for file in files:
         file.write_bytes(b"this is no database" * 100)
-    found = examine.everything(store)
+    found = doctor_checks.everything(store)
     assert any(finding.about == "traces" and "4bf92f35" in finding.text for finding in found)
 
 
@@ -109,7 +109,7 @@ def test_the_other_llmtrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The distribution called llmtrace is another project's, and shares our folder."""
     distribution(tmp_path, "llmtrace", "0.3.1")
     monkeypatch.syspath_prepend(tmp_path)
-    assert any("llmtrace 0.3.1 is installed" in line for line in wrong(examine.everything()))
+    assert any("llmtrace 0.3.1, another project, is installed" in line for line in wrong(doctor_checks.everything()))
 
 
 def test_rivals_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_rivals_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     distribution(tmp_path, "other-openai", "1.0", "[opentelemetry_instrumentor]\nopenai = other:Instrumentor\n")
     distribution(tmp_path, "other-redis", "1.0", "[opentelemetry_instrumentor]\nredis = other:Instrumentor\n")
     monkeypatch.syspath_prepend(tmp_path)
-    notes = [finding.text for finding in examine.everything() if finding.status == "note"]
+    notes = [finding.text for finding in doctor_checks.everything() if finding.status == "note"]
     assert any("other-openai can instrument it too" in note for note in notes)
     assert not any("redis" in note for note in notes)
 
@@ -134,7 +134,7 @@ def test_who_patched_what_is_told() -> None:
     create = openai.resources.chat.completions.Completions.__dict__["create"]
     with capture(instrument=["openai"]):
         wrapt.wrap_function_wrapper("openai.resources.chat.completions.completions", "Completions.create", rival)
-        told = [finding.text for finding in examine.everything() if "in this process by" in finding.text]
+        told = [finding.text for finding in doctor_checks.everything() if "in this process by" in finding.text]
         openai.resources.chat.completions.Completions.create = create  # type: ignore[method-assign]
     assert told == ["its functions are wrapped in this process by llmtrace, rival.instrumentation"]
 
@@ -142,22 +142,22 @@ def test_who_patched_what_is_told() -> None:
 @pytest.mark.parametrize(("version", "status"), [("1.99.0", "wrong"), ("2.1.0", "ok"), ("3.57.0", "ok"), ("9.0.0", "note")])
 def test_versions_of_libraries(version: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is older than the tested versions is wrong, what is newer is noted."""
-    known = examine.version_of
-    monkeypatch.setattr(examine, "version_of", lambda name: version if name == "openai" else known(name))
-    found = [finding for finding in examine.everything() if finding.about == "openai"]
+    known = doctor_checks.version_of
+    monkeypatch.setattr(doctor_checks, "version_of", lambda name: version if name == "openai" else known(name))
+    found = [finding for finding in doctor_checks.everything() if finding.about == "openai"]
     assert [finding.status for finding in found] == [status]
 
 
 def test_a_library_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """What LLMTRACE_INSTRUMENT leaves out is noted."""
     monkeypatch.setenv("LLMTRACE_INSTRUMENT", "")
-    notes = [finding for finding in examine.everything() if finding.about == "openai"]
+    notes = [finding for finding in doctor_checks.everything() if finding.about == "openai"]
     assert [note.status for note in notes] == ["note"]
 
 
 def test_a_provider_whose_ids_repeat(app_provider: object) -> None:
     """A TracerProvider with OpenTelemetry's own id generator is noted."""
-    texts = [finding.text for finding in examine.everything() if finding.about == "OpenTelemetry"]
+    texts = [finding.text for finding in doctor_checks.everything() if finding.about == "OpenTelemetry"]
     assert "this process has a provider" in texts[0]
     assert "they repeat" in texts[1]
 
@@ -178,11 +178,11 @@ def test_no_home() -> None:
 )
 def test_folder_of(url: str, folder: str | None) -> None:
     """Only a local store has a folder to look at."""
-    found = examine.folder_of(url)
+    found = doctor_checks.folder_of(url)
     assert (None if found is None else str(found)) == folder
 
 
 def test_default_configuration_is_quiet() -> None:
     """Nothing is wrong with no configuration at all."""
     assert Config.read() == Config()
-    assert wrong(examine.everything()) == []
+    assert wrong(doctor_checks.everything()) == []

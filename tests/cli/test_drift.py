@@ -47,7 +47,7 @@ def test_what_changed_is_said_with_its_cause(llmtrace: Callable[..., Ran], updat
     assert "support · chat · m · prompt aaaaaaaa" in said
     assert re.search(r"! 2026-09-21 15:\d\d UTC model changed m-1 -> m-2: response length fell [89]\d %", said)
     assert "the result lacks a field (/total) that all of the 80 before had, and so it is in others" in said
-    assert "told by 3 calls against 80 before: llmtrace show 00000000" in said
+    assert "from 3 calls, compared with 80 before: llmtrace show 00000000" in said
 
 
 def test_json_has_every_number(llmtrace: Callable[..., Ran], updated: str) -> None:
@@ -81,8 +81,8 @@ def test_not_enough_data_is_said(llmtrace: Callable[..., Ran], tmp_path: Path) -
     assert "tokens  13 calls more" in out
     assert "Not enough data yet for 9 of 9 monitors: each needs 20 calls in 5 runs." in " ".join(out.split())
     empty = fill(str(tmp_path / "none"), (Trace([one.spans[0]]) for one in update(1, 0)))
-    assert "Nothing is followed yet" in llmtrace("drift", "--store", empty).out
-    assert "Nothing of nobody is followed" in llmtrace("drift", "--agent", "nobody", "--store", few).out
+    assert "No calls of a model or tool yet" in llmtrace("drift", "--store", empty).out
+    assert "No calls of nobody" in llmtrace("drift", "--agent", "nobody", "--store", few).out
 
 
 @pytest.mark.parametrize("text", ["table", "plot"])
@@ -127,7 +127,7 @@ def test_what_has_no_baseline_yet_is_said(llmtrace: Callable[..., Ran], tmp_path
     assert "(19 calls more)" in ran.err
     ran = llmtrace("drift", "baseline", "export", "-", "--agent", "other", "--store", store)
     assert (ran.code, ran.out) == (2, "")
-    assert "there is no baseline of 'other' yet: a monitor needs 20 calls in 5 runs" in ran.err
+    assert "no baseline of 'other' yet: a monitor needs 20 calls in 5 runs" in ran.err
 
 
 def test_bad_input_is_refused(llmtrace: Callable[..., Ran], updated: str, tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_bad_input_is_refused(llmtrace: Callable[..., Ran], updated: str, tmp_pa
     (tmp_path / "other.json").write_text("[1]")
     spans = fill(str(tmp_path / "spans.jsonl"), update(1, 0))
     for words, told in (
-        (("base",), "'base' is not known here"),
-        (("baseline", "ship"), "a baseline cannot be 'ship'"),
+        (("base",), "unknown argument 'base'"),
+        (("baseline", "ship"), "unknown action 'ship' for baseline"),
         (("baseline", "export"), "takes one file"),
-        (("baseline", "import", str(tmp_path / "other.json")), "no file of baselines"),
+        (("baseline", "import", str(tmp_path / "other.json")), "not a baseline file"),
         (("baseline", "import", str(tmp_path / "absent.json")), "cannot read"),
         (("baseline", "show", "--store", spans), "local store"),
     ):

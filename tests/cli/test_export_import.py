@@ -135,4 +135,4 @@ def test_a_store_that_keeps_nothing_is_told(llmtrace: Callable[..., Any], store:
     llmtrace("export", "--all", "-o", str(path), "--store", store)
     code, out, err = llmtrace("import", str(path), "--store", str(path / "below a file"))
     assert (code, out) == (2, "")
-    assert "the store cannot be written" in err
+    assert "the store is not writable" in err

@@ -30,7 +30,7 @@ def test_json(llmtrace: Callable[..., Any], store: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["last"], "nothing was said."),
+        (["last"], "the feedback is empty."),
         (["last", "--score", "much"], "expected a number from 0 to 1, got 'much'"),
         (["last", "--score", "3"], "expected a number from 0 to 1, got '3'"),
         (["last", "--score", "nan"], "expected a number from 0 to 1, got 'nan'"),

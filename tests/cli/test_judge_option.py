@@ -47,7 +47,7 @@ def test_without_a_suspect_nobody_is_asked(llmtrace: Callable[..., Any], tmp_pat
     opened.append(Maker("d" * 32, time.time_ns() - SECOND).span(1, None, "chat m", chat([user("hi")], answers("hello"))))
     opened.close()
     ran = llmtrace("why", "--judge", "m", "--store", str(tmp_path / "store"))
-    assert (ran.code, ran.err, asked) == (0, "llmtrace why: m was not asked: no suspect to ask about.\n", [])
+    assert (ran.code, ran.err, asked) == (0, "llmtrace why: the judge m was not asked, because there is no suspect.\n", [])
 
 
 def test_the_opinion_is_shown_escaped(llmtrace: Callable[..., Any], store: str, asked: list[Any]) -> None:
@@ -81,7 +81,7 @@ def test_a_judge_that_fails_leaves_the_diagnosis(llmtrace: Callable[..., Any], s
     to = ("--judge", "m", "--judge-url", "http://127.0.0.1:9/v1", "--store", store)
     ran = llmtrace("why", SILENT, *to)
     assert (ran.code, ran.out) == (0, alone.out)
-    assert ran.err.startswith("llmtrace why: no second opinion: m: it cannot be reached")
+    assert ran.err.startswith("llmtrace why: no answer from the judge: m: it cannot be reached")
     told = json.loads(llmtrace("why", SILENT, "--json", *to).out)
     assert "cannot be reached" in told["judge"]["error"]
     assert told["suspects"]

@@ -29,7 +29,7 @@ def test_every_value_with_its_characters(llmtrace: Callable[..., Any], store: st
     """Made up, or the place, the member and the range in it."""
     ran = llmtrace("lineage", "last", "--store", store)
     assert (ran.code, ran.err) == (0, "")
-    assert '/order_id = "KS-20431"\n       made up: no message and no result before contains it' in ran.out
+    assert '/order_id = "KS-20431"\n       made up: no earlier message or result contains it' in ran.out
     assert "/total:0-4" in ran.out
 
 
@@ -37,7 +37,7 @@ def test_a_span_by_the_name_of_its_tool(llmtrace: Callable[..., Any], store: str
     """What fed it above what it fed."""
     ran = llmtrace("lineage", "last", "look_up", "--store", store)
     upstream, downstream = ran.out.split("What it fed")
-    assert "chat asked for look_up" in upstream
+    assert "chat requested look_up" in upstream
     assert "/total:0-4" in downstream
 
 

@@ -71,7 +71,7 @@ def test_a_trace_that_cannot_be_diagnosed_costs_its_own_line(
     assert silent.startswith("4bf92f35")
     told = " ".join(" ".join(below).split())
     assert re.search(
-        r"\? not diagnosed, by a fault of llmtrace: KeyError \('order_id'\) at conftest\.py:\d+; llmtrace why 4bf92f35 says",
+        r"\? not diagnosed because of a bug in llmtrace: KeyError \('order_id'\) at conftest\.py:\d+. See llmtrace why 4bf9",
         told,
     )
     assert "wrong type" in ran.out.split("0af76519")[1]
@@ -180,7 +180,7 @@ def test_filters_and_order(llmtrace: Callable[..., Any], store: str, options: li
 
 def test_nothing_found(llmtrace: Callable[..., Any], store: str) -> None:
     """No trace is told apart from no such trace."""
-    assert llmtrace("ls", "--store", store, "--health", "failed").out == "No trace is like that.\n"
+    assert llmtrace("ls", "--store", store, "--health", "failed").out == "No trace matches these filters.\n"
     assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import llmtrace.cli as cli
-from llmtrace.cli.paint import cells
+from llmtrace.cli.terminal import cells
 from llmtrace.model import AgentInvocation, Custom, Evaluation, Failure, ToolCall, ToolExecution, Violation, replace
 from llmtrace.store import open_store
 from llmtrace.version import __version__
@@ -105,10 +105,10 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["lss"], "llmtrace: no command 'lss'. Did you mean ls? See llmtrace --help."),
-        (["--json", "ls"], "llmtrace: options stand after the command.\n  Try: llmtrace ls --json"),
+        (["lss"], "llmtrace: unknown command 'lss'. Did you mean ls? See llmtrace --help."),
+        (["--json", "ls"], "llmtrace: options come after the command.\n  Try: llmtrace ls --json"),
         (["--store", "my store", "show", "last"], "  Try: llmtrace show --store 'my store' last"),
-        (["--frob"], "llmtrace: --frob stands where a command is expected; options stand after it. See llmtrace --help."),
+        (["--frob"], "llmtrace: expected a command before --frob. Options come after the command. See llmtrace --help."),
         (["show", "zz"], "llmtrace show: trace id 'zz' is too short. Give at least 4 digits of it, or 'last'"),
         (["show", "4bf92f35aa"], "llmtrace show: no trace '4bf92f35aa'. Did you mean 4bf92f3577b34da6a3ce929d0e0e4736?"),
         (["why", "feedbeef"], "llmtrace why: no trace 'feedbeef'"),
@@ -117,11 +117,11 @@ def test_version_and_overview(llmtrace: Callable[..., Any]) -> None:
         (["ls", "--frob"], "unrecognized arguments: --frob"),
         (["check", "none.jsonl"], "llmtrace check: cannot read none.jsonl: No such file or directory."),
         (["import", "none.jsonl"], "llmtrace import: cannot read none.jsonl: No such file or directory."),
-        (["export", "--all", "4bf92f35"], "llmtrace export: --all and trace ids exclude each other."),
+        (["export", "--all", "4bf92f35"], "llmtrace export: --all cannot be combined with trace ids."),
         (["export", "-o", "/nowhere/x.jsonl"], "llmtrace export: cannot write /nowhere/x.jsonl: No such file or directory."),
-        (["run"], "llmtrace run: no program was named."),
+        (["run"], "llmtrace run: no program to run."),
         (["run", "none.py"], "llmtrace run: there is no none.py"),
-        (["demo", "--model", "gpt-9"], "llmtrace demo: --model gpt-9 needs a server to ask."),
+        (["demo", "--model", "gpt-9"], "llmtrace demo: --model gpt-9 needs a server."),
     ],
 )
 def test_bad_input_is_one_clear_error(words: list[str], said: str, llmtrace: Callable[..., Any], store: str) -> None:
@@ -141,7 +141,7 @@ def test_a_store_that_is_not_there(llmtrace: Callable[..., Any], tmp_path: Path,
     assert llmtrace("ls").out == "No traces yet. Try: llmtrace demo\n"
     for command in ("show", "why", "check", "export", "lineage", "feedback"):
         ran = llmtrace(command, *(["--score", "1"] if command == "feedback" else []))
-        assert (ran.code, ran.err) == (2, f"llmtrace {command}: the store holds no traces yet. Try: llmtrace demo\n")
+        assert (ran.code, ran.err) == (2, f"llmtrace {command}: the store has no traces yet. Try: llmtrace demo\n")
     monkeypatch.setenv("LLMTRACE_STORE", "off")
     code, _, err = llmtrace("ls")
     assert code == 2
@@ -159,7 +159,7 @@ def test_a_file_is_no_trace_id(llmtrace: Callable[..., Any], store: str, tmp_pat
         code, _, err = llmtrace(command, str(path), "--store", store)
         assert (code, f"Read the file's traces with --store {path}." in err) == (2, True)
         code, _, err = llmtrace(command, str(path / "none"), "--store", store)
-        assert (code, "none is no trace's id, and there is no such file." in err) == (2, True)
+        assert (code, "none is neither a trace id nor a file." in err) == (2, True)
     assert llmtrace("why", "--store", str(path)).code == 0
 
 

@@ -254,7 +254,7 @@ def test_any_command(tmp_path: Path) -> None:
     assert trace.health == "failed"
     code, out, err = traced("no-such-command", cwd=tmp_path)
     assert (code, out) == (2, b"")
-    assert b"there is no script and no command 'no-such-command'" in err
+    assert b"no script or command 'no-such-command' was found" in err
 
 
 def test_what_a_child_dies_of_is_on_its_span(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_budget_that_is_none(ceilings: str, what: str, tmp_path: Path) -> None
     code, out, err = traced("--budget", ceilings, "agent.py", cwd=tmp_path)
     assert (code, out) == (2, b"")
     assert what in err.decode()
-    assert "Give ceilings, as in:" in err.decode()
+    assert "Give limits, as in:" in err.decode()
 
 
 def test_a_sitecustomize_of_ones_own_is_imported_too(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ agent support                                                             2.00 s
 │     ✗ wrong_type at /amount: must be a number, not a string; got "42 EUR"
 ├─ refund(order_id="KS-20457", amount="42 EUR")                           200 µs
 │     ✗ wrong_type at /amount: must be a number, not a string; got "42 EUR"
-│     → refused, the tool did not run
+│     → refused: the tool did not run
 ├─ chat gpt-4o-mini                                      120 → 18 tokens  200 ms
 │     tool    refund was not run: /amount must be a number, not a string; got "…
 │     call    refund(order_id="KS-20457", amount=42.0)
@@ -131,7 +131,7 @@ def test_content_that_was_left_out_is_said(llmtrace: Callable[..., Any], store: 
     """A trace without content does not look like one in which nothing was said."""
     span = Maker("d" * 32, time.time_ns()).span(1, None, "invoke_agent a", AgentInvocation("a"))
     keep(store, replace(span, attributes={semconv.CONTENT_LEVEL: "none"}))
-    assert "were left out when this was recorded" in llmtrace("show", "--store", store).out
+    assert "were not recorded in this trace" in llmtrace("show", "--store", store).out
 
 
 def test_findings_without_a_call_stand_at_their_span(llmtrace: Callable[..., Any], store: str) -> None:
@@ -167,7 +167,7 @@ def test_partial_streams_and_system_parts(llmtrace: Callable[..., Any], store: s
     out = llmtrace("show", "--store", store).out
     assert "system  Be brief.\n" in out
     assert "answer  I wi\n" in out
-    assert "!       the stream ended before its end" in out
+    assert "!       the stream was not read to its end" in out
 
 
 def test_circles_of_parents_are_shown(llmtrace: Callable[..., Any], store: str) -> None:

@@ -77,7 +77,7 @@ support
    40  1.50 s   9.00 s   9.00 s*   300 ms   20 ms      100   chat · large
    40  250 ms   500 ms   500 ms*         -   5 ms      100   plan · small
    40   50 ms    50 ms    50 ms*         -       -        -  refund
-* of too few calls (p95: 20, p99: 100): the largest of them
+* the largest value, because there are too few calls (p95: 20, p99: 100)
 
 CALLS  ERRORS  INVALID  FLAWED   IN   OUT   COST  OPERATION
 support
@@ -89,7 +89,7 @@ support
 
 CALLS  TOO SLOW  BURN 1H  BURN 1D   BURN  OBJECTIVE
    40    16 40%     0.0*    40.0*  40.0*  support: 99% done within 2 s
-burn 1.0 uses up the error budget exactly, 5.0 five times over
+burn 1.0 uses exactly the error budget, 5.0 uses five times as much
 """)
     assert max(map(len, ran.out.splitlines())) <= 80
     assert (ran.code, ran.err) == (0, "")
@@ -208,7 +208,7 @@ def test_since_and_agent(llmtrace: Callable[..., Any], store: str) -> None:
     assert json.loads(llmtrace("stats", "--json", "--since", "65m", "--store", store).out)["traces"] == 6
     assert json.loads(llmtrace("stats", "--json", "--agent", "support", "--store", store).out)["model_calls"]["calls"] == 80
     assert json.loads(llmtrace("stats", "--json", "--agent", "other", "--store", store).out)["traces"] == 0
-    assert llmtrace("stats", "--agent", "other", "--store", store).out == "No trace is like that.\n"
+    assert llmtrace("stats", "--agent", "other", "--store", store).out == "No trace matches these filters.\n"
     assert llmtrace("stats").out == "No traces yet. Try: llmtrace demo\n"
 
 
@@ -221,13 +221,13 @@ def test_few_calls_are_said(llmtrace: Callable[..., Any], tmp_path: Path) -> Non
     opened.close()
     out = llmtrace("stats", "--by", "name", "--store", str(tmp_path)).out
     assert out == snapshot("""\
-2 traces, 1 model call, cost not known
+2 traces, 1 model call, cost unknown
 
 CALLS      P50      P95      P99  TTFT P95  TOKEN  OUT P95  NAME
     1  1.00 s*  1.00 s*  1.00 s*         -      -        -  evil\\x1b[2J name
     1  1.67 s*  1.67 s*  1.67 s*         -      -        -  invoke_agent support
     1  500 ms*  500 ms*  500 ms*         -      -        -  plan
-* of too few calls (p95: 20, p99: 100): the largest of them
+* the largest value, because there are too few calls (p95: 20, p99: 100)
 
 CALLS  ERRORS  INVALID  FLAWED  IN  OUT  COST  NAME
     1       0        -       0   -    -     -  evil\\x1b[2J name
@@ -236,7 +236,7 @@ CALLS  ERRORS  INVALID  FLAWED  IN  OUT  COST  NAME
 
 CALLS  TOO SLOW  BURN 1H  BURN 1D  BURN  OBJECTIVE
     1         0     0.0*     0.0*  0.0*  support: 99% done within 2 s
-burn 1.0 uses up the error budget exactly, 5.0 five times over
+burn 1.0 uses exactly the error budget, 5.0 uses five times as much
 """)
 
 
@@ -252,5 +252,5 @@ def test_nothing_to_count(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
     opened.append(Maker("f" * 32, time.time_ns()).span(1, None, "step", Custom(), took=1))
     opened.close()
     assert llmtrace("stats", "--by", "tool", "--store", str(tmp_path)).out == (
-        "1 trace, 0 model calls\nThere is nothing to count by tool.\n"
+        "1 trace, 0 model calls\nNothing to group by tool.\n"
     )

@@ -97,8 +97,8 @@ def moved() -> list[Any]:
     ("words", "said"),
     [
         (["zz"], "is too short"),
-        (["none.jsonl"], "no file and no folder none.jsonl"),
-        (["./x"], "no file and no folder ./x"),
+        (["none.jsonl"], "no file or folder none.jsonl"),
+        (["./x"], "no file or folder ./x"),
         (["ftp:x"], "unknown store scheme 'ftp'"),
     ],
 )

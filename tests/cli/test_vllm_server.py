@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmtrace import cli
-from llmtrace.cli import words
-from llmtrace.cli.engines import Slowest
-from llmtrace.cli.served import Metrics, root_of
+from llmtrace.cli import format_text
+from llmtrace.cli.vllm_http import Metrics, root_of
+from llmtrace.cli.vllm_stats import Slowest
 from llmtrace.model import Custom, Inference, Span, Trace, Usage
 from llmtrace.semconv import ENGINE_DECODE, ENGINE_FIRST_TOKEN, ENGINE_PER_TOKEN, ENGINE_QUEUE, SAME_CALL
 from llmtrace.statistics.counted_steps import steps_of
@@ -58,8 +58,8 @@ def test_where_no_server_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_the_engines_times_are_worded() -> None:
     """In the order in which they pass; nothing where none was told."""
-    assert words.engine({ENGINE_DECODE: 0.5, ENGINE_QUEUE: 0.002, "user": "x"}) == "queue 2 ms, decode 500 ms"
-    assert words.engine({}) == ""
+    assert format_text.engine({ENGINE_DECODE: 0.5, ENGINE_QUEUE: 0.002, "user": "x"}) == "queue 2 ms, decode 500 ms"
+    assert format_text.engine({}) == ""
 
 
 def test_the_engines_times_count_where_the_clock_around_it_says_less() -> None:

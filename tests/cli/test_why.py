@@ -15,7 +15,7 @@ from inline_snapshot import snapshot
 
 from llmtrace import semconv
 from llmtrace.cli import why
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Place, Step, Suspect
 from llmtrace.model import AgentInvocation, Evaluation, Trace
 from llmtrace.store import open_store
@@ -305,7 +305,7 @@ def test_of_many_runs_one_that_cannot_be_diagnosed_costs_only_itself(
     assert ran.out.startswith("1 of 3 runs has a suspect, one cause")
     said = " ".join(ran.err.split())
     assert "1 run could not be diagnosed: KeyError ('order_id') at conftest.py:" in said
-    assert said.endswith("llmtrace why 4bf92f35 says how to report it.")
+    assert said.endswith("See llmtrace why 4bf92f35 for how to report it.")
     told = json.loads(llmtrace("why", "--all", "--json", "--store", store).out)
     assert [one["trace_id"] for one in told["undiagnosed"]] == [SILENT]
 
@@ -326,7 +326,7 @@ def test_a_trace_that_cannot_be_diagnosed(llmtrace: Callable[..., Any], store: s
 def test_what_chooses_among_many_runs_needs_all(llmtrace: Callable[..., Any], store: str, option: str) -> None:
     ran = llmtrace("why", option, "--store", store)
     assert ran.code == 2
-    assert f"{option.partition('=')[0]} chooses among many runs" in ran.err
+    assert f"{option.partition('=')[0]} needs --all" in ran.err
 
 
 def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
@@ -336,7 +336,7 @@ def test_the_worst_come_first(llmtrace: Callable[..., Any], store: str) -> None:
 
 
 def test_of_no_run_that_is_said(llmtrace: Callable[..., Any], store: str) -> None:
-    assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace is like that.\n"
+    assert llmtrace("why", "--all", "--agent", "nobody", "--store", store).out == "No trace matches these filters.\n"
 
 
 def test_failed_runs_without_a_cause_are_counted(llmtrace: Callable[..., Any], tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_that_only_the_newest_runs_were_looked_at_is_said(llmtrace: Callable[...
     assert llmtrace("why", "--all", "--limit", "2", "--store", store).err == ""
     ran = llmtrace("why", "--all", "--limit", "1", "--store", store)
     assert ran.out.startswith("1 of 1 run has a suspect")
-    assert "it looked at the newest 1 run only; --limit N looks at more." in " ".join(ran.err.split())
+    assert "stopped after the newest 1 run. Use --limit N for more." in " ".join(ran.err.split())
 
 
 def test_an_empty_store_is_said_to_be_empty(llmtrace: Callable[..., Any], tmp_path: Path) -> None:

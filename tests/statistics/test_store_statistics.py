@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from llmtrace.cli import figures
+from llmtrace.cli import format_stats
 from llmtrace.codec import genai
 from llmtrace.errors import UnreadableStore
 from llmtrace.model import (
@@ -78,15 +78,15 @@ def told(found: Statistics) -> Any:
     """Every number."""
     return {
         "all": (found.traces, found.unfinished, found.first, found.last),
-        "total": figures.as_json(found.total, found.by, suggested=False),
-        "groups": {key: figures.as_json(group, found.by, suggested=True) for key, group in found.groups.items()},
+        "total": format_stats.as_json(found.total, found.by, suggested=False),
+        "groups": {key: format_stats.as_json(group, found.by, suggested=True) for key, group in found.groups.items()},
         "turns": {key: [as_kind(turns) for turns in (group.answers, group.called)] for key, group in found.groups.items()},
         "objectives": {key: (burn.calls, burn.breaches) for key, burn in found.objectives.burns.items()},
     }
 
 
 def as_kind(turns: groups.Turns) -> Any:
-    return [figures.distribution(one) for one in (turns.tokens, turns.per_token)]
+    return [format_stats.distribution(one) for one in (turns.tokens, turns.per_token)]
 
 
 def same(one: Any, other: Any, where: str = "") -> None:
@@ -221,7 +221,7 @@ def test_too_many_groups_and_words(engine: ClickHouseEngine, monkeypatch: pytest
         assert len(words) <= 4
     whole = collect(opened(engine).spans(ALL, prompts=False), Statistics("model", now=NOW))
     few = {"models": 0}
-    one, other = (figures.as_json(each.total, "model", suggested=True) for each in (found, whole))
+    one, other = (format_stats.as_json(each.total, "model", suggested=True) for each in (found, whole))
     same(one | few, other | few)
 
 

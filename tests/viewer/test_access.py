@@ -66,4 +66,4 @@ def test_elsewhere_than_on_loopback_a_token_is_asked_for(serve: Callable[..., Ab
 def test_the_guard_is_around_everything() -> None:
     """The application that is served is the guard, with nothing beside it."""
     app = make(Viewer(Source(open_store("memory:"))))
-    assert type(app).__name__ == "Guard"
+    assert type(app).__name__ == "AccessGuard"

@@ -41,7 +41,7 @@ def test_a_trace_that_cannot_be_diagnosed_costs_only_its_suspects(viewer: Served
     viewer.ask("/api/traces")
     told = viewer.ask(f"/api/suspicions?traces={RECOVERED},{SILENT}").json
     assert told[RECOVERED] is None
-    assert "by a fault of llmtrace: KeyError ('order_id') at conftest.py:" in told[SILENT]["title"]
+    assert "because of a bug in llmtrace: KeyError ('order_id') at conftest.py:" in told[SILENT]["title"]
     found = viewer.ask(f"/api/traces/{SILENT}/diagnosis").json
     assert found["suspects"] == []
     assert "report it" in found["fault"]
@@ -170,7 +170,7 @@ def test_what_fed_a_step_and_what_it_infected(tmp_path: Path) -> None:
             ]
         looked_up = next(span.span_id for span in whole.spans if span.name == "execute_tool look_up")
         told = served.ask(f"/api/traces/{whole.trace_id}/reached?span={looked_up}").json
-        assert told["up"][0]["why"] == "asked for it"
+        assert told["up"][0]["why"] == "requested this call"
         assert "refund /amount = 42.0: result of look_up" in {one["why"] for one in told["down"]}
         assert served.ask(f"/api/traces/{whole.trace_id}/reached?span=none").status == 404
     store.close()

@@ -1,10 +1,10 @@
 """The command line. One command is one module of this folder, and the folder is the registry.
 
-A command's module states ``NAME = "…"``, ``HELP = "…"`` (one line) and ``EXAMPLE = "…"`` at the left margin, and has
-``configure(parser)``, which adds its arguments, and ``run(args) -> int``, which does its work and gives the exit code.
-``--json``, ``--store`` and ``--help`` are added here.
+A command's module has ``NAME = "…"``, ``HELP = "…"`` (one line) and ``EXAMPLE = "…"`` at the left margin, a function
+``configure(parser)`` that adds its arguments, and ``run(args) -> int``, which does the work and returns the exit code.
+``--json``, ``--store`` and ``--help`` are added by this module.
 
-Law: ``llmtrace --help`` loads no command; a command is loaded when it is called, with what it needs.
+Law: ``llmtrace --help`` imports no command; a command is imported when it is called.
 """
 
 from __future__ import annotations
@@ -18,44 +18,56 @@ import pkgutil
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, cast
 
+from llmtrace.cli.help_formatter import EXAMPLE, Formatter
 from llmtrace.cli.options import BAD_INPUT, FINE, FOUND, PIPE_CLOSED, STOPPED, BadInput, add_common, did_you_mean
-from llmtrace.cli.paint import Screen, clean
-from llmtrace.cli.usage import EXAMPLE, Formatter
+from llmtrace.cli.terminal import Screen, clean
 from llmtrace.errors import DiagnosisFailed, LlmtraceError
 from llmtrace.version import __version__
 
 
 class Command(NamedTuple):
+    """A command and its module."""
+
     name: str
     help: str
     module: str
 
 
 _SELDOM = (100_000, 50, 100)
-"""When the garbage collector looks: a long trace is millions of objects that stay."""
+"""Thresholds of the garbage collector, which runs seldom: a long trace is millions of objects that stay alive."""
 _NAMED = 11
-"""Columns of the overview that a command's name takes."""
+"""Width of the column of names in the overview."""
 _STATED = re.compile(r'^(NAME|HELP) = "(.*)"$', re.MULTILINE)
 
 
 def commands() -> dict[str, Command]:
-    """Every command by name, read from the text of the modules, since loading them all would take half a second."""
-    found = {}
+    """Every command by name, read from the source text, since importing all modules would take half a second."""
+    commands_by_name = {}
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         spec = module.module_finder.find_spec(module.name, None)
         source = spec.loader.get_source(module.name) if spec is not None else None  # type: ignore[union-attr]
         stated = dict(_STATED.findall(source or ""))
         if "NAME" in stated:
-            found[stated["NAME"]] = Command(stated["NAME"], stated.get("HELP", ""), module.name)
-    return found
+            commands_by_name[stated["NAME"]] = Command(stated["NAME"], stated.get("HELP", ""), module.name)
+    return commands_by_name
 
 
-def parser_of(command: Command) -> tuple[argparse.ArgumentParser, Any]:
-    """The command's parser and its module, which is loaded by this."""
-    module = importlib.import_module(command.module)
+class CommandModule(Protocol):
+    """What a command's module provides, see this module's docstring."""
+
+    EXAMPLE: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+def parser_of(command: Command) -> tuple[argparse.ArgumentParser, CommandModule]:
+    """Import a command's module. Returns its parser and the module."""
+    module = cast("CommandModule", importlib.import_module(command.module))
     parser = argparse.ArgumentParser(
         prog=f"llmtrace {command.name}",
         description=f"{command.help[:1].upper()}{command.help[1:]}.",
@@ -70,38 +82,38 @@ def parser_of(command: Command) -> tuple[argparse.ArgumentParser, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. Raises SystemExit where argparse does, and where a traced program does."""
+    """Run one command and return its exit code. Raises SystemExit if argparse or a traced program does."""
     words = list(sys.argv[1:] if argv is None else argv)
-    known = commands()
+    commands_by_name = commands()
     if not words or words[0] in ("-h", "--help", "help"):
-        return _guarded(lambda: _overview(known), "llmtrace")
+        return _guarded(lambda: _overview(commands_by_name), "llmtrace")
     if words[0] in ("-V", "--version"):
         print(f"llmtrace {__version__}")
         return FINE
-    command = known.get(words[0])
+    command = commands_by_name.get(words[0])
     if command is None:
-        return _refuse("llmtrace", _unknown(words, known))
-    if argv is None and command.name != "run":  # the process is ours, and no program's
+        return _refuse("llmtrace", _unknown(words, commands_by_name))
+    if argv is None and command.name != "run":  # no traced program runs in this process
         gc.set_threshold(*_SELDOM)
     return _guarded(lambda: _call(command, words[1:]), f"llmtrace {command.name}")
 
 
-def _unknown(words: list[str], known: dict[str, Command]) -> str:
-    """What is wrong with a line whose first word is no command."""
-    named = next((word for word in words if word in known), None)
+def _unknown(words: list[str], commands_by_name: dict[str, Command]) -> str:
+    """The error message for a first word that is not a command."""
+    named = next((word for word in words if word in commands_by_name), None)
     if not words[0].startswith("-"):
-        return f"no command {words[0]!r}.{did_you_mean(words[0], known)} See llmtrace --help."
+        return f"unknown command {words[0]!r}.{did_you_mean(words[0], commands_by_name)} See llmtrace --help."
     if named is None:
-        return f"{words[0]} stands where a command is expected; options stand after it. See llmtrace --help."
+        return f"expected a command before {words[0]}. Options come after the command. See llmtrace --help."
     at = words.index(named)
-    return f"options stand after the command.\nTry: llmtrace {shlex.join([named, *words[:at], *words[at + 1 :]])}"
+    return f"options come after the command.\nTry: llmtrace {shlex.join([named, *words[:at], *words[at + 1 :]])}"
 
 
 def _call(command: Command, words: Sequence[str]) -> int:
     parser, module = parser_of(command)
     args = parser.parse_args(words)
-    code: int = module.run(args)
-    if "later" in args:  # what is done once everything is shown
+    code = module.run(args)
+    if "later" in args:  # work that is done after the output
         _flush()
         args.later()
     return code
@@ -112,14 +124,14 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _overview(known: dict[str, Command]) -> int:
+def _overview(commands_by_name: dict[str, Command]) -> int:
     screen = Screen(sys.stdout)
-    screen.prose("llmtrace: see what an LLM agent did, what was wrong, and where it began.")
+    screen.prose("llmtrace: see what an LLM agent did, what went wrong, and where it started.")
     screen.line()
     screen.line("usage: llmtrace COMMAND [options]")
     screen.line("       llmtrace COMMAND --help")
     screen.line()
-    for command in known.values():
+    for command in commands_by_name.values():
         first, *rest = screen.wrapped(command.help, _NAMED)
         screen.line(f"  {screen.paint(command.name.ljust(8), 'bold')} {first}")
         for line in rest:
@@ -129,10 +141,10 @@ def _overview(known: dict[str, Command]) -> int:
     return FINE
 
 
-def _guarded(work: Any, name: str) -> int:
-    """Run ``work``; errors that are the user's to mend become one message, Ctrl-C and a closed pipe are quiet."""
+def _guarded(work: Callable[[], int], name: str) -> int:
+    """Run ``work``. Errors that the user can fix become one message; Ctrl-C and a closed pipe are silent."""
     try:
-        code: int = work()
+        code = work()
         _flush()
     except BrokenPipeError:
         _abandon_stdout()
@@ -150,7 +162,7 @@ def _guarded(work: Any, name: str) -> int:
 
 
 def _abandon_stdout() -> None:
-    """The interpreter flushes stdout once more at exit, and would complain."""
+    """Redirect stdout, which the interpreter flushes again at exit, to the null device."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""``llmtrace check``: judge stored traces again; the exit code says whether something was wrong, or nothing could be judged."""
+"""``llmtrace check``: evaluate stored traces again. The exit code tells if something is wrong, or nothing could be judged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from llmtrace.cli import words
-from llmtrace.cli.importing import add_import, import_all
-from llmtrace.cli.lines import BadLine, read
+from llmtrace.cli import format_text
+from llmtrace.cli.import_modules import add_import, import_all
 from llmtrace.cli.options import FINE, FOUND, NOT_JUDGED, BadInput, print_json
-from llmtrace.cli.paint import Cell, Screen, cells, short
+from llmtrace.cli.read_spans import BadLine, read
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.terminal import Cell, Screen, cells, short
 from llmtrace.diagnosis import diagnose
 from llmtrace.errors import DiagnosisFailed
 from llmtrace.evaluation import Evaluator, evaluate_trace
@@ -32,7 +32,7 @@ from llmtrace.model import (
 )
 
 NAME = "check"
-HELP = "judge traces or OTLP files again; exit code 1 if there are errors"
+HELP = "evaluate traces or OTLP files again; exit code 1 if there are errors"
 EXAMPLE = "llmtrace check traces.jsonl --strict"
 
 
@@ -40,10 +40,12 @@ Finding: TypeAlias = Violation | Evaluation | Failure
 
 
 class Checked(NamedTuple):
+    """A trace that was evaluated again."""
+
     trace: Trace
     findings: list[tuple[Span, Finding]]
     unknown: tuple[str, ...]
-    """Runs whose content is not whole: their stored verdicts stand."""
+    """Runs with incomplete content, which keep their stored evaluations."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     import_all(args.imports)
     evaluator = Evaluator()
     checked = [_check(trace, evaluator) for trace in _traces(args)]
-    tally: Counter[str] = Counter(_severity(found) for one in checked for _, found in one.findings)
-    found = bool(tally["error"] or (args.strict and tally["warning"]))
-    judged = found or any(_can_be_judged(one.trace) for one in checked)
+    tally: Counter[str] = Counter(_severity(finding) for checked_trace in checked for _, finding in checked_trace.findings)
+    has_findings = bool(tally["error"] or (args.strict and tally["warning"]))
+    judged = has_findings or any(_can_be_judged(checked_trace.trace) for checked_trace in checked)
     if args.json:
         print_json(
             {
@@ -68,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
                 "warnings": tally["warning"],
                 "info": tally["info"],
                 "judged": judged,
-                "traces": [_as_json(one) for one in checked],
+                "traces": [_as_json(checked_trace) for checked_trace in checked],
             }
         )
     else:
         _show(Screen(sys.stdout), checked, tally, judged=judged)
-    return FOUND if found else FINE if judged else NOT_JUDGED
+    return FOUND if has_findings else FINE if judged else NOT_JUDGED
 
 
 def _traces(args: argparse.Namespace) -> Iterator[Trace]:
@@ -86,13 +88,13 @@ def _traces(args: argparse.Namespace) -> Iterator[Trace]:
 
 
 def traces_of(path: str) -> list[Trace]:
-    """The traces in a file. Raises BadInput where a line cannot be read: a check must not pass over half a file."""
+    """The traces in a file. Raises BadInput for a line that cannot be read: a check must not skip a part of a file."""
     spans: dict[str, dict[str, Span]] = {}
     for item in read(path):
         if isinstance(item, BadLine):
             raise BadInput(f"{path}, {item.where}: {item.reason}.")
-        known = spans.setdefault(item.trace_id, {}).get(item.span_id)
-        if known is None or known.end is None:  # a start mark gives way to the ended span
+        previous = spans.setdefault(item.trace_id, {}).get(item.span_id)
+        if previous is None or previous.end is None:  # an ended span replaces its start mark
             spans[item.trace_id][item.span_id] = item
     return [Trace(list(of_trace.values())) for of_trace in spans.values()]
 
@@ -111,8 +113,8 @@ def _can_be_judged(trace: Trace) -> bool:
 
 
 def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
-    """The failure, the violations, and the evaluations that do not only repeat these. Each fault of a call comes once."""
-    asked: set[tuple[object, ...]] = set()
+    """The failures, violations and evaluations, without those that repeat another. A call's fault is returned once."""
+    requested_faults: set[tuple[object, ...]] = set()
     roots = {span.span_id for span in trace.roots}
     for span in trace.spans:
         refused = span.violations and span.failure is not None and span.failure.type == INVALID_TOOL_CALL
@@ -121,27 +123,32 @@ def _findings(trace: Trace) -> Iterator[tuple[Span, Finding]]:
         for broken in span.violations:
             fault = (broken.call_id, broken.tool, broken.code, broken.pointer)
             if isinstance(span.operation, Inference):
-                asked.add(fault)
-            elif broken.call_id is not None and fault in asked:
+                requested_faults.add(fault)
+            elif broken.call_id is not None and fault in requested_faults:
                 continue  # the same call, checked again before it runs
             yield span, broken
-        checked = any(found.name == ACCEPTANCE for found in span.evaluations)
-        for found in span.evaluations:
-            if checked and found.name == OUTCOME and found.source == ACCEPTANCE:
-                continue  # the verdict of the acceptance check, repeated for the run
-            if found.name != INVALID_TOOL_CALL or not span.violations:
-                yield span, found
+        checked = any(evaluation.name == ACCEPTANCE for evaluation in span.evaluations)
+        for evaluation in span.evaluations:
+            if checked and evaluation.name == OUTCOME and evaluation.source == ACCEPTANCE:
+                continue  # repeats the result of the acceptance check for the run
+            if evaluation.name != INVALID_TOOL_CALL or not span.violations:
+                yield span, evaluation
 
 
-def _severity(found: Finding) -> str:
-    return "error" if isinstance(found, Failure) else found.severity
+def _severity(finding: Finding) -> str:
+    return "error" if isinstance(finding, Failure) else finding.severity
 
 
 def _as_json(checked: Checked) -> dict[str, object]:
     findings = [
-        {"kind": type(found).__name__.lower(), "span_id": span.span_id, "span": title_of(span), "severity": _severity(found)}
-        | words.as_json(found)
-        for span, found in checked.findings
+        {
+            "kind": type(finding).__name__.lower(),
+            "span_id": span.span_id,
+            "span": title_of(span),
+            "severity": _severity(finding),
+        }
+        | format_text.as_json(finding)
+        for span, finding in checked.findings
     ]
     return {
         "trace_id": checked.trace.trace_id,
@@ -155,32 +162,35 @@ def _show(screen: Screen, checked: list[Checked], tally: Counter[str], *, judged
     for trace, findings, unknown in checked:
         if not findings and not unknown:
             continue
-        health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health])
+        health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health])
         name = short(trace.root.name, screen.width - len("  recovered"))
         fits = cells(f"trace {trace.trace_id}  {name}  {trace.health}") <= screen.width
         screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{'  ' if fits else chr(10)}{name}  {health}")
-        for span, found in findings:
-            _finding(screen, span, found)
+        for span, finding in findings:
+            _finding(screen, span, finding)
         for _ in unknown:
-            screen.prose("content was cut, redacted or left out: what was found when it ran stands", "dim", prefix="  ")
+            screen.prose(
+                "Content was cut, redacted or left out, so the findings are those of the run itself.", "dim", prefix="  "
+            )
         screen.line()
-    traces = words.plural(len(checked), "trace")
+    traces = format_text.plural(len(checked), "trace")
     if not judged:
-        screen.prose(f"Nothing could be judged in {traces}. llmtrace why says what was not visible.", "yellow")
+        screen.prose(f"Nothing could be judged in {traces}. See llmtrace why for what was not visible.", "yellow")
         return
-    counted = f"{words.plural(tally['error'], 'error')}, {words.plural(tally['warning'], 'warning')}, {tally['info']:,} info"
-    style = words.SEVERITY_STYLE["error"] if tally["error"] else "green"
+    errors, warnings = format_text.plural(tally["error"], "error"), format_text.plural(tally["warning"], "warning")
+    counted = f"{errors}, {warnings}, {tally['info']:,} info"
+    style = format_text.SEVERITY_STYLE["error"] if tally["error"] else "green"
     screen.line(screen.paint(f"{counted} in {traces}", style))
 
 
-def _finding(screen: Screen, span: Span, found: Finding) -> None:
-    severity = _severity(found)
-    style = words.SEVERITY_STYLE[severity]
+def _finding(screen: Screen, span: Span, finding: Finding) -> None:
+    severity = _severity(finding)
+    style = format_text.SEVERITY_STYLE[severity]
     screen.spread(Cell(f"{severity:8} {title_of(span)}", (style,)), Cell(f"span {span.span_id}", ("dim",)), prefix="  ")
-    screen.prose(_worded(found), prefix=" " * 11)
+    screen.prose(_worded(finding), prefix=" " * 11)
 
 
-def _worded(found: Finding) -> str:
-    if isinstance(found, Failure):
-        return words.failure(found)
-    return words.violation(found) if isinstance(found, Violation) else words.evaluation(found)
+def _worded(finding: Finding) -> str:
+    if isinstance(finding, Failure):
+        return format_text.failure(finding)
+    return format_text.violation(finding) if isinstance(finding, Violation) else format_text.evaluation(finding)

@@ -1,7 +1,7 @@
-"""``llmtrace demo``: two customers, one of whom gets somebody else's refund, and how llmtrace finds out.
+"""``llmtrace demo``: a support agent and two customers, one of whom gets somebody else's refund. llmtrace shows why.
 
-The agent is in `llmtrace.demo.agent`; the model is scripted (`llmtrace.demo.script`) and served on this machine. With
-OPENAI_BASE_URL set, ``--model`` runs the same agent against that server instead.
+The agent is in `llmtrace.demo.agent`; the model is scripted (`llmtrace.demo.script`) and served on this machine. If
+OPENAI_BASE_URL is set, ``--model`` runs the same agent with that server.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import llmtrace
-from llmtrace.cli import why, words
+from llmtrace.cli import format_text, why
 from llmtrace.cli.options import FINE, BadInput, print_json
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.terminal import Screen
 from llmtrace.demo.server import MODEL, ModelServer
 from llmtrace.demo.shop import BAD_TASK, GOOD_TASK, MADE_UP, ORDERS
 from llmtrace.diagnosis import diagnose
@@ -29,7 +29,7 @@ from llmtrace.store import Query, open_store
 from llmtrace.store.local import default_folder
 
 NAME = "demo"
-HELP = "watch an agent go wrong silently, and llmtrace find out where"
+HELP = "watch an agent fail silently, and llmtrace find the cause"
 EXAMPLE = "OPENAI_BASE_URL=http://localhost:8000/v1 llmtrace demo --model my-model"
 
 # USD per million tokens: what a small hosted model costs, so that the demo has a cost to show
@@ -44,6 +44,8 @@ _NEXT = (
 
 
 class Conversation(NamedTuple):
+    """A customer's mail, the answer, and the trace."""
+
     task: str
     answer: str
     trace: Trace
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     screen = Screen(sys.stdout)
     store = args.store or os.environ.get("LLMTRACE_STORE", "")
     if store in ("", "off"):
-        store = _folder(kept=not store)
+        store = _folder(permanent=not store)
     with _server(args.model) as (url, model):
         if not args.json:
             _opening(screen, url, scripted=model == MODEL)
@@ -67,13 +69,16 @@ def run(args: argparse.Namespace) -> int:
         for number, task in enumerate((GOOD_TASK, BAD_TASK), 1):
             conversations.append(_talk(task, url, model, store))
             if not args.json:
-                screen.said(f"{number}. customer  ", task)
-                screen.said("   agent     ", conversations[-1].answer, "bold")
+                screen.labelled(f"{number}. customer  ", task)
+                screen.labelled("   agent     ", conversations[-1].answer, "bold")
                 screen.line()
     if args.json:
-        shown = [{"trace_id": one.trace.trace_id, "task": one.task, "answer": one.answer} for one in conversations]
+        shown = [
+            {"trace_id": conversation.trace.trace_id, "task": conversation.task, "answer": conversation.answer}
+            for conversation in conversations
+        ]
         diagnosis = diagnose(conversations[-1].trace)
-        print_json({"store": store, "conversations": shown, "diagnosis": words.diagnosis_as_json(diagnosis)})
+        print_json({"store": store, "conversations": shown, "diagnosis": format_text.diagnosis_as_json(diagnosis)})
     else:
         _reveal(screen, conversations[-1].trace, store, scripted=model == MODEL)
     return FINE
@@ -81,25 +86,25 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _server(model: str | None) -> Iterator[tuple[str, str]]:
-    """Address and model to talk to: the user's server where OPENAI_BASE_URL names one, else the scripted one."""
+    """Address and model: the user's server if OPENAI_BASE_URL is set, else the scripted one."""
     url = os.environ.get("OPENAI_BASE_URL")
     if not url:
         if model not in (None, MODEL):
             raise BadInput(
-                f"--model {model} needs a server to ask.\nSet OPENAI_BASE_URL, or leave --model out for the scripted model."
+                f"--model {model} needs a server.\nSet OPENAI_BASE_URL, or leave out --model to use the scripted model."
             )
         with ModelServer() as server:
             yield server.url, MODEL
         return
     if not model:
-        raise BadInput("OPENAI_BASE_URL is set, but no model is named.\nGive --model NAME, or unset OPENAI_BASE_URL.")
+        raise BadInput("OPENAI_BASE_URL is set, but --model is missing.\nAdd --model NAME, or unset OPENAI_BASE_URL.")
     if not os.environ.get("OPENAI_API_KEY"):
-        raise BadInput("OPENAI_API_KEY is not set.\nSet it; a local server takes any word.")
+        raise BadInput("OPENAI_API_KEY is not set.\nSet it; a local server accepts any value.")
     yield url, model
 
 
 def _talk(task: str, url: str, model: str, store: str) -> Conversation:
-    """One customer, from mail to answer. Raises BadInput if the server does not answer."""
+    """Run the agent on one customer's mail. Raises BadInput if the server does not answer."""
     import openai  # the demo's only: no other part of llmtrace imports a provider's SDK
 
     from llmtrace.demo.agent import support_agent
@@ -122,7 +127,7 @@ def _talk(task: str, url: str, model: str, store: str) -> Conversation:
 
 
 def _direct(openai: Any) -> Any:
-    """A client that does not ask a proxy for a server on this machine."""
+    """An HTTP client that uses no proxy for a server on this machine."""
     return openai.DefaultHttpxClient(trust_env=False)
 
 
@@ -130,15 +135,15 @@ def _stored(task: str, store: str) -> Trace:
     """The newest trace of this task."""
     reader = open_store(store)
     try:
-        found = reader.traces(Query(limit=10, agent="support"))
-        return reader.trace(next((one.trace_id for one in found if one.task == task), "last"))
+        summaries = reader.traces(Query(limit=10, agent="support"))
+        return reader.trace(next((summary.trace_id for summary in summaries if summary.task == task), "last"))
     finally:
         reader.close()
 
 
-def _folder(*, kept: bool) -> str:
-    """The default store, so that later commands find it; a temporary one where it cannot be written, or nothing is ``kept``."""
-    folder = default_folder() if kept else None
+def _folder(*, permanent: bool) -> str:
+    """The default store, so that later commands find it; a temporary one if that is not writable or not ``permanent``."""
+    folder = default_folder() if permanent else None
     try:
         if folder is None:
             raise OSError
@@ -159,7 +164,7 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
     if scripted:
         owner = ORDERS[MADE_UP]["customer"]
         screen.prose(
-            "Two friendly answers. No tool failed, nothing was raised, both runs look fine from outside. "
+            "Two friendly answers. No tool failed, no exception was raised, and both runs look fine from outside. "
             f"But Ada never gave an order number, and {MADE_UP} is {owner}'s. Where did it come from?"
         )
     else:
@@ -181,21 +186,21 @@ def _reveal(screen: Screen, trace: Trace, store: str, *, scripted: bool) -> None
 
 
 def _view() -> tuple[tuple[str, str], ...]:
-    """The viewer is an extra."""
+    """The viewer's command, if its optional packages are installed."""
     return (("view", "the same in the browser"),) if importlib.util.find_spec("starlette") is not None else ()
 
 
 def _program() -> str:
-    """How to call llmtrace the way it was called now."""
+    """The command by which llmtrace was started."""
     called = Path(sys.argv[0])
     if called.stem != "llmtrace":
         return "python -m llmtrace"
-    found = shutil.which("llmtrace")
-    return "llmtrace" if found is not None and Path(found).samefile(called) else _near(called)
+    program = shutil.which("llmtrace")
+    return "llmtrace" if program is not None and Path(program).samefile(called) else _near(called)
 
 
 def _near(path: Path) -> str:
-    """A path as short as it can be said from here."""
+    """The path relative to the working folder, if it is below it."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""``llmtrace drift``: what changed over many runs, for each key, since when, and what changed with it; baselines to ship."""
+"""``llmtrace drift``: show what changed over many runs, since when, and what changed at the same time; manage baselines."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmtrace.cli import plots, words
+from llmtrace.cli import format_text, plots
+from llmtrace.cli.baseline import ACTIONS, act, called, missing
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.paint import Cell, Screen, clean, short
-from llmtrace.cli.pinning import ACTIONS, act, called, missing
 from llmtrace.cli.stores import opened
+from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Block, Key, Report, reports
 
 NAME = "drift"
-HELP = "what changed over runs, since when, and what changed with it"
+HELP = "show what changed over many runs, since when, and what else changed"
 EXAMPLE = "llmtrace drift --since 7d"
 
 _INDENT = "  "
@@ -25,7 +25,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*#@"
 _KEYS = 10
 _WORD = 14
-"""Columns for the word whose share is told."""
+"""Width of the word whose share is shown."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "baseline",
         nargs="*",
         metavar="baseline",
-        help=f"baseline {'|'.join(ACTIONS)} [FILE]: the baselines that are compared with",
+        help=f"baseline {'|'.join(ACTIONS)} [FILE]: manage the baselines to compare with",
     )
     parser.add_argument("--since", metavar="WHEN", type=since, help="only changes since: 30m, 2h, 7d, or 2026-01-31[T12:00]")
-    parser.add_argument("--agent", metavar="NAME", help="only what this agent or service does")
+    parser.add_argument("--agent", metavar="NAME", help="only this agent or service")
     parser.add_argument("--changed", action="store_true", help="only what changed")
     parser.add_argument(
-        "--text", choices=["table", "plot"], default="table", help="a line for each monitor, or its course over time"
+        "--text", choices=["table", "plot"], default="table", help="a line for each monitor, or its values over time"
     )
     parser.add_argument("--limit", metavar="N", type=positive, default=_KEYS, help=f"at most N keys (default: {_KEYS})")
 
@@ -49,107 +49,113 @@ def run(args: argparse.Namespace) -> int:
         if args.baseline:
             if args.baseline[0] != "baseline":
                 raise BadInput(
-                    f"{args.baseline[0]!r} is not known here.\nSay llmtrace drift, or llmtrace drift baseline export FILE."
+                    f"unknown argument {args.baseline[0]!r}.\nUse llmtrace drift, or llmtrace drift baseline export FILE."
                 )
             return act(store, args)
-        found = [one for one in reports(store.monitor_states()) if args.agent in (None, one.key.agent)]
+        followed = [report for report in reports(store.monitor_states()) if args.agent in (None, report.key.agent)]
     keys: dict[Key, list[Report]] = {}
-    for one in found:
-        if one.key in keys or not args.changed or any(_changes(own, args.since) for own in found if own.key == one.key):
-            keys.setdefault(one.key, []).append(one)
+    for report in followed:
+        if (
+            report.key in keys
+            or not args.changed
+            or any(_changes(candidate, args.since) for candidate in followed if candidate.key == report.key)
+        ):
+            keys.setdefault(report.key, []).append(report)
     shown = dict(sorted(keys.items(), key=lambda pair: (-_newest(pair[1], args.since), -pair[1][0].last))[: args.limit])
     if args.json:
-        print_json({"keys": [_as_json(key, own, args.since) for key, own in shown.items()]})
+        print_json({"keys": [_as_json(key, key_reports, args.since) for key, key_reports in shown.items()]})
         return FINE
     screen = Screen(sys.stdout)
-    if not found:
-        of = f"Nothing of {clean(args.agent)} is followed: it is no agent or service with a call" if args.agent else ""
-        screen.line(of or "Nothing is followed yet: there is no call of a model or tool. Try: llmtrace demo")
+    if not followed:
+        of = f"No calls of {clean(args.agent)}: no agent or service with this name has a call" if args.agent else ""
+        screen.line(of or "No calls of a model or tool yet. Try: llmtrace demo")
         return FINE
-    changes = sum(len(_changes(one, args.since)) for own in keys.values() for one in own)
-    screen.line(f"{words.plural(len(keys), 'key')}, {words.plural(changes, 'change')}")
-    every = [one for own in keys.values() for one in own]
-    few = sum(bool(missing(one)) for one in every)
+    changes = sum(len(_changes(report, args.since)) for key_reports in keys.values() for report in key_reports)
+    screen.line(f"{format_text.plural(len(keys), 'key')}, {format_text.plural(changes, 'change')}")
+    every = [report for key_reports in keys.values() for report in key_reports]
+    few = sum(bool(missing(report)) for report in every)
     if few:
         screen.prose(
-            f"Not enough data yet for {few:,} of {words.plural(len(every), 'monitor')}: each needs {MINIMUM} calls in"
-            f" {RUNS_BEFORE} runs. What is missing stands beside it.",
+            f"Not enough data yet for {few:,} of {format_text.plural(len(every), 'monitor')}: each needs {MINIMUM} calls in"
+            f" {RUNS_BEFORE} runs. What is missing is shown beside it.",
             "yellow",
         )
-    for key, own in shown.items():
-        _key(screen, key, own, args)
+    for key, key_reports in shown.items():
+        _key(screen, key, key_reports, args)
     if len(keys) > len(shown):
-        screen.line(screen.paint(f"and {words.plural(len(keys) - len(shown), 'key')} more: --limit {len(keys)}", "dim"))
+        screen.line(screen.paint(f"and {format_text.plural(len(keys) - len(shown), 'key')} more: --limit {len(keys)}", "dim"))
     return FINE
 
 
-def _changes(one: Report, after: int | None) -> list[Mapping[str, Any]]:
-    return [change for change in one.changes if after is None or int(str(change["since"])) >= after]
+def _changes(report: Report, after: int | None) -> list[Mapping[str, Any]]:
+    return [change for change in report.changes if after is None or int(str(change["since"])) >= after]
 
 
-def _newest(own: Iterable[Report], after: int | None) -> int:
-    return max((int(change["since"]) for one in own for change in _changes(one, after)), default=0)
+def _newest(key_reports: Iterable[Report], after: int | None) -> int:
+    return max((int(change["since"]) for report in key_reports for change in _changes(report, after)), default=0)
 
 
-def _as_json(key: Key, own: list[Report], after: int | None) -> dict[str, Any]:
+def _as_json(key: Key, key_reports: list[Report], after: int | None) -> dict[str, Any]:
     streams = []
-    for one in own:
-        shown = {name: getattr(one, name) for name in Report.__slots__ if name not in ("key", "history", "changes")}  # type: ignore[attr-defined]
-        history = [block._asdict() for block in one.history]
-        streams.append(shown | {"history": history, "changes": _changes(one, after)})
+    for report in key_reports:
+        shown = {name: getattr(report, name) for name in Report.__slots__ if name not in ("key", "history", "changes")}  # type: ignore[attr-defined]
+        history = [block._asdict() for block in report.history]
+        streams.append(shown | {"history": history, "changes": _changes(report, after)})
     return {"key": key._asdict(), "monitors": streams}
 
 
-def _key(screen: Screen, key: Key, own: list[Report], args: argparse.Namespace) -> None:
+def _key(screen: Screen, key: Key, key_reports: list[Report], args: argparse.Namespace) -> None:
     screen.line()
     title = called(key)
-    last = f"last {words.age(own[0].last, time.time_ns())} ago"
+    last = f"last {format_text.age(key_reports[0].last, time.time_ns())} ago"
     screen.spread(Cell(clean(title), ("bold",)), Cell(last, ("dim",)))
     if args.text == "plot":
-        _plots(screen, own, args)
+        _plots(screen, key_reports, args)
     else:
-        rows = [_row(screen, one) for one in own]
+        rows = [_row(screen, report) for report in key_reports]
         titles = ["CALLS", "LEVEL", "WOULD SEE", "COURSE", "OF"]
         for line in screen.table(titles, rows, right=(0, 1, 2), prefix=_INDENT, spare=(3, 2)):
             screen.line(_INDENT + line)
-    changes = sorted((change for one in own for change in _changes(one, args.since)), key=lambda one: int(one["since"]))
+    changes = sorted(
+        (change for report in key_reports for change in _changes(report, args.since)), key=lambda change: int(change["since"])
+    )
     for change in changes[-5:]:
         _change(screen, change)
 
 
-def _row(screen: Screen, one: Report) -> list[Cell]:
-    moved = ("yellow",) if one.changes else ()
-    name = f"{one.noun.removeprefix('the ')}{' (pinned)' if one.pinned else ''}"
-    course = _course(screen, one.history)
+def _row(screen: Screen, report: Report) -> list[Cell]:
+    moved = ("yellow",) if report.changes else ()
+    name = f"{report.noun.removeprefix('the ')}{' (pinned)' if report.pinned else ''}"
+    course = _course(screen, report.history)
     return [
-        Cell(words.count(one.calls)),
-        Cell(_level(one, one.level)),
-        Cell(_sees(one), ("dim",)),
+        Cell(format_text.count(report.calls)),
+        Cell(_level(report, report.level)),
+        Cell(_sees(report), ("dim",)),
         Cell(course, moved),  # type: ignore[arg-type]
         Cell(name),
     ]
 
 
-def _sees(one: Report) -> str:
-    if missing(one):
-        return missing(one)
-    if one.visible is None:
+def _sees(report: Report) -> str:
+    if missing(report):
+        return missing(report)
+    if report.visible is None:
         return ""
-    return (f"{one.visible - 1:+.0%}" if one.kind == "number" else f"{one.visible:.0%}").replace("%", " %")
+    return (f"{report.visible - 1:+.0%}" if report.kind == "number" else f"{report.visible:.0%}").replace("%", " %")
 
 
-def _level(one: Report, level: float | None) -> str:
-    if level is None or one.kind == "shape":
-        return words.UNKNOWN
-    if one.kind == "share":
-        return f"{level:.1%}".replace("%", " %") + ("" if one.word in ("", "yes") else f" {short(one.word, _WORD)}")
-    if one.unit == "s":
-        return words.duration(level)
-    return f"{level:,.0f} {one.unit}" if level >= 10 else f"{level:.2g} {one.unit}"
+def _level(report: Report, level: float | None) -> str:
+    if level is None or report.kind == "shape":
+        return format_text.UNKNOWN
+    if report.kind == "share":
+        return f"{level:.1%}".replace("%", " %") + ("" if report.word in ("", "yes") else f" {short(report.word, _WORD)}")
+    if report.unit == "s":
+        return format_text.duration(level)
+    return f"{level:,.0f} {report.unit}" if level >= 10 else f"{level:.2g} {report.unit}"
 
 
 def _course(screen: Screen, history: tuple[Block, ...]) -> str:
-    """One character for each two blocks, at most 16, from the lowest to the highest level."""
+    """The course as one character for every two blocks, at most 16, from the lowest to the highest level."""
     bars = _BARS if screen.unicode else _ASCII_BARS
     pairs = [history[at : at + 2] for at in range(0, len(history), 2)]
     levels = [sum(block.level * block.calls for block in pair) / sum(block.calls for block in pair) for pair in pairs]
@@ -158,35 +164,35 @@ def _course(screen: Screen, history: tuple[Block, ...]) -> str:
     return "".join(bars[round(steps * (level - low) / (high - low)) if high > low else 0] for level in levels)
 
 
-def _plots(screen: Screen, own: list[Report], args: argparse.Namespace) -> None:
-    for one in own:
-        if one.kind == "shape" or not one.history:
+def _plots(screen: Screen, key_reports: list[Report], args: argparse.Namespace) -> None:
+    for report in key_reports:
+        if report.kind == "shape" or not report.history:
             continue
-        steady = len({round(block.level, 9) for block in one.history}) == 1
-        said = [_level(one, one.history[0].level) + " all the time"] if steady else []
-        said += [f"not enough data: {missing(one)}"] if missing(one) else []
-        noun = clean(one.noun.removeprefix("the "))
-        first, *rest = screen.wrapped(f"{noun}: {', '.join(said)}" if said else noun, 2 * len(_INDENT))
+        steady = len({round(block.level, 9) for block in report.history}) == 1
+        remarks = [_level(report, report.history[0].level) + " all the time"] if steady else []
+        remarks += [f"not enough data: {missing(report)}"] if missing(report) else []
+        noun = clean(report.noun.removeprefix("the "))
+        first, *rest = screen.wrapped(f"{noun}: {', '.join(remarks)}" if remarks else noun, 2 * len(_INDENT))
         screen.line(_INDENT + screen.paint(first[: len(noun)], "cyan") + first[len(noun) :])
         for line in rest:
             screen.line(2 * _INDENT + line)
         if steady:
             continue
-        at = [int(change["since"]) for change in _changes(one, args.since)]
-        rows = [(block, _level(one, block.level)) for block in one.history]
+        at = [int(change["since"]) for change in _changes(report, args.since)]
+        rows = [(block, _level(report, block.level)) for block in report.history]
         for line in plots.course(screen, rows, at):
             screen.line(_INDENT + line)
 
 
 def _change(screen: Screen, change: Mapping[str, Any]) -> None:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(int(change["since"]) // 1_000_000_000))
-    causes = "; ".join(_cause(one) for one in change["causes"]) or "nothing that is recorded changed with it"
+    causes = "; ".join(_cause(cause) for cause in change["causes"]) or "no recorded change at the same time"
     screen.prose(f"! {when} UTC  {causes}: {clean(str(change['what']))}", "yellow", prefix=_INDENT)
-    told = f"told by {words.plural(int(change['calls']), 'call')} against {change['baseline']:,} before"
+    summary = f"from {format_text.plural(int(change['calls']), 'call')}, compared with {change['baseline']:,} before"
     screen.line(
-        _INDENT + "  " + screen.paint(short(f"{told}: llmtrace show {change['trace_id'][:8]}", screen.width - 4), "dim")
+        _INDENT + "  " + screen.paint(short(f"{summary}: llmtrace show {change['trace_id'][:8]}", screen.width - 4), "dim")
     )
 
 
-def _cause(one: Mapping[str, Any]) -> str:
-    return clean(f"{one['word']} changed {one['before']} -> {one['now']}")
+def _cause(cause: Mapping[str, Any]) -> str:
+    return clean(f"{cause['word']} changed {cause['before']} -> {cause['now']}")

@@ -1,5 +1,7 @@
-"""``llmtrace export``: traces as OTLP JSON lines, one line a trace, or one as a page; as stored (redacted then, and not changed
-now)."""
+"""``llmtrace export``: write traces as OTLP JSON lines, one line per trace, or one trace as an HTML page.
+
+Content is written as it is stored: it was redacted before.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, print_json
-from llmtrace.cli.paint import Screen
 from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.terminal import Screen
 from llmtrace.codec import genai, otlp
 from llmtrace.config import Config
 from llmtrace.content import Content
@@ -21,7 +23,7 @@ from llmtrace.model import Span, Trace
 from llmtrace.store import Query, Store
 
 NAME = "export"
-HELP = "write traces as OTLP JSON lines, or one as a page (HTML)"
+HELP = "write traces as OTLP JSON lines, or one trace as an HTML page"
 EXAMPLE = "llmtrace export --all -o traces.jsonl"
 
 _EVERY = 1_000_000_000
@@ -30,7 +32,7 @@ _EVERY = 1_000_000_000
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="*", help="ids, their first digits, or last (default: last)")
     parser.add_argument("--all", action="store_true", help="every trace of the store, oldest first")
-    parser.add_argument("--html", action="store_true", help="one trace as a page of one file, which works without llmtrace")
+    parser.add_argument("--html", action="store_true", help="one trace as an HTML page, which works without llmtrace")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to; - is stdout (default: -; of --html: trace-ID.html)")
     parser.add_argument(
         "--content", choices=["none", "all"], default="all", help="messages, arguments and results: all as stored, or none"
@@ -39,11 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.all and args.trace:
-        raise BadInput("--all and trace ids exclude each other.\nName the traces, or give --all.")
+        raise BadInput("--all cannot be combined with trace ids.\nUse one of them.")
     if args.output is None and not args.html:
         args.output = "-"
     if args.json and args.output == "-":
-        raise BadInput("--json prints the counts on stdout, where the spans go.\nName a file with -o FILE.")
+        raise BadInput("--json prints counts to stdout, and so do the spans.\nWrite the spans to a file with -o FILE.")
     content: Callable[[Span], Span] = Content(Config()).without_content if args.content == "none" else lambda span: span
     if args.html:
         return _page(args, content)
@@ -57,14 +59,16 @@ def run(args: argparse.Namespace) -> int:
         print_json({"traces": traces, "spans": spans, "output": args.output})
     else:
         place = "stdout" if args.output == "-" else args.output
-        Screen(sys.stderr).line(f"exported {words.plural(spans, 'span')} of {words.plural(traces, 'trace')} to {place}")
+        Screen(sys.stderr).line(
+            f"exported {format_text.plural(spans, 'span')} of {format_text.plural(traces, 'trace')} to {place}"
+        )
     return FINE
 
 
 def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
-    """One trace as a page. It goes to a file of its own, unless stdout is asked for."""
+    """Write one trace as a page, to ``trace-ID.html`` unless --output is given."""
     if args.all or len(args.trace) > 1:
-        raise BadInput("--html writes one trace.\nName one, or none for the last.")
+        raise BadInput("--html writes one trace only.\nGive one trace id, or none for the last trace.")
     from llmtrace.viewer import page
     from llmtrace.viewer.trace_view import TraceView
 
@@ -79,20 +83,20 @@ def _page(args: argparse.Namespace, content: Callable[[Span], Span]) -> int:
         print_json({"traces": 1, "spans": len(trace), "bytes": len(html), "output": output})
     else:
         place = "stdout" if output == "-" else output
-        Screen(sys.stderr).line(f"exported {words.plural(len(trace), 'span')} to {place}, {len(html) / 1e6:.1f} MB")
+        Screen(sys.stderr).line(f"exported {format_text.plural(len(trace), 'span')} to {place}, {len(html) / 1e6:.1f} MB")
     return FINE
 
 
 def _traces(store: Store, args: argparse.Namespace) -> Iterator[Trace]:
     names = args.trace or ["last"]
     if args.all:
-        names = [found.trace_id for found in reversed(store.traces(Query(limit=_EVERY)))]
+        names = [summary.trace_id for summary in reversed(store.traces(Query(limit=_EVERY)))]
     return (trace_of(store, name) for name in names)
 
 
 @contextmanager
 def _writing(output: str) -> Iterator[BinaryIO]:
-    """The file to write; it appears under its name only when it is whole."""
+    """The file to write. It appears under its name only when it is complete."""
     if output == "-":
         if sys.stdout is None:
             raise BadInput("stdout is closed.\nName a file with -o FILE.")
@@ -109,7 +113,7 @@ def _writing(output: str) -> Iterator[BinaryIO]:
             with path.open("wb") as file:
                 yield file
             return
-        path = path.resolve()  # what a link leads to is written, and the link stays
+        path = path.resolve()  # write a link's target, so that the link stays
         draft = path.with_name(f".{path.name}.part")
     except OSError as error:
         raise BadInput(f"cannot write {output}: {error.strerror}.") from None
@@ -126,7 +130,7 @@ def _writing(output: str) -> Iterator[BinaryIO]:
 
 
 def _is_special(path: Path) -> bool:
-    """A device, a pipe, or what stands for an open file: it is written to, and never replaced."""
+    """True for a device, a pipe or an open file descriptor, which must be written and not replaced."""
     return (
         path.absolute().is_relative_to("/dev")
         or path.absolute().is_relative_to("/proc")

@@ -1,7 +1,7 @@
-"""``llmtrace import``: spans from files of any known form into the store. A span that is there already is stored once.
+"""``llmtrace import``: read files of spans in any known format into the store. A span is stored once.
 
-Spans of other instrumentations are cleaned of secrets and judged, as those that arrive by ``llmtrace receive`` are; our own,
-exported before, come as they went.
+Spans of other instrumentations are redacted and evaluated, like those that arrive by ``llmtrace receive``. Our own spans, which
+were exported before, are stored unchanged.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from llmtrace.cli import words
-from llmtrace.cli.lines import BadLine, read
+from llmtrace.cli import format_text
 from llmtrace.cli.options import BAD_INPUT, FINE, BadInput, print_json
-from llmtrace.cli.paint import Screen, clean
+from llmtrace.cli.read_spans import BadLine, read
 from llmtrace.cli.stores import opened
+from llmtrace.cli.terminal import Screen, clean
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import StoreError
@@ -33,21 +33,21 @@ EXAMPLE = "llmtrace import traces.jsonl"
 _MOST_NAMED = 5
 _SHOWN_AFTER, _SHOWN_EVERY = 1.0, 0.2
 _NEVER = 1e9
-"""Seconds of quiet after which a trace would be judged while files are read: they are judged at the end."""
+"""Traces are evaluated at the end, not after some seconds without a new span."""
 
 
 @dataclass
 class _Imported:
     spans: Counter[str] = field(default_factory=Counter)
-    """By trace."""
+    """Number of spans by trace id."""
     bad: list[tuple[str, BadLine]] = field(default_factory=list)
     refused: list[BadInput] = field(default_factory=list)
-    """Files that hold nothing; the others are read all the same."""
+    """Errors of files without spans. The other files are still read."""
     last: Span | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="+", help="files of spans, in a form that is told by their content; - is stdin")
+    parser.add_argument("file", nargs="+", help="files of spans; the format is recognised by the content; - is stdin")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
                 _import(path, store, ingestor, progress, done)
             except BadInput as error:
                 done.refused.append(error)
-        progress.say("judging …")
+        progress.show("evaluating …")
         ingestor.close()
         store.flush()
     progress.end()
@@ -89,7 +89,7 @@ def _import(path: str, store: Store, ingestor: Ingestor, progress: _Progress, do
 
 
 def _verify(args: argparse.Namespace, last: Span | None) -> None:
-    """Whether it is there, for a store that cannot be written keeps what it is given in memory. Raises BadInput."""
+    """Check that the last span was stored, since a store that is not writable keeps spans in memory. Raises BadInput."""
     if last is None:
         return
     try:
@@ -97,7 +97,7 @@ def _verify(args: argparse.Namespace, last: Span | None) -> None:
             store.trace(last.trace_id).span(last.span_id)
     except (StoreError, KeyError):
         raise BadInput(
-            "the store cannot be written; what was read is lost.\nAsk llmtrace doctor, or give another --store."
+            "the store is not writable, so the spans were not stored.\nRun llmtrace doctor, or choose another --store."
         ) from None
 
 
@@ -107,22 +107,22 @@ def _tell(args: argparse.Namespace, done: _Imported) -> None:
         lines = [{"file": path, "where": line.where, "reason": line.reason} for path, line in done.bad]
         print_json({"traces": len(done.spans), "spans": total, "bad_lines": lines})
     else:
-        counts = f"{words.plural(total, 'span')} of {words.plural(len(done.spans), 'trace')}"
+        counts = f"{format_text.plural(total, 'span')} of {format_text.plural(len(done.spans), 'trace')}"
         Screen(sys.stdout).line(f"imported {counts}")
     screen = Screen(sys.stderr)
     for error in done.refused[:_MOST_NAMED]:
         screen.line(clean(f"llmtrace import: {str(error).splitlines()[0]}"))
-    named = {str(error).splitlines()[0].split(" holds no spans")[0] for error in done.refused}
+    named = {str(error).splitlines()[0].split(" contains no spans")[0] for error in done.refused}
     bad = [(path, line) for path, line in done.bad if path not in named]
     for path, line in bad[:_MOST_NAMED]:
-        screen.line(clean(f"llmtrace import: {path}, {line.where}: {line.reason}; it was left out"))
+        screen.line(clean(f"llmtrace import: {path}, {line.where}: {line.reason}. It was left out"))
     more = max(0, len(bad) - _MOST_NAMED) + max(0, len(done.refused) - _MOST_NAMED)
     if more:
         screen.line(f"llmtrace import: {more} more could not be read")
 
 
 class _Progress:
-    """One line on a terminal, once reading has taken a while; nothing elsewhere."""
+    """Shows progress in one line, on a terminal only, after reading has taken a while."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -138,7 +138,7 @@ class _Progress:
         if self._on and time.monotonic() >= self._next:
             self._write(f"reading {self._path} {part:.0%}" if part else f"reading {self._path} …")
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         if self._shown:
             self._write(text)
 

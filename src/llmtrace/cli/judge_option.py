@@ -1,4 +1,4 @@
-"""``why --judge MODEL``: the options, the question, and what is shown of the answer beside the evidence."""
+"""``why --judge MODEL``: the options, the request to the judge, and how its answer is shown beside the evidence."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.terminal import Screen
 from llmtrace.diagnosis import Diagnosis, Flow
 from llmtrace.errors import JudgeFailed
 from llmtrace.judge import Endpoint, Judged, judge
@@ -21,7 +21,7 @@ _SECONDS = 60.0
 
 
 class Reply(NamedTuple):
-    """What came of asking a judge; empty where none was asked for."""
+    """The judge's opinions or its error; empty without --judge."""
 
     model: str = ""
     judged: Judged | None = None
@@ -29,11 +29,11 @@ class Reply(NamedTuple):
 
     @property
     def notes(self) -> dict[tuple[str, str], str]:
-        """What the judge says of suspects and places, by span id and title."""
+        """The judge's notes on suspects and places, by span id and title."""
         opinions = self.judged.opinions if self.judged is not None else ()
         return {
             (opinion.span_id, opinion.title): (
-                f'Judge {self.model} says {words.probability(opinion.probability)}: "{opinion.reason.strip()}"'
+                f'Judge {self.model} says {format_text.probability(opinion.probability)}: "{opinion.reason.strip()}"'
             )
             for opinion in opinions
         }
@@ -48,15 +48,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def endpoint(args: argparse.Namespace) -> Endpoint | None:
-    """None where no judge is asked for. Raises BadInput."""
+    """The judge's endpoint; None without --judge. Raises BadInput."""
     if args.judge is None:
         if args.judge_url is not None:
-            raise BadInput("--judge-url needs a model to ask.\nAdd --judge MODEL.")
+            raise BadInput("--judge-url needs --judge MODEL.\nAdd it, or leave out --judge-url.")
         return None
     if not args.judge.strip():
         raise BadInput("--judge: expected the name of a model, got ''.\nGive the name that its server lists.")
     if args.all:
-        raise BadInput("--judge works on one run, not with --all.\nLeave out --all, and name the trace.")
+        raise BadInput("--judge works on one run and cannot be combined with --all.\nLeave out --all, and name the trace.")
     url = args.judge_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
     try:
         parts = urlsplit(url)
@@ -65,14 +65,14 @@ def endpoint(args: argparse.Namespace) -> Endpoint | None:
         good = False
     if not good:
         raise BadInput(
-            "The judge's URL is not an http address.\n"
-            "Give http://HOST:PORT/v1 or https://HOST/v1, by --judge-url or OPENAI_BASE_URL."
+            "the judge's URL is not an http:// or https:// URL.\n"
+            "Set --judge-url or OPENAI_BASE_URL to a URL such as http://HOST:PORT/v1 or https://HOST/v1."
         )
     return Endpoint(args.judge, url, os.environ.get("OPENAI_API_KEY") or None, args.judge_timeout)
 
 
 def ask(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Reply:
-    """The judge's opinions, or why there are none."""
+    """Ask the judge. Returns its opinions, or why there are none."""
     if to is None:
         return Reply()
     if (diagnosis.suspects or diagnosis.places) and sys.stderr is not None and sys.stderr.isatty():
@@ -84,10 +84,10 @@ def ask(diagnosis: Diagnosis, flow: Flow, to: Endpoint | None) -> Reply:
 
 
 def as_json(diagnosis: Diagnosis, reply: Reply) -> Any:
-    """The diagnosis, and under ``judge`` what the model said."""
-    content = words.diagnosis_as_json(diagnosis)
+    """The diagnosis as JSON, with the judge's answer under ``judge``."""
+    content = format_text.diagnosis_as_json(diagnosis)
     if reply.judged is not None:
-        return {**content, "judge": words.as_json(reply.judged)}
+        return {**content, "judge": format_text.as_json(reply.judged)}
     return {**content, "judge": {"model": reply.model, "error": reply.error}} if reply.error else content
 
 

@@ -1,4 +1,4 @@
-"""``llmtrace lineage``: where each value of a trace came from; for one span, what fed it and what it fed."""
+"""``llmtrace lineage``: show where each value of a trace came from; for one span, its inputs and where its values went."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, did_you_mean, print_json
-from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.lineage import Edge, LineageResult, Origin, Reached, ValueUse, analyze
-from llmtrace.model import Span, Trace
+from llmtrace.model import AgentInvocation, Span, ToolExecution, Trace, Workflow
 
 NAME = "lineage"
 HELP = "show where each value came from, or what fed one step and what it fed"
@@ -24,11 +24,11 @@ _MOST_NAMES = 8
 _MOST_MATCHES = 3
 _STYLES: dict[str, tuple[Style, ...]] = {"ungrounded": ("red",), "unknown": ("dim",)}
 _EDGES = {
-    "call": "{earlier} asked for {later}",
-    "handed": "words of {earlier} went to {later}, or its call started that",
-    "told": "{later} was sent what {earlier} answered or found",
-    "returned": "{earlier} ran within {later}",
-    "vanished": "{later} was no longer sent {lost} that {earlier} was sent",
+    "call": "{earlier} requested {later}",
+    "handed": "text of {earlier} was passed to {later}, or its call started {later}",
+    "told": "{later} was sent the answer or result of {earlier}",
+    "returned": "{earlier} ran inside {later}",
+    "vanished": "{later} was not sent {lost} that {earlier} was sent",
 }
 
 
@@ -63,12 +63,12 @@ def _find_span(trace: Trace, wanted: str) -> Span:
     by_id = [span for span in trace.spans if span.span_id.startswith(wanted)]
     if len(by_id) == 1:
         return by_id[0]
-    by_name = next((span for span in trace.spans if getattr(span.operation, "name", None) == wanted), None)
+    by_name = next((span for span in trace.spans if _operation_name(span) == wanted), None)
     if by_name is not None:
         return by_name
     if by_id:
         raise BadInput(f"in trace {trace.trace_id} {len(by_id)} spans begin with {wanted!r}.\nGive more digits.")
-    names = dict.fromkeys(name for span in trace.spans if (name := getattr(span.operation, "name", None)))
+    names = dict.fromkeys(name for span in trace.spans if (name := _operation_name(span)))
     shown = ", ".join([*names][:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
     raise BadInput(
         f"in trace {trace.trace_id} no span, tool or agent is called {wanted}.{did_you_mean(wanted, names)}\n"
@@ -82,13 +82,13 @@ def _find_span(trace: Trace, wanted: str) -> Span:
 def _print_values(screen: Screen, result: LineageResult, *, show_unknown: bool) -> None:
     shown = [use for use in result.uses if show_unknown or use.provenance.status != "unknown"]
     if not shown:
-        screen.prose("No value in the calls and answers of this trace can be traced.")
+        screen.prose("No value in the calls and answers of this trace could be traced.")
         screen.line()
     for (span_id, tool, _), uses in groupby(shown, key=lambda use: (use.span_id, use.tool, use.call_id)):
         screen.spread(Cell(tool or "answer", ("bold",)), Cell(f"span {span_id}", ("dim",)))
         for use in uses:
             place = use.pointer if use.pointer and use.whole else f"{use.pointer} at {use.start}-{use.end}".strip()
-            text = f"{place} = {short(words.value(use.value), _LONGEST_VALUE)}"
+            text = f"{place} = {short(format_text.value(use.value), _LONGEST_VALUE)}"
             screen.prose(text, *_STYLES.get(use.provenance.status, ()), prefix="   ")
             for line in _explain(result, use):
                 screen.prose(line, "dim", prefix="       ")
@@ -96,14 +96,14 @@ def _print_values(screen: Screen, result: LineageResult, *, show_unknown: bool) 
 
 
 def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
-    """Where the value came from, one place a line."""
+    """Where the value came from, one line for each place."""
     provenance = use.provenance
     if provenance.status == "unknown":
         yield f"not found: {provenance.reason}"
     elif provenance.status == "ungrounded":
-        yield "made up: no message and no result before contains it"
+        yield "made up: no earlier message or result contains it"
         if provenance.first is not None and not use.is_first_ungrounded:
-            yield f"used first in {provenance.first.place} (span {provenance.first.span_id})"
+            yield f"first used in {provenance.first.place} (span {provenance.first.span_id})"
     elif provenance.earliest is not None:
         yield _describe_place(result, provenance.earliest, use)
         if provenance.latest is not None and provenance.latest != provenance.earliest:
@@ -111,12 +111,12 @@ def _explain(result: LineageResult, use: ValueUse) -> Iterator[str]:
 
 
 def _describe_place(result: LineageResult, origin: Origin, use: ValueUse) -> str:
-    """The place, the characters in it that hold the value, and how it is written there if that differs."""
+    """The place, the position of the value in it, and how the value is written there if that differs."""
     text = f"{origin.place} (span {origin.span_id})"
     for match in result.tracker.matches(origin, use)[:_MOST_MATCHES]:
         text += f" {match.pointer}:{match.origin_start}-{match.origin_end}"
         if match.text != str(use.value):
-            text += f" {short(words.value(match.text), _LONGEST_VALUE)}"
+            text += f" {short(format_text.value(match.text), _LONGEST_VALUE)}"
     return text
 
 
@@ -126,9 +126,9 @@ def _describe_place(result: LineageResult, origin: Origin, use: ValueUse) -> str
 def _print_span(screen: Screen, trace: Trace, result: LineageResult, span: Span, *, include_sent: bool) -> None:
     screen.prose(_full_name(trace, span.span_id), "bold")
     propagation = result.propagation
-    given = [Reached(edge.source, edge, 1) for edge in propagation.into(span.span_id) if edge.source == edge.target]
+    own_input = [Reached(edge.source, edge, 1) for edge in propagation.into(span.span_id) if edge.source == edge.target]
     upstream = propagation.upstream(span.span_id, include_sent=include_sent)
-    _print_reached(screen, trace, result, "What fed it", (*given, *upstream))
+    _print_reached(screen, trace, result, "What fed it", (*own_input, *upstream))
     downstream = propagation.downstream(span.span_id, include_sent=include_sent)
     _print_reached(screen, trace, result, "What it fed", downstream)
     screen.line()
@@ -136,7 +136,7 @@ def _print_span(screen: Screen, trace: Trace, result: LineageResult, span: Span,
 
 def _print_reached(screen: Screen, trace: Trace, result: LineageResult, title: str, spans: Sequence[Reached]) -> None:
     screen.line()
-    screen.prose(title if spans else f"{title}: nothing that can be seen")
+    screen.prose(title if spans else f"{title}: nothing visible")
     for reached in spans:
         screen.prose(_full_name(trace, reached.span_id), prefix="   " * reached.distance)
         screen.prose(_describe_edge(trace, result, reached.edge), "dim", prefix="   " * reached.distance + "  ")
@@ -148,16 +148,21 @@ def _full_name(trace: Trace, span_id: str) -> str:
 
 def _name(trace: Trace, span_id: str) -> str:
     span = trace.span(span_id)
-    return getattr(span.operation, "name", "") or span.name
+    return _operation_name(span) or span.name
+
+
+def _operation_name(span: Span) -> str:
+    """The name of a tool, agent or workflow; empty for other operations."""
+    return span.operation.name if isinstance(span.operation, (ToolExecution, AgentInvocation, Workflow)) else ""
 
 
 def _describe_edge(trace: Trace, result: LineageResult, edge: Edge) -> str:
     if edge.use is None or edge.origin is None:
         names = {"earlier": _name(trace, edge.source), "later": _name(trace, edge.target)}
-        return _EDGES[edge.via].format(**names, lost=words.plural(edge.lost, "message"))
+        return _EDGES[edge.via].format(**names, lost=format_text.plural(edge.lost, "message"))
     what = f"{edge.use.tool} {edge.use.pointer}" if edge.use.tool else "the answer"
     first = "made up, and used first in " if edge.use.provenance.first is not None else ""
-    value = short(words.value(edge.use.value), _LONGEST_VALUE)
+    value = short(format_text.value(edge.use.value), _LONGEST_VALUE)
     return f"{what} = {value}: {first}{_describe_place(result, edge.origin, edge.use)}"
 
 
@@ -182,11 +187,11 @@ def _as_json(trace: Trace, result: LineageResult, span: Span | None, *, include_
 
 
 def _use_json(result: LineageResult, use: ValueUse) -> dict[str, object]:
-    """With the characters of each place."""
+    """A use of a value as JSON, with its positions in each place."""
     origins = [origin for origin in (use.provenance.earliest, use.provenance.latest) if origin is not None]
     places = [(origin, result.tracker.matches(origin, use)) for origin in origins]
-    matches = [{"span": origin.span_id, "place": origin.place, "at": words.as_json(at)} for origin, at in places]
-    return {"use": words.as_json(use), "matches": matches}
+    matches = [{"span": origin.span_id, "place": origin.place, "at": format_text.as_json(at)} for origin, at in places]
+    return {"use": format_text.as_json(use), "matches": matches}
 
 
 def _reached_json(reached: Reached) -> dict[str, object]:

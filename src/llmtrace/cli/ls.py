@@ -1,5 +1,4 @@
-"""``llmtrace ls``: the traces of a store, newest first: each with its facts, its task and answer, its findings and
-its first suspect."""
+"""``llmtrace ls``: list the traces of a store, newest first, with task, answer, findings and first suspect."""
 
 from __future__ import annotations
 
@@ -10,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, positive, print_json
-from llmtrace.cli.paint import Cell, Screen, clean, short
 from llmtrace.cli.stores import opened
+from llmtrace.cli.terminal import Cell, Screen, clean, short
 from llmtrace.diagnosis import Suspect, diagnose, wrap_errors
 from llmtrace.errors import DiagnosisFailed, TraceNotFound
 from llmtrace.store import Query, Store, TraceSummary
@@ -28,7 +27,7 @@ _SORTS: dict[str, Callable[[TraceSummary], Any]] = {
     "age": lambda trace: trace.start,
     "duration": lambda trace: trace.duration or 0,
     "spans": lambda trace: trace.spans,
-    "tokens": lambda trace: words.tokens(trace.input_tokens, trace.output_tokens) or 0,
+    "tokens": lambda trace: format_text.tokens(trace.input_tokens, trace.output_tokens) or 0,
     "cost": lambda trace: trace.cost_usd or 0,
     "findings": lambda trace: len(trace.findings),
     "health": lambda trace: (_WORST.index(trace.health), trace.start),
@@ -42,17 +41,17 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _MOST_SORTED = 10_000
 _MOST_DIAGNOSED, _LONGEST_DIAGNOSED = 100, 300
-"""Traces, and spans of one, that are diagnosed: all that a screen holds, each in milliseconds."""
+"""Number of traces that are diagnosed, and spans of the longest one: a screenful, each in milliseconds."""
 
 _WIDE = 68
-"""Columns that the whole table needs; with fewer, spans, tokens and cost are left to `show`."""
+"""Width of the full table; on a narrower screen, spans, tokens and cost are left out."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--health", choices=["ok", "recovered", "failed", "running"], help="only traces of this health")
     parser.add_argument("--agent", metavar="NAME", help="only traces in which this agent took part")
     parser.add_argument("--since", metavar="WHEN", type=since, help="only newer ones: 30m, 2h, 7d, or 2026-01-31[T12:00]")
-    parser.add_argument("--text", metavar="WORDS", help="only traces that hold these words")
+    parser.add_argument("--text", metavar="WORDS", help="only traces that contain these words")
     parser.add_argument("--limit", metavar="N", type=positive, default=20, help="at most N traces (default: 20)")
     parser.add_argument(
         "--sort",
@@ -97,40 +96,40 @@ def _query(args: argparse.Namespace) -> Query:
 
 
 def _suspects(store: Store, traces: Iterable[TraceSummary]) -> Iterator[_Verdict]:
-    """For each trace its first marked suspect, or why it cannot be diagnosed; worked out when the line is shown.
+    """The first suspect of each trace, or why it could not be diagnosed, computed when its line is printed.
 
-    None if the trace has no such suspect, and for traces that are not diagnosed here: running ones, long ones, those far down
-    the list, and those of a store that would have to send them once more.
+    None without a suspect, and for traces that are not diagnosed: running or long ones, those far down the list, and those of a
+    remote store.
     """
-    most = 0 if store.is_remote else _MOST_DIAGNOSED
+    limit = 0 if store.is_remote else _MOST_DIAGNOSED
     for number, summary in enumerate(traces):
         try:
-            is_short = number < most and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
+            is_short = number < limit and summary.spans <= _LONGEST_DIAGNOSED and summary.health != "running"
             yield _prime(store, summary.trace_id) if is_short else None
-        except TraceNotFound:  # it was removed in the meantime
+        except TraceNotFound:  # it was removed meanwhile
             yield None
 
 
 def _prime(store: Store, trace_id: str) -> _Verdict:
     try:
         with wrap_errors(trace_id):
-            found = diagnose(store.trace(trace_id))
-            return found.prime or (next(iter(found.reports), None) if found.failed else None)
+            diagnosis = diagnose(store.trace(trace_id))
+            return diagnosis.prime or (next(iter(diagnosis.reports), None) if diagnosis.failed else None)
     except DiagnosisFailed as failed:
         return failed
 
 
 def _as_json(trace: TraceSummary, verdict: _Verdict) -> Any:
     if isinstance(verdict, DiagnosisFailed):
-        return {**words.as_json(trace), "suspect": None, "undiagnosed": verdict.fault}
+        return {**format_text.as_json(trace), "suspect": None, "undiagnosed": verdict.fault}
     names = ("check", "span_id", "title", "confidence", "probability", "count")
     suspect = {name: getattr(verdict, name) for name in names} if isinstance(verdict, Suspect) else None
-    return {**words.as_json(trace), "suspect": suspect, "undiagnosed": None}
+    return {**format_text.as_json(trace), "suspect": suspect, "undiagnosed": None}
 
 
 def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdict], *, filtered: bool) -> None:
     if not traces:
-        screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
+        screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
         return
     now = time.time_ns()
     titles = ["TRACE", "AGE", "HEALTH", "TIME", "SPANS", "TOKENS", "COST", "NAME"]
@@ -146,37 +145,37 @@ def _show(screen: Screen, traces: list[TraceSummary], suspects: Iterable[_Verdic
         if conversation:
             screen.line(" " * 10 + screen.paint(conversation, "dim"))
         if trace.findings:
-            screen.line(" " * 10 + screen.paint(short("! " + words.findings(trace.findings), room), "yellow"))
+            screen.line(" " * 10 + screen.paint(short("! " + format_text.findings(trace.findings), room), "yellow"))
         if isinstance(verdict, DiagnosisFailed):
-            report = f"llmtrace why {trace.trace_id[:8]} says how to report it"
-            screen.prose(f"? not diagnosed, by a fault of llmtrace: {verdict.fault}; {report}", "dim", prefix=" " * 10)
+            report = f"See llmtrace why {trace.trace_id[:8]} for how to report it"
+            screen.prose(f"? not diagnosed because of a bug in llmtrace: {verdict.fault}. {report}", "dim", prefix=" " * 10)
         elif isinstance(verdict, str):
             screen.line(" " * 10 + screen.paint(short(f"! {clean(verdict)}", room), "red"))
         elif verdict is not None:
-            times = "" if verdict.count == 1 else f", {words.plural(verdict.count, 'time')}"
-            confidence = f" ({words.confidence(verdict)}{times})"
+            times = "" if verdict.count == 1 else f", {format_text.plural(verdict.count, 'time')}"
+            confidence = f" ({format_text.confidence(verdict)}{times})"
             title = short(f"? {clean(verdict.title)}", room - len(confidence)) + confidence
-            screen.line(" " * 10 + screen.paint(title, words.CONFIDENCE_STYLE[verdict.confidence]))
+            screen.line(" " * 10 + screen.paint(title, format_text.CONFIDENCE_STYLE[verdict.confidence]))
 
 
 def _row(trace: TraceSummary, now: int) -> list[Cell]:
-    total = words.tokens(trace.input_tokens, trace.output_tokens)
+    total = format_text.tokens(trace.input_tokens, trace.output_tokens)
     return [
         Cell(trace.trace_id[:8], ("bold",)),
-        Cell(words.age(trace.start, now)),
-        Cell(trace.health, (words.HEALTH_STYLE[trace.health],)),
-        Cell(words.duration(trace.duration)),
-        Cell(words.count(trace.spans)),
-        Cell(words.count(total)),
-        Cell(words.cost(trace.cost_usd)),
+        Cell(format_text.age(trace.start, now)),
+        Cell(trace.health, (format_text.HEALTH_STYLE[trace.health],)),
+        Cell(format_text.duration(trace.duration)),
+        Cell(format_text.count(trace.spans)),
+        Cell(format_text.count(total)),
+        Cell(format_text.cost(trace.cost_usd)),
         Cell(clean(", ".join(trace.agents) or trace.name.removeprefix("invoke_workflow "))),
     ]
 
 
 def _conversation(trace: TraceSummary, width: int) -> str:
-    """What was asked → what was answered, both shortened to half the line."""
+    """The task → the answer, each shortened to half the line."""
     if not trace.task and not trace.answer:
         return ""
     half = (width - 3) // 2
-    answer = short(trace.answer, half) if trace.answer else words.UNKNOWN
-    return f"{short(trace.task or words.UNKNOWN, half)} → {answer}"
+    answer = short(trace.answer, half) if trace.answer else format_text.UNKNOWN
+    return f"{short(trace.task or format_text.UNKNOWN, half)} → {answer}"

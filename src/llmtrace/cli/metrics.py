@@ -1,7 +1,7 @@
-"""``llmtrace metrics``: what all programs of a store did, as metrics for a Prometheus to fetch, until Ctrl-C.
+"""``llmtrace metrics``: serve the spans of all programs of a store as Prometheus metrics, until Ctrl-C.
 
-One process counts for many: each program journals its spans, and this one follows the journals. So servers with several
-worker processes need no shared directory, and a worker that dies takes no counts with it.
+One process counts for all programs: each writes its spans to a journal, and this one follows the journals. So servers with
+several worker processes need no shared directory, and no counts are lost if a worker dies.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.paint import Screen
 from llmtrace.cli.stores import opened
+from llmtrace.cli.terminal import Screen
 from llmtrace.metrics import Metrics
 from llmtrace.model import Span
 from llmtrace.semconv import SERVICE_NAME
@@ -25,16 +25,16 @@ from llmtrace.store import journal_files
 from llmtrace.store.tail import Tail, Written
 
 NAME = "metrics"
-HELP = "offer a store's spans as metrics to Prometheus, until Ctrl-C"
+HELP = "serve a store's spans as Prometheus metrics, until Ctrl-C"
 EXAMPLE = "llmtrace metrics --port 9464"
 
 PORT = 9464
 NAME_THERE = "llmtrace-metrics"
 """``service.name`` of this process itself."""
 EVERY = 0.5
-"""Seconds between two looks at the journals."""
+"""Seconds between two reads of the journals."""
 LOST_EVERY = 20
-"""Looks after which open spans of programs that died are dropped."""
+"""Number of reads after which open spans of programs that died are dropped."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1); there is no password")
     parser.add_argument("--service", metavar="NAME", help="only spans of this service.name")
-    parser.add_argument("--whole", action="store_true", help="count what is in the store already, too")
-    parser.add_argument("--older", action="store_true", help="model calls under the names of former conventions, too")
+    parser.add_argument("--whole", action="store_true", help="also count the spans that are in the store already")
+    parser.add_argument("--older", action="store_true", help="also count model calls under the names of older conventions")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         folder = store.folder
         if folder is None:
-            raise BadInput("only a local store can be followed.\nName its folder with --store FOLDER.")
+            raise BadInput("a local store is needed.\nName its folder with --store FOLDER.")
         provider = MeterProvider(
             [PrometheusMetricReader()], resource=Resource.create({SERVICE_NAME: NAME_THERE}), shutdown_on_exit=False
         )
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Counted:
-    """Feeds spans to the metrics as they begin and end, whoever wrote them."""
+    """Counts spans as they start and end, whichever program wrote them."""
 
     def __init__(self, metrics: Metrics, *, service: str | None = None) -> None:
         self._metrics = metrics
@@ -88,26 +88,26 @@ class Counted:
         self._open: dict[str, Written] = {}
 
     def take(self, written: Iterable[Written]) -> None:
-        for one in written:
-            span = one.span
+        for written_span in written:
+            span = written_span.span
             if self._service is not None and span.resource.get(SERVICE_NAME) != self._service:
                 continue
             if span.end is None:
-                self._open[span.span_id] = one
+                self._open[span.span_id] = written_span
                 self._metrics.on_span_start(span.span_id, span.operation)
             else:
                 self._open.pop(span.span_id, None)
                 self._metrics.append(span)
 
     def drop_lost(self, running: journal_files.RunningWriters) -> None:
-        """Calls of programs that died are no longer in flight."""
-        for one in [one for one in self._open.values() if not running.is_running(one.file)]:
-            lost: Span = self._open.pop(one.span.span_id).span
+        """Drop the open calls of programs that died."""
+        for written_span in [written_span for written_span in self._open.values() if not running.is_running(written_span.file)]:
+            lost: Span = self._open.pop(written_span.span.span_id).span
             self._metrics.skip(lost)
 
 
 def _follow(tail: Tail, counted: Counted) -> None:
-    """Until Ctrl-C, or until asked to end."""
+    """Count new spans until Ctrl-C or SIGTERM."""
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())

@@ -1,12 +1,13 @@
-"""What all commands share: their options, the store they read, how JSON is printed, and how bad input is refused.
+"""Options, exit codes, argparse types and JSON output that all commands share.
 
-Law: bad input gets one message that says what is wrong, where, and what to do, on stderr, and exit code 2.
+Law: bad input gets one message on stderr that says what is wrong, where, and what to do, and exit code 2.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import json
 import sys
 from collections.abc import Iterable
@@ -15,14 +16,14 @@ from typing import Any
 # exit codes
 FINE = 0
 FOUND = 1
-"""The command did its work and found something wrong (check, doctor)."""
+"""The command worked and found a problem (check, doctor)."""
 BAD_INPUT = 2
 NOT_JUDGED = 4
 """Nothing in the traces could be judged (check)."""
 STOPPED = 130
 """Ctrl-C."""
 PIPE_CLOSED = 141
-"""The reader of our output went away (``llmtrace ls | head -1``)."""
+"""The reader of the output closed the pipe (``llmtrace ls | head -1``)."""
 
 
 class BadInput(Exception):
@@ -37,13 +38,14 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(content: Any) -> None:
-    """One JSON document on stdout; non-ASCII characters as such where the encoding has them."""
-    readable = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    """Print one JSON document on stdout. Non-ASCII characters are escaped unless the encoding is UTF-8."""
+    encoding = sys.stdout.encoding if isinstance(sys.stdout, io.TextIOBase) else ""
+    readable = (encoding or "").lower().replace("-", "") == "utf8"
     print(json.dumps(content, ensure_ascii=not readable, indent=2))
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.55)
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.55)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 

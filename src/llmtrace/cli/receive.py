@@ -1,4 +1,4 @@
-"""``llmtrace receive``: a local OTLP endpoint, so that programs in any language send their spans to the store."""
+"""``llmtrace receive``: a local OTLP endpoint through which programs in any language send spans to the store."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import signal
 import sys
 import threading
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.paint import Screen, clean
+from llmtrace.cli.terminal import Screen, clean
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.evaluation import Evaluator
@@ -24,7 +24,7 @@ from llmtrace.store import open_store
 from llmtrace.store.summary import TraceSummary, summarise
 
 NAME = "receive"
-HELP = "take spans from programs in any language (OTLP), until Ctrl-C"
+HELP = "receive spans from programs in any language (OTLP), until Ctrl-C"
 EXAMPLE = "llmtrace receive --http-port 4318 --grpc-port 4317"
 
 
@@ -39,14 +39,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would say in its own words what we say in ours
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would print its own message for the same error
     config = Config.read(store=args.store)
     if config.store == "off":
-        raise BadInput("LLMTRACE_STORE is off, so nothing can be kept.\nName a store with --store FOLDER.")
-    screen, said = Screen(sys.stdout), threading.Lock()
+        raise BadInput("the store is off (LLMTRACE_STORE=off), so spans cannot be stored.\nName a store with --store FOLDER.")
+    screen, output_lock = Screen(sys.stdout), threading.Lock()
 
     def judged(trace: Trace) -> None:
-        with said:
+        with output_lock:
             _tell(screen, summarise(trace), as_json=args.json)
 
     store = open_store(config.store, config=config)
@@ -55,18 +55,18 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         with Receiver(ingestor, http_port=args.http_port, grpc_port=None if args.no_grpc else args.grpc_port) as receiver:
-            with said:
+            with output_lock:
                 _open(screen, receiver, config.store, as_json=args.json)
             _wait()
         if not args.json:
-            screen.line(f"{words.plural(receiver.received, 'span')} received")
+            screen.line(f"{format_text.plural(receiver.received, 'span')} received")
     finally:
         store.close()
     return FINE
 
 
 def _wait() -> None:
-    """Until Ctrl-C, or until asked to end."""
+    """Wait for Ctrl-C or SIGTERM."""
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
@@ -86,17 +86,17 @@ def _open(screen: Screen, receiver: Receiver, store: str, *, as_json: bool) -> N
         screen.line(screen.paint(f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{receiver.http_port}", "cyan"))
         screen.line(screen.paint("export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "cyan"))
         screen.line()
-        screen.line(screen.paint("waiting for spans; Ctrl-C ends", "dim"))
+        screen.line(screen.paint("waiting for spans. Press Ctrl-C to stop", "dim"))
     screen.stream.flush()
 
 
 def _tell(screen: Screen, summary: TraceSummary, *, as_json: bool) -> None:
-    """A trace that has been quiet for a while and was judged: one line."""
+    """Print one line for a trace that was evaluated."""
     if as_json:
-        screen.line(json.dumps(words.as_json(summary)))
+        screen.line(json.dumps(format_text.as_json(summary)))
     else:
-        facts = [words.plural(summary.spans, "span"), words.duration(summary.duration)]
-        found = words.findings(summary.findings) or "nothing found"
-        health = screen.paint(summary.health.ljust(9), words.HEALTH_STYLE[summary.health])
-        screen.line(f"{summary.trace_id[:8]}  {health} {' '.join(facts)}  {clean(summary.name)}: {found}")
+        facts = [format_text.plural(summary.spans, "span"), format_text.duration(summary.duration)]
+        findings = format_text.findings(summary.findings) or "nothing found"
+        health = screen.paint(summary.health.ljust(9), format_text.HEALTH_STYLE[summary.health])
+        screen.line(f"{summary.trace_id[:8]}  {health} {' '.join(facts)}  {clean(summary.name)}: {findings}")
     screen.stream.flush()

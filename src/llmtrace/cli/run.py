@@ -1,10 +1,10 @@
-"""``llmtrace run``: a program as it is, traced. What is installed is instrumented; the whole program is one trace.
+"""``llmtrace run``: run an unchanged program and trace it. Installed libraries are instrumented; the program is one trace.
 
-A Python script or module runs in this process, any other command in one of its own; the Python processes that either starts
-are traced too (see `llmtrace.launch`), in the same trace.
+A Python script or module runs in this process, any other command in its own process. Python processes that either starts are
+traced too (see `llmtrace.launch`), in the same trace.
 
-Law: the program sees what it would see without: ``sys.argv``, ``sys.path``, ``__main__``; its output, its exit code and its
-tracebacks are its own. What we have to say comes after it, on stderr.
+Law: the program sees what it would see without llmtrace: ``sys.argv``, ``sys.path``, ``__main__``. Its output, exit code and
+tracebacks are unchanged. llmtrace prints its summary afterwards, on stderr.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 import llmtrace
-from llmtrace.cli import words as worded
+from llmtrace.cli import format_text as worded
 from llmtrace.cli.options import FINE, STOPPED, BadInput
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.diagnosis import Diagnosis, diagnose
 from llmtrace.errors import ConfigurationError, DiagnosisFailed, TraceNotFound
 from llmtrace.guards.budget import read_budget, track
 from llmtrace.launch import environment
-from llmtrace.model import Failure, Trace, Workflow
+from llmtrace.model import AgentInvocation, Failure, ToolExecution, Trace, Workflow
 from llmtrace.recorder import active
 from llmtrace.recorder.guard import guard
 from llmtrace.recorder.recording import Recording
@@ -44,7 +44,7 @@ from llmtrace.store import open_store
 from llmtrace.store.summary import summarise
 
 NAME = "run"
-HELP = "run an unchanged program, traced, and say what was found"
+HELP = "run an unchanged program, trace it, and print what was found"
 EXAMPLE = "llmtrace run --name support --budget usd=0.50,calls=40 agent.py --task refund"
 
 
@@ -53,14 +53,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "%(prog)s [--name NAME] [--budget CEILINGS] [--on-exceed raise|record] [--quiet] [--store URL] [--json]"
         " (SCRIPT | -m MODULE | COMMAND) [ARGUMENTS …]"
     )
-    parser.add_argument("--name", help="what to call the run (default: the script, module or command)")
+    parser.add_argument("--name", help="name of the run (default: the script, module or command)")
     parser.add_argument(
-        "--budget", metavar="CEILINGS", help="what each process may spend: usd=0.50,calls=40 (also tokens, seconds, …)"
+        "--budget", metavar="CEILINGS", help="limits for each process: usd=0.50,calls=40 (also tokens, seconds, …)"
     )
     parser.add_argument(
-        "--on-exceed", choices=["raise", "record"], default="raise", help="past the budget, stop the next call or only say so"
+        "--on-exceed", choices=["raise", "record"], default="raise", help="over budget, stop the next call or only record it"
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing at the end")
+    parser.add_argument("--quiet", action="store_true", help="print no summary at the end")
     parser.add_argument(
         "-m", dest="module", metavar="MODULE …", nargs=argparse.REMAINDER, help="run a module, as python -m does"
     )
@@ -73,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     words = args.module or args.program
     words = words[1:] if words[:1] == ["--"] else words
     if not words:
-        raise BadInput("no program was named.\nGive a script, -m and a module, or a command: llmtrace run agent.py")
+        raise BadInput("no program to run.\nGive a script, -m and a module, or a command: llmtrace run agent.py")
     start = _module(words) if args.module else _script(words) if _is_python(words[0]) else _command(words)
     budget = _budget(args)
     if args.store:
-        os.environ["LLMTRACE_STORE"] = args.store  # so that a configure() of the program's own goes to the same place
+        os.environ["LLMTRACE_STORE"] = args.store  # so that the program's own configure() uses the same store
     llmtrace.configure()
     recorder = active()
     with budget:
@@ -99,19 +99,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _budget(args: argparse.Namespace) -> AbstractContextManager[Any]:
-    """What begins inside is held to the budget, for good."""
+    """A context in which the run is started, so that the budget applies to it."""
     if not args.budget:
         return nullcontext()
     try:
         return track(read_budget(args.budget, args.on_exceed))
     except ConfigurationError as error:
         raise BadInput(
-            f"--budget {args.budget}: {error}\nGive ceilings, as in: llmtrace run --budget usd=0.50,calls=40 agent.py"
+            f"--budget {args.budget}: {error}\nGive limits, as in: llmtrace run --budget usd=0.50,calls=40 agent.py"
         ) from None
 
 
 def _is_python(program: str) -> bool:
-    """A script, a folder or an archive with a ``__main__.py``; what is none of these is a command, if there is one."""
+    """True for a Python script, and for a folder or archive with a ``__main__.py``. Anything else is a command."""
     path = Path(program)
     if path.suffix in (".py", ".pyw", ".pyz") or path.is_dir() or (path.exists() and zipfile.is_zipfile(path)):
         return True
@@ -119,23 +119,23 @@ def _is_python(program: str) -> bool:
 
 
 def _command(words: list[str]) -> Callable[[], Any]:
-    """Any other program, in a process of its own."""
+    """Start another program in its own process."""
     program = shutil.which(words[0])
     if program is None:
         raise BadInput(
-            f"there is no script and no command {words[0]!r}.\n"
+            f"no script or command {words[0]!r} was found.\n"
             "Give a Python script, -m and a module, or a command: llmtrace run agent.py"
         )
 
     def start() -> None:
-        process = subprocess.Popen([program, *words[1:]])  # noqa: S603 - running it is what was asked for
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's: the terminal sends it to both
-        asked = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        process = subprocess.Popen([program, *words[1:]])  # noqa: S603 - the user asked to run it
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program handles Ctrl-C, which the terminal sends to both
+        before_term = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             code = process.wait()
         finally:
             signal.signal(signal.SIGINT, before)
-            signal.signal(signal.SIGTERM, asked)
+            signal.signal(signal.SIGTERM, before_term)
         if code:
             sys.exit(code if code > 0 else 128 - code)
 
@@ -184,7 +184,7 @@ def _traced(start: Callable[[], Any], recording: Recording | None) -> int:
         raise
     except BaseException as error:
         _end(recording, exception=error)
-        error.__traceback__ = _own(error.__traceback__)
+        error.__traceback__ = _main_frames(error.__traceback__)
         sys.excepthook(type(error), error, error.__traceback__)
         return STOPPED if isinstance(error, KeyboardInterrupt) else 1
     else:
@@ -200,8 +200,8 @@ def _end(recording: Recording | None, **how: Any) -> None:
         recording.end(**how)
 
 
-def _own(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback from the program's first frame on: what is above is ours and runpy's."""
+def _main_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback from the program's first frame, without the frames of llmtrace and runpy above it."""
     while traceback is not None and _is_above(traceback.tb_frame.f_code.co_filename):
         traceback = traceback.tb_next
     return traceback
@@ -212,7 +212,7 @@ def _is_above(file: str) -> bool:
 
 
 def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
-    """What was found, and where to look, in three lines on stderr; one line of JSON when asked for.
+    """Print the result and the next command in three lines on stderr, or one line of JSON.
 
     ``code`` is what ``sys.exit`` takes: None is 0, and what is no number is 1.
     """
@@ -233,25 +233,26 @@ def _tell(recording: Recording, code: object, *, as_json: bool) -> None:
         store.close()
     first, second, third = _summary(trace)
     screen.line()
-    screen.said("llmtrace  ", first, "bold")
-    screen.said("          ", second)
-    screen.said("          ", third, "cyan")
+    screen.labelled("llmtrace  ", first, "bold")
+    screen.labelled("          ", second)
+    screen.labelled("          ", third, "cyan")
 
 
 def _summary(trace: Trace) -> tuple[str, str, str]:
     summary = summarise(trace)
-    found, command = "", "why"
+    verdict, command = "", "why"
     try:
         diagnosis = diagnose(trace)
-        found, command = _verdict(diagnosis), "why" if diagnosis.is_wrong else "show"
+        verdict, command = _verdict(diagnosis), "why" if diagnosis.is_wrong else "show"
     except DiagnosisFailed as error:
-        found = f"not diagnosed, by a fault of llmtrace: {error.fault}"
+        verdict = f"not diagnosed because of a bug in llmtrace: {error.fault}"
     tokens = [f"{worded.count(summary.input_tokens)} tokens in", f"{worded.count(summary.output_tokens)} out"]
     cost = "cost not known" if summary.cost_usd is None else worded.cost(summary.cost_usd)
-    known = [*tokens, cost] if summary.models else ["no model was called"]
-    counted = ", ".join([worded.plural(summary.spans, "span"), *known, worded.duration(summary.duration)])
-    name = getattr(trace.root.operation, "name", trace.root.name)
-    return f"{name}: {counted}", f"{summary.health}; {found}", f"llmtrace {command} {trace.trace_id[:8]}"
+    has_name = [*tokens, cost] if summary.models else ["no model was called"]
+    counted = ", ".join([worded.plural(summary.spans, "span"), *has_name, worded.duration(summary.duration)])
+    operation = trace.root.operation
+    name = operation.name if isinstance(operation, (Workflow, AgentInvocation, ToolExecution)) else trace.root.name
+    return f"{name}: {counted}", f"{summary.health}; {verdict}", f"llmtrace {command} {trace.trace_id[:8]}"
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

@@ -1,4 +1,4 @@
-"""``llmtrace show``: one trace as a tree. A model call shows what was new in it, and each finding stands at its call."""
+"""``llmtrace show``: print one trace as a tree. A model call shows its new messages, and each finding is at its call."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
+from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text
 from llmtrace.cli.options import FINE, print_json
-from llmtrace.cli.paint import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.cli.stores import MOMENT, opened, trace_of
-from llmtrace.cli.told import NewMessages, thought, told
+from llmtrace.cli.terminal import Branch, Cell, Screen, Style, branch, cells, short
 from llmtrace.model import (
     INVALID_TOOL_CALL,
     AgentInvocation,
@@ -40,14 +40,14 @@ _CONTENT = (("with", "arguments"), ("query", "query"), ("found", "documents"), (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", nargs="?", default="last", help="id, its first digits, or last (default: last)")
-    parser.add_argument("--full", action="store_true", help="whole content instead of first words")
+    parser.add_argument("--full", action="store_true", help="full content instead of the first words")
 
 
 def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         trace = trace_of(store, args.trace, seconds=MOMENT)
     if args.json:
-        spans = [words.as_json(span) | {"duration": span.duration} for span in trace.spans]
+        spans = [format_text.as_json(span) | {"duration": span.duration} for span in trace.spans]
         print_json({"trace_id": trace.trace_id, "health": trace.health, "spans": spans})
     else:
         screen = Screen(sys.stdout)
@@ -56,22 +56,22 @@ def run(args: argparse.Namespace) -> int:
         _Tree(screen, trace, full=args.full).show()
         if any(span.attributes.get(CONTENT_LEVEL) == "none" for span in trace.spans):
             screen.line()
-            screen.prose("Messages, arguments and results were left out when this was recorded.", "dim")
+            screen.prose("Messages, arguments and results were not recorded in this trace.", "dim")
     return FINE
 
 
 def headline(screen: Screen, trace: Trace) -> None:
-    """Id, health, times and sums of a trace, in two lines."""
-    tokens, cost = words.usage_of(trace)
+    """Print a trace's id, health, times and totals in two lines."""
+    tokens, cost = format_text.usage_of(trace)
     start = trace.spans[0].start
     when = datetime.fromtimestamp(start / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     ends = [span.end for span in trace.spans if span.end is not None]
-    took = words.duration((max(ends) - start) / 1e9) if ends else words.UNKNOWN
-    health = screen.paint(trace.health, words.HEALTH_STYLE[trace.health], "bold")
+    took = format_text.duration((max(ends) - start) / 1e9) if ends else format_text.UNKNOWN
+    health = screen.paint(trace.health, format_text.HEALTH_STYLE[trace.health], "bold")
     gap = "  " if screen.width >= len(f"trace {trace.trace_id}  recovered") else "\n"
     screen.line(f"trace {screen.paint(trace.trace_id, 'bold')}{gap}{health}")
-    spans = words.plural(len(trace), "span")
-    screen.prose(f"{when}  {took}  {spans}  {words.count(tokens)} tokens  cost {words.cost(cost)}", "dim")
+    spans = format_text.plural(len(trace), "span")
+    screen.prose(f"{when}  {took}  {spans}  {format_text.count(tokens)} tokens  cost {format_text.cost(cost)}", "dim")
 
 
 class _Tree:
@@ -101,14 +101,14 @@ class _Tree:
         elif isinstance(operation, ToolExecution):
             self._tool_execution(span, operation, at.body)
         else:
-            self._other(span, operation, at.body)
+            self._generic_operation(span, operation, at.body)
             self._findings(span.violations, span.evaluations, at.body)
-        engine = words.engine(span.attributes)
+        engine = format_text.engine(span.attributes)
         if engine:
             self._line("engine", engine, at.body)
         self._failure(span, at.body)
         if self._full and span.attributes:
-            self._line("set", words.value(dict(span.attributes)), at.body)
+            self._line("set", format_text.value(dict(span.attributes)), at.body)
 
     def _title(self, span: Span) -> Cell:
         styles: tuple[Style, ...] = ("bold", "red") if span.failure is not None else ("bold",)
@@ -118,28 +118,29 @@ class _Tree:
         facts = []
         if isinstance(span.operation, Inference) and span.operation.usage is not None:
             usage = span.operation.usage
-            facts.append(f"{words.count(usage.input_tokens)} → {words.count(usage.output_tokens)} tokens")
+            facts.append(f"{format_text.count(usage.input_tokens)} → {format_text.count(usage.output_tokens)} tokens")
         if span.end is not None:
-            facts.append(words.duration(span.duration))
+            facts.append(format_text.duration(span.duration))
         else:
             facts.append("interrupted" if self._trace.interrupted(span) else "running")
         return "  ".join(facts)
 
-    def _other(self, span: Span, operation: Operation, prefix: str) -> None:
-        """What agents and workflows were asked and answered; what retrievals, memories and functions took and gave."""
-        for message in getattr(operation, "input", ()):
-            self._thoughts(message, prefix)
-            self._line("task", unwrap_task(told(message)), prefix)
-        for message in getattr(operation, "output", ()):
-            self._thoughts(message, prefix)
-            self._line("answer", self._answered(span, told(message)), prefix)
+    def _generic_operation(self, span: Span, operation: Operation, prefix: str) -> None:
+        """Print the input and output of agents, workflows, retrievals, memories and functions."""
+        if isinstance(operation, (AgentInvocation, Workflow)):
+            for message in operation.input:
+                self._thoughts(message, prefix)
+                self._line("task", unwrap_task(message_text(message)), prefix)
+            for message in operation.output:
+                self._thoughts(message, prefix)
+                self._line("answer", self._answered(span, message_text(message)), prefix)
         for label, field in _CONTENT:
-            held = getattr(operation, field, None)
-            if held is not None:
-                self._line(label, _text(held), prefix)
+            content = getattr(operation, field, None)
+            if content is not None:
+                self._line(label, _text(content), prefix)
 
     def _answered(self, span: Span, text: str) -> str:
-        """Of data the words that a model below said last, as in the lists; all of it where it is asked for."""
+        """The answer's text. If it is data, the last answer of a model below; with --full, the data itself."""
         return text if self._full or not reads_as_data(text) else last_answer(self._below(span)) or text
 
     def _below(self, span: Span) -> Iterator[Span]:
@@ -151,54 +152,60 @@ class _Tree:
     def _inference(self, span: Span, inference: Inference, prefix: str) -> None:
         for message in self._messages.of(span):
             self._thoughts(message, prefix)
-            self._line(message.role, told(message), prefix)
+            self._line(message.role, message_text(message), prefix)
         self._answers(span, inference, prefix)
 
     def _answers(self, span: Span, operation: Inference | FetchResponse, prefix: str) -> None:
-        left = _Findings(span)
+        remaining = _Findings(span)
         if operation.status not in (None, "completed"):
             self._line("status", str(operation.status), prefix)
         for message in operation.output:
-            self._answer(message, left, prefix)
-        self._findings(left.violations, left.evaluations, prefix)
+            self._answer(message, remaining, prefix)
+        self._findings(remaining.violations, remaining.evaluations, prefix)
         if operation.partial:
-            self._line("!", "the stream ended before its end", prefix, "yellow")
+            self._line("!", "the stream was not read to its end", prefix, "yellow")
 
-    def _answer(self, message: Message, left: _Findings, prefix: str) -> None:
+    def _answer(self, message: Message, remaining: _Findings, prefix: str) -> None:
         self._thoughts(message, prefix)
-        said = told(message)
-        if said:
-            self._line("answer", said, prefix)
+        text = message_text(message)
+        if text:
+            self._line("answer", text, prefix)
         for call in message.tool_calls():
-            self._line("call", words.tool_call(call), prefix, "cyan")
-            self._findings(*left.take(call), prefix)
+            self._line("call", format_text.tool_call(call), prefix, "cyan")
+            self._findings(*remaining.take(call), prefix)
 
     def _thoughts(self, message: Message, prefix: str) -> None:
-        """On a line of their own, so that long ones hide no answer."""
-        thoughts = thought(message)
+        """Print reasoning on its own line, so that long reasoning does not hide the answer."""
+        thoughts = reasoning_text(message)
         if thoughts:
             self._line("thinks", thoughts, prefix)
 
     def _tool_execution(self, span: Span, execution: ToolExecution, prefix: str) -> None:
         self._findings(span.violations, span.evaluations, prefix)
         if not execution.executed:
-            self._line("→", "refused, the tool did not run", prefix, "yellow", gap=2)
+            self._line("→", "refused: the tool did not run", prefix, "yellow", gap=2)
         if execution.repaired is not None:
-            self._line("→", f"ran repaired: {words.call(execution.name, execution.repaired)}", prefix, "yellow", gap=2)
+            self._line(
+                "→",
+                f"ran with repaired arguments: {format_text.call(execution.name, execution.repaired)}",
+                prefix,
+                "yellow",
+                gap=2,
+            )
         if execution.has_result:
             self._line("→", _text(execution.result), prefix, gap=2)
 
     def _findings(self, violations: tuple[Violation, ...], evaluations: tuple[Evaluation, ...], prefix: str) -> None:
         for broken in violations:
-            self._found("✗", words.violation(broken), broken.severity, prefix)
-        for found in evaluations:
-            if found.name == INVALID_TOOL_CALL and violations:
-                continue  # it says that there are violations, which stand right above
-            self._found("!", words.evaluation(found), found.severity, prefix)
+            self._finding("✗", format_text.violation(broken), broken.severity, prefix)
+        for evaluation in evaluations:
+            if evaluation.name == INVALID_TOOL_CALL and violations:
+                continue  # it only repeats the violations above
+            self._finding("!", format_text.evaluation(evaluation), evaluation.severity, prefix)
 
-    def _found(self, mark: str, text: str, severity: str, prefix: str) -> None:
-        """A finding is never cut: its pointer and value are what one looks for."""
-        style = words.SEVERITY_STYLE[severity]
+    def _finding(self, mark: str, text: str, severity: str, prefix: str) -> None:
+        """Print a finding. It is never cut, since its pointer and value matter most."""
+        style = format_text.SEVERITY_STYLE[severity]
         for line in self._screen.wrapped(text, cells(prefix) + 2):
             self._screen.item(Cell(mark, (style,)), line, style, prefix=prefix, gap=2)
             mark = ""
@@ -206,8 +213,8 @@ class _Tree:
     def _failure(self, span: Span, prefix: str) -> None:
         if span.failure is None or (span.violations and span.failure.type == INVALID_TOOL_CALL):
             return
-        text = words.failure(span.failure)
-        self._found("✗", text if self._full else short(text, 3 * self._screen.room(prefix)), "error", prefix)
+        text = format_text.failure(span.failure)
+        self._finding("✗", text if self._full else short(text, 3 * self._screen.room(prefix)), "error", prefix)
         if self._full and span.failure.stacktrace:
             self._line("", span.failure.stacktrace, prefix, "red")
 
@@ -217,36 +224,38 @@ class _Tree:
 
 
 class _Findings:
-    """The findings of an inference, given out call by call."""
+    """The findings of an inference that were not printed at a call yet."""
 
     def __init__(self, span: Span) -> None:
         self.violations = span.violations
         self.evaluations = span.evaluations
 
     def take(self, call: ToolCall) -> tuple[tuple[Violation, ...], tuple[Evaluation, ...]]:
-        """Those about this call; they are not given out again. A call without id has those that name its tool."""
-        violations = tuple(found for found in self.violations if _is_about(found, call))
-        evaluations = tuple(found for found in self.evaluations if call.id is not None and found.call_id == call.id)
-        self.violations = tuple(found for found in self.violations if found not in violations)
-        self.evaluations = tuple(found for found in self.evaluations if found not in evaluations)
+        """Remove and return the findings about this call. A call without an id gets those that name its tool."""
+        violations = tuple(violation for violation in self.violations if _is_about(violation, call))
+        evaluations = tuple(
+            evaluation for evaluation in self.evaluations if call.id is not None and evaluation.call_id == call.id
+        )
+        self.violations = tuple(violation for violation in self.violations if violation not in violations)
+        self.evaluations = tuple(evaluation for evaluation in self.evaluations if evaluation not in evaluations)
         return violations, evaluations
 
 
-def _is_about(found: Violation, call: ToolCall) -> bool:
-    return found.call_id == call.id and (call.id is not None or found.tool == call.name)
+def _is_about(violation: Violation, call: ToolCall) -> bool:
+    return violation.call_id == call.id and (call.id is not None or violation.tool == call.name)
 
 
 def title_of(span: Span) -> str:
-    """What a span is called where people read it: a tool execution is its call."""
+    """The title of a span. For a tool execution it is the call."""
     operation = span.operation
     if isinstance(operation, Inference):
         return f"{operation.operation} {operation.response_model or operation.request_model or ''}"
     if isinstance(operation, ToolExecution):
-        return words.call(operation.name, operation.arguments)
+        return format_text.call(operation.name, operation.arguments)
     if isinstance(operation, AgentInvocation):
         return f"agent {operation.name}"
     return f"workflow {operation.name}" if isinstance(operation, Workflow) else span.name
 
 
 def _text(result: object) -> str:
-    return result if isinstance(result, str) else words.value(result)
+    return result if isinstance(result, str) else format_text.value(result)

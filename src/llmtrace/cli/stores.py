@@ -1,4 +1,4 @@
-"""The store that a command reads, opened with what its options say."""
+"""Opens the store that a command reads, by its options."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.cli.options import BadInput
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.terminal import Screen
 from llmtrace.config import Config
 from llmtrace.errors import StoreError
 from llmtrace.model import Trace
@@ -20,19 +20,19 @@ from llmtrace.store import Store, open_store
 from llmtrace.store.local import LocalStore
 
 MOMENT: Final = 0.25
-"""Seconds for which whoever waits for a trace waits for the monitors, too …"""
+"""Seconds that a command waits for the monitors before it shows a trace …"""
 _LATER: Final = 2.0
-"""… and for which they go on when the command has shown what it was asked for."""
+"""… and seconds that the monitors go on after its output."""
 
 
 @contextmanager
 def opened(args: argparse.Namespace) -> Iterator[Store]:
-    """The store of ``--store``, else of LLMTRACE_STORE, else the default folder. Raises UnreadableStore."""
+    """Open the store of ``--store``, else of LLMTRACE_STORE, else the default folder. Raises UnreadableStore."""
     for word in _words(getattr(args, "trace", None)):
         if Path(word).is_file():
-            raise BadInput(f"{word} is a file, and a trace's id was expected.\nRead the file's traces with --store {word}.")
+            raise BadInput(f"expected a trace id, but {word} is a file.\nRead the file's traces with --store {word}.")
         if is_path(word):
-            raise BadInput(f"{word} is no trace's id, and there is no such file.\nllmtrace ls shows the ids of the traces.")
+            raise BadInput(f"{word} is neither a trace id nor a file.\nllmtrace ls lists the trace ids.")
     config = Config.read(store=args.store)
     if config.store == "off":
         raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
@@ -46,27 +46,27 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
 
 
 def trace_of(store: Store, wanted: str, *, seconds: float = float("inf")) -> Trace:
-    """A trace with what monitors find in it, if they get to it within ``seconds``. Raises what `Store.trace` does."""
+    """Read a trace, with the monitors' findings if they see it within ``seconds``. Raises like `Store.trace`."""
     if isinstance(store, LocalStore):
         store.refresh(seconds=seconds)
     return store.trace(wanted)
 
 
 def _go_on(store: LocalStore, args: argparse.Namespace) -> None:
-    """Show monitors the rest of what is new; of a large rest only some, the next command goes on there."""
-    left = 0
+    """Show the remaining new traces to the monitors, for some seconds. The next command continues."""
+    unseen = 0
     with suppress(StoreError, KeyboardInterrupt):
-        left = store.refresh(seconds=_LATER)
-    if left and not args.json and sys.stderr is not None and sys.stderr.isatty():
+        unseen = store.refresh(seconds=_LATER)
+    if unseen and not args.json and sys.stderr is not None and sys.stderr.isatty():
         Screen(sys.stderr).prose(
-            f"Monitors have yet to look at {words.plural(left, 'trace')}: llmtrace drift waits for them.", "dim"
+            f"The monitors have not seen {format_text.plural(unseen, 'trace')} yet. llmtrace drift waits for them.", "dim"
         )
 
 
 def is_path(word: str) -> bool:
-    """Whether a word is meant for a path: an id has neither a dot nor a slash."""
+    """True if a word looks like a path: a trace id has neither a dot nor a slash."""
     return any(sign in word for sign in (".", "/", os.sep))
 
 
-def _words(given: str | list[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else given or []
+def _words(content: str | list[str] | None) -> list[str]:
+    return [content] if isinstance(content, str) else content or []

@@ -1,4 +1,4 @@
-"""``llmtrace tail``: spans as they end, one line each, until Ctrl-C. For a terminal beside the program, or over SSH."""
+"""``llmtrace tail``: print spans as they end, one line each, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
+from llmtrace.cli.new_messages import message_text, reasoning_text
 from llmtrace.cli.options import FINE, positive
-from llmtrace.cli.paint import Screen, Style, cells, short
 from llmtrace.cli.show import title_of
 from llmtrace.cli.stores import opened
-from llmtrace.cli.told import thought, told
+from llmtrace.cli.terminal import Screen, Style, cells, short
 from llmtrace.model import OUTCOME, Inference, Message, Span, failure_kind, has_error
 from llmtrace.store import Query, Store
 from llmtrace.viewer.source import Source
 from llmtrace.viewer.watch import Follower
 
 NAME = "tail"
-HELP = "follow what programs do: one line a span, as it ends"
+HELP = "print spans as they end, one line each"
 EXAMPLE = "llmtrace tail --store ./traces"
 
 EVERY_SECONDS = 0.1
 REREAD_TRACES = 20
-"""Newest traces that are read again where a store tells only that it changed."""
+"""Number of newest traces that are read again if a store only tells that it changed."""
 MOST_SEEN = 100_000
-_LEAST_SAID = 16
-"""Columns that are left to what a span says beside its verdict, which has a line of its own else."""
+_LEAST_TEXT = 16
+"""Minimum width of a span's text beside its findings; with less, the findings get a line of their own."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", metavar="N", type=positive, default=10, help="how many earlier spans to begin with (default: 10)")
-    parser.add_argument("--no-follow", action="store_true", help="only the earlier ones, then end")
+    parser.add_argument(
+        "-n", metavar="N", type=positive, default=10, help="number of earlier spans to print first (default: 10)"
+    )
+    parser.add_argument("--no-follow", action="store_true", help="print earlier spans only, then stop")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _say_none(screen: Screen, *, follows: bool) -> None:
     screen.line(
-        screen.paint("no spans yet; waiting for some, Ctrl-C ends", "dim") if follows else "No spans yet. Try: llmtrace demo"
+        screen.paint("no spans yet; waiting. Press Ctrl-C to stop", "dim") if follows else "No spans yet. Try: llmtrace demo"
     )
     screen.stream.flush()
 
@@ -84,7 +86,7 @@ def _tell(screen: Screen, spans: Iterable[Span], seen: dict[tuple[str, str], Non
             del seen[next(iter(seen))]
         told_any = True
         if as_json:
-            screen.line(json.dumps(words.as_json(span)))
+            screen.line(json.dumps(format_text.as_json(span)))
         else:
             _line(screen, span)
     if told_any:
@@ -92,16 +94,16 @@ def _tell(screen: Screen, spans: Iterable[Span], seen: dict[tuple[str, str], Non
 
 
 def _line(screen: Screen, span: Span) -> None:
-    found = [one.code for one in span.violations] + [
-        one.name for one in span.evaluations if one.name != OUTCOME and one.severity != "info"
+    finding_names = [violation.code for violation in span.violations] + [
+        evaluation.name for evaluation in span.evaluations if evaluation.name != OUTCOME and evaluation.severity != "info"
     ]
-    style: Style = "red" if has_error(span) else "yellow" if found else "green"
+    style: Style = "red" if has_error(span) else "yellow" if finding_names else "green"
     when = datetime.fromtimestamp((span.end or 0) / 1e9).astimezone().strftime("%H:%M:%S")
     facts = f"{when}  {span.trace_id[:8]}  "
     failed = [failure_kind(span.failure)] if span.failure is not None and not span.violations else []
-    verdict = words.findings(dict.fromkeys([*failed, *found]))
-    end = f"  {words.duration(span.duration)}"
-    beside = f"  {verdict}" if screen.width - cells(f"{facts}{end}  {verdict}") >= _LEAST_SAID else ""
+    verdict = format_text.findings(dict.fromkeys([*failed, *finding_names]))
+    end = f"  {format_text.duration(span.duration)}"
+    beside = f"  {verdict}" if screen.width - cells(f"{facts}{end}  {verdict}") >= _LEAST_TEXT else ""
     room = screen.width - cells(facts) - cells(end + beside) - 2
     text = short(_worded(span), room)
     end += beside
@@ -114,12 +116,12 @@ def _worded(span: Span) -> str:
     operation = span.operation
     if not isinstance(operation, Inference):
         return title_of(span)
-    said = [told(message) or _thinking(message) for message in operation.output]
-    calls = [words.tool_call(call) for message in operation.output for call in message.tool_calls()]
-    return f"{title_of(span)}: {' '.join([*said, *calls]).strip()}"
+    texts = [message_text(message) or _thinking(message) for message in operation.output]
+    calls = [format_text.tool_call(call) for message in operation.output for call in message.tool_calls()]
+    return f"{title_of(span)}: {' '.join([*texts, *calls]).strip()}"
 
 
 def _thinking(message: Message) -> str:
-    """What to tell of a message that holds thoughts alone."""
-    thoughts = thought(message)
+    """The text of a message that has only reasoning."""
+    thoughts = reasoning_text(message)
     return f"(thinks) {thoughts}" if thoughts and not message.tool_calls() else ""

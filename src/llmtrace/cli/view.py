@@ -1,4 +1,4 @@
-"""``llmtrace view``: the viewer in the browser, over the store, one file, or a store elsewhere; until Ctrl-C."""
+"""``llmtrace view``: open the viewer in the browser, for a store or a file of spans, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.cli.options import FINE, BadInput, port
-from llmtrace.cli.paint import Screen, clean
 from llmtrace.cli.stores import is_path
+from llmtrace.cli.terminal import Screen, clean
 from llmtrace.config import Config
 from llmtrace.store import Store, open_store
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmtrace.model import Span
 
 NAME = "view"
-HELP = "look at traces in the browser: a trace, a file of spans, a store"
+HELP = "view traces in the browser: a trace, a file of spans, a store"
 EXAMPLE = "llmtrace view last"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -38,10 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--port", metavar="PORT", type=port, help="where to listen (default: a free one from 4319 on; 0: any free)"
     )
     parser.add_argument(
-        "--host", metavar="HOST", default="127.0.0.1", help="address to bind (default: 127.0.0.1; any other asks for a token)"
+        "--host", metavar="HOST", default="127.0.0.1", help="address to bind (default: 127.0.0.1; others need a token)"
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    parser.add_argument("--receive", action="store_true", help="take spans by OTLP too, from programs in any language")
+    parser.add_argument("--receive", action="store_true", help="also receive spans by OTLP, from programs in any language")
     parser.add_argument(
         "--http-port", metavar="PORT", type=port, default=4318, help="with --receive, OTLP over HTTP (default: 4318)"
     )
@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
-        raise BadInput('the viewer needs two more packages.\nInstall them: pip install "llmtrace-otel[viewer]"')
+        raise BadInput('two more packages are needed.\nInstall them: pip install "llmtrace-otel[viewer]"')
     from llmtrace.viewer.serving import Serving
     from llmtrace.viewer.source import Source
 
@@ -72,21 +72,21 @@ def _ready(args: argparse.Namespace, screen: Screen, address: str, name: str, re
         screen.line(f"store    {name}")
         if received is not None:
             screen.line(f"OTLP     {received}   (export OTEL_EXPORTER_OTLP_ENDPOINT={received})")
-        screen.line(screen.paint("Ctrl-C ends", "dim"))
+        screen.line(screen.paint("Press Ctrl-C to stop", "dim"))
     screen.stream.flush()
     if not args.no_browser:
         threading.Thread(target=_browse, args=(address,), daemon=True).start()
 
 
 def _browse(address: str) -> None:
-    import webbrowser  # when the viewer answers already
+    import webbrowser  # not before the viewer answers, which would delay it
 
     webbrowser.open(address)
 
 
 @contextlib.contextmanager
 def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator[tuple[Store, str, str | None]]:
-    """The store to look at, what it is called, and the trace to begin with. Raises BadInput, StoreError."""
+    """The store, its name on screen, and the id of the trace to show first. Raises BadInput, StoreError."""
     what, trace_id = args.what, None
     if what is not None and Path(what).is_file():
         yield _file(what, config, screen), what, None
@@ -94,11 +94,9 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
     if what is not None and (_SCHEME.match(what) or Path(what).is_dir()):
         url = what
     elif what is not None and is_path(what):
-        raise BadInput(
-            f"there is no file and no folder {what}.\nGive a trace's id, a file of spans, or a store's folder or URL."
-        )
+        raise BadInput(f"no file or folder {what}.\nGive a trace id, a file of spans, or a store's folder or URL.")
     elif config.store == "off":
-        raise BadInput("LLMTRACE_STORE is off, so nothing is kept.\nName the store to read with --store FOLDER.")
+        raise BadInput("the store is off (LLMTRACE_STORE=off).\nName the store to read with --store FOLDER.")
     else:
         url = config.store
         trace_id = what
@@ -112,7 +110,7 @@ def _store(args: argparse.Namespace, config: Config, screen: Screen) -> Iterator
 
 
 def _file(path: str, config: Config, screen: Screen) -> Store:
-    from llmtrace.cli.lines import BadLine, read  # every dialect: not for those who look at a store
+    from llmtrace.cli.read_spans import BadLine, read  # imports every dialect, which a store does not need
     from llmtrace.viewer.file_store import FileStore
 
     bad: list[BadLine] = []
@@ -134,7 +132,7 @@ def _file(path: str, config: Config, screen: Screen) -> Store:
 
 @contextlib.contextmanager
 def _receiving(args: argparse.Namespace, store: Store, config: Config) -> Iterator[str | None]:
-    """The address that takes OTLP, with ``--receive``. Raises PortBusy."""
+    """With ``--receive``, the URL that accepts OTLP. Raises PortBusy."""
     if not args.receive:
         yield None
         return

@@ -1,7 +1,7 @@
-"""``llmtrace why``: whether something is wrong with a run, and where it began. The answer first, then the chain to it.
+"""``llmtrace why``: show if something is wrong with a run, and where it began: the suspect first, then the chain to it.
 
-``--all`` looks at many runs and groups them by cause; ``--markdown`` writes what a ticket or a coding agent needs; ``--judge``
-asks a model for a second opinion.
+``--all`` diagnoses many runs and groups them by cause; ``--markdown`` prints Markdown for a ticket or a coding agent;
+``--judge`` asks a model for a second opinion.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import datetime
 from itertools import groupby
 
 from llmtrace import semconv
-from llmtrace.cli import judge_option, words
+from llmtrace.cli import format_text, judge_option
 from llmtrace.cli.ls import since
 from llmtrace.cli.options import FINE, BadInput, positive, print_json
-from llmtrace.cli.paint import Cell, Screen, Style, short
 from llmtrace.cli.show import headline
 from llmtrace.cli.stores import opened, trace_of
+from llmtrace.cli.terminal import Cell, Screen, Style, short
 from llmtrace.diagnosis import Diagnosis, Flow, Place, Step, Suspect, diagnose, wrap_errors
 from llmtrace.diagnosis.cause_groups import Case, Group, case_of, group_by_cause
 from llmtrace.errors import DiagnosisFailed
@@ -27,18 +27,18 @@ from llmtrace.model import Trace, replace
 from llmtrace.store import Query, Store
 
 NAME = "why"
-HELP = "say where a run went wrong: suspects, evidence, the chain back"
+HELP = "show where a run went wrong: suspects, evidence, the chain back"
 EXAMPLE = "llmtrace why last"
 
 MOST_RUNS = 1000
 _EXAMPLES = 3
 _MARKUP = re.compile(r"[|*\[\\]|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown would read; not the underscores within a word."""
+"""Characters with a meaning in Markdown, without underscores within a word."""
 _RUN_FILTERS = ("since", "agent", "tag", "limit")
 """Options that only make sense with ``--all``."""
 
 Notes = Mapping[tuple[str, str], str]
-"""What a judge says of a suspect or a place, by span id and title."""
+"""The judge's notes on suspects and places, by span id and title."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     filters = [f"--{name}" for name in _RUN_FILTERS if getattr(args, name) is not None]
     if filters and not args.all:
         raise BadInput(
-            f"{filters[0]} chooses among many runs, and why looks at one.\nAdd --all, or leave out {' and '.join(filters)}."
+            f"{filters[0]} needs --all, since why diagnoses one run.\nAdd --all, or leave out {' and '.join(filters)}."
         )
     with opened(args) as store:
         if args.all:
@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(Screen(sys.stdout), trace, diagnosis, top=args.top, possible=args.possible, notes=reply.notes)
     if endpoint is not None and not diagnosis.suspects and not diagnosis.places:
-        Screen(sys.stderr).prose(f"llmtrace why: {endpoint.model} was not asked: no suspect to ask about.")
+        Screen(sys.stderr).prose(f"llmtrace why: the judge {endpoint.model} was not asked, because there is no suspect.")
     if reply.error:
-        Screen(sys.stderr).prose(f"llmtrace why: no second opinion: {reply.error}")
+        Screen(sys.stderr).prose(f"llmtrace why: no answer from the judge: {reply.error}")
     return FINE
 
 
@@ -96,7 +96,7 @@ def show(
         screen.prose(f"Reported: {report}")
     if diagnosis.reports:
         screen.line()
-    if all(suspect.confidence != "certain" for suspect in diagnosis.marked):  # else the cause is known
+    if all(suspect.confidence != "certain" for suspect in diagnosis.marked):  # with a certain suspect the cause is known
         _places(screen, diagnosis.places, notes)
     _possible(screen, trace, diagnosis, notes, unfolded=possible)
     for label, text in coverage(diagnosis, names=possible):
@@ -111,7 +111,7 @@ def _marked(screen: Screen, suspects: Sequence[Suspect], top: int, notes: Notes)
             continue
         if number == 2:
             screen.line(screen.paint("Other suspects", "bold"))
-        _other(screen, number, suspect, notes)
+        _suspect(screen, number, suspect, notes)
     if len(suspects) > top:
         screen.line(screen.paint(f"{len(suspects) - top} more with --top {len(suspects)}", "dim"))
     if len(suspects) > 1:
@@ -124,14 +124,14 @@ def _possible(screen: Screen, trace: Trace, diagnosis: Diagnosis, notes: Notes, 
     if unfolded:
         screen.line(screen.paint("Worth a look", "bold"))
         for number, suspect in enumerate(diagnosis.possible, 1):
-            _other(screen, number, suspect, notes)
+            _suspect(screen, number, suspect, notes)
     else:
         screen.prose(f"{worth_a_look(diagnosis)} llmtrace why {trace.trace_id[:8]} --possible shows them.", "dim")
     screen.line()
 
 
 def verdict_of(diagnosis: Diagnosis) -> str:
-    """Whether something is wrong, in one sentence; empty where a marked suspect says it."""
+    """The verdict in one sentence; empty if there is a marked suspect."""
     if diagnosis.marked:
         return ""
     if diagnosis.failed:
@@ -142,10 +142,13 @@ def verdict_of(diagnosis: Diagnosis) -> str:
 
 
 def coverage(diagnosis: Diagnosis, *, names: bool) -> Iterator[tuple[str, str]]:
-    """What was checked and what was not, each with its label. ``names``: name each check."""
+    """What was checked and what was not, with labels. ``names``: name each check."""
     if diagnosis.checked:
         listed = ", ".join(name.replace("_", " ") for name in diagnosis.checked)
-        yield "Checked", listed if names else f"{words.plural(len(diagnosis.checked), 'check')} ran; --possible names them."
+        yield (
+            "Checked",
+            listed if names else f"{format_text.plural(len(diagnosis.checked), 'check')} ran; --possible names them.",
+        )
     for sentence in diagnosis.unchecked:
         yield "Not checked", sentence
 
@@ -154,20 +157,20 @@ def worth_a_look(diagnosis: Diagnosis) -> str:
     """All possible suspects in one sentence."""
     titles = list(dict.fromkeys(suspect.title for suspect in diagnosis.possible))
     more = f"; {len(titles) - _EXAMPLES} more" if len(titles) > _EXAMPLES else ""
-    return f"{words.plural(len(diagnosis.possible), 'thing')} worth a look: {'; '.join(titles[:_EXAMPLES])}{more}."
+    return f"{format_text.plural(len(diagnosis.possible), 'thing')} worth a look: {'; '.join(titles[:_EXAMPLES])}{more}."
 
 
 def details_of(suspect: Suspect) -> Iterator[str]:
     """How often it was found, and which later findings it explains."""
     if suspect.count > 1 and f"{suspect.count} times" not in suspect.evidence:
-        yield f"Found {words.plural(suspect.count, 'time')} in this run."
+        yield f"Found {format_text.plural(suspect.count, 'time')} in this run."
     if suspect.symptoms:
         yield f"It explains: {'; '.join(suspect.symptoms)}."
 
 
 def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
-    style = words.CONFIDENCE_STYLE[suspect.confidence]
-    screen.headed(Cell(suspect.title, ("bold",)), Cell(words.confidence(suspect), (style, "bold")))
+    style = format_text.CONFIDENCE_STYLE[suspect.confidence]
+    screen.headed(Cell(suspect.title, ("bold",)), Cell(format_text.confidence(suspect), (style, "bold")))
     screen.prose(suspect.evidence)
     for detail in details_of(suspect):
         screen.prose(detail)
@@ -175,7 +178,7 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
     screen.line()
     chain = [] if _is_title_only(suspect) else folded(suspect.chain)
     for position, step in enumerate(chain):
-        repeats = step.note == suspect.evidence.rstrip(".")  # it stands above
+        repeats = step.note == suspect.evidence.rstrip(".")  # it is printed above
         _step(screen, replace(step, note="") if repeats else step, first=position == 0, last=position == len(chain) - 1)
     if chain:
         screen.line()
@@ -187,9 +190,9 @@ def _first(screen: Screen, suspect: Suspect, notes: Notes) -> None:
 def folded(chain: Sequence[Step]) -> list[Step]:
     """The chain, with equal steps in a row as one step with a count."""
     steps: list[Step] = []
-    for _, alike in groupby(chain, key=lambda step: (step.title, words.value(step.value), step.note)):
+    for _, alike in groupby(chain, key=lambda step: (step.title, format_text.value(step.value), step.note)):
         first, *more = alike
-        again = f"the same {words.plural(len(more), 'time')} more before that"
+        again = f"the same {format_text.plural(len(more), 'time')} more before that"
         steps.append(replace(first, note=f"{first.note}; {again}" if first.note else again) if more else first)
     return steps
 
@@ -199,9 +202,9 @@ def _is_title_only(suspect: Suspect) -> bool:
     return len(suspect.chain) == 1 and suspect.chain[0].title == suspect.title
 
 
-def _other(screen: Screen, number: int, suspect: Suspect, notes: Notes) -> None:
-    style = words.CONFIDENCE_STYLE[suspect.confidence]
-    screen.headed(Cell(f"{number}. {suspect.title}"), Cell(words.confidence(suspect), (style,)))
+def _suspect(screen: Screen, number: int, suspect: Suspect, notes: Notes) -> None:
+    style = format_text.CONFIDENCE_STYLE[suspect.confidence]
+    screen.headed(Cell(f"{number}. {suspect.title}"), Cell(format_text.confidence(suspect), (style,)))
     screen.prose(suspect.evidence, "dim", prefix="   ")
     for detail in details_of(suspect):
         screen.prose(detail, "dim", prefix="   ")
@@ -213,7 +216,7 @@ def _places(screen: Screen, places: Sequence[Place], notes: Notes) -> None:
         return
     screen.line(screen.paint("Where to look first", "bold"))
     for number, place in enumerate(places, 1):
-        screen.headed(Cell(f"{number}. {place.title}"), Cell(words.probability(place.probability), ("dim",)))
+        screen.headed(Cell(f"{number}. {place.title}"), Cell(format_text.probability(place.probability), ("dim",)))
         screen.prose(evidence_of(place), "dim", prefix="   ")
         _note(screen, place, notes)
     screen.line()
@@ -244,7 +247,7 @@ def markdown(
     if diagnosis.places:
         yield "Where to look first:\n"
         for place in diagnosis.places:
-            title = f"{_plain(place.title)} (span `{place.span_id}`, {words.probability(place.probability)})"
+            title = f"{_plain(place.title)} (span `{place.span_id}`, {format_text.probability(place.probability)})"
             note = notes.get((place.span_id, place.title))
             yield f"1. {title}: {_plain(evidence_of(place))}{f'. {_code(note, 600)}' if note else ''}"
         yield ""
@@ -253,11 +256,11 @@ def markdown(
         lines = [f"* {_plain(worth_a_look(diagnosis))}", *lines]
     yield from [*lines, ""] if lines else ()
     if not verdict:
-        yield f"Trace `{trace.trace_id}`, {trace.health}, {words.plural(len(trace), 'span')}."
+        yield f"Trace `{trace.trace_id}`, {trace.health}, {format_text.plural(len(trace), 'span')}."
 
 
 def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> Iterator[str]:
-    yield f"{'##' if is_first else '###'} {_plain(suspect.title)} ({words.confidence(suspect)})"
+    yield f"{'##' if is_first else '###'} {_plain(suspect.title)} ({format_text.confidence(suspect)})"
     yield f"\n{_plain(' '.join([suspect.evidence, *details_of(suspect)]))}\n"
     judged = notes.get((suspect.span_id, suspect.title))
     yield from [f"* {_code(judged, 600)}", ""] if judged else ()
@@ -272,13 +275,13 @@ def _suspect_as_markdown(suspect: Suspect, notes: Notes, *, is_first: bool) -> I
 
 
 def _plain(text: str) -> str:
-    """On one line, with nothing that Markdown or HTML would read."""
+    """The text on one line, with the special characters of Markdown and HTML escaped."""
     bare = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")
     return _MARKUP.sub(r"\\\g<0>", bare)
 
 
-def _code(text: str, most: int = 200) -> str:
-    return f"`{short(' '.join(text.split()), most).replace('`', chr(39))}`"
+def _code(text: str, length: int = 200) -> str:
+    return f"`{short(' '.join(text.split()), length).replace('`', chr(39))}`"
 
 
 # -- many runs
@@ -318,16 +321,16 @@ def _all(store: Store, args: argparse.Namespace) -> int:
     err = Screen(sys.stderr)
     _warn_undiagnosed(err, undiagnosed)
     if more and not args.json:
-        err.prose(f"llmtrace why: it looked at the newest {words.plural(limit, 'run')} only; --limit N looks at more.")
+        err.prose(f"llmtrace why: stopped after the newest {format_text.plural(limit, 'run')}. Use --limit N for more.")
     return FINE
 
 
 def _warn_undiagnosed(screen: Screen, errors: list[DiagnosisFailed]) -> None:
-    """Each fault of llmtrace once, with the number of runs that could not be diagnosed."""
+    """Print each bug of llmtrace once, with the number of runs that could not be diagnosed."""
     for fault, example in {error.fault: error for error in errors}.items():
         runs = sum(error.fault == fault for error in errors)
-        report = f"This is a fault of llmtrace; llmtrace why {example.trace_id[:8]} says how to report it."
-        screen.prose(f"llmtrace why: {words.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
+        report = f"This is a bug in llmtrace. See llmtrace why {example.trace_id[:8]} for how to report it."
+        screen.prose(f"llmtrace why: {format_text.plural(runs, 'run')} could not be diagnosed: {fault}. {report}")
 
 
 def _tags(attributes: object) -> tuple[str, ...]:
@@ -341,13 +344,13 @@ def show_groups(
     """Each cause with the number of its runs, since when, and with which model first. ``unexplained``: ids of failed runs
     without a cause."""
     if not run_count:
-        screen.line("No trace is like that." if filtered else "No traces yet. Try: llmtrace demo")
+        screen.line("No trace matches these filters." if filtered else "No traces yet. Try: llmtrace demo")
         return
     screen.line(screen.paint(_counted(groups, run_count), "bold"))
     if groups:
         screen.line()
     for group in groups[:top]:
-        screen.headed(Cell(group.title, ("bold",)), Cell(words.plural(len(group.cases), "run"), ("red",)))
+        screen.headed(Cell(group.title, ("bold",)), Cell(format_text.plural(len(group.cases), "run"), ("red",)))
         screen.prose(_when(group), "dim", prefix="   ")
         screen.prose(f"What would have prevented it: {group.advice}", "green", prefix="   ")
         screen.line()
@@ -359,15 +362,15 @@ def show_groups(
 
 def _unexplained(trace_ids: Sequence[str]) -> str:
     newest = " ".join(trace_id[:8] for trace_id in trace_ids[:_EXAMPLES])
-    return f"{words.plural(len(trace_ids), 'run')} failed without a clear cause. Newest: {newest}"
+    return f"{format_text.plural(len(trace_ids), 'run')} failed without a clear cause. Newest: {newest}"
 
 
 def _counted(groups: list[Group], run_count: int) -> str:
     runs = sum(len(group.cases) for group in groups)
     if not runs:
-        return f"No suspect in {words.plural(run_count, 'run')}"
+        return f"No suspect in {format_text.plural(run_count, 'run')}"
     causes = "one cause" if len(groups) == 1 else f"{len(groups)} causes"
-    return f"{runs} of {words.plural(run_count, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
+    return f"{runs} of {format_text.plural(run_count, 'run')} {'has' if runs == 1 else 'have'} a suspect, {causes}"
 
 
 def _when(group: Group) -> str:
@@ -393,7 +396,7 @@ def _group_as_json(group: Group) -> dict[str, object]:
 def _groups_as_markdown(groups: list[Group], run_count: int, unexplained: Sequence[str]) -> Iterator[str]:
     yield f"## {_counted(groups, run_count)}\n"
     for group in groups:
-        yield f"* **{_plain(group.title)}**: {words.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
+        yield f"* **{_plain(group.title)}**: {format_text.plural(len(group.cases), 'run')}. {_plain(_when(group))}."
         yield f"  What would have prevented it: {_plain(group.advice)}"
     yield from [f"* {_plain(_unexplained(unexplained))}"] if unexplained else ()
 
@@ -408,11 +411,11 @@ def _step(screen: Screen, step: Step, *, first: bool, last: bool) -> None:
 
 
 def _step_text(step: Step) -> str:
-    """A call as a call, an argument with its value, an answer with its words."""
+    """A step as text: a call with its arguments, an argument with its value, an answer with its text."""
     if step.value is None:
         return step.title
     if step.title.startswith("argument "):
-        return f"{step.title} = {words.value(step.value)}"
+        return f"{step.title} = {format_text.value(step.value)}"
     if isinstance(step.value, dict):
-        return words.call(step.title, step.value)
-    return f"{step.title}: {step.value if isinstance(step.value, str) else words.value(step.value)}"
+        return format_text.call(step.title, step.value)
+    return f"{step.title}: {step.value if isinstance(step.value, str) else format_text.value(step.value)}"

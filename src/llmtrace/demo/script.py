@@ -1,7 +1,7 @@
-"""The scripted model: what it answers depends on the conversation alone, so every run of the demo is the same.
+"""The scripted model of the demo. Its answers depend only on the conversation, so every run is the same.
 
-It does what the agent's instructions say (look up, refund, report), with two planted flaws: it invents an order number
-where the customer gave none, and its first try at a refund of `CLUMSY` has an amount that breaks the tool's schema.
+It follows the agent's instructions (look up, refund, report), with two planted errors: it invents an order number if the
+customer gave none, and its first refund call for `CLUMSY` has an amount that breaks the tool's schema.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _ORDER_NUMBER = re.compile(r"\bKS-\d{5}\b")
 
 
 def answer(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The next assistant message, in OpenAI's chat form, to ``messages`` of the same form."""
-    asked, turn = _last_turn(messages)
+    """The next assistant message of a conversation, in OpenAI's chat format."""
+    user_texts, turn = _last_turn(messages)
     results = [_parsed(message) for message in turn if message.get("role") == "tool"]
-    found = [_ORDER_NUMBER.search(text) for text in asked]
-    order_id = next((match.group() for match in reversed(found) if match), MADE_UP)
+    matches = [_ORDER_NUMBER.search(text) for text in user_texts]
+    order_id = next((match.group() for match in reversed(matches) if match), MADE_UP)
     if not results:
         return _call("look_up", 1, {"order_id": order_id})
     order = next((result for result in results if "total" in result), None)
@@ -41,27 +41,27 @@ def answer(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _last_turn(messages: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Mapping[str, Any]]]:
-    """What the user said so far, and everything after the user's last message."""
-    asked: list[str] = []
+    """The texts of the user's messages, and all messages after the last of them."""
+    user_texts: list[str] = []
     turn: list[Mapping[str, Any]] = []
     for message in messages:
         if message.get("role") == "user":
-            asked.append(_text(message.get("content")))
+            user_texts.append(_text(message.get("content")))
             turn = []
         else:
             turn.append(message)
-    return asked, turn
+    return user_texts, turn
 
 
 def _text(content: Any) -> str:
-    """Content is text, or a list of parts of which some hold text."""
+    """The text of a message's content, which is a text or a list of parts."""
     if isinstance(content, list):
         return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content or "")
 
 
 def _parsed(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool's answer as object; an empty one where it is no JSON object, such as the text of an error."""
+    """A tool's result as an object; empty if it is not a JSON object, such as an error text."""
     try:
         result = json.loads(_text(message.get("content")))
     except ValueError:

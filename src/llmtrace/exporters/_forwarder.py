@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -48,6 +48,13 @@ SAVE_EVERY = 30.0
 ABOUT = "about"
 """File in a destination's folder with its protocol and address."""
 _SUPPRESS = ("suppress_instrumentation", "suppress_http_instrumentation")
+
+
+class SpanSource(Protocol):
+    """Something that the forwarder reads spans from."""
+
+    def read(self, most_bytes: int) -> list[QueuedSpan]:
+        """The next spans, about ``most_bytes`` of them; empty if there are none."""
 
 
 class Forwarder:
@@ -223,7 +230,7 @@ class Forwarder:
             self._save()
         return ready
 
-    def _sources(self, *, all_of_it: bool) -> Iterator[Any]:
+    def _sources(self, *, all_of_it: bool) -> Iterator[SpanSource]:
         """Our own spans first; those of ended programs have waited already and can wait a little more."""
         if self._memory is not None:
             yield self._memory

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import ProxyTracerProvider
@@ -22,6 +21,7 @@ from llmtrace.exporters._forwarder import Forwarder
 from llmtrace.exporters._memory import MemoryQueue
 from llmtrace.exporters._send_queue import SendQueue
 from llmtrace.model import Sink
+from llmtrace.store import Store
 from llmtrace.store.local import LocalStore, default_folder
 from llmtrace.store.send_positions import UNSENT
 
@@ -49,7 +49,7 @@ class Sending:
         home = default_folder()
         return None if home is None else SendQueue(home, config)
 
-    def join(self, store: Any) -> tuple[Sink, ...]:
+    def join(self, store: Store | None) -> tuple[Sink, ...]:
         """Send the spans of ``store``. Returns the sinks that must get spans too if the store has no journal."""
         home, config = default_folder(), self._config
         if isinstance(store, (LocalStore, SendQueue)) and store.folder is not None:

@@ -1,7 +1,7 @@
-"""Tracing programs that know nothing of llmtrace: in the processes that ``llmtrace run`` starts, and in their children.
+"""Traces unchanged Python programs in the processes that ``llmtrace run`` starts, and in their children.
 
-How it gets there: `environment` puts the folder ``path`` in front of PYTHONPATH; a Python that starts with it imports the
-``sitecustomize`` found there, which calls `program.start`. What is recorded joins the trace by TRACEPARENT.
+`environment` puts the folder ``path`` in front of PYTHONPATH. A Python process that starts with it imports the
+``sitecustomize`` module there, which calls `program.start`. Its spans join the trace by TRACEPARENT.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BUDGET = "_LLMTRACE_RUN_BUDGET"
-"""Variable with the ceilings of each process, as `llmtrace.guards.budget.read_budget` takes them, and what happens then."""
+"""Variable with the limits of each process, for `llmtrace.guards.budget.read_budget`, and the action when they are exceeded."""
 
 PATH = str(Path(__file__).resolve().parent / "path")
 
 
 def environment(headers: Mapping[str, str], budget: str = "") -> dict[str, str]:
-    """Variables for a process whose Python programs are to be traced, below the span that ``headers`` (W3C) name.
+    """Environment variables that trace a process and its children, below the span in ``headers`` (W3C).
 
-    ``budget``: what each of them may spend, see `BUDGET`.
+    ``budget``: the limits of each process, see `BUDGET`.
     """
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != PATH]
     return {

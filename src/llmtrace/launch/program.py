@@ -1,6 +1,6 @@
-"""What happens in a Python process that ``llmtrace run`` has started: recording is on, and the program is one run.
+"""Starts recording in a Python process that ``llmtrace run`` started. The program is one run.
 
-Law: where something of ours fails, the program goes on as if it had been started without us.
+Law: if llmtrace fails, the program goes on as if it had been started without llmtrace.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from llmtrace.runtime import configure
 
 
 def start() -> None:
-    """Turn recording on. The program's span is opened by the first call that is recorded."""
+    """Turn recording on. The first recorded call opens the program's span."""
     configure()
     guard(set_root, Root(_open))
 
@@ -47,13 +47,13 @@ def _open() -> Recording | None:
 
 
 def _budget() -> AbstractContextManager[Any]:
-    """What ``llmtrace run --budget`` allows each process."""
+    """The budget of ``llmtrace run --budget`` for this process."""
     ceilings, _, on_exceed = os.environ.get(BUDGET, "").partition(";")
     return track(read_budget(ceilings, "record" if on_exceed == "record" else "raise")) if ceilings else nullcontext()
 
 
 def _name() -> str:
-    """The program as one would call it: its script or module."""
-    called = sys.argv[0] if getattr(sys, "argv", None) else ""
+    """The name of the program's script or module."""
+    called = sys.argv[0] if getattr(sys, "argv", None) else ""  # an embedded interpreter may have no argv
     path = Path(called)
     return path.parent.name if path.name == "__main__.py" else path.name if called not in ("", "-c", "-") else "python"

@@ -38,7 +38,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class AccessGuard:
     """Wraps an ASGI application. ``token``: every request must have it, the first as ``?token=…``, later ones in a cookie."""
 
     def __init__(self, app: Any, *, hosts: Iterable[str] = (), token: str | None = None) -> None:

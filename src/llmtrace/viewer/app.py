@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -19,10 +19,16 @@ from llmtrace.errors import StoreError, TraceNotFound
 from llmtrace.store import Query
 from llmtrace.version import __version__
 from llmtrace.viewer import page
-from llmtrace.viewer.access import Guard
+from llmtrace.viewer.access import AccessGuard
 from llmtrace.viewer.js_numbers import dumps
+from llmtrace.viewer.payload import Payload
 from llmtrace.viewer.source import Source
+from llmtrace.viewer.trace_view import TraceView
 from llmtrace.viewer.watch import Follower
+
+T = TypeVar("T")
+Content: TypeAlias = Mapping[str, Any] | Sequence[Any]
+"""What is answered as JSON: an object or a list."""
 
 STATIC = page.STATIC
 POLL_SECONDS = 0.08
@@ -111,25 +117,25 @@ class Viewer:
         since, offset = _number(request, "since", 0), _number(request, "offset", 0)
         return await _in_thread(lambda: self._source.over_time(since, by, size, offset))
 
-    def _answer(self, work: Callable[[str, Request], Any]) -> Callable[[Request], Any]:
+    def _answer(self, work: Callable[[str, Request], Content]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             return await _in_thread(lambda: work(request.path_params["trace"], request))
 
         return answer
 
-    def _trace_view(self, trace_id: str) -> Any:
+    def _trace_view(self, trace_id: str) -> TraceView:
         return self._source.trace_view(trace_id)
 
-    def _rows(self, trace_id: str, request: Request) -> Any:
+    def _rows(self, trace_id: str, request: Request) -> dict[str, Any]:
         return self._source.rows(trace_id, _number(request, "after", 0), request.query_params.get("around"))
 
-    def _payloads(self, trace_id: str, request: Request) -> Any:
+    def _payloads(self, trace_id: str, request: Request) -> dict[str, Payload]:
         return self._source.payloads(trace_id, _spans(request))
 
-    def _origins(self, trace_id: str, request: Request) -> Any:
+    def _origins(self, trace_id: str, request: Request) -> dict[str, list[dict[str, Any]]]:
         return self._trace_view(trace_id).origins(_spans(request))
 
-    def _search(self, trace_id: str, request: Request) -> Any:
+    def _search(self, trace_id: str, request: Request) -> list[str]:
         return self._trace_view(trace_id).search(_text(request, "q"))
 
     async def _page(self, request: Request) -> Response:
@@ -176,9 +182,9 @@ class Viewer:
             self._listeners.discard(mine)
 
 
-def make(viewer: Viewer, *, hosts: Iterable[str] = (), token: str | None = None) -> Any:
+def make(viewer: Viewer, *, hosts: Iterable[str] = (), token: str | None = None) -> AccessGuard:
     """The ASGI application, behind its access checks."""
-    return Guard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
+    return AccessGuard(Starlette(routes=viewer.routes(), lifespan=viewer.lifespan), hosts=hosts, token=token)
 
 
 async def _index(_: Request) -> Response:
@@ -192,15 +198,15 @@ async def _static(request: Request) -> Response:
     return FileResponse(path, media_type=_TYPES[path.suffix])
 
 
-def _json(content: Any, status: int = 200) -> Response:
+def _json(content: Content, status: int = 200) -> Response:
     return Response(dumps(content), status, media_type="application/json")
 
 
-async def _in_thread(work: Callable[[], Any]) -> Response:
+async def _in_thread(work: Callable[[], Content]) -> Response:
     return Response(await _guarded(lambda: dumps(work())), media_type="application/json")
 
 
-async def _guarded(work: Callable[[], Any]) -> Any:
+async def _guarded(work: Callable[[], T]) -> T:
     """Run ``work`` in a thread. Raises HTTPException with a message of one line."""
     try:
         return await run_in_threadpool(work)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import Any
 
 from llmtrace.codec import parts
-from llmtrace.model import Failure, FetchResponse, Inference, Message, Part, Span, ToolDefinition, ToolExecution, Trace
+from llmtrace.model import (
+    AgentInvocation,
+    Custom,
+    Embedding,
+    Failure,
+    FetchResponse,
+    Inference,
+    Message,
+    Operation,
+    Part,
+    Span,
+    ToolDefinition,
+    ToolExecution,
+    Trace,
+    Workflow,
+)
 from llmtrace.semconv import CONVERSATION_ID
 from llmtrace.viewer.call_inputs import Input
 from llmtrace.viewer.js_numbers import plain
@@ -80,12 +96,13 @@ def _part(part: Part) -> Any:
     return plain(parts.item(part))
 
 
-def _facts(operation: Any) -> Payload:
+def _facts(operation: Operation) -> Payload:
     """The fields of an operation without a section of their own."""
-    names = [name for name in operation.__slots__ if name not in _SHOWN_APART]
+    names = [field.name for field in fields(operation) if field.name not in _SHOWN_APART]
     facts = {name: plain(getattr(operation, name)) for name in names}
-    usage = getattr(operation, "usage", None)
-    facts |= plain(usage) if usage is not None else {}
+    if isinstance(operation, (Inference, Embedding)) and operation.usage is not None:
+        usage: Any = plain(operation.usage)
+        facts |= usage
     return {name: fact for name, fact in facts.items() if fact not in (None, (), [], {}, "", False)}
 
 
@@ -115,10 +132,10 @@ def _execution(execution: ToolExecution, trace: Trace) -> Payload:
 def _offered(name: str, trace: Trace) -> ToolDefinition | None:
     """The tool's definition as a model got it, if the execution itself has none."""
     for span in trace.spans:
-        for tool in getattr(span.operation, "tools", ()):
-            if tool.name == name:
-                definition: ToolDefinition = tool
-                return definition
+        if isinstance(span.operation, Inference):
+            for tool in span.operation.tools:
+                if tool.name == name:
+                    return tool
     return None
 
 
@@ -132,15 +149,15 @@ def _definition(tool: ToolDefinition) -> Payload:
     }
 
 
-def _generic_operation(operation: Any) -> Payload:
+def _generic_operation(operation: Operation) -> Payload:
     content: Payload = {}
-    for field in ("input", "output"):
-        if getattr(operation, field, None):
-            content[field] = messages(getattr(operation, field))
-    if isinstance(operation, FetchResponse):
-        return content
-    if getattr(operation, "arguments", None) is not None:
-        content["arguments"] = plain(operation.arguments)
-    if getattr(operation, "has_result", False):
-        content |= {"has_result": True, "result": plain(operation.result)}
+    if isinstance(operation, (AgentInvocation, Workflow)) and operation.input:
+        content["input"] = messages(operation.input)
+    if isinstance(operation, (AgentInvocation, Workflow, FetchResponse)) and operation.output:
+        content["output"] = messages(operation.output)
+    if isinstance(operation, Custom):
+        if operation.arguments is not None:
+            content["arguments"] = plain(operation.arguments)
+        if operation.has_result:
+            content |= {"has_result": True, "result": plain(operation.result)}
     return content

@@ -20,6 +20,7 @@ from llmtrace.model import (
     JsonValue,
     Memory,
     Message,
+    Operation,
     Plan,
     Retrieval,
     Span,
@@ -135,16 +136,23 @@ def _state(span: Span, trace: Trace, marked: list[list[str]]) -> str:
 
 def arguments_of(span: Span, trace: Trace) -> JsonValue:
     """The arguments of a tool execution; before it has ended, those of the model's tool call."""
-    operation: Any = span.operation
-    if operation.arguments is None and span.end is None and operation.call_id is not None:
-        outputs = (getattr(earlier.operation, "output", ()) for earlier in reversed(trace.spans))
-        matching_calls = (call for output in outputs for call in _tool_calls(output) if call.id == operation.call_id)
+    operation = span.operation
+    if not isinstance(operation, ToolExecution):
+        return None
+    call_id = operation.call_id
+    if operation.arguments is None and span.end is None and call_id is not None:
+        outputs = (_output(earlier.operation) for earlier in reversed(trace.spans))
+        matching_calls = (call for output in outputs for call in _tool_calls(output) if call.id == call_id)
         return next((call.arguments for call in matching_calls), None)
     return operation.arguments
 
 
+def _output(operation: Operation) -> tuple[Message, ...]:
+    return operation.output if isinstance(operation, (Inference, FetchResponse, AgentInvocation, Workflow)) else ()
+
+
 def _operation_fields(span: Span, trace: Trace) -> Row:
-    operation: Any = span.operation
+    operation = span.operation
     if isinstance(operation, Inference):
         return _of_inference(operation)
     if isinstance(operation, ToolExecution):
@@ -154,7 +162,7 @@ def _operation_fields(span: Span, trace: Trace) -> Row:
         return {"said": snippet, "call": operation.call_id, "same": _same(arguments_text), "refused": refused}
     if isinstance(operation, Embedding) and operation.usage is not None:
         return {"in": operation.usage.input_tokens}
-    output = getattr(operation, "output", ())
+    output = _output(operation)
     return {"said": _snippet(output, _called(_tool_calls(output)))}
 
 

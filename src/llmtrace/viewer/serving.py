@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -67,7 +67,7 @@ class Serving:
             _Server(self._config, self._viewer, ready).run([self._socket])
 
     @contextlib.contextmanager
-    def in_thread(self) -> Any:
+    def in_thread(self) -> Iterator[Serving]:
         """Answer while the block runs."""
         started = threading.Event()
         server = _Server(self._config, self._viewer, started.set)

@@ -83,7 +83,7 @@ class Source:
         except TraceNotFound:
             return None
         except DiagnosisFailed as error:
-            return {"title": f"not diagnosed, by a fault of llmtrace: {error.fault}", "confidence": "error"}
+            return {"title": f"not diagnosed because of a bug in llmtrace: {error.fault}", "confidence": "error"}
 
     def compared(self, left_trace_id: str, right: str) -> dict[str, Any]:
         """Compare two traces. Raises TraceNotFound, UnreadableStore."""

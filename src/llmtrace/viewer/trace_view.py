@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llmtrace.errors import DiagnosisFailed
-from llmtrace.model import Span, Trace
+from llmtrace.model import AgentInvocation, Inference, Span, Trace, Workflow
 from llmtrace.store import TraceSummary, search, summarise
 from llmtrace.viewer.call_inputs import Input, fresh, inputs
 from llmtrace.viewer.payload import Payload, messages, payload
@@ -93,7 +93,8 @@ class TraceView:
 
     def history(self, span_id: str) -> list[Payload]:
         """The full input of an inference. Raises KeyError."""
-        return messages(getattr(self.trace.span(span_id).operation, "input", ()))
+        operation = self.trace.span(span_id).operation
+        return messages(operation.input if isinstance(operation, (Inference, AgentInvocation, Workflow)) else ())
 
     def diagnosis(self) -> dict[str, Any]:
         """The diagnosis as JSON; see `lineage_json.without_diagnosis` if it failed."""

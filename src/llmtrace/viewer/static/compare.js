@@ -35,7 +35,7 @@ export class CompareView {
     const apart = this.pairs.filter((pair) => pair.what !== "same").length;
     this.app.replaceChildren(
       el("header", { class: "top" }, home(),
-        el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "The same, step by step" : `They part at step ${this.told.first + 1} of ${this.pairs.length}` }),
+        el("div", { class: "what" }, el("h1", { text: this.told.first === null ? "Same steps in both" : `First difference: step ${this.told.first + 1} of ${this.pairs.length}` }),
           dim(`${plural(apart, "step")} different${this.told.left_out ? `; ${count(this.told.left_out)} steps not compared, there are too many` : ""}`)),
         el("span", { class: "dim", text: "n next difference" }), keysButton()),
       el("nav", { class: "sides", "aria-label": "Both traces" }, side(this.told.left), side(this.told.right)),

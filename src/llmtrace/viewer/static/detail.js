@@ -34,7 +34,7 @@ function headNode(view, row, payload) {
   if (row.first !== undefined) facts.push(`first token ${duration(row.first)}`);
   if (row.first !== undefined && row.end !== undefined && row.out && row.out > 1) facts.push(`${duration((row.end - row.start - row.first) / (row.out - 1))} a token`);
   return el("header", { class: "span-head" },
-    el("nav", { class: "path", "aria-label": "Where this step stands" }, path.map((above) => el("a", { href: view.linkTo(above.id), text: above.name }))),
+    el("nav", { class: "path", "aria-label": "Path to this step" }, path.map((above) => el("a", { href: view.linkTo(above.id), text: above.name }))),
     el("h2", { class: `k-${row.kind}` }, el("span", { class: "kind", text: row.kind }), row.name, el("span", { class: `state ${row.state}`, text: stateText(row) })),
     el("p", { class: "facts-line" }, facts.join(" · "), payload.conversation && view.data.live ? [" · ", el("a", { href: placeText("", { q: payload.conversation }), text: `conversation ${cut(payload.conversation, 40)}` })] : null));
 }
@@ -54,7 +54,7 @@ function findingsNode(view, payload) {
   ];
   const failure = payload.failure && !(payload.violations.length && payload.failure.type === "invalid_tool_call") ? payload.failure : null;
   if (!found.length && !failure) return null;
-  return el("section", { class: "findings", "aria-label": "What was found" }, el("ul", {},
+  return el("section", { class: "findings", "aria-label": "Findings" }, el("ul", {},
     found.map((one) => el("li", { class: one.severity },
       el("b", { text: one.name.replaceAll("_", " ") }), one.where ? el("code", { text: one.where }) : null, ` ${one.text}`,
       one.more && one.more !== one.text ? el("span", { class: "more-of", text: one.more }) : null,
@@ -100,7 +100,7 @@ function callBody(view, row, payload, uses) {
   const back = sought.pointer ? { marks: new Map([[sought.pointer, sought]]) } : marking(view, payload.violations, [], "result");
   return [
     titled("Call", el("div", { class: beside ? "beside" : "" }, el("div", {}, pretty, raw ? null : rawToggle(payload.arguments, marks)), beside ? schema : null)),
-    payload.facts.repaired !== undefined ? titled("Ran repaired", block(callPieces(row.name, payload.facts.repaired))) : null,
+    payload.facts.repaired !== undefined ? titled("Repaired arguments", block(callPieces(row.name, payload.facts.repaired))) : null,
     row.refused ? el("p", { class: "gone", text: "refused: the tool did not run" }) : null,
     payload.has_result ? titled("Result", resultNode(view, payload, undefined, back)) : null,
     attemptsNode(view, row),

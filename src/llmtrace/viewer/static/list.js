@@ -128,7 +128,7 @@ export class ListView {
   }
 
   emptyWords() {
-    if (this.query.q || this.query.health || this.query.agent || this.query.since) return [el("p", { text: "Nothing here is like that." }), el("button", { class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter(ALL); } })];
+    if (this.query.q || this.query.health || this.query.agent || this.query.since) return [el("p", { text: "No trace matches this." }), el("button", { class: "chip", text: "show all", onclick: () => { this.search.value = ""; this.filter(ALL); } })];
     return [el("h2", { text: "No traces yet" }), el("p", {}, "Run ", el("code", { text: "llmtrace demo" }), " or ", el("code", { text: "llmtrace run agent.py" }), ": traces appear here as they happen."),
       this.info.receive ? el("p", {}, "Programs in any language may send spans: ", el("code", { text: `OTEL_EXPORTER_OTLP_ENDPOINT=${this.info.receive}` })) : el("p", {}, el("code", { text: "llmtrace view --receive" }), " takes spans by OTLP from programs in any language.")];
   }

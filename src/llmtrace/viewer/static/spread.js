@@ -13,7 +13,7 @@ export function spreadClasses(view) {
 
 export function spreadNode(view) {
   if (!view.spreading) return null;
-  if (!view.spread) return el("p", { class: "quiet", text: "What fed this step is not known here." });
+  if (!view.spread) return el("p", { class: "quiet", text: "Inputs of this step unknown." });
   const { up, down, more } = view.spread;
   const list = (title, cls, reached) => el("section", { class: cls, "aria-label": title },
     el("h3", { text: reached.length ? title : `${title}: nothing that can be seen` }),

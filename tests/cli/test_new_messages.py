@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from llmtrace.cli.told import NewMessages, thought, told
+from llmtrace.cli.new_messages import NewMessages, message_text, reasoning_text
 from llmtrace.model import Blob, Generic, Message, Reasoning, Text, Trace, Uri, replace
 from tests.cli.traces import Maker, answers, asks, chat, recovered, silent, user
 
 
 def new(trace: Trace) -> list[list[str]]:
     messages = NewMessages(trace)
-    return [[told(message) for message in messages.of(span)] for span in trace.spans]
+    return [[message_text(message) for message in messages.of(span)] for span in trace.spans]
 
 
 def test_each_message_is_shown_once() -> None:
@@ -59,15 +59,15 @@ def test_an_answer_that_comes_back_is_not_new() -> None:
 def test_what_is_no_text_is_named() -> None:
     """Images and the like are named, and calls are shown elsewhere."""
     message = Message("user", (Text("look"), Blob("image", "image/png", size=1234), Uri("http://x/y.png", "image")))
-    assert told(message) == "look\n(image image/png 1,234 bytes)\n(image http://x/y.png)"
-    assert told(asks()) == ""
-    assert told(replace(message, parts=())) == ""
+    assert message_text(message) == "look\n(image image/png 1,234 bytes)\n(image http://x/y.png)"
+    assert message_text(asks()) == ""
+    assert message_text(replace(message, parts=())) == ""
 
 
 def test_thoughts_stand_apart_and_a_refusal_in_its_words() -> None:
     """What the model said is not behind what it thought."""
     message = Message("assistant", (Reasoning("hm"), Reasoning(""), Text("four")))
-    assert (thought(message), told(message)) == ("hm", "four")
+    assert (reasoning_text(message), message_text(message)) == ("hm", "four")
     for key in ("content", "refusal"):
-        assert told(Message("assistant", (Generic("refusal", {key: "I cannot"}),))) == "(refusal) I cannot"
-    assert told(Message("assistant", (Generic("other", {"content": "x"}),))) == '(other {"content": "x"})'
+        assert message_text(Message("assistant", (Generic("refusal", {key: "I cannot"}),))) == "(refusal) I cannot"
+    assert message_text(Message("assistant", (Generic("other", {"content": "x"}),))) == '(other {"content": "x"})'

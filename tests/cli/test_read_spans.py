@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llmtrace.cli.lines import BadLine, read
 from llmtrace.cli.options import BadInput
+from llmtrace.cli.read_spans import BadLine, read
 from llmtrace.codec import genai, otlp
 from llmtrace.model import Span
 from tests.cli.traces import silent
@@ -47,7 +47,7 @@ def test_a_file_without_spans_is_refused(tmp_path: Path, content: bytes) -> None
     """Nothing found is no success."""
     path = tmp_path / "empty.jsonl"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match="holds no spans"):
+    with pytest.raises(BadInput, match="contains no spans"):
         list(read(str(path)))
 
 
@@ -55,7 +55,7 @@ def test_a_file_of_something_else_says_where_reading_failed(tmp_path: Path) -> N
     """The only line, torn: the message names it."""
     path = tmp_path / "torn.jsonl"
     path.write_bytes(lines()[0][:-30])
-    with pytest.raises(BadInput, match="holds no spans; line 1: not JSON"):
+    with pytest.raises(BadInput, match="contains no spans; line 1: not JSON"):
         list(read(str(path)))
 
 

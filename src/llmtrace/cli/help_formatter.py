@@ -1,6 +1,6 @@
-"""What ``--help`` shows, within the width of the screen.
+"""Formats ``--help`` within the width of the screen.
 
-Law: no line is wider than the screen; an example that is broken can be pasted as it stands.
+Law: no line is wider than the screen; an example that is wrapped can be pasted into a shell.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 _WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
 _ENDS = ((" [", 0), (" ", 0), (",", 1), ("|", 1))
-"""Where a line may end, the best first, and how much of it stays: options can be as long as ``{ok,recovered,failed}``."""
+"""Where a line may break, the best first, and how many characters stay: options can be as long as ``{ok,recovered,failed}``."""
 EXAMPLE = "example: "
 
 
 class Formatter(argparse.HelpFormatter):
-    """argparse's, which lets what it cannot break at a space run beyond the screen."""
+    """argparse's formatter, but without lines that run beyond the screen because they have no spaces."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text.startswith(EXAMPLE):
@@ -34,7 +34,7 @@ class Formatter(argparse.HelpFormatter):
 
 
 def _example(text: str, width: int) -> Iterator[str]:
-    """A command in lines that a shell takes for one."""
+    """A command in lines that a shell reads as one."""
     line, *words = _WORD.findall(text)
     for number, word in enumerate(words, 1):
         is_last = number == len(words)

@@ -1,6 +1,6 @@
-"""Spans from a file, in any form that `codec.formats` knows and in the writing of any instrumentation. ``-`` is stdin.
+"""Reads spans from a file, in any format of `codec.formats` and of any instrumentation. ``-`` is stdin.
 
-Law: what cannot be read is reported with its place, and the rest is read.
+Law: a line that cannot be read is reported with its place, and the rest is read.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ class BadLine(NamedTuple):
 
 
 def read(path: str, progress: Callable[[float], None] | None = None) -> Iterator[Span | BadLine]:
-    """Every span of a file, and what could not be read. Raises BadInput if there is no such file, or no span in it.
+    """Read every span of a file, and what could not be read. Raises BadInput if the file does not exist or has no span.
 
-    ``progress`` is told which part of the file was read (0 to 1); of stdin it is not known.
+    ``progress`` is called with the part of the file that was read (0 to 1); for stdin it is unknown.
     """
-    found, bad = 0, ""
+    spans_read, bad = 0, ""
     with _opened(path) as file:
         for item in formats.read(file if progress is None else cast("BinaryIO", _Watched(file, progress))):
             if isinstance(item, formats.Unreadable):
                 bad = bad or f"; {item.where}: {item.reason}"
                 yield BadLine(*item)
             else:
-                found += 1
+                spans_read += 1
                 yield decode(item)
-    if not found:
-        raise BadInput(f"{path} holds no spans{bad}.\nExpected {formats.EXPECTED}.")
+    if not spans_read:
+        raise BadInput(f"{path} contains no spans{bad}.\nExpected {formats.EXPECTED}.")
 
 
 class _Watched:
-    """A file that tells how far it was read."""
+    """A file that reports how far it was read."""
 
     def __init__(self, file: BinaryIO, progress: Callable[[float], None]) -> None:
         self._file = file
@@ -74,7 +74,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     try:
         file = Path(path).open("rb")  # noqa: SIM115 - only opening may be blamed on the user; the block below closes it
     except IsADirectoryError:
-        raise BadInput(f"{path} is a folder.\nName a file of spans; a store is named by --store.") from None
+        raise BadInput(f"{path} is a folder, not a file of spans.\nName a file; use --store for a store's folder.") from None
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}.") from None
     with file:

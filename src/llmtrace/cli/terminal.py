@@ -34,7 +34,7 @@ _NARROWEST = 12
 _MOST_LINES = 6
 """Of a heading."""
 
-# what is shown where the stream's encoding has no such character
+# replacements for characters that the stream's encoding does not have
 _ASCII = str.maketrans(
     {"…": "~", "→": ">", "←": "<", "├": "|", "└": "`", "│": "|", "─": "-", "✗": "x", "•": "*", "·": ".", "↑": "^", "µ": "u"}
 )
@@ -46,7 +46,7 @@ class Cell(NamedTuple):
 
 
 class Screen:
-    """A stream and what it can show. ``colour`` and ``width`` are found out unless given. None, a closed one, swallows all."""
+    """Writes text to a stream. ``colour`` and ``width`` are detected by default. A stream that is None gets nothing."""
 
     def __init__(self, stream: TextIO | None, *, colour: bool | None = None, width: int | None = None) -> None:
         stream = io.StringIO() if stream is None else stream
@@ -56,36 +56,36 @@ class Screen:
         self.unicode = _can_show(stream, "…→←├└│─✗•·↑µ")
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not end the command
+            reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not stop the command
 
     def line(self, text: str = "") -> None:
         self.stream.write((text if self.unicode else text.translate(_ASCII)).rstrip() + "\n")
 
     def paint(self, text: str, *styles: Style) -> str:
-        """The text with its styles where there is colour, else unchanged."""
+        """The text with its styles, or unchanged without colours."""
         if not self.colour or not styles or not text:
             return text
         return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
 
     def room(self, prefix: str) -> int:
-        """Columns that are left after a prefix; never fewer than 24, so that a deep tree stays readable."""
+        """Columns after a prefix; at least 24, so that a deep tree stays readable."""
         return max(24, self.width - cells(prefix))
 
-    def spread(self, left: Cell, right: Cell, *, prefix: str = "") -> None:
-        """One line: ``left`` at the left edge after ``prefix``, cleaned and cut to fit, and ``right`` at the right edge."""
-        text = short(left.text, self.room(prefix) - cells(right.text) - (2 if right.text else 0))
+    def spread(self, left_cell: Cell, right: Cell, *, prefix: str = "") -> None:
+        """One line: ``left_cell`` after ``prefix``, cleaned and cut to fit, and ``right`` at the right edge."""
+        text = short(left_cell.text, self.room(prefix) - cells(right.text) - (2 if right.text else 0))
         gap = " " * max(1, self.width - cells(prefix) - cells(text) - cells(right.text))
-        self.line(self.paint(prefix, "dim") + self.paint(text, *left.styles) + gap + self.paint(right.text, *right.styles))
+        self.line(self.paint(prefix, "dim") + self.paint(text, *left_cell.styles) + gap + self.paint(right.text, *right.styles))
 
-    def headed(self, left: Cell, right: Cell, *, prefix: str = "") -> None:
-        """As `spread`, but a text that does not fit goes on in lines of its own."""
-        first, *rest = wrap(short(left.text, _MOST_LINES * self.width), self.room(prefix) - cells(right.text) - 2)
-        self.spread(Cell(first, left.styles), right, prefix=prefix)
+    def headed(self, left_cell: Cell, right: Cell, *, prefix: str = "") -> None:
+        """Like `spread`, but a text that does not fit continues on the next lines."""
+        first, *rest = wrap(short(left_cell.text, _MOST_LINES * self.width), self.room(prefix) - cells(right.text) - 2)
+        self.spread(Cell(first, left_cell.styles), right, prefix=prefix)
         for line in rest:
-            self.line(self.paint(prefix, "dim") + self.paint(line, *left.styles))
+            self.line(self.paint(prefix, "dim") + self.paint(line, *left_cell.styles))
 
     def item(self, label: Cell, text: str, *styles: Style, prefix: str = "", gap: int = 8, whole: bool = False) -> None:
-        """A label and its text: cut to one line, or, when ``whole``, with all its lines under each other."""
+        """A label and its text, cut to one line or, if ``whole``, with all its lines."""
         first, below = self.paint(prefix, "dim") + self.paint(pad(label.text, gap), *label.styles), prefix + " " * gap
         if not whole:
             self.line(first + self.paint(short(text, self.room(prefix) - gap), *styles))
@@ -96,16 +96,16 @@ class Screen:
             self.line(self.paint(below, "dim") + self.paint(line, *styles))
 
     def wrapped(self, text: str, indent: int = 0) -> list[str]:
-        """A text cleaned and broken at words into lines that fit beside an indent; one empty line where there is no text."""
+        """A text cleaned and wrapped at words to fit beside an indent; one empty line for an empty text."""
         return wrap(clean(text), self.room(" " * indent))
 
     def prose(self, text: str, *styles: Style, prefix: str = "") -> None:
-        """A text of ours, wrapped at words to the width."""
+        """Write a text, wrapped at words to the screen's width."""
         for line in self.wrapped(text, cells(prefix)):
             self.line(self.paint(prefix, "dim") + self.paint(line, *styles))
 
-    def said(self, label: str, text: str, *styles: Style) -> None:
-        """A label and a text, wrapped, whose lines all begin after the label."""
+    def labelled(self, label: str, text: str, *styles: Style) -> None:
+        """Write a label and a wrapped text, whose lines all begin after the label."""
         for line in self.wrapped(text, cells(label)):
             self.line(self.paint(label, "dim") + self.paint(line, *styles))
             label = " " * cells(label)
@@ -119,8 +119,10 @@ class Screen:
         prefix: str = "",
         spare: Iterable[int] = (),
     ) -> Iterable[str]:
-        """The lines of a table, which fit after ``prefix``; numbers in ``right`` are the columns set flush right. The last
-        column gives way; where that is not enough, those in ``spare`` are left out, in their order."""
+        """The lines of a table that fits after ``prefix``. ``right``: numbers of the columns that are aligned right.
+
+        The last column is cut to fit; if that is not enough, the columns in ``spare`` are left out, in their order.
+        """
         whole = [[Cell(title, ("dim",)) for title in titles], *rows]
         return _table(self.room(prefix), self, whole, frozenset(right), iter(spare))
 
@@ -130,12 +132,12 @@ def _table(
 ) -> Iterable[str]:
     columns = list(range(len(rows[0])))
     widths = [max(cells(row[column].text) for row in rows) for column in columns]
-    while (left := room - sum(widths[column] + 2 for column in columns[:-1])) < min(widths[-1], _NARROWEST):
+    while (remaining := room - sum(widths[column] + 2 for column in columns[:-1])) < min(widths[-1], _NARROWEST):
         column = next(spare, -1)
         if column < 0:
             break
         columns.remove(column)
-    widths[-1] = min(widths[-1], max(6, left))
+    widths[-1] = min(widths[-1], max(6, remaining))
     for row in rows:
         shown = []
         for column in columns:
@@ -148,24 +150,24 @@ def _table(
 
 
 class Branch(NamedTuple):
-    """Where a node stands in a tree: what is before its title, and before the lines that belong to it."""
+    """The prefixes of a node in a tree: of its title, and of its other lines."""
 
     title: str
     body: str
 
 
 def branch(last: Sequence[bool], *, has_children: bool) -> Branch:
-    """The lines of a tree for a node. ``last``: for each of its ancestors but the root, and itself, whether none follows.
+    """The prefixes of a node. ``last``: for each ancestor below the root, and the node itself, True if no sibling follows.
 
-    An empty ``last`` is a root. Nodes deeper than 12 are set under each other with their depth, so that lines stay short.
+    An empty ``last`` is a root. Nodes deeper than 12 are not indented further but show their depth, so lines stay short.
     """
     if len(last) > 12:
         return Branch(f"{'·' * 6}[{len(last)}] ", "  " * 6)
-    own = "│  " if has_children else "   "
+    node = "│  " if has_children else "   "
     if not last:
-        return Branch("", own)
+        return Branch("", node)
     above = "".join("   " if done else "│  " for done in last[:-1])
-    return Branch(above + ("└─ " if last[-1] else "├─ "), above + ("   " if last[-1] else "│  ") + own)
+    return Branch(above + ("└─ " if last[-1] else "├─ "), above + ("   " if last[-1] else "│  ") + node)
 
 
 # control characters, lone surrogates, and marks that change the direction of text or hide it
@@ -177,7 +179,7 @@ _SPACE = re.compile(r" *[\t\n\r\v\f\u2028\u2029][\t\n\r\v\f\u2028\u2029 ]*")
 
 
 def clean(text: str) -> str:
-    """The text on one line, with everything that a terminal might obey written as an escape."""
+    """The text on one line, with all characters that control a terminal written as escapes."""
     return _UNSAFE.sub(_escape, _SPACE.sub(" ", text).strip())
 
 
@@ -187,7 +189,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def short(text: str, width: int) -> str:
-    """The text cleaned and cut to ``width`` columns; however long it is, only its beginning is looked at."""
+    """The text cleaned and cut to ``width`` columns. Only the beginning of a long text is read."""
     head = clean(text[: 4 * width])
     return cut(head + "…" if len(text) > 4 * width else head, width)
 
@@ -206,16 +208,16 @@ def _cell(character: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """At most ``width`` columns of the text; an ellipsis stands for what is missing."""
+    """At most ``width`` columns of the text, with an ellipsis if it was cut."""
     if len(text) <= width and cells(text) <= width:
         return text
-    taken, used = [], 0
+    characters, used = [], 0
     for character in text:
         used += _cell(character)
         if used > width - 1:
             break
-        taken.append(character)
-    return "".join(taken).rstrip() + "…"
+        characters.append(character)
+    return "".join(characters).rstrip() + "…"
 
 
 def pad(text: str, width: int) -> str:

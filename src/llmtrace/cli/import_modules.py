@@ -1,4 +1,4 @@
-"""``--import MODULE``: load a module of the user's own, for the signals that it registers. Nothing is imported unasked."""
+"""``--import MODULE``: import a user's module for the signals that it registers. Nothing is imported without this option."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def import_all(names: list[str]) -> None:
-    """Import modules, from the working folder too. Raises BadInput for one that cannot be imported."""
-    here = os.getcwd()
-    if names and here not in sys.path:
-        sys.path.insert(0, here)
+    """Import modules, also from the working folder. Raises BadInput if one cannot be imported."""
+    working_folder = os.getcwd()
+    if names and working_folder not in sys.path:
+        sys.path.insert(0, working_folder)
     for name in names:
         try:
             importlib.import_module(name)

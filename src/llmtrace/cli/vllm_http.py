@@ -31,11 +31,11 @@ class Reply(NamedTuple):
 
 
 def root_of(url: str) -> str:
-    """The address of a server, of whatever the user gave: with or without ``/v1``. Raises BadInput."""
+    """The base URL of a server, from a URL with or without ``/v1``. Raises BadInput."""
     url = url if "://" in url else f"http://{url}"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadInput(f"{url!r} is no address of a server.\nGive it as http://localhost:8000")
+        raise BadInput(f"{url!r} is not a server's URL.\nGive one like http://localhost:8000")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
 
 
@@ -45,7 +45,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def ask(url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply | None:
-    """What the server answers, whatever its status; None where there is none."""
+    """Send a request. Returns the answer, whatever its status; None without an answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json", **(headers or {})})  # noqa: S310
     try:
@@ -68,16 +68,16 @@ class Metrics:
     def __init__(self, text: str) -> None:
         self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
         for line in text.splitlines():
-            found = _SAMPLE.match(line)
-            if found:
+            sample = _SAMPLE.match(line)
+            if sample:
                 try:
-                    value = float(found[3])
+                    value = float(sample[3])
                 except ValueError:
                     continue
-                self._samples.setdefault(found[1], []).append((dict(_LABEL.findall(found[2] or "")), value))
+                self._samples.setdefault(sample[1], []).append((dict(_LABEL.findall(sample[2] or "")), value))
 
     def total(self, name: str) -> float | None:
-        """Over all labels."""
+        """The sum over all labels; None if the metric does not exist."""
         samples = self._samples.get(name)
         return None if not samples else sum(value for _, value in samples)
 
@@ -86,7 +86,7 @@ class Metrics:
         return None if not samples else max(value for _, value in samples)
 
     def quantile(self, name: str, share: float) -> float | None:
-        """The upper bound of the bucket in which it lies: what a histogram can tell. None where nothing was counted."""
+        """The upper bound of the histogram bucket with the quantile; None if nothing was counted."""
         buckets: dict[float, float] = {}
         for labels, value in self._samples.get(f"{name}_bucket", ()):
             bound = float(labels.get("le", "inf"))

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 
-from llmtrace.cli import words
-from llmtrace.cli.paint import Cell
+from llmtrace.cli import format_text
+from llmtrace.cli.terminal import Cell
 from llmtrace.model import CANCELLED, DEADLINE, TIMEOUT, JsonValue
 from llmtrace.statistics import PARTS, Amount, Burn, By, Distribution, Group, Objective, burn_rate, suggest
 
 QUANTILES = (0.5, 0.95, 0.99)
 FEW = "*"
-"""Marks a quantile of so few that it is no more than the largest of them."""
+"""Marks a quantile of so few values that it is just the largest one."""
 
 
 def seconds(distribution: Distribution, share: float) -> Cell:
-    found = distribution.quantile(share)
-    return _marked(words.duration(found), distribution, share)
+    quantile = distribution.quantile(share)
+    return _marked(format_text.duration(quantile), distribution, share)
 
 
 def tokens(distribution: Distribution, share: float) -> Cell:
-    found = distribution.quantile(share)
-    return _marked(short_count(found), distribution, share)
+    quantile = distribution.quantile(share)
+    return _marked(short_count(quantile), distribution, share)
 
 
 def _marked(text: str, distribution: Distribution, share: float) -> Cell:
@@ -30,9 +30,9 @@ def _marked(text: str, distribution: Distribution, share: float) -> Cell:
 
 
 def share(count: int, of: int) -> str:
-    """A count, and what part of all it is."""
+    """A count with its percentage of ``of``."""
     if not of or not count:
-        return words.count(count) if of else words.UNKNOWN
+        return format_text.count(count) if of else format_text.UNKNOWN
     part = 100 * count / of
     return f"{count:,} {part:.0f}%" if part >= 9.5 else f"{count:,} {part:.1f}%"
 
@@ -40,7 +40,7 @@ def share(count: int, of: int) -> str:
 def short_count(number: float | None) -> str:
     """Three digits: 812, 8.1k, 81k, 1.2M."""
     if number is None:
-        return words.UNKNOWN
+        return format_text.UNKNOWN
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * size:
             scaled = number / size
@@ -48,9 +48,9 @@ def short_count(number: float | None) -> str:
     return f"{number:.0f}"
 
 
-def frequent(counted: Counter[str], most: int | None = None) -> list[tuple[str, int]]:
-    """Words and how often each came, the most frequent first; those that came as often by name."""
-    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
+def frequent(counted: Counter[str], limit: int | None = None) -> list[tuple[str, int]]:
+    """Words with their counts, the most frequent first; words with the same count by name."""
+    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
 
 
 def as_json(group: Group, by: By, *, suggested: bool) -> dict[str, JsonValue]:
@@ -81,17 +81,17 @@ def as_json(group: Group, by: By, *, suggested: bool) -> dict[str, JsonValue]:
         **{name: _amount(amount) for name, amount in spent.items()},
     }
     if suggested:
-        shown["suggested"] = words.as_json(suggest(group))
+        shown["suggested"] = format_text.as_json(suggest(group))
     return shown
 
 
-def distribution(found: Distribution) -> dict[str, JsonValue]:
+def distribution(numbers: Distribution) -> dict[str, JsonValue]:
     return {
-        "count": found.count,
-        "mean": found.mean,
-        **{f"p{share * 100:.0f}": found.quantile(share) for share in QUANTILES},
-        "largest": found.largest,
-        "few": [f"p{share * 100:.0f}" for share in QUANTILES if found.is_few(share)],
+        "count": numbers.count,
+        "mean": numbers.mean,
+        **{f"p{share * 100:.0f}": numbers.quantile(share) for share in QUANTILES},
+        "largest": numbers.largest,
+        "few": [f"p{share * 100:.0f}" for share in QUANTILES if numbers.is_few(share)],
     }
 
 

@@ -1,4 +1,4 @@
-"""How the command line words values: durations, ages, counts, costs, calls. Unknown is ``-``, never 0."""
+"""Formats values as text: durations, ages, counts, costs, calls, findings. Unknown is ``-``, never 0."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from llmtrace import semconv
-from llmtrace.cli.paint import Style, clean
+from llmtrace.cli.terminal import Style, clean
 from llmtrace.model import (
     FEEDBACK,
     INVALID_TOOL_CALL,
+    Embedding,
     Evaluation,
     Failure,
+    Inference,
     JsonValue,
     Operation,
     Part,
@@ -77,64 +79,67 @@ def probability(share: float) -> str:
 
 
 def confidence(suspect: Suspect) -> str:
-    """``likely``; with the probability, ``likely, 70 %``, where it was measured."""
+    """The confidence, such as ``likely``, or ``likely, 70 %`` if its probability was measured."""
     return suspect.confidence + ("" if suspect.probability is None else f", {probability(suspect.probability)}")
 
 
 def tokens(*numbers: int | None) -> int | None:
-    """Their sum; None where not a single one is known."""
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
+    """The sum of the known numbers; None if all are unknown."""
+    given_numbers = [number for number in numbers if number is not None]
+    return sum(given_numbers) if given_numbers else None
 
 
 def value(content: JsonValue) -> str:
-    """A JSON value as compact text; NaN and what else JSON lacks as Python writes it."""
+    """A JSON value as compact text. Values that JSON does not have, such as NaN, are written as in Python."""
     return json.dumps(content, ensure_ascii=False, default=str)
 
 
 def call(name: str, arguments: JsonValue) -> str:
-    """A tool call as a function call. Arguments that were no JSON object stand as the raw text that the model wrote.
+    """A tool call as a function call. Arguments that are not a JSON object are shown as the model's raw text.
 
-    ``…`` stands for those that are not known: content was left out, or the call has only begun.
+    ``…`` means unknown arguments: content was not recorded, or the call has just started.
     """
     if isinstance(arguments, dict):
         return f"{name}({', '.join(f'{key}={value(content)}' for key, content in arguments.items())})"
     return f"{name}({'…' if arguments is None else arguments})"
 
 
-def tool_call(asked: ToolCall) -> str:
-    return call(asked.name, asked.arguments)
+def tool_call(requested: ToolCall) -> str:
+    return call(requested.name, requested.arguments)
 
 
-def violation(found: Violation) -> str:
-    """The place, what was expected and what came instead."""
-    place = f" at {found.pointer}" if found.pointer else ""
-    if found.line is not None:
-        place += f" at line {found.line}, column {found.column}"
-    wanted = "" if found.expected is None else _plain(found.expected)
-    expected = f"; expected {wanted}" if wanted and wanted not in found.message else ""
-    got = "" if found.got is None or found.code == "missing" else f"; got {value(found.got)}"
-    return f"{found.code}{place}: {found.message}{expected}{got}"
+def violation(finding: Violation) -> str:
+    """A violation: its place, what was expected, and the actual value."""
+    place = f" at {finding.pointer}" if finding.pointer else ""
+    if finding.line is not None:
+        place += f" at line {finding.line}, column {finding.column}"
+    wanted = "" if finding.expected is None else _plain(finding.expected)
+    expected = f"; expected {wanted}" if wanted and wanted not in finding.message else ""
+    got = "" if finding.got is None or finding.code == "missing" else f"; got {value(finding.got)}"
+    return f"{finding.code}{place}: {finding.message}{expected}{got}"
 
 
-def evaluation(found: Evaluation) -> str:
-    label = f" [{found.label}]" if found.label not in (None, "fail") else ""
-    pointer = f" at {found.pointer}" if found.pointer and found.pointer not in found.explanation else ""
-    evidence = ", ".join(f"{key}={value(shown)}" for key, shown in found.evidence.items())
-    return f"{found.name}{label}{pointer}: {found.explanation}{f' ({evidence})' if evidence else ''}"
+def evaluation(finding: Evaluation) -> str:
+    label = f" [{finding.label}]" if finding.label not in (None, "fail") else ""
+    pointer = f" at {finding.pointer}" if finding.pointer and finding.pointer not in finding.explanation else ""
+    evidence = ", ".join(f"{key}={value(shown)}" for key, shown in finding.evidence.items())
+    return f"{finding.name}{label}{pointer}: {finding.explanation}{f' ({evidence})' if evidence else ''}"
 
 
 def findings(names: Iterable[str]) -> str:
-    """Names of what was found, as words; that a call was invalid only where nothing says in which way. Classes keep theirs."""
-    known = list(names)
-    told = [name for name in known if name != INVALID_TOOL_CALL] or known
-    told = ["bad feedback" if name == FEEDBACK else name for name in told]  # what is good is no finding
-    return clean(", ".join(name if "." in name else name.replace("_", " ") for name in told))
+    """Names of findings as words, without ``invalid_tool_call`` if another finding says what was invalid.
+
+    Names of classes, with a dot, are unchanged.
+    """
+    all_names = list(names)
+    shown_names = [name for name in all_names if name != INVALID_TOOL_CALL] or all_names
+    shown_names = ["bad feedback" if name == FEEDBACK else name for name in shown_names]  # good feedback is not a finding
+    return clean(", ".join(name if "." in name else name.replace("_", " ") for name in shown_names))
 
 
-def failure(held: Failure) -> str:
-    """Type and message; the type alone where there is no message."""
-    return f"{held.type}: {held.message}" if held.message else held.type
+def failure(error: Failure) -> str:
+    """Type and message of a failure, or its type alone."""
+    return f"{error.type}: {error.message}" if error.message else error.type
 
 
 def _plain(content: JsonValue) -> str:
@@ -142,24 +147,23 @@ def _plain(content: JsonValue) -> str:
 
 
 def usage_of(trace: Trace) -> tuple[int | None, float | None]:
-    """Tokens and US dollars of all inferences of a trace, each once; None where none says."""
+    """Tokens and US dollars of all inferences of a trace, each counted once; None if unknown."""
     counted: list[int | None] = []
     costs: list[float] = []
     hidden = double_counted_spans(trace)
     for span in trace.spans:
         if span.span_id in hidden:
             continue
-        usage = getattr(span.operation, "usage", None)
-        if usage is not None:
-            counted += [usage.input_tokens, usage.output_tokens]
-        paid = getattr(span.operation, "cost_usd", None)
-        if paid is not None:
-            costs.append(paid)
+        operation = span.operation
+        if isinstance(operation, (Inference, Embedding)) and operation.usage is not None:
+            counted += [operation.usage.input_tokens, operation.usage.output_tokens]
+        if isinstance(operation, Inference) and operation.cost_usd is not None:
+            costs.append(operation.cost_usd)
     return tokens(*counted), sum(costs) if costs else None
 
 
 def as_json(content: Any) -> JsonValue:
-    """A value of the model as JSON: objects by field name, with ``kind`` where several classes could stand."""
+    """A value of the model as JSON: objects by field name, with ``kind`` if a field can have several classes."""
     if is_dataclass(content) and not isinstance(content, type):
         shown = {field.name: as_json(getattr(content, field.name)) for field in fields(content) if field.repr}
         return {"kind": type(content).__name__} | shown if isinstance(content, _ALTERNATIVES) else shown
@@ -172,10 +176,10 @@ def as_json(content: Any) -> JsonValue:
     return content if content is None or isinstance(content, (str, int, float, bool)) else str(content)
 
 
-def diagnosis_as_json(found: Diagnosis) -> dict[str, JsonValue]:
-    """A diagnosis as JSON, with what follows from its fields."""
-    content: Any = as_json(found)
-    return {**content, "is_wrong": found.is_wrong, "running": found.is_running}
+def diagnosis_as_json(diagnosis: Diagnosis) -> dict[str, JsonValue]:
+    """A diagnosis as JSON, with its derived properties."""
+    content: Any = as_json(diagnosis)
+    return {**content, "is_wrong": diagnosis.is_wrong, "running": diagnosis.is_running}
 
 
 _ENGINE = (
@@ -188,6 +192,6 @@ _ENGINE = (
 
 
 def engine(attributes: Mapping[str, JsonValue]) -> str:
-    """The times that the engine of a call told, in their order; nothing where it told none."""
-    told = ((name, attributes.get(key)) for name, key in _ENGINE)
-    return ", ".join(f"{name} {duration(held)}" for name, held in told if isinstance(held, (int, float)))
+    """The times that the engine of a call reported; empty without any."""
+    times = ((name, attributes.get(key)) for name, key in _ENGINE)
+    return ", ".join(f"{name} {duration(seconds)}" for name, seconds in times if isinstance(seconds, (int, float)))

@@ -1,7 +1,7 @@
-"""What ``llmtrace doctor --vllm URL`` finds: whether a served vLLM joins our traces, which flags it lacks, and what they add.
+"""The checks of ``llmtrace doctor --vllm URL``: does the server join our traces, and which useful flags are missing?
 
-One request goes out, as the instrumented client would send it, with a call of a tool asked for. Whether the server's span comes
-is seen by listening where it would be sent (OTLP's own ports, while nobody else does), and in the store, for some seconds.
+It sends one request, like an instrumented client, and requires a tool call. For some seconds it looks for the server's span: in
+the store, and on OTLP's default ports if no other program listens there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmtrace.cli.examine import Finding
-from llmtrace.cli.served import Metrics, Reply, ask, root_of
+from llmtrace.cli.doctor_checks import Finding
+from llmtrace.cli.vllm_http import Metrics, Reply, ask, root_of
 from llmtrace.config import Config
 from llmtrace.content import Content
 from llmtrace.errors import LlmtraceError, PortBusy
@@ -48,13 +48,13 @@ _TOOLS = "--enable-auto-tool-choice --tool-call-parser NAME"
 def everything(url: str, store: str | None) -> Iterator[Finding]:
     root = root_of(url)
     models = ask(f"{root}/v1/models")
-    names = [one.get("id") for one in (models.json() or {}).get("data", ())] if models and models.status == 200 else []
+    names = [model.get("id") for model in (models.json() or {}).get("data", ())] if models and models.status == 200 else []
     if not names:
         what = "does not answer" if models is None else f"answers {models.status} where its models are listed"
         yield Finding("wrong", "server", f"{root} {what}", "Start it (vllm serve MODEL), or give its own address.")
         return
-    told = ask(f"{root}/version")
-    version = ((told.json() if told is not None else None) or {}).get("version")
+    version_reply = ask(f"{root}/version")
+    version = ((version_reply.json() if version_reply is not None else None) or {}).get("version")
     yield Finding("ok", "server", f"{root}: vLLM {version or 'of unknown version'}, model {names[0]}")
     identity = Identity()
     trace_id, span_id = identity.trace_id(), identity.span_id()
@@ -67,7 +67,7 @@ def everything(url: str, store: str | None) -> Iterator[Finding]:
     if metrics is not None and Metrics(metrics.body).total("vllm:num_requests_running") is not None:
         yield Finding("ok", "/metrics", f"can be read beside your traces: llmtrace stats --vllm {root}")
     else:
-        yield Finding("note", "/metrics", "there is none", "Start the server without --disable-log-stats.")
+        yield Finding("note", "/metrics", "not available", "Start the server without --disable-log-stats.")
 
 
 def _send(root: str, model: str, trace_id: str, span_id: str) -> tuple[Reply | None, bool]:
@@ -83,8 +83,8 @@ def _send(root: str, model: str, trace_id: str, span_id: str) -> tuple[Reply | N
 
 
 def _answer(reply: Reply | None, has_tools: bool, trace_id: str) -> Iterator[Finding]:
-    said = reply.json() if reply is not None and reply.status == 200 else None
-    if reply is None or not isinstance(said, dict):
+    answer = reply.json() if reply is not None and reply.status == 200 else None
+    if reply is None or not isinstance(answer, dict):
         what = "was not answered" if reply is None else f"was answered with {reply.status}"
         yield Finding(
             "wrong", "request", f"a chat request {what}", "The model may have no chat template: --chat-template FILE."
@@ -93,10 +93,10 @@ def _answer(reply: Reply | None, has_tools: bool, trace_id: str) -> Iterator[Fin
     if not has_tools:
         yield Finding("note", "tools", "requests with tools are refused", f"Start the server with {_TOOLS}.")
     else:
-        yield _called(said)
-    has_times = isinstance(said.get("metrics"), Mapping)
+        yield _called(answer)
+    has_times = isinstance(answer.get("metrics"), Mapping)
     yield _flag(has_times, "times", "--enable-per-request-metrics", "queue, first token and time per token on each span")
-    details = (said.get("usage") or {}).get("prompt_tokens_details")
+    details = (answer.get("usage") or {}).get("prompt_tokens_details")
     yield _flag(
         isinstance(details, Mapping), "cache", "--enable-prompt-tokens-details", "how much of a prompt came from the cache"
     )
@@ -104,8 +104,8 @@ def _answer(reply: Reply | None, has_tools: bool, trace_id: str) -> Iterator[Fin
     yield _flag(
         echoed, "request id", "--enable-request-id-headers", "the id of each request in the answer's headers and in logs"
     )
-    if trace_id not in str(said.get("id")):
-        yield Finding("note", "request id", "X-Request-Id does not reach the server: something between takes it away")
+    if trace_id not in str(answer.get("id")):
+        yield Finding("note", "request id", "X-Request-Id does not reach the server: something in between removes it")
 
 
 def _flag(on: bool, about: str, flag: str, adds: str) -> Finding:
@@ -114,23 +114,23 @@ def _flag(on: bool, about: str, flag: str, adds: str) -> Finding:
     return Finding("note", about, f"{flag} is off", f"It would add {adds}.")
 
 
-def _called(said: dict[str, Any]) -> Finding:
-    """Whether the schema of the tool was enforced, as far as one call can show it."""
+def _called(answer: dict[str, Any]) -> Finding:
+    """Check whether the tool's schema was enforced, as far as one call can show."""
     strict = 'Give each tool "strict": true, or start the server with --tool-strict-level parameter.'
-    choice = (said.get("choices") or [{}])[0]
+    choice = (answer.get("choices") or [{}])[0]
     calls = (choice.get("message") or {}).get("tool_calls") or ()
     if not calls:
         where = "cut at its limit" if choice.get("finish_reason") == "length" else "without the call"
-        return Finding("note", "tools", f"a call was required, and the answer came {where}", strict)
+        return Finding("note", "tools", f"a tool call was required, but the answer came {where}", strict)
     definition = ToolDefinition("probe", TOOL["function"]["parameters"])  # type: ignore[index]
     arguments = parse_arguments((calls[0].get("function") or {}).get("arguments"))
     if check_arguments(arguments, definition):
-        return Finding("note", "tools", "the call that it made breaks the tool's schema: schemas are not enforced", strict)
-    return Finding("ok", "tools", "a required call came, and keeps to its schema")
+        return Finding("note", "tools", "the tool call breaks the tool's schema: schemas are not enforced", strict)
+    return Finding("ok", "tools", "the required tool call came and fits its schema")
 
 
 class _Listening:
-    """Waits for the server's span: on OTLP's ports where they are free, and in the store."""
+    """Waits for the server's span: on OTLP's default ports if they are free, and in the store."""
 
     def __init__(self, store: str | None) -> None:
         self._memory = MemoryStore()
@@ -143,7 +143,7 @@ class _Listening:
         for ports in ({"http_port": HTTP_PORT, "grpc_port": None}, {"http_port": None, "grpc_port": GRPC_PORT}):
             try:
                 self._receivers.append(Receiver(ingestor, **ports))
-            except PortBusy:  # somebody receives already: the span will be in the store
+            except PortBusy:  # another receiver is running: the span will be in its store
                 continue
         try:
             self._stores.append(open_store(Config.read(store=self._url).store))
@@ -160,7 +160,7 @@ class _Listening:
     def span(self, trace_id: str, span_id: str) -> Finding:
         began = time.monotonic()
         while (waited := time.monotonic() - began) < PATIENCE:
-            for span in self._found(trace_id):
+            for span in self._spans(trace_id):
                 if span.parent_id == span_id:
                     by = ", by the id of the request, since the trace was lost on the way" if span.links else ""
                     return Finding(
@@ -175,7 +175,7 @@ class _Listening:
             "it would add the engine's side of each call to its trace.",
         )
 
-    def _found(self, trace_id: str) -> Iterator[Span]:
+    def _spans(self, trace_id: str) -> Iterator[Span]:
         for store in self._stores:
             try:
                 yield from store.trace(trace_id).spans

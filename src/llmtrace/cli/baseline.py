@@ -1,4 +1,4 @@
-"""``llmtrace drift baseline``: show, pin, export, import and unpin what later calls are compared with."""
+"""``llmtrace drift baseline``: show, pin, export, import and unpin the baselines that later calls are compared with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.cli.options import FINE, BadInput, print_json
-from llmtrace.cli.paint import Screen
+from llmtrace.cli.terminal import Screen
 from llmtrace.monitors import MINIMUM, RUNS_BEFORE, Key, Report, reports
 from llmtrace.monitors import baselines as learned
 from llmtrace.store import Store, baselines
@@ -26,11 +26,11 @@ Pins = Mapping[str, Mapping[str, Mapping[str, Any]]]
 def act(store: Store, args: argparse.Namespace) -> int:
     action, *files = args.baseline[1:] or ["show"]
     if action not in ACTIONS:
-        raise BadInput(f"a baseline cannot be {action!r}.\nSay one of: {', '.join(ACTIONS)}.")
+        raise BadInput(f"unknown action {action!r} for baseline.\nUse one of: {', '.join(ACTIONS)}.")
     if len(files) != (action in ("export", "import")):
         raise BadInput(f"baseline {action} takes {'one file' if action in ('export', 'import') else 'no file'}.")
     if not isinstance(store, LocalStore):
-        raise BadInput("baselines are kept in a local store.\nName its folder with --store FOLDER.")
+        raise BadInput("baselines need a local store.\nName its folder with --store FOLDER.")
     if action == "export":
         _export(_some(_chosen(learned(store.monitor_states()), args.agent), args.agent), files[0])
         _say_left_out(store, args.agent)
@@ -50,31 +50,31 @@ def act(store: Store, args: argparse.Namespace) -> int:
 def _some(pins: Pins, agent: str | None) -> Pins:
     if not pins:
         whose = "" if agent is None else f" of {agent!r}"
-        needs = f"a monitor needs {words.plural(MINIMUM, 'call')} in {words.plural(RUNS_BEFORE, 'run')}"
-        raise BadInput(f"there is no baseline{whose} yet: {needs}.\nSee llmtrace drift.")
+        needs = f"a monitor needs {format_text.plural(MINIMUM, 'call')} in {format_text.plural(RUNS_BEFORE, 'run')}"
+        raise BadInput(f"no baseline{whose} yet: {needs}.\nSee llmtrace drift.")
     return pins
 
 
 def _say_left_out(store: LocalStore, agent: str | None) -> None:
-    """Which monitors have no baseline yet, and what each key still needs for all of them."""
+    """Print which monitors have no baseline yet, and what each key still needs."""
     keys: dict[Key, list[Report]] = {}
-    for one in reports(store.monitor_states()):
-        if missing(one) and agent in (None, one.key.agent):
-            keys.setdefault(one.key, []).append(one)
+    for report in reports(store.monitor_states()):
+        if missing(report) and agent in (None, report.key.agent):
+            keys.setdefault(report.key, []).append(report)
     screen = Screen(sys.stderr)
     for key, short in [*keys.items()][:_SHOWN]:
-        most = max(short, key=lambda one: (one.missing, one.missing_runs))
-        nouns = ", ".join(one.noun.removeprefix("the ") for one in short)
-        screen.prose(f"Not enough data yet, so left out: {called(key)}: {nouns} ({missing(most)})", "yellow")
+        neediest = max(short, key=lambda report: (report.missing, report.missing_runs))
+        nouns = ", ".join(report.noun.removeprefix("the ") for report in short)
+        screen.prose(f"Not enough data yet, so left out: {called(key)}: {nouns} ({missing(neediest)})", "yellow")
     if len(keys) > _SHOWN:
-        screen.prose(f"and of {words.plural(len(keys) - _SHOWN, 'key')} more: llmtrace drift", "yellow")
+        screen.prose(f"and of {format_text.plural(len(keys) - _SHOWN, 'key')} more: llmtrace drift", "yellow")
 
 
-def missing(one: Report) -> str:
-    """What a monitor needs before it tells anything; empty if there is enough."""
-    if one.missing:
-        return f"{words.plural(one.missing, 'call')} more"
-    return f"{words.plural(one.missing_runs, 'run')} more" if one.missing_runs else ""
+def missing(report: Report) -> str:
+    """What a monitor still needs before it can find changes; empty if it has enough."""
+    if report.missing:
+        return f"{format_text.plural(report.missing, 'call')} more"
+    return f"{format_text.plural(report.missing_runs, 'run')} more" if report.missing_runs else ""
 
 
 def called(key: Key) -> str:
@@ -103,7 +103,7 @@ def _read(path: str) -> Pins:
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}.") from error
     except ValueError as error:
-        raise BadInput(f"{path} is not used: {error}.") from error
+        raise BadInput(f"{path} cannot be used: {error}.") from error
 
 
 def _show(pins: Pins, *, as_json: bool) -> None:
@@ -114,7 +114,7 @@ def _show(pins: Pins, *, as_json: bool) -> None:
     if not pins:
         screen.prose("No baseline is pinned: each key is compared with its own past.")
         return
-    screen.line(f"{words.plural(len(pins), 'key')} with a pinned baseline")
+    screen.line(f"{format_text.plural(len(pins), 'key')} with a pinned baseline")
     for name, streams in pins.items():
         parts = " · ".join(part for part in baselines.key(name) if part)
-        screen.prose(f"{parts}: {words.plural(len(streams), 'monitor')}", prefix="  ")
+        screen.prose(f"{parts}: {format_text.plural(len(streams), 'monitor')}", prefix="  ")

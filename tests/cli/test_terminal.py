@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmtrace.cli.paint import Cell, Screen, branch, cells, clean, cut, pad, short, wrap
+from llmtrace.cli.terminal import Cell, Screen, branch, cells, clean, cut, pad, short, wrap
 
 WIDTHS = st.integers(2, 60)
 

@@ -1,4 +1,4 @@
-"""What a model was told and what it said, without repeating: each inference has the whole conversation in its input."""
+"""The new messages of each inference, whose input repeats the whole conversation, and their text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-from llmtrace.cli import words
+from llmtrace.cli import format_text
 from llmtrace.model import (
     Blob,
     Compaction,
@@ -33,14 +33,14 @@ _ASKING = frozenset({"system", "developer", "user"})
 
 
 class NewMessages:
-    """Gives, for one inference after the other, the messages that no earlier one had as input or output.
+    """Returns, for one inference after the other, the messages that no earlier one had as input or output.
 
-    A tool's answer is left out as well where the trace shows the very same under the tool's own execution. A conversation that
-    is opened once more in the same words has the user's told again.
+    A tool's result is left out too if the trace shows the same result at the tool's execution. If a conversation starts again
+    with the same words, the user's messages are returned again.
     """
 
     def __init__(self, trace: Trace) -> None:
-        self._seen: Counter[str] = Counter()  # how often a message stood in one conversation at most
+        self._seen: Counter[str] = Counter()  # how often a message occurred in one conversation at most
         self._results: dict[str | None, list[JsonValue]] = {}
         for span in trace.spans:
             operation = span.operation
@@ -53,17 +53,17 @@ class NewMessages:
         if not isinstance(inference, Inference):
             return []
         system = (Message("system", inference.system),) if inference.system else ()
-        here: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         new = []
         for message in (*system, *inference.input):
             key = _key(message)
-            here[key] += 1
-            if here[key] > self._seen[key] and not self._shown(message):
+            counts[key] += 1
+            if counts[key] > self._seen[key] and not self._shown(message):
                 new.append(message)
         if not new and all(message.role in _ASKING for message in inference.input):
             new = [message for message in inference.input if message.role == "user"]
-        here.update(_key(message) for message in inference.output)
-        self._seen |= here
+        counts.update(_key(message) for message in inference.output)
+        self._seen |= counts
         return new
 
     def _shown(self, message: Message) -> bool:
@@ -74,28 +74,28 @@ class NewMessages:
 
 
 def _key(message: Message) -> str:
-    """What makes a message the same when it comes back: an answer returns without its reasoning and finish reason."""
-    kept = [part for part in message.parts if not isinstance(part, Reasoning) and part != Text("")]
-    return repr((message.role, kept))
+    """The identity of a message. An answer is sent again without its reasoning and finish reason, so these do not count."""
+    compared_parts = [part for part in message.parts if not isinstance(part, Reasoning) and part != Text("")]
+    return repr((message.role, compared_parts))
 
 
-def _same(told: JsonValue, result: JsonValue) -> bool:
-    """Whether a model was told just what the tool gave: as it is, or as its JSON text."""
-    if told == result or not isinstance(told, str):
-        return bool(told == result)
+def _same(response: JsonValue, result: JsonValue) -> bool:
+    """True if the model got exactly the tool's result: as a value or as its JSON text."""
+    if response == result or not isinstance(response, str):
+        return bool(response == result)
     try:
-        return bool(json.loads(told) == result)
+        return bool(json.loads(response) == result)
     except ValueError:
         return False
 
 
-def told(message: Message) -> str:
-    """A message as text, its tool calls and the model's thoughts left out."""
+def message_text(message: Message) -> str:
+    """A message as text, without tool calls and reasoning."""
     return "\n".join(text for text in _texts(message) if text)
 
 
-def thought(message: Message) -> str:
-    """The thoughts of the model that a message holds."""
+def reasoning_text(message: Message) -> str:
+    """The reasoning in a message."""
     return "\n".join(part.content for part in message.parts if isinstance(part, Reasoning) and part.content)
 
 
@@ -109,16 +109,20 @@ def _text(part: Part) -> str:
     if isinstance(part, Text):
         return part.content
     if isinstance(part, ToolResult):
-        return part.response if isinstance(part.response, str) else words.value(part.response)
+        return part.response if isinstance(part.response, str) else format_text.value(part.response)
     if isinstance(part, Blob):
-        return f"({part.modality} {part.mime_type or ''} {words.count(part.size)} bytes)"
+        return f"({part.modality} {part.mime_type or ''} {format_text.count(part.size)} bytes)"
     if isinstance(part, (Uri, File)):
         return f"({part.modality} {part.uri if isinstance(part, Uri) else part.file_id})"
     if isinstance(part, (ServerToolCall, ServerToolResult)):
-        return f"(run by the provider: {words.value(words.as_json(part))})"
+        return f"(run by the provider: {format_text.value(format_text.as_json(part))})"
     if isinstance(part, Compaction):
-        return f"(earlier messages were summed up) {part.content or ''}"
+        return f"(earlier messages were summarised) {part.content or ''}"
     if isinstance(part, Generic):
-        said = refusal_as_text(part)
-        return f"(refusal) {said.content}" if isinstance(said, Text) else f"({part.type} {words.value(dict(part.fields))})"
+        refusal = refusal_as_text(part)
+        return (
+            f"(refusal) {refusal.content}"
+            if isinstance(refusal, Text)
+            else f"({part.type} {format_text.value(dict(part.fields))})"
+        )
     return ""

@@ -1,0 +1,149 @@
+"""``llmtrace stats --vllm URL``: the state of a vLLM server from its ``/metrics``, and where the slowest calls waited.
+
+The server's gauges show its state now, its histograms the time since its start. How long an earlier call waited is on its span,
+if the engine reported it; how long the queue was then, only a Prometheus knows.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from llmtrace import semconv
+from llmtrace.cli import format_text
+from llmtrace.cli.options import BadInput
+from llmtrace.cli.terminal import Cell, Screen, clean
+from llmtrace.cli.vllm_http import Metrics, ask, root_of
+from llmtrace.model import Inference, JsonValue, Span
+
+_SHOWN = 5
+_MOST_TOLD = 100_000
+_TIMES: Final = (
+    ("QUEUE", semconv.ENGINE_QUEUE),
+    ("PREFILL", semconv.ENGINE_PREFILL),
+    ("DECODE", semconv.ENGINE_DECODE),
+    ("TOKEN", semconv.ENGINE_PER_TOKEN),
+)
+_HISTOGRAMS: Final = {
+    "queue": "vllm:request_queue_time_seconds",
+    "prefill": "vllm:request_prefill_time_seconds",
+    "decode": "vllm:request_decode_time_seconds",
+    "first token": "vllm:time_to_first_token_seconds",
+    "per token": "vllm:request_time_per_output_token_seconds",
+    "whole request": "vllm:e2e_request_latency_seconds",
+}
+
+
+class Slowest:
+    """The slowest model calls, with the times that their engine reported, on the call's span or on the engine's."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str, Span]] = []
+        self._engine_times: dict[str, dict[str, float]] = {}
+
+    def seen(self, spans: Iterable[Span]) -> Iterator[Span]:
+        for span in spans:
+            self._see(span)
+            yield span
+
+    def _see(self, span: Span) -> None:
+        times = {name: seconds for name, seconds in span.attributes.items() if name.startswith("llmtrace.engine.time")}
+        counts = span.attributes.get(semconv.SAME_CALL) or (span.parent_id if span.kind == "server" else None)
+        for about in {counts, span.span_id} if times else ():
+            if isinstance(about, str):
+                self._engine_times.setdefault(about, {}).update(times)
+        while len(self._engine_times) > _MOST_TOLD:
+            self._engine_times.pop(next(iter(self._engine_times)))
+        if isinstance(span.operation, Inference) and span.duration is not None:
+            heapq.heappush(self._heap, (span.duration, span.span_id, span))
+            if len(self._heap) > 2 * _SHOWN:
+                heapq.heappop(self._heap)
+
+    def calls(self) -> list[tuple[Span, dict[str, float]]]:
+        """The slowest calls and their engine times, slowest first.
+
+        An engine's span is left out if its call is in the list. A call takes longer than its part in the engine, so it is among
+        the slowest if the engine's span is.
+        """
+        slowest = [span for _, _, span in sorted(self._heap, reverse=True)]
+        span_ids = {span.span_id for span in slowest}
+        calls = [span for span in slowest if span.kind != "server" or span.parent_id not in span_ids]
+        return [(span, self._engine_times.get(span.span_id, {})) for span in calls[:_SHOWN]]
+
+    def as_json(self) -> list[dict[str, JsonValue]]:
+        return [
+            {"trace_id": span.trace_id, "span_id": span.span_id, "name": span.name, "seconds": span.duration, **times}
+            for span, times in self.calls()
+        ]
+
+
+def state(url: str) -> dict[str, Any]:
+    """The server's state from its metrics. Raises BadInput if it has none."""
+    root = root_of(url)
+    answer = ask(f"{root}/metrics")
+    metrics = Metrics(answer.body if answer is not None and answer.status == 200 else "")
+    if metrics.total("vllm:num_requests_running") is None:
+        raise BadInput(f"{root}/metrics has no metrics of a vLLM server.\nGive the server's URL, such as http://localhost:8000")
+    queries, hit = metrics.total("vllm:prefix_cache_queries_total"), metrics.total("vllm:prefix_cache_hits_total")
+    return {
+        "url": root,
+        "running": metrics.total("vllm:num_requests_running"),
+        "waiting": metrics.total("vllm:num_requests_waiting"),
+        "kv_cache_usage": metrics.largest("vllm:kv_cache_usage_perc"),
+        "prefix_cache_hit_rate": hit / queries if queries and hit is not None else None,
+        "preemptions": metrics.total("vllm:num_preemptions_total"),
+        "requests": metrics.count(_HISTOGRAMS["whole request"]),
+        "seconds": {
+            name: {f"p{round(100 * share)}": metrics.quantile(histogram, share) for share in (0.5, 0.95, 0.99)}
+            for name, histogram in _HISTOGRAMS.items()
+        },
+    }
+
+
+def show(screen: Screen, state: dict[str, Any], slowest: Slowest) -> None:
+    screen.line()
+    screen.line(screen.paint(clean(f"vLLM at {state['url']}, now"), "bold"))
+    parts = [
+        f"{state['running']:.0f} running, {state['waiting'] or 0:.0f} waiting",
+        f"KV cache {_share(state['kv_cache_usage'])} full",
+        f"prefix cache hit by {_share(state['prefix_cache_hit_rate'])} of its tokens",
+        f"{state['preemptions'] or 0:.0f} preemptions",
+    ]
+    screen.prose(", ".join(parts))
+    rows = [
+        [*(Cell(_at_most(quantiles[name])) for name in ("p50", "p95", "p99")), Cell(of)]
+        for of, quantiles in state["seconds"].items()
+    ]
+    screen.line(f"{format_text.plural(state['requests'], 'request')} since its start, each time at most")
+    for line in screen.table(["P50", "P95", "P99", "IN THE ENGINE"], rows, right=range(3)):
+        screen.line(line)
+    calls = slowest.calls()
+    if not calls:
+        return
+    screen.line()
+    screen.line(screen.paint("The slowest calls", "bold"))
+    rows = [
+        [Cell(format_text.duration(span.duration)), *(Cell(_time(told_of, name)) for _, name in _TIMES), Cell(_named(span))]
+        for span, told_of in calls
+    ]
+    for line in screen.table(["TOOK", *(title for title, _ in _TIMES), "CALL"], rows, right=range(5), spare=(4, 1, 3)):
+        screen.line(line)
+
+
+def _named(span: Span) -> str:
+    usage = span.operation.usage if isinstance(span.operation, Inference) else None
+    output_tokens = None if usage is None else usage.output_tokens
+    return clean(f"{span.name}{'' if output_tokens is None else f', {output_tokens} tokens'}  {span.trace_id[:8]}")
+
+
+def _time(times: dict[str, float], name: str) -> str:
+    return format_text.duration(times[name]) if name in times else format_text.UNKNOWN
+
+
+def _at_most(bound: float | None) -> str:
+    return format_text.UNKNOWN if bound is None or bound == float("inf") else format_text.duration(bound)
+
+
+def _share(share: float | None) -> str:
+    return format_text.UNKNOWN if share is None else f"{share:.0%}"
