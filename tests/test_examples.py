@@ -32,6 +32,7 @@ SAID = {
     "14_budgets.py": "ada: budget 'example 14' of 3 calls a day for each user is spent (3 calls used): support with gpt-4o",
     "15_own_signals.py": "invoke_agent support warning  polite: fail",
     "16_store_and_forward.py": "the collector took 0 requests; the spans are in the journal\nwhen it was back",
+    "17_by_hand.py": "The handbook says: Refunds take 5 days.",
 }
 """Something of what each example prints."""
 
@@ -52,6 +53,7 @@ HEALTH = {
     "14_budgets.py": ["ok", "ok", "ok", "ok", "failed", "failed"],
     "15_own_signals.py": ["ok"],
     "16_store_and_forward.py": ["ok"],
+    "17_by_hand.py": ["ok"],
 }
 """The traces that each leaves in the store, oldest first."""
 

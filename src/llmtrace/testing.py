@@ -72,7 +72,7 @@ def capture(*, identity: Identity | None = None, tracer_provider: Any = None, **
         yield Captured(store)
     finally:
         collected.settle()
-        background.drain()
+        background.drain_at_exit()
         activate(before)
         if before is None:
             instrumentation.disable()

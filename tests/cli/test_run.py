@@ -297,7 +297,7 @@ def test_a_budget_stops_an_unchanged_program(command: list[str], tmp_path: Path)
     [
         (
             "dollars=1",
-            "'dollars=1' is no ceiling: expected usd=0.50, or one of usd, calls,",
+            "unknown limit 'dollars=1': expected usd=0.50, or one of usd, calls,",
         ),
         ("calls=many", "'calls=many': expected a number, as in calls=10"),
         ("usd=-1", "Budget(usd=-1.0): expected a number of 0 or more"),

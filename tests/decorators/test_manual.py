@@ -122,11 +122,11 @@ def test_a_retrieval_by_hand() -> None:
             search.documents = ["Refunds take 5 days.", {"id": "d2", "score": 0.5}]
         with llmtrace.retrieval("nonsense") as search:
             search.documents = []
-    found, empty, _ = captured.spans
-    assert isinstance(found.operation, Retrieval)
-    assert (found.operation.query, found.operation.data_source_id, found.operation.top_k) == ("refund policy", "handbook", 2)
-    assert found.operation.documents == [{"content": "Refunds take 5 days."}, {"id": "d2", "score": 0.5}]
-    assert found.evaluations == ()
+    full, empty, _ = captured.spans
+    assert isinstance(full.operation, Retrieval)
+    assert (full.operation.query, full.operation.data_source_id, full.operation.top_k) == ("refund policy", "handbook", 2)
+    assert full.operation.documents == [{"content": "Refunds take 5 days."}, {"id": "d2", "score": 0.5}]
+    assert full.evaluations == ()
     assert [evaluation.name for evaluation in empty.evaluations] == ["empty_retrieval"]
 
 

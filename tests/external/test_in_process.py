@@ -106,6 +106,22 @@ def test_where_the_program_has_set_its_provider_before(tmp_path: Path) -> None:
     assert list(spans) == ["chat"]
 
 
+def test_inside_suppress_theirs_is_left_out_too(tmp_path: Path) -> None:
+    """Also where another instrumentation does not ask whether recording is off."""
+    spans = spans_of(
+        tmp_path,
+        """
+        llmtrace.configure(store=STORE)
+        with llmtrace.agent("support"):
+            with llmtrace.suppress(), their("quiet", **CHAT):
+                pass
+            with their("loud", **CHAT):
+                pass
+        """,
+    )
+    assert sorted(spans) == ["invoke_agent support", "loud"]
+
+
 def test_below_ours_everything_is_taken_into_the_run(tmp_path: Path) -> None:
     """What happens in a tool is seen, whoever records it; it is judged at once, and has its place in the run."""
     spans = spans_of(

@@ -34,7 +34,9 @@ def start(operation: Operation) -> None:
 
 
 def crossings(captured: Any, name: str = "budget_exceeded") -> list[tuple[str, str | None]]:
-    return [(span.name, found.label) for span in captured.spans for found in span.evaluations if found.name == name]
+    return [
+        (span.name, evaluation.label) for span in captured.spans for evaluation in span.evaluations if evaluation.name == name
+    ]
 
 
 def test_record_marks_the_span_that_crossed_it_once() -> None:
@@ -137,8 +139,8 @@ def test_it_warns_at_80_percent_once_and_tells_at_100() -> None:
     with capture(signals=[]) as captured, llmtrace.Budget(calls=10, on_exceed="record"):
         for _ in range(12):
             call()
-    said = [(place, found) for place, span in enumerate(captured.spans, 1) for found in span.evaluations]
-    assert [(place, found.name, found.severity, found.score) for place, found in said] == [
+    said = [(place, evaluation) for place, span in enumerate(captured.spans, 1) for evaluation in span.evaluations]
+    assert [(place, evaluation.name, evaluation.severity, evaluation.score) for place, evaluation in said] == [
         (8, "budget_nearly_spent", "warning", 8.0),
         (10, "budget_exceeded", "warning", 10.0),
     ]
@@ -235,8 +237,8 @@ def test_repeats_beside_model_calls(on_exceed: Any) -> None:
         for _ in range(8):
             call()
             look_up(1)
-    told = [found for span in captured.spans for found in span.evaluations]
-    assert [(found.name, found.label, found.score, found.explanation) for found in told] == [
+    evaluations = [evaluation for span in captured.spans for evaluation in span.evaluations]
+    assert [(evaluation.name, evaluation.label, evaluation.score, evaluation.explanation) for evaluation in evaluations] == [
         ("budget_nearly_spent", "repeats", 4.0, "budget of 5 repeats is nearly spent (4 repeats used)"),
         ("budget_exceeded", "repeats", 5.0, "budget of 5 repeats is spent (5 repeats used): look_up 100 %"),
     ]
@@ -277,7 +279,7 @@ def test_the_top_three_spenders_are_named() -> None:
 
     with capture(), pytest.raises(BudgetExceeded) as caught:
         boss()
-    assert [(each.name, round(each.share, 2)) for each in caught.value.spenders] == [
+    assert [(spender.name, round(spender.share, 2)) for spender in caught.value.spenders] == [
         ("researcher with big", 0.7),
         ("summarise with small", 0.2),
         ("boss with big", 0.1),
@@ -299,20 +301,20 @@ def test_retries_and_embeddings_count() -> None:
 
 def test_a_call_that_failed_costs_a_call_and_nothing_else() -> None:
     """Where a request failed and no usage was told, no tokens and no dollars are made up."""
-    asked = (Message("user", (Text("x" * 4000),)),)
+    question = (Message("user", (Text("x" * 4000),)),)
     with capture(), llmtrace.Budget(usd=1, tokens=10, calls=9) as spent:
         recorder = active()
         assert recorder is not None
-        operation = Inference("openai", request_model="m", input=asked)
+        operation = Inference("openai", request_model="m", input=question)
         recorder.start(operation).end(operation, failure=Failure("RateLimitError"))
     assert (spent.calls, spent.tokens, spent.usd) == (1, 0, 0.0)
 
 
 def test_usage_that_nobody_told_is_estimated() -> None:
     """Four bytes are a token where the server told none, so that such a call is not free."""
-    asked, said = (Message("user", (Text("x" * 40),)),), (Message("assistant", (Text("\u4e2d" * 40),)),)
+    question, said = (Message("user", (Text("x" * 40),)),), (Message("assistant", (Text("\u4e2d" * 40),)),)
     with capture(prices=PRICES), llmtrace.Budget(usd=100, tokens=1000) as spent:
-        start(Inference("openai", request_model="m", input=asked, output=said))
+        start(Inference("openai", request_model="m", input=question, output=said))
     assert (spent.tokens, spent.output_tokens, spent.usd) == (40, 30, 10.0)
 
 

@@ -43,7 +43,7 @@ def test_it_ends_in_the_loop(client: Any, ceiling: dict[str, Any]) -> None:
         assert 50 < spent.output_tokens < 70
     assert 10 < len(seen) < 100
     assert caught.value.limit in ceiling
-    assert [each.name for each in caught.value.spenders] == ["m"]
+    assert [spender.name for spender in caught.value.spenders] == ["m"]
     (span,) = captured.spans
     assert isinstance(span.operation, Inference)
     assert span.operation.partial
@@ -72,7 +72,7 @@ def test_under_record_it_goes_on(client: Any) -> None:
     with capture(signals=[]) as captured, llmtrace.Budget(output_tokens=50, on_exceed="record"):
         seen = list(stream(client))
     assert len(seen) > 300
-    assert [found.name for found in captured.spans[0].evaluations] == ["budget_exceeded"]
+    assert [evaluation.name for evaluation in captured.spans[0].evaluations] == ["budget_exceeded"]
 
 
 def test_one_that_stays_within_it_is_whole(client: Any) -> None:

@@ -32,7 +32,12 @@ def call(first_chunk: float | None = None, operation: Any = None) -> None:
 
 
 def breaches(spans: list[Span]) -> list[tuple[str, str | None, float | None]]:
-    return [(span.name, found.label, found.score) for span in spans for found in span.evaluations if found.name == "slo"]
+    return [
+        (span.name, evaluation.label, evaluation.score)
+        for span in spans
+        for evaluation in span.evaluations
+        if evaluation.name == "slo"
+    ]
 
 
 def support(*first_chunks: float | None) -> Any:
@@ -48,8 +53,8 @@ def test_a_span_that_takes_longer_breaks_its_objective() -> None:
     llmtrace.slo("support", p50=2.0, p95=100.0, p99=5.0)
     captured = support(None, None)
     assert breaches(captured.spans) == [("invoke_agent support", "p50", 7.0), ("invoke_agent support", "p99", 7.0)]
-    (found, _) = captured.spans[-1].evaluations
-    assert (found.severity, found.explanation) == ("warning", "took 7 s; half of `support` are to take at most 2 s")
+    (evaluation, _) = captured.spans[-1].evaluations
+    assert (evaluation.severity, evaluation.explanation) == ("warning", "took 7 s; half of `support` are to take at most 2 s")
     assert captured.trace.health == "ok"
 
 

@@ -300,7 +300,7 @@ def test_a_judge_that_fails_or_cannot_keep_up(caplog: pytest.LogCaptureFixture, 
         for _ in range(20):
             with llmtrace.agent("a"):
                 pass
-        background.drain(0.01)
+        background.drain_at_exit(0.01)
         assert "were not done after 0.01 seconds" in caplog.text
         held.set()
     assert caplog.text.count("cannot keep up") == 1
@@ -321,7 +321,7 @@ llmtrace.configure(instrument=[], signals=["judge"])
 with llmtrace.agent("quick"):
     pass
 llmtrace.flush()
-background.drain.__defaults__ = (0.2,)
+background.drain_at_exit.__defaults__ = (0.2,)
 with llmtrace.agent("stuck"):
     pass
 """

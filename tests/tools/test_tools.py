@@ -89,7 +89,7 @@ def test_reads_sdk_objects_and_dicts(as_object: bool) -> None:
     """A message may be a dict, an SDK's object, or the bare list of calls."""
     message: Any = chat(("x", "add", '{"a": 1}'))
     if as_object:
-        message = json.loads(json.dumps(message), object_hook=lambda found: SimpleNamespace(**found))
+        message = json.loads(json.dumps(message), object_hook=lambda members: SimpleNamespace(**members))
     tools = llmtrace.Tools(add)
     assert tools.run(message)[0]["content"] == "2"
     calls = message.tool_calls if as_object else message["tool_calls"]

@@ -1,7 +1,7 @@
 """One execution of a tool, called by the program or asked for by a model: checked, recorded, run or refused.
 
 The same path for ``@tool`` called directly and for ``Tools.run``: check the arguments, apply the policy, open the span, and
-tell it how the call ended. Law: without ``configure()`` nothing is recorded, while checks and policy apply all the same.
+end it with the outcome. Law: without ``configure()`` nothing is recorded, while checks and policy apply all the same.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from llmtrace.validation.check_values import check_arguments, check_call
 from llmtrace.validation.parse_arguments import usable_arguments
 from llmtrace.validation.signature import Signature
 
-_MOST_JUDGED = 1 << 19
-_DEEPEST_JUDGED = 64
+_MAX_JUDGED = 1 << 19
+_MAX_JUDGED_DEPTH = 64
 """Characters and levels of one argument of a direct call; a snapshot keeps more than that whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """What `tool` knows of a function."""
+    """The tool that `tool` made of a function."""
 
     signature: Signature
     on_invalid: OnInvalid | None
@@ -59,7 +59,7 @@ class Execution:
         self.operation: ToolExecution | None = None
 
     def refuse(self, answer: str) -> None:
-        """The tool must not run; ``answer`` is what the model is told instead."""
+        """The tool must not run; ``answer`` goes to the model instead."""
         self.refused, self.answer = True, answer
 
     def returned(self, result: Any, *, partial: bool = False) -> None:
@@ -81,19 +81,19 @@ def called_directly(spec: ToolSpec, args: tuple[Any, ...], kwargs: dict[str, Any
     """
     execution = Execution(args, kwargs)
     visible = without_receiver(spec.signature, bound, args, kwargs)
-    given = guard(spec.signature.arguments, *visible) or {}
+    values = guard(spec.signature.arguments, *visible) or {}
     definition = spec.definition
-    arguments: Any = plain(given)
+    arguments: Any = plain(values)
     if arguments is NOT_PLAIN:
-        arguments = {name: to_json(each) for name, each in given.items()}
-        definition = guard(_judgeable, definition, given) or definition
+        arguments = {name: to_json(value) for name, value in values.items()}
+        definition = guard(_judgeable, definition, values) or definition
     recording = current() if active() is not None else None
     call_id = None if recording is None else guard(recording.run.match_call, definition.name, arguments)
     call = ToolCall(definition.name, arguments, call_id)
     verdict = _judge(definition, call, spec.on_invalid)
     if verdict.repaired is not None:
         receiver = args[: len(args) - len(visible[0])]
-        positional, execution.kwargs = _bound(spec, _corrected(given, call.arguments, verdict.repaired))
+        positional, execution.kwargs = _bound(spec, _corrected(values, call.arguments, verdict.repaired))
         execution.args = (*receiver, *positional)
     _start(definition, execution, call, verdict, inferred=call_id is not None)
     return execution
@@ -145,7 +145,7 @@ def _judge(definition: ToolDefinition, call: ToolCall, on_invalid: OnInvalid | N
     violations = guard(check_arguments, call.arguments, definition, call_id=call.id) or ()
     if not violations:
         return _VALID
-    errors = tuple(found for found in violations if found.severity == "error")
+    errors = tuple(violation for violation in violations if violation.severity == "error")
     policy = _policy(on_invalid)
     if not errors or policy == "record":
         return _Verdict(violations)
@@ -195,10 +195,10 @@ def _record_refusal(operation: ToolExecution) -> None:
         recorder.start(operation).end(operation)
 
 
-def _judgeable(definition: ToolDefinition, given: dict[str, Any]) -> ToolDefinition:
-    """The definition, with any value allowed where the program gave an object that is no JSON, or too much to be recorded
-    whole: a schema of JSON has nothing to say about it, and what is recorded of it is only how it looks."""
-    odd = [name for name, each in given.items() if _room_after(each, _MOST_JUDGED) < 0]
+def _judgeable(definition: ToolDefinition, values: dict[str, Any]) -> ToolDefinition:
+    """The definition, with any value allowed for an argument that is not JSON, or too large to be recorded whole: a JSON Schema
+    cannot judge it, and only its appearance is recorded."""
+    odd = [name for name, argument in values.items() if _room_after(argument, _MAX_JUDGED) < 0]
     properties = definition.parameters.get("properties") if odd and isinstance(definition.parameters, dict) else None
     if not isinstance(properties, dict):
         return replace(definition, parameters=None) if odd else definition
@@ -217,18 +217,18 @@ def _room_after(value: Any, room: int, depth: int = 0) -> int:
         value = value.values()
     elif kind is not list and kind is not tuple:
         return -1
-    room = room - 8 if depth < _DEEPEST_JUDGED else -1  # a cycle ends here, too
-    for each in value:
+    room = room - 8 if depth < _MAX_JUDGED_DEPTH else -1  # a cycle ends here, too
+    for member in value:
         if room < 0:
             break
-        room = _room_after(each, room, depth + 1)
+        room = _room_after(member, room, depth + 1)
     return room
 
 
-def _corrected(given: dict[str, Any], told: dict[str, JsonValue], repaired: dict[str, JsonValue]) -> dict[str, Any]:
-    """The objects that the program gave, but for those that were repaired: JSON cannot hold every object."""
+def _corrected(values: dict[str, Any], arguments: dict[str, JsonValue], repaired: dict[str, JsonValue]) -> dict[str, Any]:
+    """The program's own objects, except for those that were repaired: JSON cannot hold every object."""
     return {
-        name: given[name] if name in given and dump(told.get(name)) == dump(member) else member
+        name: values[name] if name in values and dump(arguments.get(name)) == dump(member) else member
         for name, member in repaired.items()
     }
 

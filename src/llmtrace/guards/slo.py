@@ -1,4 +1,4 @@
-"""Objectives for latency: what was promised for an agent, a workflow, a tool or an operation.
+"""Objectives for the latency of an agent, a workflow, a tool or an operation.
 
 Law: an objective holds nothing up. A span that breaks it gets an evaluation ``slo``; how fast the error budget is used is for
 `llmtrace stats` to say.
@@ -30,7 +30,7 @@ def slo(
     A span that takes longer gets an evaluation ``slo`` of severity warning, labelled ``p99``, ``ttft`` …; its score is the
     seconds that it took. A second objective for a name replaces the first.
 
-    Raises `ConfigurationError` for a name that is no text, for no bound at all, and for one that is not above 0.
+    Raises `ConfigurationError` for a name that is not a text, for no bound at all, and for a bound that is not above 0.
     """
     bounds = {
         semconv.SLO_P50: ("p50", p50),
@@ -45,9 +45,9 @@ def slo(
     for word, seconds in bounds.values():
         if seconds is not None and not _is_bound(seconds):
             raise ConfigurationError(f"slo({name!r}, {word}={seconds!r}): expected a number of seconds above 0")
-    kept: dict[str, JsonValue] = {semconv.SLO_NAME: name}
-    kept |= {attribute: float(seconds) for attribute, (_, seconds) in bounds.items() if seconds is not None}
-    objectives.declared[name] = kept
+    attributes: dict[str, JsonValue] = {semconv.SLO_NAME: name}
+    attributes |= {attribute: float(seconds) for attribute, (_, seconds) in bounds.items() if seconds is not None}
+    objectives.declared[name] = attributes
 
 
 def _is_bound(seconds: Any) -> bool:

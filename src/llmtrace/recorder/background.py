@@ -152,12 +152,10 @@ def drain(seconds: float = EXIT_SECONDS) -> bool:
     return _pool.drain(seconds)
 
 
-def drain_at_exit() -> None:
+def drain_at_exit(seconds: float = EXIT_SECONDS) -> None:
     """Wait for the signals in the background for the last time; one line says that some were not done."""
-    if not _pool.drain(EXIT_SECONDS):
-        logger.warning(
-            "llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", EXIT_SECONDS
-        )
+    if not _pool.drain(seconds):
+        logger.warning("llmtrace: quality signals in the background were not done after %g seconds; the rest is lost", seconds)
 
 
 def _judge(job: _Job) -> None:

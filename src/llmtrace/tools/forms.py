@@ -34,8 +34,8 @@ def read(thing: Any, name: str) -> Any:
 
 def _items(message: Any, name: str) -> Sequence[Any] | None:
     """``message`` as a list of calls: itself when it is one, else its field ``name``."""
-    found = message if isinstance(message, (list, tuple)) else read(message, name)
-    return found if isinstance(found, (list, tuple)) else None
+    items = message if isinstance(message, (list, tuple)) else read(message, name)
+    return items if isinstance(items, (list, tuple)) else None
 
 
 def _has(items: Sequence[Any], *types: str) -> bool:

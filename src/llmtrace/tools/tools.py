@@ -113,15 +113,15 @@ class Tools:
 
     def _refuse_async(self, calls: list[ToolCall]) -> None:
         for call in calls:
-            known = self._tools.get(call.name)
-            if known is not None and functions.kind_of(known[1]) in _ASYNC:
+            _, function = self._tools.get(call.name, (None, None))
+            if function is not None and functions.kind_of(function) in _ASYNC:
                 raise _AsyncInLoopError(call.name)
 
     def _begin(self, call: ToolCall) -> tuple[Execution, Callable[..., Any] | None]:
-        known = self._tools.get(call.name)
-        if known is None:
+        spec_and_function = self._tools.get(call.name)
+        if spec_and_function is None:
             return unknown_tool(call, self.definitions, on_invalid=self._on_invalid), None
-        spec, function = known
+        spec, function = spec_and_function
         return asked_for(spec, call, on_invalid=self._on_invalid), function
 
     def _run(self, call: ToolCall) -> tuple[str, bool]:
