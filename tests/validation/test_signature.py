@@ -404,7 +404,7 @@ def test_a_schema_or_definition_given() -> None:
 @pytest.mark.parametrize("schema", ['{"type":"object"}', "Query", b"{}", 5, 0, [1], [], True, object(), Strange])
 def test_a_schema_that_is_none_is_refused(schema: Any) -> None:
     """What is neither an object nor a type with a schema would leave the tool unchecked: the program is told at once."""
-    with pytest.raises(ConfigurationError, match=r"tool 'by_field': schema=.*give a JSON Schema as a dict"):
+    with pytest.raises(ConfigurationError, match=r"tool 'by_field': schema=.*Give a JSON Schema as a dict"):
         signature_of(by_field, schema=schema)
 
 
